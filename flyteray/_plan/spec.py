@@ -1,0 +1,256 @@
+"""The words that travel between driver, controller, workers and replicas: validated, frozen, printable, hashable."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Spec(BaseModel):
+    """A frozen value; unknown fields are refused so that a typo never passes silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def digest(self) -> str:
+        """A stable hash of the content: 12 hex characters."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+class ActionPhase(str, Enum):
+    """Where an action (or the run whose root it is) stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in (ActionPhase.SUCCEEDED, ActionPhase.FAILED, ActionPhase.ABORTED)
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class CodeRef(Spec):
+    """Where a task or an app environment is found: a name in a module in a bundle.
+
+    ``module`` is empty when the object has no importable home (a notebook, a closure): then the bundle
+    holds it pickled by value under ``name``.
+    """
+
+    bundle: str
+    module: str
+    name: str
+
+
+class EnvironmentSpec(Spec):
+    """What Ray is asked for. ``memory`` in bytes; ``resources`` are Ray's custom ones."""
+
+    env_vars: dict[str, str] = {}
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    memory: int | None = None
+    accelerator_type: str | None = None
+    resources: dict[str, float] = {}
+
+
+class RetrySpec(Spec):
+    """How often to try again after a failure; delays in seconds."""
+
+    count: int = 0
+    base_s: float = 0.0
+    factor: float = 1.0
+    cap_s: float | None = None
+
+    def delay_s(self, attempt: int) -> float:
+        """Seconds to wait before the attempt after ``attempt`` (counted from 0)."""
+        delay = self.base_s * self.factor**attempt
+        return delay if self.cap_s is None else min(delay, self.cap_s)
+
+
+class TaskSpec(Spec):
+    """A task as the cluster sees it; ``name`` is the full name, ``environment.function``."""
+
+    name: str
+    code: CodeRef
+    environment: EnvironmentSpec
+    retry: RetrySpec = RetrySpec()
+
+
+class RunSpec(Spec):
+    """One execution of a task asked for from outside."""
+
+    name: str
+    task: TaskSpec
+
+
+class ErrorInfo(Spec):
+    """An exception that crosses processes: printable everywhere, the original where it can be unpickled.
+
+    ``code`` is the class name of the user's exception; ``traceback`` holds the user's frames only;
+    ``pickled`` is the exception object itself, or None when it can't be pickled.
+    """
+
+    code: str
+    kind: Literal["user", "system", "unknown"] = "user"
+    message: str
+    traceback: str = ""
+    pickled: bytes | None = Field(default=None, repr=False)
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", frozen=True, extra="forbid")
+
+
+class RunInfo(Spec):
+    """A run as the registry knows it. Times are UTC; ``output_bytes`` is the size of the stored output."""
+
+    name: str
+    task: str
+    phase: ActionPhase
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: ErrorInfo | None = None
+    output_bytes: int | None = None
+
+
+class ActionEvent(Spec):
+    """A change in the life of an action, reported by the process that saw it; later phases win."""
+
+    run: str
+    action: str
+    parent: str | None
+    task: str
+    phase: ActionPhase
+    attempt: int = 0
+    at: float
+    error: str | None = None
+
+
+class ActionInfo(Spec):
+    """An action as the registry knows it; the run's root is ``a0``."""
+
+    run: str
+    action: str
+    parent: str | None
+    task: str
+    phase: ActionPhase
+    attempts: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    error: str | None
+
+
+class OutputRef(Spec):
+    """Which output: a run's by name, or the newest successful run's of a task.
+
+    ``getter`` is applied to the tuple of outputs, so ``(0,)`` is the first output.
+    """
+
+    run_name: str | None = None
+    task_name: str | None = None
+    getter: tuple[int | str, ...] = (0,)
+
+
+class ParameterSpec(Spec):
+    """A parameter of an app version with its value pinned: either ``value`` or ``output``."""
+
+    name: str
+    kind: Literal["string", "file", "directory", "app_endpoint", "object"]
+    value: str | None = None
+    output: OutputRef | None = None
+    env_var: str | None = None
+    download: bool = True
+    mount: str | None = None
+    ignore_patterns: tuple[str, ...] = ()
+
+
+class AppSpec(Spec):
+    """An app version before it has a number; its digest is its identity.
+
+    ``kind`` says what a replica hosts: an ASGI application (``asgi``) or the user's server function
+    (``function``). ``port`` is the port that a server function expects to listen on.
+    """
+
+    name: str
+    kind: Literal["asgi", "function"]
+    code: CodeRef
+    environment: EnvironmentSpec
+    replicas: int = 1
+    port: int = 8080
+    parameters: tuple[ParameterSpec, ...] = ()
+
+
+class AppPhase(str, Enum):
+    """What is observed of an app."""
+
+    DEPLOYING = "deploying"
+    ACTIVE = "active"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class AppInfo(Spec):
+    """An app as the registry knows it.
+
+    ``version`` is the one that serves (None: none does), ``target`` the newest one asked for, ``revision`` counts
+    the versions. ``error`` belongs to ``target``: why it did not come up.
+    """
+
+    name: str
+    phase: AppPhase
+    desired: Literal["active", "stopped"]
+    version: str | None
+    target: str
+    revision: int
+    ready_replicas: int
+    replicas: int
+    url: str
+    endpoint: str
+    created_at: datetime
+    updated_at: datetime
+    error: ErrorInfo | None = None
+    lineage: dict[str, str] = {}
+
+
+class ReplicaInfo(Spec):
+    """A replica that is ready: where it listens and the Ray actor whose life is its own."""
+
+    replica_id: str
+    actor_name: str
+    version: str
+    host: str
+    port: int
+    pid: int
+
+
+class ClusterInfo(Spec):
+    """What a client must know. ``endpoint_pattern`` has ``{app_fqdn}`` where the app's name goes."""
+
+    storage: str
+    ingress_host: str
+    ingress_port: int
+    endpoint_pattern: str
+
+    def url(self, app: str) -> str:
+        """The address for browsers: a host of its own."""
+        return f"http://{app}.localhost:{self.ingress_port}/"
+
+    def endpoint(self, app: str) -> str:
+        """The address that needs no name resolution: a path."""
+        return self.endpoint_pattern.replace("{app_fqdn}", app)
+
+
+def to_json(value: BaseModel) -> dict[str, Any]:
+    """A model as plain JSON values, for ``--output json``."""
+    data: dict[str, Any] = value.model_dump(mode="json")
+    return data

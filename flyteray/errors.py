@@ -1,0 +1,199 @@
+"""Every error that flyteray raises of its own accord.
+
+RuntimeError
+└── BaseRuntimeError                code, kind, message
+    ├── InitializationError         no cluster, no controller, or nothing was initialised yet
+    │   └── ClusterError            a cluster could not be started or reached
+    ├── RuntimeUserError            the user's code or input is at fault
+    │   ├── ActionAbortedError      somebody aborted it
+    │   ├── AppNotFoundError        no app of that name
+    │   ├── CodeBundleError         user code could not be bundled or unpacked
+    │   ├── DeploymentError         an app version did not come up
+    │   ├── ModuleLoadError         user code could not be imported, or a name in it is missing
+    │   ├── NonRecoverableError     raised by users: no retry
+    │   ├── OOMError                killed for memory
+    │   ├── OutputNotFoundError     an output is neither in the object store nor in storage
+    │   ├── ParameterMaterializationError  a parameter of an app has no value
+    │   ├── ResultSerializationError       a task returned something that can't be pickled
+    │   ├── RunAlreadyExistsError   the name is taken
+    │   ├── RunNotFoundError        no run of that name
+    │   ├── RuntimeDataValidationError     a task returned another type than it declares
+    │   ├── SyncTaskCallInAsyncContextError  use ``.aio``
+    │   └── TaskInterruptedError    the worker or node that ran it died
+    └── RuntimeSystemError          flyteray or Ray is at fault
+
+Wrong arguments are plain ``TypeError`` and ``ValueError``, as in Flyte.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, NoReturn
+
+__all__ = [
+    "ActionAbortedError",
+    "AppNotFoundError",
+    "BaseRuntimeError",
+    "ClusterError",
+    "CodeBundleError",
+    "DeploymentError",
+    "InitializationError",
+    "ModuleLoadError",
+    "NonRecoverableError",
+    "OOMError",
+    "OutputNotFoundError",
+    "ParameterMaterializationError",
+    "ResultSerializationError",
+    "RunAlreadyExistsError",
+    "RunNotFoundError",
+    "RuntimeDataValidationError",
+    "RuntimeSystemError",
+    "RuntimeUserError",
+    "SyncTaskCallInAsyncContextError",
+    "TaskInterruptedError",
+]
+
+Kind = Literal["user", "system", "unknown"]
+
+
+class BaseRuntimeError(RuntimeError):
+    """The root of the tree.
+
+    Args:
+        code: A short stable word for programs; the class name unless given.
+        kind: Who has to act: ``"user"``, ``"system"`` or ``"unknown"``.
+        root_cause_message: What was wrong, with which value, and what to do.
+        worker: Where it happened, when that is known.
+
+    An error that :func:`flyteray.map` yields as a value raises itself in arithmetic, so that summing results
+    blindly shows the failure instead of a ``TypeError``.
+    """
+
+    default_kind: ClassVar[Kind] = "unknown"
+
+    def __init__(self, code: str, kind: Kind, root_cause_message: str, worker: str | None = None) -> None:
+        super().__init__(root_cause_message)
+        self.code = code
+        self.kind: Kind = kind
+        self.worker = worker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception.__reduce__ would call __init__ with the message alone.
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+
+    def _raise(self, _other: object) -> NoReturn:
+        raise self
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _raise
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _raise
+
+
+def _rebuild(cls: type[BaseRuntimeError], args: tuple[Any, ...], state: dict[str, Any]) -> BaseRuntimeError:
+    error = cls.__new__(cls)
+    RuntimeError.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class InitializationError(BaseRuntimeError):
+    """Nothing to talk to: no cluster, no controller, or ``flyteray.init()`` is still to be called."""
+
+    def __init__(self, message: str, code: str = "InitializationError", kind: Kind = "user") -> None:
+        super().__init__(code, kind, message)
+
+
+class ClusterError(InitializationError):
+    """A cluster could not be started, reached or stopped."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="ClusterError", kind="system")
+
+
+class RuntimeUserError(BaseRuntimeError):
+    """The user's code or input is at fault; ``code`` is the class name of the original exception."""
+
+    def __init__(self, code: str, message: str, worker: str | None = None) -> None:
+        super().__init__(code, "user", message, worker)
+
+
+class RuntimeSystemError(BaseRuntimeError):
+    """flyteray, Ray or the machine is at fault."""
+
+    def __init__(self, code: str, message: str, worker: str | None = None) -> None:
+        super().__init__(code, "system", message, worker)
+
+
+class _NamedUserError(RuntimeUserError):
+    """A user error whose code is its class name."""
+
+    def __init__(self, message: str, worker: str | None = None) -> None:
+        super().__init__(type(self).__name__, message, worker)
+
+
+class ActionAbortedError(_NamedUserError):
+    """A run or action was aborted; the message gives the reason."""
+
+
+class AppNotFoundError(_NamedUserError):
+    """There is no app of that name."""
+
+
+class CodeBundleError(_NamedUserError):
+    """User code could not be collected, shipped or unpacked."""
+
+
+class DeploymentError(_NamedUserError):
+    """An app version did not come up; the version that served before goes on serving."""
+
+
+class ModuleLoadError(_NamedUserError):
+    """A file or module of the user could not be imported, or lacks the name asked for."""
+
+
+class NonRecoverableError(RuntimeUserError):
+    """Raised by a task to say that trying again is pointless: no retry follows."""
+
+    def __init__(self, message: str, code: str = "NonRecoverableError") -> None:
+        super().__init__(code, message)
+
+
+class OOMError(RuntimeUserError):
+    """Killed for memory. Give the environment ``Resources(memory=...)`` or use less."""
+
+
+class OutputNotFoundError(_NamedUserError):
+    """An output is neither in the object store nor in storage."""
+
+
+class ParameterMaterializationError(_NamedUserError):
+    """A parameter of an app has no value: no successful run, no such output, or no such file."""
+
+
+class ResultSerializationError(_NamedUserError):
+    """A task returned something that can't be pickled."""
+
+
+class RunAlreadyExistsError(RuntimeUserError):
+    """A run of that name exists already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("RunAlreadyExistsError", f"A run named {name!r} exists already: choose another name.")
+
+
+class RunNotFoundError(_NamedUserError):
+    """There is no run of that name."""
+
+
+class RuntimeDataValidationError(RuntimeUserError):
+    """A task returned something else than its annotation says."""
+
+    def __init__(self, var: str, problem: str, task_name: str = "") -> None:
+        where = f" of task {task_name!r}" if task_name else ""
+        super().__init__("RuntimeDataValidationError", f"Output {var}{where}: {problem}")
+
+
+class SyncTaskCallInAsyncContextError(_NamedUserError):
+    """A sync task was called without ``.aio`` from a running event loop, which it would block."""
+
+
+class TaskInterruptedError(RuntimeSystemError):
+    """The worker process or node that ran the task died."""
