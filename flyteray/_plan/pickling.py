@@ -1,0 +1,57 @@
+"""Values between processes of one cluster: pickled so that Ray carries their large buffers without a copy."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+from flyteray.storage.pickler import Pickler, alias_main, unpicklable_part
+
+__all__ = ["Payload", "alias_main", "dump", "load"]
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A pickled value: as an argument of an actor call its ``buffers`` go through shared memory."""
+
+    header: bytes
+    buffers: list[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """The size in bytes."""
+        return len(self.header) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+
+
+def dump(value: object, name: str = "value") -> Payload:
+    """Pickle a value; its buffers are views of the value's own memory, so don't change it until it was sent.
+
+    Args:
+        value: Anything that cloudpickle takes.
+        name: What to call the value in an error.
+
+    Raises:
+        TypeError: the value or a part of it can't be pickled; the message says which.
+    """
+    file = io.BytesIO()
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        Pickler(file, buffer_callback=buffers.append).dump(value)
+    except Exception as error:
+        path, part = unpicklable_part(value, name)
+        raise TypeError(
+            f"{path} is a {type(part).__module__}.{type(part).__qualname__}, which can't be pickled to send "
+            f"it to another process ({error}). Leave it out, or make it where it is used."
+        ) from error
+    return Payload(file.getvalue(), buffers)
+
+
+def load(payload: Payload) -> Any:
+    """The value again; arrays in it are read-only views of the payload's buffers.
+
+    Raises:
+        ModuleLoadError: a class or function of it can't be found in this process.
+    """
+    return pickle.loads(payload.header, buffers=payload.buffers)

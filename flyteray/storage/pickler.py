@@ -1,0 +1,141 @@
+"""How a Python value becomes bytes: cloudpickle, with what a script defines referred to by name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import IO, Any
+
+import cloudpickle
+
+from flyteray.errors import ModuleLoadError
+
+PROTOCOL = 5
+_MEMBERS_TRIED = 1000  # of one container, when looking for what can't be pickled
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no types
+    """cloudpickle's pickler, but classes and functions of a script travel as ``module.name``.
+
+    A script that runs as ``python app.py`` is ``__main__`` here and ``app`` on a worker. cloudpickle copies
+    what ``__main__`` defines by value, so a worker would see classes of its own; by reference there is one.
+    What can't be found by name (lambdas, nested functions, notebooks) still goes by value.
+
+    Args:
+        file: Where the pickle goes.
+        buffer_callback: Takes the large buffers, as in :class:`pickle.Pickler`.
+    """
+
+    def __init__(self, file: IO[bytes], buffer_callback: Callable[[Any], object] | None = None) -> None:
+        super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Refer to a class or function of the running script by name."""
+        if (
+            isinstance(obj, (type, FunctionType))
+            and getattr(obj, "__module__", None) == "__main__"
+            and _is_top_level(obj)
+            and (module := alias_main()) is not None
+        ):
+            return _resolve, (module, obj.__qualname__)
+        return super().reducer_override(obj)
+
+
+def alias_main() -> str | None:
+    """Make the running script importable under the name that workers know it by.
+
+    Returns:
+        The module name: the file's stem after ``python app.py``, the full name after ``python -m pkg.mod``.
+        None when there is none: in a notebook, or when another module has taken the name already.
+    """
+    main = sys.modules["__main__"]
+    name = main_name(main)
+    if name is None:
+        return None
+    taken = sys.modules.get(name)
+    if taken is not None and taken is not main and getattr(taken, "__file__", None) != main.__file__:
+        return None
+    sys.modules[name] = main
+    return name
+
+
+def main_name(main: ModuleType) -> str | None:
+    """The name under which a module that runs as ``__main__`` can be imported; None: it can't be."""
+    if main.__spec__ is not None:  # python -m; a folder or zip file run as a program has no name but __main__
+        return None if main.__spec__.name == "__main__" else main.__spec__.name
+    file = Path(getattr(main, "__file__", None) or "")
+    # No file: a notebook. No suffix: an installed command such as bin/flyteray.
+    return file.stem if file.suffix == ".py" and "." not in file.stem else None
+
+
+def unpicklable_part(value: object, name: str) -> tuple[str, object]:
+    """The part of ``value`` that can't be pickled, after its path, which starts with ``name``."""
+    seen: set[int] = set()
+    found = True
+    while found:
+        seen.add(id(value))
+        found = False
+        for count, (step, member) in enumerate(_members(value)):
+            if count == _MEMBERS_TRIED:
+                break
+            if id(member) not in seen and not _can_pickle(member):
+                name, value, found = name + step, member, True
+                break
+    return name, value
+
+
+def _members(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        yield from ((f"[{key!r}]", member) for key, member in value.items())
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"[{index}]", member) for index, member in enumerate(value))
+    elif isinstance(value, FunctionType):
+        used = inspect.getclosurevars(value)
+        yield from ((f" uses {name}", member) for name, member in {**used.globals, **used.nonlocals}.items())
+    elif not isinstance(value, (type, ModuleType)) and hasattr(value, "__dict__"):
+        yield from ((f".{key}", member) for key, member in vars(value).items())
+
+
+class _Nowhere:
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def _can_pickle(value: object) -> bool:
+    try:
+        Pickler(_Nowhere(), buffer_callback=lambda buffer: None).dump(value)  # type: ignore[arg-type] # all it uses
+    except Exception:  # noqa: BLE001 # users' __reduce__ may raise anything
+        return False
+    return True
+
+
+def _is_top_level(obj: type | FunctionType) -> bool:
+    found: Any = sys.modules["__main__"]
+    for part in obj.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _resolve(module: str, qualname: str) -> Any:
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise ModuleLoadError(
+            f"A value of {module}.{qualname} can't be read here: there is no module {module!r}. Ship the "
+            "file that defines it, or import it here first."
+        ) from error
+    try:
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except AttributeError as error:
+        raise ModuleLoadError(
+            f"A value of {module}.{qualname} can't be read here: {module!r} has no such name. Use the "
+            "version of the file that the value was made with, or make the value again."
+        ) from error
+    return found
