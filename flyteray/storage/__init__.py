@@ -1,0 +1,5 @@
+"""Where bytes are kept: a local folder or an object store, behind one class."""
+
+from flyteray.storage.storage import Storage
+
+__all__ = ["Storage"]

@@ -1,0 +1,93 @@
+"""Storage in a folder of this machine, or of a file system that all nodes mount."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from flyteray.storage.storage import Storage, checked
+
+_UNFINISHED = ".tmp-"
+
+
+class LocalStorage(Storage):
+    """Keys are files below a folder, which the first write makes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.expanduser().absolute()
+        super().__init__(str(self._folder))
+
+    @property
+    def is_local(self) -> bool:
+        """Always."""
+        return True
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Copy a file; the copy shares no bytes with it."""
+        with _replacing(self._path(key)) as unfinished:
+            shutil.copyfile(path, unfinished)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file."""
+        return self._path(key).is_file()
+
+    def delete(self, key: str) -> None:
+        """Remove the file."""
+        self._path(key).unlink(missing_ok=True)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """The files in a folder and the folders in it, sorted."""
+        folder = self._path(prefix) if prefix else self._folder
+        files = (
+            path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(_UNFINISHED)
+        )
+        yield from sorted(path.relative_to(self._folder).as_posix() for path in files)
+
+    def local_path(self, key: str, cache_dir: Path) -> Path:
+        """The file itself."""
+        path = self._path(key)
+        if not path.is_file():
+            raise self._missing(key)
+        return path
+
+    @contextmanager
+    def reader(self, key: str) -> Iterator[IO[bytes]]:
+        """The opened file."""
+        try:
+            file = self._path(key).open("rb")
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise self._missing(key) from error
+        with file:
+            yield file
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[IO[bytes]]:
+        """A file beside the target, renamed in the end."""
+        with _replacing(self._path(key)) as unfinished, unfinished.open("wb") as file:
+            yield file
+
+    def _path(self, key: str) -> Path:
+        return self._folder / checked(key, self.url)
+
+    def _missing(self, key: str) -> FileNotFoundError:
+        return FileNotFoundError(
+            f"There is no file {key!r} in storage {self.url}. Was it deleted or never written?"
+        )
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile's: its mode 0600 would hide the file from other users of a shared file system.
+    unfinished = path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,158 @@
+"""Storage in an object store: S3, Google Cloud, Azure, or what a web server offers for reading."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import from_url
+
+from flyteray.errors import RuntimeSystemError
+from flyteray.storage.storage import Storage, checked
+
+_CHUNK = 16 * 1024 * 1024
+_READ_AHEAD = 1024 * 1024
+
+
+class ObjectStorage(Storage):
+    """Keys are objects below the URL's path.
+
+    Args:
+        url: Where it is.
+        store: What to talk to instead of the store at ``url``.
+    """
+
+    def __init__(self, url: str, store: Any = None) -> None:
+        super().__init__(url)
+        try:
+            self._store = from_url(url) if store is None else store
+        except (BaseError, ValueError) as error:
+            raise ValueError(
+                f"Storage {url!r} can't be opened: {_first_line(error)}. Check the URL and the environment "
+                "variables that this kind of storage is configured with."
+            ) from error
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Upload a file, in parts if it is large."""
+        with self._explained("write", key):
+            obstore.put(self._store, checked(key, self.url), path)
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Upload bytes."""
+        with self._explained("write", key):
+            obstore.put(self._store, checked(key, self.url), data)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object."""
+        try:
+            self._head(key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """Remove the object."""
+        try:
+            with self._explained("delete", key):
+                obstore.delete(self._store, checked(key, self.url))
+        except FileNotFoundError:
+            pass
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """The objects below a prefix, sorted."""
+        folder = checked(prefix, self.url).rstrip("/") if prefix else None
+        with self._explained("list", prefix):
+            yield from sorted(found["path"] for batch in obstore.list(self._store, folder) for found in batch)
+
+    def local_path(self, key: str, cache_dir: Path) -> Path:
+        """A copy in ``cache_dir``, downloaded unless this version of the object is there already."""
+        head = self._head(key)
+        version = f"{self.url} {key} {head['size']} {head['e_tag']} {head['last_modified']}"
+        name = hashlib.sha256(version.encode()).hexdigest()[:24]
+        path = cache_dir / name / key.rpartition("/")[2]
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f".tmp-{uuid.uuid4().hex}")
+            try:
+                with self._explained("read", key), unfinished.open("wb") as file:
+                    for chunk in obstore.get(self._store, key).stream(min_chunk_size=_CHUNK):
+                        file.write(chunk)
+                os.replace(unfinished, path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+        return path
+
+    @contextmanager
+    def reader(self, key: str) -> Iterator[IO[bytes]]:
+        """A file that fetches what is read."""
+        with self._explained("read", key):
+            source = obstore.open_reader(self._store, checked(key, self.url))
+            with io.BufferedReader(_Object(source), _READ_AHEAD) as file:
+                yield file
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[IO[bytes]]:
+        """A temporary file, uploaded in the end."""
+        checked(key, self.url)
+        with tempfile.NamedTemporaryFile(prefix="flyteray-") as file:
+            yield cast("IO[bytes]", file)
+            file.flush()
+            self.put_file(key, Path(file.name))
+
+    def _head(self, key: str) -> Any:
+        with self._explained("read", key):
+            return obstore.head(self._store, checked(key, self.url))
+
+    @contextmanager
+    def _explained(self, verb: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, NotFoundError) as error:
+            if verb == "write":  # the file to upload
+                raise
+            raise FileNotFoundError(
+                f"There is no object {key!r} in storage {self.url}. Was it deleted or never written?"
+            ) from error
+        except BaseError as error:
+            raise RuntimeSystemError(
+                "StorageError",
+                f"Storage {self.url} did not let us {verb} {key!r}: {_first_line(error)}. Check the address, "
+                "the network, and the credentials in this process's environment.",
+            ) from error
+
+
+class _Object(io.RawIOBase):
+    """obstore's reader as a file of Python's: it has no ``readinto`` and returns buffers of its own type."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = memoryview(self._source.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._source.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._source.tell())
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,139 @@
+"""A place for bytes, addressed by a URL."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote
+
+_SCHEMES = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gs",
+    "gcs": "gs",
+    "az": "az",
+    "abfs": "abfs",
+    "abfss": "abfss",
+    "http": "http",
+    "https": "https",
+}
+
+
+class Storage(ABC):
+    """Bytes under keys below ``url``; keys are relative paths with ``/``.
+
+    Get one with :meth:`at`. Writing is atomic: a key holds the whole old or the whole new bytes, whatever
+    dies in between. Pickles as its URL, so every process opens it with credentials of its own.
+
+    Methods raise ``FileNotFoundError`` for a missing key, ``ValueError`` for a key that leaves the storage,
+    and :class:`~flyteray.errors.RuntimeSystemError` when an object store can't be reached or refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @staticmethod
+    def at(url: str | Path) -> Storage:
+        """The storage at a URL.
+
+        Args:
+            url: A folder (plain path or ``file://``), or ``s3://``, ``gs://``, ``az://``, ``abfs://``, ``https://``.
+                Object stores read credentials and endpoints from their usual environment variables
+                (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, …).
+
+        Raises:
+            ValueError: no such kind of storage, or the URL is incomplete.
+        """
+        text = str(url)
+        scheme, separator, rest = text.partition("://")
+        if not text:
+            raise ValueError("The storage URL is empty: give a folder or a URL such as s3://bucket/path.")
+        if not separator or scheme == "file":
+            from flyteray.storage.local import LocalStorage  # its base class is here
+
+            return LocalStorage(Path((unquote(rest) or "/") if separator else text))
+        if scheme not in _SCHEMES:
+            known = ", ".join(f"{known}://" for known in ["file", *_SCHEMES])
+            raise ValueError(
+                f"Storage {text!r} is of an unknown kind {scheme!r}: use a plain path or one of {known}"
+            )
+        from flyteray.storage.objects import ObjectStorage  # loads obstore, which most processes never need
+
+        return ObjectStorage(f"{_SCHEMES[scheme]}://{rest.rstrip('/')}")
+
+    @staticmethod
+    def locate(url: str | Path) -> tuple[Storage, str]:
+        """The storage and key of a single file, given its path or URL."""
+        text = str(url).rstrip("/")
+        parent, separator, name = text.rpartition("/")
+        if parent.endswith(":/"):
+            raise ValueError(f"{text!r} names a whole bucket or host, not a file in it: add a path.")
+        return Storage.at(parent or separator or "."), name
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files lie on a disk of this machine."""
+        return False
+
+    def join(self, *parts: str) -> str:
+        """The full path or URL of a key made of ``parts``."""
+        return "/".join([self.url.rstrip("/"), *(part.strip("/") for part in parts if part.strip("/"))])
+
+    def get(self, key: str) -> bytes:
+        """All bytes of a key."""
+        with self.reader(key) as file:
+            return file.read()
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Keep bytes under a key, replacing what was there."""
+        with self.writer(key) as file:
+            file.write(data)
+
+    @abstractmethod
+    def put_file(self, key: str, path: Path) -> None:
+        """Keep a copy of a local file under a key."""
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Whether there are bytes under a key; a folder is none."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Forget a key; a missing one is fine."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """The keys in a folder and the folders in it, sorted."""
+
+    @abstractmethod
+    def local_path(self, key: str, cache_dir: Path) -> Path:
+        """A file of this machine with the bytes of a key: the file itself, or a copy in ``cache_dir``.
+
+        Copies are kept by content, so a second call downloads nothing; nobody removes them.
+        Don't write to it.
+        """
+
+    @abstractmethod
+    def reader(self, key: str) -> AbstractContextManager[IO[bytes]]:
+        """A seekable file to read a key from."""
+
+    @abstractmethod
+    def writer(self, key: str) -> AbstractContextManager[IO[bytes]]:
+        """A seekable file to write; its bytes appear under the key when the context ends without an error."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Storage.at, (self.url,)
+
+
+def checked(key: str, url: str) -> str:
+    """The key, if it stays inside the storage at ``url``."""
+    parts = key.split("/")
+    if not key or key.startswith("/") or ".." in parts or "\0" in key:
+        raise ValueError(f"{key!r} is not a key in storage {url}: use a relative path without '..'.")
+    return key

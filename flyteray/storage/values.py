@@ -1,0 +1,138 @@
+"""One Python value as one file, laid out so that reading it is mapping it.
+
+    header    magic, version, then the size of the pickle, the count of buffers, the size of the file
+    pickle    protocol 5, without the large buffers
+    table     offset and size of each buffer
+    buffers   each on a page boundary (small ones: on a cache line)
+
+The header is written last, so an unfinished file has none.
+"""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import struct
+from pathlib import Path
+from typing import IO, Any
+
+from flyteray.errors import ResultSerializationError, RuntimeSystemError
+from flyteray.storage.pickler import Pickler, unpicklable_part
+from flyteray.storage.storage import Storage
+
+_MAGIC = b"flyteray"
+_VERSION = 1
+_HEADER = struct.Struct("<8sIxxxxQQQ24x")
+_PLACE = struct.Struct("<QQ")
+_PAGE = 4096
+_CACHE_LINE = 64
+
+
+def write_value(storage: Storage, key: str, value: object, name: str = "value") -> int:
+    """Write a value under a key; the large buffers in it go to disk without a copy in memory.
+
+    Args:
+        storage: Where.
+        key: Under which key; replaced as a whole.
+        value: Anything that cloudpickle takes.
+        name: What to call the value in an error.
+
+    Returns:
+        The size in bytes.
+
+    Raises:
+        ResultSerializationError: the value or a part of it can't be pickled; the message says which.
+    """
+    with storage.writer(key) as file:
+        file.write(bytes(_HEADER.size))
+        buffers = _pickle(file, value, name)
+        pickle_size = file.tell() - _HEADER.size
+        places = _places(file.tell() + len(buffers) * _PLACE.size, [buffer.nbytes for buffer in buffers])
+        for place in places:
+            file.write(_PLACE.pack(*place))
+        for (offset, _), buffer in zip(places, buffers, strict=True):
+            file.write(bytes(offset - file.tell()))
+            file.write(buffer)
+        size = file.tell()
+        file.seek(0)
+        file.write(_HEADER.pack(_MAGIC, _VERSION, pickle_size, len(buffers), size))
+    return size
+
+
+def read_value(storage: Storage, key: str, cache_dir: Path | None = None) -> Any:
+    """Read a value that :func:`write_value` wrote.
+
+    The file is mapped into memory, not read: arrays (numpy, arrow, pandas) are read-only views of it, and all
+    processes of a node that read it share the same physical memory. ``bytes`` and ``str`` are copied.
+
+    Args:
+        storage: Where.
+        key: Under which key.
+        cache_dir: Where a copy of an object is kept; ``cache`` in the flyteray home by default.
+
+    Raises:
+        FileNotFoundError: there is no such key.
+        RuntimeSystemError: the file is torn or is not a value.
+        ModuleLoadError: a class or function of the value can't be found in this process.
+    """
+    path = storage.local_path(key, cache_dir or _cache_dir(storage))
+    with path.open("rb") as file:
+        mapped, pickle_size, count = _map(file, storage.join(key))
+    view = memoryview(mapped)
+    table = _HEADER.size + pickle_size
+    places = [_PLACE.unpack_from(view, table + index * _PLACE.size) for index in range(count)]
+    buffers = [view[offset : offset + size] for offset, size in places]
+    return pickle.loads(view[_HEADER.size : table], buffers=buffers)
+
+
+def _pickle(file: IO[bytes], value: object, name: str) -> list[memoryview]:
+    buffers: list[memoryview] = []
+    try:
+        Pickler(file, buffer_callback=lambda buffer: buffers.append(buffer.raw())).dump(value)
+    except OSError:  # the disk's, not the value's
+        raise
+    except Exception as error:
+        path, part = unpicklable_part(value, name)
+        kind = f"{type(part).__module__}.{type(part).__qualname__}"
+        raise ResultSerializationError(
+            f"{path} is a {kind}, which can't be pickled and kept ({error}). Return what it is made from "
+            "instead (its settings, its weights), or give its class a __reduce__ method."
+        ) from error
+    return buffers
+
+
+def _places(start: int, sizes: list[int]) -> list[tuple[int, int]]:
+    places = []
+    for size in sizes:
+        align = _PAGE if size >= _PAGE else _CACHE_LINE
+        start = -(-start // align) * align
+        places.append((start, size))
+        start += size
+    return places
+
+
+def _cache_dir(storage: Storage) -> Path:
+    if storage.is_local:
+        return Path(storage.url)  # not used: the file itself is mapped
+    from flyteray._settings import Settings
+
+    return Settings.load().home / "cache"
+
+
+def _map(file: IO[bytes], where: str) -> tuple[mmap.mmap, int, int]:
+    head = file.read(_HEADER.size)
+    if len(head) < _HEADER.size or not head.startswith(_MAGIC):
+        raise _unreadable(where, "is not a value written by flyteray, or its writing was cut off")
+    _, version, pickle_size, count, size = _HEADER.unpack(head)
+    if version != _VERSION:
+        raise _unreadable(where, f"has format {version}, this flyteray reads {_VERSION}")
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if len(mapped) != size:
+        raise _unreadable(where, f"has {len(mapped)} bytes instead of {size}")
+    return mapped, pickle_size, count
+
+
+def _unreadable(where: str, problem: str) -> RuntimeSystemError:
+    return RuntimeSystemError(
+        "UnreadableValue", f"{where} {problem}. Run the task again, or use the flyteray that wrote it."
+    )

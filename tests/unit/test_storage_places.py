@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from obstore.store import MemoryStore
+
+from flyteray.errors import RuntimeSystemError
+from flyteray.storage import Storage
+from flyteray.storage.objects import ObjectStorage
+
+
+@pytest.fixture(params=["folder", "object store"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return Storage.at(tmp_path / "made on the first write")
+    return ObjectStorage("s3://bucket/prefix", MemoryStore())
+
+
+def test_bytes_come_back(storage: Storage) -> None:
+    storage.put("a/b", b"one")
+    storage.put("a/b", b"two")
+
+    assert storage.get("a/b") == b"two"
+    assert storage.exists("a/b")
+    assert not storage.exists("a")
+
+
+def test_keys_are_listed_with_those_of_inner_folders(storage: Storage) -> None:
+    for key in ["b", "a/2", "a/1", "a/x/3", "ab/4"]:
+        storage.put(key, b"")
+
+    assert list(storage.list()) == ["a/1", "a/2", "a/x/3", "ab/4", "b"]
+    assert list(storage.list("a")) == ["a/1", "a/2", "a/x/3"]
+    assert list(storage.list("none")) == []
+
+
+def test_a_deleted_key_is_gone_and_may_be_deleted_again(storage: Storage) -> None:
+    storage.put("a", b"")
+
+    storage.delete("a")
+    storage.delete("a")
+
+    assert not storage.exists("a")
+
+
+def test_a_file_is_kept_and_found_as_a_local_file(storage: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "source.bin"
+    source.write_bytes(b"x" * 100_000)
+
+    storage.put_file("deep/er/data.bin", source)
+    found = storage.local_path("deep/er/data.bin", tmp_path / "cache")
+    again = storage.local_path("deep/er/data.bin", tmp_path / "cache")
+
+    assert found.read_bytes() == source.read_bytes()
+    assert found.name == "data.bin"
+    assert found == again
+
+
+def test_a_replaced_object_is_downloaded_anew(tmp_path: Path) -> None:
+    storage = ObjectStorage("s3://bucket", MemoryStore())
+    storage.put("a", b"one")
+    storage.local_path("a", tmp_path)
+
+    storage.put("a", b"two")
+
+    assert storage.local_path("a", tmp_path).read_bytes() == b"two"
+
+
+def test_a_reader_seeks(storage: Storage) -> None:
+    storage.put("lines", b"one\ntwo\nthree\n")
+
+    with storage.reader("lines") as file:
+        assert file.readline() == b"one\n"
+        file.seek(-6, os.SEEK_END)
+        assert file.read() == b"three\n"
+        assert file.tell() == 14
+
+
+def test_a_failed_write_leaves_nothing(storage: Storage) -> None:
+    def fail() -> None:
+        with storage.writer("a") as file:
+            file.write(b"half")
+            raise RuntimeError("disk on fire")
+
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        fail()
+    assert list(storage.list()) == []
+
+
+@pytest.mark.parametrize("read", ["get", "local_path"])
+def test_a_missing_key_is_named_with_its_storage(storage: Storage, read: str, tmp_path: Path) -> None:
+    storage.put("here", b"")
+    arguments = [] if read == "get" else [tmp_path]
+
+    with pytest.raises(FileNotFoundError, match=rf"'a/b' in storage {storage.url}"):
+        getattr(storage, read)("a/b", *arguments)
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../up", "a/../../up", "a\0b"])
+def test_a_key_can_not_leave_its_storage(storage: Storage, key: str) -> None:
+    with pytest.raises(ValueError, match="is not a key in storage"):
+        storage.put(key, b"")
+    with pytest.raises(ValueError, match="is not a key in storage"):
+        storage.get(key)
+
+
+def test_a_full_path_is_made_of_url_and_key(tmp_path: Path) -> None:
+    assert Storage.at(tmp_path).join("runs", "r1/") == f"{tmp_path}/runs/r1"
+    assert Storage.at("s3://bucket/a/").join("b") == "s3://bucket/a/b"
+
+
+def test_a_folder_is_given_in_three_ways(tmp_path: Path) -> None:
+    (tmp_path / "with space").mkdir()
+    expected = str(tmp_path / "with space")
+
+    urls = [
+        Storage.at(tmp_path / "with space").url,
+        Storage.at(expected).url,
+        Storage.at(f"file://{expected.replace(' ', '%20')}").url,
+    ]
+
+    assert urls == [expected] * 3
+
+
+def test_a_relative_folder_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = Storage.at("data")
+
+    monkeypatch.chdir("/")
+
+    assert storage.url == str(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("url", "storage", "key"),
+    [
+        ("/a/b/c.txt", "/a/b", "c.txt"),
+        ("/c.txt", "/", "c.txt"),
+        ("file:///c.txt", "/", "c.txt"),
+        ("s3://bucket/c.txt", "s3://bucket", "c.txt"),
+        ("gcs://bucket/d/c.txt", "gs://bucket/d", "c.txt"),
+        ("https://example.com/d/c.txt", "https://example.com/d", "c.txt"),
+    ],
+)
+def test_a_file_is_located_in_a_storage(url: str, storage: str, key: str) -> None:
+    found, name = Storage.locate(url)
+
+    assert (found.url, name) == (storage, key)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("ftp://host/x", "unknown kind 'ftp'.*use a plain path or one of file://, s3://"),
+        ("", "is empty"),
+        ("az://container/x", "can't be opened: .*Account must be specified"),
+    ],
+)
+def test_a_bad_url_is_refused(url: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Storage.at(url)
+
+
+def test_a_bucket_alone_is_no_file() -> None:
+    with pytest.raises(ValueError, match="names a whole bucket"):
+        Storage.locate("s3://bucket")
+
+
+def test_an_unreachable_object_store_says_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_SKIP_SIGNATURE": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    from obstore.store import S3Store
+
+    storage = ObjectStorage("s3://bucket", S3Store("bucket", retry_config={"max_retries": 0}))
+
+    with pytest.raises(RuntimeSystemError, match=r"s3://bucket did not let us read 'a'.*credentials"):
+        storage.exists("a")
+
+
+def test_a_storage_travels_as_its_url(tmp_path: Path) -> None:
+    assert pickle.loads(pickle.dumps(Storage.at(tmp_path))).url == str(tmp_path)
+
+
+def test_local_storage_does_not_load_the_object_store_client(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from flyteray.storage import Storage
+Storage.at({str(tmp_path)!r}).put("a", b"")
+print("obstore" in sys.modules)
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+def test_files_are_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
+    Storage.at(tmp_path).put("a", b"")
+    (tmp_path / "plain").touch()
+
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
