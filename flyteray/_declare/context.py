@@ -1,0 +1,80 @@
+"""What is bound around running user code: how task calls are carried out, what the code may ask about itself.
+
+Unbound means plain Python: a task call is then a function call. Whoever runs user code (a worker, a replica,
+local mode) binds these variables; user code reads them through :func:`ctx` and ``get_parameter``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from flyteray._declare.task import Task
+
+
+class TaskRuntime(Protocol):
+    """Carries out the task calls that user code makes."""
+
+    def call(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a child action and block for its output."""
+
+    async def acall(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a child action and await its output."""
+
+
+@dataclass(frozen=True)
+class ActionID:
+    """Which action of which run; the run's root action is ``a0``."""
+
+    name: str
+    run_name: str
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What a running task may ask about itself.
+
+    ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster; ``attempt_number``
+    counts from 0; ``raw_data_path`` is the URL below which the action's files are kept.
+    """
+
+    action: ActionID
+    mode: Literal["local", "remote"] = "remote"
+    attempt_number: int = 0
+    raw_data_path: str = ""
+
+    def is_in_cluster(self) -> bool:
+        """Whether the task runs on a cluster rather than in the calling process."""
+        return self.mode == "remote"
+
+
+class NoTaskContext:
+    """The answer outside tasks: false, and every attribute reads as None."""
+
+    action: None = None
+    mode: None = None
+    attempt_number: None = None
+    raw_data_path: None = None
+
+    def is_in_cluster(self) -> bool:
+        """Not in a task, so not in a task on a cluster."""
+        return False
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "<outside any task>"
+
+
+runtime: ContextVar[TaskRuntime | None] = ContextVar("flyteray_runtime", default=None)
+task_context: ContextVar[TaskContext | None] = ContextVar("flyteray_task_context", default=None)
+parameters: ContextVar[Mapping[str, object] | None] = ContextVar("flyteray_parameters", default=None)
+
+
+def ctx() -> TaskContext | NoTaskContext:
+    """The current task's context, or outside tasks a false object whose attributes are None."""
+    return task_context.get() or NoTaskContext()

@@ -1,0 +1,131 @@
+"""What a task environment and an app environment have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TypeVar
+
+from flyteray._declare.resources import Resources
+
+_NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
+_LONGEST_DESCRIPTION = 255
+
+E = TypeVar("E", bound="Environment")
+
+
+@dataclass(eq=False)
+class Environment:
+    """Where and with what user code runs: the common part of task and app environments.
+
+    Args:
+        name: Lower-case words joined by single ``-`` or ``_``.
+        depends_on: Environments that are needed by this one.
+        description: For people; more than 255 characters are cut off.
+        env_vars: Environment variables of the processes that run it.
+        resources: Hardware; see :class:`Resources` for the defaults.
+        interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
+        image: Only ``"auto"``: the Python that the cluster runs.
+
+    Raises:
+        TypeError: A field of a wrong type.
+        ValueError: A bad name, or an image, which is not supported yet.
+    """
+
+    name: str
+    depends_on: list[Environment] = field(default_factory=list)
+    _: KW_ONLY
+    description: str | None = None
+    env_vars: dict[str, str] | None = None
+    resources: Resources | None = None
+    interruptible: bool = False
+    image: str = "auto"
+
+    def __post_init__(self) -> None:
+        self._check_name()
+        self._check_depends_on()
+        if self.resources is not None and not isinstance(self.resources, Resources):
+            raise TypeError(f"{self._words()}: resources must be a Resources, got {self.resources!r}.")
+        if self.env_vars is not None:
+            check_env_vars(self._words(), self.env_vars)
+        if self.image != "auto":
+            raise ValueError(
+                f'{self._words()}: images are not supported yet: {self.image!r}. Leave image="auto".'
+            )
+        if self.description is not None:
+            if not isinstance(self.description, str):
+                raise TypeError(f"{self._words()}: description must be a str, got {self.description!r}.")
+            self.description = self.description[:_LONGEST_DESCRIPTION]
+
+    def _words(self) -> str:
+        return f"{type(self).__name__} {self.name!r}"
+
+    def _check_name(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"An environment's name must be a str, got {self.name!r}.")
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"{self.name!r} is no name for an environment: "
+                "use lower-case letters and digits, in words joined by single - or _."
+            )
+
+    def _check_depends_on(self) -> None:
+        if not isinstance(self.depends_on, (list, tuple)):
+            raise TypeError(f"{self._words()}: depends_on must be a list, got {self.depends_on!r}.")
+        wanted, self.depends_on = self.depends_on, []
+        self.add_dependency(*wanted)
+
+    def add_dependency(self, *envs: Environment) -> None:
+        """Add environments that are needed by this one; those it has already are ignored.
+
+        Raises:
+            TypeError: One of them is no environment.
+            ValueError: One of them has this environment's name.
+        """
+        for env in envs:
+            if not isinstance(env, Environment):
+                raise TypeError(f"{self._words()} can depend on environments only, got {env!r}.")
+            if env.name == self.name:
+                raise ValueError(f"{self._words()} can't depend on an environment of its own name.")
+        for env in envs:
+            if all(known.name != env.name for known in self.depends_on):
+                self.depends_on.append(env)
+
+    def clone_with(self: E, name: str, **changes: object) -> E:
+        """A new environment like this one under another name, without its tasks or server functions.
+
+        Args:
+            name: The new name.
+            changes: Any field of this kind of environment; None keeps what is there.
+
+        Raises:
+            TypeError: There is no such field.
+        """
+        known = {item.name for item in dataclasses.fields(self) if item.init}
+        if unknown := sorted(changes.keys() - known):
+            raise TypeError(
+                f"Unexpected keyword arguments: {unknown}. {type(self).__name__} has: {sorted(known)}."
+            )
+        kept = {key: value for key, value in changes.items() if value is not None}
+        return dataclasses.replace(self, name=name, **kept)  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        shown = [f"name={self.name!r}"]
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            default = item.default_factory() if callable(item.default_factory) else item.default
+            if item.name == "depends_on":
+                value = [env.name for env in self.depends_on]  # names: environments may depend on each other
+            if item.init and item.repr and item.name != "name" and value != default:
+                shown.append(f"{item.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def check_env_vars(owner: str, env_vars: object) -> None:
+    """Refuse anything but a mapping of str to str."""
+    if not isinstance(env_vars, dict):
+        raise TypeError(f"{owner}: env_vars must be a dict, got {env_vars!r}.")
+    for key, value in env_vars.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"{owner}: env_vars must map str to str, got {key!r}: {value!r}.")

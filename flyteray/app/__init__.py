@@ -1,0 +1,19 @@
+"""What users declare of apps: services that stay up behind an HTTP endpoint."""
+
+from flyteray.app.context import AppContext, ctx
+from flyteray.app.environment import AppEnvironment
+from flyteray.app.parameters import AppEndpoint, Parameter, RunOutput, get_parameter
+from flyteray.app.port import Port
+from flyteray.app.scaling import Scaling
+
+__all__ = [
+    "AppContext",
+    "AppEndpoint",
+    "AppEnvironment",
+    "Parameter",
+    "Port",
+    "RunOutput",
+    "Scaling",
+    "ctx",
+    "get_parameter",
+]

@@ -1,0 +1,31 @@
+"""What an app may ask about itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class AppContext:
+    """Where an app runs.
+
+    ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster. ``project`` and ``domain``
+    are empty unless Flyte's environment variables set them.
+    """
+
+    mode: Literal["local", "remote"] = "remote"
+    project: str = ""
+    raw_data_path: str = ""
+    domain: str = ""
+
+
+def ctx() -> AppContext:
+    """The context of the app that runs in this process. Never fails; see :func:`flyteray.ctx` for tasks."""
+    return AppContext(
+        mode="local" if os.environ.get("_RUN_MODE") == "local" else "remote",
+        project=os.environ.get("FLYTE_INTERNAL_EXECUTION_PROJECT", ""),
+        raw_data_path=os.environ.get("_FLYTE_APP_RAW_DATA_PATH", ""),
+        domain=os.environ.get("FLYTE_INTERNAL_EXECUTION_DOMAIN", ""),
+    )

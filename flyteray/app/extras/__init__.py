@@ -1,0 +1,5 @@
+"""Ready-made kinds of apps, one file each."""
+
+from flyteray.app.extras.fastapi import FastAPIAppEnvironment
+
+__all__ = ["FastAPIAppEnvironment"]
