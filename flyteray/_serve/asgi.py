@@ -1,0 +1,111 @@
+"""An ASGI application served by uvicorn on a socket of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+from flyteray._serve.forwarded import ASGIApp, Forwarded
+from flyteray.errors import RuntimeUserError
+
+# What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how long
+# the server lives: those belong to the replica and to the ingress.
+_HONOURED = (
+    "http",
+    "ws",
+    "ws_max_size",
+    "ws_max_queue",
+    "ws_ping_interval",
+    "ws_ping_timeout",
+    "ws_per_message_deflate",
+    "root_path",
+    "limit_concurrency",
+    "backlog",
+    "headers",
+    "server_header",
+    "date_header",
+    "h11_max_incomplete_event_size",
+    "timeout_keep_alive",
+    "lifespan",
+)
+_DEFAULTS = {
+    # The ingress keeps idle connections: were the server to close one first, a request could meet the close.
+    "timeout_keep_alive": 300,
+    "lifespan": "on",
+    "http": "httptools",
+}
+_LINGER_S = 0.3  # the ingress has been told; what it had sent by then has arrived after this
+_CANCEL_S = 2  # for handlers to end after they were cancelled at the deadline
+
+
+class AsgiServer:
+    """Serves ``app`` on ``sock``, which must be bound and becomes the server's own."""
+
+    def __init__(self, app: ASGIApp, sock: socket.socket, user_config: uvicorn.Config | None = None) -> None:
+        self._forwarded = Forwarded(app)
+        self._socket = sock
+        self._uvicorn = _Uvicorn(_config(self._forwarded, user_config))
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Run the lifespan's start-up, serve, and run its shutdown."""
+        self._uvicorn.on_started = ready
+        try:
+            await self._uvicorn.serve(sockets=[self._socket])
+        except SystemExit:  # uvicorn's way to say that the lifespan failed
+            raise self._failure() from None
+        finally:
+            self._socket.close()
+
+    async def stop(self, deadline_s: float) -> None:
+        """Serve on while requests or WebSockets are open, to the deadline; then close them (1012) and end."""
+        deadline = time.monotonic() + deadline_s
+        await asyncio.sleep(min(_LINGER_S, deadline_s))
+        while self._uvicorn.server_state.tasks and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)  # noqa: ASYNC110  # the set is uvicorn's, and tells nobody
+        self._uvicorn.should_exit = True
+
+    def _failure(self) -> BaseException:
+        return self._forwarded.lifespan_error or RuntimeUserError(
+            "LifespanFailed", "The application's lifespan reported a failed start-up and gave no reason."
+        )
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.on_started: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started and self.on_started is not None:
+            self.on_started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are Ray's
+
+
+def _config(app: ASGIApp, user: uvicorn.Config | None) -> uvicorn.Config:
+    options: dict[str, Any] = dict(_DEFAULTS)
+    if user is not None:
+        standard = uvicorn.Config(app, log_config=None)
+        for name in _HONOURED:
+            value = getattr(user, name, None)
+            if value != getattr(standard, name, None):
+                options[name] = value
+    return uvicorn.Config(
+        app,
+        interface="asgi3",
+        loop="none",
+        log_config=None,  # uvicorn's own would close Serve's log handlers
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_CANCEL_S,
+        **options,
+    )

@@ -1,0 +1,96 @@
+"""App versions as Serve applications: Serve places, watches and replaces replicas; requests never pass it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ray import serve
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus
+
+from flyteray._plan.spec import AppSpec, EnvironmentSpec
+from flyteray._serve.replica import DRAIN_S, Replica
+
+_DEPLOYMENT = "replica"
+
+
+@dataclass(frozen=True)
+class ServeStatus:
+    """What Serve says of an application.
+
+    ``running`` counts the replicas whose constructor returned and that are not being stopped.
+    """
+
+    phase: ApplicationStatus
+    message: str
+    running: int
+
+
+def start_serve() -> None:
+    """Start Serve without its proxies; a running one is left as it is."""
+    serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
+
+
+def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any]) -> None:
+    """Ask Serve for an app version; returns before anything of it runs.
+
+    Asking again for what is there already changes nothing.
+
+    Args:
+        name: The Serve application's name.
+        version: The app version's id; replicas report under it.
+        spec: What to run.
+        runtime_env: Everything the replicas need; nothing is inherited.
+    """
+    deployment = serve.deployment(
+        Replica,
+        name=_DEPLOYMENT,
+        num_replicas=spec.replicas,
+        ray_actor_options={**_actor_options(spec.environment), "runtime_env": runtime_env},
+        max_ongoing_requests=1_000_000,  # none passes through Serve
+        health_check_period_s=2,
+        health_check_timeout_s=15,
+        graceful_shutdown_timeout_s=DRAIN_S + 30,  # the drain, then the user's on_shutdown
+        graceful_shutdown_wait_loop_s=0.1,
+    ).options(
+        version=version, _internal=True
+    )  # without a version of ours, every deploy replaces all replicas
+    application = deployment.bind(spec.model_dump_json(), version)
+    serve.run_many(
+        [serve.RunTarget(target=application, name=name, route_prefix=None)],
+        wait_for_ingress_deployment_creation=False,
+        wait_for_applications_running=False,
+    )
+
+
+def undeploy(name: str) -> None:
+    """Have Serve stop an app version; returns before it has. Unknown names are fine."""
+    serve.delete(name, _blocking=False)
+
+
+def status(name: str) -> ServeStatus | None:
+    """What Serve says of an app version; None when it knows nothing of it."""
+    try:
+        application = serve.status().applications.get(name)
+    except RayServeException:  # Serve was never started
+        return None
+    if application is None:
+        return None
+    deployments = application.deployments.values()
+    message = "\n".join(
+        text for text in (application.message, *(each.message for each in deployments)) if text
+    )
+    running = sum(each.replica_states.get("RUNNING", 0) for each in deployments)
+    return ServeStatus(phase=application.status, message=message, running=running)
+
+
+def _actor_options(environment: EnvironmentSpec) -> dict[str, Any]:
+    options: dict[str, Any] = {"num_cpus": environment.num_cpus, "num_gpus": environment.num_gpus}
+    if environment.memory is not None:
+        options["memory"] = environment.memory
+    if environment.accelerator_type is not None:
+        options["accelerator_type"] = environment.accelerator_type
+    if environment.resources:
+        options["resources"] = environment.resources
+    return options

@@ -1,0 +1,170 @@
+"""A server inside a replica: a thread and a loop of its own, from the user's start-up to their shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+import uvloop
+
+from flyteray._declare import context
+from flyteray.errors import RuntimeSystemError, RuntimeUserError
+
+logger = logging.getLogger(__name__)
+
+Hook = Callable[..., Any]
+
+
+class Server(Protocol):
+    """Something that answers requests until it is told to stop."""
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Serve; call ``ready`` once requests are taken. Returns when stopped, raises what made it fail."""
+
+    async def stop(self, deadline_s: float) -> None:
+        """Take no new connections, let open requests finish until the deadline, and make ``run`` return."""
+
+
+class Hosting:
+    """Runs ``on_startup``, the server and ``on_shutdown``, in this order, as one coroutine on one loop.
+
+    So what the start-up creates (clients, tasks, context variables) belongs to the loop that the handlers run
+    on. ``on_shutdown`` runs exactly once if ``on_startup`` succeeded, however the server ended.
+
+    Args:
+        server: What to run.
+        arguments: The app's parameters, by name: for the hooks and for ``get_parameter``.
+        on_startup: The user's function, sync or async, or None.
+        on_shutdown: Likewise.
+        on_exit: Called in the thread when the server ends without having been asked to.
+        lag_limit_s: How long the loop may be blocked before :meth:`check` raises.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        arguments: Mapping[str, Any],
+        visible: Mapping[str, Any],
+        on_startup: Hook | None = None,
+        on_shutdown: Hook | None = None,
+        on_exit: Callable[[BaseException | None], None] | None = None,
+        lag_limit_s: float = 30.0,
+    ) -> None:
+        self._server = server
+        self._arguments = arguments
+        self._visible = visible
+        self._on_startup = on_startup
+        self._on_shutdown = on_shutdown
+        self._on_exit = on_exit
+        self._lag_limit_s = lag_limit_s
+        self._loop = uvloop.new_event_loop()
+        self._ready: Future[None] = Future()
+        self._ended: Future[None] = Future()
+        self._stopping = False
+        self._probed_at: float | None = None
+        self._thread = threading.Thread(target=self._work, name="flyteray-app", daemon=True)
+
+    async def start(self) -> None:
+        """Start, and return once the server takes requests; raises what kept it from that."""
+        self._thread.start()
+        await asyncio.wrap_future(self._ready)
+
+    def check(self) -> None:
+        """Raise if the server has ended or its loop is blocked beyond the limit. Call it periodically."""
+        if self._ended.done():
+            raise RuntimeUserError(
+                "ServerExited", f"The app's server has ended: {self._ended.exception() or 'it returned'}"
+            )
+        now = time.monotonic()
+        if self._probed_at is None:
+            self._probed_at = now
+            self._loop.call_soon_threadsafe(self._answer)
+        elif now - self._probed_at > self._lag_limit_s:
+            raise RuntimeUserError(
+                "LoopBlocked",
+                f"The app's event loop has been blocked for more than {self._lag_limit_s:g} s. Move blocking work "
+                "out of async handlers: into plain `def` handlers, asyncio.to_thread or a task.",
+            )
+
+    async def stop(self, deadline_s: float) -> None:
+        """Stop the server, letting open requests finish until the deadline, and wait for ``on_shutdown``.
+
+        Doing it again, or after the server ended by itself, is harmless.
+        """
+        if self._thread.ident is None:
+            return
+        if not self._stopping and not self._ended.done():
+            self._stopping = True
+            asyncio.run_coroutine_threadsafe(self._server.stop(deadline_s), self._loop)
+        ended = asyncio.wrap_future(self._ended)
+        await asyncio.wait([ended])
+        ended.exception()  # logged by the thread; asked for so that asyncio does not log it again
+
+    def _answer(self) -> None:
+        self._probed_at = None
+
+    def _work(self) -> None:
+        # Bound on the thread itself, not in a context: callbacks from uvloop's C code see it as well.
+        context.parameters.set(self._visible)
+        asyncio.set_event_loop(self._loop)
+        error: BaseException | None = None
+        try:
+            self._loop.run_until_complete(self._life())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        except BaseException as failure:  # noqa: BLE001  # user code: it may raise anything
+            error = failure
+        finally:
+            self._end(error)
+
+    async def _life(self) -> None:
+        if self._on_startup is not None:
+            await call(self._on_startup, self._arguments)
+        try:
+            await self._server.run(self._announce)
+        finally:
+            if self._on_shutdown is not None:
+                await call(self._on_shutdown, self._arguments)
+
+    def _announce(self) -> None:
+        self._ready.set_result(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        started = self._ready.done()
+        if error is not None:
+            self._ended.set_exception(error)
+        else:
+            self._ended.set_result(None)
+        if not started:
+            self._ready.set_exception(
+                error or RuntimeSystemError("ServerNotStarted", "The server ended before it was ready.")
+            )
+        elif not self._stopping:
+            logger.error("The app's server ended by itself.", exc_info=error)
+            if self._on_exit is not None:
+                self._on_exit(error)
+        elif error is not None:
+            logger.error("The app failed while it was stopped.", exc_info=error)
+
+
+async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:
+    """Call a user's function with the arguments that it asks for by name; await it if it is async."""
+    result = function(**bind(function, arguments))
+    return await result if inspect.isawaitable(result) else result
+
+
+def bind(function: Hook, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a function takes; all of them if it takes ``**kwargs``.
+
+    Arguments without a parameter keep their default; a missing one is Python's own TypeError when called.
+    """
+    wanted = inspect.signature(function).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in wanted.values()):
+        return dict(arguments)
+    return {name: value for name, value in arguments.items() if name in wanted}

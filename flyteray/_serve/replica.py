@@ -1,0 +1,109 @@
+"""A replica: the user's app on a port of its own, inside an actor that Serve looks after."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import ray
+from ray import serve
+
+from flyteray._cluster.code import load_code
+from flyteray._plan.failure import describe
+from flyteray._plan.spec import AppSpec, ReplicaInfo
+from flyteray._serve import ports, serve_logs
+from flyteray._serve.asgi import AsgiServer
+from flyteray._serve.function import FunctionServer
+from flyteray._serve.hosting import Hosting, Server
+from flyteray._serve.parameters import Parameters, resolve
+from flyteray._serve.reporter import Reporter, report_failure
+from flyteray.app.environment import AppEnvironment
+
+DRAIN_S = 30.0  # how long open requests and WebSockets may go on once a replica is asked to stop
+
+
+class Replica:
+    """The class that Serve makes an actor of; its constructor returns once the app takes requests.
+
+    Args:
+        spec_json: The app version, an :class:`AppSpec` as JSON.
+        version: Its id.
+    """
+
+    async def __init__(self, spec_json: str, version: str) -> None:  # type: ignore[misc]  # Serve awaits it
+        spec = AppSpec.model_validate_json(spec_json)
+        self._folder = Path(tempfile.mkdtemp(prefix="flyteray-app-"))
+        self._hosting: Hosting | None = None
+        self._reporter: Reporter | None = None
+        try:
+            await self._start(spec, version)
+        except BaseException as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            await asyncio.to_thread(report_failure, version, describe(error))
+            raise
+
+    def check_health(self) -> None:
+        """Serve's question, every two seconds; raising three times in a row has the replica replaced."""
+        if self._hosting is not None:
+            self._hosting.check()
+
+    async def __del__(self) -> None:  # Serve awaits it before it ends the actor
+        """Drain and stop. Runs on scale-down, redeploy and delete alike."""
+        if self._reporter is not None:
+            await self._reporter.stopped()
+        if self._hosting is not None:
+            await self._hosting.stop(DRAIN_S)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _start(self, spec: AppSpec, version: str) -> None:
+        serve_logs.protect()
+        sock = ports.listening_socket(ray.util.get_node_ip_address())
+        host, port = sock.getsockname()[:2]
+        os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
+        # In a thread, where user code may start event loops of its own, and Serve's loop stays responsive.
+        app = await asyncio.to_thread(load_code, spec.code)
+        parameters = await asyncio.to_thread(resolve, spec.parameters, self._folder)
+        self._publish(parameters)
+        context = serve.get_replica_context()
+        self._reporter = reporter = Reporter(
+            ReplicaInfo(
+                replica_id=context.replica_id.unique_id,
+                actor_name=context.replica_id.to_full_id_str(),
+                version=version,
+                host=host,
+                port=port,
+                pid=os.getpid(),
+            )
+        )
+        server: Server
+        if spec.kind == "asgi":
+            server = AsgiServer(app.app, sock, app.uvicorn_config)
+        else:
+            sock.close()  # held until here, so that no other replica was given the port
+            server = FunctionServer(
+                app._server, parameters.arguments, declared=spec.port, host=host, port=port
+            )
+        self._hosting = _hosting(app, server, parameters, reporter)
+        await self._hosting.start()
+        reporter.start()
+
+    def _publish(self, parameters: Parameters) -> None:
+        os.environ.update(parameters.env_vars)
+        file = self._folder / "flyte-parameters.json"
+        file.write_text(json.dumps(parameters.texts))
+        os.environ["flyte-parameters.json"] = str(file)  # noqa: SIM112  # the name is Flyte's
+
+
+def _hosting(app: AppEnvironment, server: Server, parameters: Parameters, reporter: Reporter) -> Hosting:
+    return Hosting(
+        server,
+        arguments=parameters.arguments,
+        visible=parameters.visible,
+        on_startup=app._on_startup,
+        on_shutdown=app._on_shutdown,
+        on_exit=lambda _error: reporter.stop(),
+    )

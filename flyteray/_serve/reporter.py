@@ -1,0 +1,64 @@
+"""What a replica tells the controller about itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+import ray
+
+from flyteray._cluster import actors
+from flyteray._plan.spec import ErrorInfo, ReplicaInfo
+
+logger = logging.getLogger(__name__)
+
+_EVERY_S = 5.0  # a controller that was restarted knows its replicas again after this
+_RETRY_S = 0.5
+_ANSWER_S = 10.0
+
+
+class Reporter:
+    """Reports a ready replica, again and again, from a thread of its own, until it stops.
+
+    The replica never waits for the controller: one that is down learns of the replica when it is back.
+    """
+
+    def __init__(self, info: ReplicaInfo) -> None:
+        self._info = info
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="flyteray-report", daemon=True)
+
+    def start(self) -> None:
+        """Begin to report."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Report that the replica stops, after what was reported before. Does not wait for it."""
+        self._stop.set()
+
+    async def stopped(self) -> None:
+        """Stop, and wait until the controller has acknowledged it (or a few seconds, if it is down)."""
+        self.stop()
+        await asyncio.to_thread(self._thread.join, _ANSWER_S)
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            told = _tell("replica_ready", self._info)
+            self._stop.wait(_EVERY_S if told else _RETRY_S)
+        _tell("replica_stopping", self._info.replica_id)
+
+
+def report_failure(version: str, error: ErrorInfo) -> None:
+    """Tell the controller why a replica of ``version`` did not come up; blocks until it knows."""
+    _tell("replica_failed", version, error)
+
+
+def _tell(method: str, *args: Any) -> bool:
+    try:
+        ray.get(getattr(actors.controller(), method).remote(*args), timeout=_ANSWER_S)
+    except Exception:  # no answer, no controller, no cluster: all the same here, it is tried again
+        logger.warning("The controller did not take %s.", method, exc_info=True)
+        return False
+    return True

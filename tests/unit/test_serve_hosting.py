@@ -1,0 +1,343 @@
+"""An app's server and hooks run on one loop, start to finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import http.server
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+import websockets
+from fastapi import FastAPI, WebSocket
+
+from flyteray._declare import context
+from flyteray._serve import ports
+from flyteray._serve.asgi import AsgiServer
+from flyteray._serve.function import FunctionServer
+from flyteray._serve.hosting import Hosting, bind
+from flyteray.errors import RuntimeUserError
+
+DECLARED = 8080  # what the functions below have hard-coded; nothing is bound to it here
+
+
+class Running:
+    """A hosting with its address and the order of what happened in it."""
+
+    def __init__(self) -> None:
+        self.sock = ports.listening_socket("127.0.0.1")
+        self.port = int(self.sock.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.happened: list[str] = []
+        self.exits: list[BaseException | None] = []
+
+    def asgi(self, app: FastAPI, config: uvicorn.Config | None = None, **hooks: Any) -> Hosting:
+        return self._hosting(AsgiServer(app, self.sock, config), **hooks)  # type: ignore[arg-type]
+
+    def function(self, function: Callable[..., Any], **hooks: Any) -> Hosting:
+        self.sock.close()
+        arguments = hooks.get("arguments", {})
+        server = FunctionServer(function, arguments, declared=DECLARED, host="127.0.0.1", port=self.port)
+        return self._hosting(server, **hooks)
+
+    def _hosting(self, server: Any, **hooks: Any) -> Hosting:
+        hooks.setdefault("arguments", {})
+        return Hosting(server, visible=hooks["arguments"], on_exit=self.exits.append, **hooks)
+
+
+@pytest.fixture
+def running() -> Running:
+    return Running()
+
+
+async def until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def get(url: str) -> httpx.Response:
+    async with httpx.AsyncClient() as client:
+        return await client.get(url)
+
+
+def serve(hosting: Hosting, talk: Callable[[], Awaitable[Any]], deadline_s: float = 5.0) -> Any:
+    async def main() -> Any:
+        await hosting.start()
+        try:
+            return await talk()
+        finally:
+            await hosting.stop(deadline_s)
+
+    return asyncio.run(main())
+
+
+def test_startup_lifespan_handlers_and_shutdown_share_a_loop_and_run_in_order(running: Running) -> None:
+    loops: set[int] = set()
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+
+    def note(what: str) -> None:
+        running.happened.append(what)
+        loops.add(id(asyncio.get_running_loop()))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        note("lifespan up")
+        yield
+        note("lifespan down")
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/")
+    async def handler() -> dict[str, Any]:
+        note("handler")
+        return {"variable": variable.get(), "parameters": context.parameters.get()}
+
+    async def startup(size: int) -> None:
+        note(f"startup {size}")
+        variable.set("from startup")
+
+    def shutdown() -> None:
+        note("shutdown")
+
+    hosting = running.asgi(app, on_startup=startup, on_shutdown=shutdown, arguments={"size": 3, "other": 4})
+    answer = serve(hosting, lambda: get(running.url))
+
+    assert answer.json() == {"variable": "from startup", "parameters": {"size": 3, "other": 4}}
+    assert running.happened == ["startup 3", "lifespan up", "handler", "lifespan down", "shutdown"]
+    assert len(loops) == 1
+
+
+def test_a_lifespan_that_raises_is_a_failed_start_with_the_users_exception(running: Running) -> None:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        raise KeyError("no weights")
+        yield
+
+    hosting = running.asgi(
+        FastAPI(lifespan=lifespan), on_shutdown=lambda: running.happened.append("shutdown")
+    )
+
+    with pytest.raises(KeyError, match="no weights"):
+        asyncio.run(hosting.start())
+    assert running.happened == ["shutdown"]
+
+
+def test_a_startup_that_raises_is_a_failed_start_and_has_no_shutdown(running: Running) -> None:
+    def startup() -> None:
+        raise ZeroDivisionError
+
+    hosting = running.asgi(
+        FastAPI(), on_startup=startup, on_shutdown=lambda: running.happened.append("shutdown")
+    )
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(hosting.start())
+    assert running.happened == []
+
+
+def test_open_requests_finish_when_the_replica_stops(running: Running) -> None:
+    app = FastAPI()
+    entered = asyncio.Event()
+
+    @app.get("/slow")
+    async def slow() -> str:
+        entered.set()
+        await asyncio.sleep(0.5)
+        return "done"
+
+    async def talk() -> httpx.Response:
+        request = asyncio.create_task(get(f"{running.url}/slow"))
+        await until(entered.is_set)
+        await hosting.stop(5)
+        return await request
+
+    hosting = running.asgi(app)
+    assert serve(hosting, talk).json() == "done"
+
+
+def test_websockets_are_closed_with_1012_at_the_deadline(running: Running) -> None:
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    async def echo(socket: WebSocket) -> None:
+        await socket.accept()
+        async for text in socket.iter_text():
+            await socket.send_text(text)
+
+    async def talk() -> int | None:
+        async with websockets.connect(f"ws://127.0.0.1:{running.port}/ws") as socket:
+            await socket.send("hello")
+            assert await socket.recv() == "hello"
+            stopping = asyncio.create_task(hosting.stop(1.0))
+            await asyncio.sleep(0)
+            await socket.send("still here")
+            assert await socket.recv() == "still here"
+            await socket.wait_closed()
+            await stopping
+            return socket.close_code
+
+    hosting = running.asgi(app)
+    assert serve(hosting, talk) == 1012
+
+
+def test_a_blocked_loop_fails_the_check_only_past_the_limit(running: Running) -> None:
+    app = FastAPI()
+
+    @app.get("/block")
+    async def block() -> None:
+        time.sleep(0.6)  # noqa: ASYNC251  # the point
+
+    async def talk() -> None:
+        hosting.check()
+        request = asyncio.create_task(get(f"{running.url}/block"))
+        failures = []
+        while not request.done():
+            try:
+                hosting.check()
+            except RuntimeUserError as error:
+                failures.append(error.code)
+            await asyncio.sleep(0.05)
+        hosting.check()
+        assert set(failures) == {"LoopBlocked"}
+
+    hosting = running.asgi(app, lag_limit_s=0.3)
+    serve(hosting, talk)
+
+
+def test_the_users_uvicorn_settings_count_but_not_where_it_listens(running: Running) -> None:
+    app = FastAPI()
+    config = uvicorn.Config(app, port=1, headers=[("x-by", "me")], server_header=False, log_config=None)
+
+    answer = serve(running.asgi(app, config), lambda: get(f"{running.url}/docs"))
+
+    assert answer.headers["x-by"] == "me"
+    assert "server" not in answer.headers
+
+
+def small_app() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/")
+    async def root() -> str:
+        return "served"
+
+    return app
+
+
+async def async_function() -> None:
+    await uvicorn.Server(uvicorn.Config(small_app(), port=DECLARED, log_config=None)).serve()
+
+
+def sync_function() -> None:
+    uvicorn.run(small_app(), host="0.0.0.0", port=DECLARED, log_config=None)
+
+
+def sync_function_on_asyncio() -> None:
+    uvicorn.run(small_app(), port=DECLARED, loop="asyncio", log_config=None)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'"served"')
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def standard_library() -> None:
+    with http.server.ThreadingHTTPServer(("", DECLARED), Handler) as server:
+        server.serve_forever()
+
+
+@pytest.mark.parametrize(
+    "function", [async_function, sync_function, sync_function_on_asyncio, standard_library]
+)
+def test_a_server_function_is_reached_on_the_replicas_port_and_ends_gracefully(
+    running: Running, function: Callable[..., Any]
+) -> None:
+    hosting = running.function(function, on_shutdown=lambda: running.happened.append("shutdown"))
+
+    assert serve(hosting, lambda: get(running.url)).json() == "served"
+    assert running.happened == ["shutdown"]
+    assert running.exits == []
+
+
+def test_a_server_function_gets_the_parameters_that_it_names(running: Running) -> None:
+    seen: list[str] = []
+
+    async def function(model: str, size: str = "default") -> None:
+        seen.extend([model, size])
+        await async_function()
+
+    serve(running.function(function, arguments={"model": "m", "unrelated": "x"}), lambda: get(running.url))
+    assert seen == ["m", "default"]
+
+
+def test_a_server_function_that_returns_early_is_a_failed_start(running: Running) -> None:
+    def forgetful() -> None:
+        pass
+
+    with pytest.raises(RuntimeUserError, match="'forgetful' returned without listening on port 8080"):
+        asyncio.run(running.function(forgetful).start())
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_server_function_that_raises_is_a_failed_start_with_its_exception(
+    running: Running, kind: str
+) -> None:
+    def broken() -> None:
+        raise LookupError("nothing there")
+
+    async def broken_async() -> None:
+        broken()
+
+    with pytest.raises(LookupError, match="nothing there"):
+        asyncio.run(running.function(broken if kind == "sync" else broken_async).start())
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_server_function_that_exits_the_process_only_fails_itself(running: Running, kind: str) -> None:
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    async def leaves_async() -> None:
+        leaves()
+
+    with pytest.raises(RuntimeUserError, match="exited with status 3"):
+        asyncio.run(running.function(leaves if kind == "sync" else leaves_async).start())
+
+
+def test_a_server_that_ends_by_itself_is_noticed_at_once(running: Running) -> None:
+    servers: list[uvicorn.Server] = []
+
+    async def function() -> None:
+        servers.append(uvicorn.Server(uvicorn.Config(small_app(), port=DECLARED, log_config=None)))
+        await servers[0].serve()
+
+    hosting = running.function(function, on_shutdown=lambda: running.happened.append("shutdown"))
+
+    async def talk() -> None:
+        servers[0].should_exit = True
+        await until(lambda: running.exits == [None])
+        with pytest.raises(RuntimeUserError, match="has ended"):
+            hosting.check()
+
+    serve(hosting, talk)
+    assert running.happened == ["shutdown"]
+
+
+def test_arguments_are_bound_by_name() -> None:
+    def named(a: int, b: int = 2) -> None: ...
+    def everything(**kwargs: int) -> None: ...
+
+    assert bind(named, {"a": 1, "c": 3}) == {"a": 1}
+    assert bind(everything, {"a": 1, "c": 3}) == {"a": 1, "c": 3}
