@@ -25,15 +25,15 @@ class AppEnvironment(Environment):
     """A service and what it runs on; deploy it with :func:`flyteray.serve`.
 
     Say what to run by ``@env.server``, or use a ready-made kind from :mod:`flyteray.app.extras`. It takes the
-    fields of :class:`Environment` as well. A replica without ``Resources(cpu=...)`` reserves no CPU, so that two
-    versions fit side by side.
+    fields of :class:`Environment` as well. A replica without ``Resources(cpu=...)`` reserves no CPU, so that
+    two versions fit side by side.
 
     Args:
         name: Lower-case letters, digits and ``-``, with a letter or digit at both ends. Part of the address.
         depends_on: Environments that are needed by this one; apps among them are deployed with it.
         type: A word for people about the kind of app.
-        port: The port that a server function listens on, an int or a :class:`Port`. In a replica this attribute
-            is the port to use instead, because two replicas on a node can't share one.
+        port: The port that a server function listens on, an int or a :class:`Port`. In a replica this is the
+            port to use instead, because two replicas on a node can't share one.
         requires_auth: Enforced only where the ingress listens beyond loopback, which it does not yet.
         scaling: The number of replicas.
         parameters: What the app is given when it starts.
@@ -96,7 +96,7 @@ class AppEnvironment(Environment):
         return func
 
     def on_startup(self, func: F) -> F:
-        """Run a function before the server starts; arguments as in :meth:`server`. Its failure is the app's."""
+        """Run a function before the server starts; arguments as in :meth:`server`; its failure is the app's."""
         self._on_startup = _callable("on_startup", func)
         return func
 
