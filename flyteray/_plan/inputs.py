@@ -1,7 +1,7 @@
 """What a task is called with and what it returns, checked against its annotations.
 
-The checks are Flyte's: ``bool``, ``int``, ``float`` and ``str`` must match exactly (no int for a float), containers
-are checked inside, classes by ``isinstance``. An annotation that can't be checked accepts everything.
+The checks are Flyte's: ``bool``, ``int``, ``float`` and ``str`` must match exactly (no int for a float),
+containers are checked inside, classes by ``isinstance``. An annotation that can't be checked accepts all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from flyteray._declare.interface import MISSING
 from flyteray._declare.task import Task
@@ -80,8 +80,8 @@ def check_output(task: Task[..., Any], value: Any) -> None:
     if typing.get_origin(interface.returns) is tuple and isinstance(value, tuple):
         expected, values = interface.outputs, value
         if len(values) != len(expected):
-            problem = f"expected {len(expected)} outputs, got {len(values)}"
-            raise RuntimeDataValidationError(f"o0..o{len(expected) - 1}", problem, task.name)
+            counts = f"expected {len(expected)} outputs, got {len(values)}"
+            raise RuntimeDataValidationError(f"o0..o{len(expected) - 1}", counts, task.name)
     for (name, kind), part in zip(expected.items(), values, strict=True):
         if problem := mismatch(kind, part):
             raise RuntimeDataValidationError(name, problem, task.name)
@@ -116,6 +116,10 @@ def fits(expected: Any, value: Any) -> bool:
 
 
 def _fits_generic(origin: Any, args: tuple[Any, ...], value: Any) -> bool:
+    if origin in (list, set, frozenset):
+        return isinstance(value, origin) and _all_fit(args[0], cast("Iterable[Any]", value))
+    if origin is dict:
+        return isinstance(value, dict) and _all_fit(args[0], value) and _all_fit(args[1], value.values())
     if origin in (typing.Union, types.UnionType):
         return any(fits(option, value) for option in args)
     if origin is typing.Annotated:
@@ -124,15 +128,7 @@ def _fits_generic(origin: Any, args: tuple[Any, ...], value: Any) -> bool:
         return any(type(value) is type(option) and value == option for option in args)
     if origin is tuple:
         return _fits_tuple(args, value)
-    if not isinstance(origin, type) or _is_structural(origin):
-        return True
-    if not isinstance(value, origin):
-        return False
-    if origin in (list, set, frozenset):
-        return _all_fit(args[0], value)
-    if origin is dict:
-        return _all_fit(args[0], value.keys()) and _all_fit(args[1], value.values())
-    return True
+    return not isinstance(origin, type) or _is_structural(origin) or isinstance(value, origin)
 
 
 def _fits_tuple(args: tuple[Any, ...], value: Any) -> bool:

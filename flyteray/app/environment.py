@@ -96,7 +96,7 @@ class AppEnvironment(Environment):
         return func
 
     def on_startup(self, func: F) -> F:
-        """Run a function before the server starts; arguments as in :meth:`server`; its failure is the app's."""
+        """Run a function before the server starts; its arguments are bound as in :meth:`server`."""
         self._on_startup = _callable("on_startup", func)
         return func
 

@@ -109,7 +109,7 @@ class Parameter:
     """
 
     name: str
-    value: str | File | Dir | RunOutput | AppEndpoint | None = None
+    value: str | File[Any] | Dir[Any] | RunOutput | AppEndpoint | None = None
     type: ParameterKind | None = None
     env_var: str | None = None
     download: bool = True
