@@ -120,6 +120,15 @@ class RunInfo(Spec):
     output_bytes: int | None = None
 
 
+class RunEnd(Spec):
+    """How a run ended, reported by its keeper. ``output_bytes`` is the size of its outputs in storage."""
+
+    run: str
+    phase: ActionPhase
+    error: ErrorInfo | None = None
+    output_bytes: int | None = None
+
+
 class ActionEvent(Spec):
     """A change in the life of an action, reported by the process that saw it; later phases win."""
 

@@ -1,0 +1,90 @@
+"""Verbs are written once, async; this is where they become blocking as well."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from flyteray.errors import BaseRuntimeError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+class Verb(Generic[P, R]):
+    """An async function that blocks when called plainly and is awaited as ``name.aio(...)``."""
+
+    def __init__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> None:
+        self.aio = function
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return run_blocking(self.aio(*args, **kwargs))
+        except BaseRuntimeError as error:
+            # The cause has the user's frames; ours in between help nobody.
+            raise error.with_traceback(None) from error.__cause__
+
+
+class MethodVerb(Generic[S, P, R]):
+    """The same for methods: binds to the instance as methods do."""
+
+    def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type[S]) -> MethodVerb[S, P, R]: ...
+    @overload
+    def __get__(self, instance: S, owner: type[S]) -> Verb[P, R]: ...
+    def __get__(self, instance: S | None, owner: type[S]) -> MethodVerb[S, P, R] | Verb[P, R]:
+        if instance is None:
+            return self
+        # A bound method is a callable without the first parameter; partial types can't say so.
+        return Verb(self._function.__get__(instance, owner))
+
+
+def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine on the bridge's own loop, in the caller's context, and block for its result.
+
+    It works from async code too (it blocks that code's loop, as any blocking call would).
+    """
+    result: Future[R] = Future()
+    context = contextvars.copy_context()
+    loop = _loop()
+    task: list[asyncio.Task[R]] = []
+
+    def start() -> None:
+        task.append(loop.create_task(coroutine))
+        task[0].add_done_callback(functools.partial(_hand_over, result))
+
+    loop.call_soon_threadsafe(start, context=context)
+    try:
+        return result.result()
+    except BaseException:
+        # Ctrl+C reaches the waiting thread only: what it waits for has to end as well.
+        loop.call_soon_threadsafe(lambda: task and task[0].cancel())
+        raise
+
+
+def _hand_over(result: Future[R], task: asyncio.Task[R]) -> None:
+    if task.cancelled():
+        result.cancel()
+        result.set_running_or_notify_cancel()
+    elif (error := task.exception()) is not None:
+        result.set_exception(error)
+    else:
+        result.set_result(task.result())
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="flyteray-bridge", daemon=True).start()
+    return loop

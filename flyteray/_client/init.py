@@ -1,0 +1,31 @@
+"""``flyteray.init``: where to run and what to remember."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flyteray._client.bridge import Verb
+from flyteray._client.session import session
+from flyteray._settings import Settings
+
+
+async def _init(
+    *, address: str | None = None, storage: str | None = None, database: str | None = None
+) -> None:
+    """Say where to run and what to remember. Nothing is started or connected before a verb needs it.
+
+    Args:
+        address: A Ray cluster, as ``ray.init`` takes it (``"auto"``, ``"10.0.0.1:6379"``). Default: the
+            ``RAY_ADDRESS`` environment variable, inside a Ray job that job's cluster, else a local cluster in the
+            background.
+        storage: Where bundles, outputs and files are kept: a path or a URL (``s3://bucket/prefix``). Takes effect
+            when flyteray first starts on a cluster. Default: ``storage/`` under ``FLYTERAY_HOME``.
+        database: SQLAlchemy URL of the registry. Takes effect as ``storage`` does. Default: an SQLite file in the
+            storage root, or under ``FLYTERAY_HOME`` when storage is remote.
+    """
+    given = {"address": address, "storage": storage, "database": database}
+    settings = replace(Settings.load(), **{name: value for name, value in given.items() if value is not None})
+    session().configure(settings)
+
+
+init = Verb(_init)

@@ -1,0 +1,120 @@
+"""Local mode: a run in the calling process, without Ray, for a debugger and for unit tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import itertools
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from flyteray._client.bridge import MethodVerb
+from flyteray._declare import context
+from flyteray._declare.task import Task
+from flyteray._plan import failure, inputs
+from flyteray._plan.outputs import ActionOutputs, as_outputs
+from flyteray._plan.retry import retry_delay, retry_spec
+from flyteray._plan.spec import ActionPhase
+from flyteray._settings import Settings
+
+
+class LocalRun:
+    """The handle of a run that has already succeeded: a failing task raises from ``run`` itself."""
+
+    def __init__(self, name: str, folder: Path, outputs: tuple[Any, ...]) -> None:
+        self.name = name
+        self.url = folder.as_uri()
+        self.phase = ActionPhase.SUCCEEDED
+        self._outputs_value = outputs
+
+    def done(self) -> bool:
+        """True: a local run has ended when there is a handle of it."""
+        return True
+
+    async def _wait(self, quiet: bool = False) -> None:
+        """Nothing to wait for."""
+
+    wait = MethodVerb(_wait)
+
+    async def _outputs(self) -> ActionOutputs:
+        """The task's outputs."""
+        return ActionOutputs(self._outputs_value)
+
+    outputs = MethodVerb(_outputs)
+
+    async def _raise_for_status(self) -> None:
+        """Nothing to raise."""
+
+    raise_for_status = MethodVerb(_raise_for_status)
+
+    async def _abort(self, reason: str = "") -> None:
+        """Nothing to abort."""
+
+    abort = MethodVerb(_abort)
+
+    def __repr__(self) -> str:
+        return f"LocalRun(name={self.name!r}, phase={self.phase})"
+
+
+async def run_locally(
+    name: str, task: Task[..., Any], arguments: dict[str, Any], settings: Settings
+) -> LocalRun:
+    """Run a task to its end in this process; raises what it raises."""
+    folder = settings.home / "local" / name
+    value = await _LocalRuntime(name, "a0", folder).run(task, arguments)
+    return LocalRun(name, folder, as_outputs(task, value))
+
+
+class _LocalRuntime:
+    """What ``context.runtime`` is inside a local run: children are calls in this process."""
+
+    def __init__(self, run: str, action: str, folder: Path) -> None:
+        self._run = run
+        self._action = action
+        self._folder = folder
+        self._numbers = itertools.count(1)
+
+    def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a sync child on this thread."""
+        return asyncio.run(self._child().run(task, inputs.bind(task, args, kwargs), threads=False))
+
+    async def acall(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a child beside the others; a sync one on a thread of its own."""
+        return await self._child().run(task, inputs.bind(task, args, kwargs))
+
+    def release(self, ref: Any, until: Future[Any]) -> None:
+        """Nothing: a local run holds no CPU of a cluster."""
+
+    def _child(self) -> _LocalRuntime:
+        return _LocalRuntime(self._run, f"{self._action}.{next(self._numbers)}", self._folder)
+
+    async def run(self, task: Task[..., Any], arguments: dict[str, Any], threads: bool = True) -> Any:
+        retry = retry_spec(task)
+        for attempt in itertools.count():
+            try:
+                value = await self._attempt(task, arguments, attempt, threads)
+                inputs.check_output(task, value)
+            except Exception as error:
+                shown = failure.as_flyteray(error)
+                delay = retry_delay(shown, retry, attempt)
+                if delay is None:
+                    raise shown from (error if shown is not error else error.__cause__)
+                await asyncio.sleep(delay)
+            else:
+                return value
+        raise AssertionError
+
+    async def _attempt(
+        self, task: Task[..., Any], arguments: dict[str, Any], attempt: int, threads: bool
+    ) -> Any:
+        bound = contextvars.copy_context()
+        bound.run(context.runtime.set, self)
+        data = self._folder / self._action / "data"
+        action = context.ActionID(name=self._action, run_name=self._run)
+        bound.run(context.task_context.set, context.TaskContext(action, "local", attempt, str(data)))
+        if task.is_async:
+            return await bound.run(asyncio.ensure_future, task.func(**arguments))
+        function = functools.partial(bound.run, task.func, **arguments)
+        return await asyncio.to_thread(function) if threads else function()

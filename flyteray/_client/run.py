@@ -1,0 +1,228 @@
+"""``flyteray.run``: one execution of a task, and the handle to follow it by."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.local_run import LocalRun, run_locally
+from flyteray._client.session import inside_local_run, session
+from flyteray._declare.task import Task
+from flyteray._plan import code, failure, inputs, pickling
+from flyteray._plan.outputs import ActionOutputs
+from flyteray._plan.spec import ActionInfo, ActionPhase, RunInfo, RunSpec
+from flyteray._plan.tasks import task_spec
+from flyteray.errors import ActionAbortedError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Mode = Literal["local", "remote"]
+
+_POLL_S = 10.0  # how long one question to the controller may wait
+
+
+class Run:
+    """A run on a cluster. The handle is a name: it stays valid in other processes, through :meth:`get`."""
+
+    def __init__(self, info: RunInfo) -> None:
+        self._info = info
+
+    @property
+    def info(self) -> RunInfo:
+        """What was known when the handle last asked; :meth:`sync` asks anew."""
+        return self._info
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self._info.name
+
+    @property
+    def url(self) -> str:
+        """Where the run's outputs and files are in storage."""
+        return f"{session().connect().storage}/runs/{self.name}"
+
+    @property
+    def phase(self) -> ActionPhase:
+        """Where the run stands now."""
+        self.sync()
+        return self._info.phase
+
+    def done(self) -> bool:
+        """Whether the run has ended, well or not."""
+        return self.phase.is_terminal
+
+    async def _sync(self) -> Run:
+        """Ask the cluster how the run stands."""
+        if not self._info.phase.is_terminal:
+            self._info = await session().call("get_run", self.name)
+        return self
+
+    sync = MethodVerb(_sync)
+
+    async def _wait(self, quiet: bool = False) -> None:
+        """Wait until the run has ended. A failed run does not raise here; see :meth:`outputs`.
+
+        Args:
+            quiet: Show no progress. Without a terminal on stderr there is none anyway.
+        """
+        with _progress(self.name, quiet):
+            while not self._info.phase.is_terminal:
+                self._info = await session().call("wait_run", self.name, _POLL_S)
+
+    wait = MethodVerb(_wait)
+
+    async def _outputs(self) -> ActionOutputs:
+        """Wait for the run and return its outputs: ``outputs()[0]`` or ``outputs().o0`` is the first.
+
+        Arrays in them are read-only and shared by all processes of a node: copy before changing them.
+
+        Raises:
+            BaseRuntimeError: the run failed or was aborted; the original exception is the cause.
+        """
+        await self._wait(quiet=True)
+        await self._raise_for_status()
+        from flyteray._tasks.outputs import load_outputs  # deferred: it needs Ray
+
+        return ActionOutputs(await asyncio.to_thread(load_outputs, self.name))
+
+    outputs = MethodVerb(_outputs)
+
+    async def _raise_for_status(self) -> None:
+        """Raise the error of a run that failed or was aborted; nothing otherwise."""
+        await self._sync()
+        info = self._info
+        if info.phase is ActionPhase.ABORTED:
+            raise ActionAbortedError(info.error.message if info.error else f"Run {info.name!r} was aborted.")
+        if info.error is not None:
+            raise failure.restore(info.error)
+
+    raise_for_status = MethodVerb(_raise_for_status)
+
+    async def _abort(self, reason: str = "Manually aborted from the SDK api.") -> None:
+        """End the run and all of its actions; a run that has ended stays as it is."""
+        await session().call("abort_run", self.name, reason)
+        await self._sync()
+
+    abort = MethodVerb(_abort)
+
+    async def _actions(self) -> list[ActionInfo]:
+        """The actions of the run, its root ``a0`` first."""
+        actions: list[ActionInfo] = await session().call("list_actions", self.name)
+        return actions
+
+    actions = MethodVerb(_actions)
+
+    @staticmethod
+    async def _get(name: str) -> Run:
+        """The run of that name; RunNotFoundError where there is none."""
+        return Run(await session().call("get_run", name))
+
+    get = Verb(_get)
+
+    @staticmethod
+    async def _listall(
+        *, task_name: str | None = None, in_phase: ActionPhase | str | None = None, limit: int = 100
+    ) -> list[Run]:
+        """Runs, newest first.
+
+        Args:
+            task_name: Only of this task (its full name).
+            in_phase: Only in this phase.
+            limit: At most that many.
+        """
+        phase = ActionPhase(in_phase) if in_phase is not None else None
+        found: list[RunInfo] = await session().call("list_runs", task_name, phase, limit)
+        return [Run(info) for info in found]
+
+    listall = Verb(_listall)
+
+    def __repr__(self) -> str:
+        return f"Run(name={self.name!r}, task={self._info.task!r}, phase={self._info.phase})"
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """How to run: made by :func:`with_runcontext`.
+
+    Attributes:
+        mode: ``"remote"`` on the cluster, returning at once; ``"local"`` in this process to the end, raising what
+            the task raises. Default: remote, and inside a local run local.
+        name: The run's name. Default: a random one.
+    """
+
+    mode: Mode | None = None
+    name: str | None = None
+
+    async def _run(self, task: Task[..., Any], *args: Any, **kwargs: Any) -> Run | LocalRun:
+        if not isinstance(task, Task):
+            raise TypeError(
+                f"On flyteray tasks can be run, not generic functions or methods: got {task!r}. "
+                "Decorate it with @env.task."
+            )
+        arguments = inputs.bind(task, args, kwargs)
+        name = self.name or f"r{uuid.uuid4().hex[:12]}"
+        if self.mode == "local" or (self.mode is None and inside_local_run()):
+            return await run_locally(name, task, arguments, session().settings)
+        ref, bundle = code.ship(task)
+        spec = RunSpec(name=name, task=task_spec(task, ref))
+        payload = pickling.dump(arguments, "inputs")
+        await session().upload(bundle)
+        return Run(await session().call("start_run", spec, payload))
+
+    @property
+    def run(self) -> Verb[..., Any]:
+        """Run a task; see :func:`flyteray.run`."""
+        return Verb(self._run)
+
+
+def with_runcontext(mode: Mode | None = None, *, name: str | None = None) -> RunContext:
+    """Say how to run before running: ``with_runcontext(mode="local").run(task, x=1)``.
+
+    Args:
+        mode: ``"remote"`` or ``"local"``; see :class:`RunContext`.
+        name: The run's name; it must be new on the cluster.
+
+    Raises:
+        ValueError: another mode.
+    """
+    if mode not in (None, "local", "remote"):
+        raise ValueError(f'mode must be "local" or "remote", not {mode!r}.')
+    return RunContext(mode=mode, name=name)
+
+
+async def _run(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Any:
+    """Run a task on the cluster and return a live handle at once; the run goes on when this process ends.
+
+    Args:
+        task: What ``@env.task`` made.
+        args: Its inputs, positional or
+        kwargs: by name; checked against the task's annotations here.
+
+    Raises:
+        TypeError: not a task, an unknown input, or one of the wrong type.
+        ValueError: a required input is missing.
+        ClusterError: there is no cluster to run on and none can be started.
+    """
+    return await RunContext()._run(task, *args, **kwargs)
+
+
+run = Verb(_run)
+
+
+@contextlib.contextmanager
+def _progress(name: str, quiet: bool) -> Iterator[None]:
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # deferred: only terminals pay for it
+
+    with Console(stderr=True).status(f"Waiting for run {name} …"):
+        yield

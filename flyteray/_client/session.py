@@ -1,0 +1,78 @@
+"""What this process talks to: the settings of ``init`` and, from the first verb that needs it, a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from flyteray._declare import context
+from flyteray._plan.bundle import Bundle
+from flyteray._plan.spec import ClusterInfo
+from flyteray._settings import Settings
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+
+class Session:
+    """The connection of a process, made when it is first needed and then kept."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+        self._cluster: ClusterInfo | None = None
+        self._lock = threading.Lock()
+
+    def configure(self, settings: Settings) -> None:
+        """Use other settings from the next connection on."""
+        with self._lock:
+            self._settings = settings
+            self._cluster = None
+
+    @property
+    def settings(self) -> Settings:
+        """What ``init`` was told, else what the environment says."""
+        return self._settings or Settings.load()
+
+    def connect(self) -> ClusterInfo:
+        """The cluster; starts a local one in the background where none is named.
+
+        Raises:
+            ClusterError: it can't be reached or started.
+        """
+        # Deferred, as everything here that needs Ray: `import flyteray` and local mode do without it.
+        from flyteray._cluster.connect import connect
+        from flyteray._control.start import ensure_controller
+
+        with self._lock:
+            if self._cluster is None:
+                connect(self.settings)
+                self._cluster = ensure_controller(self.settings)
+                os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self._cluster.endpoint_pattern
+            return self._cluster
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Ask the controller; connects first."""
+        await asyncio.to_thread(self.connect)
+        from flyteray._cluster import actors
+
+        controller: ActorHandle = actors.controller()
+        return await actors.aget(getattr(controller, method).remote(*arguments))
+
+    async def upload(self, bundle: Bundle) -> None:
+        """Make code available to the cluster's workers; what is there already is not sent again."""
+        if not await self.call("has_bundle", bundle.digest):
+            await self.call("put_bundle", bundle.digest, bundle.data)
+
+
+@functools.cache
+def session() -> Session:
+    """This process's session."""
+    return Session()
+
+
+def inside_local_run() -> bool:
+    """Whether the caller is a task that runs in local mode."""
+    return context.ctx().mode == "local"

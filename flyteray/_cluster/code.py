@@ -1,0 +1,32 @@
+"""The user's code on a worker: fetched from the controller once per node, imported once per process."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from flyteray._cluster import actors
+from flyteray._plan import bundle, code
+from flyteray._plan.spec import CodeRef
+
+
+def load_code(ref: CodeRef) -> Any:
+    """The task or app environment that ``ref`` names, its bundle made importable first.
+
+    Raises:
+        ModuleLoadError: the user's module fails to import here; the user's exception is the cause.
+    """
+    bundle.activate(ref.bundle, lambda: _fetch(ref.bundle), cache_folder())
+    return code.load(ref)
+
+
+def cache_folder() -> Path:
+    """Where this node unpacks bundles: inside the cluster's own folder where it has one."""
+    return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-bundles-{os.getuid()}")
+
+
+def _fetch(digest: str) -> bytes:
+    data: bytes = actors.get(actors.controller().get_bundle.remote(digest))
+    return data

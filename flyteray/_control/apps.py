@@ -1,0 +1,340 @@
+"""Apps: what is wanted of them is recorded first, then brought about step by step, by one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+import ray
+
+from flyteray._cluster import actors
+from flyteray._control import reconcile
+from flyteray._control.registry import Registry
+from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._ingress.config import POOL, SLOTS
+from flyteray._plan.spec import AppInfo, AppPhase, AppSpec, ClusterInfo, ErrorInfo, ReplicaInfo
+from flyteray._serve import deployment
+from flyteray.errors import AppNotFoundError, RuntimeSystemError
+
+_TICK_S = 1.0
+_LIVENESS_EVERY = 2  # ticks
+
+logger = logging.getLogger(__name__)
+
+
+class Apps:
+    """The apps of a cluster and the loop that reconciles them.
+
+    Args:
+        registry: Where they are remembered.
+        cluster: The addresses that apps are reached at.
+        ingress: The ingress actor.
+    """
+
+    def __init__(self, registry: Registry, cluster: ClusterInfo, ingress: Any) -> None:
+        self._registry = registry
+        self._cluster = cluster
+        self._ingress = ingress
+        self._apps = {app.name: app for app in registry.load_apps()}
+        self._versions = {version.id: version for version in registry.load_versions()}
+        self._replicas = {replica.info.replica_id: replica for replica in registry.load_replicas()}
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._applied: Any = None
+
+    # What users ask for
+
+    async def serve(self, spec: AppSpec) -> AppInfo:
+        """Make ``spec`` the wanted version of its app; an unchanged one that serves is left alone."""
+        version_id = f"{spec.name}-{spec.digest()}"
+        now = _now()
+        app = self._apps.get(spec.name)
+        known = self._versions.get(version_id)
+        revision = known.revision if known else (app.revision + 1 if app else 1)
+        if known is None:
+            self._put_version(
+                VersionRecord(
+                    id=version_id,
+                    app=spec.name,
+                    spec=spec,
+                    revision=revision,
+                    phase=VersionPhase.PENDING,
+                    backend=None,
+                    error=None,
+                    created_at=now,
+                    draining_since=None,
+                )
+            )
+        elif known.phase is VersionPhase.FAILED:
+            self._put_version(replace(known, phase=VersionPhase.PENDING, error=None))
+        self._put_app(
+            AppRecord(
+                name=spec.name,
+                desired="active",
+                target=version_id,
+                serving=app.serving if app and app.desired == "active" else None,
+                revision=max(revision, app.revision if app else 0),
+                created_at=app.created_at if app else now,
+                updated_at=now,
+            )
+        )
+        self._wake.set()
+        return self.get(spec.name)
+
+    async def wait(self, name: str, timeout_s: float) -> AppInfo:
+        """The app as soon as its target serves, has failed, or is stopped; or as it is after ``timeout_s``."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._settled(name), timeout_s)
+        return self.get(name)
+
+    def get(self, name: str) -> AppInfo:
+        """An app; AppNotFoundError with the names there are where there is none."""
+        if name not in self._apps:
+            there = ", ".join(sorted(self._apps)) or "none"
+            raise AppNotFoundError(f"There is no app {name!r}. Apps on this cluster: {there}.")
+        return self._info(self._apps[name])
+
+    def all(self) -> list[AppInfo]:
+        """All apps by name."""
+        return [self._info(app) for _, app in sorted(self._apps.items())]
+
+    async def set_desired(self, name: str, desired: Any) -> AppInfo:
+        """Start (``"active"``) or stop (``"stopped"``) an app."""
+        self.get(name)
+        self._put_app(replace(self._apps[name], desired=desired, updated_at=_now()))
+        self._wake.set()
+        return self.get(name)
+
+    async def wait_stopped(self, name: str) -> AppInfo:
+        """A stopped app when nothing of it runs any more."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._running(name))
+        return self.get(name)
+
+    async def delete(self, name: str) -> None:
+        """Stop an app, end its replicas, forget it. What is in flight may end first."""
+        await self.set_desired(name, "stopped")
+        await self.wait_stopped(name)
+        self._registry.delete_app(name)
+        del self._apps[name]
+        for version in [version for version in self._versions.values() if version.app == name]:
+            del self._versions[version.id]
+        self._wake.set()
+
+    # What replicas report
+
+    async def replica_ready(self, info: ReplicaInfo) -> None:
+        """A replica listens. Reports may repeat."""
+        version = self._versions.get(info.version)
+        if version is None or version.backend is None:
+            return  # of a version that has been retired meanwhile: it is being ended
+        known = self._replicas.get(info.replica_id)
+        if known is not None and known.info == info:
+            return
+        taken = {other.slot for other in self._replicas.values() if other.info.version == info.version}
+        slot = next(number for number in range(1, SLOTS + 1) if number not in taken)
+        self._replicas[info.replica_id] = record = ReplicaRecord(info=info, slot=slot)
+        self._registry.save_replica(record)
+        self._wake.set()
+
+    async def replica_failed(self, version_id: str, error: ErrorInfo) -> None:
+        """A replica could not start. A version that is coming up has failed with it; one that serves tries again."""
+        version = self._versions.get(version_id)
+        if version is None:
+            return
+        if version.phase is VersionPhase.DEPLOYING and not self._restoring(version):
+            self._put_version(replace(version, phase=VersionPhase.FAILED, error=error, backend=None))
+            await asyncio.to_thread(deployment.undeploy, version_id)
+            self._wake.set()
+        else:
+            logger.warning("A replica of %s could not start: %s", version_id, error.message)
+
+    async def replica_stopping(self, replica_id: str) -> None:
+        """A replica takes no more requests."""
+        if self._replicas.pop(replica_id, None) is not None:
+            self._registry.delete_replica(replica_id)
+            await self._route()
+
+    # The loop
+
+    async def run(self) -> None:
+        """Reconcile for as long as the controller lives."""
+        await asyncio.to_thread(deployment.start_serve)
+        self._forget_other_clusters(await asyncio.to_thread(self._deployed))
+        for tick in itertools.count():
+            try:
+                if tick % _LIVENESS_EVERY == 0:
+                    await self._bury_the_dead()
+                await self._reconcile()
+            except Exception:
+                logger.exception("Reconciling apps failed; the next tick tries again")
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _TICK_S)
+            self._wake.clear()
+
+    def _deployed(self) -> set[str]:
+        return {version for version in self._versions if deployment.status(version) is not None}
+
+    def _forget_other_clusters(self, deployed: set[str]) -> None:
+        """What the registry says runs, but doesn't: the cluster that ran it is gone."""
+        for version in list(self._versions.values()):
+            if version.phase in reconcile.RUNNING and version.id not in deployed:
+                self._put_version(
+                    replace(version, phase=VersionPhase.PENDING, backend=None, draining_since=None)
+                    if self._is_wanted(version)
+                    else replace(version, phase=VersionPhase.RETIRED, backend=None, draining_since=None)
+                )
+        for replica in list(self._replicas.values()):
+            if replica.info.version not in deployed:
+                del self._replicas[replica.info.replica_id]
+                self._registry.delete_replica(replica.info.replica_id)
+
+    async def _bury_the_dead(self) -> None:
+        for replica in list(self._replicas.values()):
+            if not await asyncio.to_thread(_is_alive, replica.info.actor_name):
+                await self.replica_stopping(replica.info.replica_id)
+
+    async def _reconcile(self) -> None:
+        draining = [
+            version.backend
+            for version in self._versions.values()
+            if version.phase is VersionPhase.DRAINING and version.backend is not None
+        ]
+        sessions = await actors.aget(self._ingress.sessions.remote(draining)) if draining else {}
+        steps = reconcile.next_steps(
+            self._apps.values(), self._versions.values(), self._replicas.values(), sessions, _now()
+        )
+        for step in steps:
+            await self._take(step)
+        await self._route()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _take(self, step: reconcile.Step) -> None:
+        version = self._versions[step.version]
+        logger.info("%s %s", type(step).__name__, version.id)
+        match step:
+            case reconcile.Deploy():
+                self._put_version(
+                    replace(version, phase=VersionPhase.DEPLOYING, backend=self._free_backend(), error=None)
+                )
+                await asyncio.to_thread(
+                    deployment.deploy, version.id, version.id, version.spec, self._runtime_env(version.spec)
+                )
+            case reconcile.Promote():
+                self._put_version(replace(version, phase=VersionPhase.READY))
+                self._put_app(replace(self._apps[step.app], serving=version.id, updated_at=_now()))
+            case reconcile.Drain():
+                self._put_version(replace(version, phase=VersionPhase.DRAINING, draining_since=_now()))
+            case reconcile.Resume():
+                self._put_version(replace(version, phase=VersionPhase.READY, draining_since=None))
+            case reconcile.Retire():
+                self._put_version(
+                    replace(version, phase=VersionPhase.RETIRED, backend=None, draining_since=None)
+                )
+                for replica in [r for r in self._replicas.values() if r.info.version == version.id]:
+                    del self._replicas[replica.info.replica_id]
+                    self._registry.delete_replica(replica.info.replica_id)
+                await self._route()  # before its replicas end
+                await asyncio.to_thread(deployment.undeploy, version.id)
+
+    async def _route(self) -> None:
+        state = reconcile.ingress_state(self._apps.values(), self._versions.values(), self._replicas.values())
+        if state != self._applied:
+            await actors.aget(self._ingress.apply.remote(state))
+            self._applied = state
+
+    # What is known
+
+    def _info(self, app: AppRecord) -> AppInfo:
+        target = self._versions[app.target]
+        serving = self._versions.get(app.serving) if app.serving else None
+        shown = serving or target
+        ready = sum(1 for replica in self._replicas.values() if replica.info.version == shown.id)
+        return AppInfo(
+            name=app.name,
+            phase=_phase(app, target, ready),
+            desired=app.desired,
+            version=app.serving,
+            target=app.target,
+            revision=app.revision,
+            ready_replicas=ready,
+            replicas=shown.spec.replicas,
+            url=self._cluster.url(app.name),
+            endpoint=self._cluster.endpoint(app.name),
+            created_at=app.created_at,
+            updated_at=app.updated_at,
+            error=target.error,
+            lineage={
+                parameter.name: parameter.output.run_name
+                for parameter in shown.spec.parameters
+                if parameter.output is not None and parameter.output.run_name is not None
+            },
+        )
+
+    async def _settled(self, name: str) -> None:
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: name not in self._apps or self._info(self._apps[name]).phase is not AppPhase.DEPLOYING
+            )
+
+    def _running(self, name: str) -> list[VersionRecord]:
+        return [v for v in self._versions.values() if v.app == name and v.phase in reconcile.RUNNING]
+
+    def _is_wanted(self, version: VersionRecord) -> bool:
+        app = self._apps.get(version.app)
+        return app is not None and app.desired == "active" and version.id in (app.target, app.serving)
+
+    def _restoring(self, version: VersionRecord) -> bool:
+        """Whether it has served before, so that a failure now is the new cluster's rather than its own."""
+        app = self._apps.get(version.app)
+        return app is not None and app.serving == version.id
+
+    def _runtime_env(self, spec: AppSpec) -> dict[str, Any]:
+        ours = {
+            "FLYTERAY_CODE": spec.code.bundle,
+            "INTERNAL_APP_ENDPOINT_PATTERN": self._cluster.endpoint_pattern,
+        }
+        return {"env_vars": ours | spec.environment.env_vars}
+
+    def _free_backend(self) -> int:
+        taken = {version.backend for version in self._versions.values()}
+        free: int | None = next((number for number in range(POOL) if number not in taken), None)
+        if free is None:
+            raise RuntimeSystemError("TooManyVersions", f"All {POOL} places in the ingress are taken.")
+        return free
+
+    def _put_app(self, app: AppRecord) -> None:
+        self._registry.save_app(app)
+        self._apps[app.name] = app
+
+    def _put_version(self, version: VersionRecord) -> None:
+        self._registry.save_version(version)
+        self._versions[version.id] = version
+
+
+def _phase(app: AppRecord, target: VersionRecord, ready: int) -> AppPhase:
+    if app.desired == "stopped":
+        return AppPhase.STOPPED
+    if target.phase is VersionPhase.FAILED:
+        return AppPhase.FAILED
+    if app.serving == app.target and target.phase is VersionPhase.READY and ready:
+        return AppPhase.ACTIVE
+    return AppPhase.DEPLOYING
+
+
+def _is_alive(actor_name: str) -> bool:
+    try:
+        ray.get_actor(actor_name, namespace="serve")
+    except ValueError:
+        return False
+    return True
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

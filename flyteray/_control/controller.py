@@ -1,0 +1,191 @@
+"""The controller: the one detached actor that everybody talks to. It owns the registry; it is on no request's path."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Literal
+
+from flyteray._cluster import actors
+from flyteray._control.apps import Apps
+from flyteray._control.registry import Registry
+from flyteray._control.runs import Runs
+from flyteray._plan.pickling import Payload
+from flyteray._plan.spec import (
+    ActionEvent,
+    ActionInfo,
+    ActionPhase,
+    AppInfo,
+    AppSpec,
+    ClusterInfo,
+    ErrorInfo,
+    OutputRef,
+    ReplicaInfo,
+    RunEnd,
+    RunInfo,
+    RunSpec,
+)
+from flyteray.errors import BaseRuntimeError, ParameterMaterializationError
+from flyteray.storage import Storage
+
+_REAP_EVERY_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Controller:
+    """A facade over runs and apps: each method is one thing that a client, worker or replica may ask for.
+
+    Args:
+        cluster: Where things are; known before the controller starts.
+        database: SQLAlchemy URL of the registry.
+        ingress: The ingress actor's name.
+    """
+
+    def __init__(self, cluster: ClusterInfo, database: str, ingress: str) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+        self._cluster = cluster
+        self._storage = Storage.at(cluster.storage)
+        self._registry = Registry(database)
+        self._runs = Runs(self._registry)
+        self._apps = Apps(self._registry, cluster, actors.find(ingress))
+        # Kept: the event loop holds tasks weakly.
+        self._loops = [asyncio.ensure_future(self._apps.run()), asyncio.ensure_future(self._reap_forever())]
+
+    async def info(self) -> ClusterInfo:
+        """Where things are."""
+        return self._cluster
+
+    # Code
+
+    async def has_bundle(self, digest: str) -> bool:
+        """Whether a bundle of code is there."""
+        return self._storage.exists(_bundle_key(digest))
+
+    async def put_bundle(self, digest: str, data: bytes) -> None:
+        """Keep a bundle of code; equal code is kept once."""
+        self._storage.put(_bundle_key(digest), data)
+
+    async def get_bundle(self, digest: str) -> bytes:
+        """A bundle of code."""
+        return self._storage.get(_bundle_key(digest))
+
+    # Runs
+
+    async def start_run(self, spec: RunSpec, inputs: Payload) -> RunInfo:
+        """Start a run; it goes on whatever becomes of the caller."""
+        await self._runs.start(spec, inputs)
+        return self._runs.get(spec.name)
+
+    async def get_run(self, name: str) -> RunInfo:
+        """A run as it is now."""
+        return self._runs.get(name)
+
+    async def wait_run(self, name: str, timeout_s: float) -> RunInfo:
+        """A run when it has ended, or as it is after ``timeout_s`` seconds."""
+        return await self._runs.wait(name, timeout_s)
+
+    async def list_runs(self, task: str | None, phase: ActionPhase | None, limit: int) -> list[RunInfo]:
+        """Runs, newest first."""
+        return self._registry.list_runs(task=task, phase=phase, limit=limit)
+
+    async def list_actions(self, run: str) -> list[ActionInfo]:
+        """The actions of a run."""
+        self._runs.get(run)
+        return self._registry.list_actions(run)
+
+    async def abort_run(self, name: str, reason: str) -> None:
+        """End a run and all of its actions."""
+        await self._runs.abort(name, reason)
+
+    async def record(self, events: list[ActionEvent]) -> None:
+        """Take in a batch of what a worker saw."""
+        self._runs.record(events)
+
+    async def run_finished(self, ended: RunEnd) -> None:
+        """Take in how a run ended."""
+        self._runs.finished(ended)
+
+    # Apps
+
+    async def serve(self, spec: AppSpec) -> AppInfo:
+        """Make a version the wanted one; its outputs of tasks are pinned to runs first.
+
+        Raises:
+            ParameterMaterializationError: an output that a parameter names does not exist.
+        """
+        return await self._apps.serve(self._pin(spec))
+
+    async def wait_app(self, name: str, timeout_s: float) -> AppInfo:
+        """An app when its newest version serves or has failed, or as it is after ``timeout_s`` seconds."""
+        return await self._apps.wait(name, timeout_s)
+
+    async def get_app(self, name: str) -> AppInfo:
+        """An app as it is now."""
+        return self._apps.get(name)
+
+    async def list_apps(self) -> list[AppInfo]:
+        """All apps, by name."""
+        return self._apps.all()
+
+    async def set_desired(self, name: str, desired: Literal["active", "stopped"]) -> AppInfo:
+        """Start or stop an app."""
+        return await self._apps.set_desired(name, desired)
+
+    async def wait_stopped(self, name: str) -> AppInfo:
+        """A stopped app when its replicas have ended."""
+        return await self._apps.wait_stopped(name)
+
+    async def delete_app(self, name: str) -> None:
+        """End an app and forget it."""
+        await self._apps.delete(name)
+
+    async def replica_ready(self, info: ReplicaInfo) -> None:
+        """A replica listens."""
+        await self._apps.replica_ready(info)
+
+    async def replica_failed(self, version: str, error: ErrorInfo) -> None:
+        """A replica could not start."""
+        await self._apps.replica_failed(version, error)
+
+    async def replica_stopping(self, replica_id: str) -> None:
+        """A replica takes no more requests."""
+        await self._apps.replica_stopping(replica_id)
+
+    def _pin(self, spec: AppSpec) -> AppSpec:
+        pinned = [
+            parameter
+            if parameter.output is None
+            else parameter.model_copy(update={"output": self._locate(parameter.name, parameter.output)})
+            for parameter in spec.parameters
+        ]
+        return spec.model_copy(update={"parameters": tuple(pinned)})
+
+    def _locate(self, parameter: str, output: OutputRef) -> OutputRef:
+        if output.run_name is None:
+            newest = self._registry.newest_success(output.task_name or "")
+            if newest is None:
+                raise ParameterMaterializationError(
+                    f"Parameter {parameter!r}: no runs found for task {output.task_name!r} that succeeded. "
+                    "Run the task first."
+                )
+            return output.model_copy(update={"run_name": newest})
+        info = self._runs.get(output.run_name)
+        if info.phase is not ActionPhase.SUCCEEDED:
+            raise ParameterMaterializationError(
+                f"Parameter {parameter!r}: run {info.name!r} has no outputs, it is {info.phase}. "
+                "Wait for it, or name a run that succeeded."
+            )
+        return output
+
+    async def _reap_forever(self) -> None:
+        while True:
+            try:
+                await self._runs.reap()
+            except BaseRuntimeError:
+                logger.exception("Looking for lost runs failed; it is tried again")
+            await asyncio.sleep(_REAP_EVERY_S)
+
+
+def _bundle_key(digest: str) -> str:
+    return f"bundles/{digest}.zip"

@@ -1,0 +1,138 @@
+"""What to do next about apps: a function from what is wanted and what is observed to steps. No effects here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._ingress.routes import IngressState, Slot
+
+REPLACED_DRAIN = timedelta(hours=1)  # what still talks to a replaced version may go on that long
+STOPPED_DRAIN = timedelta(seconds=10)  # when the user stops an app, what is in flight may end
+SETTLE = timedelta(seconds=1)  # requests that the ingress had just routed become visible as sessions
+
+RUNNING = (VersionPhase.DEPLOYING, VersionPhase.READY, VersionPhase.DRAINING)
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """Hand a version to Serve."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Promote:
+    """All replicas of the target are ready: the route points to it from now on."""
+
+    version: str
+    app: str
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Send a version no new requests; what is open goes on."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A draining version is wanted again: it needs no new start."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Retire:
+    """End a version's replicas."""
+
+    version: str
+
+
+Step = Deploy | Promote | Drain | Resume | Retire
+
+
+def next_steps(
+    apps: Iterable[AppRecord],
+    versions: Iterable[VersionRecord],
+    replicas: Iterable[ReplicaRecord],
+    sessions: Mapping[int, int],
+    now: datetime,
+) -> list[Step]:
+    """The steps that bring what is observed closer to what is wanted.
+
+    Args:
+        apps: What is wanted.
+        versions: All versions of all apps, in whatever phase.
+        replicas: The replicas that are ready.
+        sessions: Open requests and connections per backend of the ingress.
+        now: UTC.
+    """
+    known = {version.id: version for version in versions}
+    ready = Counter(replica.info.version for replica in replicas)
+    wanted: dict[str, AppRecord] = {}
+    limits: dict[str, timedelta] = {}
+    for app in apps:
+        limits[app.name] = REPLACED_DRAIN if app.desired == "active" else STOPPED_DRAIN
+        if app.desired == "active":
+            wanted.update({version: app for version in (app.serving, app.target) if version in known})
+    return [
+        step
+        for version in known.values()
+        for step in (
+            _keep(version, wanted[version.id], ready[version.id])
+            if version.id in wanted
+            else _end(version, _drained(version, sessions, now, limits.get(version.app, STOPPED_DRAIN)))
+        )
+    ]
+
+
+def _keep(version: VersionRecord, app: AppRecord, ready: int) -> Iterator[Step]:
+    match version.phase:
+        case VersionPhase.PENDING | VersionPhase.RETIRED:
+            yield Deploy(version.id)
+        case VersionPhase.DEPLOYING if ready >= version.spec.replicas:
+            yield Promote(version.id, app.name)
+        case VersionPhase.DRAINING:
+            yield Resume(version.id)
+        case VersionPhase.READY if app.target == version.id != app.serving:
+            yield Promote(version.id, app.name)
+
+
+def _end(version: VersionRecord, drained: bool) -> Iterator[Step]:
+    match version.phase:
+        case VersionPhase.READY:
+            yield Drain(version.id)
+        case VersionPhase.DEPLOYING:
+            yield Retire(version.id)
+        case VersionPhase.DRAINING if drained:
+            yield Retire(version.id)
+
+
+def _drained(version: VersionRecord, sessions: Mapping[int, int], now: datetime, limit: timedelta) -> bool:
+    if version.draining_since is None or version.backend is None:
+        return True
+    waited = now - version.draining_since
+    # An unknown count is not zero: the ingress may be restarting.
+    return (waited >= SETTLE and sessions.get(version.backend, 1) == 0) or waited >= limit
+
+
+def ingress_state(
+    apps: Iterable[AppRecord], versions: Iterable[VersionRecord], replicas: Iterable[ReplicaRecord]
+) -> IngressState:
+    """Where requests go: apps to the backend of the version that serves, backends to replicas."""
+    backends = {version.id: version.backend for version in versions if version.backend is not None}
+    slots: dict[int, dict[int, Slot]] = {backend: {} for backend in backends.values()}
+    for replica in replicas:
+        backend = backends.get(replica.info.version)
+        if backend is not None:
+            slots[backend][replica.slot] = Slot(replica.info.host, replica.info.port)
+    routes = {
+        app.name: backends.get(app.serving) if app.desired == "active" and app.serving else None
+        for app in apps
+    }
+    return IngressState(apps=routes, backends=slots)

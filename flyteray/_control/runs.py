@@ -1,0 +1,95 @@
+"""Runs: recorded first, then started by a keeper, awaited by many, never lost from sight."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from datetime import datetime, timedelta, timezone
+
+from flyteray._cluster import actors
+from flyteray._control.registry import Registry
+from flyteray._plan.pickling import Payload
+from flyteray._plan.spec import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo, RunSpec
+from flyteray.errors import ActionAbortedError, BaseRuntimeError
+
+_SETTLE = timedelta(seconds=10)  # from recording a run until its keeper surely knows of it
+
+
+class Runs:
+    """The runs of a cluster, as the registry and the keepers know them."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._changed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def start(self, spec: RunSpec, inputs: Payload) -> None:
+        """Record a run and hand it to its keeper.
+
+        Raises:
+            RunAlreadyExistsError: the name is taken.
+        """
+        self._registry.create_run(spec, _now())
+        try:
+            await actors.aget(actors.find(actors.keeper_name()).submit.remote(spec, inputs))
+        except BaseRuntimeError as error:
+            self.finished(RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=_lost(str(error))))
+            raise
+
+    def get(self, name: str) -> RunInfo:
+        """A run; RunNotFoundError where there is none."""
+        return self._registry.get_run(name)
+
+    async def wait(self, name: str, timeout_s: float) -> RunInfo:
+        """A run as soon as it has ended, or as it is after ``timeout_s`` seconds."""
+        info = self.get(name)
+        if not info.phase.is_terminal:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed[name].wait(), timeout_s)
+            info = self.get(name)
+        return info
+
+    def record(self, events: list[ActionEvent]) -> None:
+        """Take in what workers report."""
+        self._registry.record(events)
+        for event in events:
+            if event.parent is None and event.phase is ActionPhase.RUNNING:
+                self._registry.run_started(event.run, datetime.fromtimestamp(event.at, timezone.utc))
+
+    def finished(self, ended: RunEnd) -> None:
+        """Note how a run ended and wake those who wait for it; the first report counts."""
+        self._registry.finish_run(ended.run, ended.phase, ended.error, ended.output_bytes, _now())
+        event = self._changed.pop(ended.run, None)
+        if event is not None:
+            event.set()
+
+    async def abort(self, name: str, reason: str) -> None:
+        """End a run; nothing happens when it has ended already."""
+        if self.get(name).phase.is_terminal:
+            return
+        error = ActionAbortedError(f"Run {name!r} was aborted: {reason}")
+        described = ErrorInfo(code=error.code, kind="user", message=str(error))
+        self.finished(RunEnd(run=name, phase=ActionPhase.ABORTED, error=described))
+        await actors.aget(actors.find(actors.keeper_name()).cancel.remote(name))
+
+    async def reap(self) -> None:
+        """Fail the runs that no keeper holds any more: their cluster or keeper has died."""
+        overdue = [
+            name for name in self._registry.unfinished_runs() if _now() - self.get(name).created_at > _SETTLE
+        ]
+        if not overdue:
+            return
+        held = set(await actors.aget(actors.find(actors.keeper_name()).holds.remote()))
+        for name in overdue:
+            # Asked again: it may have ended between the two questions.
+            if name not in held and not self.get(name).phase.is_terminal:
+                lost = _lost("The cluster stopped, or the process that owned the run died, before it ended.")
+                self.finished(RunEnd(run=name, phase=ActionPhase.FAILED, error=lost))
+
+
+def _lost(message: str) -> ErrorInfo:
+    return ErrorInfo(code="TaskInterruptedError", kind="system", message=f"{message} Run it again.")
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

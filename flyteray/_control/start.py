@@ -1,0 +1,61 @@
+"""Making sure that a connected cluster runs flyteray's actors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from flyteray._cluster import actors
+from flyteray._control.controller import Controller
+from flyteray._ingress.ingress import Ingress
+from flyteray._plan.spec import ClusterInfo
+from flyteray._settings import Settings
+from flyteray._tasks.keeper import Keeper
+from flyteray.errors import InitializationError
+
+_HEAD = {"node:__internal_head__": 0.001}  # the registry's file and the ingress' port are on the head node
+
+
+def ensure_controller(settings: Settings) -> ClusterInfo:
+    """The addresses of the connected cluster; starts ingress, keeper and controller where they don't run yet.
+
+    Two clients that come at the same time start them once.
+    """
+    try:
+        handle = actors.controller()
+    except InitializationError:
+        handle = _start(settings)
+    info: ClusterInfo = actors.get(handle.info.remote())
+    return info
+
+
+def _start(settings: Settings) -> Any:
+    ingress_name = actors.ingress_name("head")
+    ingress = _detached(
+        Ingress, ingress_name, str(settings.home / "ingress"), "127.0.0.1", settings.port or 0
+    )
+    port: int = actors.get(ingress.port.remote())
+    host = "127.0.0.1"
+    cluster = ClusterInfo(
+        storage=settings.storage,
+        ingress_host=host,
+        ingress_port=port,
+        endpoint_pattern=f"http://{host}:{port}/{{app_fqdn}}",
+    )
+    _detached(Keeper, actors.keeper_name())
+    return _detached(Controller, actors.CONTROLLER, cluster, settings.database, ingress_name)
+
+
+def _detached(cls: type, name: str, *arguments: Any) -> Any:
+    options: dict[str, Any] = {
+        "name": name,
+        "namespace": actors.NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "resources": _HEAD,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+    }
+    return ray.remote(cls).options(**options).remote(*arguments)

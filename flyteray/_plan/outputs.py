@@ -1,0 +1,44 @@
+"""The outputs of a run as users hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flyteray._declare.task import Task
+from flyteray.errors import OutputNotFoundError
+
+
+class ActionOutputs(tuple[Any, ...]):
+    """A tuple of outputs whose members are also named: ``o0``, ``o1`` …"""
+
+    __slots__ = ()
+
+    @property
+    def named_outputs(self) -> dict[str, Any]:
+        """The outputs by name."""
+        return {f"o{number}": value for number, value in enumerate(self)}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("o") and name[1:].isdecimal() and int(name[1:]) < len(self):
+            return self[int(name[1:])]
+        raise AttributeError(f"There is no output {name!r}: this run has {', '.join(self.named_outputs)}.")
+
+
+def as_outputs(task: Task[..., Any], value: Any) -> tuple[Any, ...]:
+    """A task's return value as the tuple of its outputs: ``tuple[A, B]`` has two, all else has one."""
+    return tuple(value) if len(task.interface.outputs) > 1 else (value,)
+
+
+def select(outputs: tuple[Any, ...], getter: Sequence[int | str], run: str) -> Any:
+    """Follow a chain of indices and keys into the outputs of a run."""
+    value: Any = outputs
+    for done, key in enumerate(getter):
+        try:
+            value = value[key]
+        except (LookupError, TypeError) as error:
+            chain = "outputs" + "".join(f"[{step!r}]" for step in getter[: done + 1])
+            raise OutputNotFoundError(
+                f"Run {run!r} has no {chain}: {type(value).__name__} gave {type(error).__name__}: {error}."
+            ) from error
+    return value

@@ -1,0 +1,40 @@
+"""Whether and when a failed action is tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flyteray._declare.task import Task
+from flyteray._plan.spec import RetrySpec
+from flyteray.errors import (
+    ActionAbortedError,
+    NonRecoverableError,
+    ResultSerializationError,
+    TaskInterruptedError,
+)
+
+_INTERRUPTION_RETRIES = 3  # a worker or node that dies is nobody's fault: as often as Ray itself would try
+
+
+def retry_spec(task: Task[..., Any]) -> RetrySpec:
+    """A task's retries as a plan."""
+    backoff = task.retries.backoff
+    if backoff is None:
+        return RetrySpec(count=task.retries.count)
+    return RetrySpec(
+        count=task.retries.count,
+        base_s=backoff.base.total_seconds(),
+        factor=backoff.factor,
+        cap_s=backoff.cap.total_seconds() if backoff.cap is not None else None,
+    )
+
+
+def retry_delay(error: BaseException, retry: RetrySpec, attempt: int) -> float | None:
+    """Seconds until the attempt after ``attempt`` (from 0), or None when ``error`` is final."""
+    if isinstance(error, (NonRecoverableError, ActionAbortedError, ResultSerializationError)):
+        return None
+    if isinstance(error, TaskInterruptedError):
+        allowed = max(retry.count, _INTERRUPTION_RETRIES)
+    else:
+        allowed = retry.count
+    return retry.delay_s(attempt) if attempt < allowed else None

@@ -1,0 +1,49 @@
+"""What a worker is told about the action that it executes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flyteray._plan.spec import CodeRef, ErrorInfo, TaskSpec
+
+
+class Call(NamedTuple):
+    """One attempt of one action. A tuple: it is pickled for every call, so it must be small and quick."""
+
+    run: str
+    action: str
+    parent: str | None
+    attempt: int
+    task: str
+    bundle: str
+    module: str
+    name: str
+    env_vars: tuple[tuple[str, str], ...]
+
+    @property
+    def code(self) -> CodeRef:
+        """Where the task is found."""
+        return CodeRef(bundle=self.bundle, module=self.module, name=self.name)
+
+    @classmethod
+    def of(cls, task: TaskSpec, *, run: str, action: str, parent: str | None, attempt: int) -> Call:
+        """The call of a task as one attempt of one action."""
+        return cls(
+            run=run,
+            action=action,
+            parent=parent,
+            attempt=attempt,
+            task=task.name,
+            bundle=task.code.bundle,
+            module=task.code.module,
+            name=task.code.name,
+            env_vars=tuple(sorted(task.environment.env_vars.items())),
+        )
+
+
+class ActionFailed(Exception):
+    """How a failure of the user's code leaves a worker: as a value that is printable everywhere."""
+
+    def __init__(self, info: ErrorInfo) -> None:
+        super().__init__(info)
+        self.info = info

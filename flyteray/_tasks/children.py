@@ -1,0 +1,108 @@
+"""The task calls that a running task makes: each becomes an action of its own on the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from flyteray._declare.task import Task
+from flyteray._plan import inputs, pickling
+from flyteray._plan.retry import retry_delay
+from flyteray._plan.spec import ActionPhase, CodeRef, TaskSpec
+from flyteray._plan.tasks import task_spec
+from flyteray._tasks.call import ActionFailed, Call
+from flyteray._tasks.pump import Pump
+from flyteray._tasks.record import Recorder
+from flyteray._tasks.submit import Submitter, plain
+
+
+class Children:
+    """What ``context.runtime`` is inside a task: submits children, waits for them, tries them again."""
+
+    def __init__(self, parent: Call, pump: Pump, recorder: Recorder) -> None:
+        self._parent = parent
+        self._pump = pump
+        self._recorder = recorder
+        self._numbers = itertools.count(1)
+
+    def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a child and block for its value."""
+        child = self._child(task, args, kwargs)
+        for attempt in itertools.count():
+            try:
+                return child.start(attempt).result()
+            except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the child decides
+                time.sleep(child.delay_after(error, attempt))
+        raise AssertionError
+
+    async def acall(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a child and await its value; cancelling the await cancels the child."""
+        child = self._child(task, args, kwargs)
+        for attempt in itertools.count():
+            try:
+                return await asyncio.wrap_future(child.start(attempt))
+            except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the child decides
+                await asyncio.sleep(child.delay_after(error, attempt))
+        raise AssertionError
+
+    def release(self, ref: Any, until: Future[Any]) -> None:
+        """Give this task's CPU back until ``until`` is done, which ``ref`` brings about."""
+        self._pump.release(ref, until)
+
+    def _child(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Child:
+        arguments = pickling.dump(inputs.bind(task, args, kwargs), "inputs")
+        action = f"{self._parent.action}.{next(self._numbers)}"
+        spec = _spec(task, self._parent.bundle)
+        call = Call.of(spec, run=self._parent.run, action=action, parent=self._parent.action, attempt=0)
+        return _Child(spec, call, arguments, self._pump, self._recorder)
+
+
+class _Child:
+    """One child action over its attempts."""
+
+    def __init__(
+        self, spec: TaskSpec, call: Call, arguments: pickling.Payload, pump: Pump, recorder: Recorder
+    ) -> None:
+        self._spec = spec
+        self._call = call
+        self._arguments = arguments
+        self._pump = pump
+        self._recorder = recorder
+
+    def start(self, attempt: int) -> Future[Any]:
+        call = self._call._replace(attempt=attempt)
+        self._recorder.add(call, ActionPhase.QUEUED)
+        ref = _submitter().submit(self._spec.environment, call.bundle, call, self._arguments)
+        return self._pump.watch(ref)
+
+    def delay_after(self, error: BaseException, attempt: int) -> float:
+        """Seconds until the next attempt; raises the error as the caller shall see it when there is none."""
+        shown = plain(error, self._spec.name)
+        delay = retry_delay(shown, self._spec.retry, attempt)
+        if delay is None:
+            if not isinstance(getattr(error, "cause", None), ActionFailed):
+                # Its worker could not tell: it died, or Ray refused the action.
+                self._recorder.add(
+                    self._call._replace(attempt=attempt),
+                    ActionPhase.FAILED,
+                    f"{type(shown).__name__}: {shown}",
+                )
+            raise shown
+        return delay
+
+
+@functools.cache
+def _submitter() -> Submitter:
+    from flyteray._tasks.execute import execute  # deferred: execute binds Children around what it runs
+
+    return Submitter(execute)
+
+
+@functools.lru_cache(maxsize=1024)
+def _spec(task: Task[..., Any], bundle: str) -> TaskSpec:
+    code = CodeRef(bundle=bundle, module=task.func.__module__, name=task.func.__qualname__)
+    return task_spec(task, code)

@@ -1,0 +1,96 @@
+"""Executing an action on a worker: code, context, the user's function, its result."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from flyteray._cluster import actors
+from flyteray._cluster.code import load_code
+from flyteray._declare import context
+from flyteray._declare.task import Task
+from flyteray._plan import failure, inputs, pickling
+from flyteray._plan.outputs import as_outputs
+from flyteray._plan.pickling import Payload
+from flyteray._plan.spec import ActionPhase, ClusterInfo
+from flyteray._tasks.call import ActionFailed, Call
+from flyteray._tasks.children import Children
+from flyteray._tasks.outputs import write_outputs
+from flyteray._tasks.pump import Cancelled, Pump
+from flyteray._tasks.record import Recorder
+
+
+class Worker:
+    """What a worker process keeps between actions; all of them are of one environment and one bundle."""
+
+    def __init__(self, env_vars: tuple[tuple[str, str], ...]) -> None:
+        self.cluster: ClusterInfo = actors.get(actors.controller().info.remote())
+        os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
+        os.environ.update(env_vars)
+        self.pump = Pump()
+        self.recorder = Recorder()
+
+    def run(self, call: Call, arguments: Payload, finish: Callable[[Task[..., Any], Any], Any]) -> Any:
+        """Run the user's function and hand its task and value to ``finish``, whose result this returns.
+
+        Raises:
+            ActionFailed: the user's code could not be loaded, raised, or returned what can't be used.
+        """
+        self.recorder.add(call, ActionPhase.RUNNING)
+        try:
+            task: Task[..., Any] = load_code(call.code)
+            value = self._in_context(call, task, pickling.load(arguments))
+            inputs.check_output(task, value)
+            result = finish(task, value)
+        except Exception as error:
+            self.recorder.add(call, ActionPhase.FAILED, f"{type(error).__name__}: {error}")
+            raise ActionFailed(failure.describe(error)) from None
+        except Cancelled:
+            raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
+        self.recorder.add(call, ActionPhase.SUCCEEDED)
+        return result
+
+    def _in_context(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+        bound = contextvars.copy_context()
+        bound.run(context.runtime.set, Children(call, self.pump, self.recorder))
+        bound.run(
+            context.task_context.set,
+            context.TaskContext(
+                action=context.ActionID(name=call.action, run_name=call.run),
+                mode="remote",
+                attempt_number=call.attempt,
+                raw_data_path=f"{self.cluster.storage}/runs/{call.run}/{call.action}/data",
+            ),
+        )
+        function = functools.partial(task.func, **arguments)
+        if task.is_async:
+            return self.pump.run(lambda: bound.run(self.pump.drive, function))
+        return self.pump.run(lambda: bound.run(function))
+
+
+@functools.cache
+def _worker(env_vars: tuple[tuple[str, str], ...]) -> Worker:
+    return Worker(env_vars)
+
+
+def execute(call: Call, arguments: Payload) -> Any:
+    """A child action: its value goes to the parent through Ray."""
+    return _worker(call.env_vars).run(call, arguments, lambda _, value: value)
+
+
+def execute_root(call: Call, arguments: Payload) -> tuple[tuple[Any, ...], int]:
+    """The root action of a run: its outputs, and how many bytes of them were written to storage."""
+    worker = _worker(call.env_vars)
+
+    def keep(task: Task[..., Any], value: Any) -> tuple[tuple[Any, ...], int]:
+        outputs = as_outputs(task, value)
+        return outputs, write_outputs(worker.cluster.storage, call.run, outputs)
+
+    try:
+        result: tuple[tuple[Any, ...], int] = worker.run(call, arguments, keep)
+    finally:
+        worker.recorder.flush()
+    return result

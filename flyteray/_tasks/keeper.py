@@ -1,0 +1,105 @@
+"""The owner of runs' outputs: it submits their root actions, because in Ray a value dies with its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+
+import ray
+
+from flyteray._cluster import actors
+from flyteray._plan.pickling import Payload
+from flyteray._plan.retry import retry_delay
+from flyteray._plan.spec import ActionPhase, RunEnd, RunSpec
+from flyteray._tasks.call import Call
+from flyteray._tasks.execute import execute_root
+from flyteray._tasks.submit import Submitter, error_info, plain
+from flyteray.errors import BaseRuntimeError
+
+_STORE_SHARE = 0.3  # of the object store may be held for later readers; beyond it, storage serves them
+_REPORT_AGAIN_S = 1.0
+
+
+class Keeper:
+    """A detached actor: drivers come and go, the runs they started and their outputs stay.
+
+    Args:
+        capacity: Bytes of outputs to hold in the object store; the oldest are let go first. Default: 30 % of it.
+    """
+
+    def __init__(self, capacity: int | None = None) -> None:
+        self._submitter = Submitter(execute_root, num_returns=2)
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._refs: dict[str, list[ray.ObjectRef]] = {}
+        self._aborted: set[str] = set()
+        self._held: OrderedDict[str, tuple[ray.ObjectRef, int]] = OrderedDict()
+        self._capacity = capacity or int(_STORE_SHARE * ray.cluster_resources().get("object_store_memory", 0))
+
+    async def submit(self, spec: RunSpec, inputs: Payload) -> None:
+        """Start a run and attend to it until it has ended."""
+        self._running[spec.name] = asyncio.create_task(self._attend(spec, inputs))
+
+    async def get_output(self, run: str) -> list[ray.ObjectRef]:
+        """The outputs of a run by reference, in a list so that Ray hands the reference on; empty when let go."""
+        held = self._held.get(run)
+        return [held[0]] if held else []
+
+    async def cancel(self, run: str) -> None:
+        """End a run and all its actions: first softly, after a grace period by ending their processes."""
+        self._aborted.add(run)
+        for ref in self._refs.get(run, []):
+            ray.cancel(ref, force=False, recursive=True)
+
+    async def holds(self) -> list[str]:
+        """The runs that are still going on here."""
+        return list(self._running)
+
+    async def _attend(self, spec: RunSpec, inputs: Payload) -> None:
+        ended = await self._attempts(spec, inputs)
+        self._refs.pop(spec.name, None)
+        await self._report(ended)
+        self._running.pop(spec.name, None)
+        self._aborted.discard(spec.name)
+
+    async def _attempts(self, spec: RunSpec, inputs: Payload) -> RunEnd:
+        for attempt in itertools.count():
+            call = Call.of(spec.task, run=spec.name, action="a0", parent=None, attempt=attempt)
+            try:
+                refs = self._submitter.submit(spec.task.environment, call.bundle, call, inputs)
+                self._refs[spec.name] = refs
+                if spec.name in self._aborted:
+                    await self.cancel(spec.name)
+                size = await refs[1]
+            except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the policy decides
+                shown = plain(error, spec.task.name)
+                if spec.name in self._aborted:
+                    return RunEnd(run=spec.name, phase=ActionPhase.ABORTED)
+                delay = retry_delay(shown, spec.task.retry, attempt)
+                if delay is None:
+                    return RunEnd(
+                        run=spec.name, phase=ActionPhase.FAILED, error=error_info(error, spec.task.name)
+                    )
+                await asyncio.sleep(delay)
+            else:
+                self._hold(spec.name, refs[0], size)
+                return RunEnd(run=spec.name, phase=ActionPhase.SUCCEEDED, output_bytes=size)
+        raise AssertionError
+
+    def _hold(self, run: str, outputs: ray.ObjectRef, size: int) -> None:
+        self._held[run] = (outputs, size)
+        total = sum(held for _, held in self._held.values())
+        while total > self._capacity and len(self._held) > 1:
+            _, (_, freed) = self._held.popitem(last=False)
+            total -= freed
+
+    async def _report(self, ended: RunEnd) -> None:
+        while True:
+            try:
+                await actors.aget(actors.controller().run_finished.remote(ended))
+            except BaseRuntimeError:
+                await asyncio.sleep(
+                    _REPORT_AGAIN_S
+                )  # the controller restarts: it must learn of this all the same
+            else:
+                return

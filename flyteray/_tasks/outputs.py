@@ -1,0 +1,63 @@
+"""Outputs of runs: kept in the object store by a keeper and in storage, read from whichever has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import ObjectLostError, OwnerDiedError, RayTaskError
+
+from flyteray._cluster import actors
+from flyteray._plan.outputs import select
+from flyteray._plan.spec import ClusterInfo
+from flyteray.errors import OutputNotFoundError
+from flyteray.storage import Storage
+from flyteray.storage.values import read_value, write_value
+
+
+def write_outputs(root: str, run: str, outputs: tuple[Any, ...]) -> int:
+    """Write a run's outputs to storage; returns the bytes written.
+
+    Raises:
+        ResultSerializationError: something in them can't be pickled.
+    """
+    return write_value(Storage.at(root), output_key(run), outputs)
+
+
+def output_key(run: str) -> str:
+    """Where in storage a run's outputs are."""
+    return f"runs/{run}/a0/outputs"
+
+
+def load_outputs(run: str) -> tuple[Any, ...]:
+    """All outputs of a successful run, from the object store where they are still there, else from storage.
+
+    Arrays in them are read-only and shared by all processes of the node: copy before changing them.
+
+    Raises:
+        OutputNotFoundError: neither has them, or a class in them can't be imported here.
+    """
+    try:
+        held = actors.get(actors.find(actors.keeper_name()).get_output.remote(run))
+        if held:
+            return _as_tuple(ray.get(held[0]))
+    except (OwnerDiedError, ObjectLostError):
+        pass  # the keeper or the node is gone: storage has them too
+    except RayTaskError as error:
+        raise OutputNotFoundError(f"The outputs of run {run!r} can't be read here: {error.cause}") from error
+    info: ClusterInfo = actors.get(actors.controller().info.remote())
+    return _as_tuple(read_value(Storage.at(info.storage), output_key(run)))
+
+
+def load(run: str, getter: Sequence[int | str]) -> Any:
+    """One output of a run: ``getter`` is a chain of indices and keys into the tuple of outputs.
+
+    Raises:
+        OutputNotFoundError: there is nothing under ``getter``; the message says where the chain broke.
+    """
+    return select(load_outputs(run), getter, run)
+
+
+def _as_tuple(outputs: Any) -> tuple[Any, ...]:
+    return tuple(outputs)

@@ -1,0 +1,141 @@
+"""The user's function beside the main thread, which gives the CPU back while children are awaited.
+
+Ray releases a waiting task's CPU only for ``ray.get`` and ``ray.wait`` on the worker's main thread. So the user's
+function runs on a thread of its own, results reach it through callbacks, and the main thread sits in ``ray.wait``
+on whatever is outstanding: a parent that waits never starves the children it waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import queue
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
+
+import ray
+
+T = TypeVar("T")
+_Awaited = tuple[ray.ObjectRef, "Future[Any]"]
+
+_RECHECK_S = 0.5  # how soon the main thread notices that the user's function left a child behind
+_GRACE_S = 5.0  # for a cancelled function to end by itself; then its process ends
+_EXIT_CANCELLED = 143  # as a process that SIGTERM ended
+
+
+class Cancelled(BaseException):
+    """Raised inside a user's sync function whose action is cancelled; not an Exception, so it is rarely caught."""
+
+
+class Pump:
+    """Runs one user function at a time; lives as long as its worker process.
+
+    The thread and its event loop are kept between calls, so that clients that users cache in module globals
+    stay bound to a loop that runs.
+    """
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._awaited: queue.SimpleQueue[_Awaited | None] = queue.SimpleQueue()
+        self._pending: dict[ray.ObjectRef, Future[Any]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._current: asyncio.Task[Any] | None = None
+        self._thread = threading.Thread(target=self._serve, name="flyteray-user", daemon=True)
+        self._thread.start()
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Run ``function`` on the user's thread; the calling (main) thread releases its CPU while children run.
+
+        When the action is cancelled (Ray interrupts the main thread), the user's function is cancelled,
+        and so is every child that is still pending.
+        """
+        result: Future[T] = Future()
+        awaited: queue.SimpleQueue[_Awaited | None] = queue.SimpleQueue()
+        self._awaited = awaited  # a new one: what an earlier function left behind is not waited for
+        result.add_done_callback(lambda _: awaited.put(None))
+        self._work.put(lambda: _settle(result, function))
+        try:
+            self._release_until_done(result)
+        except KeyboardInterrupt:
+            self._cancel_children()
+            self._interrupt_user()
+            if not wait([result], timeout=_GRACE_S).done:
+                os._exit(_EXIT_CANCELLED)  # the only way to end code that sits in C or ignores cancellation
+            raise
+        self._cancel_children()
+        return result.result()
+
+    def watch(self, ref: ray.ObjectRef) -> Future[Any]:
+        """A future for the value of ``ref``; cancelling it cancels the task behind it."""
+        future: Future[Any] = ref.future()
+        self._pending[ref] = future
+        future.add_done_callback(lambda _: self._forget(ref, future))
+        self._awaited.put((ref, future))
+        return future
+
+    def release(self, ref: ray.ObjectRef, until: Future[Any]) -> None:
+        """Give the CPU back until ``until`` is done, which ``ref`` will cause; nothing is cancelled with it."""
+        self._awaited.put((ref, until))
+
+    def _release_until_done(self, result: Future[Any]) -> None:
+        while (item := self._awaited.get()) is not None:
+            ref, future = item
+            while not (future.done() or result.done()):
+                ray.wait([ref], timeout=_RECHECK_S, fetch_local=False)
+
+    def _forget(self, ref: ray.ObjectRef, future: Future[Any]) -> None:
+        self._pending.pop(ref, None)
+        if future.cancelled():
+            ray.cancel(ref, force=False, recursive=True)
+
+    def _cancel_children(self) -> None:
+        for future in list(self._pending.values()):
+            future.cancel()
+
+    def _interrupt_user(self) -> None:
+        if self._current is not None:
+            self._loop.call_soon_threadsafe(self._current.cancel)
+        elif self._thread.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread.ident), ctypes.py_object(Cancelled)
+            )
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        while True:
+            try:
+                self._work.get()()
+            except Cancelled:
+                continue  # it reached us between two functions: there is nothing left to interrupt
+
+    def drive(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine function to its end on the kept event loop; only from within :meth:`run`."""
+
+        async def body() -> T:
+            self._current = asyncio.current_task()
+            try:
+                return await function()
+            finally:
+                self._current = None
+                await _end_others()
+
+        return self._loop.run_until_complete(body())
+
+
+def _settle(result: Future[T], function: Callable[[], T]) -> None:
+    try:
+        value = function()
+    except BaseException as error:  # noqa: BLE001  # whatever it is, the main thread raises it
+        result.set_exception(error)
+    else:
+        result.set_result(value)
+
+
+async def _end_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

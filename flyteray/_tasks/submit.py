@@ -1,0 +1,111 @@
+"""Submitting an action to Ray, and what Ray's errors mean."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    OwnerDiedError,
+    RayTaskError,
+    TaskCancelledError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
+
+from flyteray._plan import failure
+from flyteray._plan.spec import EnvironmentSpec, ErrorInfo
+from flyteray._tasks.call import ActionFailed
+from flyteray.errors import (
+    ActionAbortedError,
+    BaseRuntimeError,
+    OOMError,
+    ResultSerializationError,
+    RuntimeSystemError,
+    TaskInterruptedError,
+)
+
+
+def options(environment: EnvironmentSpec, bundle: str) -> dict[str, Any]:
+    """What Ray is asked for, for one environment and one bundle.
+
+    The runtime_env names the pair by hash alone. It makes Ray keep separate worker processes per pair without
+    showing the variables in its state API, and a child can't inherit its parent's variables through it.
+    """
+    identity = hashlib.sha256(repr((bundle, sorted(environment.env_vars.items()))).encode()).hexdigest()[:16]
+    asked: dict[str, Any] = {
+        "num_cpus": environment.num_cpus,
+        "max_retries": 0,  # ours, because Ray's re-run silently
+        "runtime_env": {"env_vars": {"FLYTERAY_CODE": identity}},
+        "resources": dict(environment.resources),
+    }
+    if environment.num_gpus:
+        asked["num_gpus"] = environment.num_gpus
+    if environment.memory:
+        asked["memory"] = environment.memory
+    if environment.accelerator_type:
+        asked["accelerator_type"] = environment.accelerator_type
+    return asked
+
+
+class Submitter:
+    """Submits one function to Ray; the options of an environment are worked out once, not once per call."""
+
+    def __init__(self, function: Callable[..., Any], num_returns: int = 1) -> None:
+        self._function = ray.remote(function)
+        self._num_returns = num_returns
+        self._prepared = functools.cache(self._prepare)
+
+    def submit(self, environment: EnvironmentSpec, bundle: str, *arguments: Any) -> Any:
+        """The ObjectRef (or list of them) of one call."""
+        key = environment.model_dump_json()
+        return self._prepared(key, bundle).remote(*arguments)
+
+    def _prepare(self, environment: str, bundle: str) -> Any:
+        asked = options(EnvironmentSpec.model_validate_json(environment), bundle)
+        return self._function.options(**asked, num_returns=self._num_returns)
+
+
+def plain(error: BaseException, task: str) -> BaseRuntimeError:
+    """The flyteray error for whatever Ray raised for an action of ``task``."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, ActionFailed):
+        return failure.restore(cause.info)
+    if isinstance(error, BaseRuntimeError):
+        return error
+    if isinstance(error, TaskCancelledError) or isinstance(cause, (TaskCancelledError, KeyboardInterrupt)):
+        return ActionAbortedError(f"Task {task!r} was cancelled.")
+    if isinstance(error, OutOfMemoryError):
+        return OOMError("OOMError", f"Task {task!r} was killed for memory: {_first_line(error)}")
+    if isinstance(error, (WorkerCrashedError, NodeDiedError, OwnerDiedError, ObjectLostError)):
+        return TaskInterruptedError(
+            "TaskInterruptedError", f"The worker of task {task!r} died: {_first_line(error)}"
+        )
+    if isinstance(error, TaskUnschedulableError):
+        return RuntimeSystemError("TaskUnschedulable", f"Task {task!r} can't be placed: {_first_line(error)}")
+    if isinstance(error, RayTaskError) and "serialize" in str(error):
+        return ResultSerializationError(
+            f"Task {task!r} returned something that can't be pickled: {_last_line(error)} Return plain data, or "
+            "what the object is made from."
+        )
+    return RuntimeSystemError(type(error).__name__, f"Task {task!r} failed in Ray: {error}")
+
+
+def error_info(error: BaseException, task: str) -> ErrorInfo:
+    """The same as a value: what the worker described, where it could."""
+    cause = getattr(error, "cause", None)
+    return cause.info if isinstance(cause, ActionFailed) else failure.describe(plain(error, task))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().rpartition("\n")[2]

@@ -1,0 +1,9 @@
+"""Handles for what runs on a cluster."""
+
+from __future__ import annotations
+
+from flyteray._client.run import Run
+from flyteray._client.serve import App
+from flyteray._plan.spec import ActionPhase, AppPhase
+
+__all__ = ["ActionPhase", "App", "AppPhase", "Run"]
