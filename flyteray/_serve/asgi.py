@@ -14,8 +14,8 @@ import uvicorn
 from flyteray._serve.forwarded import ASGIApp, Forwarded
 from flyteray.errors import RuntimeUserError
 
-# What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how long
-# the server lives: those belong to the replica and to the ingress.
+# What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how
+# long the server lives: those belong to the replica and to the ingress.
 _HONOURED = (
     "http",
     "ws",
@@ -66,8 +66,9 @@ class AsgiServer:
         """Serve on while requests or WebSockets are open, to the deadline; then close them (1012) and end."""
         deadline = time.monotonic() + deadline_s
         await asyncio.sleep(min(_LINGER_S, deadline_s))
-        while self._uvicorn.server_state.tasks and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)  # noqa: ASYNC110  # the set is uvicorn's, and tells nobody
+        # uvicorn's set of running requests tells nobody when it is empty.
+        while self._uvicorn.server_state.tasks and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         self._uvicorn.should_exit = True
 
     def _failure(self) -> BaseException:

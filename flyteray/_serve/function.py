@@ -87,7 +87,7 @@ class FunctionServer:
         raise RuntimeUserError(
             "ServerReturned",
             f"The server function {self._function.__name__!r} returned without listening on port "
-            f"{self._declared}. It must serve on that port (or on env.get_port()) and not return before the app is stopped.",
+            f"{self._declared}. It must serve on that port (or on env.get_port()) until the app is stopped.",
         )
 
 

@@ -89,8 +89,8 @@ class Hosting:
         elif now - self._probed_at > self._lag_limit_s:
             raise RuntimeUserError(
                 "LoopBlocked",
-                f"The app's event loop has been blocked for more than {self._lag_limit_s:g} s. Move blocking work "
-                "out of async handlers: into plain `def` handlers, asyncio.to_thread or a task.",
+                f"The app's event loop has been blocked for more than {self._lag_limit_s:g} s. Move blocking "
+                "work out of async handlers: into plain `def` handlers, asyncio.to_thread or a task.",
             )
 
     async def stop(self, deadline_s: float) -> None:

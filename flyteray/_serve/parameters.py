@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 from flyteray._cluster import actors
 from flyteray._plan.spec import OutputRef, ParameterSpec
 from flyteray._tasks import outputs
-from flyteray.errors import ParameterMaterializationError
+from flyteray.errors import ParameterMaterializationError, RuntimeSystemError
 from flyteray.io import Dir, File
+from flyteray.storage import Storage
 
 T = TypeVar("T")
 
@@ -133,24 +134,25 @@ class _Resolver:
         target = self._folder / (own if mount is None else mount)
         try:
             if kind is Dir:
-                self._download_dir(Dir(path=path), target)
+                self._copy_dir(Storage.at(path), target)
             else:
-                _download(File(path=path), target)
-        except OSError as error:
+                storage, key = Storage.locate(path)
+                storage.get_file(key, target)
+        except (OSError, RuntimeSystemError) as error:
             raise self._error(
-                f"{path} can't be put at {target}: {error}", "Choose a mount that can be written"
+                f"{path} can't be put at {target}: {error}", "Check the path and the mount"
             ) from error
         return kind(path=str(target))
 
-    def _download_dir(self, source: Dir[Any], target: Path) -> None:
+    def _copy_dir(self, storage: Storage, target: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
-        root = str(source.path).rstrip("/") + "/"
-        files = {str(file.path).removeprefix(root): file for file in source.walk_sync(recursive=True)}
-        wanted = {
-            name: file for name, file in files.items() if not _ignored(name, self._spec.ignore_patterns)
-        }
+        found = list(storage.list())
+        if not found and not storage.is_local:  # an object store has no empty folders
+            raise FileNotFoundError(f"nothing is stored below {storage.url}")
+        keys = [key for key in found if not _ignored(key, self._spec.ignore_patterns)]
         with ThreadPoolExecutor(_DOWNLOADS) as pool:
-            list(pool.map(lambda name: _download(wanted[name], target / name), wanted))
+            for _ in pool.map(lambda key: storage.get_file(key, target / key), keys):
+                pass
 
     def _expect(self, value: Any, kind: type[T]) -> T:
         if not isinstance(value, kind):
@@ -174,14 +176,3 @@ def _local(path: str) -> Path | None:
 def _ignored(name: str, patterns: Sequence[str]) -> bool:
     candidates = [name, *PurePosixPath(name).parts]
     return any(fnmatch.fnmatch(each, pattern) for each in candidates for pattern in patterns)
-
-
-def _download(source: File[Any], target: Path) -> None:
-    # Replicas on one node may place the same mount at the same time: each file appears whole or not at all.
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        source.download_sync(str(partial))
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)

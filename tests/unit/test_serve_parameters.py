@@ -1,0 +1,160 @@
+"""What an app's arguments, variables and get_parameter hold for each kind of parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyteray._plan.spec import OutputRef, ParameterSpec
+from flyteray._serve.parameters import Parameters, resolve
+from flyteray.errors import ParameterMaterializationError
+from flyteray.io import Dir, File
+
+RUN = OutputRef(run_name="r1")
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "replica"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    file = tmp_path / "stored" / "model.bin"
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    return file
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for name in ("a.txt", "b.log", "deep/c.txt", "cache/d.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def gives(value: Any) -> Callable[[OutputRef], Any]:
+    return lambda _: value
+
+
+def only(spec: ParameterSpec, folder: Path, output: Any = None) -> Parameters:
+    return resolve([spec], folder, gives(output))
+
+
+def files(folder: str) -> set[str]:
+    return {str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_a_string_is_itself_everywhere(work: Path) -> None:
+    found = only(ParameterSpec(name="size", kind="string", value="big", env_var="SIZE"), work)
+
+    assert found == Parameters({"size": "big"}, {"size": "big"}, {"size": "big"}, {"SIZE": "big"})
+
+
+def test_a_string_may_come_from_a_run(work: Path) -> None:
+    found = only(ParameterSpec(name="size", kind="string", output=RUN), work, "from the run")
+
+    assert found.arguments == {"size": "from the run"}
+
+
+def test_a_local_file_is_used_where_it_is(work: Path, model: Path) -> None:
+    found = only(ParameterSpec(name="m", kind="file", output=RUN), work, File(path=str(model)))
+
+    assert found.arguments["m"].path == found.texts["m"] == found.visible["m"] == str(model)
+
+
+def test_a_mount_that_ends_in_a_slash_keeps_the_files_name(work: Path, tmp_path: Path, model: Path) -> None:
+    mount = f"{tmp_path}/made/for/it/"
+    found = only(ParameterSpec(name="m", kind="file", value=str(model), mount=mount), work)
+
+    assert found.texts["m"] == f"{mount}model.bin"
+    assert Path(found.texts["m"]).read_bytes() == b"weights"
+
+
+def test_another_mount_is_the_files_path(work: Path, tmp_path: Path, model: Path) -> None:
+    found = only(ParameterSpec(name="m", kind="file", value=str(model), mount=f"{tmp_path}/other.bin"), work)
+
+    assert Path(found.texts["m"]) == tmp_path / "other.bin"
+    assert (tmp_path / "other.bin").read_bytes() == b"weights"
+
+
+def test_a_relative_mount_starts_in_the_replicas_folder(work: Path, model: Path) -> None:
+    only(ParameterSpec(name="m", kind="file", value=str(model), mount="in/here.bin"), work)
+
+    assert (work / "in" / "here.bin").read_bytes() == b"weights"
+
+
+def test_a_file_that_is_not_downloaded_keeps_its_url(work: Path) -> None:
+    found = only(ParameterSpec(name="m", kind="file", value="s3://bucket/m.bin", download=False), work)
+
+    assert found.arguments["m"].path == found.texts["m"] == "s3://bucket/m.bin"
+
+
+def test_a_directory_is_mounted_as_a_whole(work: Path, tmp_path: Path, tree: Path) -> None:
+    spec = ParameterSpec(name="d", kind="directory", output=RUN, mount=f"{tmp_path}/mounted")
+    found = only(spec, work, Dir(path=f"file://{tree}"))
+
+    assert isinstance(found.arguments["d"], Dir)
+    assert found.texts["d"] == f"{tmp_path}/mounted"
+    assert files(found.texts["d"]) == {"a.txt", "b.log", "deep/c.txt", "cache/d.txt"}
+
+
+def test_ignored_files_are_left_out(work: Path, tree: Path) -> None:
+    spec = ParameterSpec(name="d", kind="directory", value=str(tree), ignore_patterns=("*.log", "cache"))
+
+    assert files(only(spec, work).texts["d"]) == {"a.txt", "deep/c.txt"}
+
+
+def test_an_endpoint_is_the_apps_address(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERNAL_APP_ENDPOINT_PATTERN", "http://127.0.0.1:8080/{app_fqdn}")
+
+    found = only(ParameterSpec(name="other", kind="app_endpoint", value="shop", env_var="SHOP"), work)
+    assert found.arguments["other"] == found.env_vars["SHOP"] == "http://127.0.0.1:8080/shop"
+
+    found = only(ParameterSpec(name="other", kind="app_endpoint", value="https://else.where/"), work)
+    assert found.arguments["other"] == "https://else.where/"
+
+
+def test_an_object_is_itself_and_has_a_token_for_variables(work: Path) -> None:
+    model = {"weights": [1, 2]}
+    found = only(ParameterSpec(name="m", kind="object", output=RUN, env_var="M"), work, model)
+
+    assert found.arguments["m"] is model
+    assert found.visible["m"] is model
+    assert found.env_vars["M"] == found.texts["m"] == "<dict of run r1>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "expected"),
+    [
+        ("string", 7, "a str.* is a int: 7"),
+        ("file", "x.bin", "a File.* is a str: 'x.bin'"),
+        ("directory", 7, "a Dir"),
+    ],
+)
+def test_an_output_of_another_type_is_refused(work: Path, kind: Any, output: Any, expected: str) -> None:
+    with pytest.raises(ParameterMaterializationError, match=f"'p'.*{expected}"):
+        only(ParameterSpec(name="p", kind=kind, output=RUN), work, output)
+
+
+@pytest.mark.parametrize("mount", [None, "here/"])
+def test_a_missing_file_is_named(work: Path, mount: str | None) -> None:
+    with pytest.raises(ParameterMaterializationError, match=r"'p'.*/nowhere/x\.bin"):
+        only(ParameterSpec(name="p", kind="file", value="/nowhere/x.bin", mount=mount), work)
+
+
+def test_a_mount_that_cannot_be_made_is_named(work: Path, model: Path) -> None:
+    with pytest.raises(ParameterMaterializationError, match=r"'p'.*/dev/null/x"):
+        only(ParameterSpec(name="p", kind="file", value=str(model), mount="/dev/null/x"), work)
+
+
+def test_a_parameter_without_a_value_is_refused(work: Path) -> None:
+    with pytest.raises(ParameterMaterializationError, match="'p': it has no value"):
+        only(ParameterSpec(name="p", kind="string"), work)
