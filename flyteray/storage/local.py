@@ -12,7 +12,7 @@ from typing import IO
 
 from flyteray.storage.storage import Storage, checked
 
-_UNFINISHED = ".tmp-"
+UNFINISHED = ".tmp-"
 
 
 class LocalStorage(Storage):
@@ -29,8 +29,14 @@ class LocalStorage(Storage):
 
     def put_file(self, key: str, path: Path) -> None:
         """Copy a file; the copy shares no bytes with it."""
-        with _replacing(self._path(key)) as unfinished:
+        with replacing(self._path(key)) as unfinished:
             shutil.copyfile(path, unfinished)
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Copy the file."""
+        source = self.local_path(key, path)
+        with replacing(path) as unfinished:
+            shutil.copyfile(source, unfinished)
 
     def exists(self, key: str) -> bool:
         """Whether there is a file."""
@@ -44,7 +50,7 @@ class LocalStorage(Storage):
         """The files in a folder and the folders in it, sorted."""
         folder = self._path(prefix) if prefix else self._folder
         files = (
-            path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(_UNFINISHED)
+            path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(UNFINISHED)
         )
         yield from sorted(path.relative_to(self._folder).as_posix() for path in files)
 
@@ -68,7 +74,7 @@ class LocalStorage(Storage):
     @contextmanager
     def writer(self, key: str) -> Iterator[IO[bytes]]:
         """A file beside the target, renamed in the end."""
-        with _replacing(self._path(key)) as unfinished, unfinished.open("wb") as file:
+        with replacing(self._path(key)) as unfinished, unfinished.open("wb") as file:
             yield file
 
     def _path(self, key: str) -> Path:
@@ -81,10 +87,11 @@ class LocalStorage(Storage):
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; what is there in the end takes the place of ``path``, unless there was an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile's: its mode 0600 would hide the file from other users of a shared file system.
-    unfinished = path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}")
+    unfinished = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
     try:
         yield unfinished
         os.replace(unfinished, path)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import tempfile
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -17,6 +15,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import from_url
 
 from flyteray.errors import RuntimeSystemError
+from flyteray.storage.local import replacing
 from flyteray.storage.storage import Storage, checked
 
 _CHUNK = 16 * 1024 * 1024
@@ -34,7 +33,7 @@ class ObjectStorage(Storage):
     def __init__(self, url: str, store: Any = None) -> None:
         super().__init__(url)
         try:
-            self._store = from_url(url) if store is None else store
+            self._store = _open(url) if store is None else store
         except (BaseError, ValueError) as error:
             raise ValueError(
                 f"Storage {url!r} can't be opened: {_first_line(error)}. Check the URL and the environment "
@@ -45,6 +44,12 @@ class ObjectStorage(Storage):
         """Upload a file, in parts if it is large."""
         with self._explained("write", key):
             obstore.put(self._store, checked(key, self.url), path)
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Download the object."""
+        with self._explained("read", key), replacing(path) as unfinished, unfinished.open("wb") as file:
+            for chunk in obstore.get(self._store, checked(key, self.url)).stream(min_chunk_size=_CHUNK):
+                file.write(chunk)
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Upload bytes."""
@@ -80,24 +85,22 @@ class ObjectStorage(Storage):
         name = hashlib.sha256(version.encode()).hexdigest()[:24]
         path = cache_dir / name / key.rpartition("/")[2]
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f".tmp-{uuid.uuid4().hex}")
-            try:
-                with self._explained("read", key), unfinished.open("wb") as file:
-                    for chunk in obstore.get(self._store, key).stream(min_chunk_size=_CHUNK):
-                        file.write(chunk)
-                os.replace(unfinished, path)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            self.get_file(key, path)
         return path
 
     @contextmanager
     def reader(self, key: str) -> Iterator[IO[bytes]]:
         """A file that fetches what is read."""
+        if self.url.startswith("http"):  # not every web server can send a part of a file
+            with tempfile.TemporaryDirectory(prefix="flyteray-") as folder:
+                self.get_file(key, Path(folder) / "whole")
+                with (Path(folder) / "whole").open("rb") as whole:
+                    yield whole
+            return
         with self._explained("read", key):
             source = obstore.open_reader(self._store, checked(key, self.url))
-            with io.BufferedReader(_Object(source), _READ_AHEAD) as file:
-                yield file
+        with io.BufferedReader(_Object(source, lambda: self._explained("read", key)), _READ_AHEAD) as file:
+            yield file
 
     @contextmanager
     def writer(self, key: str) -> Iterator[IO[bytes]]:
@@ -130,11 +133,17 @@ class ObjectStorage(Storage):
             ) from error
 
 
+def _open(url: str) -> Any:
+    plain = url.startswith("http://")  # the user's own choice, so not to be refused
+    return from_url(url, client_options={"allow_http": True}) if plain else from_url(url)
+
+
 class _Object(io.RawIOBase):
     """obstore's reader as a file of Python's: it has no ``readinto`` and returns buffers of its own type."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, explained: Callable[[], AbstractContextManager[None]]) -> None:
         self._source = source
+        self._explained = explained
 
     def readable(self) -> bool:
         return True
@@ -143,7 +152,8 @@ class _Object(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = memoryview(self._source.read(len(buffer)))
+        with self._explained():
+            data = memoryview(self._source.read(len(buffer)))
         buffer[: len(data)] = data
         return len(data)
 

@@ -97,6 +97,10 @@ class Storage(ABC):
         """Keep a copy of a local file under a key."""
 
     @abstractmethod
+    def get_file(self, key: str, path: Path) -> None:
+        """Copy the bytes of a key to a local file, replacing it as a whole; its folder is made."""
+
+    @abstractmethod
     def exists(self, key: str) -> bool:
         """Whether there are bytes under a key; a folder is none."""
 

@@ -81,6 +81,13 @@ def test_a_reader_seeks(storage: Storage) -> None:
         assert file.tell() == 14
 
 
+def test_an_error_of_the_one_who_reads_is_passed_on(storage: Storage) -> None:
+    storage.put("a", b"")
+
+    with pytest.raises(FileNotFoundError, match="another file"), storage.reader("a"):
+        raise FileNotFoundError("another file")
+
+
 def test_a_failed_write_leaves_nothing(storage: Storage) -> None:
     def fail() -> None:
         with storage.writer("a") as file:

@@ -1,0 +1,93 @@
+"""What a file and a folder in storage have in common: a path that means the same on every node."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from flyteray._declare.context import ctx
+from flyteray.storage import Storage
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, init=False)
+class Location(Generic[T]):
+    """A path or URL and what is known of it.
+
+    Args:
+        path: A local path or a URL.
+        name: The last part of the path unless given.
+        format: What is in it, such as ``"csv"``; free text.
+        hash: Identifies the content, for caching; None: unknown.
+
+    Further keywords are ignored, as in Flyte. May be a field of a pydantic model.
+    """
+
+    path: str
+    name: str
+    format: str
+    hash: str | None
+
+    def __init__(
+        self, *, path: str, name: str | None = None, format: str = "", hash: str | None = None, **_: object
+    ) -> None:
+        set_field = object.__setattr__  # frozen
+        set_field(self, "path", str(path))
+        set_field(self, "name", name or str(path).rstrip("/").rpartition("/")[2])
+        set_field(self, "format", format)
+        set_field(self, "hash", hash)
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, _: object) -> type:
+            # File[str] is File itself: pydantic would take an alias of a dataclass apart by itself.
+            return cls
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema as schema  # whoever asks has loaded it; we don't
+
+        text = schema.str_schema()
+        fields = schema.typed_dict_schema(
+            {
+                "path": schema.typed_dict_field(text),
+                "name": schema.typed_dict_field(schema.nullable_schema(text), required=False),
+                "format": schema.typed_dict_field(text, required=False),
+                "hash": schema.typed_dict_field(schema.nullable_schema(text), required=False),
+            }
+        )
+        from_fields = schema.no_info_after_validator_function(lambda values: cls(**values), fields)
+        return schema.json_or_python_schema(
+            json_schema=from_fields,
+            python_schema=schema.union_schema([schema.is_instance_schema(cls), from_fields]),
+            serialization=schema.plain_serializer_function_ser_schema(asdict, return_schema=fields),
+        )
+
+
+def upload_root() -> Storage:
+    """Where new files go: to the running task's data; outside tasks to ``files`` in the storage root."""
+    if root := ctx().raw_data_path:
+        return Storage.at(root)
+    from flyteray._settings import Settings
+
+    return Storage.at(Storage.at(Settings.load().storage).join("files"))
+
+
+def unique_url(name: str | None) -> str:
+    """A URL that nothing else uses, ending in ``name``."""
+    root, folder = upload_root(), uuid.uuid4().hex[:16]
+    return root.join(folder, name) if name else root.join(folder)
+
+
+def keeps_local_paths() -> bool:
+    """Whether local paths are good everywhere: tasks run in this very process."""
+    return ctx().mode == "local"
+
+
+def temporary_path(name: str) -> Path:
+    """A path of that name in a new folder, for a download without a target."""
+    return Path(tempfile.mkdtemp(prefix="flyteray-")) / name
