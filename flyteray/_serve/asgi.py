@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -40,7 +40,6 @@ _DEFAULTS = {
     "lifespan": "on",
     "http": "httptools",
 }
-_LINGER_S = 0.3  # the ingress has been told; what it had sent by then has arrived after this
 _CANCEL_S = 2  # for handlers to end after they were cancelled at the deadline
 
 
@@ -64,17 +63,21 @@ class AsgiServer:
 
     async def stop(self, deadline_s: float) -> None:
         """Serve on while requests or WebSockets are open, to the deadline; then close them (1012) and end."""
-        deadline = time.monotonic() + deadline_s
-        await asyncio.sleep(min(_LINGER_S, deadline_s))
-        # uvicorn's set of running requests tells nobody when it is empty.
-        while self._uvicorn.server_state.tasks and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        await drain([self._uvicorn], deadline_s)
         self._uvicorn.should_exit = True
 
     def _failure(self) -> BaseException:
         return self._forwarded.lifespan_error or RuntimeUserError(
             "LifespanFailed", "The application's lifespan reported a failed start-up and gave no reason."
         )
+
+
+async def drain(servers: Sequence[uvicorn.Server], deadline_s: float) -> None:
+    """Wait until no request or WebSocket is open, at most until the deadline."""
+    deadline = time.monotonic() + deadline_s
+    # uvicorn's set of running requests tells nobody when it is empty.
+    while any(each.server_state.tasks for each in servers) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
 
 
 class _Uvicorn(uvicorn.Server):

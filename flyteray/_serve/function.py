@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
-import gc
+import functools
 import inspect
 import socketserver
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import uvicorn
 
 from flyteray._serve import ports
+from flyteray._serve.asgi import drain
 from flyteray._serve.hosting import bind
+from flyteray._serve.replaced import replaced
 from flyteray.errors import RuntimeUserError
 
 _POLL_S = 0.02
-_CANCEL_S = 2.0
+_END_S = 2.0  # for a server to end once it was told to, and again once its connections were dropped
 
 
 class FunctionServer:
@@ -47,10 +50,11 @@ class FunctionServer:
         self._host = host
         self._port = port
         self._running: asyncio.Future[Any] | None = None
+        self._servers: list[uvicorn.Server | socketserver.BaseServer] = []
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Call the function with its port moved to the replica's."""
-        with ports.moved(self._declared, self._host, self._port):
+        with ports.moved(self._declared, self._host, self._port), _watched(self._servers):
             self._running = running = self._call()
             while not await asyncio.to_thread(ports.accepts, self._host, self._port):
                 await asyncio.wait([running], timeout=_POLL_S)
@@ -62,18 +66,22 @@ class FunctionServer:
             running.result()
 
     async def stop(self, deadline_s: float) -> None:
-        """Tell the servers that the function has started to finish; cancel it at the deadline."""
+        """End the servers that the function has started, as :class:`AsgiServer` does; then cancel it."""
         running = self._running
         if running is None:
             return
-        servers = _servers()
-        for server in servers:
-            _ask_to_end(server)
-        await asyncio.wait([running], timeout=deadline_s)
-        for server in servers:
-            if isinstance(server, uvicorn.Server):
-                server.force_exit = True
-        await asyncio.wait([running], timeout=_CANCEL_S if servers else 0)
+        uvicorns = [each for each in self._servers if isinstance(each, uvicorn.Server)]
+        for server in self._servers:
+            if isinstance(server, socketserver.BaseServer):
+                # Blocks until the server's loop has noticed, and for ever if that has ended.
+                threading.Thread(target=server.shutdown, daemon=True).start()
+        await drain(uvicorns, deadline_s)
+        for server in uvicorns:
+            server.should_exit = True
+        await asyncio.wait([running], timeout=_END_S if self._servers else 0)
+        for server in uvicorns:
+            server.force_exit = True
+        await asyncio.wait([running], timeout=_END_S if uvicorns else 0)
         running.cancel()
 
     def _call(self) -> asyncio.Future[Any]:
@@ -133,17 +141,20 @@ def _in_thread(function: Callable[..., Any], arguments: Mapping[str, Any]) -> as
     return future
 
 
-def _servers() -> list[Any]:
-    # uvicorn takes signals on the main thread only, which is Ray's, so nobody else can tell these to stop.
-    # (By type(): isinstance() would wake lazy proxies that pretend to be something else.)
-    return [
-        each for each in gc.get_objects() if issubclass(type(each), (uvicorn.Server, socketserver.BaseServer))
-    ]
+@contextlib.contextmanager
+def _watched(servers: list[uvicorn.Server | socketserver.BaseServer]) -> Iterator[None]:
+    # uvicorn takes signals on the main thread only, which is Ray's, and the standard library's servers take none:
+    # nobody else can tell them to stop.
+    def noting(serve: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(serve)
+        def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+            servers.append(self)
+            return serve(self, *args, **kwargs)
 
+        return noted
 
-def _ask_to_end(server: uvicorn.Server | socketserver.BaseServer) -> None:
-    if isinstance(server, uvicorn.Server):
-        server.should_exit = True
-    else:
-        # Blocks until its loop has noticed, and for ever if it never ran one.
-        threading.Thread(target=server.shutdown, daemon=True).start()
+    with (
+        replaced(uvicorn.Server, "serve", noting(uvicorn.Server.serve)),
+        replaced(socketserver.BaseServer, "serve_forever", noting(socketserver.BaseServer.serve_forever)),
+    ):
+        yield

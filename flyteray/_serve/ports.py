@@ -9,6 +9,8 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from flyteray._serve.replaced import replaced
+
 
 def listening_socket(host: str) -> socket.socket:
     """A TCP socket bound to a free port of ``host``; it takes connections once somebody listens on it."""
@@ -64,19 +66,10 @@ def moved(declared: int, host: str, assigned: int) -> Iterator[None]:
         return create
 
     with contextlib.ExitStack() as undo:
-        _replace(undo, socket.socket, "bind", moved_bind)
+        undo.enter_context(replaced(socket.socket, "bind", moved_bind))
         for loop in _loop_classes():
-            _replace(undo, loop, "create_server", moved_create_server(loop.create_server))
+            undo.enter_context(replaced(loop, "create_server", moved_create_server(loop.create_server)))
         yield
-
-
-def _replace(undo: contextlib.ExitStack, owner: type, name: str, value: Any) -> None:
-    own = owner.__dict__.get(name)
-    setattr(owner, name, value)
-    if own is None:
-        undo.callback(delattr, owner, name)
-    else:
-        undo.callback(setattr, owner, name, own)
 
 
 def _loop_classes() -> list[Any]:

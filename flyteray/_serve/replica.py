@@ -24,6 +24,7 @@ from flyteray._serve.reporter import Reporter, report_failure
 from flyteray.app.environment import AppEnvironment
 
 DRAIN_S = 30.0  # how long open requests and WebSockets may go on once a replica is asked to stop
+_LINGER_S = 0.3  # the ingress has been told; what it had sent by then has arrived after this
 
 
 class Replica:
@@ -55,6 +56,7 @@ class Replica:
         """Drain and stop. Runs on scale-down, redeploy and delete alike."""
         if self._reporter is not None:
             await self._reporter.stopped()
+            await asyncio.sleep(_LINGER_S)
         if self._hosting is not None:
             await self._hosting.stop(DRAIN_S)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -69,7 +71,7 @@ class Replica:
         parameters = await asyncio.to_thread(resolve, spec.parameters, self._folder)
         self._publish(parameters)
         context = serve.get_replica_context()
-        self._reporter = reporter = Reporter(
+        reporter = Reporter(
             ReplicaInfo(
                 replica_id=context.replica_id.unique_id,
                 actor_name=context.replica_id.to_full_id_str(),
@@ -87,8 +89,9 @@ class Replica:
             server = FunctionServer(
                 app._server, parameters.arguments, declared=spec.port, host=host, port=port
             )
-        self._hosting = _hosting(app, server, parameters, reporter)
-        await self._hosting.start()
+        hosting = _hosting(app, server, parameters, reporter)
+        await hosting.start()
+        self._hosting, self._reporter = hosting, reporter
         reporter.start()
 
     def _publish(self, parameters: Parameters) -> None:
