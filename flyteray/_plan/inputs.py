@@ -152,6 +152,8 @@ def _is_structural(kind: type) -> bool:
 
 
 def _name(expected: Any) -> str:
+    if expected is types.NoneType:
+        return "None"
     if isinstance(expected, type) and typing.get_origin(expected) is None:
         return expected.__name__
     return str(expected).replace("typing.", "")

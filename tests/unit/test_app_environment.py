@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from flyteray import Environment, TaskEnvironment
+from flyteray.app import AppContext, AppEnvironment, Parameter, Port, Scaling, ctx
+from flyteray.app.extras import FastAPIAppEnvironment
+from flyteray.errors import InitializationError
+
+
+@pytest.mark.parametrize("name", ["api", "my-app", "a--b", "3d", "a"])
+def test_names_are_parts_of_an_address(name: str) -> None:
+    assert AppEnvironment(name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "A", "a_b", "a.b", "-a", "a-", "a\n"], ids=repr)
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="no name for an app"):
+        AppEnvironment(name)
+
+
+@pytest.mark.parametrize("port", [8012, 8022, 8112, 9090, 9091])
+def test_reserved_ports_are_refused_with_the_list(port: int) -> None:
+    with pytest.raises(ValueError, match=r"reserved.*8012, 8022, 8112, 9090, 9091"):
+        AppEnvironment("api", port=port)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_impossible_ports_are_refused(port: int) -> None:
+    with pytest.raises(ValueError, match="from 1 to 65535"):
+        AppEnvironment("api", port=port)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("port", "80"),
+        ("port", True),
+        ("scaling", 2),
+        ("parameters", ["p"]),
+        ("parameters", "p"),
+        ("requires_auth", "no"),
+        ("type", 3),
+        ("resources", "2Gi"),
+    ],
+    ids=str,
+)
+def test_fields_of_a_wrong_type_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(TypeError):
+        AppEnvironment("api", **{field: value})
+
+
+def test_grpc_ports_are_refused_until_they_work() -> None:
+    with pytest.raises(ValueError, match="h2c"):
+        Port(8080, "h2c")  # type: ignore[arg-type]
+
+
+def test_a_port_is_an_int_or_a_port() -> None:
+    assert AppEnvironment("api").port == Port(8080)
+    assert AppEnvironment("api", port=4000).get_port() == Port(4000)
+    assert AppEnvironment("api", port=Port(4000, "http1")).port.name == "http1"
+
+
+def test_in_a_replica_the_port_is_the_one_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = AppEnvironment("api", port=4000)
+
+    monkeypatch.setenv("FLYTERAY_REPLICA_PORT", "31234")
+
+    assert app.port.port == app.get_port().port == 31234
+    assert app.declared_port == Port(4000)
+
+
+def test_two_parameters_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two parameters named 'p'"):
+        AppEnvironment("api", parameters=[Parameter("p", "a"), Parameter("p", "b")])
+
+
+def test_an_app_with_nothing_to_run_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"'api' has nothing to run.*@env\.server"):
+        _ = AppEnvironment("api").kind
+
+
+def test_server_and_hooks_are_kept_and_the_last_one_wins() -> None:
+    app = AppEnvironment("api")
+
+    @app.server
+    def first() -> None: ...
+
+    @app.server
+    async def second() -> None: ...
+
+    @app.on_startup
+    def warm_up() -> None: ...
+
+    @app.on_shutdown
+    def clean_up() -> None: ...
+
+    assert app.kind == "function"
+    assert (app._server, app._on_startup, app._on_shutdown) == (second, warm_up, clean_up)
+    assert callable(first)
+
+
+def test_hooks_are_functions() -> None:
+    with pytest.raises(TypeError, match=r"@env\.server"):
+        AppEnvironment("api").server(3)  # type: ignore[type-var]
+
+
+def test_the_endpoint_comes_from_the_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERNAL_APP_ENDPOINT_PATTERN", "http://127.0.0.1:8787/{app_fqdn}")
+
+    assert AppEnvironment("api").endpoint == "http://127.0.0.1:8787/api"
+
+
+def test_without_a_connection_the_endpoint_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INTERNAL_APP_ENDPOINT_PATTERN", raising=False)
+
+    with pytest.raises(InitializationError, match=r"'api'.*flyteray\.init"):
+        _ = AppEnvironment("api").endpoint
+
+
+def test_apps_depend_on_apps_and_tasks() -> None:
+    wanted: list[Environment] = [TaskEnvironment("train"), AppEnvironment("embed")]
+
+    assert AppEnvironment("api", wanted).depends_on == wanted
+
+
+def test_a_clone_has_the_fields_but_not_the_functions() -> None:
+    app = AppEnvironment("api", port=4000, scaling=Scaling(2))
+    app.server(lambda: None)
+
+    clone = app.clone_with("twin", scaling=Scaling(3))
+
+    assert (clone.port, clone.scaling, clone._server) == (Port(4000), Scaling(3), None)
+
+
+def test_the_repr_shows_what_differs_from_the_defaults() -> None:
+    assert repr(AppEnvironment("api")) == "AppEnvironment(name='api')"
+    assert "port=Port(port=4000, name=None)" in repr(AppEnvironment("api", port=4000))
+
+
+def test_outside_a_replica_the_app_context_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("_RUN_MODE", raising=False)
+
+    assert ctx() == AppContext()
+
+
+def test_a_fastapi_app_is_served_as_asgi() -> None:
+    app = FastAPIAppEnvironment(name="api", app=FastAPI())
+
+    assert (app.kind, app.type) == ("asgi", "FastAPI")
+
+
+def test_a_server_function_wins_over_the_fastapi_app() -> None:
+    app = FastAPIAppEnvironment(name="api", app=FastAPI())
+    app.server(lambda: None)
+
+    assert app.kind == "function"
+
+
+def test_something_else_than_a_fastapi_app_is_refused() -> None:
+    with pytest.raises(TypeError, match="'api': app must be a FastAPI application, got 'app'"):
+        FastAPIAppEnvironment(name="api", app="app")  # type: ignore[arg-type]
+
+
+def test_uvicorn_is_configured_by_its_own_class() -> None:
+    api = FastAPI()
+
+    FastAPIAppEnvironment(name="api", app=api, uvicorn_config=uvicorn.Config(api))
+    with pytest.raises(TypeError, match=r"uvicorn\.Config"):
+        FastAPIAppEnvironment(name="api", app=api, uvicorn_config={"port": 1})  # type: ignore[arg-type]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyteray._declare.context import parameters
+from flyteray.app import AppEndpoint, Parameter, RunOutput, get_parameter
+from flyteray.io import Dir, File
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, "string"),
+        ("text", "string"),
+        (File(path="a"), "file"),
+        (Dir(path="a"), "directory"),
+        (AppEndpoint("other"), "app_endpoint"),
+        (RunOutput(type="object", run_name="r"), "object"),
+        (RunOutput(type=File, run_name="r"), "file"),
+    ],
+    ids=["nothing", "str", "file", "dir", "endpoint", "object output", "file output"],
+)
+def test_the_value_tells_what_the_app_is_given(value: Any, kind: str) -> None:
+    assert Parameter("p", value).kind == kind
+
+
+def test_the_type_wins_over_the_value() -> None:
+    assert Parameter("p", "s3://bucket/model.bin", type="file").kind == "file"
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, ["a"], {"a": 1}, b"a"], ids=repr)
+def test_other_values_are_refused_with_the_way_out(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"Parameter 'p' must be .*str\(\.\.\.\)"):
+        Parameter("p", value)
+
+
+@pytest.mark.parametrize("env_var", ["", "1A", "A-B", "A B", "A\n"], ids=repr)
+def test_a_bad_environment_variable_is_refused(env_var: str) -> None:
+    with pytest.raises(ValueError, match="environment variable"):
+        Parameter("p", "x", env_var=env_var)
+
+
+def test_a_bad_type_is_refused() -> None:
+    with pytest.raises(ValueError, match="'number'"):
+        Parameter("p", type="number")  # type: ignore[arg-type]
+
+
+def test_patterns_are_a_list_and_not_text() -> None:
+    assert Parameter("p", ignore_patterns=["*.tmp"]).ignore_patterns == ("*.tmp",)
+    with pytest.raises(TypeError, match="ignore_patterns"):
+        Parameter("p", ignore_patterns="*.tmp")  # type: ignore[arg-type]
+
+
+def test_a_parameter_without_a_name_is_the_first_input() -> None:
+    assert Parameter(None).name == "i0"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [(str, "string"), (File, "file"), (Dir, "directory"), (AppEndpoint, "app_endpoint"), (object, "object")],
+)
+def test_an_output_may_be_typed_by_its_class(given: type, kind: str) -> None:
+    assert RunOutput(type=given, run_name="r").type == kind
+
+
+@pytest.mark.parametrize("given", ["model", int, None, 3], ids=repr)
+def test_an_output_of_another_type_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match="RunOutput type"):
+        RunOutput(type=given, run_name="r")
+
+
+def test_an_output_must_name_its_source_to_be_a_value() -> None:
+    with pytest.raises(ValueError, match="run_name or task_name"):
+        Parameter("p", RunOutput(type="string"))
+
+
+def test_the_first_output_is_taken_by_default() -> None:
+    assert RunOutput(type="string", run_name="r").getter == (0,)
+    assert RunOutput(type="string", run_name="r", getter=[1, "model"]).getter == (1, "model")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"getter": "model"}, {"getter": (1.5,)}, {"run_name": 3}, {"task_name": len}], ids=str
+)
+def test_an_output_of_odd_source_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="RunOutput"):
+        RunOutput(type="string", **wrong)
+
+
+def test_an_endpoint_needs_an_app() -> None:
+    with pytest.raises(ValueError, match="name of an app"):
+        AppEndpoint("")
+
+
+def test_outside_apps_there_are_no_parameters() -> None:
+    with pytest.raises(ValueError, match="Parameters are not mounted"):
+        get_parameter("p")
+
+
+def test_inside_an_app_parameters_are_what_was_bound() -> None:
+    model = object()
+    token = parameters.set({"model": model})
+    try:
+        assert get_parameter("model") is model
+        with pytest.raises(KeyError, match="'model'"):
+            get_parameter("p")
+    finally:
+        parameters.reset(token)
+
+
+def test_a_child_process_of_an_app_reads_parameters_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text(json.dumps({"p": "x"}))
+    monkeypatch.setenv("flyte-parameters.json", str(file))
+
+    assert get_parameter("p") == "x"
+    with pytest.raises(KeyError, match="'q'"):
+        get_parameter("q")
+
+
+def test_parameters_are_values() -> None:
+    one, other = (Parameter("p", RunOutput(type="object", run_name="r")) for _ in range(2))
+
+    assert one == other
