@@ -1,0 +1,186 @@
+"""The whole configuration of HAProxy, from what it is to do.
+
+The files always hold the complete state, so HAProxy serves at once after a restart. Between restarts the same
+state is reached through the runtime API (see :mod:`flyteray._ingress.changes`), never by a reload. All paths are
+relative: HAProxy runs in the directory that holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flyteray._ingress.routes import POOL, SLOTS, IngressState, Slot
+from flyteray._ingress.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER
+
+APPS_MAP = "apps.map"
+"""App name to the backend that serves it."""
+
+STOPPED = "stopped"
+"""Stands in the map for an app without a backend."""
+
+_NOT_NAMED = (
+    "This address names no app. Use http://<app>.localhost:<port>/ or http://<host>:<port>/<app>/; "
+    "'flyteray get app' lists the apps.\\n"
+)
+_UNKNOWN = "There is no app named '%[var(txn.app)]'. 'flyteray get app' lists the apps.\\n"
+_STOPPED = "App '%[var(txn.app)]' is stopped. 'flyteray serve' starts it again.\\n"
+_NOT_READY = (
+    "App '%[var(txn.app)]' has no replica ready to answer. "
+    "'flyteray get app %[var(txn.app)]' says why; try again in a moment.\\n"
+)
+_ERRORS = {
+    400: "The request is not valid HTTP.\\n",
+    408: "The request did not arrive in time.\\n",
+    500: "The ingress could not handle the request.\\n",
+    502: "App '%[var(txn.app)]' broke the connection before it answered, or its answer is not valid HTTP.\\n",
+    503: _NOT_READY,
+    504: "App '%[var(txn.app)]' did not answer in time.\\n",
+}
+
+_CHECK = "check inter 1s fastinter 200ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 2 on-error mark-down"
+
+_GLOBAL = """\
+global
+    stats socket unix@{admin} mode 600 level admin
+    stats timeout 1m
+    nbthread {threads}
+    maxconn {connections}
+    # where few file descriptors are allowed it serves fewer connections instead of refusing to start
+    no strict-limits
+
+defaults
+    mode http
+    # a retry waits as long as a connection may take, at most a second: so long is a request delayed by a dead replica
+    timeout connect 200ms
+    timeout client 1h
+    timeout server 1h
+    timeout tunnel 24h
+    timeout http-request 10s
+    timeout http-keep-alive 75s
+    timeout queue 60s
+    retries 3
+    retry-on conn-failure empty-response
+    option redispatch 1
+    option http-no-delay
+    # a client that leaves is a client that leaves: the replica learns it at once
+    option abortonclose
+    http-reuse always
+    balance leastconn
+{errors}
+"""
+
+_FRONTEND = """\
+frontend apps
+    bind "fd@${{{listener}}}"
+    # without it a client can send a request on a connection that closes at that moment
+    option idle-close-on-response
+
+    # only what the ingress says of the client may be believed; some servers read '_' as '-'
+    http-request del-header x-forwarded- -m beg
+    http-request del-header x_forwarded_ -m beg
+    http-request del-header x-flyteray- -m beg
+    http-request del-header x_flyteray_ -m beg
+    http-request del-header forwarded
+    http-request set-header X-Forwarded-For %[src]
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Host %[req.hdr(host)] if {{ req.hdr(host) -m found }}
+
+    http-request set-var(txn.host) req.hdr(host),host_only,lower
+    acl by_host var(txn.host) -m end .localhost
+    http-request set-var(txn.app) var(txn.host),field(-2,.,0) if by_host
+    http-request set-var(txn.app) path,field(2,/) unless by_host
+    http-request set-var(txn.backend) var(txn.app),map_str({apps})
+    http-request return status 404 {text} lf-string "{not_named}" if {{ var(txn.app) -m len 0 }}
+    http-request return status 404 {text} lf-string "{unknown}" unless {{ var(txn.backend) -m found }}
+    http-request return status 503 {text} lf-string "{stopped}" if {{ var(txn.backend) -m str {stopped_word} }}
+
+    http-request set-header X-Forwarded-Prefix /%[var(txn.app)] unless by_host
+    http-request set-path /%[path,field(3,/,0)] unless by_host
+    # a replica may have acted on it before it died
+    http-request disable-l7-retry unless METH_GET or {{ method OPTIONS }}
+    use_backend %[var(txn.backend)]
+"""
+
+_MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
+_TEXT = 'content-type "text/plain; charset=utf-8"'
+
+
+def connections(open_files: int) -> int:
+    """How many client connections to allow where a process may have ``open_files`` files open.
+
+    Each takes two descriptors, one to the client and one to the replica, and each slot one for its checks.
+    -1 stands for no limit.
+    """
+    if open_files < 0:
+        return _MOST_CONNECTIONS
+    return max(256, min(_MOST_CONNECTIONS, (open_files - POOL * SLOTS - 256) // 2))
+
+
+def threads(cpus: int) -> int:
+    """How many threads to use on ``cpus`` cores: more than there are cores, or than four, cost more than they bring."""
+    return max(1, min(4, cpus))
+
+
+def backend_name(backend: int) -> str:
+    """A backend's name in HAProxy."""
+    return f"b{backend}"
+
+
+def slot_name(slot: int) -> str:
+    """A slot's name in its backend."""
+    return f"s{slot}"
+
+
+def render(state: IngressState, *, threads: int, connections: int) -> str:
+    """HAProxy's configuration file for a state."""
+    errors = "\n".join(
+        f'    http-error status {status} {_TEXT} lf-string "{text}"'
+        + (" hdr Retry-After 1" if status == 503 else "")
+        for status, text in _ERRORS.items()
+    )
+    head = _GLOBAL.format(admin=ADMIN_SOCKET, threads=threads, connections=connections, errors=errors)
+    frontend = _FRONTEND.format(
+        listener=LISTENER,
+        apps=APPS_MAP,
+        text=_TEXT,
+        not_named=_NOT_NAMED,
+        unknown=_UNKNOWN,
+        stopped=_STOPPED,
+        stopped_word=STOPPED,
+    )
+    backends = [_backend(number, state.slots(number)) for number in range(POOL)]
+    return "\n".join([head, frontend, *backends])
+
+
+def render_maps(state: IngressState) -> dict[str, str]:
+    """The map files that the configuration refers to, by file name."""
+    return {APPS_MAP: "".join(f"{app} {route(backend)}\n" for app, backend in sorted(state.apps.items()))}
+
+
+def files(state: IngressState, *, threads: int, connections: int) -> dict[str, str]:
+    """All files that HAProxy reads when it starts, by file name."""
+    return {CONFIG_FILE: render(state, threads=threads, connections=connections), **render_maps(state)}
+
+
+def route(backend: int | None) -> str:
+    """What the map says of an app that a backend serves, or none."""
+    return STOPPED if backend is None else backend_name(backend)
+
+
+def _backend(number: int, slots: Mapping[int, Slot]) -> str:
+    lines = [f"backend {backend_name(number)}"]
+    free = 1
+    for slot in sorted(slots):
+        lines += _unused(free, slot - 1)
+        lines.append(f"    server {slot_name(slot)} {_address(slots[slot])} {_CHECK}")
+        free = slot + 1
+    lines += _unused(free, SLOTS)
+    return "\n".join(lines) + "\n"
+
+
+def _unused(first: int, last: int) -> list[str]:
+    return [f"    server-template s {first}-{last} 127.0.0.1:1 {_CHECK} disabled"] if first <= last else []
+
+
+def _address(slot: Slot) -> str:
+    return f"[{slot.host}]:{slot.port}" if ":" in slot.host else f"{slot.host}:{slot.port}"

@@ -1,0 +1,140 @@
+"""The ingress of a node: HAProxy brought to the state that the controller asks for, and kept there."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from flyteray._ingress import config, process
+from flyteray._ingress.changes import changes, observed
+from flyteray._ingress.routes import IngressState
+from flyteray._ingress.runtime import CommandRefusedError, Conversation
+from flyteray._ingress.supervisor import LOG_FILE
+from flyteray.errors import ClusterError, RuntimeSystemError
+
+T = TypeVar("T")
+
+_PATIENCE_S = 10.0
+
+
+class Ingress:
+    """Serves apps over HTTP on one node; a detached Ray actor, and as usable without Ray.
+
+    HAProxy runs outside this object's process and goes on serving when that dies; the next object for the same
+    directory finds it and carries on.
+
+    Args:
+        directory: For HAProxy's files and sockets; made readable for the user alone.
+        host: The address to listen on.
+        port: The port; 0 for the one that was used in this directory before, or a free one.
+        watched: The process with which HAProxy ends; the parent unless given, which for a Ray worker is the raylet.
+
+    Raises:
+        ClusterError: the port is taken, or HAProxy is missing or refuses to start.
+    """
+
+    def __init__(
+        self, directory: str | Path, host: str = "127.0.0.1", port: int = 0, watched: int | None = None
+    ) -> None:
+        self._directory = Path(directory).resolve()
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._directory.chmod(0o700)
+        self._host = host
+        self._watched = os.getppid() if watched is None else watched
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._done: tuple[int, IngressState] | None = None  # HAProxy's process and what it was told last
+
+        found = process.running(self._directory)
+        if found is None or found.watched != self._watched:
+            # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
+            self._write(self._last_state().without_replicas())
+        self._port = process.ensure(self._directory, host, port, self._watched).port
+        threading.Thread(target=self._keep_supervised, name="ingress-keeper", daemon=True).start()
+
+    def port(self) -> int:
+        """The port that the apps are served on."""
+        return self._port
+
+    def apply(self, state: IngressState) -> None:
+        """Bring HAProxy to a state; no request is lost. Applying a state again repairs whatever differs.
+
+        Raises:
+            RuntimeSystemError: HAProxy can't be reached or refuses. Its files hold the state nevertheless.
+        """
+        with self._lock:
+            self._write(state)
+            self._insist(lambda haproxy: self._lead_to(state, haproxy))
+
+    def sessions(self, backends: list[int]) -> dict[int, int]:
+        """How many requests and open connections each backend has, those of WebSockets included."""
+        with self._lock:
+            return self._insist(lambda haproxy: haproxy.sessions(backends))
+
+    def stop(self) -> None:
+        """End HAProxy and its supervisor; open connections end with them."""
+        with self._lock:
+            self._stopped = True
+            process.stop(self._directory)
+
+    def _lead_to(self, state: IngressState, haproxy: Conversation) -> None:
+        pid = haproxy.pid()
+        known = self._done[1] if self._done and self._done[0] == pid else haproxy.state()
+        self._done = None
+        haproxy.tell(changes(known, state))
+        self._done = (pid, state)
+
+    def _insist(self, act: Callable[[Conversation], T]) -> T:
+        """Do it with the HAProxy that runs, or the one that runs after a restart."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                with Conversation(self._directory) as haproxy:
+                    return act(haproxy)
+            except (OSError, CommandRefusedError) as error:
+                if self._stopped or time.monotonic() > deadline:
+                    raise RuntimeSystemError(
+                        "IngressError",
+                        f"The ingress in {self._directory} does not do what it is told: {error!r}. "
+                        f"{LOG_FILE} there says more.",
+                    ) from error
+            time.sleep(0.02)
+
+    def _keep_supervised(self) -> None:
+        while True:
+            process.wait_ended(self._directory)
+            with self._lock:
+                if self._stopped or not process.is_alive(self._watched):
+                    return
+                try:
+                    process.ensure(self._directory, self._host, self._port, self._watched)
+                    continue
+                except ClusterError as error:
+                    print(
+                        f"The ingress's supervisor ended and can't be started again yet: {error}", flush=True
+                    )
+            time.sleep(1.0)
+
+    def _write(self, state: IngressState) -> None:
+        open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        texts = config.files(
+            state,
+            threads=config.threads(len(os.sched_getaffinity(0))),
+            connections=config.connections(open_files),
+        )
+        for name, text in texts.items():
+            draft = self._directory / f"{name}.new"
+            draft.write_text(text)
+            draft.replace(self._directory / name)
+
+    def _last_state(self) -> IngressState:
+        try:
+            lines = (self._directory / config.APPS_MAP).read_text().splitlines()
+        except FileNotFoundError:
+            return IngressState()
+        return observed("\n".join(f"- {line}" for line in lines), "")

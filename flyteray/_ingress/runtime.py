@@ -1,0 +1,104 @@
+"""A conversation with HAProxy on its admin socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from flyteray._ingress.changes import observed
+from flyteray._ingress.config import APPS_MAP, backend_name
+from flyteray._ingress.routes import IngressState
+from flyteray._ingress.supervisor import ADMIN_SOCKET
+
+_PROMPT = b"\n> "
+_DONE = ("", "Key not found.")  # nothing to say; nothing to delete
+_MOVED = ("port changed", "no need to change the port")
+
+
+class CommandRefusedError(Exception):
+    """HAProxy did not do what it was told; the message has the command and its answer."""
+
+
+class Conversation:
+    """One connection, so one HAProxy process: it fails when that process ends, and never reaches the next.
+
+    A context manager.
+
+    Args:
+        directory: Where HAProxy runs.
+        timeout_s: The longest wait for an answer.
+
+    Raises:
+        OSError: nobody listens, or the connection broke.
+    """
+
+    def __init__(self, directory: Path, timeout_s: float = 5.0) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout_s)
+        try:
+            _connect(self._socket, directory)
+            self.ask("prompt")
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def ask(self, command: str) -> str:
+        """The answer to a command."""
+        self._socket.sendall(command.encode() + b"\n")
+        answer = bytearray()
+        while not answer.endswith(_PROMPT):
+            received = self._socket.recv(1 << 16)
+            if not received:
+                raise ConnectionResetError("HAProxy closed its admin socket")
+            answer += received
+        return answer[: -len(_PROMPT)].decode().strip()
+
+    def tell(self, commands: Iterable[str]) -> None:
+        """Give commands that change something.
+
+        Raises:
+            CommandRefusedError: HAProxy refused one; those before it are done.
+        """
+        for command in commands:
+            answer = self.ask(command)
+            if answer not in _DONE and not any(words in answer for words in _MOVED):
+                raise CommandRefusedError(f"{command!r}: {answer}")
+
+    def pid(self) -> int:
+        """The process that answers."""
+        info = dict(line.partition(": ")[::2] for line in self.ask("show info").splitlines())
+        return int(info["Pid"])
+
+    def state(self) -> IngressState:
+        """What HAProxy does at the moment; takes tens of milliseconds."""
+        return observed(self.ask(f"show map {APPS_MAP}"), self.ask("show servers state"))
+
+    def sessions(self, backends: Sequence[int]) -> dict[int, int]:
+        """How many requests and open connections each backend has, those of WebSockets included."""
+        return {backend: self._sessions(backend) for backend in backends}
+
+    def _sessions(self, backend: int) -> int:
+        # Only the backend's own row: all rows of the pool would keep a thread of HAProxy busy for 0.2 s.
+        header, row = self.ask(f"show stat {backend_name(backend)} 2 -1").splitlines()[:2]
+        columns = header.removeprefix("# ").split(",")
+        return int(row.split(",")[columns.index("scur")])
+
+
+def _connect(client: socket.socket, directory: Path) -> None:
+    # By way of /proc, because the path of a socket may be no longer than 107 characters.
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        client.connect(f"/proc/self/fd/{handle}/{ADMIN_SOCKET}")
+    finally:
+        os.close(handle)

@@ -1,0 +1,222 @@
+"""Keeps HAProxy running in a directory, as a process of its own that ends with the cluster.
+
+Started as a script, not as a module, so that it loads nothing but the standard library::
+
+    supervisor.py DIRECTORY BINARY HOST PORT WATCHED_PID
+
+The foreground process returns when HAProxy serves (exit code ``READY``) or can't (a message on stderr and one of
+the other codes); a background process stays. It holds
+
+* the lock on ``supervisor.lock``, so that there is one for a directory; its content says who it is,
+* the listening socket, which HAProxy inherits, so that connections wait in the kernel while HAProxy restarts,
+* HAProxy's life: HAProxy is restarted when it dies, and dies with the supervisor. The supervisor ends on SIGTERM
+  and when the process WATCHED_PID is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+READY, REFUSED, PORT_TAKEN, ALREADY_RUNNING, NOTHING_TO_WATCH = 0, 1, 3, 4, 5
+
+CONFIG_FILE = "haproxy.cfg"
+LOCK_FILE = "supervisor.lock"
+LOG_FILE = "haproxy.log"
+ADMIN_SOCKET = "admin.sock"
+MASTER_SOCKET = "master.sock"
+LISTENER = "FLYTERAY_INGRESS_FD"
+"""The variable that tells HAProxy's configuration the number of the listening socket."""
+
+_LOG_LIMIT = 4 << 20
+_START_TIMEOUT_S = 10.0
+_TICK_S = 0.2
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+_PR_SET_PDEATHSIG = 1
+
+
+def main(argv: list[str]) -> int:
+    """Start supervising in the background; return when HAProxy serves or can't."""
+    directory, binary, host, port, watched = argv
+    os.chdir(directory)
+    lock = os.open(LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _fail(ALREADY_RUNNING, f"An ingress runs in {directory} already.")
+    os.ftruncate(lock, 0)
+    try:
+        is_gone = _watch(int(watched))
+    except ProcessLookupError:
+        return _fail(NOTHING_TO_WATCH, f"The process {watched} that the ingress belongs to is gone.")
+    try:
+        listener = _listen(host, int(port))
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        what = "is taken by another process" if taken else f"can't be listened on ({error.strerror})"
+        advice = "Choose another port, or 0 for a free one."
+        return _fail(PORT_TAKEN if taken else REFUSED, f"Port {port} of {host} {what}. {advice}")
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    answer, reply = os.pipe()
+    if os.fork():
+        os.close(reply)
+        with os.fdopen(answer, "rb") as pipe:
+            message = pipe.read().decode(errors="replace")
+        return READY if message == "ready" else _fail(REFUSED, message or "The ingress's supervisor died.")
+    os.close(answer)
+    os.setsid()  # not in the process group of a Ray worker, which dies as a whole
+    _supervise(binary, listener, is_gone, lock, int(watched), reply)
+    return READY
+
+
+def _fail(code: int, message: str) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def _watch(pid: int) -> Callable[[], bool]:
+    """Whether a process is gone, told without being fooled by a new process of the same number."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:  # before Linux 5.3
+            raise ProcessLookupError(pid) from error
+        os.kill(pid, 0)
+        return lambda: not os.path.exists(f"/proc/{pid}")
+    return lambda: bool(select.select([handle], [], [], 0)[0])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    deadline = time.monotonic() + 1.0
+    while True:
+        try:
+            listener.bind((host, port))
+            listener.listen(4096)
+            return listener
+        except OSError as error:
+            # A predecessor that was killed may take a moment to let go of its port.
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _supervise(
+    binary: str, listener: socket.socket, is_gone: Callable[[], bool], lock: int, watched: int, reply: int
+) -> None:
+    log = os.open(LOG_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    start_of_log = os.fstat(log).st_size
+    proxy = _start(binary, listener, log)
+    if not _is_ready(proxy):
+        _end(proxy)
+        said = os.pread(log, 1 << 16, start_of_log).decode(errors="replace").strip()
+        os.write(reply, f"HAProxy did not start with {os.path.abspath(CONFIG_FILE)}:\n{said}".encode())
+        return
+    host, port = listener.getsockname()[:2]
+    os.pwrite(
+        lock, json.dumps({"pid": os.getpid(), "host": host, "port": port, "watched": watched}).encode(), 0
+    )
+    os.write(reply, b"ready")
+    os.close(reply)
+    _let_go_of_terminal(log)
+
+    pause_s = 0.0
+    while not is_gone():
+        born = time.monotonic()
+        while proxy.poll() is None:
+            received = signal.sigtimedwait(_SIGNALS, _TICK_S)
+            if (received is not None and received.si_signo != signal.SIGCHLD) or is_gone():
+                _end(proxy)
+                return
+            _trim(log)
+        _end(proxy)  # its worker shares the listening socket: it must not accept any more
+        lived_long = time.monotonic() - born > 1.0
+        pause_s = 0.0 if lived_long else min(1.0, 2 * pause_s + 0.02)
+        if pause_s:
+            time.sleep(pause_s)
+        proxy = _start(binary, listener, log)
+    _end(proxy)
+
+
+def _start(binary: str, listener: socket.socket, log: int) -> subprocess.Popen[bytes]:
+    """HAProxy as master and worker, in a process group of its own that dies with this process."""
+    parent = os.getpid()
+    # Loaded before the fork: between fork and exec as little as possible.
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def tie() -> None:
+        os.setpgid(0, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    for path in (ADMIN_SOCKET, MASTER_SOCKET):  # so that nobody asks a predecessor
+        if os.path.exists(path):
+            os.unlink(path)
+    return subprocess.Popen(
+        [binary, "-W", "-db", "-S", f"unix@{MASTER_SOCKET},mode,600", "-f", CONFIG_FILE],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env={LISTENER: str(listener.fileno())},
+        pass_fds=[listener.fileno()],
+        preexec_fn=tie,
+    )
+
+
+def _is_ready(proxy: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while proxy.poll() is None and time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.settimeout(1.0)
+            try:
+                admin.connect(ADMIN_SOCKET)
+                admin.sendall(b"show info\n")
+                if admin.recv(1):
+                    return True
+            except OSError:
+                time.sleep(0.005)
+    return False
+
+
+def _end(proxy: subprocess.Popen[bytes]) -> None:
+    """No process of HAProxy's is left afterwards."""
+    if proxy.poll() is None:
+        proxy.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            proxy.wait(timeout=2.0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(proxy.pid, signal.SIGKILL)
+    proxy.wait()
+
+
+def _let_go_of_terminal(log: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(nothing)
+
+
+def _trim(log: int) -> None:
+    if os.fstat(log).st_size > _LOG_LIMIT:
+        os.ftruncate(log, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
