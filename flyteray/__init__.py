@@ -1,0 +1,25 @@
+"""flyteray: Flyte 2's tasks and apps on Ray. Train and serve in one Python code base."""
+
+from flyteray._client.init import init
+from flyteray._client.run import run, with_runcontext
+from flyteray._client.serve import serve
+from flyteray._declare.context import ctx
+from flyteray._declare.environment import Environment
+from flyteray._declare.resources import Resources
+from flyteray._declare.retry import Backoff, RetryStrategy
+from flyteray._declare.task import Task
+from flyteray._declare.task_environment import TaskEnvironment
+
+__all__ = [
+    "Backoff",
+    "Environment",
+    "Resources",
+    "RetryStrategy",
+    "Task",
+    "TaskEnvironment",
+    "ctx",
+    "init",
+    "run",
+    "serve",
+    "with_runcontext",
+]

@@ -1,0 +1,90 @@
+"""The floor plan: imports point down, and only the engine's packages know Ray."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import flyteray
+
+ROOT = Path(flyteray.__file__).parent
+FLOORS = [
+    {"cli"},
+    {"remote"},
+    {"_client"},
+    {"_control"},
+    {"_ingress"},
+    {"_serve"},
+    {"_tasks"},
+    {"_cluster"},
+    {"_plan"},
+    {"app"},
+    {"io", "types", "storage"},
+    {"_declare"},
+    {"errors", "_settings"},
+]
+FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
+KNOW_RAY = {"_control", "_serve", "_tasks", "_cluster"}
+KNOW_RAY_TOO = {"_ingress/ingress.py"}  # the actor; routes, configuration and supervisor don't
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(node: ast.AST, path: Path) -> Iterator[str]:
+    """The modules that an import statement names, in full."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        package = [ROOT.name, *path.relative_to(ROOT).parent.parts]
+        base = package[: len(package) - node.level + 1] if node.level else []
+        module = ".".join([*base, *([node.module] if node.module else [])])
+        yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    upward = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in imported(node, path):
+            parts = name.split(".")
+            if parts[0] == ROOT.name and len(parts) > 1 and FLOOR.get(parts[1], -1) < FLOOR[part_of(path)]:
+                upward.append(name)
+
+    assert upward == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_engine_knows_ray(path: Path) -> None:
+    if part_of(path) in KNOW_RAY or path.relative_to(ROOT).as_posix() in KNOW_RAY_TOO:
+        return
+    names = [name for node in ast.walk(ast.parse(path.read_text())) for name in imported(node, path)]
+
+    assert [name for name in names if name.split(".")[0] == "ray"] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_deferred_import_gives_its_reason(path: Path) -> None:
+    source = path.read_text()
+    lines = source.splitlines()
+    functions = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    deferred = {
+        node.lineno
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    }
+
+    unexplained = [line for line in sorted(deferred) if "#" not in lines[line - 1] + lines[line - 2]]
+    # One comment serves a block of imports that follow each other.
+    assert [line for line in unexplained if line - 1 not in deferred] == []
