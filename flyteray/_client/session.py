@@ -56,7 +56,7 @@ class Session:
     async def call(self, method: str, *arguments: Any) -> Any:
         """Ask the controller; connects first."""
         await asyncio.to_thread(self.connect)
-        from flyteray._cluster import actors
+        from flyteray._cluster import actors  # deferred: it needs Ray
 
         controller: ActorHandle = actors.controller()
         return await actors.aget(getattr(controller, method).remote(*arguments))
