@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flyteray._declare.context import ctx
+from flyteray._settings import Settings
 from flyteray.storage import Storage
 
 T = TypeVar("T")
@@ -72,8 +73,6 @@ def upload_root() -> Storage:
     """Where new files go: to the running task's data; outside tasks to ``files`` in the storage root."""
     if root := ctx().raw_data_path:
         return Storage.at(root)
-    from flyteray._settings import Settings
-
     return Storage.at(Storage.at(Settings.load().storage).join("files"))
 
 

@@ -16,6 +16,7 @@ import struct
 from pathlib import Path
 from typing import IO, Any
 
+from flyteray._settings import Settings
 from flyteray.errors import ResultSerializationError, RuntimeSystemError
 from flyteray.storage.pickler import Pickler, unpicklable_part
 from flyteray.storage.storage import Storage
@@ -114,8 +115,6 @@ def _places(start: int, sizes: list[int]) -> list[tuple[int, int]]:
 def _cache_dir(storage: Storage) -> Path:
     if storage.is_local:
         return Path(storage.url)  # not used: the file itself is mapped
-    from flyteray._settings import Settings
-
     return Settings.load().home / "cache"
 
 

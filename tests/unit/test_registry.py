@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from flyteray._control.registry import Registry
+from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._plan.spec import (
+    ActionEvent,
+    ActionPhase,
+    AppSpec,
+    CodeRef,
+    EnvironmentSpec,
+    ErrorInfo,
+    ReplicaInfo,
+    RunSpec,
+    TaskSpec,
+)
+from flyteray.errors import InitializationError, RunAlreadyExistsError, RunNotFoundError
+
+POSTGRESQL = os.environ.get("FLYTERAY_TEST_POSTGRESQL")  # a server to test on: postgresql://user@host:port
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+CODE = CodeRef(bundle="b", module="m", name="n")
+
+
+def run_spec(name: str, task: str = "env.train") -> RunSpec:
+    return RunSpec(name=name, task=TaskSpec(name=task, code=CODE, environment=EnvironmentSpec()))
+
+
+def action_event(action: str, phase: ActionPhase, seconds: float = 0, **fields: Any) -> ActionEvent:
+    defaults = {"run": "r", "parent": None if action == "a0" else "a0", "task": "env.train"}
+    return ActionEvent(action=action, phase=phase, at=NOON.timestamp() + seconds, **{**defaults, **fields})
+
+
+@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRESQL else ["sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/made/registry.sqlite"
+        return
+    psycopg = pytest.importorskip("psycopg")
+    name = f"flyteray_{uuid4().hex[:12]}"
+    with psycopg.connect(f"{POSTGRESQL}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield f"{POSTGRESQL}/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    registry = Registry(url)
+    yield registry
+    registry.close()
+
+
+def test_a_run_is_queued_then_runs_then_ends(registry: Registry) -> None:
+    created = registry.create_run(run_spec("r"), NOON)
+    queued = registry.get_run("r")
+    registry.run_started("r", NOON + timedelta(seconds=1))
+    running = registry.get_run("r")
+    first = registry.finish_run("r", ActionPhase.SUCCEEDED, None, 2**40, NOON + timedelta(seconds=2))
+    ended = registry.get_run("r")
+
+    assert created == queued
+    assert [info.phase.value for info in (queued, running, ended)] == ["queued", "running", "succeeded"]
+    assert first
+    assert (ended.created_at, ended.started_at, ended.ended_at) == (
+        NOON,
+        NOON + timedelta(seconds=1),
+        NOON + timedelta(seconds=2),
+    )
+    assert ended.output_bytes == 2**40
+    assert registry.run_spec("r") == run_spec("r")
+
+
+def test_the_first_end_of_a_run_counts(registry: Registry) -> None:
+    registry.create_run(run_spec("r"), NOON)
+    error = ErrorInfo(code="ValueError", message="3", traceback="t", pickled=b"\x00\xff")
+    registry.finish_run("r", ActionPhase.FAILED, error, None, NOON)
+
+    again = registry.finish_run("r", ActionPhase.SUCCEEDED, None, 1, NOON)
+
+    assert not again
+    assert registry.get_run("r").phase is ActionPhase.FAILED
+    assert registry.get_run("r").error == error
+
+
+def test_a_late_report_of_the_start_does_not_bring_a_run_back(registry: Registry) -> None:
+    registry.create_run(run_spec("r"), NOON)
+    registry.finish_run("r", ActionPhase.ABORTED, None, None, NOON + timedelta(seconds=9))
+
+    registry.run_started("r", NOON + timedelta(seconds=5))
+    registry.run_started("r", NOON + timedelta(seconds=7))
+
+    assert registry.get_run("r").phase is ActionPhase.ABORTED
+    assert registry.get_run("r").started_at == NOON + timedelta(seconds=5)
+
+
+def test_a_name_is_taken_once(registry: Registry) -> None:
+    registry.create_run(run_spec("r"), NOON)
+
+    with pytest.raises(RunAlreadyExistsError, match="'r' exists already"):
+        registry.create_run(run_spec("r"), NOON)
+
+
+def test_a_missing_run_is_answered_with_similar_ones(registry: Registry) -> None:
+    with pytest.raises(RunNotFoundError, match="There are no runs yet"):
+        registry.get_run("train-1")
+    registry.create_run(run_spec("train-1"), NOON)
+
+    for ask in [registry.get_run, registry.run_spec, registry.list_actions]:
+        with pytest.raises(RunNotFoundError, match=r"no run 'trian-1'\. Did you mean 'train-1'"):
+            ask("trian-1")
+    with pytest.raises(RunNotFoundError, match="newest runs are 'train-1'"):
+        registry.finish_run("x", ActionPhase.FAILED, None, None, NOON)
+
+
+def test_runs_are_listed_newest_first_and_as_picky_as_asked(registry: Registry) -> None:
+    for index in range(6):
+        registry.create_run(run_spec(f"r{index}", "env.train" if index % 2 else "env.score"), NOON)
+    for name in ["r1", "r3", "r4"]:
+        registry.finish_run(name, ActionPhase.SUCCEEDED, None, 0, NOON)
+
+    def names(**choice: Any) -> list[str]:
+        return [run.name for run in registry.list_runs(**choice)]
+
+    assert names() == ["r5", "r4", "r3", "r2", "r1", "r0"]
+    assert names(limit=2) == ["r5", "r4"]
+    assert names(task="env.score") == ["r4", "r2", "r0"]
+    assert names(phase=ActionPhase.SUCCEEDED, task="env.train") == ["r3", "r1"]
+    assert registry.unfinished_runs() == ["r0", "r2", "r5"]
+
+
+def test_the_newest_success_is_the_one_that_was_started_last(registry: Registry) -> None:
+    for name in ["old", "new", "failed"]:
+        registry.create_run(run_spec(name), NOON)
+    registry.finish_run("new", ActionPhase.SUCCEEDED, None, 0, NOON)
+    registry.finish_run("old", ActionPhase.SUCCEEDED, None, 0, NOON + timedelta(hours=1))
+    registry.finish_run("failed", ActionPhase.FAILED, None, None, NOON)
+
+    assert registry.newest_success("env.train") == "new"
+    assert registry.newest_success("env.other") is None
+
+
+def test_times_of_other_zones_are_the_same_times(registry: Registry) -> None:
+    registry.create_run(run_spec("r"), NOON.astimezone(timezone(timedelta(hours=5))))
+
+    assert registry.get_run("r").created_at == NOON
+
+
+def test_actions_are_listed_as_they_started_with_the_root_first(registry: Registry) -> None:
+    registry.record(
+        [
+            action_event("waiting", ActionPhase.QUEUED),
+            action_event("late", ActionPhase.RUNNING, 9),
+            action_event("early", ActionPhase.RUNNING, 1),
+        ]
+    )
+    registry.record([action_event("a0", ActionPhase.RUNNING, 20)])
+
+    assert [info.action for info in registry.list_actions("r")] == ["a0", "early", "late", "waiting"]
+
+
+def test_what_is_reported_in_two_batches_adds_up(registry: Registry) -> None:
+    registry.record([action_event("a0", ActionPhase.FAILED, 3, attempt=0, error="x")])
+    registry.record([action_event("a0", ActionPhase.RUNNING, 1, attempt=0)])
+    failed = registry.list_actions("r")[0]
+    registry.record([action_event("a0", ActionPhase.RUNNING, 5, attempt=1)])
+    again = registry.list_actions("r")[0]
+
+    assert (failed.phase, failed.error, failed.attempts) == (ActionPhase.FAILED, "x", 1)
+    assert failed.started_at == NOON + timedelta(seconds=1)
+    assert (again.phase, again.error, again.attempts) == (ActionPhase.RUNNING, None, 2)
+    assert again.started_at == NOON + timedelta(seconds=1)
+    assert again.ended_at is None
+
+
+def test_nothing_to_record_is_fine(registry: Registry) -> None:
+    registry.record([])
+
+
+def test_a_thousand_reports_take_milliseconds(registry: Registry) -> None:
+    phases = [ActionPhase.RUNNING, ActionPhase.SUCCEEDED]
+    events = [action_event(f"a{index}", phase) for index in range(500) for phase in phases]
+    registry.record(events)
+
+    started = perf_counter()
+    registry.record(events)
+
+    assert perf_counter() - started < 0.5
+    assert len(registry.list_actions("r")) == 500
+
+
+def app(name: str, target: str) -> AppRecord:
+    return AppRecord(
+        name=name,
+        desired="active",
+        target=target,
+        serving=None,
+        revision=1,
+        created_at=NOON,
+        updated_at=NOON,
+    )
+
+
+def version(version_id: str, app: str) -> VersionRecord:
+    return VersionRecord(
+        id=version_id,
+        app=app,
+        spec=AppSpec(name=app, kind="asgi", code=CODE, environment=EnvironmentSpec(env_vars={"A": "ü"})),
+        revision=1,
+        phase=VersionPhase.PENDING,
+        backend=None,
+        error=None,
+        created_at=NOON,
+        draining_since=None,
+    )
+
+
+def replica(replica_id: str, version: str) -> ReplicaRecord:
+    info = ReplicaInfo(
+        replica_id=replica_id, actor_name="a", version=version, host="127.0.0.1", port=8000, pid=1
+    )
+    return ReplicaRecord(info=info, slot=1)
+
+
+def fill(registry: Registry) -> None:
+    for name in ["one", "two"]:
+        registry.save_version(version(f"{name}-v", name))
+        registry.save_app(app(name, f"{name}-v"))
+        registry.save_replica(replica(f"{name}-r", f"{name}-v"))
+
+
+def test_apps_come_back_as_they_were_saved_last(registry: Registry) -> None:
+    fill(registry)
+    error = ErrorInfo(code="DeploymentError", message="m")
+    ready = replace(
+        version("one-v", "one"), phase=VersionPhase.DRAINING, backend=3, draining_since=NOON, error=error
+    )
+    serving = replace(app("one", "one-v"), serving="one-v", desired="stopped", revision=2)
+    moved = replace(replica("one-r", "one-v"), slot=7)
+
+    registry.save_version(ready)
+    registry.save_app(serving)
+    registry.save_replica(moved)
+
+    assert set(registry.load_apps()) == {serving, app("two", "two-v")}
+    assert {v.id: v for v in registry.load_versions()} == {"one-v": ready, "two-v": version("two-v", "two")}
+    assert {r.info.replica_id: r for r in registry.load_replicas()} == {
+        "one-r": moved,
+        "two-r": replica("two-r", "two-v"),
+    }
+
+
+def test_a_deleted_app_takes_its_versions_and_replicas_along(registry: Registry) -> None:
+    fill(registry)
+
+    registry.delete_app("one")
+    registry.delete_app("never was")
+    registry.delete_replica("two-r")
+    registry.delete_replica("never was")
+
+    assert registry.load_apps() == [app("two", "two-v")]
+    assert registry.load_versions() == [version("two-v", "two")]
+    assert registry.load_replicas() == []
+
+
+def test_a_version_whose_app_was_never_saved_is_not_loaded(registry: Registry) -> None:
+    registry.save_version(version("v", "crashed between"))
+
+    assert registry.load_versions() == []
+
+
+def test_what_was_recorded_survives_a_killed_process(url: str) -> None:
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.unit.test_registry import *
+registry = Registry({url!r})
+registry.create_run(run_spec("r"), NOON)
+registry.record([action_event("a0", ActionPhase.RUNNING)])
+fill(registry)
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+
+    registry = Registry(url)
+
+    assert registry.get_run("r").phase is ActionPhase.QUEUED
+    assert len(registry.list_actions("r")) == 1
+    assert len(registry.load_replicas()) == 2
+    registry.close()
+
+
+def test_readers_and_two_writers_do_not_disturb_each_other(url: str, registry: Registry) -> None:
+    registry.create_run(run_spec("r"), NOON)
+    failures: list[BaseException] = []
+
+    def work(name: str) -> None:
+        other = Registry(url)
+        try:
+            for index in range(30):
+                other.record([action_event(f"{name}{index}", ActionPhase.RUNNING)])
+                other.list_actions("r")
+        except BaseException as error:  # noqa: BLE001 # shown by the assertion below
+            failures.append(error)
+        other.close()
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "xy"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert len(registry.list_actions("r")) == 60
+
+
+def test_a_newer_schema_is_left_alone(url: str) -> None:
+    registry = Registry(url)
+    with registry._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE flyteray_schema SET version = 99")
+    registry.close()
+
+    for _ in range(2):
+        with pytest.raises(
+            InitializationError, match=r"newer flyteray \(schema 99; this one knows \d+\): upgrade"
+        ):
+            Registry(url)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "registry.sqlite"
+    path.write_bytes(b"not a database" * 1000)
+
+    with pytest.raises(
+        InitializationError, match=r"registry\.sqlite can't be opened: file is not a database"
+    ):
+        Registry(f"sqlite:///{path}")
+
+
+def test_an_unreachable_server_is_named_without_its_password() -> None:
+    pytest.importorskip("psycopg")
+
+    with pytest.raises(
+        InitializationError, match=r"postgresql\+psycopg://me:\*\*\*@127\.0\.0\.1:9/db can't be opened"
+    ):
+        Registry("postgresql://me:secret@127.0.0.1:9/db")
+
+
+@pytest.mark.parametrize("url", ["registry.sqlite", "", "mysql://host/db", "s3://bucket"])
+def test_another_kind_of_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"is no address of a registry: use sqlite:////path"):
+        Registry(url)
+
+
+def test_the_database_can_be_looked_into_with_plain_sql(tmp_path: Path) -> None:
+    registry = Registry(f"sqlite:///{tmp_path}/r.sqlite")
+    registry.create_run(run_spec("r"), NOON)
+
+    with sqlite3.connect(tmp_path / "r.sqlite") as connection:
+        rows = connection.execute("SELECT name, phase, created_at FROM runs").fetchall()
+
+    assert rows == [("r", "queued", "2026-03-01 12:00:00.000000")]
+    registry.close()

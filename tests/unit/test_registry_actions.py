@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flyteray._control.actions import after
+from flyteray._plan.spec import ActionEvent, ActionInfo, ActionPhase
+
+events = st.lists(
+    st.builds(
+        ActionEvent,
+        run=st.just("r"),
+        action=st.just("a0"),
+        parent=st.none(),
+        task=st.just("env.train"),
+        phase=st.sampled_from(ActionPhase),
+        attempt=st.integers(0, 3),
+        at=st.sampled_from([1.0, 2.0, 3.5, 4.25]),
+        error=st.sampled_from([None, "x", "y"]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def told(reports: list[ActionEvent]) -> ActionInfo:
+    known: ActionInfo | None = None
+    for event in reports:
+        known = after(known, event)
+    assert known is not None
+    return known
+
+
+def report(phase: ActionPhase, attempt: int = 0, at: float = 1.0, error: str | None = None) -> ActionEvent:
+    return ActionEvent(
+        run="r", action="a0", parent=None, task="t", phase=phase, attempt=attempt, at=at, error=error
+    )
+
+
+@given(reports=events, data=st.data())
+def test_the_order_of_reports_makes_no_difference(reports: list[ActionEvent], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(reports))
+
+    assert told(shuffled) == told(reports)
+
+
+@given(reports=events, data=st.data())
+def test_reports_that_repeat_make_no_difference(reports: list[ActionEvent], data: st.DataObject) -> None:
+    repeated = reports + data.draw(st.lists(st.sampled_from(reports)))
+
+    assert told(repeated) == told(reports)
+
+
+@given(reports=events)
+def test_success_and_abortion_are_final(reports: list[ActionEvent]) -> None:
+    ends = {event.phase for event in reports} & {ActionPhase.SUCCEEDED, ActionPhase.ABORTED}
+
+    assert not ends or told(reports).phase in ends
+
+
+@given(reports=events)
+def test_an_end_has_a_time_and_nothing_else_has(reports: list[ActionEvent]) -> None:
+    info = told(reports)
+
+    assert (info.ended_at is not None) == info.phase.is_terminal
+
+
+def test_a_failed_attempt_is_superseded_by_the_next() -> None:
+    failed = report(ActionPhase.FAILED, attempt=0, at=2.0, error="x")
+    running = report(ActionPhase.RUNNING, attempt=1, at=3.0)
+
+    info = told([running, failed])
+
+    assert (info.phase, info.attempts, info.error, info.ended_at) == (ActionPhase.RUNNING, 2, None, None)
+
+
+def test_a_late_report_of_the_start_does_not_bring_a_failed_attempt_back() -> None:
+    info = told([report(ActionPhase.FAILED, at=2.0, error="x"), report(ActionPhase.RUNNING, at=1.0)])
+
+    assert (info.phase, info.error) == (ActionPhase.FAILED, "x")
+    assert info.started_at == datetime.fromtimestamp(1.0, timezone.utc)
+
+
+def test_an_abortion_counts_whatever_attempt_it_names() -> None:
+    info = told([report(ActionPhase.RUNNING, attempt=2), report(ActionPhase.ABORTED, attempt=0, at=5.0)])
+
+    assert (info.phase, info.attempts) == (ActionPhase.ABORTED, 3)
+
+
+def test_of_two_ends_the_first_counts() -> None:
+    ends = [report(ActionPhase.SUCCEEDED, at=4.0), report(ActionPhase.ABORTED, at=3.0)]
+
+    assert told(ends).phase is ActionPhase.ABORTED
