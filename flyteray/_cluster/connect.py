@@ -1,0 +1,97 @@
+"""Connecting this process to a cluster: the one that is named, or the local one in the background."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray._private import ray_constants, services
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # missing in its stub
+
+from flyteray._cluster import local
+from flyteray._cluster.actors import NAMESPACE
+from flyteray._cluster.local import LocalCluster
+from flyteray._cluster.probe import probe
+from flyteray._settings import Settings
+from flyteray.errors import ClusterError
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What this process is connected to; ``local`` where that is flyteray's own cluster on this machine."""
+
+    address: str
+    local: LocalCluster | None
+
+
+def connect(settings: Settings, quiet: bool = False) -> Connection:
+    """Connect unless that is done; in about a second where the cluster runs.
+
+    The cluster is ``settings.address`` if given (``"local"`` names the local one as well), else the local one, which is
+    started when it does not run. In a worker, or after the user's own ``ray.init``, what is connected stays.
+
+    Raises:
+        ClusterError: it can't be reached or started; within seconds, with the address and what to check.
+    """
+    running = local.find(settings)
+    if ray.is_initialized():
+        address = ray.get_runtime_context().gcs_address
+        return Connection(address, running if running and running.address == address else None)
+    wanted = settings.address
+    if wanted is None or wanted == "local" or (wanted == "auto" and running):
+        running = running or local.start(settings, quiet)
+        wanted = running.address
+    if wanted.startswith("ray://"):
+        raise ClusterError(
+            f"{wanted!r} is the address of a Ray Client server, which flyteray does not speak. Give the cluster's own "
+            "address (host:6379 on a machine of the cluster), or start the script with `ray job submit`."
+        )
+    if running and running.address == wanted:
+        _use_environment_of(running)
+        probe(wanted, running.token_path.read_text().strip())
+    else:
+        wanted = _resolve(wanted)
+        probe(wanted, _token(), named=settings.address)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice on Ray's own options, which the user did not choose
+        try:
+            ray.init(wanted, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ClusterError(
+                f"The Ray cluster at {wanted} answers, but connecting failed: {error}"
+            ) from error
+    return Connection(wanted, running if running and running.address == wanted else None)
+
+
+def _use_environment_of(cluster: LocalCluster) -> None:
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # would win over the path
+    os.environ.update({name: value for name, value in cluster.environment().items() if name != "RAY_ADDRESS"})
+    # Ray has read these three when it was imported, and keeps them.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _resolve(address: str) -> str:
+    """``host:port`` as Ray will use it, so that the probe asks the same one."""
+    try:
+        resolved = services.canonicalize_bootstrap_address_or_die(address)
+    except (ConnectionError, ValueError) as error:
+        raise ClusterError(
+            f"There is no Ray cluster at {address!r}: {error} Check RAY_ADDRESS or init(address=...)."
+        ) from error
+    return str(resolved)
+
+
+def _token() -> str | None:
+    """The token that Ray will send, by Ray's own order of precedence."""
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return None
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token.strip()
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    return path.read_text().strip() if path.exists() else None

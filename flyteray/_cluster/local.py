@@ -1,0 +1,318 @@
+"""The local cluster: a Ray head in the background that outlives the script which started it.
+
+Everything it opens listens on 127.0.0.1 and needs the token. Its state is ``cluster.json`` in the home, written before
+the first process starts, so whoever comes after a crash knows what to clean up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from flyteray._cluster import processes
+from flyteray._cluster.processes import Leader
+from flyteray._settings import Settings
+from flyteray.errors import ClusterError
+
+# Drivers on a cluster bound to 127.0.0.1 need it as well: otherwise Ray turns 127.0.0.1 into the machine's first
+# address. It is the switch that makes loopback Ray's own address on laptops.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+_HEAD_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_START_HOOK": "flyteray._cluster.head.configure",
+    "RAY_raylet_start_wait_time_s": "60",  # a busy laptop is slow, not broken
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # a head that died on a single machine does not come back
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",  # a warm worker saves seconds, and costs only memory
+    "AUTOSCALER_METRIC_PORT": "0",  # fixed otherwise, and there may be two clusters
+    "DASHBOARD_METRIC_PORT": "0",
+}
+_FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """A local cluster that runs.
+
+    ``address`` is what ``ray.init`` takes, ``dashboard_url`` what ``ray job submit`` takes (None: the dashboard did not
+    come up), ``temp_dir`` where Ray keeps sockets and logs.
+    """
+
+    id: str
+    address: str
+    dashboard_url: str | None
+    temp_dir: Path
+    token_path: Path
+    started_at: datetime
+    leader: Leader
+
+    def pids(self) -> list[int]:
+        """Its processes, those of the user's tasks and apps included."""
+        return [process.pid for process in processes.members(self.id, self.leader)]
+
+    def environment(self) -> dict[str, str]:
+        """What a program needs in its environment so that plain Ray connects to it."""
+        return {
+            **LOOPBACK,
+            "RAY_ADDRESS": self.address,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+        }
+
+
+def find(settings: Settings) -> LocalCluster | None:
+    """The local cluster of this home, if it runs."""
+    state = _read(settings)
+    if state.get("phase") != "running":
+        return None
+    leader = Leader(**state["leader"])
+    if not leader.is_alive():
+        return None
+    return LocalCluster(
+        id=state["id"],
+        address=state["address"],
+        dashboard_url=state["dashboard_url"],
+        temp_dir=Path(state["temp_dir"]),
+        token_path=settings.home / "token",
+        started_at=datetime.fromisoformat(state["started_at"]),
+        leader=leader,
+    )
+
+
+def start(settings: Settings, quiet: bool = False) -> LocalCluster:
+    """The local cluster of this home, started unless it runs. Says so on stderr unless ``quiet``.
+
+    Two processes that come at the same time start it once. What a crash left of an earlier one is ended first.
+
+    Raises:
+        ClusterError: it did not start; the message ends with what Ray said, and nothing of it is left.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with _locked(settings):
+        if cluster := find(settings):
+            return cluster
+        _clean_up(settings)
+        try:
+            with _progress("Starting a local Ray cluster", quiet) as say:
+                cluster = _start(settings)
+                where = f", dashboard at {cluster.dashboard_url}" if cluster.dashboard_url else ""
+                say(f"on {cluster.address}{where}; `flyteray down` ends it")
+        except BaseException:  # an interrupt as well leaves nothing behind
+            _clean_up(settings)
+            raise
+        return cluster
+
+
+def stop(settings: Settings) -> bool:
+    """End the local cluster of this home with all that runs on it; False if there is nothing to end.
+
+    Storage, and with it the history and the outputs, stays.
+    """
+    if not _state_path(settings).exists():
+        return False
+    with _locked(settings):
+        return _clean_up(settings)
+
+
+def _start(settings: Settings) -> LocalCluster:
+    cluster_id = secrets.token_hex(8)
+    token_path = _ensure_token(settings)
+    temp_dir = settings.temp_dir
+    _private_folder(temp_dir)
+    started_at = datetime.now(timezone.utc)
+    state = {
+        "id": cluster_id,
+        "phase": "starting",
+        "temp_dir": str(temp_dir),
+        "started_at": started_at.isoformat(),
+        "leader": None,
+    }
+    _write(settings, state)
+    log_path = settings.home / "logs" / "cluster.log"
+    log_path.parent.mkdir(exist_ok=True)
+    with log_path.open("wb") as log:
+        child = subprocess.Popen(
+            _command(settings, temp_dir / "ray"),
+            env=_environment(settings, cluster_id, token_path, temp_dir),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=settings.home,
+            start_new_session=True,
+        )
+    leader = Leader.of(child.pid)
+    _write(settings, {**state, "leader": asdict(leader)})
+    address = _await_address(
+        child, temp_dir / "ray" / "ray_current_cluster", log_path, settings.start_timeout_s
+    )
+    dashboard = re.search(r"http://127\.0\.0\.1:\d+", log_path.read_text(errors="replace"))
+    dashboard_url = dashboard.group() if dashboard else None
+    _write(
+        settings,
+        {
+            **state,
+            "phase": "running",
+            "leader": asdict(leader),
+            "address": address,
+            "dashboard_url": dashboard_url,
+        },
+    )
+    return LocalCluster(cluster_id, address, dashboard_url, temp_dir, token_path, started_at, leader)
+
+
+def _command(settings: Settings, ray_dir: Path) -> list[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--head",
+        "--block",
+        "--disable-usage-stats",
+    ]
+    command += [
+        "--port=0",
+        "--dashboard-host=127.0.0.1",
+        "--dashboard-port=0",
+        "--dashboard-agent-listen-port=0",
+    ]
+    command += ["--log-color=false", f"--temp-dir={ray_dir}"]
+    if settings.num_cpus is not None:
+        command.append(f"--num-cpus={settings.num_cpus}")
+    if settings.object_store_memory is not None:
+        command.append(f"--object-store-memory={settings.object_store_memory}")
+    return command
+
+
+def _environment(settings: Settings, cluster_id: str, token_path: Path, temp_dir: Path) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    environment |= {
+        **_HEAD_ENVIRONMENT,
+        **LOOPBACK,
+        processes.MARK: cluster_id,
+        "FLYTERAY_HOME": str(settings.home),
+        "FLYTERAY_CACHE": str(temp_dir),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_path),
+        # `python` in `ray job submit -- python x.py` is the one that has flyteray.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]),
+    }
+    return environment
+
+
+def _await_address(child: subprocess.Popen[bytes], file: Path, log_path: Path, timeout_s: float) -> str:
+    deadline = time.monotonic() + timeout_s
+    while not (file.exists() and (address := file.read_text().strip())):
+        if (code := child.poll()) is not None:
+            raise ClusterError(
+                f"The local Ray cluster did not start: Ray ended with code {code}.{_tail(log_path)}"
+            )
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"The local Ray cluster did not start within {timeout_s:g} s (FLYTERAY_START_TIMEOUT raises this)."
+                + _tail(log_path)
+            )
+        time.sleep(0.05)
+    return address
+
+
+def _tail(log_path: Path, lines: int = 20) -> str:
+    tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-lines:])
+    return f" The end of {log_path}:\n{tail}"
+
+
+def _clean_up(settings: Settings) -> bool:
+    """End what the state names, whole or half started, and forget it; False if there was nothing."""
+    state = _read(settings)
+    if not state:
+        _state_path(settings).unlink(missing_ok=True)
+        return False
+    leader = Leader(**state["leader"]) if state.get("leader") else None
+    processes.end(lambda: processes.members(state["id"], leader), leader)
+    shutil.rmtree(state["temp_dir"], ignore_errors=True)
+    _state_path(settings).unlink(missing_ok=True)
+    return True
+
+
+def _state_path(settings: Settings) -> Path:
+    return settings.home / "cluster.json"
+
+
+def _read(settings: Settings) -> dict[str, Any]:
+    try:
+        state = json.loads(_state_path(settings).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return state if isinstance(state, dict) and "id" in state and "temp_dir" in state else {}
+
+
+def _write(settings: Settings, state: dict[str, Any]) -> None:
+    new = _state_path(settings).with_suffix(".new")
+    new.write_text(json.dumps(state, indent=2) + "\n")
+    new.replace(_state_path(settings))
+
+
+def _ensure_token(settings: Settings) -> Path:
+    path = settings.home / "token"
+    if not path.exists() or not path.read_text().strip():
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    path.chmod(0o600)
+    return path
+
+
+def _private_folder(path: Path) -> None:
+    """Ray makes its own folders writable for all, so the one around them has to be ours alone."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    facts = path.lstat()
+    if path.is_symlink() or facts.st_uid != os.getuid():
+        raise ClusterError(
+            f"{path} belongs to somebody else. Remove it, or set FLYTERAY_HOME to another folder."
+        )
+    path.chmod(0o700)
+
+
+@contextlib.contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """One process at a time; the system drops the lock of one that dies."""
+    with (settings.home / "cluster.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _progress(what: str, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Seconds on stderr while it lasts, a line when it is done."""
+    if quiet:
+        yield lambda _: None
+        return
+    from rich.console import Console  # only where something is shown
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    began = time.monotonic()
+    ending: list[str] = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(f"{what} …")
+        yield ending.append
+    console.print(
+        f"{what}: done in {time.monotonic() - began:.1f} s, {' '.join(ending)}.",
+        highlight=False,
+        soft_wrap=True,
+    )

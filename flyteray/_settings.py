@@ -1,0 +1,86 @@
+"""What is configured outside the program: the only reader of environment variables and files for it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flyteray.errors import InitializationError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where flyteray keeps its things and which cluster it talks to.
+
+    Attributes:
+        home: Folder of the local cluster's state, token and logs (``FLYTERAY_HOME``; ``~/.flyteray``).
+        storage: Where bundles, outputs and files are kept, a path or a URL (``FLYTERAY_STORAGE``; ``storage/`` in
+            the home).
+        database: SQLAlchemy URL of the registry (``FLYTERAY_DATABASE``; None: an SQLite file in the storage root).
+        address: A Ray cluster (``RAY_ADDRESS``); None: the local one in the background, started when needed.
+        port: Where the ingress listens (``FLYTERAY_PORT``); None: a free port.
+        num_cpus: Cores that the local cluster offers (``FLYTERAY_NUM_CPUS``); None: all.
+        object_store_memory: Bytes of shared memory for the local cluster's objects
+            (``FLYTERAY_OBJECT_STORE_MEMORY``); None: Ray's default, 30% of the memory that is free.
+        start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
+    """
+
+    home: Path
+    storage: str
+    database: str | None = None
+    address: str | None = None
+    port: int | None = None
+    num_cpus: int | None = None
+    object_store_memory: int | None = None
+    start_timeout_s: float = 120.0
+
+    @classmethod
+    def load(cls) -> Settings:
+        """The settings of this process's environment."""
+        return cls.of(os.environ)
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Settings:
+        """The settings that an environment asks for; empty values count as missing.
+
+        Raises:
+            InitializationError: a number is none, or is out of range.
+        """
+        home = _absolute(environ.get("FLYTERAY_HOME") or "~/.flyteray")
+        storage = environ.get("FLYTERAY_STORAGE") or str(home / "storage")
+        return cls(
+            home=home,
+            storage=storage if "://" in storage else str(_absolute(storage)),
+            database=environ.get("FLYTERAY_DATABASE") or None,
+            address=environ.get("RAY_ADDRESS") or None,
+            port=_whole(environ, "FLYTERAY_PORT", 0, 65535),
+            num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
+            object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
+            start_timeout_s=float(_whole(environ, "FLYTERAY_START_TIMEOUT", 1, 86400) or 120),
+        )
+
+    @property
+    def temp_dir(self) -> Path:
+        """The local cluster's folder of sockets, logs and caches; short, for a socket's path has 107 bytes at most."""
+        tag = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:8]
+        base = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
+        return base / f"flyteray-{os.getuid()}-{tag}"
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def _whole(environ: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+    text = environ.get(name, "").strip()
+    if not text:
+        return None
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise InitializationError(
+            f"{name} is {text!r}: set it to a whole number from {low} to {high}, or unset it."
+        )
+    return int(text)
