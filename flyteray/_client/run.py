@@ -148,6 +148,13 @@ class Run:
         return f"Run(name={self.name!r}, task={self._info.task!r}, phase={self._info.phase})"
 
 
+class RunVerb(Verb[..., Any]):
+    """Runs tasks; a type checker holds the inputs against the task's own signature."""
+
+    def __call__(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return super().__call__(task, *args, **kwargs)
+
+
 @dataclass(frozen=True)
 class RunContext:
     """How to run: made by :func:`with_runcontext`.
@@ -161,7 +168,7 @@ class RunContext:
     mode: Mode | None = None
     name: str | None = None
 
-    async def _run(self, task: Task[..., Any], *args: Any, **kwargs: Any) -> Run | LocalRun:
+    async def _run(self, task: Task[..., Any], /, *args: Any, **kwargs: Any) -> Run | LocalRun:
         if not isinstance(task, Task):
             raise TypeError(
                 f"On flyteray tasks can be run, not generic functions or methods: got {task!r}. "
@@ -178,9 +185,9 @@ class RunContext:
         return Run(await session().call("start_run", spec, payload))
 
     @property
-    def run(self) -> Verb[..., Any]:
+    def run(self) -> RunVerb:
         """Run a task; see :func:`flyteray.run`."""
-        return Verb(self._run)
+        return RunVerb(self._run)
 
 
 def with_runcontext(mode: Mode | None = None, *, name: str | None = None) -> RunContext:
@@ -198,7 +205,7 @@ def with_runcontext(mode: Mode | None = None, *, name: str | None = None) -> Run
     return RunContext(mode=mode, name=name)
 
 
-async def _run(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Any:
+async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
     """Run a task on the cluster and return a live handle at once; the run goes on when this process ends.
 
     Args:
@@ -214,7 +221,7 @@ async def _run(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Any:
     return await RunContext()._run(task, *args, **kwargs)
 
 
-run = Verb(_run)
+run = RunVerb(_run)
 
 
 @contextlib.contextmanager
