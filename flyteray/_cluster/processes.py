@@ -96,7 +96,7 @@ def _wait(targets: list[psutil.Process], timeout_s: float) -> None:
 def _session_is_ours(leader: Leader) -> bool:
     """A session outlives its leader; a new process with the leader's pid proves that it has ended."""
     try:
-        return psutil.Process(leader.pid).create_time() == leader.created
+        return bool(psutil.Process(leader.pid).create_time() == leader.created)
     except psutil.NoSuchProcess:
         return True
     except psutil.Error:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flyteray._settings import Settings
+from flyteray.errors import InitializationError
+
+
+def test_everything_has_a_default() -> None:
+    assert Settings.of({}) == Settings(
+        home=Path.home() / ".flyteray", storage=str(Path.home() / ".flyteray" / "storage")
+    )
+
+
+def test_each_setting_comes_from_its_variable() -> None:
+    settings = Settings.of(
+        {
+            "FLYTERAY_HOME": "/home/of/flyteray",
+            "FLYTERAY_STORAGE": "s3://bucket/prefix",
+            "FLYTERAY_DATABASE": "postgresql+psycopg://db/flyteray",
+            "FLYTERAY_PORT": "8080",
+            "FLYTERAY_NUM_CPUS": " 4 ",
+            "FLYTERAY_OBJECT_STORE_MEMORY": "4294967296",
+            "FLYTERAY_START_TIMEOUT": "30",
+            "RAY_ADDRESS": "10.0.0.1:6379",
+        }
+    )
+
+    assert settings == Settings(
+        home=Path("/home/of/flyteray"),
+        storage="s3://bucket/prefix",
+        database="postgresql+psycopg://db/flyteray",
+        address="10.0.0.1:6379",
+        port=8080,
+        num_cpus=4,
+        object_store_memory=4 * 2**30,
+        start_timeout_s=30.0,
+    )
+
+
+def test_storage_lies_in_the_home_unless_it_is_named() -> None:
+    assert Settings.of({"FLYTERAY_HOME": "/h"}).storage == "/h/storage"
+    assert Settings.of({"FLYTERAY_STORAGE": "relative"}).storage == str(Path("relative").absolute())
+
+
+def test_empty_variables_count_as_missing() -> None:
+    assert Settings.of({"RAY_ADDRESS": "", "FLYTERAY_PORT": "", "FLYTERAY_HOME": ""}) == Settings.of({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FLYTERAY_PORT", "http"),
+        ("FLYTERAY_PORT", "65536"),
+        ("FLYTERAY_NUM_CPUS", "0"),
+        ("FLYTERAY_NUM_CPUS", "1.5"),
+    ],
+)
+def test_a_number_out_of_range_is_named_with_its_variable(name: str, value: str) -> None:
+    with pytest.raises(InitializationError, match=f"{name} is '{value}': set it to a whole number from"):
+        Settings.of({name: value})
+
+
+def test_the_folder_of_sockets_is_short_and_of_one_home() -> None:
+    here, there = (Settings.of({"FLYTERAY_HOME": f"/{'deep/' * 40}{name}"}).temp_dir for name in "ab")
+
+    assert here != there
+    assert len(str(here)) < 35
