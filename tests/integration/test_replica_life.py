@@ -1,0 +1,216 @@
+"""Replicas on a real cluster: what they give the app, and what they survive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import ray
+import uvicorn
+from fastapi import FastAPI
+
+from flyteray import TaskEnvironment
+from flyteray._client.run import run
+from flyteray._client.serve import App, serve
+from flyteray._serve import deployment
+from flyteray.app import AppEnvironment, Parameter, RunOutput, Scaling, get_parameter
+from flyteray.app.extras import FastAPIAppEnvironment
+from flyteray.errors import DeploymentError
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+api = FastAPI()
+web = FastAPIAppEnvironment(
+    name="life-web",
+    app=api,
+    scaling=Scaling(replicas=2),
+    parameters=[Parameter(name="journal", value="", env_var="JOURNAL"), Parameter(name="who", value="me")],
+)
+
+
+@api.get("/")
+async def root() -> dict[str, Any]:
+    return {"pid": os.getpid(), "who": get_parameter("who"), "journal": os.environ.get("JOURNAL")}
+
+
+@api.get("/slow")
+async def slow() -> str:
+    note(os.environ["JOURNAL"], "asked")
+    await asyncio.sleep(2)
+    return "finished"
+
+
+def note(journal: str, what: str) -> None:
+    with Path(journal).open("a") as file:
+        file.write(f"{os.getpid()} {what}\n")
+
+
+@web.on_startup
+async def up(journal: str, who: str) -> None:
+    note(journal, f"up {who}")
+
+
+@web.on_shutdown
+def down(journal: str) -> None:
+    note(journal, "down")
+
+
+function = AppEnvironment(
+    name="life-function",
+    port=8080,
+    scaling=Scaling(replicas=2),
+    parameters=[Parameter(name="who", value="function")],
+)
+
+
+@function.server
+def serve_forever() -> None:
+    uvicorn.run(api, host="0.0.0.0", port=8080)  # with uvicorn's own logging, which closes log handlers
+
+
+@asynccontextmanager
+async def no_model(_: FastAPI) -> AsyncIterator[None]:
+    raise LookupError("the model is missing")
+    yield
+
+
+broken = FastAPIAppEnvironment(name="life-broken", app=FastAPI(lifespan=no_model))
+
+training = TaskEnvironment(name="life-training")
+
+
+@training.task
+async def train(rows: int) -> np.ndarray:
+    return np.ones((rows, 1000), dtype=np.float64)
+
+
+scoring = FastAPI()
+model = FastAPIAppEnvironment(
+    name="life-model",
+    app=scoring,
+    parameters=[Parameter(name="weights", value=RunOutput(type="object", task_name="life-training.train"))],
+)
+held: dict[str, np.ndarray] = {}
+
+
+@model.on_startup
+def take(weights: np.ndarray) -> None:
+    held["weights"] = weights
+
+
+@scoring.get("/")
+def score() -> dict[str, Any]:
+    weights = held["weights"]
+    return {"sum": float(weights.sum()), "writable": bool(weights.flags.writeable)}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def served(journal: Path) -> Iterator[App]:
+    web.parameters[0] = Parameter(name="journal", value=str(journal), env_var="JOURNAL")
+    app = serve(web)
+    yield app
+    App.delete(app.name)
+
+
+def pids(app: App, replicas: int = 2) -> set[int]:
+    found: set[int] = set()
+
+    def all_found() -> bool:
+        found.add(httpx.get(app.endpoint).json()["pid"])
+        return len(found) == replicas
+
+    eventually(all_found)
+    return found
+
+
+def lines(journal: Path) -> list[str]:
+    return sorted(line.split(" ", 1)[1] for line in journal.read_text().splitlines())
+
+
+def test_a_replica_gives_the_app_its_parameters(served: App, journal: Path) -> None:
+    answer = httpx.get(served.endpoint).json()
+
+    assert answer["who"] == "me"
+    assert answer["journal"] == str(journal)
+    assert lines(journal) == ["up me", "up me"]
+
+
+def test_open_requests_finish_and_shutdown_runs_once_in_every_replica(served: App, journal: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(httpx.get, f"{served.endpoint}/slow", timeout=30)
+        eventually(lambda: "asked" in lines(journal))
+        served.deactivate(wait=True)
+
+        assert answer.result().json() == "finished"
+    eventually(lambda: lines(journal) == ["asked", "down", "down", "up me", "up me"])
+
+
+def test_a_killed_replica_is_replaced(served: App) -> None:
+    before = pids(served)
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+
+    eventually(lambda: len(pids(served) - before) == 1)
+    assert victim not in pids(served)
+
+
+def test_replicas_outlive_serves_controller(served: App) -> None:
+    app = serve(function)
+    before = pids(app), pids(served)
+
+    old = controller_pid()
+    assert old is not None
+    os.kill(old, signal.SIGKILL)
+    eventually(lambda: controller_pid() not in (None, old))
+    eventually(lambda: deployment.status(app.info.target) is not None)  # it has recovered what it knew
+
+    assert (pids(app), pids(served)) == before
+    App.delete(app.name)
+
+
+def test_a_hard_coded_port_serves_from_two_replicas_of_one_node() -> None:
+    app = serve(function)
+
+    assert len(pids(app)) == 2
+    assert httpx.get(app.endpoint).json()["who"] == "function"
+    App.delete(app.name)
+
+
+def test_a_failing_lifespan_is_reported_with_the_users_exception() -> None:
+    with pytest.raises(DeploymentError, match="LookupError: the model is missing") as raised:
+        serve(broken)
+
+    assert isinstance(raised.value.__cause__.__cause__, LookupError)  # type: ignore[union-attr]
+    App.delete(broken.name)
+
+
+def test_an_object_from_a_run_arrives_without_a_copy() -> None:
+    run(train, rows=1000).wait()
+    app = serve(model)
+
+    assert httpx.get(app.endpoint).json() == {"sum": 1_000_000.0, "writable": False}
+    App.delete(app.name)
+
+
+def controller_pid() -> int | None:
+    controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+    try:
+        pid: int = ray.get(controller.get_pid.remote(), timeout=5)
+    except ray.exceptions.RayError:
+        return None  # between two lives
+    return pid
