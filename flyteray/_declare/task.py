@@ -191,7 +191,8 @@ class Task(ABC, Generic[P, R]):
 class AsyncTask(Task[P, R]):
     """A task whose function is ``async def``."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    # Not Coroutine[Any, Any, R]: with it asyncio.gather() of two tasks would be Any to mypy.
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
         """A coroutine to be awaited: a child action inside a run, the plain function outside."""
         bound = runtime.get()
         return self.forward(*args, **kwargs) if bound is None else bound.acall(self, args, kwargs)
@@ -200,9 +201,9 @@ class AsyncTask(Task[P, R]):
         """The same as awaiting a call."""
         return await self(*args, **kwargs)
 
-    def forward(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
         """The coroutine of the plain function, also inside a run."""
-        coroutine: Coroutine[Any, Any, R] = self.func(*args, **kwargs)
+        coroutine: Coroutine[object, object, R] = self.func(*args, **kwargs)
         return coroutine
 
 
