@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import cloudpickle
 
+from flyteray._declare.task import Task
 from flyteray.errors import ModuleLoadError
 
 PROTOCOL = 5
@@ -19,7 +20,7 @@ _MEMBERS_TRIED = 1000  # of one container, when looking for what can't be pickle
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no types
-    """cloudpickle's pickler, but classes and functions of a script travel as ``module.name``.
+    """cloudpickle's pickler, but classes, functions and tasks of a script travel as ``module.name``.
 
     A script that runs as ``python app.py`` is ``__main__`` here and ``app`` on a worker. cloudpickle copies
     what ``__main__`` defines by value, so a worker would see classes of its own; by reference there is one.
@@ -34,9 +35,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
 
     def reducer_override(self, obj: Any) -> Any:
-        """Refer to a class or function of the running script by name."""
+        """Refer to a class, function or task of the running script by name."""
         if (
-            isinstance(obj, (type, FunctionType))
+            isinstance(obj, (type, FunctionType, Task))
             and getattr(obj, "__module__", None) == "__main__"
             and _is_top_level(obj)
             and (module := alias_main()) is not None
@@ -113,7 +114,7 @@ def _can_pickle(value: object) -> bool:
     return True
 
 
-def _is_top_level(obj: type | FunctionType) -> bool:
+def _is_top_level(obj: type | FunctionType | Task[..., Any]) -> bool:
     found: Any = sys.modules["__main__"]
     for part in obj.__qualname__.split("."):
         found = getattr(found, part, None)

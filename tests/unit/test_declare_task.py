@@ -3,8 +3,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -267,3 +270,37 @@ def test_the_coroutine_of_a_call_can_be_gathered() -> None:
         return await asyncio.gather(*calls)
 
     assert asyncio.run(parent()) == [3, 6, 6]
+
+
+SCRIPT = """
+import pathlib, sys
+from flyteray import Resources, TaskEnvironment
+from flyteray._plan.pickling import dump
+import pickle
+
+env = TaskEnvironment("calc")
+
+@env.task
+def work(x: int) -> int:
+    return x
+
+if __name__ == "__main__":
+    pathlib.Path(sys.argv[1]).write_bytes(pickle.dumps(dump([work, work.override(resources=Resources(cpu=4))])))
+"""
+READER = """
+import pathlib, pickle, sys
+import app
+from flyteray._plan.pickling import load
+
+task, big = load(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))
+assert task is app.work
+assert big.func is app.work.func and big.resources.cpu == 4
+"""
+
+
+def test_a_task_of_a_script_is_the_same_task_on_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(SCRIPT)
+    (tmp_path / "reader.py").write_text(READER)
+
+    for script in ("app.py", "reader.py"):
+        subprocess.run([sys.executable, tmp_path / script, tmp_path / "pickled"], check=True)

@@ -43,6 +43,7 @@ async def parent() -> None:
     assert_type(await configured(3), str)
     assert_type(configured_sync(3), str)
     coroutine: Coroutine[Any, Any, int] = triple(3)
+    assert_type(await coroutine, int)
     assert_type(double.forward(3), float)
     assert_type(await triple.forward(3), int)
     both = await asyncio.gather(triple(1), double.aio(2))
