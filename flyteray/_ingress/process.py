@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from flyteray._ingress import supervisor
 from flyteray.errors import ClusterError
@@ -110,13 +112,14 @@ def stop(directory: Path) -> None:
     found = running(directory)
     if found is None:
         return
-    _signal(found.pid, signal.SIGTERM)
-    deadline = time.monotonic() + _TIMEOUT_S
-    while running(directory) == found:
-        if time.monotonic() > deadline:
-            _signal(found.pid, signal.SIGKILL)  # HAProxy dies with it
-            deadline += _TIMEOUT_S
-        time.sleep(0.01)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        one = psutil.Process(found.pid)
+        one.terminate()
+        try:
+            one.wait(_TIMEOUT_S)
+        except psutil.TimeoutExpired:
+            one.kill()  # HAProxy dies with it
+            one.wait(_TIMEOUT_S)
 
 
 def wait_ended(directory: Path) -> None:
@@ -126,15 +129,11 @@ def wait_ended(directory: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process exists."""
-    return os.path.exists(f"/proc/{pid}")
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
+    """Whether a process runs; one that only waits to be reaped does not."""
     try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _start(directory: Path, host: str, port: int, watched: int) -> tuple[int, str]:

@@ -58,6 +58,8 @@ def main(argv: list[str]) -> int:
     os.ftruncate(lock, 0)
     try:
         is_gone = _watch(int(watched))
+        if is_gone():
+            raise ProcessLookupError(watched)
     except ProcessLookupError:
         return _fail(NOTHING_TO_WATCH, f"The process {watched} that the ingress belongs to is gone.")
     try:

@@ -1,0 +1,268 @@
+"""The ingress's processes: what they survive, with whom they end, and how they are found again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from flyteray._ingress import process
+from flyteray._ingress.ingress import Ingress
+from flyteray._ingress.routes import IngressState
+from flyteray.errors import ClusterError
+from tests.integration.ingress_servers import Replica, replicas
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory whose path is longer than that of a socket may be."""
+    return tmp_path / ("long" * 30)
+
+
+@pytest.fixture
+def ingress(directory: Path) -> Iterator[Ingress]:
+    ingress = Ingress(directory, watched=os.getpid())
+    yield ingress
+    ingress.stop()
+
+
+@pytest.fixture(scope="module")
+def replica() -> Iterator[Replica]:
+    with replicas("r") as [replica]:
+        yield replica
+
+
+def serving(replica: Replica) -> IngressState:
+    return IngressState({"app": 2}, {2: {1: replica.slot}})
+
+
+def status(ingress: Ingress, app: str = "app") -> int | None:
+    try:
+        return httpx.get(f"http://127.0.0.1:{ingress.port()}/{app}/", timeout=5).status_code
+    except httpx.HTTPError:
+        return None
+
+
+def processes(directory: Path) -> dict[str, psutil.Process]:
+    """The supervisor, master and worker of a directory."""
+    found = process.running(directory)
+    assert found is not None
+    supervisor = psutil.Process(found.pid)
+    eventually(lambda: len(supervisor.children(recursive=True)) == 2)
+    [master] = supervisor.children()
+    [worker] = master.children()
+    return {"supervisor": supervisor, "master": master, "worker": worker}
+
+
+def leave_running(directory: Path, first: str = "") -> process.Supervisor:
+    """An ingress whose process was killed, together with its process group."""
+    script = f"""
+{first}
+import os
+from flyteray._ingress.ingress import Ingress
+Ingress({str(directory)!r}, watched={os.getpid()})
+os.kill(0, 9)
+"""
+    subprocess.run([sys.executable, "-c", script], start_new_session=True, check=False)
+    found = process.running(directory)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("victim", ["worker", "master", "supervisor"])
+def test_what_is_killed_comes_back_with_the_current_state(
+    ingress: Ingress, directory: Path, replica: Replica, victim: str
+) -> None:
+    ingress.apply(IngressState({"app": 1, "gone": 1}, {1: {1: replica.slot}}))
+    ingress.apply(serving(replica))
+    before = processes(directory)
+
+    before[victim].kill()
+
+    eventually(lambda: not psutil.pid_exists(before["worker"].pid))
+    assert eventually(lambda: status(ingress)) == 200
+    assert status(ingress, "gone") == 404
+    ingress.apply(IngressState({"new": 3}, {3: {1: replica.slot}}))
+    assert (status(ingress), status(ingress, "new")) == (404, 200)
+    assert ingress.port() == process.ensure(directory, "127.0.0.1", 0, os.getpid()).port
+
+
+def test_connections_wait_while_haproxy_restarts(ingress: Ingress, directory: Path, replica: Replica) -> None:
+    ingress.apply(serving(replica))
+    for _ in range(3):
+        processes(directory)["master"].kill()
+
+        # One that was already being accepted by the killed process is lost; none is refused.
+        with httpx.Client() as client:
+            try:
+                client.get(f"http://127.0.0.1:{ingress.port()}/app/")
+            except httpx.ConnectError as error:
+                pytest.fail(f"refused: {error}")
+            except httpx.HTTPError:
+                continue
+
+
+def test_a_change_while_haproxy_restarts_is_not_lost(
+    ingress: Ingress, directory: Path, replica: Replica
+) -> None:
+    for number in range(5):
+        processes(directory)["master"].kill()
+        ingress.apply(IngressState({f"app-{number}": number}, {number: {1: replica.slot}}))
+
+        assert status(ingress, f"app-{number}") == 200
+
+
+def test_stop_leaves_no_process(ingress: Ingress, directory: Path) -> None:
+    before = processes(directory).values()
+
+    ingress.stop()
+
+    assert not any(one.is_running() for one in before)
+    assert status(ingress) is None
+
+
+def test_it_ends_with_the_process_it_belongs_to(directory: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    ingress = Ingress(directory, watched=owner.pid)
+    before = processes(directory).values()
+
+    owner.kill()  # still a zombie when the ingress ends
+
+    eventually(lambda: not any(one.is_running() for one in before), timeout=5)
+    owner.communicate()
+    assert status(ingress) is None
+    with pytest.raises(ClusterError, match=f"process {owner.pid} .* is gone"):
+        Ingress(directory, watched=owner.pid)
+
+
+def test_it_outlives_the_process_that_started_it(directory: Path, replica: Replica) -> None:
+    found = leave_running(directory)
+
+    ingress = Ingress(directory, watched=os.getpid())
+    try:
+        assert process.running(directory) == found
+        ingress.apply(serving(replica))
+        assert status(ingress) == 200
+    finally:
+        ingress.stop()
+
+
+def test_a_new_object_carries_on_with_the_haproxy_that_runs(
+    ingress: Ingress, directory: Path, replica: Replica
+) -> None:
+    ingress.apply(IngressState({"old": 1, "app": 1, "halted": None}, {1: {1: replica.slot, 5: replica.slot}}))
+    before = processes(directory)
+
+    again = Ingress(directory, watched=os.getpid())
+
+    assert status(again, "old") == 200
+    again.apply(serving(replica))
+    assert [status(again, app) for app in ("app", "old", "halted")] == [200, 404, 404]
+    assert again.port() == ingress.port()
+    assert processes(directory) == before
+    again.stop()
+
+
+def test_another_cluster_gets_the_same_port_and_none_of_the_replicas(
+    directory: Path, replica: Replica
+) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    first = Ingress(directory, watched=owner.pid)
+    first.apply(serving(replica))
+    owner.communicate(b"\n")
+
+    second = Ingress(directory, watched=os.getpid())
+    try:
+        assert second.port() == first.port()
+        assert (status(second), status(second, "nope")) == (503, 404)
+    finally:
+        second.stop()
+
+
+def test_a_remembered_port_that_is_taken_is_given_up(ingress: Ingress, directory: Path) -> None:
+    ingress.stop()
+    with socket.create_server(("127.0.0.1", ingress.port())):
+        again = Ingress(directory, watched=os.getpid())
+        again.stop()
+
+    assert again.port() != ingress.port()
+
+
+def test_a_requested_port_that_is_taken_is_named(directory: Path, ingress: Ingress, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=rf"Port {ingress.port()} of 127.0.0.1 is taken"):
+        Ingress(tmp_path / "other", port=ingress.port(), watched=os.getpid())
+
+
+def test_a_requested_port_is_used_even_if_one_runs_on_another(directory: Path) -> None:
+    found = leave_running(directory)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    ingress = Ingress(directory, port=port, watched=os.getpid())
+    ingress.stop()
+
+    assert ingress.port() == port != found.port
+
+
+def test_what_haproxy_says_against_its_configuration_is_passed_on(directory: Path, ingress: Ingress) -> None:
+    ingress.stop()
+    (directory / "haproxy.cfg").write_text("nonsense here\n")
+
+    with pytest.raises(ClusterError, match="unknown keyword 'nonsense'"):
+        process.ensure(directory, "127.0.0.1", 0, os.getpid())
+
+
+def test_a_missing_haproxy_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_BINARY_PATH", str(tmp_path / "none"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ClusterError, match=r"pip install 'ray\[serve\]'"):
+        Ingress(tmp_path / "ingress", watched=os.getpid())
+
+
+def test_only_the_user_can_read_its_directory_and_sockets(ingress: Ingress, directory: Path) -> None:
+    modes = {
+        name: oct((directory / name).stat().st_mode & 0o777) for name in (".", "admin.sock", "master.sock")
+    }
+
+    assert modes == {".": "0o700", "admin.sock": "0o600", "master.sock": "0o600"}
+
+
+def test_it_listens_on_the_given_address_alone(ingress: Ingress, directory: Path) -> None:
+    listening = {
+        connection.laddr
+        for one in processes(directory).values()
+        for connection in one.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+    assert listening == {("127.0.0.1", ingress.port())}
+
+
+def test_few_file_descriptors_mean_fewer_connections_not_a_refusal(directory: Path, replica: Replica) -> None:
+    leave_running(directory, "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))")
+
+    ingress = Ingress(directory, watched=os.getpid())
+    try:
+        ingress.apply(serving(replica))
+        assert status(ingress) == 200
+    finally:
+        ingress.stop()
+
+
+def test_a_signal_of_the_terminal_ends_the_supervisor_in_order(ingress: Ingress, directory: Path) -> None:
+    before = processes(directory)
+    ingress._stopped = True  # what is tested is the supervisor alone
+
+    before["supervisor"].send_signal(signal.SIGINT)
+
+    eventually(lambda: not any(one.is_running() for one in before.values()), timeout=5)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flyteray._ingress.changes import changes, observed
+from flyteray._ingress.routes import IngressState, Slot
+
+slots = st.builds(Slot, st.sampled_from(["127.0.0.1", "10.0.0.7", "::1"]), st.integers(4000, 4004))
+states = st.builds(
+    IngressState,
+    apps=st.dictionaries(st.sampled_from(["a", "b-c", "d_e", "f1"]), st.none() | st.integers(0, 3)),
+    backends=st.dictionaries(st.integers(0, 3), st.dictionaries(st.integers(1, 4), slots, max_size=4)),
+)
+
+
+class Proxy:
+    """What HAProxy makes of the commands, kept in the words in which it tells it."""
+
+    def __init__(self, state: IngressState) -> None:
+        self.map = [(app, "stopped" if to is None else f"b{to}") for app, to in state.apps.items()]
+        self.servers = {f"b{b}/s{s}": (Slot("127.0.0.1", 1), False) for b in range(4) for s in range(1, 5)}
+        for backend, members in state.backends.items():
+            self.servers |= {f"b{backend}/s{slot}": (address, True) for slot, address in members.items()}
+
+    def run(self, commands: Iterable[str]) -> None:
+        for command in commands:
+            match command.split():
+                case ["add", "map", "apps.map", app, to]:
+                    self.map.append((app, to))
+                case ["set", "map", "apps.map", app, to]:
+                    assert app in dict(self.map)
+                    self.map = [(name, to if name == app else old) for name, old in self.map]
+                case ["del", "map", "apps.map", app]:
+                    self.map = [(name, to) for name, to in self.map if name != app]
+                case ["set", "server", server, "addr", host, "port", port]:
+                    self.servers[server] = (Slot(host, int(port)), self.servers[server][1])
+                case ["set", "server", server, "state", state]:
+                    self.servers[server] = (self.servers[server][0], state == "ready")
+                case ["set", "server", server, "health", "up"]:
+                    assert self.servers[server][1]
+                case _:
+                    raise AssertionError(command)
+
+    def state(self) -> IngressState:
+        lines = ["# be_name srv_name srv_addr srv_admin_state srv_port"]
+        for name, (address, ready) in self.servers.items():
+            lines.append(" ".join([*name.split("/"), address.host, "4" if ready else "5", str(address.port)]))
+        return observed("\n".join(f"0xabc {app} {to}" for app, to in self.map), "\n".join(lines))
+
+
+def same(one: IngressState, other: IngressState) -> bool:
+    """Whether two states route alike: a backend without slots is as good as none."""
+    return one.apps == other.apps and all(one.slots(number) == other.slots(number) for number in range(4))
+
+
+@given(states)
+def test_nothing_is_done_where_nothing_changes(state: IngressState) -> None:
+    assert changes(state, state) == []
+
+
+@given(states, states)
+def test_the_commands_lead_to_the_new_state(old: IngressState, new: IngressState) -> None:
+    proxy = Proxy(old)
+
+    proxy.run(changes(old, new))
+
+    assert same(proxy.state(), new)
+
+
+@given(states, states, st.data())
+def test_commands_given_again_after_an_interruption_lead_to_the_new_state(
+    old: IngressState, new: IngressState, data: st.DataObject
+) -> None:
+    proxy, commands = Proxy(old), changes(old, new)
+    proxy.run(commands[: data.draw(st.integers(0, len(commands)))])
+
+    proxy.run(changes(proxy.state(), new))
+
+    assert same(proxy.state(), new)
+
+
+@settings(max_examples=200)
+@given(states, states)
+def test_an_app_with_replicas_before_and_after_is_never_without(old: IngressState, new: IngressState) -> None:
+    proxy = Proxy(old)
+    for command in changes(old, new):
+        proxy.run([command])
+        now = proxy.state()
+        for app, backend in old.apps.items():
+            after = new.apps.get(app)
+            if backend is None or after is None or not old.slots(backend) or not new.slots(after):
+                continue
+            serving = now.apps.get(app)
+            assert serving is not None
+            assert now.slots(serving), f"{app} has no replica after {command!r}"
+
+
+def test_a_replica_is_ready_before_the_route_turns_and_leaves_after() -> None:
+    old = IngressState({"app": 0}, {0: {1: Slot("127.0.0.1", 4001)}})
+    new = IngressState({"app": 1}, {1: {1: Slot("127.0.0.1", 4002)}})
+
+    assert changes(old, new) == [
+        "set server b1/s1 addr 127.0.0.1 port 4002",
+        "set server b1/s1 state ready",
+        "set map apps.map app b1",
+        "set server b0/s1 state maint",
+    ]
+
+
+def test_a_new_address_in_a_slot_forgets_what_was_known_of_the_old_one() -> None:
+    old = IngressState({}, {0: {1: Slot("127.0.0.1", 4001)}})
+    new = IngressState({}, {0: {1: Slot("127.0.0.1", 4002)}})
+
+    assert changes(old, new) == ["set server b0/s1 addr 127.0.0.1 port 4002", "set server b0/s1 health up"]

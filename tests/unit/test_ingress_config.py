@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from flyteray._ingress.config import connections, files, render, render_maps, threads
+from flyteray._ingress.routes import IngressState, Slot
+
+STATE = IngressState(
+    {"hello": 3, "halted": None},
+    {3: {2: Slot("127.0.0.1", 4001), 32: Slot("::1", 4002)}},
+)
+
+
+def backend(text: str, name: str) -> list[str]:
+    """The server lines of a backend, without what is the same in all."""
+    [section] = re.findall(rf"^backend {name}\n((?:    .*\n)*)", text, re.MULTILINE)
+    return [re.sub(r" check inter .* mark-down", "", line.strip()) for line in section.splitlines()]
+
+
+def test_used_slots_are_servers_and_the_rest_is_ready_to_be_used() -> None:
+    text = render(STATE, threads=2, connections=1000)
+
+    assert backend(text, "b3") == [
+        "server-template s 1-1 127.0.0.1:1 disabled",
+        "server s2 127.0.0.1:4001",
+        "server-template s 3-31 127.0.0.1:1 disabled",
+        "server s32 [::1]:4002",
+    ]
+    assert backend(text, "b4") == ["server-template s 1-32 127.0.0.1:1 disabled"]
+    assert len(re.findall(r"^backend b", text, re.MULTILINE)) == 128
+
+
+def test_the_map_tells_the_backend_of_each_app() -> None:
+    assert render_maps(STATE) == {"apps.map": "halted stopped\nhello b3\n"}
+
+
+def test_the_files_are_the_configuration_and_the_maps() -> None:
+    assert files(STATE, threads=2, connections=1000).keys() == {"haproxy.cfg", "apps.map"}
+
+
+def test_the_configuration_says_nothing_of_the_machine() -> None:
+    text = render(STATE, threads=2, connections=1000)
+
+    assert "/" not in "".join(line for line in text.splitlines() if "socket" in line or "bind" in line)
+
+
+@pytest.mark.parametrize(
+    ("open_files", "expected"), [(-1, 16384), (1 << 20, 16384), (20000, 7824), (4096, 256), (0, 256)]
+)
+def test_as_many_connections_as_descriptors_allow(open_files: int, expected: int) -> None:
+    assert connections(open_files) == expected
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [(0, 1), (1, 1), (2, 2), (4, 4), (64, 4)])
+def test_a_thread_for_each_core_up_to_four(cpus: int, expected: int) -> None:
+    assert threads(cpus) == expected
