@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any, Final
 
 MISSING: Final = inspect.Parameter.empty  # no annotation, or no default
@@ -93,7 +93,9 @@ def describe(func: Callable[..., Any]) -> Interface:
 
 
 def _resolve(func: Callable[..., Any], annotation: Any) -> Any:
-    holder = SimpleNamespace(__annotations__={"it": annotation})
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"it": annotation}
     enclosing = inspect.getclosurevars(func).nonlocals if inspect.isfunction(func) else {}
     return typing.get_type_hints(holder, func.__globals__, dict(enclosing))["it"]
 

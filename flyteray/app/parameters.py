@@ -166,6 +166,8 @@ class Parameter:
 def get_parameter(name: str) -> Any:
     """A parameter of the app that runs here: text (a path for files), or the value itself of kind "object".
 
+    A thread that you start yourself sees texts only: start it with ``contextvars.copy_context().run``.
+
     Raises:
         ValueError: No app runs here.
         KeyError: It has no such parameter; the message lists those it has.
@@ -175,7 +177,7 @@ def get_parameter(name: str) -> Any:
         path = os.environ.get(PARAMETERS_FILE)
         if path is None:
             raise ValueError("Parameters are not mounted: get_parameter works inside a running app only.")
-        # A child process of the app (a thread has no context of its own either): texts only.
+        # A child process of the app, or a thread without its context: the file has texts only.
         found = json.loads(Path(path).read_text())
     if name not in found:
         raise KeyError(

@@ -43,11 +43,6 @@ class Scaling:
         assert isinstance(self.replicas, tuple)
         return self.replicas
 
-    @property
-    def count(self) -> int:
-        """How many replicas are kept until autoscaling lands: the least, but at least 1."""
-        return max(1, self.get_replicas()[0])
-
 
 def _whole(number: object, given: object) -> int:
     if isinstance(number, bool) or not isinstance(number, int):

@@ -8,19 +8,16 @@ from flyteray.app import Scaling
 
 
 @pytest.mark.parametrize(
-    ("replicas", "expected", "count"),
-    [(0, (0, 0), 1), (3, (3, 3), 3), ((0, 1), (0, 1), 1), ((2, 5), (2, 5), 2)],
+    ("replicas", "expected"),
+    [(0, (0, 0)), (3, (3, 3)), ((0, 1), (0, 1)), ((2, 5), (2, 5))],
     ids=["none", "fixed", "from zero", "range"],
 )
-def test_replicas_are_a_number_or_a_range(replicas: Any, expected: tuple[int, int], count: int) -> None:
-    scaling = Scaling(replicas)
-
-    assert scaling.get_replicas() == expected
-    assert scaling.count == count
+def test_replicas_are_a_number_or_a_range(replicas: Any, expected: tuple[int, int]) -> None:
+    assert Scaling(replicas).get_replicas() == expected
 
 
-def test_without_words_there_is_one_replica() -> None:
-    assert Scaling().count == 1
+def test_without_words_an_app_may_scale_from_zero_to_one() -> None:
+    assert Scaling().get_replicas() == (0, 1)
 
 
 @pytest.mark.parametrize("replicas", [-1, (-1, 1), (0, 0), (2, 1), (1,), (1, 2, 3)], ids=str)
