@@ -1,0 +1,28 @@
+"""``flyteray delete``."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from flyteray.cli import printing
+from flyteray.cli.examples import examples
+from flyteray.cli.running import require_cluster
+from flyteray.remote import App
+
+
+@click.group(epilog=examples("flyteray delete app hello"))
+def delete() -> None:
+    """Delete an app."""
+
+
+@delete.command(name="app", epilog=examples("flyteray delete app hello"))
+@click.argument("name")
+@printing.output_option
+def app(name: str, output: printing.Output) -> None:
+    """Stop an app and forget it; what is in flight may end first."""
+    require_cluster()
+    App.delete(name)
+    if output == "json":
+        printing.record({"name": name, "deleted": True}, output)
+    else:
+        printing.note(f"App {name} is deleted.")

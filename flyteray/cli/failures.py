@@ -1,0 +1,59 @@
+"""What goes wrong becomes one red paragraph on stderr and an exit code: 2 for usage, 1 for the rest."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NoReturn
+
+import rich_click as click
+from click.exceptions import Exit
+from rich.console import Console
+from rich.text import Text
+
+from flyteray._plan import failure
+from flyteray.errors import BaseRuntimeError
+
+FAILED = 1
+INTERRUPTED = 130  # as shells say it
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Say what a flyteray error means instead of showing where in flyteray it was raised."""
+    try:
+        yield
+    except BaseRuntimeError as error:
+        fail(error)
+
+
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """The same around calls of the user's functions and around checks of what they are given."""
+    try:
+        yield
+    except (click.ClickException, click.Abort, Exit):
+        raise
+    except Exception as error:  # noqa: BLE001  # the user's code may raise anything
+        fail(error)
+
+
+def fail(error: Exception) -> NoReturn:
+    """Show an error with the user's frames only, and leave."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if where := _frames(error):
+        console.print(Text(where.strip("\n")))
+    name = "" if isinstance(error, BaseRuntimeError) else f"{type(error).__name__}: "
+    console.print(Text.assemble(("Error: ", "bold red"), (f"{name}{error}", "red")))
+    raise Exit(FAILED)
+
+
+def _frames(error: BaseException) -> str:
+    """Where in the user's code it happened: here, or on the cluster."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, failure.RemoteTraceback):
+            return link.text
+        link = link.__cause__
+    origin = error.__cause__ if isinstance(error, BaseRuntimeError) else error
+    return failure.user_traceback(origin) if origin is not None else ""

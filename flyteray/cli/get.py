@@ -1,0 +1,84 @@
+"""``flyteray get``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from flyteray._plan.spec import ActionPhase, AppInfo, RunInfo
+from flyteray.cli import printing
+from flyteray.cli.examples import examples
+from flyteray.cli.running import require_cluster
+from flyteray.remote import App, Run
+
+
+@click.group(
+    epilog=examples("flyteray get run", "flyteray get run r0123456789ab -o json", "flyteray get app hello")
+)
+def get() -> None:
+    """Show runs or apps."""
+
+
+@get.command(
+    name="run", epilog=examples("flyteray get run --in-phase failed", "flyteray get run r0123456789ab")
+)
+@click.argument("name", required=False)
+@click.option("--task-name", help="Only runs of this task, by its full name: environment.function.")
+@click.option(
+    "--in-phase", type=click.Choice([str(phase) for phase in ActionPhase]), help="Only runs in this phase."
+)
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many.")
+@printing.output_option
+def runs(
+    name: str | None, task_name: str | None, in_phase: str | None, limit: int, output: printing.Output
+) -> None:
+    """The runs, newest first, or one of them with its actions."""
+    require_cluster()
+    if name is None:
+        found = Run.listall(task_name=task_name, in_phase=in_phase, limit=limit)
+        printing.rows(
+            [_run(run.info) for run in found], output, ("name", "task", "phase", "created_at", "seconds")
+        )
+        return
+    run = Run.get(name)
+    actions = [action.model_dump() for action in run.actions()]
+    if output == "json":
+        printing.record({**_run(run.info), "actions": actions}, output)
+        return
+    printing.record(_run(run.info), output)
+    print()
+    printing.rows(actions, output, ("action", "task", "phase", "attempts", "started_at", "ended_at"))
+
+
+@get.command(name="app", epilog=examples("flyteray get app", "flyteray get app hello -o json"))
+@click.argument("name", required=False)
+@printing.output_option
+def apps(name: str | None, output: printing.Output) -> None:
+    """The apps, or one of them."""
+    require_cluster()
+    if name is None:
+        found = [_app(app.info) for app in App.listall()]
+        printing.rows(found, output, ("name", "phase", "revision", "replicas", "url"))
+    else:
+        printing.record(_app(App.get(name).info), output)
+
+
+def _run(info: RunInfo) -> dict[str, Any]:
+    facts = info.model_dump()
+    facts["phase"] = str(info.phase)
+    facts["error"] = f"{info.error.code}: {info.error.message}" if info.error else None
+    facts["seconds"] = (
+        round((info.ended_at - info.started_at).total_seconds(), 2)
+        if info.started_at and info.ended_at
+        else None
+    )
+    return facts
+
+
+def _app(info: AppInfo) -> dict[str, Any]:
+    facts = info.model_dump()
+    facts["phase"] = str(info.phase)
+    facts["replicas"] = f"{info.ready_replicas}/{info.replicas}"
+    facts["error"] = f"{info.error.code}: {info.error.message}" if info.error else None
+    return facts

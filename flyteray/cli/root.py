@@ -1,0 +1,60 @@
+"""The command's root: which verbs there are. A verb's module is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+
+import rich_click as click
+
+from flyteray.cli import failures
+from flyteray.cli.examples import examples
+
+_VERBS = {
+    "up": "Start the local cluster, or flyteray on the cluster that RAY_ADDRESS names.",
+    "down": "End the local cluster and all that runs on it.",
+    "status": "Say what runs where.",
+    "run": "Run a task of a file.",
+    "serve": "Serve an app of a file.",
+    "get": "Show runs or apps.",
+    "abort": "End a run.",
+    "delete": "Delete an app.",
+}
+_EXAMPLES = examples(
+    "flyteray up",
+    "flyteray run train.py train --rounds 10",
+    "flyteray serve app.py env",
+    "flyteray get run",
+    "flyteray down",
+)
+
+
+class Root(click.RichGroup):
+    """The verbs in the order of the table; a failure of theirs is one paragraph and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the verbs."""
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """What the help needs of a verb, without importing it."""
+        return click.RichCommand(cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that is asked for, imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None:
+            command = getattr(importlib.import_module(f"flyteray.cli.{name}"), name)
+        return name, command, rest
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb."""
+        with failures.explained():
+            return super().invoke(ctx)
+
+
+@click.group(cls=Root, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flyteray", message="flyteray %(version)s")
+def flyteray() -> None:
+    """Train and serve on Ray in plain Python."""

@@ -1,0 +1,102 @@
+"""``flyteray run``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+from click import get_current_context
+from click.core import ParameterSource
+from click.exceptions import Exit
+
+from flyteray._client.run import with_runcontext
+from flyteray._declare.task import Task
+from flyteray._plan import code
+from flyteray.cli import failures, inputs, printing
+from flyteray.cli.examples import examples
+
+_EPILOG = examples(
+    "flyteray run train.py train --rounds 10",
+    "flyteray run train.py train --help",
+    "flyteray run --local train.py train --rounds 1",
+    "flyteray run --no-wait --name nightly train.py train",
+)
+_FLAGS = ("local", "wait", "name", "output")
+
+
+@click.command(
+    epilog=_EPILOG, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.option("--local", is_flag=True, help="Run in this process, without Ray: for debuggers.")
+@click.option(
+    "--wait/--no-wait", default=True, help="Wait and print the outputs, or print the run's name at once."
+)
+@click.option("--name", help="The run's name; a random one by default.")
+@printing.output_option
+@click.argument("file")
+@click.argument("task")
+@click.argument("task_inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
+@click.pass_context
+def run(ctx: click.RichContext, file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> None:
+    """Run a task of a file.
+
+    TASK is the name of the function. Its inputs are options: `flyteray run FILE TASK --help` lists them. Lists,
+    dicts, dataclasses and models are JSON, or the path of a JSON file.
+    """
+    with failures.users_code():
+        found = code.lookup(code.load_file(file), task, Task)  # type: ignore[type-abstract]
+        options = inputs.options(found)
+    taken = {option.name for option in options if option.name}
+    again = [option for option in ctx.command.params if option.name in _FLAGS and option.name not in taken]
+    command = click.RichCommand(
+        name=f"{file} {task}",
+        params=[*options, *again],
+        callback=lambda **values: _run(
+            found, _given(values, taken), flags | _given(values, set(flags) - taken)
+        ),
+        help=found.docs or f"Run {found.name}.",
+    )
+    command.main(list(task_inputs), parent=ctx, prog_name=command.name, standalone_mode=False)
+
+
+def _given(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """What was said; defaults are left to the function."""
+    ctx = get_current_context()
+    return {
+        name: value
+        for name, value in values.items()
+        if name in names and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _run(task: Task[..., Any], arguments: dict[str, Any], flags: dict[str, Any]) -> None:
+    output: printing.Output = flags["output"]
+    context = with_runcontext(mode="local" if flags["local"] else "remote", name=flags["name"])
+    with failures.users_code():
+        started = context.run(task, **arguments)
+    facts = {"run": started.name, "task": task.name}
+    if not flags["wait"] and not flags["local"]:
+        printing.record({**facts, "phase": str(started.info.phase)}, output)
+        printing.note(f"`flyteray get run {started.name}` shows how it goes.")
+        return
+    if not flags["local"]:
+        printing.note(f"Run {started.name} of {task.name} has started.")
+    try:
+        started.wait()
+    except KeyboardInterrupt:
+        printing.note(f"Run {started.name} goes on; `flyteray abort run {started.name}` ends it.")
+        raise Exit(failures.INTERRUPTED) from None
+    phase = str(started.phase)
+    try:
+        with failures.users_code():
+            started.raise_for_status()
+            outputs = started.outputs()
+    except Exit:
+        if output == "json":
+            printing.record({**facts, "phase": phase, "outputs": None}, output)
+        raise
+    if output == "json":
+        printing.record({**facts, "phase": phase, "outputs": list(outputs)}, output)
+    else:
+        named = {name: repr(value) for name, value in outputs.named_outputs.items()}
+        printing.record({**facts, "phase": phase, **named}, output)

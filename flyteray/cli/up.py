@@ -1,0 +1,41 @@
+"""``flyteray up``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import rich_click as click
+
+from flyteray._client.session import session
+from flyteray._cluster import local
+from flyteray._settings import Settings
+from flyteray.cli import printing
+from flyteray.cli.examples import examples
+from flyteray.cli.status import facts
+
+
+@click.command(
+    epilog=examples(
+        "flyteray up", "flyteray up --num-cpus 4 --port 8080", "RAY_ADDRESS=10.0.0.1:6379 flyteray up"
+    )
+)
+@click.option("--num-cpus", type=click.IntRange(1), help="Cores that the local cluster offers. Default: all.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Where apps are reached. Default: a free port.")
+@printing.output_option
+def up(num_cpus: int | None, port: int | None, output: printing.Output) -> None:
+    """Start the local cluster, or flyteray on the cluster that RAY_ADDRESS names.
+
+    Other commands and scripts start the local cluster by themselves; this is for choosing how. It runs until
+    `flyteray down`. Where it runs already nothing changes.
+    """
+    given: dict[str, Any] = {"num_cpus": num_cpus, "port": port}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = replace(Settings.load(), **chosen)
+    if chosen and local.find(settings):
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        printing.note(
+            f"The local cluster runs already, so {options} changes nothing. `flyteray down` ends it."
+        )
+    session().configure(settings)
+    printing.record(facts(session().connect(), local.find(settings), settings), output)
