@@ -49,7 +49,7 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any]) 
         num_replicas=spec.replicas,
         ray_actor_options={**_actor_options(spec.environment), "runtime_env": runtime_env},
         max_ongoing_requests=1_000_000,  # none passes through Serve
-        health_check_period_s=2,
+        health_check_period_s=1,
         health_check_timeout_s=15,
         graceful_shutdown_timeout_s=DRAIN_S + 30,  # the drain, then the user's on_shutdown
         graceful_shutdown_wait_loop_s=0.1,

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import functools
 import inspect
-import socketserver
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-
-import uvicorn
 
 from flyteray._serve import ports
 from flyteray._serve.asgi import drain
 from flyteray._serve.hosting import bind
-from flyteray._serve.replaced import replaced
+from flyteray._serve.started import Started, watched
 from flyteray.errors import RuntimeUserError
 
 _POLL_S = 0.02
@@ -50,11 +45,11 @@ class FunctionServer:
         self._host = host
         self._port = port
         self._running: asyncio.Future[Any] | None = None
-        self._servers: list[uvicorn.Server | socketserver.BaseServer] = []
+        self._started = Started()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Call the function with its port moved to the replica's."""
-        with ports.moved(self._declared, self._host, self._port), _watched(self._servers):
+        with ports.moved(self._declared, self._host, self._port), watched(self._started):
             self._running = running = self._call()
             while not await asyncio.to_thread(ports.accepts, self._host, self._port):
                 await asyncio.wait([running], timeout=_POLL_S)
@@ -70,18 +65,17 @@ class FunctionServer:
         running = self._running
         if running is None:
             return
-        uvicorns = [each for each in self._servers if isinstance(each, uvicorn.Server)]
-        for server in self._servers:
-            if isinstance(server, socketserver.BaseServer):
-                # Blocks until the server's loop has noticed, and for ever if that has ended.
-                threading.Thread(target=server.shutdown, daemon=True).start()
-        await drain(uvicorns, deadline_s)
-        for server in uvicorns:
+        started = self._started
+        for plain in started.plain:
+            # Blocks until the server's loop has noticed, and for ever if that has ended.
+            threading.Thread(target=plain.shutdown, daemon=True).start()
+        await drain(started.uvicorns, deadline_s)
+        for server in started.uvicorns:
             server.should_exit = True
-        await asyncio.wait([running], timeout=_END_S if self._servers else 0)
-        for server in uvicorns:
+        await asyncio.wait([running], timeout=_END_S if started.uvicorns or started.plain else 0)
+        for server in started.uvicorns:
             server.force_exit = True
-        await asyncio.wait([running], timeout=_END_S if uvicorns else 0)
+        await asyncio.wait([running], timeout=_END_S if started.uvicorns else 0)
         running.cancel()
 
     def _call(self) -> asyncio.Future[Any]:
@@ -91,7 +85,9 @@ class FunctionServer:
         return _in_thread(self._function, self._arguments)
 
     def _raise_early_end(self, running: asyncio.Future[Any]) -> None:
-        running.result()
+        error = running.exception()
+        if error is not None:
+            raise self._started.lifespan_error() or error  # of a failed lifespan uvicorn tells a status only
         raise RuntimeUserError(
             "ServerReturned",
             f"The server function {self._function.__name__!r} returned without listening on port "
@@ -139,22 +135,3 @@ def _in_thread(function: Callable[..., Any], arguments: Mapping[str, Any]) -> as
 
     threading.Thread(target=work, name="flyteray-server", daemon=True).start()
     return future
-
-
-@contextlib.contextmanager
-def _watched(servers: list[uvicorn.Server | socketserver.BaseServer]) -> Iterator[None]:
-    # uvicorn takes signals on the main thread only, which is Ray's, and the standard library's servers take none:
-    # nobody else can tell them to stop.
-    def noting(serve: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(serve)
-        def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
-            servers.append(self)
-            return serve(self, *args, **kwargs)
-
-        return noted
-
-    with (
-        replaced(uvicorn.Server, "serve", noting(uvicorn.Server.serve)),
-        replaced(socketserver.BaseServer, "serve_forever", noting(socketserver.BaseServer.serve_forever)),
-    ):
-        yield

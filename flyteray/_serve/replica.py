@@ -48,7 +48,7 @@ class Replica:
             raise
 
     def check_health(self) -> None:
-        """Serve's question, every two seconds; raising three times in a row has the replica replaced."""
+        """Serve's question, every second; raising three times in a row has the replica replaced."""
         if self._hosting is not None:
             self._hosting.check()
 

@@ -78,6 +78,25 @@ def serve_forever() -> None:
     uvicorn.run(api, host="0.0.0.0", port=8080)  # with uvicorn's own logging, which closes log handlers
 
 
+ending = AppEnvironment(name="life-ending")
+
+
+@ending.server
+async def serve_until_told() -> None:
+    app = FastAPI()
+    server = uvicorn.Server(uvicorn.Config(app, port=8080, log_config=None))
+
+    @app.get("/")
+    async def pid() -> int:
+        return os.getpid()
+
+    @app.post("/end")
+    async def end() -> None:
+        server.should_exit = True
+
+    await server.serve()
+
+
 @asynccontextmanager
 async def no_model(_: FastAPI) -> AsyncIterator[None]:
     raise LookupError("the model is missing")
@@ -188,6 +207,15 @@ def test_a_hard_coded_port_serves_from_two_replicas_of_one_node() -> None:
 
     assert len(pids(app)) == 2
     assert httpx.get(app.endpoint).json()["who"] == "function"
+    App.delete(app.name)
+
+
+def test_a_replica_whose_server_function_ends_is_replaced() -> None:
+    app = serve(ending)
+    before = httpx.get(app.endpoint).json()
+    httpx.post(f"{app.endpoint}/end")
+
+    eventually(lambda: (answer := httpx.get(app.endpoint)).is_success and answer.json() != before)
     App.delete(app.name)
 
 

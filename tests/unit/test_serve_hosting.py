@@ -14,7 +14,7 @@ import httpx
 import pytest
 import uvicorn
 import websockets
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 
 from flyteray._declare import context
 from flyteray._serve import ports
@@ -314,6 +314,45 @@ def test_a_server_function_that_exits_the_process_only_fails_itself(running: Run
 
     with pytest.raises(RuntimeUserError, match="exited with status 3"):
         asyncio.run(running.function(leaves if kind == "sync" else leaves_async).start())
+
+
+def test_a_server_function_sees_what_the_ingress_forwards(running: Running) -> None:
+    app = FastAPI()
+
+    @app.get("/link", name="link")
+    async def link(request: Request) -> str:
+        return str(request.url_for("link"))
+
+    def function() -> None:
+        uvicorn.run(app, port=DECLARED, log_config=None)
+
+    async def talk() -> httpx.Response:
+        async with httpx.AsyncClient() as client:
+            headers = {"X-Forwarded-Prefix": "/shop", "X-Forwarded-Host": "apps.example.com"}
+            return await client.get(f"{running.url}/link", headers=headers)
+
+    assert serve(running.function(function), talk).json() == "http://apps.example.com/shop/link"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_lifespan_that_raises_in_a_server_function_is_the_users_exception(
+    running: Running, kind: str
+) -> None:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        raise KeyError("no weights")
+        yield
+
+    config = uvicorn.Config(FastAPI(lifespan=lifespan), port=DECLARED, log_config=None)
+
+    def function() -> None:
+        uvicorn.Server(config).run()
+
+    async def async_function() -> None:
+        await uvicorn.Server(config).serve()
+
+    with pytest.raises(KeyError, match="no weights"):
+        asyncio.run(running.function(function if kind == "sync" else async_function).start())
 
 
 def test_a_server_that_ends_by_itself_is_noticed_at_once(running: Running) -> None:
