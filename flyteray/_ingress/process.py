@@ -115,11 +115,12 @@ def stop(directory: Path) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         one = psutil.Process(found.pid)
         one.terminate()
-        try:
-            one.wait(_TIMEOUT_S)
-        except psutil.TimeoutExpired:
-            one.kill()  # HAProxy dies with it
-            one.wait(_TIMEOUT_S)
+        deadline = time.monotonic() + _TIMEOUT_S
+        # Not one.wait(): that lasts until somebody reaps it, which is not for us to do.
+        while one.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                one.kill()  # HAProxy dies with it
+            time.sleep(0.005)
 
 
 def wait_ended(directory: Path) -> None:

@@ -88,7 +88,7 @@ def test_what_is_killed_comes_back_with_the_current_state(
 
     before[victim].kill()
 
-    eventually(lambda: not psutil.pid_exists(before["worker"].pid))
+    eventually(lambda: not process.is_alive(before["worker"].pid))
     assert eventually(lambda: status(ingress)) == 200
     assert status(ingress, "gone") == 404
     ingress.apply(IngressState({"new": 3}, {3: {1: replica.slot}}))
@@ -126,7 +126,7 @@ def test_stop_leaves_no_process(ingress: Ingress, directory: Path) -> None:
 
     ingress.stop()
 
-    assert not any(one.is_running() for one in before)
+    assert not any(process.is_alive(one.pid) for one in before)
     assert status(ingress) is None
 
 
@@ -137,7 +137,7 @@ def test_it_ends_with_the_process_it_belongs_to(directory: Path) -> None:
 
     owner.kill()  # still a zombie when the ingress ends
 
-    eventually(lambda: not any(one.is_running() for one in before), timeout=5)
+    eventually(lambda: not any(process.is_alive(one.pid) for one in before), timeout=5)
     owner.communicate()
     assert status(ingress) is None
     with pytest.raises(ClusterError, match=f"process {owner.pid} .* is gone"):
@@ -259,10 +259,10 @@ def test_few_file_descriptors_mean_fewer_connections_not_a_refusal(directory: Pa
         ingress.stop()
 
 
-def test_a_signal_of_the_terminal_ends_the_supervisor_in_order(ingress: Ingress, directory: Path) -> None:
+def test_a_signal_ends_the_supervisor_and_haproxy_in_order(directory: Path) -> None:
+    leave_running(directory)
     before = processes(directory)
-    ingress._stopped = True  # what is tested is the supervisor alone
 
     before["supervisor"].send_signal(signal.SIGINT)
 
-    eventually(lambda: not any(one.is_running() for one in before.values()), timeout=5)
+    eventually(lambda: not any(process.is_alive(one.pid) for one in before.values()), timeout=5)
