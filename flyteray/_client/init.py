@@ -23,9 +23,15 @@ async def _init(
         database: SQLAlchemy URL of the registry. Takes effect as ``storage`` does. Default: an SQLite file in the
             storage root, or under ``FLYTERAY_HOME`` when storage is remote.
     """
-    given = {"address": address, "storage": storage, "database": database}
-    settings = replace(Settings.load(), **{name: value for name, value in given.items() if value is not None})
-    session().configure(settings)
+    settings = Settings.load()
+    session().configure(
+        replace(
+            settings,
+            address=address or settings.address,
+            storage=storage or settings.storage,
+            database=database or settings.database,
+        )
+    )
 
 
 init = Verb(_init)

@@ -96,7 +96,7 @@ class _LocalRuntime:
             try:
                 value = await self._attempt(task, arguments, attempt, threads)
                 inputs.check_output(task, value)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # the policy decides
                 shown = failure.as_flyteray(error)
                 delay = retry_delay(shown, retry, attempt)
                 if delay is None:

@@ -16,7 +16,7 @@ from flyteray._cluster import actors
 from flyteray._control import reconcile
 from flyteray._control.registry import Registry
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
-from flyteray._ingress.config import POOL, SLOTS
+from flyteray._ingress.routes import POOL, SLOTS
 from flyteray._plan.spec import AppInfo, AppPhase, AppSpec, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._serve import deployment
 from flyteray.errors import AppNotFoundError, RuntimeSystemError

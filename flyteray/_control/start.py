@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -44,7 +45,16 @@ def _start(settings: Settings) -> Any:
         endpoint_pattern=f"http://{host}:{port}/{{app_fqdn}}",
     )
     _detached(Keeper, actors.keeper_name())
-    return _detached(Controller, actors.CONTROLLER, cluster, settings.database, ingress_name)
+    return _detached(Controller, actors.CONTROLLER, cluster, _database(settings), ingress_name)
+
+
+def _database(settings: Settings) -> str:
+    if settings.database is not None:
+        return settings.database
+    # SQLite needs a real file: beside the outputs where they are on disk.
+    folder = settings.home if "://" in settings.storage else Path(settings.storage)
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder / 'registry.sqlite'}"
 
 
 def _detached(cls: type, name: str, *arguments: Any) -> Any:

@@ -46,9 +46,8 @@ def in_order(env: AppEnvironment) -> list[AppEnvironment]:
         for needed in current.depends_on:
             visit(needed)
         path.pop()
-        if isinstance(current, AppEnvironment):
-            if ordered.setdefault(current.name, current) is not current:
-                raise ValueError(f"Two different app environments are named {current.name!r}: rename one.")
+        if isinstance(current, AppEnvironment) and ordered.setdefault(current.name, current) is not current:
+            raise ValueError(f"Two different app environments are named {current.name!r}: rename one.")
 
     visit(env)
     return list(ordered.values())

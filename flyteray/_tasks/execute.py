@@ -45,7 +45,7 @@ class Worker:
             value = self._in_context(call, task, pickling.load(arguments))
             inputs.check_output(task, value)
             result = finish(task, value)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever users raise travels as a value
             self.recorder.add(call, ActionPhase.FAILED, f"{type(error).__name__}: {error}")
             raise ActionFailed(failure.describe(error)) from None
         except Cancelled:

@@ -21,7 +21,7 @@ import ray
 T = TypeVar("T")
 _Awaited = tuple[ray.ObjectRef, "Future[Any]"]
 
-_RECHECK_S = 0.5  # how soon the main thread notices that the user's function left a child behind
+_RECHECK_S = 0.5  # how soon the main thread notices that it is interrupted, or a child was left behind
 _GRACE_S = 5.0  # for a cancelled function to end by itself; then its process ends
 _EXIT_CANCELLED = 143  # as a process that SIGTERM ended
 
@@ -81,7 +81,14 @@ class Pump:
         self._awaited.put((ref, until))
 
     def _release_until_done(self, result: Future[Any]) -> None:
-        while (item := self._awaited.get()) is not None:
+        while not result.done():
+            # Ray's interrupt is seen between waits only, never within one: hence the timeouts.
+            try:
+                item = self._awaited.get(timeout=_RECHECK_S)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
             ref, future = item
             while not (future.done() or result.done()):
                 ray.wait([ref], timeout=_RECHECK_S, fetch_local=False)

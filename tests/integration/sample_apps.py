@@ -1,0 +1,85 @@
+"""Apps for the tests of serving. What differs between versions is read from the environment when it is declared."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, WebSocket
+from fastapi.responses import StreamingResponse
+
+import flyteray as flyte
+from flyteray.app import AppEnvironment, Parameter, Scaling, get_parameter
+from flyteray.app.extras import FastAPIAppEnvironment
+from tests.integration import sample_tasks
+
+api = FastAPI()
+hello = FastAPIAppEnvironment(
+    name="hello", app=api, parameters=[Parameter("greeting", value="hi", env_var="GREETING")], scaling=Scaling(replicas=1)
+)
+broken = FastAPIAppEnvironment(name="hello", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1))
+plain = AppEnvironment(name="plain", port=8099, scaling=Scaling(replicas=1))
+
+
+def version(text: str) -> FastAPIAppEnvironment:
+    """Another version of hello."""
+    return FastAPIAppEnvironment(
+        name="hello",
+        app=api,
+        parameters=[Parameter("greeting", value=text, env_var="GREETING")],
+        scaling=Scaling(replicas=1),
+    )
+
+
+
+
+@broken.on_startup
+def explode() -> None:
+    raise RuntimeError("startup exploded")
+
+
+@api.get("/")
+def root() -> dict[str, Any]:
+    return {"greeting": get_parameter("greeting"), "variable": os.environ["GREETING"], "pid": os.getpid()}
+
+
+@api.get("/double/{x}")
+async def double(x: int) -> dict[str, int]:
+    run = await flyte.run.aio(sample_tasks.double, x)
+    return {"doubled": (await run.outputs.aio())[0]}
+
+
+@api.get("/double-sync/{x}")
+def double_sync(x: int) -> dict[str, int]:
+    return {"doubled": flyte.run(sample_tasks.double, x).outputs()[0]}
+
+
+@api.get("/stream")
+async def stream() -> StreamingResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        for number in range(3):
+            yield f"{number}\n".encode()
+            await asyncio.sleep(0.2)
+
+    return StreamingResponse(parts())
+
+
+@api.websocket("/ws")
+async def echo(socket: WebSocket) -> None:
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(f"{get_parameter('greeting')} {text}")
+
+
+@plain.server
+async def serve() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nplain")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 8099)
+    await server.serve_forever()

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pickle
+
+from flyteray._plan.failure import as_flyteray, describe, restore
+from flyteray._plan.spec import ErrorInfo
+from flyteray.errors import NonRecoverableError, RuntimeSystemError, RuntimeUserError
+
+
+def raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except Exception as caught:
+        return caught
+
+
+def test_an_exception_comes_back_as_a_user_error_with_itself_as_the_cause() -> None:
+    restored = restore(describe(raised(KeyError("speed"))))
+
+    assert type(restored) is RuntimeUserError
+    assert restored.code == "KeyError"
+    assert isinstance(restored.__cause__, KeyError)
+    assert 'in raised\n    raise error' in str(restored.__cause__.__cause__)
+
+
+def test_a_flyteray_error_keeps_its_class() -> None:
+    restored = restore(describe(raised(NonRecoverableError("no", code="E7"))))
+
+    assert type(restored) is NonRecoverableError
+    assert restored.code == "E7"
+
+
+def test_an_exception_that_cannot_be_pickled_is_told_by_its_text() -> None:
+    class Odd(Exception):
+        def __reduce__(self) -> tuple[object, ...]:
+            raise pickle.PicklingError("never")
+
+    info = describe(raised(Odd("lost")))
+
+    assert info.pickled is None
+    assert "Odd: lost" in str(restore(info))
+    assert "raise error" in str(restore(info).__cause__)
+
+
+def test_a_failure_of_the_system_is_told_as_one() -> None:
+    assert isinstance(restore(ErrorInfo(code="Lost", kind="system", message="gone")), RuntimeSystemError)
+
+
+def test_as_flyteray_leaves_flyteray_errors_alone() -> None:
+    error = NonRecoverableError("no")
+
+    assert as_flyteray(error) is error
+    assert as_flyteray(ValueError("x")).code == "ValueError"

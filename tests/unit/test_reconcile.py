@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from flyteray._control.reconcile import (
+    REPLACED_DRAIN,
+    STOPPED_DRAIN,
+    Deploy,
+    Drain,
+    Promote,
+    Resume,
+    Retire,
+    ingress_state,
+    next_steps,
+)
+from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._ingress.routes import Slot
+from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ReplicaInfo
+
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+SPEC = AppSpec(
+    name="a", kind="asgi", code=CodeRef(bundle="b", module="m", name="n"), environment=EnvironmentSpec(), replicas=2
+)
+
+
+def app(target: str, serving: str | None = None, desired: str = "active") -> AppRecord:
+    return AppRecord("a", desired, target, serving, 1, NOW, NOW)  # type: ignore[arg-type]
+
+
+def version(name: str, phase: VersionPhase, backend: int | None = 1) -> VersionRecord:
+    return VersionRecord(name, "a", SPEC, 1, phase, backend, None, NOW, None)
+
+
+def replica(of: str, number: int = 1) -> ReplicaRecord:
+    info = ReplicaInfo(
+        replica_id=f"{of}-{number}", actor_name="x", version=of, host="127.0.0.1", port=4000 + number, pid=1
+    )
+    return ReplicaRecord(info, slot=number)
+
+
+def drained(name: str, ago: timedelta) -> VersionRecord:
+    return replace(version(name, VersionPhase.DRAINING), draining_since=NOW - ago)
+
+
+def test_a_new_target_is_deployed_beside_the_version_that_serves() -> None:
+    steps = next_steps(
+        [app("v2", "v1")], [version("v1", VersionPhase.READY), version("v2", VersionPhase.PENDING, None)], [], {}, NOW
+    )
+
+    assert steps == [Deploy("v2")]
+
+
+def test_it_is_promoted_only_when_all_of_its_replicas_are_ready() -> None:
+    versions = [version("v2", VersionPhase.DEPLOYING)]
+
+    assert next_steps([app("v2")], versions, [replica("v2", 1)], {}, NOW) == []
+    assert next_steps([app("v2")], versions, [replica("v2", 1), replica("v2", 2)], {}, NOW) == [Promote("v2", "a")]
+
+
+def test_the_replaced_version_drains_and_retires_when_nothing_is_open_any_more() -> None:
+    ready = version("v1", VersionPhase.READY)
+    serving = version("v2", VersionPhase.READY, 2)
+
+    assert next_steps([app("v2", "v2")], [ready, serving], [], {}, NOW) == [Drain("v1")]
+    waiting = drained("v1", timedelta(seconds=5))
+    assert next_steps([app("v2", "v2")], [waiting, serving], [], {1: 1}, NOW) == []
+    assert next_steps([app("v2", "v2")], [waiting, serving], [], {1: 0}, NOW) == [Retire("v1")]
+
+
+def test_an_unknown_number_of_sessions_is_not_none() -> None:
+    assert next_steps([app("v2", "v2")], [drained("v1", timedelta(seconds=5))], [], {}, NOW) == []
+
+
+def test_a_version_is_not_retired_in_the_moment_its_route_was_taken_away() -> None:
+    assert next_steps([app("v2", "v2")], [drained("v1", timedelta(seconds=0.1))], [], {1: 0}, NOW) == []
+
+
+def test_open_connections_of_a_replaced_version_have_longer_than_those_of_a_stopped_app() -> None:
+    old = drained("v1", STOPPED_DRAIN)
+
+    assert next_steps([app("v2", "v2")], [old], [], {1: 1}, NOW) == []
+    assert next_steps([app("v2", "v2", "stopped")], [old], [], {1: 1}, NOW) == [Retire("v1")]
+    assert next_steps([app("v2", "v2")], [drained("v1", REPLACED_DRAIN)], [], {1: 1}, NOW) == [Retire("v1")]
+
+
+def test_a_draining_version_that_is_wanted_again_needs_no_new_start() -> None:
+    serving = version("v2", VersionPhase.READY, 2)
+
+    assert next_steps([app("v1", "v2")], [drained("v1", timedelta(0)), serving], [], {}, NOW) == [Resume("v1")]
+    assert next_steps([app("v1", "v2")], [version("v1", VersionPhase.READY), serving], [], {}, NOW) == [
+        Promote("v1", "a")
+    ]
+
+
+def test_a_failed_target_leaves_the_serving_version_alone() -> None:
+    versions = [version("v1", VersionPhase.READY), version("v2", VersionPhase.FAILED, None)]
+
+    assert next_steps([app("v2", "v1")], versions, [], {}, NOW) == []
+
+
+def test_a_target_that_is_overtaken_while_it_comes_up_is_retired() -> None:
+    versions = [version("v2", VersionPhase.DEPLOYING), version("v3", VersionPhase.PENDING, None)]
+
+    assert next_steps([app("v3", None)], versions, [], {}, NOW) == [Retire("v2"), Deploy("v3")]
+
+
+def test_after_the_cluster_was_lost_the_serving_version_comes_up_even_when_the_target_had_failed() -> None:
+    versions = [version("v1", VersionPhase.PENDING, None), version("v2", VersionPhase.FAILED, None)]
+
+    assert next_steps([app("v2", "v1")], versions, [], {}, NOW) == [Deploy("v1")]
+
+
+def test_requests_go_to_the_replicas_of_the_serving_version() -> None:
+    versions = [version("v1", VersionPhase.READY, 3), version("v2", VersionPhase.DEPLOYING, 4)]
+
+    state = ingress_state([app("v2", "v1")], versions, [replica("v1", 1), replica("v2", 2)])
+
+    assert dict(state.apps) == {"a": 3}
+    assert state.backends == {3: {1: Slot("127.0.0.1", 4001)}, 4: {2: Slot("127.0.0.1", 4002)}}
+
+
+def test_a_stopped_app_has_a_name_and_no_backend() -> None:
+    state = ingress_state([app("v1", "v1", "stopped")], [version("v1", VersionPhase.DRAINING)], [])
+
+    assert dict(state.apps) == {"a": None}
