@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 import ray
 from ray import serve
 
-from flyteray._cluster.code import load_code
+from flyteray._cluster.code import cache_folder, load_code
 from flyteray._plan.failure import describe
 from flyteray._plan.spec import AppSpec, ReplicaInfo
 from flyteray._serve import ports, serve_logs
@@ -37,7 +38,7 @@ class Replica:
 
     async def __init__(self, spec_json: str, version: str) -> None:  # type: ignore[misc]  # Serve awaits it
         spec = AppSpec.model_validate_json(spec_json)
-        self._folder = Path(tempfile.mkdtemp(prefix="flyteray-app-"))
+        self._folder = _folder()
         self._hosting: Hosting | None = None
         self._reporter: Reporter | None = None
         try:
@@ -55,7 +56,7 @@ class Replica:
     async def __del__(self) -> None:  # Serve awaits it before it ends the actor
         """Drain and stop. Runs on scale-down, redeploy and delete alike."""
         if self._reporter is not None:
-            await self._reporter.stopped()
+            await asyncio.to_thread(self._reporter.stop)
             await asyncio.sleep(_LINGER_S)
         if self._hosting is not None:
             await self._hosting.stop(DRAIN_S)
@@ -93,12 +94,19 @@ class Replica:
         await hosting.start()
         self._hosting, self._reporter = hosting, reporter
         reporter.start()
+        hosting.check()  # it may have ended already, before anybody was told of it
 
     def _publish(self, parameters: Parameters) -> None:
         os.environ.update(parameters.env_vars)
         file = self._folder / "flyte-parameters.json"
         file.write_text(json.dumps(parameters.texts))
         os.environ["flyte-parameters.json"] = str(file)  # noqa: SIM112  # the name is Flyte's
+
+
+def _folder() -> Path:
+    parent = cache_folder().parent  # what a killed replica leaves goes with the cluster's other files
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="flyteray-app-", dir=parent))
 
 
 def _hosting(app: AppEnvironment, server: Server, parameters: Parameters, reporter: Reporter) -> Hosting:
@@ -108,5 +116,13 @@ def _hosting(app: AppEnvironment, server: Server, parameters: Parameters, report
         visible=parameters.visible,
         on_startup=app._on_startup,
         on_shutdown=app._on_shutdown,
-        on_exit=lambda _error: reporter.stop(),
+        on_exit=lambda _error: _leave(reporter),
     )
+
+
+def _leave(reporter: Reporter) -> None:
+    """End a process whose server has ended by itself: Serve replaces a dead actor sooner than an unhealthy one."""
+    if reporter.started:
+        reporter.stop()
+        logging.shutdown()
+        os._exit(1)

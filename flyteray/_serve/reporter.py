@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from typing import Any
@@ -34,14 +33,15 @@ class Reporter:
         """Begin to report."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Report that the replica stops, after what was reported before. Does not wait for it."""
-        self._stop.set()
+    @property
+    def started(self) -> bool:
+        """Whether anything was reported."""
+        return self._thread.ident is not None
 
-    async def stopped(self) -> None:
-        """Stop, and wait until the controller has acknowledged it (or a few seconds, if it is down)."""
-        self.stop()
-        await asyncio.to_thread(self._thread.join, _ANSWER_S)
+    def stop(self) -> None:
+        """Report that the replica stops and block until the controller knows, or for seconds if it is down."""
+        self._stop.set()
+        self._thread.join(_ANSWER_S)
 
     def _work(self) -> None:
         while not self._stop.is_set():
