@@ -1,0 +1,158 @@
+"""What the benchmarks share: a cluster of their own, load from wrk, a table, a JSON file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+_FOREIGN = ("RAY_", "FLYTERAY_")  # variables that would change what is measured
+
+
+@contextlib.contextmanager
+def local_cluster(num_cpus: int = 2, object_store_memory: int | None = None) -> Iterator[None]:
+    """A local cluster in a temporary home, to which flyteray's verbs and Ray in this process connect."""
+    # Deferred: children of the benchmarks import this module and need no Ray.
+    import ray
+
+    from flyteray._cluster import local
+    from flyteray._settings import Settings
+
+    home = Path(tempfile.mkdtemp(prefix="flyteray-bench-"))
+    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+        del os.environ[name]
+    os.environ |= {"FLYTERAY_HOME": str(home), "FLYTERAY_NUM_CPUS": str(num_cpus)}
+    if object_store_memory is not None:
+        os.environ["FLYTERAY_OBJECT_STORE_MEMORY"] = str(object_store_memory)
+    settings = Settings.load()
+    local.start(settings)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        local.stop(settings)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk measured: requests per second, latencies in milliseconds, answers that were no 2xx or 3xx."""
+
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    failed: int
+
+
+def wrk(url: str, connections: int, seconds: float) -> Load:
+    """Send requests over ``connections`` kept-alive connections, each as soon as the last was answered."""
+    program = shutil.which("wrk")
+    if program is None:
+        sys.exit("The load comes from wrk, which is not installed: apt-get install wrk (brew install wrk).")
+    command = [program, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", url]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    return Load(
+        requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
+        p50_ms=_milliseconds(_found(r"50%\s+(\S+)", said)),
+        p99_ms=_milliseconds(_found(r"99%\s+(\S+)", said)),
+        failed=(int(bad[1]) if bad else 0) + sum(map(int, broken.groups()) if broken else ()),
+    )
+
+
+def until(condition: Callable[[], bool], timeout_s: float, poll_s: float = 0.01) -> float:
+    """Wait for a condition; seconds that it took."""
+    began = time.perf_counter()
+    while not condition():
+        if time.perf_counter() - began > timeout_s:
+            raise TimeoutError(f"Not within {timeout_s:g} s.")
+        time.sleep(poll_s)
+    return time.perf_counter() - began
+
+
+def answers(client: httpx.Client, url: str) -> bool:
+    """Whether a GET is answered with 200 now."""
+    try:
+        return client.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def report(
+    name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], measured: Mapping[str, Any]
+) -> None:
+    """Print one table; keep the samples behind it in ``results/<name>.json``."""
+    table = Table(title=title, caption=_machine_line(), title_justify="left", caption_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*map(_shown, row))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    content = {"benchmark": name, "machine": machine(), "arguments": sys.argv[1:], **measured}
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def progress(text: str) -> None:
+    """Say on stderr what is measured now."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on besides the code."""
+    return {
+        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "ray": version("ray"),
+        "flyteray": version("flyteray"),
+    }
+
+
+def _machine_line() -> str:
+    now = machine()
+    return (
+        f"{now['cores']} cores, load {now['load_average'][0]} (this benchmark's own included), "
+        f"Python {now['python']}, Ray {now['ray']}"
+    )
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.3g}" if isinstance(value, float) and value < 1000 else f"{value:,.0f}" if isinstance(value, float) else str(value)
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    if match is None:
+        raise RuntimeError(f"wrk said something unexpected:\n{text}")
+    return match[1]
+
+
+def _milliseconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()  # type: ignore[union-attr]
+    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[unit]
