@@ -64,8 +64,9 @@ def end(find: Callable[[], list[psutil.Process]], leader: Leader | None, grace_s
     """
     targets = find()
     if leader and leader.is_alive():
-        _signal([p for p in targets if p.pid == leader.pid], psutil.Process.terminate)
-        _wait(targets, grace_s)
+        leading = [process for process in targets if process.pid == leader.pid]
+        _signal(leading, psutil.Process.terminate)
+        _wait(leading, grace_s)
     targets = _merge(targets, find())
     _signal(targets, psutil.Process.terminate)
     _wait(targets, min(2.0, grace_s))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 
-def main() -> None:
-    """The console script's entry point."""
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script's entry point; ``arguments`` are those of the process by default."""
     from flyteray.cli.root import flyteray  # deferred: the package is imported wherever a verb is looked up
 
-    flyteray()
+    flyteray(None if arguments is None else list(arguments), prog_name="flyteray")

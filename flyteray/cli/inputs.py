@@ -14,7 +14,7 @@ from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from flyteray._declare.interface import MISSING, Input
 from flyteray._declare.task import Task
 
-_PLAIN: dict[Any, click.ParamType] = {int: click.INT, float: click.FLOAT, str: click.STRING}
+_PLAIN: dict[Any, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, str: click.STRING}
 
 
 def options(task: Task[..., Any]) -> list[click.Option]:
@@ -22,7 +22,7 @@ def options(task: Task[..., Any]) -> list[click.Option]:
     return [_option(name, declared) for name, declared in task.interface.inputs.items()]
 
 
-class Json(click.ParamType):
+class Json(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """A value of any type that pydantic can read from JSON, given as text or as the path of a JSON file."""
 
     name = "json"
@@ -93,7 +93,7 @@ def _option(name: str, declared: Input) -> click.Option:
     )
 
 
-def _type(annotation: Any) -> click.ParamType:
+def _type(annotation: Any) -> click.ParamType[Any]:
     if annotation in (MISSING, Any):
         return Json(Any)
     if plain := _PLAIN.get(annotation) if isinstance(annotation, type) else None:
@@ -118,7 +118,9 @@ def _without_none(annotation: Any) -> Any:
 def _shown(annotation: Any) -> str:
     if annotation in (MISSING, Any):
         return "any"
-    return annotation.__name__ if type(annotation) is type else str(annotation).replace("typing.", "")
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
 
 
 def _problems(error: ValidationError, text: str, annotation: Any) -> str:

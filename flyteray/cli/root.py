@@ -37,7 +37,7 @@ class Root(click.RichGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """What the help needs of a verb, without importing it."""
-        return click.RichCommand(cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
+        return click.RichCommand(name=cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -36,27 +36,28 @@ _FLAGS = ("local", "wait", "name", "output")
 @click.argument("file")
 @click.argument("task")
 @click.argument("task_inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
-@click.pass_context
-def run(ctx: click.RichContext, file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> None:
+def run(file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> None:
     """Run a task of a file.
 
     TASK is the name of the function. Its inputs are options: `flyteray run FILE TASK --help` lists them. Lists,
     dicts, dataclasses and models are JSON, or the path of a JSON file.
     """
+    ctx = get_current_context()
     with failures.users_code():
         found = code.lookup(code.load_file(file), task, Task)  # type: ignore[type-abstract]
         options = inputs.options(found)
     taken = {option.name for option in options if option.name}
     again = [option for option in ctx.command.params if option.name in _FLAGS and option.name not in taken]
     command = click.RichCommand(
-        name=f"{file} {task}",
+        name="run",
         params=[*options, *again],
         callback=lambda **values: _run(
             found, _given(values, taken), flags | _given(values, set(flags) - taken)
         ),
         help=found.docs or f"Run {found.name}.",
     )
-    command.main(list(task_inputs), parent=ctx, prog_name=command.name, standalone_mode=False)
+    with command.make_context(f"run {file} {task}", list(task_inputs), parent=ctx.parent) as inner:
+        command.invoke(inner)
 
 
 def _given(values: dict[str, Any], names: set[str]) -> dict[str, Any]:

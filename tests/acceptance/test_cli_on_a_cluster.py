@@ -1,0 +1,186 @@
+"""A user's session at the command line, from `up` to `down`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flyteray._cluster import processes
+from tests.acceptance.command import Shell
+from tests.waiting import eventually
+
+APP = """
+import asyncio
+
+import flyteray as flyte
+from fastapi import FastAPI
+from flyteray.app.extras import FastAPIAppEnvironment
+
+tasks = flyte.TaskEnvironment(name="tasks")
+api = FastAPI()
+web = FastAPIAppEnvironment(name="sums", app=api)
+broken = FastAPIAppEnvironment(name="broken", app=FastAPI())
+
+
+@tasks.task
+async def add(x: int, y: int = 2) -> int:
+    return x + y
+
+
+@tasks.task
+async def invert(x: int) -> float:
+    return 1 / x
+
+
+@tasks.task
+async def wait_long() -> None:
+    await asyncio.sleep(600)
+
+
+@api.get("/")
+async def total(x: int) -> dict[str, int]:
+    return {"total": await add(x)}
+
+
+@broken.on_startup
+async def fail() -> None:
+    raise LookupError("no model")
+"""
+PLAIN_RAY = "import ray; ray.init(log_to_driver=False); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A terminal on a cluster of its own, which `down` ends without a trace."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "sums.py").write_text(APP)
+    shell = Shell(folder, tmp_path_factory.mktemp("home"))
+    started = shell.flyteray("up", "--num-cpus", "2")
+    try:
+        assert started.returncode == 0, started.stderr
+        assert "Starting a local Ray cluster: done in" in started.stderr
+        mark = json.loads((shell.home / "cluster.json").read_text())["id"]
+        yield shell
+    finally:
+        ended = shell.flyteray("down")
+    assert (ended.returncode, ended.stderr.strip()) == (0, "The local cluster has ended.")
+    assert processes.members(mark) == []
+    assert sorted(path.name for path in shell.home.iterdir()) == [
+        "cluster.lock",
+        "ingress",
+        "logs",
+        "storage",
+        "token",
+    ]
+
+
+def test_status_says_what_runs_where(shell: Shell) -> None:
+    status = shell.json("status")
+
+    assert status["running"] is True
+    assert status["apps"].endswith("/<app>")
+    assert status["dashboard"].startswith("http://127.0.0.1:")
+    assert status["storage"] == str(shell.home / "storage")
+
+
+def test_up_finds_the_cluster_that_runs_and_says_what_it_cannot_change(shell: Shell) -> None:
+    again = shell.flyteray("up", "--num-cpus", "1")
+
+    assert "runs already, so --num-cpus changes nothing" in again.stderr
+    assert shell.json("up")["address"] == shell.json("status")["address"]
+
+
+def test_a_run_is_waited_for_and_its_outputs_are_the_result(shell: Shell) -> None:
+    done = shell.json("run", "--name", "first", "sums.py", "add", "--x", "3")
+
+    assert done == {"run": "first", "task": "tasks.add", "phase": "succeeded", "outputs": [5]}
+    assert shell.json("get", "run", "first")["actions"][0]["action"] == "a0"
+    assert "first" in [run["name"] for run in shell.json("get", "run", "--in-phase", "succeeded")]
+    assert "tasks.add" in shell.flyteray("get", "run").stdout
+
+
+def test_a_run_that_fails_shows_the_users_frames_and_exits_with_1(shell: Shell) -> None:
+    done = shell.flyteray("run", "sums.py", "invert", "--x", "0", "-o", "json")
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["phase"] == "failed"
+    assert "return 1 / x" in done.stderr
+    assert done.stderr.splitlines()[-1] == "Error: ZeroDivisionError: division by zero"
+    assert "uvloop" not in done.stderr
+
+
+def test_a_run_need_not_be_waited_for_and_can_be_aborted(shell: Shell) -> None:
+    started = shell.json("run", "--no-wait", "--name", "long", "sums.py", "wait_long")
+    eventually(lambda: shell.json("get", "run", "long")["phase"] == "running")
+
+    assert started["run"] == "long"
+    assert shell.json("abort", "run", "long", "--reason", "enough") == {"run": "long", "phase": "aborted"}
+    assert "enough" in shell.json("get", "run", "long")["error"]
+
+
+def test_a_name_can_be_used_once(shell: Shell) -> None:
+    shell.flyteray("run", "--name", "twice", "sums.py", "add", "--x", "1")
+    again = shell.flyteray("run", "--name", "twice", "sums.py", "add", "--x", "1")
+
+    assert again.returncode == 1
+    assert again.stderr.splitlines()[-1].startswith("Error: A run named 'twice' exists already")
+
+
+def test_an_app_is_served_shown_and_deleted(shell: Shell) -> None:
+    served = shell.json("serve", "sums.py", "web")
+    with urllib.request.urlopen(f"{served['endpoint']}/?x=40", timeout=60) as answer:
+        total = json.load(answer)
+
+    assert total == {"total": 42}
+    assert [app["name"] for app in shell.json("get", "app")] == ["sums"]
+    assert shell.json("get", "app", "sums")["phase"] == "active"
+    assert shell.json("delete", "app", "sums") == {"name": "sums", "deleted": True}
+    assert shell.json("get", "app") == []
+    assert shell.flyteray("get", "app", "sums").returncode == 1
+
+
+def test_an_app_that_cannot_start_shows_the_users_error(shell: Shell) -> None:
+    failed = shell.flyteray("serve", "sums.py", "broken")
+
+    assert failed.returncode == 1
+    assert 'raise LookupError("no model")' in failed.stderr
+    assert "Error: App 'broken' could not start" in failed.stderr
+
+
+def test_status_gives_plain_ray_what_it_needs(shell: Shell) -> None:
+    exports = shell.flyteray("status", "--env").stdout.splitlines()
+    variables = dict(shlex.split(line)[1].split("=", 1) for line in exports)
+
+    assert shell.run([sys.executable, "-c", PLAIN_RAY], **variables).stdout.strip() == "42"
+
+
+def test_a_job_uses_the_cluster_it_runs_on(shell: Shell) -> None:
+    exports = shell.flyteray("status", "--env").stdout.splitlines()
+    variables = dict(shlex.split(line)[1].split("=", 1) for line in exports)
+    (shell.folder / "job.py").write_text(
+        "import flyteray, sums; print('sum', flyteray.run(sums.add, 40).outputs()[0])"
+    )
+    ray = str(Path(sys.executable).with_name("ray"))
+
+    done = shell.run([ray, "job", "submit", "--working-dir", ".", "--", "python", "job.py"], **variables)
+
+    assert "sum 42" in done.stdout, done.stdout + done.stderr
+
+
+def test_everything_listens_on_this_machine_only(shell: Shell) -> None:
+    mark = json.loads((shell.home / "cluster.json").read_text())["id"]
+    listening = {
+        connection.laddr.ip
+        for process in processes.members(mark)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}

@@ -1,0 +1,250 @@
+"""What the command does before any cluster runs: help, usage, local runs, and no surprise starts."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.command import COMMAND, Shell
+
+TRAIN = '''
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+import flyteray as flyte
+
+env = flyte.TaskEnvironment(name="train")
+
+
+class Colour(enum.Enum):
+    red = 1
+    blue = 2
+
+
+@dataclass
+class Config:
+    rate: float
+
+
+class Model(BaseModel):
+    depth: int = 3
+
+
+@env.task
+async def add(x: int, y: int = 2) -> int:
+    """Add two numbers."""
+    return x + y
+
+
+@env.task
+async def echo(value: Any) -> Any:
+    return value
+
+
+@env.task
+async def kinds(
+    whole: int, part: float, text: str, flag: bool, many: list[int], table: dict[str, float], config: Config,
+    model: Model, colour: Colour, side: Literal["left", "right"], when: datetime, maybe: int | None = None,
+    on_top: bool = True, X: str = "x", name: str = "none",
+) -> str:
+    return repr((whole, part, text, flag, many, table, config, model, colour, side, when, maybe, on_top, X, name))
+
+
+@env.task
+async def invert(x: int) -> float:
+    return 1 / x
+
+
+@env.task
+async def pair(x: int) -> tuple[int, str]:
+    return x, "two"
+'''
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "broken.py").write_text("import flyteray\n\nraise LookupError('no data')\n")
+    return Shell(tmp_path, tmp_path / "home")
+
+
+def test_help_lists_the_verbs_and_ends_with_examples_in_little_time(shell: Shell) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = shell.flyteray("--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    for verb in ("up", "down", "status", "run", "serve", "get", "abort", "delete"):
+        assert f"│ {verb} " in done.stdout
+    assert [line.strip() for line in done.stdout.splitlines() if line.strip()][-1] == "flyteray down"
+    assert (
+        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    )  # 0.35 on a quiet machine
+
+
+def test_help_imports_no_ray(shell: Shell) -> None:
+    code = """
+import sys
+from flyteray.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    print("ray" in sys.modules)
+"""
+
+    assert shell.run([sys.executable, "-c", code]).stdout.splitlines()[-1] == "False"
+
+
+def test_version(shell: Shell) -> None:
+    assert shell.flyteray("--version").stdout.startswith("flyteray 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["dance"], "No such command 'dance'"),
+        (["up", "--loud"], "No such option '--loud'"),
+        (["run", "train.py"], "Missing argument 'TASK'"),
+        (["run", "train.py", "add"], "Missing option '--x'"),
+        (["run", "train.py", "add", "--z", "1"], "No such option '--z'"),
+        (["run", "train.py", "add", "--x", "one"], "'one' is not a valid integer"),
+        (
+            ["run", "train.py", "kinds", "--many", '["a"]'],
+            "is no list[int]: [0]: Input should be a valid integer",
+        ),
+        (["run", "train.py", "kinds", "--config", "{"], "is no Config"),
+        (["run", "train.py", "kinds", "--colour", "green"], "'green' is not one of 'red', 'blue'"),
+    ],
+)
+def test_wrong_usage_is_explained_with_exit_code_2(arguments: list[str], problem: str, shell: Shell) -> None:
+    done = shell.flyteray(*arguments)
+
+    assert done.returncode == 2
+    assert problem in " ".join(done.stderr.replace("│", " ").split())
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["run", "missing.py", "add"], "Error: There is no file 'missing.py'"),
+        (["run", "train.py", "subtract"], "it has: add, echo, invert, kinds, pair"),
+        (["serve", "train.py", "env"], "is a TaskEnvironment, not a"),
+        (["get", "run"], "No local cluster runs"),
+        (["get", "app", "hello"], "No local cluster runs"),
+        (["abort", "run", "r1"], "No local cluster runs"),
+        (["delete", "app", "hello"], "No local cluster runs"),
+        (["status"], "No local cluster runs"),
+    ],
+)
+def test_a_failure_is_one_line_with_exit_code_1(arguments: list[str], problem: str, shell: Shell) -> None:
+    done = shell.flyteray(*arguments)
+
+    assert done.returncode == 1
+    assert problem in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_an_error_in_the_users_file_shows_the_users_lines_only(shell: Shell) -> None:
+    done = shell.flyteray("run", "broken.py", "add")
+
+    assert done.returncode == 1
+    assert "raise LookupError('no data')" in done.stderr
+    assert "Error: 'broken.py' could not be imported: LookupError: no data" in done.stderr
+    assert "importlib" not in done.stderr
+    assert "/flyteray/" not in done.stderr
+
+
+def test_a_local_run_needs_no_cluster_and_prints_its_outputs(shell: Shell) -> None:
+    done = shell.flyteray("run", "--local", "train.py", "pair", "--x", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()[1:]] == [
+        ["task", "train.pair"],
+        ["phase", "succeeded"],
+        ["o0", "1"],
+        ["o1", "'two'"],
+    ]
+    assert not (shell.home / "cluster.json").exists()
+
+
+def test_a_local_run_as_json_is_json_alone(shell: Shell) -> None:
+    result = shell.json("run", "--local", "train.py", "add", "--x", "3")
+
+    assert (result["task"], result["phase"], result["outputs"]) == ("train.add", "succeeded", [5])
+
+
+def test_every_kind_of_input_has_its_option(shell: Shell) -> None:
+    (shell.folder / "table.json").write_text('{"a": 1.5}')
+    given = (
+        "--whole 1 --part 2.5 --text hi --no-flag --many [1,2] --table table.json --colour blue --side left"
+    )
+    more = "--when 2026-01-02 --maybe 7 --no-on-top --X Y --name me --local -o json"
+
+    done = shell.flyteray(
+        "run", "train.py", "kinds", *given.split(), "--config", '{"rate": 1}', "--model", "{}", *more.split()
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outputs"] == [
+        "(1, 2.5, 'hi', False, [1, 2], {'a': 1.5}, Config(rate=1.0), Model(depth=3), <Colour.blue: 2>, 'left', "
+        "datetime.datetime(2026, 1, 2, 0, 0), 7, False, 'Y', 'me')"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3", 3), ("[1]", [1]), ("plain words", "plain words"), ("null", None)]
+)
+def test_an_input_of_any_type_is_json_or_text(text: str, value: object, shell: Shell) -> None:
+    assert shell.json("run", "--local", "train.py", "echo", "--value", text)["outputs"] == [value]
+
+
+def test_the_help_of_a_task_shows_its_docs_and_inputs(shell: Shell) -> None:
+    shown = " ".join(shell.flyteray("run", "train.py", "add", "--help").stdout.split())
+
+    assert "Usage: flyteray run train.py add [OPTIONS]" in shown
+    assert "Add two numbers." in shown
+    assert "--x INTEGER int [required]" in shown
+    assert "--y INTEGER int (default: 2)" in shown
+
+
+def test_a_task_that_fails_locally_shows_the_users_frames(shell: Shell) -> None:
+    done = shell.flyteray("run", "--local", "train.py", "invert", "--x", "0")
+
+    assert done.returncode == 1
+    assert "return 1 / x" in done.stderr
+    assert done.stderr.splitlines()[-1] == "Error: ZeroDivisionError: division by zero"
+    assert "/flyteray/" not in done.stderr
+
+
+def test_a_cluster_that_does_not_answer_is_named(shell: Shell) -> None:
+    done = shell.flyteray("status", RAY_ADDRESS="127.0.0.1:1")
+
+    assert done.returncode == 1
+    assert "Error: No Ray cluster answers at" in done.stderr
+    assert "127.0.0.1:1" in done.stderr
+
+
+def test_a_setting_that_is_no_number_is_named(shell: Shell) -> None:
+    done = shell.flyteray("up", FLYTERAY_NUM_CPUS="many")
+
+    assert done.returncode == 1
+    assert "FLYTERAY_NUM_CPUS is 'many'" in done.stderr
+
+
+def test_down_has_nothing_to_do(shell: Shell) -> None:
+    assert shell.json("down") == {"stopped": False}
+
+
+def test_the_console_script_is_the_same(shell: Shell) -> None:
+    script = Path(sys.executable).with_name("flyteray")
+
+    assert shell.run([str(script), "--help"]).stdout == shell.run([*COMMAND, "--help"]).stdout
