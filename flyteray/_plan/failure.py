@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 
 import cloudpickle
@@ -14,6 +15,14 @@ from flyteray._plan.spec import ErrorInfo
 from flyteray.errors import BaseRuntimeError, RuntimeSystemError, RuntimeUserError
 
 _OURS = (f"{Path(flyteray.__file__).parent}/", "/site-packages/ray/", "/dist-packages/ray/")
+_WAY_IN = (
+    "<frozen importlib",
+    "/importlib/",
+    "/asyncio/",
+    "/concurrent/futures/",
+    "/threading.py",
+    "uvloop/",
+)
 _BUNDLE = re.compile(r"^.*/flyteray-bundles[^/]*/[0-9a-f]+/")
 
 
@@ -77,6 +86,7 @@ def user_traceback(error: BaseException) -> str:
     frames = 0
     for link in _chain(described):
         kept = [frame for frame in link.stack if not any(ours in frame.filename for ours in _OURS)]
+        kept = list(dropwhile(lambda frame: any(way in frame.filename for way in _WAY_IN), kept))
         frames += len(kept)
         for frame in kept:
             frame.line  # noqa: B018  # reads the source while the file's real path is still known
