@@ -241,7 +241,7 @@ def _clean_up(settings: Settings) -> bool:
         _state_path(settings).unlink(missing_ok=True)
         return False
     leader = Leader(**state["leader"]) if state.get("leader") else None
-    processes.end(lambda: processes.members(state["id"], leader), leader)
+    processes.end(lambda: processes.members(state["id"], leader))
     shutil.rmtree(state["temp_dir"], ignore_errors=True)
     _state_path(settings).unlink(missing_ok=True)
     return True

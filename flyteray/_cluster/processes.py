@@ -57,19 +57,15 @@ def members(mark: str, leader: Leader | None = None) -> list[psutil.Process]:
     return [process for process in found.values() if _runs(process)]
 
 
-def end(find: Callable[[], list[psutil.Process]], leader: Leader | None, grace_s: float = 10.0) -> None:
-    """End the processes: the leader is asked first and ends its own, then those left are asked, then killed.
+def end(find: Callable[[], list[psutil.Process]], grace_s: float = 5.0) -> None:
+    """End the processes: all are asked at once, those left after ``grace_s`` are killed.
 
-    Returns when ``find`` finds none any more; ``grace_s`` is the time between asking and killing.
+    Returns when ``find`` finds none any more. Asking Ray's head alone would take three times as long: it asks its
+    processes one after the other.
     """
     targets = find()
-    if leader and leader.is_alive():
-        leading = [process for process in targets if process.pid == leader.pid]
-        _signal(leading, psutil.Process.terminate)
-        _wait(leading, grace_s)
-    targets = _merge(targets, find())
     _signal(targets, psutil.Process.terminate)
-    _wait(targets, min(2.0, grace_s))
+    _wait(targets, grace_s)
     deadline = time.monotonic() + 30.0
     while (targets := _merge(targets, find())) and time.monotonic() < deadline:
         _signal(targets, psutil.Process.kill)

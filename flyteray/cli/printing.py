@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeVar
 
 import rich_click as click
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -33,7 +32,7 @@ def output_option(command: F) -> F:
 def rows(records: Sequence[Mapping[str, Any]], output: Output, columns: Sequence[str]) -> None:
     """Records: all of them as a JSON list, or the named columns as a table."""
     if output == "json":
-        print(json.dumps([_plain(record) for record in records], indent=2))
+        print(_json(list(records)))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -46,7 +45,7 @@ def rows(records: Sequence[Mapping[str, Any]], output: Output, columns: Sequence
 def record(value: Mapping[str, Any], output: Output, fields: Sequence[str] | None = None) -> None:
     """One record: all of it as a JSON object, or the named fields (all by default) as lines."""
     if output == "json":
-        print(json.dumps(_plain(value), indent=2))
+        print(_json(value))
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
@@ -74,6 +73,6 @@ def _cell(value: Any) -> Text:
     return Text("" if value is None else str(value))
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it; what has no such form as its Python repr."""
-    return to_jsonable_python(value, fallback=repr, inf_nan_mode="strings", bytes_mode="base64")
+def _json(value: Any) -> str:
+    """As JSON; what has no such form as its Python repr."""
+    return to_json(value, indent=2, fallback=repr, inf_nan_mode="strings", bytes_mode="base64").decode()
