@@ -17,7 +17,7 @@ from flyteray._declare.interface import MISSING
 from flyteray._declare.task import Task
 from flyteray.errors import RuntimeDataValidationError
 
-_EXACT = (bool, int, float, str)
+_PLAIN = (bool, int, float, str)
 
 
 def bind(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,8 +103,8 @@ def fits(expected: Any, value: Any) -> bool:
         return True
     if expected is None or expected is types.NoneType:
         return value is None
-    if expected in _EXACT:
-        return type(value) is expected
+    if expected in _PLAIN:
+        return _is_plain(expected, value)
     origin = typing.get_origin(expected)
     if origin is not None:
         return _fits_generic(origin, typing.get_args(expected), value)
@@ -113,6 +113,11 @@ def fits(expected: Any, value: Any) -> bool:
     if isinstance(expected, type) and not _is_structural(expected):
         return isinstance(value, expected)
     return not typing.is_typeddict(expected) or isinstance(value, dict)
+
+
+def _is_plain(expected: type, value: Any) -> bool:
+    # Subclasses pass (NumPy's float64 is a float), but True is no number and an int no float.
+    return isinstance(value, expected) and (expected is bool or not isinstance(value, bool))
 
 
 def _fits_generic(origin: Any, args: tuple[Any, ...], value: Any) -> bool:
@@ -142,8 +147,8 @@ def _fits_tuple(args: tuple[Any, ...], value: Any) -> bool:
 def _all_fit(expected: Any, values: Iterable[Any]) -> bool:
     if expected is Any:
         return True
-    if expected in _EXACT:  # without a call for each of a million numbers
-        return all(type(value) is expected for value in values)
+    if expected in _PLAIN:  # without a call for each of a million numbers
+        return all(type(value) is expected or _is_plain(expected, value) for value in values)
     return all(fits(expected, value) for value in values)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, OwnerDiedError, RayTaskError
+from ray.exceptions import ObjectLostError, OwnerDiedError, RaySystemError
 
 from flyteray._cluster import actors
 from flyteray._plan.outputs import select
 from flyteray._plan.spec import ClusterInfo
-from flyteray.errors import OutputNotFoundError
+from flyteray.errors import ModuleLoadError, OutputNotFoundError
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value, write_value
 
@@ -38,16 +38,17 @@ def load_outputs(run: str) -> tuple[Any, ...]:
     Raises:
         OutputNotFoundError: neither has them, or a class in them can't be imported here.
     """
-    try:
-        held = actors.get(actors.find(actors.keeper_name()).get_output.remote(run))
-        if held:
+    held = actors.get(actors.find(actors.keeper_name()).get_output.remote(run))
+    if held:
+        try:
             return _as_tuple(ray.get(held[0]))
-    except (OwnerDiedError, ObjectLostError):
-        pass  # the keeper or the node is gone: storage has them too
-    except RayTaskError as error:
-        raise OutputNotFoundError(f"The outputs of run {run!r} can't be read here: {error.cause}") from error
+        except (OwnerDiedError, ObjectLostError, RaySystemError):
+            pass  # the keeper or the node is gone, or it does not unpickle: storage has it too, and says why
     info: ClusterInfo = actors.get(actors.controller().info.remote())
-    return _as_tuple(read_value(Storage.at(info.storage), output_key(run)))
+    try:
+        return _as_tuple(read_value(Storage.at(info.storage), output_key(run)))
+    except (FileNotFoundError, ModuleLoadError) as error:
+        raise OutputNotFoundError(f"The outputs of run {run!r} can't be read here: {error}") from error
 
 
 def load(run: str, getter: Sequence[int | str]) -> Any:

@@ -16,23 +16,22 @@ from flyteray.app.extras import FastAPIAppEnvironment
 from tests.integration import sample_tasks
 
 api = FastAPI()
-hello = FastAPIAppEnvironment(
-    name="hello", app=api, parameters=[Parameter("greeting", value="hi", env_var="GREETING")], scaling=Scaling(replicas=1)
-)
-broken = FastAPIAppEnvironment(name="hello", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1))
-plain = AppEnvironment(name="plain", port=8099, scaling=Scaling(replicas=1))
 
 
-def version(text: str) -> FastAPIAppEnvironment:
-    """Another version of hello."""
+def version_of_hello(greeting: str) -> FastAPIAppEnvironment:
     return FastAPIAppEnvironment(
         name="hello",
         app=api,
-        parameters=[Parameter("greeting", value=text, env_var="GREETING")],
+        parameters=[Parameter("greeting", value=greeting, env_var="GREETING")],
         scaling=Scaling(replicas=1),
     )
 
 
+hello = version_of_hello("hi")
+first_change = version_of_hello("one")
+second_change = version_of_hello("two")
+broken = FastAPIAppEnvironment(name="hello", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1))
+plain = AppEnvironment(name="plain", port=8099, scaling=Scaling(replicas=1))
 
 
 @broken.on_startup

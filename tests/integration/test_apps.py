@@ -93,16 +93,18 @@ def test_replacing_a_version_loses_no_request_and_cuts_no_websocket(hello: App) 
         async with websockets.connect(f"{hello.endpoint}/ws".replace("http", "ws")) as socket:
             await socket.send("before")
             said = [str(await socket.recv())]
-            for text in ("one", "two"):
-                await flyte.serve.aio(apps.version(text))
+            for changed in (apps.first_change, apps.second_change):
+                await flyte.serve.aio(changed)
             await socket.send("after")
             return [*said, str(await socket.recv())]
 
     asker = threading.Thread(target=ask)
     asker.start()
-    said = asyncio.run(change_under_load())
-    stop.set()
-    asker.join()
+    try:
+        said = asyncio.run(change_under_load())
+    finally:
+        stop.set()
+        asker.join()
 
     assert set(answers) == {200}
     assert len(answers) > 50
