@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 
 from flyteray._cluster import processes
 from flyteray._cluster.processes import Leader
+from flyteray._cluster.progress import progress
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError
 
@@ -106,7 +107,7 @@ def start(settings: Settings, quiet: bool = False) -> LocalCluster:
             return cluster
         _clean_up(settings)
         try:
-            with _progress("Starting a local Ray cluster", quiet) as say:
+            with progress("Starting a local Ray cluster", quiet) as say:
                 cluster = _start(settings)
                 where = f", dashboard at {cluster.dashboard_url}" if cluster.dashboard_url else ""
                 say(f"on {cluster.address}{where}; `flyteray down` ends it")
@@ -293,26 +294,3 @@ def _locked(settings: Settings) -> Iterator[None]:
     with (settings.home / "cluster.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-@contextlib.contextmanager
-def _progress(what: str, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Seconds on stderr while it lasts, a line when it is done."""
-    if quiet:
-        yield lambda _: None
-        return
-    from rich.console import Console  # only where something is shown
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    began = time.monotonic()
-    ending: list[str] = []
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        progress.add_task(f"{what} …")
-        yield ending.append
-    console.print(
-        f"{what}: done in {time.monotonic() - began:.1f} s, {' '.join(ending)}.",
-        highlight=False,
-        soft_wrap=True,
-    )
