@@ -16,7 +16,7 @@ from ray import serve
 from flyteray._cluster.code import cache_folder, load_code
 from flyteray._plan.failure import describe
 from flyteray._plan.spec import AppSpec, ReplicaInfo
-from flyteray._serve import ports, serve_logs
+from flyteray._serve import loopback, ports, serve_logs
 from flyteray._serve.asgi import AsgiServer
 from flyteray._serve.function import FunctionServer
 from flyteray._serve.hosting import Hosting, Server
@@ -64,7 +64,9 @@ class Replica:
 
     async def _start(self, spec: AppSpec, version: str) -> None:
         serve_logs.protect()
-        sock = ports.listening_socket(ray.util.get_node_ip_address())
+        node = ray.util.get_node_ip_address()
+        loopback.confine(node)
+        sock = ports.listening_socket(node)
         host, port = sock.getsockname()[:2]
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
         # In a thread, where user code may start event loops of its own, and Serve's loop stays responsive.

@@ -127,6 +127,14 @@ def test_a_startup_that_raises_leaves_the_old_version_serving(hello: App) -> Non
     assert failed.status is AppPhase.ACTIVE
 
 
+def test_a_replica_listens_on_loopback_alone(hello: App) -> None:
+    replica = psutil.Process(httpx.get(f"{hello.endpoint}/").json()["pid"])
+
+    listening = [each.laddr.ip for each in replica.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
 def test_a_killed_replica_is_replaced(hello: App) -> None:
     victim = httpx.get(f"{hello.endpoint}/").json()["pid"]
 
