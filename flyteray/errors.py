@@ -176,7 +176,9 @@ class RunAlreadyExistsError(RuntimeUserError):
     """A run of that name exists already."""
 
     def __init__(self, name: str) -> None:
-        super().__init__("RunAlreadyExistsError", f"A run named {name!r} exists already: choose another name.")
+        super().__init__(
+            "RunAlreadyExistsError", f"A run named {name!r} exists already: choose another name."
+        )
 
 
 class RunNotFoundError(_NamedUserError):

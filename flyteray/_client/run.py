@@ -179,7 +179,7 @@ class RunContext:
         if self.mode == "local" or (self.mode is None and inside_local_run()):
             return await run_locally(name, task, arguments, session().settings)
         ref, bundle = code.ship(task)
-        spec = RunSpec(name=name, task=task_spec(task, ref))
+        spec = RunSpec(name=name, task=task_spec(task, ref), request=uuid.uuid4().hex)
         payload = pickling.dump(arguments, "inputs")
         await session().upload(bundle)
         return Run(await session().call("start_run", spec, payload))

@@ -6,15 +6,12 @@ import asyncio
 import functools
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flyteray._declare import context
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.spec import ClusterInfo
 from flyteray._settings import Settings
-
-if TYPE_CHECKING:
-    from ray.actor import ActorHandle
 
 
 class Session:
@@ -58,8 +55,7 @@ class Session:
         await asyncio.to_thread(self.connect)
         from flyteray._cluster import actors  # deferred: it needs Ray
 
-        controller: ActorHandle = actors.controller()
-        return await actors.aget(getattr(controller, method).remote(*arguments))
+        return await actors.acall(actors.CONTROLLER, method, *arguments)
 
     async def upload(self, bundle: Bundle) -> None:
         """Make code available to the cluster's workers; what is there already is not sent again."""

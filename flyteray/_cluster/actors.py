@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
+from flyteray._declare import context
 from flyteray.errors import BaseRuntimeError, InitializationError, RuntimeSystemError
 
 NAMESPACE = "flyteray"
 CONTROLLER = "controller-v1"  # a newer flyteray takes over from an older one by another name
+INGRESS = "ingress-v1-head"
+
+_RESTART_S = 30.0  # how long an actor may take to come back after its process died
+_AGAIN_S = 0.2
 
 
 def keeper_name(shard: int = 0) -> str:
     """The keeper that owns the outputs of a shard of the runs."""
     return f"keeper-v1-{shard}"
-
-
-def ingress_name(node_id: str) -> str:
-    """The ingress of a node."""
-    return f"ingress-v1-{node_id}"
 
 
 def find(name: str) -> ActorHandle:
@@ -40,29 +41,42 @@ def find(name: str) -> ActorHandle:
         ) from error
 
 
-def controller() -> ActorHandle:
-    """The controller of the connected cluster."""
-    return find(CONTROLLER)
+def call(name: str, method: str, *arguments: Any) -> Any:
+    """Call a method of an actor and block for its result.
+
+    Flyteray errors arrive as they were raised. An actor that restarts is asked again until it is back, so methods
+    must bear being called twice.
+    """
+    deadline = time.monotonic() + _RESTART_S
+    while True:
+        try:
+            return ray.get(getattr(find(name), method).remote(*arguments))
+        except (RayTaskError, RayActorError) as error:
+            _raise_unless_restarting(error, deadline)
+        time.sleep(_AGAIN_S)
 
 
-def get(ref: Any) -> Any:
-    """Block for the result of an actor call; flyteray errors arrive as they were raised."""
-    try:
-        return ray.get(ref)
-    except (RayTaskError, RayActorError) as error:
-        raise _plain(error) from None
+async def acall(name: str, method: str, *arguments: Any) -> Any:
+    """Like :func:`call`, awaiting the result; inside a task the task's CPU is free meanwhile."""
+    deadline = time.monotonic() + _RESTART_S
+    while True:
+        ref = getattr(find(name), method).remote(*arguments)
+        future = ref.future()
+        runtime = context.runtime.get()
+        if runtime is not None:
+            runtime.release(ref, future)
+        try:
+            return await asyncio.wrap_future(future)
+        except (RayTaskError, RayActorError) as error:
+            _raise_unless_restarting(error, deadline)
+        await asyncio.sleep(_AGAIN_S)
 
 
-async def aget(ref: Any) -> Any:
-    """Await the result of an actor call; flyteray errors arrive as they were raised."""
-    try:
-        return await asyncio.wrap_future(ref.future())
-    except (RayTaskError, RayActorError) as error:
-        raise _plain(error) from None
-
-
-def _plain(error: RayTaskError | RayActorError) -> BaseException:
-    cause = getattr(error, "cause", None)
+def _raise_unless_restarting(error: RayTaskError | RayActorError, deadline: float) -> None:
+    if isinstance(error, ActorUnavailableError) and time.monotonic() < deadline:
+        return
+    told = error if isinstance(error, RayTaskError) else error.args[0] if error.args else None
+    cause = getattr(told, "cause", None)
     if isinstance(cause, (BaseRuntimeError, ValueError, TypeError)):
-        return cause
-    return RuntimeSystemError(type(error).__name__, f"A call to flyteray's actors failed: {error}")
+        raise cause from None
+    raise RuntimeSystemError(type(error).__name__, f"A call to flyteray's actors failed: {error}") from None

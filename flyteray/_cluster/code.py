@@ -28,5 +28,5 @@ def cache_folder() -> Path:
 
 
 def _fetch(digest: str) -> bytes:
-    data: bytes = actors.get(actors.controller().get_bundle.remote(digest))
+    data: bytes = actors.call(actors.CONTROLLER, "get_bundle", digest)
     return data

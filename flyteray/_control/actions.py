@@ -16,6 +16,7 @@ def after(known: ActionInfo | None, event: ActionEvent) -> ActionInfo:
     abortion are final. Of two ends that exclude each other, the one that happened first counts.
     """
     at = datetime.fromtimestamp(event.at, timezone.utc)
+    began = event.at if event.began is None and event.phase is ActionPhase.RUNNING else event.began
     told = ActionInfo(
         run=event.run,
         action=event.action,
@@ -23,7 +24,7 @@ def after(known: ActionInfo | None, event: ActionEvent) -> ActionInfo:
         task=event.task,
         phase=event.phase,
         attempts=event.attempt + 1,
-        started_at=at if event.phase is ActionPhase.RUNNING else None,
+        started_at=None if began is None else datetime.fromtimestamp(began, timezone.utc),
         ended_at=at if event.phase.is_terminal else None,
         error=event.error if event.phase.is_terminal else None,
     )

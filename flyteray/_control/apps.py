@@ -33,13 +33,11 @@ class Apps:
     Args:
         registry: Where they are remembered.
         cluster: The addresses that apps are reached at.
-        ingress: The ingress actor.
     """
 
-    def __init__(self, registry: Registry, cluster: ClusterInfo, ingress: Any) -> None:
+    def __init__(self, registry: Registry, cluster: ClusterInfo) -> None:
         self._registry = registry
         self._cluster = cluster
-        self._ingress = ingress
         self._apps = {app.name: app for app in registry.load_apps()}
         self._versions = {version.id: version for version in registry.load_versions()}
         self._replicas = {replica.info.replica_id: replica for replica in registry.load_replicas()}
@@ -205,7 +203,7 @@ class Apps:
             for version in self._versions.values()
             if version.phase is VersionPhase.DRAINING and version.backend is not None
         ]
-        sessions = await actors.aget(self._ingress.sessions.remote(draining)) if draining else {}
+        sessions = await actors.acall(actors.INGRESS, "sessions", draining) if draining else {}
         steps = reconcile.next_steps(
             self._apps.values(), self._versions.values(), self._replicas.values(), sessions, _now()
         )
@@ -246,7 +244,7 @@ class Apps:
     async def _route(self) -> None:
         state = reconcile.ingress_state(self._apps.values(), self._versions.values(), self._replicas.values())
         if state != self._applied:
-            await actors.aget(self._ingress.apply.remote(state))
+            await actors.acall(actors.INGRESS, "apply", state)
             self._applied = state
 
     # What is known

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from typing import Literal
 
-from flyteray._cluster import actors
 from flyteray._control.apps import Apps
 from flyteray._control.registry import Registry
 from flyteray._control.runs import Runs
@@ -39,16 +38,15 @@ class Controller:
     Args:
         cluster: Where things are; known before the controller starts.
         database: SQLAlchemy URL of the registry.
-        ingress: The ingress actor's name.
     """
 
-    def __init__(self, cluster: ClusterInfo, database: str, ingress: str) -> None:
+    def __init__(self, cluster: ClusterInfo, database: str) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
         self._cluster = cluster
         self._storage = Storage.at(cluster.storage)
         self._registry = Registry(database)
         self._runs = Runs(self._registry)
-        self._apps = Apps(self._registry, cluster, actors.find(ingress))
+        self._apps = Apps(self._registry, cluster)
         # Kept: the event loop holds tasks weakly.
         self._loops = [asyncio.ensure_future(self._apps.run()), asyncio.ensure_future(self._reap_forever())]
 

@@ -11,7 +11,7 @@ from flyteray._cluster import actors
 from flyteray._control.registry import Registry
 from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo, RunSpec
-from flyteray.errors import ActionAbortedError, BaseRuntimeError
+from flyteray.errors import ActionAbortedError, BaseRuntimeError, RunAlreadyExistsError
 
 _SETTLE = timedelta(seconds=10)  # from recording a run until its keeper surely knows of it
 
@@ -24,14 +24,18 @@ class Runs:
         self._changed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def start(self, spec: RunSpec, inputs: Payload) -> None:
-        """Record a run and hand it to its keeper.
+        """Record a run and hand it to its keeper; the same request sent again changes nothing.
 
         Raises:
             RunAlreadyExistsError: the name is taken.
         """
-        self._registry.create_run(spec, _now())
         try:
-            await actors.aget(actors.find(actors.keeper_name()).submit.remote(spec, inputs))
+            self._registry.create_run(spec, _now())
+        except RunAlreadyExistsError:
+            if self._registry.run_spec(spec.name) != spec:
+                raise
+        try:
+            await actors.acall(actors.keeper_name(), "submit", spec, inputs)
         except BaseRuntimeError as error:
             self.finished(RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=_lost(str(error))))
             raise
@@ -53,8 +57,8 @@ class Runs:
         """Take in what workers report."""
         self._registry.record(events)
         for event in events:
-            if event.parent is None and event.phase is ActionPhase.RUNNING:
-                self._registry.run_started(event.run, datetime.fromtimestamp(event.at, timezone.utc))
+            if event.parent is None and event.began is not None:
+                self._registry.run_started(event.run, datetime.fromtimestamp(event.began, timezone.utc))
 
     def finished(self, ended: RunEnd) -> None:
         """Note how a run ended and wake those who wait for it; the first report counts."""
@@ -70,7 +74,7 @@ class Runs:
         error = ActionAbortedError(f"Run {name!r} was aborted: {reason}")
         described = ErrorInfo(code=error.code, kind="user", message=str(error))
         self.finished(RunEnd(run=name, phase=ActionPhase.ABORTED, error=described))
-        await actors.aget(actors.find(actors.keeper_name()).cancel.remote(name))
+        await actors.acall(actors.keeper_name(), "cancel", name)
 
     async def reap(self) -> None:
         """Fail the runs that no keeper holds any more: their cluster or keeper has died."""
@@ -79,7 +83,7 @@ class Runs:
         ]
         if not overdue:
             return
-        held = set(await actors.aget(actors.find(actors.keeper_name()).holds.remote()))
+        held = set(await actors.acall(actors.keeper_name(), "holds"))
         for name in overdue:
             # Asked again: it may have ended between the two questions.
             if name not in held and not self.get(name).phase.is_terminal:

@@ -24,20 +24,17 @@ def ensure_controller(settings: Settings) -> ClusterInfo:
     Two clients that come at the same time start them once.
     """
     try:
-        handle = actors.controller()
+        actors.find(actors.CONTROLLER)
     except InitializationError:
-        handle = _start(settings)
-    info: ClusterInfo = actors.get(handle.info.remote())
+        _start(settings)
+    info: ClusterInfo = actors.call(actors.CONTROLLER, "info")
     return info
 
 
-def _start(settings: Settings) -> Any:
-    ingress_name = actors.ingress_name("head")
-    ingress = _detached(
-        Ingress, ingress_name, str(settings.home / "ingress"), "127.0.0.1", settings.port or 0
-    )
-    port: int = actors.get(ingress.port.remote())
+def _start(settings: Settings) -> None:
     host = "127.0.0.1"
+    _detached(Ingress, actors.INGRESS, str(settings.home / "ingress"), host, settings.port or 0)
+    port: int = actors.call(actors.INGRESS, "port")
     cluster = ClusterInfo(
         storage=settings.storage,
         ingress_host=host,
@@ -45,7 +42,7 @@ def _start(settings: Settings) -> Any:
         endpoint_pattern=f"http://{host}:{port}/{{app_fqdn}}",
     )
     _detached(Keeper, actors.keeper_name())
-    return _detached(Controller, actors.CONTROLLER, cluster, _database(settings), ingress_name)
+    _detached(Controller, actors.CONTROLLER, cluster, _database(settings))
 
 
 def _database(settings: Settings) -> str:
@@ -57,7 +54,7 @@ def _database(settings: Settings) -> str:
     return f"sqlite:///{folder / 'registry.sqlite'}"
 
 
-def _detached(cls: type, name: str, *arguments: Any) -> Any:
+def _detached(cls: type, name: str, *arguments: Any) -> None:
     options: dict[str, Any] = {
         "name": name,
         "namespace": actors.NAMESPACE,
@@ -68,4 +65,4 @@ def _detached(cls: type, name: str, *arguments: Any) -> Any:
         "max_restarts": -1,
         "max_task_retries": 0,
     }
-    return ray.remote(cls).options(**options).remote(*arguments)
+    ray.remote(cls).options(**options).remote(*arguments)

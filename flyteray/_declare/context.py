@@ -7,6 +7,7 @@ local mode) binds these variables; user code reads them through :func:`ctx` and 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -23,6 +24,9 @@ class TaskRuntime(Protocol):
 
     async def acall(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a child action and await its output."""
+
+    def release(self, ref: Any, until: Future[Any]) -> None:
+        """Let others have this task's CPU until ``until`` is done, which ``ref``, an ObjectRef, brings about."""
 
 
 @dataclass(frozen=True)

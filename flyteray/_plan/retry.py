@@ -33,8 +33,6 @@ def retry_delay(error: BaseException, retry: RetrySpec, attempt: int) -> float |
     """Seconds until the attempt after ``attempt`` (from 0), or None when ``error`` is final."""
     if isinstance(error, (NonRecoverableError, ActionAbortedError, ResultSerializationError)):
         return None
-    if isinstance(error, TaskInterruptedError):
-        allowed = max(retry.count, _INTERRUPTION_RETRIES)
-    else:
-        allowed = retry.count
+    interrupted = isinstance(error, TaskInterruptedError)
+    allowed = max(retry.count, _INTERRUPTION_RETRIES) if interrupted else retry.count
     return retry.delay_s(attempt) if attempt < allowed else None

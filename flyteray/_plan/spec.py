@@ -85,10 +85,14 @@ class TaskSpec(Spec):
 
 
 class RunSpec(Spec):
-    """One execution of a task asked for from outside."""
+    """One execution of a task asked for from outside.
+
+    ``request`` tells two requests for one name apart from one request that is sent again.
+    """
 
     name: str
     task: TaskSpec
+    request: str = ""
 
 
 class ErrorInfo(Spec):
@@ -130,7 +134,11 @@ class RunEnd(Spec):
 
 
 class ActionEvent(Spec):
-    """A change in the life of an action, reported by the process that saw it; later phases win."""
+    """A change in the life of an action, reported by the process that saw it; later phases win.
+
+    ``at`` is when it happened, ``began`` when the action's function was called (None: it was not, or the reporter
+    does not know), both in seconds since the epoch.
+    """
 
     run: str
     action: str
@@ -139,6 +147,7 @@ class ActionEvent(Spec):
     phase: ActionPhase
     attempt: int = 0
     at: float
+    began: float | None = None
     error: str | None = None
 
 

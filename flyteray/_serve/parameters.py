@@ -40,7 +40,7 @@ class Parameters:
 
 def read_output(ref: OutputRef) -> Any:
     """The output that a parameter refers to, from the object store or storage."""
-    run = ref.run_name or actors.get(actors.controller().locate_output.remote(ref))
+    run = ref.run_name or actors.call(actors.CONTROLLER, "locate_output", ref)
     return outputs.load(run, ref.getter)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import NamedTuple
 
 from flyteray._plan.spec import CodeRef, ErrorInfo, TaskSpec
 
 
 class Call(NamedTuple):
-    """One attempt of one action. A tuple: it is pickled for every call, so it must be small and quick."""
+    """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick."""
 
     run: str
     action: str
@@ -19,6 +20,15 @@ class Call(NamedTuple):
     module: str
     name: str
     env_vars: tuple[tuple[str, str], ...]
+
+    def packed(self) -> bytes:
+        """As bytes, which Ray hands on as they are; whatever else it is given it inspects and pickles itself."""
+        return pickle.dumps(tuple(self))
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Call:
+        """The call that was packed."""
+        return cls(*pickle.loads(data))
 
     @property
     def code(self) -> CodeRef:

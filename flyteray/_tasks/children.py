@@ -76,7 +76,7 @@ class _Child:
     def start(self, attempt: int) -> Future[Any]:
         call = self._call._replace(attempt=attempt)
         self._recorder.add(call, ActionPhase.QUEUED)
-        ref = _submitter().submit(self._spec.environment, call.bundle, call, self._arguments)
+        ref = _submitter().submit(self._spec.environment, call, self._arguments)
         return self._pump.watch(ref)
 
     def delay_after(self, error: BaseException, attempt: int) -> float:
@@ -89,7 +89,7 @@ class _Child:
                 self._recorder.add(
                     self._call._replace(attempt=attempt),
                     ActionPhase.FAILED,
-                    f"{type(shown).__name__}: {shown}",
+                    error=f"{type(shown).__name__}: {shown}",
                 )
             raise shown
         return delay

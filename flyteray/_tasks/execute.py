@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ class Worker:
     """What a worker process keeps between actions; all of them are of one environment and one bundle."""
 
     def __init__(self, env_vars: tuple[tuple[str, str], ...]) -> None:
-        self.cluster: ClusterInfo = actors.get(actors.controller().info.remote())
+        self.cluster: ClusterInfo = actors.call(actors.CONTROLLER, "info")
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
         os.environ.update(env_vars)
         self.pump = Pump()
@@ -39,18 +40,19 @@ class Worker:
         Raises:
             ActionFailed: the user's code could not be loaded, raised, or returned what can't be used.
         """
-        self.recorder.add(call, ActionPhase.RUNNING)
+        began = time.time()
+        self.recorder.add(call, ActionPhase.RUNNING, began)
         try:
-            task: Task[..., Any] = load_code(call.code)
+            task: Task[..., Any] = _load(call.code)
             value = self._in_context(call, task, pickling.load(arguments))
             inputs.check_output(task, value)
             result = finish(task, value)
         except Exception as error:  # noqa: BLE001  # whatever users raise travels as a value
-            self.recorder.add(call, ActionPhase.FAILED, f"{type(error).__name__}: {error}")
+            self.recorder.add(call, ActionPhase.FAILED, began, f"{type(error).__name__}: {error}")
             raise ActionFailed(failure.describe(error)) from None
         except Cancelled:
             raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
-        self.recorder.add(call, ActionPhase.SUCCEEDED)
+        self.recorder.add(call, ActionPhase.SUCCEEDED, began)
         return result
 
     def _in_context(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
@@ -71,18 +73,27 @@ class Worker:
         return self.pump.run(lambda: bound.run(function))
 
 
+_load = functools.lru_cache(maxsize=1024)(load_code)  # it looks at the disk each time
+
+
+def _payload(arguments: Payload | bytes) -> Payload:
+    return Payload(arguments, []) if isinstance(arguments, bytes) else arguments
+
+
 @functools.cache
 def _worker(env_vars: tuple[tuple[str, str], ...]) -> Worker:
     return Worker(env_vars)
 
 
-def execute(call: Call, arguments: Payload) -> Any:
+def execute(packed: bytes, arguments: Payload | bytes) -> Any:
     """A child action: its value goes to the parent through Ray."""
-    return _worker(call.env_vars).run(call, arguments, lambda _, value: value)
+    call = Call.unpacked(packed)
+    return _worker(call.env_vars).run(call, _payload(arguments), lambda _, value: value)
 
 
-def execute_root(call: Call, arguments: Payload) -> tuple[tuple[Any, ...], int]:
+def execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, ...], int]:
     """The root action of a run: its outputs, and how many bytes of them were written to storage."""
+    call = Call.unpacked(packed)
     worker = _worker(call.env_vars)
 
     def keep(task: Task[..., Any], value: Any) -> tuple[tuple[Any, ...], int]:
@@ -90,7 +101,7 @@ def execute_root(call: Call, arguments: Payload) -> tuple[tuple[Any, ...], int]:
         return outputs, write_outputs(worker.cluster.storage, call.run, outputs)
 
     try:
-        result: tuple[tuple[Any, ...], int] = worker.run(call, arguments, keep)
+        result: tuple[tuple[Any, ...], int] = worker.run(call, _payload(arguments), keep)
     finally:
         worker.recorder.flush()
     return result

@@ -37,7 +37,9 @@ class Keeper:
         self._capacity = capacity or int(_STORE_SHARE * ray.cluster_resources().get("object_store_memory", 0))
 
     async def submit(self, spec: RunSpec, inputs: Payload) -> None:
-        """Start a run and attend to it until it has ended."""
+        """Start a run and attend to it until it has ended; asked again, it goes on as it was."""
+        if spec.name in self._running or spec.name in self._held:
+            return
         self._running[spec.name] = asyncio.create_task(self._attend(spec, inputs))
 
     async def get_output(self, run: str) -> list[ray.ObjectRef]:
@@ -66,7 +68,7 @@ class Keeper:
         for attempt in itertools.count():
             call = Call.of(spec.task, run=spec.name, action="a0", parent=None, attempt=attempt)
             try:
-                refs = self._submitter.submit(spec.task.environment, call.bundle, call, inputs)
+                refs = self._submitter.submit(spec.task.environment, call, inputs)
                 self._refs[spec.name] = refs
                 if spec.name in self._aborted:
                     await self.cancel(spec.name)
@@ -96,7 +98,7 @@ class Keeper:
     async def _report(self, ended: RunEnd) -> None:
         while True:
             try:
-                await actors.aget(actors.controller().run_finished.remote(ended))
+                await actors.acall(actors.CONTROLLER, "run_finished", ended)
             except BaseRuntimeError:
                 await asyncio.sleep(
                     _REPORT_AGAIN_S

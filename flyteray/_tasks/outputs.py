@@ -38,13 +38,13 @@ def load_outputs(run: str) -> tuple[Any, ...]:
     Raises:
         OutputNotFoundError: neither has them, or a class in them can't be imported here.
     """
-    held = actors.get(actors.find(actors.keeper_name()).get_output.remote(run))
+    held = actors.call(actors.keeper_name(), "get_output", run)
     if held:
         try:
             return _as_tuple(ray.get(held[0]))
         except (OwnerDiedError, ObjectLostError, RaySystemError):
             pass  # the keeper or the node is gone, or it does not unpickle: storage has it too, and says why
-    info: ClusterInfo = actors.get(actors.controller().info.remote())
+    info: ClusterInfo = actors.call(actors.CONTROLLER, "info")
     try:
         return _as_tuple(read_value(Storage.at(info.storage), output_key(run)))
     except (FileNotFoundError, ModuleLoadError) as error:

@@ -8,11 +8,12 @@ on whatever is outstanding: a parent that waits never starves the children it wa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import queue
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
@@ -81,17 +82,22 @@ class Pump:
         self._awaited.put((ref, until))
 
     def _release_until_done(self, result: Future[Any]) -> None:
+        waiting: dict[ray.ObjectRef, Future[Any]] = {}
         while not result.done():
             # Ray's interrupt is seen between waits only, never within one: hence the timeouts.
-            try:
-                item = self._awaited.get(timeout=_RECHECK_S)
-            except queue.Empty:
-                continue
-            if item is None:
-                return
-            ref, future = item
-            while not (future.done() or result.done()):
-                ray.wait([ref], timeout=_RECHECK_S, fetch_local=False)
+            waiting.update(self._newly_awaited(block=not waiting))
+            refs = [ref for ref, future in waiting.items() if not future.done()]
+            if refs:
+                # All at once: each wait that blocks is a message to Ray's scheduler, and so is its end.
+                _, refs = ray.wait(refs, num_returns=len(refs), timeout=_RECHECK_S, fetch_local=False)
+            waiting = {ref: waiting[ref] for ref in refs}
+
+    def _newly_awaited(self, block: bool) -> Iterator[_Awaited]:
+        with contextlib.suppress(queue.Empty):
+            first = self._awaited.get(timeout=_RECHECK_S) if block else self._awaited.get_nowait()
+            while first is not None:
+                yield first
+                first = self._awaited.get_nowait()
 
     def _forget(self, ref: ray.ObjectRef, future: Future[Any]) -> None:
         self._pending.pop(ref, None)

@@ -13,34 +13,39 @@ _INTERVAL_S = 0.25
 
 
 class Recorder:
-    """Collects events of this process and sends them from a thread of its own."""
+    """Collects events of this process and sends them from a thread of its own.
+
+    What happens to an attempt while a batch is collected is told once: by its latest event, which says when it began.
+    """
 
     def __init__(self) -> None:
-        self._events: list[ActionEvent] = []
+        self._events: dict[tuple[str, str, int], ActionEvent] = {}
         self._some = threading.Event()
         threading.Thread(target=self._send_forever, name="flyteray-recorder", daemon=True).start()
 
-    def add(self, call: Call, phase: ActionPhase, error: str | None = None) -> None:
-        """Note that an action has reached a phase just now."""
-        self._events.append(
-            ActionEvent.model_construct(  # trusted values on the hot path: validating costs as much as the call
-                run=call.run,
-                action=call.action,
-                parent=call.parent,
-                task=call.task,
-                phase=phase,
-                attempt=call.attempt,
-                at=time.time(),
-                error=error,
-            )
+    def add(
+        self, call: Call, phase: ActionPhase, began: float | None = None, error: str | None = None
+    ) -> None:
+        """Note that an action has reached a phase just now; ``began`` is when its function was called, if it was."""
+        # Trusted values on the hot path: validating them would cost more than sending them.
+        self._events[call.run, call.action, call.attempt] = ActionEvent.model_construct(
+            run=call.run,
+            action=call.action,
+            parent=call.parent,
+            task=call.task,
+            phase=phase,
+            attempt=call.attempt,
+            at=time.time(),
+            began=began,
+            error=error,
         )
         self._some.set()
 
     def flush(self) -> None:
         """Send what there is now."""
-        events, self._events = self._events, []
+        events, self._events = self._events, {}
         if events:
-            actors.controller().record.remote(events)
+            actors.find(actors.CONTROLLER).record.remote(list(events.values()))
 
     def _send_forever(self) -> None:
         while True:

@@ -20,8 +20,9 @@ from ray.exceptions import (
 )
 
 from flyteray._plan import failure
+from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import EnvironmentSpec, ErrorInfo
-from flyteray._tasks.call import ActionFailed
+from flyteray._tasks.call import ActionFailed, Call
 from flyteray.errors import (
     ActionAbortedError,
     BaseRuntimeError,
@@ -55,17 +56,20 @@ def options(environment: EnvironmentSpec, bundle: str) -> dict[str, Any]:
 
 
 class Submitter:
-    """Submits one function to Ray; the options of an environment are worked out once, not once per call."""
+    """Submits one function to Ray; the options of an environment are worked out once, not once per call.
 
-    def __init__(self, function: Callable[..., Any], num_returns: int = 1) -> None:
+    The function is given a packed :class:`Call` and its inputs: their pickle, or a Payload where that has buffers.
+    """
+
+    def __init__(self, function: Callable[[bytes, Payload | bytes], object], num_returns: int = 1) -> None:
         self._function = ray.remote(function)
         self._num_returns = num_returns
         self._prepared = functools.cache(self._prepare)
 
-    def submit(self, environment: EnvironmentSpec, bundle: str, *arguments: Any) -> Any:
+    def submit(self, environment: EnvironmentSpec, call: Call, arguments: Payload) -> Any:
         """The ObjectRef (or list of them) of one call."""
-        key = environment.model_dump_json()
-        return self._prepared(key, bundle).remote(*arguments)
+        prepared = self._prepared(environment.model_dump_json(), call.bundle)
+        return prepared.remote(call.packed(), arguments if arguments.buffers else arguments.header)
 
     def _prepare(self, environment: str, bundle: str) -> Any:
         asked = options(EnvironmentSpec.model_validate_json(environment), bundle)

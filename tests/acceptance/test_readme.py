@@ -24,7 +24,9 @@ class Terminal:
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "FLYTERAY_"))}
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "FLYTERAY_"))
+        }
         self.environment = clean | {
             "FLYTERAY_HOME": str(home),
             "FLYTERAY_NUM_CPUS": "2",
@@ -89,7 +91,9 @@ def test_the_accuracy_through_the_app_is_above_nine_tenths(printed: list[str]) -
     assert float(accuracy.split()[1]) > 0.9
 
 
-def test_the_pasted_line_answers_also_after_a_restart_of_the_cluster(terminal: Terminal, printed: list[str]) -> None:
+def test_the_pasted_line_answers_also_after_a_restart_of_the_cluster(
+    terminal: Terminal, printed: list[str]
+) -> None:
     before = terminal.run(printed[-1])
 
     terminal.run("flyteray down")
@@ -100,7 +104,9 @@ def test_the_pasted_line_answers_also_after_a_restart_of_the_cluster(terminal: T
     assert '{"digit":' in before
     assert terminal.run(printed[-1]) == before
     assert time.monotonic() - started < 60
-    runs = terminal.run("python -c 'import flyteray.remote as r; print([len(x.outputs()) for x in r.Run.listall()])'")
+    runs = terminal.run(
+        "python -c 'import flyteray.remote as r; print([len(x.outputs()) for x in r.Run.listall()])'"
+    )
     assert runs.startswith("[1, ")
 
 

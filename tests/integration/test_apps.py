@@ -41,14 +41,15 @@ def test_an_app_is_reached_by_host_and_by_path(hello: App) -> None:
 
 def test_the_api_knows_the_prefix_that_it_is_reached_under(hello: App) -> None:
     assert "url: '/hello/openapi.json'" in httpx.get(f"{hello.endpoint}/docs").text
-    assert "url: '/openapi.json'" in httpx.get(
-        hello.endpoint.rpartition("/")[0] + "/docs", headers={"host": "hello.localhost"}
-    ).text
+    assert (
+        "url: '/openapi.json'"
+        in httpx.get(hello.endpoint.rpartition("/")[0] + "/docs", headers={"host": "hello.localhost"}).text
+    )
 
 
 def test_streams_and_websockets_pass(hello: App) -> None:
     with httpx.stream("GET", f"{hello.endpoint}/stream") as answer:
-        assert [chunk for chunk in answer.iter_raw()] == [b"0\n", b"1\n", b"2\n"]
+        assert list(answer.iter_raw()) == [b"0\n", b"1\n", b"2\n"]
 
     async def talk() -> str:
         async with websockets.connect(f"{hello.endpoint}/ws".replace("http", "ws")) as socket:
@@ -130,7 +131,9 @@ def test_a_startup_that_raises_leaves_the_old_version_serving(hello: App) -> Non
 def test_a_replica_listens_on_loopback_alone(hello: App) -> None:
     replica = psutil.Process(httpx.get(f"{hello.endpoint}/").json()["pid"])
 
-    listening = [each.laddr.ip for each in replica.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+    listening = [
+        each.laddr.ip for each in replica.net_connections("tcp") if each.status == psutil.CONN_LISTEN
+    ]
 
     assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
 
@@ -173,7 +176,9 @@ def test_a_server_function_listens_on_a_port_of_its_own_whatever_it_declares(clu
 
 def test_an_output_that_does_not_exist_is_named() -> None:
     env = FastAPIAppEnvironment(
-        name="early", app=apps.api, parameters=[Parameter("m", value=RunOutput(type="object", task_name="no.task"))]
+        name="early",
+        app=apps.api,
+        parameters=[Parameter("m", value=RunOutput(type="object", task_name="no.task"))],
     )
     apps.early = env  # type: ignore[attr-defined]  # it must be a global of a module to be shipped
 

@@ -67,9 +67,9 @@ def test_children_are_actions_of_the_run() -> None:
     run = flyte.run(samples.calls_async_children, 3)
 
     assert run.outputs()[0] == 9
-    actions = eventually(lambda: [a for a in run.actions() if a.phase is ActionPhase.SUCCEEDED and len(run.actions()) == 4])
-    assert eventually(lambda: sorted(a.action for a in run.actions())) == ["a0", "a0.1", "a0.2", "a0.3"]
-    assert {a.parent for a in actions} <= {None, "a0"}
+    done = eventually(lambda: [each for each in run.actions() if each.phase is ActionPhase.SUCCEEDED][3:4])
+    assert sorted(each.action for each in run.actions()) == ["a0", "a0.1", "a0.2", "a0.3"]
+    assert {each.parent for each in done} <= {None, "a0"}
 
 
 @pytest.mark.parametrize("task", [samples.calls_sync_children, samples.calls_sync_children_from_async])
@@ -135,7 +135,9 @@ def test_a_task_whose_worker_dies_is_run_again(tmp_path: Path) -> None:
 
 def test_abort_ends_the_run_and_its_children(tmp_path: Path) -> None:
     run = flyte.run(samples.waits_for_children, str(tmp_path / "child"), 120.0)
-    children = [int(eventually(lambda path=path: path.exists() and path.read_text())) for path in (tmp_path / "child-0", tmp_path / "child-1")]
+    notes = [tmp_path / "child-0", tmp_path / "child-1"]
+    eventually(lambda: all(note.exists() and note.read_text() for note in notes))
+    children = [int(note.read_text()) for note in notes]
 
     run.abort("enough")
 
@@ -213,7 +215,9 @@ def test_a_run_goes_on_when_its_driver_is_killed(tmp_path: Path) -> None:
         )
     )
 
-    driver = subprocess.run([sys.executable, script, tmp_path / "done"], capture_output=True, text=True, timeout=60)
+    driver = subprocess.run(
+        [sys.executable, script, tmp_path / "done"], capture_output=True, text=True, timeout=60
+    )
     reader = "import sys, flyteray.remote as r; print(r.Run.get(sys.argv[1]).outputs()[0])"
     output = subprocess.run(
         [sys.executable, "-c", reader, driver.stdout.strip()], capture_output=True, text=True, timeout=60

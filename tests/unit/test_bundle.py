@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from flyteray._declare.task import Task
 from flyteray._plan import bundle
 from flyteray._plan.code import load_file, lookup
-from flyteray._declare.task import Task
 from flyteray.errors import CodeBundleError, ModuleLoadError
 
 
@@ -95,7 +95,9 @@ def test_what_is_not_python_is_refused(tmp_path: Path) -> None:
 def test_an_error_inside_the_file_is_the_cause(project: Path) -> None:
     (project / "bt_broken.py").write_text("1 / 0\n")
 
-    with pytest.raises(ModuleLoadError, match=r"bt_broken.py' could not be imported: ZeroDivisionError") as caught:
+    with pytest.raises(
+        ModuleLoadError, match=r"bt_broken.py' could not be imported: ZeroDivisionError"
+    ) as caught:
         load_file(project / "bt_broken.py")
 
     assert isinstance(caught.value.__cause__, ZeroDivisionError)

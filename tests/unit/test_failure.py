@@ -10,7 +10,7 @@ from flyteray.errors import NonRecoverableError, RuntimeSystemError, RuntimeUser
 def raised(error: Exception) -> Exception:
     try:
         raise error
-    except Exception as caught:
+    except Exception as caught:  # noqa: BLE001  # whatever was given
         return caught
 
 
@@ -20,7 +20,7 @@ def test_an_exception_comes_back_as_a_user_error_with_itself_as_the_cause() -> N
     assert type(restored) is RuntimeUserError
     assert restored.code == "KeyError"
     assert isinstance(restored.__cause__, KeyError)
-    assert 'in raised\n    raise error' in str(restored.__cause__.__cause__)
+    assert "in raised\n    raise error" in str(restored.__cause__.__cause__)
 
 
 def test_a_flyteray_error_keeps_its_class() -> None:

@@ -20,7 +20,11 @@ from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ReplicaInfo
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SPEC = AppSpec(
-    name="a", kind="asgi", code=CodeRef(bundle="b", module="m", name="n"), environment=EnvironmentSpec(), replicas=2
+    name="a",
+    kind="asgi",
+    code=CodeRef(bundle="b", module="m", name="n"),
+    environment=EnvironmentSpec(),
+    replicas=2,
 )
 
 
@@ -45,7 +49,11 @@ def drained(name: str, ago: timedelta) -> VersionRecord:
 
 def test_a_new_target_is_deployed_beside_the_version_that_serves() -> None:
     steps = next_steps(
-        [app("v2", "v1")], [version("v1", VersionPhase.READY), version("v2", VersionPhase.PENDING, None)], [], {}, NOW
+        [app("v2", "v1")],
+        [version("v1", VersionPhase.READY), version("v2", VersionPhase.PENDING, None)],
+        [],
+        {},
+        NOW,
     )
 
     assert steps == [Deploy("v2")]
@@ -55,7 +63,9 @@ def test_it_is_promoted_only_when_all_of_its_replicas_are_ready() -> None:
     versions = [version("v2", VersionPhase.DEPLOYING)]
 
     assert next_steps([app("v2")], versions, [replica("v2", 1)], {}, NOW) == []
-    assert next_steps([app("v2")], versions, [replica("v2", 1), replica("v2", 2)], {}, NOW) == [Promote("v2", "a")]
+    assert next_steps([app("v2")], versions, [replica("v2", 1), replica("v2", 2)], {}, NOW) == [
+        Promote("v2", "a")
+    ]
 
 
 def test_the_replaced_version_drains_and_retires_when_nothing_is_open_any_more() -> None:
@@ -87,7 +97,9 @@ def test_open_connections_of_a_replaced_version_have_longer_than_those_of_a_stop
 def test_a_draining_version_that_is_wanted_again_needs_no_new_start() -> None:
     serving = version("v2", VersionPhase.READY, 2)
 
-    assert next_steps([app("v1", "v2")], [drained("v1", timedelta(0)), serving], [], {}, NOW) == [Resume("v1")]
+    assert next_steps([app("v1", "v2")], [drained("v1", timedelta(0)), serving], [], {}, NOW) == [
+        Resume("v1")
+    ]
     assert next_steps([app("v1", "v2")], [version("v1", VersionPhase.READY), serving], [], {}, NOW) == [
         Promote("v1", "a")
     ]

@@ -1,0 +1,103 @@
+"""What is left when one of flyteray's own processes is killed: everything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+import flyteray as flyte
+from flyteray._cluster.local import LocalCluster
+from flyteray.remote import ActionPhase, App, Run
+from tests.integration import sample_apps as apps
+from tests.integration import sample_tasks as samples
+from tests.waiting import eventually
+
+
+def process(cluster: LocalCluster, title: str) -> psutil.Process:
+    """The one process of the cluster whose title starts like that."""
+    found = [psutil.Process(pid) for pid in cluster.pids() if psutil.pid_exists(pid)]
+    (one,) = [each for each in found if each.cmdline() and each.cmdline()[0].startswith(title)]
+    return one
+
+
+def test_a_killed_controller_comes_back_and_knows_its_runs_and_apps(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    app = flyte.serve(apps.hello)
+    before = httpx.get(f"{app.endpoint}/").json()
+    running = flyte.run(samples.writes_when_done, str(tmp_path / "done"), 3.0)
+
+    process(cluster, "ray::Controller").kill()
+
+    assert httpx.get(f"{app.endpoint}/").json() == before
+    assert running.outputs()[0] == "done"
+    assert flyte.run(samples.double, 2).outputs()[0] == 4
+    flyte.serve(apps.hello)
+    assert httpx.get(f"{app.endpoint}/").json() == before
+    App.delete("hello")
+
+
+def test_outputs_outlive_their_keeper_and_its_runs_are_not_left_hanging(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    ended = flyte.run(samples.weights, 2)
+    ended.wait()
+    running = flyte.run(samples.writes_when_done, str(tmp_path / "never"), 600.0)
+    eventually(lambda: running.phase is ActionPhase.RUNNING)
+
+    process(cluster, "ray::Keeper").kill()
+
+    assert Run.get(ended.name).outputs()[0]["w"].sum() == 2 * 131_072
+    eventually(lambda: running.phase is ActionPhase.FAILED, timeout=60)
+    with pytest.raises(flyte.errors.RuntimeSystemError, match="Run it again"):
+        running.outputs()
+    assert flyte.run(samples.double, 2).outputs()[0] == 4
+
+
+def test_a_killed_ingress_actor_changes_nothing_for_requests(cluster: LocalCluster) -> None:
+    app = flyte.serve(apps.hello)
+
+    process(cluster, "ray::Ingress").kill()
+
+    assert httpx.get(f"{app.endpoint}/").status_code == 200
+    changed = flyte.serve(apps.first_change)
+    assert httpx.get(f"{changed.endpoint}/").json()["greeting"] == "one"
+    App.delete("hello")
+
+
+def test_a_job_of_the_cluster_runs_on_that_cluster(cluster: LocalCluster, tmp_path: Path) -> None:
+    script = tmp_path / "as_a_job.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import flyteray as flyte
+
+            env = flyte.TaskEnvironment(name="job")
+
+            @env.task
+            def answer() -> int:
+                return 42
+
+            if __name__ == "__main__":
+                print("answered", flyte.with_runcontext(name="from-a-job").run(answer).outputs()[0])
+            """
+        )
+    )
+    command = [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", cluster.dashboard_url]
+
+    job = subprocess.run(
+        [*command, "--", sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert "answered 42" in job.stdout, job.stdout + job.stderr
+    assert Run.get("from-a-job").phase is ActionPhase.SUCCEEDED
