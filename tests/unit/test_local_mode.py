@@ -1,0 +1,150 @@
+"""Runs in the calling process: no Ray, no cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import flyteray as flyte
+from flyteray.errors import NonRecoverableError, RuntimeUserError, SyncTaskCallInAsyncContextError
+from flyteray.remote import ActionPhase
+
+env = flyte.TaskEnvironment(name="local")
+local = flyte.with_runcontext(mode="local")
+attempts: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path))
+    attempts.clear()
+    return tmp_path
+
+
+@env.task
+def double(x: int) -> int:
+    return 2 * x
+
+
+@env.task
+def halve(x: int) -> tuple[int, int]:
+    return divmod(x, 2)
+
+
+@env.task
+async def fan_out(n: int) -> int:
+    return sum(await asyncio.gather(*(double.aio(i) for i in range(n))))
+
+
+@env.task
+def chain(x: int) -> int:
+    return double(double(x))
+
+
+@env.task
+async def blocks_its_loop() -> int:
+    return double(1)
+
+
+meeting = threading.Barrier(3, timeout=10)
+
+
+@env.task
+def meet() -> int:
+    return meeting.wait()
+
+
+@env.task
+async def all_meet() -> int:
+    return sum(await asyncio.gather(*(meet.aio() for _ in range(3))))
+
+
+@env.task(retries=flyte.RetryStrategy(count=2, backoff=flyte.Backoff(base=timedelta(0))))
+def flaky(fail: int) -> int:
+    attempts.append(flyte.ctx().attempt_number)
+    if len(attempts) <= fail:
+        raise ConnectionError("not yet")
+    return len(attempts)
+
+
+@env.task(retries=5)
+def hopeless() -> None:
+    attempts.append(1)
+    raise NonRecoverableError("never")
+
+
+@env.task
+def nested() -> int:
+    result: int = flyte.run(double, 5).outputs()[0]
+    return result
+
+
+@env.task
+def where() -> list[str]:
+    context = flyte.ctx()
+    return [context.action.name, context.action.run_name, context.mode]
+
+
+def test_a_run_ends_before_run_returns() -> None:
+    run = local.run(double, 4)
+
+    assert run.phase is ActionPhase.SUCCEEDED
+    assert run.done()
+    assert run.outputs() == (8,)
+    assert asyncio.run(run.outputs.aio()) == (8,)
+    assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
+
+
+def test_several_outputs_have_names() -> None:
+    assert local.run(halve, 7).outputs().named_outputs == {"o0": 3, "o1": 1}
+
+
+def test_children_run_in_this_process() -> None:
+    assert local.run(fan_out, 4).outputs()[0] == 12
+    assert local.run(chain, 3).outputs()[0] == 12
+
+
+def test_sync_children_awaited_together_run_side_by_side() -> None:
+    assert local.run(all_meet).outputs()[0] == 3
+
+
+def test_a_plain_call_from_async_code_is_refused_as_on_a_cluster() -> None:
+    with pytest.raises(SyncTaskCallInAsyncContextError):
+        local.run(blocks_its_loop)
+
+
+def test_a_failure_is_raised_from_run_with_the_original_as_the_cause() -> None:
+    with pytest.raises(RuntimeUserError) as caught:
+        local.run(flaky, fail=3)
+
+    assert caught.value.code == "ConnectionError"
+    assert isinstance(caught.value.__cause__, ConnectionError)
+    assert attempts == [0, 1, 2]
+
+
+def test_retries_go_on_until_it_works_or_there_is_no_point() -> None:
+    assert local.run(flaky, fail=2).outputs()[0] == 3
+    attempts.clear()
+    with pytest.raises(NonRecoverableError):
+        local.run(hopeless)
+    assert attempts == [1]
+
+
+def test_a_run_inside_a_local_run_is_local_as_well() -> None:
+    assert local.run(nested).outputs()[0] == 10
+
+
+def test_a_task_knows_that_it_is_local() -> None:
+    assert flyte.with_runcontext(mode="local", name="mine").run(where).outputs()[0] == ["a0", "mine", "local"]
+
+
+def test_what_is_no_task_or_no_mode_is_refused() -> None:
+    with pytest.raises(TypeError, match="not generic functions"):
+        local.run(lambda: 1)
+    with pytest.raises(ValueError, match="'hybrid'"):
+        flyte.with_runcontext(mode="hybrid")  # type: ignore[arg-type]
