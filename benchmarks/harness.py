@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import re
@@ -66,10 +67,7 @@ class Load:
 
 def wrk(url: str, connections: int, seconds: float) -> Load:
     """Send requests over ``connections`` kept-alive connections, each as soon as the last was answered."""
-    program = shutil.which("wrk")
-    if program is None:
-        sys.exit("The load comes from wrk, which is not installed: apt-get install wrk (brew install wrk).")
-    command = [program, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", url]
+    command = [require_wrk(), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", url]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
@@ -79,6 +77,14 @@ def wrk(url: str, connections: int, seconds: float) -> Load:
         p99_ms=_milliseconds(_found(r"99%\s+(\S+)", said)),
         failed=(int(bad[1]) if bad else 0) + sum(map(int, broken.groups()) if broken else ()),
     )
+
+
+def require_wrk() -> str:
+    """Where wrk is; ends the program, saying how to get it, where it is missing."""
+    program = shutil.which("wrk")
+    if program is None:
+        sys.exit("The load comes from wrk, which is not installed: apt-get install wrk (brew install wrk).")
+    return program
 
 
 def until(condition: Callable[[], bool], timeout_s: float, poll_s: float = 0.01) -> float:
@@ -143,7 +149,9 @@ def _machine_line() -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:,.3g}" if isinstance(value, float) and value < 1000 else f"{value:,.0f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+    return str(value)
 
 
 def _found(pattern: str, text: str) -> str:
@@ -154,5 +162,7 @@ def _found(pattern: str, text: str) -> str:
 
 
 def _milliseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()  # type: ignore[union-attr]
-    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[unit]
+    match = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text)
+    if match is None:
+        return math.nan  # nothing was answered
+    return float(match[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[match[2]]
