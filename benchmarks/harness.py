@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,22 @@ def local_cluster(num_cpus: int = 2, object_store_memory: int | None = None) -> 
         ray.shutdown()
         local.stop(settings)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def connect() -> None:
+    """Connect this process to the cluster as plain Ray does, before flyteray has started anything on it."""
+    from flyteray._cluster.connect import connect  # deferred: it needs Ray
+    from flyteray._settings import Settings
+
+    connect(Settings.load())
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import contextlib
 import functools
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -55,6 +54,7 @@ def serve_plainly(port: int) -> None:
     class Trivial:
         pass
 
+    application: Any = Trivial  # what the decorators have made of it
     ray.init(
         num_cpus=2,
         object_store_memory=100 * 2**20,
@@ -63,7 +63,7 @@ def serve_plainly(port: int) -> None:
         _temp_dir=os.environ["BENCHMARK_TEMP"],
     )
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(Trivial.bind(), name="trivial", route_prefix="/")
+    serve.run(application.bind(), name="trivial", route_prefix="/")
     sys.stdin.read()  # until the benchmark is done
     serve.shutdown()
     ray.shutdown()
@@ -72,7 +72,7 @@ def serve_plainly(port: int) -> None:
 @contextlib.contextmanager
 def plain_serve(**mode: str) -> Iterator[str]:
     """Ray Serve in the mode that Ray's own variables ask for."""
-    port = _free_port()
+    port = harness.free_port()
     # Short: Ray's sockets are in it, and a path has 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="rs-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
@@ -93,7 +93,7 @@ def plain_serve(**mode: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def uvicorn_alone() -> Iterator[str]:
-    port = _free_port()
+    port = harness.free_port()
     command = [sys.executable, "-m", "uvicorn", "benchmarks.request_overhead:api", f"--port={port}"]
     with _process([*command, "--no-access-log", "--log-level=warning"], dict(os.environ)):
         yield f"http://127.0.0.1:{port}/"
@@ -101,41 +101,39 @@ def uvicorn_alone() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _process(command: list[str], environment: dict[str, str]) -> Iterator[None]:
-    log = tempfile.TemporaryFile()
-    child = subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
-    )
-    assert child.stdin is not None
-    try:
-        yield
-    except BaseException:
-        log.seek(0)
-        harness.progress(log.read().decode(errors="replace")[-4000:])
-        raise
-    finally:
-        child.stdin.close()
-        if "uvicorn" in command:
-            child.terminate()
-        child.wait(60)
-        log.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+        )
+        assert child.stdin is not None
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            harness.progress(log.read().decode(errors="replace")[-4000:])
+            raise
+        finally:
+            child.stdin.close()
+            if "uvicorn" in command:
+                child.terminate()
+            child.wait(60)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=4, help="of load a sample (default: 4)")
     parser.add_argument("--repeat", type=int, default=2, help="rounds (default: 2)")
     parser.add_argument("--serve-plainly", type=int, metavar="PORT", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve_plainly:
-        return serve_plainly(given.serve_plainly)
+        serve_plainly(given.serve_plainly)
+    else:
+        compare(given.seconds, given.repeat)
 
+
+def compare(seconds: float, repeat: int) -> None:
     harness.require_wrk()
     with harness.local_cluster(num_cpus=2), contextlib.ExitStack() as stack:
         harness.progress("starting the peers")
@@ -146,10 +144,10 @@ def main() -> None:
         with httpx.Client() as client:
             for url in urls.values():
                 harness.until(functools.partial(harness.answers, client, url), timeout_s=120)
-        samples = _measure(urls, given.seconds, given.repeat)
+        samples = _measure(urls, seconds, repeat)
 
     def rate(peer: str, connections: int) -> float:
-        return median(load["requests_per_s"] for load in samples[peer][connections])
+        return float(median(load["requests_per_s"] for load in samples[peer][connections]))
 
     rows = []
     for peer in samples:
@@ -169,8 +167,16 @@ def main() -> None:
         )
     harness.report(
         "request_overhead",
-        f"A trivial FastAPI application, 1 replica each; wrk for {given.seconds:g} s, {given.repeat} rounds",
-        ["through", "req/s, 1 conn.", "p50 ms", "req/s, 32 conn. by round", "p99 ms", "failed", "flyteray is"],
+        f"A trivial FastAPI application, 1 replica each; wrk for {seconds:g} s, {repeat} rounds",
+        [
+            "through",
+            "req/s, 1 conn.",
+            "p50 ms",
+            "req/s, 32 conn. by round",
+            "p99 ms",
+            "failed",
+            "flyteray is",
+        ],
         rows,
         {"samples": samples, "targets_at_32_connections": TARGETS},
     )

@@ -82,7 +82,9 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeat", type=int, default=5, help="rounds; medians are shown (default: 5)")
     given = parser.parse_args()
 
@@ -90,10 +92,10 @@ def main() -> None:
         import ray  # deferred: the tasks above import this module in workers of their own
 
         def plainly(parent: Callable[[int], list[float]], count: int) -> float:
-            return median(ray.get(ray.remote(parent).remote(count)))
+            return float(median(ray.get(ray.remote(parent).remote(count))))
 
         def with_flyteray(parent: flyte.Task, count: int) -> float:  # type: ignore[type-arg]
-            return median(flyte.run(parent, count).outputs()[0])
+            return float(median(flyte.run(parent, count).outputs()[0]))
 
         measures: dict[str, Callable[[], float]] = {
             "latency, blocking call": lambda: with_flyteray(blocking, CALLS),
