@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
-from ray._private import ray_constants, services
+from ray._private import ray_constants, services, worker
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # missing in its stub
 
 from flyteray._cluster import local
@@ -58,6 +58,8 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
         probe(wanted, _token(), named=settings.address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice on Ray's own options, which the user did not choose
+        # Ray prints what its processes complain of to the driver's stdout, among what the user's program prints.
+        worker.listen_error_messages = lambda *_: None
         try:
             ray.init(wanted, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:

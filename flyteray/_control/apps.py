@@ -16,7 +16,9 @@ from flyteray._cluster import actors
 from flyteray._control import reconcile
 from flyteray._control.registry import Registry
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.status import app_info
 from flyteray._ingress.routes import POOL, SLOTS
+from flyteray._plan import failure
 from flyteray._plan.spec import AppInfo, AppPhase, AppSpec, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._serve import deployment
 from flyteray.errors import AppNotFoundError, RuntimeSystemError
@@ -48,7 +50,15 @@ class Apps:
     # What users ask for
 
     async def serve(self, spec: AppSpec) -> AppInfo:
-        """Make ``spec`` the wanted version of its app; an unchanged one that serves is left alone."""
+        """Make ``spec`` the wanted version of its app; an unchanged one that serves is left alone.
+
+        Raises:
+            ValueError: more replicas than the ingress has room for.
+        """
+        if spec.replicas > SLOTS:
+            raise ValueError(
+                f"App {spec.name!r}: {spec.replicas} replicas are more than the {SLOTS} that an app can have."
+            )
         version_id = f"{spec.name}-{spec.digest()}"
         now = _now()
         app = self._apps.get(spec.name)
@@ -68,8 +78,8 @@ class Apps:
                     draining_since=None,
                 )
             )
-        elif known.phase is VersionPhase.FAILED:
-            self._put_version(replace(known, phase=VersionPhase.PENDING, error=None))
+        else:
+            self._forgive(known)
         self._put_app(
             AppRecord(
                 name=spec.name,
@@ -104,6 +114,8 @@ class Apps:
     async def set_desired(self, name: str, desired: Any) -> AppInfo:
         """Start (``"active"``) or stop (``"stopped"``) an app."""
         self.get(name)
+        if desired == "active":
+            self._forgive(self._versions[self._apps[name].target])
         self._put_app(replace(self._apps[name], desired=desired, updated_at=_now()))
         self._wake.set()
         return self.get(name)
@@ -162,10 +174,13 @@ class Apps:
 
     async def run(self) -> None:
         """Reconcile for as long as the controller lives."""
-        await asyncio.to_thread(deployment.start_serve)
-        self._forget_other_clusters(await asyncio.to_thread(self._deployed))
+        begun = False
         for tick in itertools.count():
             try:
+                if not begun:
+                    await asyncio.to_thread(deployment.start_serve)
+                    self._forget_other_clusters(await asyncio.to_thread(self._deployed))
+                    begun = True
                 if tick % _LIVENESS_EVERY == 0:
                     await self._bury_the_dead()
                 await self._reconcile()
@@ -218,12 +233,7 @@ class Apps:
         logger.info("%s %s", type(step).__name__, version.id)
         match step:
             case reconcile.Deploy():
-                self._put_version(
-                    replace(version, phase=VersionPhase.DEPLOYING, backend=self._free_backend(), error=None)
-                )
-                await asyncio.to_thread(
-                    deployment.deploy, version.id, version.id, version.spec, self._runtime_env(version.spec)
-                )
+                await self._deploy(version)
             case reconcile.Promote():
                 self._put_version(replace(version, phase=VersionPhase.READY))
                 self._put_app(replace(self._apps[step.app], serving=version.id, updated_at=_now()))
@@ -241,6 +251,18 @@ class Apps:
                 await self._route()  # before its replicas end
                 await asyncio.to_thread(deployment.undeploy, version.id)
 
+    async def _deploy(self, version: VersionRecord) -> None:
+        try:
+            self._put_version(
+                replace(version, phase=VersionPhase.DEPLOYING, backend=self._free_backend(), error=None)
+            )
+            await asyncio.to_thread(
+                deployment.deploy, version.id, version.id, version.spec, self._runtime_env(version.spec)
+            )
+        except Exception as error:  # noqa: BLE001  # whatever Serve refuses it for, who asked must see it
+            described = failure.describe(error)
+            self._put_version(replace(version, phase=VersionPhase.FAILED, backend=None, error=described))
+
     async def _route(self) -> None:
         state = reconcile.ingress_state(self._apps.values(), self._versions.values(), self._replicas.values())
         if state != self._applied:
@@ -250,30 +272,7 @@ class Apps:
     # What is known
 
     def _info(self, app: AppRecord) -> AppInfo:
-        target = self._versions[app.target]
-        serving = self._versions.get(app.serving) if app.serving else None
-        shown = serving or target
-        ready = sum(1 for replica in self._replicas.values() if replica.info.version == shown.id)
-        return AppInfo(
-            name=app.name,
-            phase=_phase(app, target, ready),
-            desired=app.desired,
-            version=app.serving,
-            target=app.target,
-            revision=app.revision,
-            ready_replicas=ready,
-            replicas=shown.spec.replicas,
-            url=self._cluster.url(app.name),
-            endpoint=self._cluster.endpoint(app.name),
-            created_at=app.created_at,
-            updated_at=app.updated_at,
-            error=target.error,
-            lineage={
-                parameter.name: parameter.output.run_name
-                for parameter in shown.spec.parameters
-                if parameter.output is not None and parameter.output.run_name is not None
-            },
-        )
+        return app_info(app, self._versions, self._replicas.values(), self._cluster)
 
     async def _settled(self, name: str) -> None:
         async with self._changed:
@@ -300,6 +299,11 @@ class Apps:
         }
         return {"env_vars": ours | spec.environment.env_vars}
 
+    def _forgive(self, version: VersionRecord) -> None:
+        """Asked for anew, a version that failed gets another chance."""
+        if version.phase is VersionPhase.FAILED:
+            self._put_version(replace(version, phase=VersionPhase.PENDING, error=None))
+
     def _free_backend(self) -> int:
         taken = {version.backend for version in self._versions.values()}
         free: int | None = next((number for number in range(POOL) if number not in taken), None)
@@ -314,16 +318,6 @@ class Apps:
     def _put_version(self, version: VersionRecord) -> None:
         self._registry.save_version(version)
         self._versions[version.id] = version
-
-
-def _phase(app: AppRecord, target: VersionRecord, ready: int) -> AppPhase:
-    if app.desired == "stopped":
-        return AppPhase.STOPPED
-    if target.phase is VersionPhase.FAILED:
-        return AppPhase.FAILED
-    if app.serving == app.target and target.phase is VersionPhase.READY and ready:
-        return AppPhase.ACTIVE
-    return AppPhase.DEPLOYING
 
 
 def _is_alive(actor_name: str) -> bool:

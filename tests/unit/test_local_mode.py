@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import threading
 from datetime import timedelta
@@ -97,7 +98,19 @@ def test_a_run_ends_before_run_returns() -> None:
     assert run.done()
     assert run.outputs() == (8,)
     assert asyncio.run(run.outputs.aio()) == (8,)
-    assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
+
+
+def test_local_mode_needs_no_ray() -> None:
+    script = (
+        "import sys, flyteray as flyte; from tests.unit.test_local_mode import local, fan_out;"
+        "print(local.run(fan_out, 3).outputs()[0], 'ray' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == ["6", "False"]
 
 
 def test_several_outputs_have_names() -> None:
