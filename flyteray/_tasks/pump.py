@@ -15,20 +15,29 @@ import queue
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import ray
 
 T = TypeVar("T")
-_Awaited = tuple[ray.ObjectRef, "Future[Any]"]
 
 _RECHECK_S = 0.5  # how soon the main thread notices that it is interrupted, or a child was left behind
+_FEW = 16  # children whose ends are told at once; those of more are collected
+_COLLECT_S = (0.02, 0.1)  # how often: at first, and while nothing ends
 _GRACE_S = 5.0  # for a cancelled function to end by itself; then its process ends
 _EXIT_CANCELLED = 143  # as a process that SIGTERM ended
 
 
 class Cancelled(BaseException):
     """Raised inside a user's sync function whose action is cancelled; not an Exception, so it is rarely caught."""
+
+
+class _Awaited(NamedTuple):
+    """What the main thread waits for: ``ref``, until ``future`` is done, whose value it brings if ``collected``."""
+
+    ref: ray.ObjectRef
+    future: Future[Any]
+    collected: bool = False
 
 
 class Pump:
@@ -71,25 +80,31 @@ class Pump:
 
     def watch(self, ref: ray.ObjectRef) -> Future[Any]:
         """A future for the value of ``ref``; cancelling it cancels the task behind it."""
-        future: Future[Any] = ref.future()
+        # Ray's own future costs about as much as a call: with a thousand at once that is what counts.
+        many = len(self._pending) >= _FEW
+        future: Future[Any] = Future() if many else ref.future()
         self._pending[ref] = future
         future.add_done_callback(lambda _: self._forget(ref, future))
-        self._awaited.put((ref, future))
+        self._awaited.put(_Awaited(ref, future, collected=many))
         return future
 
     def release(self, ref: ray.ObjectRef, until: Future[Any]) -> None:
         """Give the CPU back until ``until`` is done, which ``ref`` will cause; nothing is cancelled with it."""
-        self._awaited.put((ref, until))
+        self._awaited.put(_Awaited(ref, until))
 
     def _release_until_done(self, result: Future[Any]) -> None:
-        waiting: dict[ray.ObjectRef, Future[Any]] = {}
+        waiting: dict[ray.ObjectRef, _Awaited] = {}
+        pause, longest = _COLLECT_S
         while not result.done():
             # Ray's interrupt is seen between waits only, never within one: hence the timeouts.
-            waiting.update(self._newly_awaited(block=not waiting))
-            refs = [ref for ref, future in waiting.items() if not future.done()]
+            waiting.update((each.ref, each) for each in self._newly_awaited(block=not waiting))
+            refs = [ref for ref, each in waiting.items() if not each.future.done()]
             if refs:
+                timeout = pause if any(waiting[ref].collected for ref in refs) else _RECHECK_S
                 # All at once: each wait that blocks is a message to Ray's scheduler, and so is its end.
-                _, refs = ray.wait(refs, num_returns=len(refs), timeout=_RECHECK_S, fetch_local=False)
+                ready, refs = ray.wait(refs, num_returns=len(refs), timeout=timeout, fetch_local=False)
+                _collect([waiting[ref] for ref in ready if waiting[ref].collected])
+                pause = _COLLECT_S[0] if ready else min(2 * pause, longest)
             waiting = {ref: waiting[ref] for ref in refs}
 
     def _newly_awaited(self, block: bool) -> Iterator[_Awaited]:
@@ -136,6 +151,21 @@ class Pump:
                 await _end_others()
 
         return self._loop.run_until_complete(body())
+
+
+def _collect(ended: list[_Awaited]) -> None:
+    ended = [each for each in ended if each.future.set_running_or_notify_cancel()]
+    try:
+        values = ray.get([each.ref for each in ended])
+    except Exception:  # noqa: BLE001  # of one of them: each has to learn its own
+        for each in ended:
+            try:
+                each.future.set_result(ray.get(each.ref))
+            except Exception as error:  # noqa: BLE001  # whoever awaits it raises it
+                each.future.set_exception(error)
+    else:
+        for each, value in zip(ended, values, strict=True):
+            each.future.set_result(value)
 
 
 def _settle(result: Future[T], function: Callable[[], T]) -> None:

@@ -9,7 +9,7 @@ from flyteray._cluster import actors
 from flyteray._plan.spec import ActionEvent, ActionPhase
 from flyteray._tasks.call import Call
 
-_INTERVAL_S = 0.25
+_INTERVAL_S = 0.5
 
 
 class Recorder:
