@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 from typing import Literal
 
 from flyteray._control.apps import Apps
@@ -96,9 +97,10 @@ class Controller:
         """End a run and all of its actions."""
         await self._runs.abort(name, reason)
 
-    async def record(self, events: list[ActionEvent]) -> None:
-        """Take in a batch of what a worker saw."""
-        self._runs.record(events)
+    async def record(self, events: bytes) -> None:
+        """Take in a batch of what a worker saw: a pickled list of :class:`ActionEvent`."""
+        batch: list[ActionEvent] = pickle.loads(events)
+        self._runs.record(batch)
 
     async def run_finished(self, ended: RunEnd) -> None:
         """Take in how a run ended."""

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _RECHECK_S = 0.5  # how soon the main thread notices that it is interrupted, or a child was left behind
 _FEW = 16  # children whose ends are told at once; those of more are collected
-_COLLECT_S = (0.02, 0.1)  # how often: at first, and while nothing ends
+_COLLECT_S = (0.05, 0.2)  # how often: at first, and while nothing ends; all at once when the last one ends
 _GRACE_S = 5.0  # for a cancelled function to end by itself; then its process ends
 _EXIT_CANCELLED = 143  # as a process that SIGTERM ended
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 
@@ -45,7 +46,8 @@ class Recorder:
         """Send what there is now."""
         events, self._events = self._events, {}
         if events:
-            actors.find(actors.CONTROLLER).record.remote(list(events.values()))
+            # As bytes: Ray's own pickler asks Python about every object in them.
+            actors.find(actors.CONTROLLER).record.remote(pickle.dumps(list(events.values())))
 
     def _send_forever(self) -> None:
         while True:
