@@ -12,6 +12,7 @@ from flyteray._declare import context
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.spec import ClusterInfo
 from flyteray._settings import Settings
+from flyteray.errors import ClusterError
 
 
 class Session:
@@ -40,13 +41,18 @@ class Session:
             ClusterError: it can't be reached or started.
         """
         # Deferred, as everything here that needs Ray: `import flyteray` and local mode do without it.
-        from flyteray._cluster.connect import connect
+        from flyteray._cluster.connect import connect, disconnect
         from flyteray._control.start import ensure_controller
 
         with self._lock:
             if self._cluster is None:
-                connect(self.settings)
-                self._cluster = ensure_controller(self.settings)
+                connection = connect(self.settings)
+                try:
+                    self._cluster = ensure_controller(self.settings)
+                except ClusterError:
+                    if connection.started:  # nothing half made: the next start begins anew
+                        disconnect(self.settings)
+                    raise
                 os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self._cluster.endpoint_pattern
             return self._cluster
 

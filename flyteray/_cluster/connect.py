@@ -22,10 +22,14 @@ from flyteray.errors import ClusterError
 
 @dataclass(frozen=True)
 class Connection:
-    """What this process is connected to; ``local`` where that is flyteray's own cluster on this machine."""
+    """What this process is connected to; ``local`` where that is flyteray's own cluster on this machine.
+
+    ``started`` tells that it was started for this connection.
+    """
 
     address: str
     local: LocalCluster | None
+    started: bool = False
 
 
 def connect(settings: Settings, quiet: bool = False) -> Connection:
@@ -41,7 +45,7 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
     if ray.is_initialized():
         address = ray.get_runtime_context().gcs_address
         return Connection(address, running if running and running.address == address else None)
-    wanted = settings.address
+    wanted, found = settings.address, running
     if wanted is None or wanted == "local" or (wanted == "auto" and running):
         running = running or local.start(settings, quiet)
         wanted = running.address
@@ -66,7 +70,15 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
             raise ClusterError(
                 f"The Ray cluster at {wanted} answers, but connecting failed: {error}"
             ) from error
-    return Connection(wanted, running if running and running.address == wanted else None)
+    return Connection(
+        wanted, running if running and running.address == wanted else None, started=running is not found
+    )
+
+
+def disconnect(settings: Settings) -> None:
+    """Leave the local cluster and end it."""
+    ray.shutdown()
+    local.stop(settings)
 
 
 def _use_environment_of(cluster: LocalCluster) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import socket
 import sys
 from pathlib import Path
 
@@ -248,3 +249,14 @@ def test_the_console_script_is_the_same(shell: Shell) -> None:
     script = Path(sys.executable).with_name("flyteray")
 
     assert shell.run([str(script), "--help"]).stdout == shell.run([*COMMAND, "--help"]).stdout
+
+
+def test_a_port_that_is_taken_is_named_and_the_cluster_does_not_stay_half_made(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        refused = shell.flyteray("up", "--port", str(port), FLYTERAY_NUM_CPUS="1")
+
+    assert refused.returncode == 1
+    assert f"Port {port} of 127.0.0.1 is taken" in refused.stderr
+    assert shell.flyteray("status").stderr.startswith("No local cluster runs")
