@@ -48,7 +48,7 @@ class Session:
             if self._cluster is None:
                 connection = connect(self.settings)
                 try:
-                    self._cluster = ensure_controller(self.settings)
+                    self._cluster = ensure_controller(self.settings, connection.local)
                 except ClusterError:
                     if connection.started:  # nothing half made: the next start begins anew
                         disconnect(self.settings)

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from flyteray._cluster import actors
+from flyteray._cluster.local import LocalCluster
 from flyteray._control.controller import Controller
+from flyteray._control.resident import start_resident
 from flyteray._ingress.ingress import Ingress
 from flyteray._plan.spec import ClusterInfo
 from flyteray._settings import Settings
 from flyteray._tasks.keeper import Keeper
-from flyteray.errors import InitializationError
+from flyteray.errors import ClusterError, InitializationError
 
+_START_S = 60.0
 _HEAD = {"node:__internal_head__": 0.001}  # the registry's file and the ingress' port are on the head node
 
 
-def ensure_controller(settings: Settings) -> ClusterInfo:
+def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> ClusterInfo:
     """The addresses of the connected cluster; starts ingress, keeper and controller where they don't run yet.
 
     Two clients that come at the same time start them once.
+
+    Args:
+        settings: What to start them with.
+        cluster: The connected cluster where it is flyteray's own.
+
+    Raises:
+        ClusterError: they could not be started.
     """
-    try:
-        actors.find(actors.CONTROLLER)
-    except InitializationError:
-        _start(settings)
+    if not _runs():
+        if cluster is None:
+            start_actors(settings)
+        else:
+            start_resident(cluster, settings)
+            _await_controller()
     info: ClusterInfo = actors.call(actors.CONTROLLER, "info")
     return info
 
 
-def _start(settings: Settings) -> None:
+def start_actors(settings: Settings) -> None:
+    """Start what is missing of ingress, keeper and controller on the connected cluster."""
     host = "127.0.0.1"
     _detached(Ingress, actors.INGRESS, str(settings.home / "ingress"), host, settings.port or 0)
     port: int = actors.call(actors.INGRESS, "port")
@@ -43,6 +57,24 @@ def _start(settings: Settings) -> None:
     )
     _detached(Keeper, actors.keeper_name())
     _detached(Controller, actors.CONTROLLER, cluster, _database(settings))
+
+
+def _runs() -> bool:
+    try:
+        actors.find(actors.CONTROLLER)
+    except InitializationError:
+        return False
+    return True
+
+
+def _await_controller() -> None:
+    deadline = time.monotonic() + _START_S
+    while not _runs():
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                "flyteray's actors did not start on the local cluster. `flyteray down` ends it."
+            )
+        time.sleep(0.05)
 
 
 def _database(settings: Settings) -> str:

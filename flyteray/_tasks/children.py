@@ -75,9 +75,11 @@ class _Child:
 
     def start(self, attempt: int) -> Future[Any]:
         call = self._call._replace(attempt=attempt)
-        self._recorder.add(call, ActionPhase.QUEUED)
+        self._recorder.submitted(call)
         ref = _submitter().submit(self._spec.environment, call, self._arguments)
-        return self._pump.watch(ref)
+        future = self._pump.watch(ref)
+        future.add_done_callback(lambda _: self._recorder.ended(call))
+        return future
 
     def delay_after(self, error: BaseException, attempt: int) -> float:
         """Seconds until the next attempt; raises the error as the caller shall see it when there is none."""

@@ -10,33 +10,56 @@ from flyteray._cluster import actors
 from flyteray._plan.spec import ActionEvent, ActionPhase
 from flyteray._tasks.call import Call
 
+_Attempt = tuple[str, str, int]
+
 _INTERVAL_S = 0.5
+_QUEUED_S = 1.0
 
 
 class Recorder:
     """Collects events of this process and sends them from a thread of its own.
 
     What happens to an attempt while a batch is collected is told once: by its latest event, which says when it began.
+    That a child is queued is told only of those that are still waited for after a while: a child that has ended was
+    told of by its own worker.
     """
 
     def __init__(self) -> None:
-        self._events: dict[tuple[str, str, int], ActionEvent] = {}
+        self._events: dict[_Attempt, ActionEvent] = {}
+        self._waiting: dict[_Attempt, tuple[Call, float]] = {}
         self._some = threading.Event()
         threading.Thread(target=self._send_forever, name="flyteray-recorder", daemon=True).start()
 
+    def submitted(self, call: Call) -> None:
+        """Note that a child was handed to Ray; :meth:`ended` must follow."""
+        self._waiting[_attempt(call)] = (call, time.time())
+        self._some.set()
+
+    def ended(self, call: Call) -> None:
+        """Note that a child is waited for no longer."""
+        self._waiting.pop(_attempt(call), None)
+
     def add(
-        self, call: Call, phase: ActionPhase, began: float | None = None, error: str | None = None
+        self,
+        call: Call,
+        phase: ActionPhase,
+        began: float | None = None,
+        error: str | None = None,
+        at: float | None = None,
     ) -> None:
-        """Note that an action has reached a phase just now; ``began`` is when its function was called, if it was."""
+        """Note that an action has reached a phase, just now or ``at`` another time.
+
+        ``began`` is when its function was called, if it was. Times are seconds since the epoch.
+        """
         # Trusted values on the hot path: validating them would cost more than sending them.
-        self._events[call.run, call.action, call.attempt] = ActionEvent.model_construct(
+        self._events[_attempt(call)] = ActionEvent.model_construct(
             run=call.run,
             action=call.action,
             parent=call.parent,
             task=call.task,
             phase=phase,
             attempt=call.attempt,
-            at=time.time(),
+            at=time.time() if at is None else at,
             began=began,
             error=error,
         )
@@ -54,4 +77,17 @@ class Recorder:
             self._some.wait()
             self._some.clear()
             time.sleep(_INTERVAL_S)
+            self._tell_who_waits()
             self.flush()
+
+    def _tell_who_waits(self) -> None:
+        overdue = time.time() - _QUEUED_S
+        for attempt, (call, since) in list(self._waiting.items()):
+            if since > overdue:
+                self._some.set()  # looked at again
+            elif self._waiting.pop(attempt, None):
+                self.add(call, ActionPhase.QUEUED, at=since)
+
+
+def _attempt(call: Call) -> _Attempt:
+    return call.run, call.action, call.attempt
