@@ -50,7 +50,7 @@ class Keeper:
     async def cancel(self, run: str) -> None:
         """End a run and all its actions: first softly, after a grace period by ending their processes."""
         self._aborted.add(run)
-        for ref in self._refs.get(run, []):
+        for ref in self._refs.get(run, [])[:1]:  # both of its refs are of one task
             ray.cancel(ref, force=False, recursive=True)
 
     async def holds(self) -> list[str]:

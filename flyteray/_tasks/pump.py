@@ -48,13 +48,9 @@ class Pump:
     """
 
     def __init__(self) -> None:
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._awaited: queue.SimpleQueue[_Awaited | None] = queue.SimpleQueue()
         self._pending: dict[ray.ObjectRef, Future[Any]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._current: asyncio.Task[Any] | None = None
-        self._thread = threading.Thread(target=self._serve, name="flyteray-user", daemon=True)
-        self._thread.start()
+        self._user = _UserThread()
 
     def run(self, function: Callable[[], T]) -> T:
         """Run ``function`` on the user's thread; the calling (main) thread releases its CPU while children run.
@@ -62,18 +58,19 @@ class Pump:
         When the action is cancelled (Ray interrupts the main thread), the user's function is cancelled,
         and so is every child that is still pending.
         """
-        result: Future[T] = Future()
         awaited: queue.SimpleQueue[_Awaited | None] = queue.SimpleQueue()
         self._awaited = awaited  # a new one: what an earlier function left behind is not waited for
+        result = self._user.submit(function)
         result.add_done_callback(lambda _: awaited.put(None))
-        self._work.put(lambda: _settle(result, function))
         try:
             self._release_until_done(result)
         except KeyboardInterrupt:
-            self._cancel_children()
-            self._interrupt_user()
-            if not wait([result], timeout=_GRACE_S).done:
-                os._exit(_EXIT_CANCELLED)  # the only way to end code that sits in C or ignores cancellation
+            # On a thread of its own: Ray may interrupt this one again, in the middle of it.
+            ending = threading.Thread(target=self._end, args=(result,), name="flyteray-cancel")
+            ending.start()
+            while ending.is_alive():
+                with contextlib.suppress(KeyboardInterrupt):
+                    ending.join(_RECHECK_S)
             raise
         self._cancel_children()
         return result.result()
@@ -119,12 +116,51 @@ class Pump:
         if future.cancelled():
             ray.cancel(ref, force=False, recursive=True)
 
+    def _end(self, result: Future[Any]) -> None:
+        interrupted, self._user = self._user, _UserThread()
+        self._cancel_children()
+        interrupted.end()
+        if not wait([result], timeout=_GRACE_S).done:
+            os._exit(_EXIT_CANCELLED)  # the only way to end code that sits in C or ignores cancellation
+
     def _cancel_children(self) -> None:
         for future in list(self._pending.values()):
             future.cancel()
 
-    def _interrupt_user(self) -> None:
-        if self._current is not None:
+    def drive(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine function to its end on the kept event loop; only from within :meth:`run`."""
+        return self._user.drive(function)
+
+
+class _UserThread:
+    """A thread for the user's functions, one at a time, and the event loop of those that are coroutines."""
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._current: asyncio.Task[Any] | None = None
+        self._thread = threading.Thread(target=self._serve, name="flyteray-user", daemon=True)
+        self._thread.start()
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        result: Future[T] = Future()
+        self._work.put(lambda: _settle(result, function))
+        return result
+
+    def drive(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async def body() -> T:
+            self._current = asyncio.current_task()
+            try:
+                return await function()
+            finally:
+                await _end_others()
+
+        return self._loop.run_until_complete(body())
+
+    def end(self) -> None:
+        """Cancel what runs, and end the thread after it: an exception sent to a thread may arrive any time later."""
+        self._work.put(None)
+        if self._current is not None and not self._current.done():
             self._loop.call_soon_threadsafe(self._current.cancel)
         elif self._thread.ident is not None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
@@ -133,24 +169,9 @@ class Pump:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        while True:
-            try:
-                self._work.get()()
-            except Cancelled:
-                continue  # it reached us between two functions: there is nothing left to interrupt
-
-    def drive(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine function to its end on the kept event loop; only from within :meth:`run`."""
-
-        async def body() -> T:
-            self._current = asyncio.current_task()
-            try:
-                return await function()
-            finally:
-                self._current = None
-                await _end_others()
-
-        return self._loop.run_until_complete(body())
+        with contextlib.suppress(Cancelled):
+            while (work := self._work.get()) is not None:
+                work()
 
 
 def _collect(ended: list[_Awaited]) -> None:
