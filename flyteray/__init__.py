@@ -7,6 +7,7 @@ from flyteray._declare.context import ctx
 from flyteray._declare.environment import Environment
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import Backoff, RetryStrategy
+from flyteray._declare.secret import Secret, SecretRequest
 from flyteray._declare.task import Task
 from flyteray._declare.task_environment import TaskEnvironment
 
@@ -15,6 +16,8 @@ __all__ = [
     "Environment",
     "Resources",
     "RetryStrategy",
+    "Secret",
+    "SecretRequest",
     "Task",
     "TaskEnvironment",
     "ctx",

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
+import warnings
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
+import flyteray
 from flyteray._declare.resources import Resources
+from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 
 _NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _LONGEST_DESCRIPTION = 255
@@ -27,6 +33,10 @@ class Environment:
         resources: Hardware; see :class:`Resources` for the defaults.
         interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
         image: Only ``"auto"``: the Python that the cluster runs.
+        secrets: What it is given in secret: a key, a :class:`Secret` or a list of them.
+        include: Paths or globs, relative to the file that declares the environment, shipped with the code.
+        pod_template: Of Kubernetes: means nothing on Ray, and says so.
+        service_account: Likewise.
 
     Raises:
         TypeError: A field of a wrong type.
@@ -41,8 +51,14 @@ class Environment:
     resources: Resources | None = None
     interruptible: bool = False
     image: str = "auto"
+    secrets: SecretRequest | None = None
+    include: tuple[str, ...] = ()
+    pod_template: Any = None
+    service_account: str | None = None
+    _declaring_file: Path | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._declaring_file = _caller()
         self._check_name()
         self._check_depends_on()
         if self.resources is not None and not isinstance(self.resources, Resources):
@@ -57,6 +73,15 @@ class Environment:
             if not isinstance(self.description, str):
                 raise TypeError(f"{self._words()}: description must be a str, got {self.description!r}.")
             self.description = self.description[:_LONGEST_DESCRIPTION]
+        as_secrets(self._words(), self.secrets)
+        self.include = _globs(self._words(), self.include)
+        for option in ("pod_template", "service_account"):
+            if getattr(self, option) is not None:
+                without_meaning(self._words(), option)
+
+    def secret_list(self) -> list[Secret]:
+        """The secrets it asks for."""
+        return as_secrets(self._words(), self.secrets)
 
     def _words(self) -> str:
         return f"{type(self).__name__} {self.name!r}"
@@ -129,3 +154,34 @@ def check_env_vars(owner: str, env_vars: object) -> None:
     for key, value in env_vars.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"{owner}: env_vars must map str to str, got {key!r}: {value!r}.")
+
+
+def without_meaning(owner: str, option: str) -> None:
+    """Say that an option of Flyte means nothing on Ray."""
+    warnings.warn(f"{owner}: {option} has no meaning on Ray and changes nothing.", UserWarning, stacklevel=5)
+
+
+def _globs(owner: str, include: object) -> tuple[str, ...]:
+    if isinstance(include, str):
+        raise TypeError(f"{owner}: include must be a tuple of paths, not one str: write ({include!r},).")
+    if not isinstance(include, Iterable):
+        raise TypeError(f"{owner}: include must be a tuple of paths, got {include!r}.")
+    globs = tuple(include)
+    for each in globs:
+        if not isinstance(each, str):
+            raise TypeError(f"{owner}: include must hold str paths, got {each!r}.")
+    return globs
+
+
+def _caller() -> Path | None:
+    """The file of the first frame outside flyteray and the dataclass machinery."""
+    ours = str(Path(flyteray.__file__).parent)
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith((ours, "<string>")):
+            return None if name.startswith("<") else Path(name)
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return None

@@ -15,6 +15,7 @@ from flyteray._declare.environment import check_env_vars
 from flyteray._declare.interface import Interface, check_signature, describe
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import RetryStrategy
+from flyteray._declare.secret import Secret
 from flyteray.errors import SyncTaskCallInAsyncContextError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Task(ABC, Generic[P, R]):
         retries: How often it is tried again.
         resources: Hardware; None for the defaults.
         env_vars: Environment variables of the process that runs it.
+        secrets: What it is given in secret.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Task(ABC, Generic[P, R]):
         self.retries = RetryStrategy.of(given.get("retries"))
         self.resources = env.resources if env else None
         self.env_vars = dict(env.env_vars or {}) if env else {}
+        self.secrets = env.secret_list() if env else []
         self.interruptible = given.get("interruptible")
         self._env = env
         self._overridden: tuple[Task[P, R], Overrides] | None = None
@@ -130,6 +133,10 @@ class Task(ABC, Generic[P, R]):
             except NameError as error:
                 raise TypeError(f"What task {self.name!r} returns can't be resolved: {error}.") from error
         return self._interface
+
+    def secret_list(self) -> list[Secret]:
+        """The secrets that it asks for."""
+        return self.secrets
 
     def parent_env(self) -> TaskEnvironment | None:
         """The environment that it was declared in."""

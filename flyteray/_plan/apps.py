@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flyteray._declare.environment import Environment
 from flyteray._plan.resources import environment_spec
-from flyteray._plan.spec import AppSpec, CodeRef, OutputRef, ParameterSpec
+from flyteray._plan.spec import AppSpec, CodeRef, LinkSpec, OutputRef, ParameterSpec
 from flyteray.app.environment import AppEnvironment
 from flyteray.app.parameters import AppEndpoint, Parameter, RunOutput
 from flyteray.errors import ParameterMaterializationError
@@ -26,6 +26,12 @@ def app_spec(env: AppEnvironment, code: CodeRef) -> AppSpec:
         replicas=max(1, smallest),
         port=env.declared_port.port,
         parameters=tuple(_parameter(env.name, parameter) for parameter in env.parameters),
+        command=tuple(env.words()) if env.kind == "command" else (),
+        request_timeout_s=env.timeouts.request_s(),
+        host=env.domain.custom_domain if env.domain else None,
+        links=tuple(
+            LinkSpec(title=link.title, path=link.path, is_relative=link.is_relative) for link in env.links
+        ),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from flyteray._declare.resources import Resources
-from flyteray._plan.spec import EnvironmentSpec
+from flyteray._declare.secret import Secret
+from flyteray._plan.spec import EnvironmentSpec, SecretSpec
 
 # Ray's words where they differ from Flyte's.
 _RAY_ACCELERATORS = {
@@ -35,6 +36,9 @@ class Declared(Protocol):
     def env_vars(self) -> dict[str, str] | None:
         """Its environment variables."""
 
+    def secret_list(self) -> list[Secret]:
+        """The secrets it asks for."""
+
 
 def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
     """What Ray is asked for on behalf of a task or an app's replica.
@@ -54,4 +58,13 @@ def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
         num_gpus=device.quantity if device else 0,
         memory=resources.memory_request(),
         accelerator_type=None if kind is None else _RAY_ACCELERATORS.get(kind, kind),
+        secrets=tuple(
+            SecretSpec(
+                key=secret.key,
+                group=secret.group,
+                env_var=secret.as_env_var,
+                mount=None if secret.mount is None else str(secret.mount),
+            )
+            for secret in env.secret_list()
+        ),
     )

@@ -50,8 +50,31 @@ class CodeRef(Spec):
     name: str
 
 
+class SecretSpec(Spec):
+    """A secret by name: which one, and where its value is put. The value is in no spec."""
+
+    key: str
+    group: str | None = None
+    env_var: str | None = None
+    mount: str | None = None
+
+
+class ImageSpec(Spec):
+    """What a process finds beyond the packages of the cluster's own environment; the digest names its build.
+
+    ``packages`` are pip's requirements, ``pip_options`` its options; ``container`` is an image's URI.
+    """
+
+    packages: tuple[str, ...] = ()
+    pip_options: tuple[str, ...] = ()
+    container: str | None = None
+
+
 class EnvironmentSpec(Spec):
-    """What Ray is asked for. ``memory`` in bytes; ``resources`` are Ray's custom ones."""
+    """What Ray is asked for.
+
+    ``memory`` in bytes; ``resources`` are Ray's custom ones; ``labels`` are what a node's labels must be.
+    """
 
     env_vars: dict[str, str] = {}
     num_cpus: float = 1.0
@@ -59,6 +82,9 @@ class EnvironmentSpec(Spec):
     memory: int | None = None
     accelerator_type: str | None = None
     resources: dict[str, float] = {}
+    labels: dict[str, str] = {}
+    secrets: tuple[SecretSpec, ...] = ()
+    image: ImageSpec | None = None
 
 
 class RetrySpec(Spec):
@@ -99,13 +125,15 @@ class ErrorInfo(Spec):
     """An exception that crosses processes: printable everywhere, the original where it can be unpickled.
 
     ``code`` is the class name of the user's exception; ``traceback`` holds the user's frames only;
-    ``pickled`` is the exception object itself, or None when it can't be pickled.
+    ``pickled`` is the exception object itself, or None when it can't be pickled; ``log`` holds the last lines that an
+    app had written before it failed.
     """
 
     code: str
     kind: Literal["user", "system", "unknown"] = "user"
     message: str
     traceback: str = ""
+    log: str = ""
     pickled: bytes | None = Field(default=None, repr=False)
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", frozen=True, extra="forbid")
@@ -168,16 +196,21 @@ class ActionInfo(Spec):
 class OutputRef(Spec):
     """Which output: a run's by name, or the newest successful run's of a task.
 
-    ``getter`` is applied to the tuple of outputs, so ``(0,)`` is the first output.
+    ``getter`` is applied to the tuple of outputs, so ``(0,)`` is the first output. With ``follow`` it is the newest
+    at any time, so ``run_name`` stays None.
     """
 
     run_name: str | None = None
     task_name: str | None = None
     getter: tuple[int | str, ...] = (0,)
+    follow: bool = False
 
 
 class ParameterSpec(Spec):
-    """A parameter of an app version with its value pinned: either ``value`` or ``output``."""
+    """A parameter of an app version with its value pinned: either ``value`` or ``output``.
+
+    ``hash`` tells what the value's content was when it was pinned; None where that is not known.
+    """
 
     name: str
     kind: Literal["string", "file", "directory", "app_endpoint", "object"]
@@ -187,22 +220,40 @@ class ParameterSpec(Spec):
     download: bool = True
     mount: str | None = None
     ignore_patterns: tuple[str, ...] = ()
+    hash: str | None = None
+
+
+class LinkSpec(Spec):
+    """A link shown with an app."""
+
+    title: str
+    path: str
+    is_relative: bool = False
 
 
 class AppSpec(Spec):
     """An app version before it has a number; its digest is its identity.
 
-    ``kind`` says what a replica hosts: an ASGI application (``asgi``) or the user's server function
-    (``function``). ``port`` is the port that a server function expects to listen on.
+    ``kind`` says what a replica hosts: an ASGI application (``asgi``), the user's server function (``function``) or a
+    program (``command``, its words in ``command``). ``port`` is the port that a function or a program expects to
+    listen on; ``health_path`` is asked until a program answers. ``subdomain`` replaces the app's name in its host name;
+    ``host`` is a whole host name that it answers to as well. Times are in seconds.
     """
 
     name: str
-    kind: Literal["asgi", "function"]
+    kind: Literal["asgi", "function", "command"]
     code: CodeRef
     environment: EnvironmentSpec
     replicas: int = 1
     port: int = 8080
     parameters: tuple[ParameterSpec, ...] = ()
+    command: tuple[str, ...] = ()
+    health_path: str = "/health"
+    startup_timeout_s: float = 300.0
+    request_timeout_s: float | None = None
+    subdomain: str | None = None
+    host: str | None = None
+    links: tuple[LinkSpec, ...] = ()
 
 
 class AppPhase(str, Enum):
@@ -221,7 +272,7 @@ class AppInfo(Spec):
     """An app as the registry knows it.
 
     ``version`` is the one that serves (None: none does), ``target`` the newest one asked for, ``revision`` counts
-    the versions. ``error`` belongs to ``target``: why it did not come up.
+    the versions. ``error`` belongs to ``target``: why it did not come up. ``waiting`` says what ``target`` waits for.
     """
 
     name: str
@@ -238,10 +289,15 @@ class AppInfo(Spec):
     updated_at: datetime
     error: ErrorInfo | None = None
     lineage: dict[str, str] = {}
+    waiting: str | None = None
 
 
 class ReplicaInfo(Spec):
-    """A replica that is ready: where it listens and the Ray actor whose life is its own."""
+    """A replica that is ready: where it listens and the Ray actor whose life is its own.
+
+    ``outputs`` tells which run each parameter's value is of, ``refused`` why the app did not take a newer one;
+    ``blocked`` that its event loop does not answer at the moment.
+    """
 
     replica_id: str
     actor_name: str
@@ -249,6 +305,9 @@ class ReplicaInfo(Spec):
     host: str
     port: int
     pid: int
+    outputs: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    blocked: bool = False
 
 
 class ClusterInfo(Spec):

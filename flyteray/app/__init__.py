@@ -4,16 +4,21 @@ from flyteray.app.context import AppContext, ctx
 from flyteray.app.environment import AppEnvironment
 from flyteray.app.parameters import AppEndpoint, Parameter, RunOutput, get_parameter
 from flyteray.app.port import Port
+from flyteray.app.routing import Domain, Link, Subdomain, Timeouts
 from flyteray.app.scaling import Scaling
 
 __all__ = [
     "AppContext",
     "AppEndpoint",
     "AppEnvironment",
+    "Domain",
+    "Link",
     "Parameter",
     "Port",
     "RunOutput",
     "Scaling",
+    "Subdomain",
+    "Timeouts",
     "ctx",
     "get_parameter",
 ]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, TypeVar
 
-from flyteray._declare.environment import Environment
+from flyteray._declare.environment import Environment, without_meaning
 from flyteray.app.parameters import Parameter
 from flyteray.app.port import Port, PortField
+from flyteray.app.routing import Domain, Link, Timeouts
 from flyteray.app.scaling import Scaling
 from flyteray.errors import InitializationError
 
@@ -24,9 +26,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class AppEnvironment(Environment):
     """A service and what it runs on; deploy it with :func:`flyteray.serve`.
 
-    Say what to run by ``@env.server``, or use a ready-made kind from :mod:`flyteray.app.extras`. It takes the
-    fields of :class:`Environment` as well. A replica without ``Resources(cpu=...)`` reserves no CPU, so that
-    two versions fit side by side.
+    Say what to run by ``@env.server``, by ``command`` or by ``args``, the first of these that is there, or use a
+    ready-made kind from :mod:`flyteray.app.extras`. It takes the fields of :class:`Environment` as well. A replica
+    without ``Resources(cpu=...)`` reserves no CPU, so that two versions fit side by side.
 
     Args:
         name: Lower-case letters, digits and ``-``, with a letter or digit at both ends. Part of the address.
@@ -37,10 +39,19 @@ class AppEnvironment(Environment):
         requires_auth: Enforced only where the ingress listens beyond loopback, which it does not yet.
         scaling: The number of replicas.
         parameters: What the app is given when it starts.
+        command: A program that serves on the port, as words or as one text that is split as a shell splits it.
+            ``$VAR`` stands for an environment variable of the replica.
+        args: The same, and it may be combined with ``parameters``.
+        domain: Host names that it answers to besides its own.
+        links: Shown with the app.
+        timeouts: How long a request may take.
+        cluster_pool: Of Union: means nothing on Ray, and says so.
+        cluster: Likewise.
 
     Raises:
         TypeError: A field of a wrong type.
-        ValueError: A bad name, a reserved or impossible port, or two parameters of one name.
+        ValueError: A bad name, a reserved or impossible port, two parameters of one name, or parameters beside a
+            command.
     """
 
     _: KW_ONLY
@@ -49,10 +60,18 @@ class AppEnvironment(Environment):
     requires_auth: bool = True
     scaling: Scaling = field(default_factory=Scaling)
     parameters: list[Parameter] = field(default_factory=list)
+    command: list[str] | str | None = None
+    args: list[str] | str | None = None
+    domain: Domain | None = field(default_factory=Domain)
+    links: list[Link] = field(default_factory=list)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    cluster_pool: str = "default"
+    cluster: str | None = None
     declared_port: Port = field(init=False, repr=False)
     _server: Callable[..., Any] | None = field(default=None, init=False)
     _on_startup: Callable[..., Any] | None = field(default=None, init=False)
     _on_shutdown: Callable[..., Any] | None = field(default=None, init=False)
+    _on_update: Callable[..., Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +81,41 @@ class AppEnvironment(Environment):
             raise TypeError(f"{self._words()}: requires_auth must be a bool, got {self.requires_auth!r}.")
         if not isinstance(self.scaling, Scaling):
             raise TypeError(f"{self._words()}: scaling must be a Scaling, got {self.scaling!r}.")
+        if self.domain is not None and not isinstance(self.domain, Domain):
+            raise TypeError(f"{self._words()}: domain must be a Domain, got {self.domain!r}.")
+        if not isinstance(self.timeouts, Timeouts):
+            raise TypeError(f"{self._words()}: timeouts must be a Timeouts, got {self.timeouts!r}.")
+        if not isinstance(self.links, (list, tuple)) or not all(
+            isinstance(link, Link) for link in self.links
+        ):
+            raise TypeError(f"{self._words()}: links must be a list of Link, got {self.links!r}.")
+        self.links = list(self.links)
+        self._check_clusters()
         self._check_parameters()
+        self._check_words()
+
+    def _check_clusters(self) -> None:
+        if self.cluster is not None and self.cluster_pool != "default":
+            raise ValueError(f"{self._words()}: say cluster or cluster_pool, not both.")
+        if self.cluster_pool != "default":
+            without_meaning(self._words(), "cluster_pool")
+        if self.cluster is not None:
+            without_meaning(self._words(), "cluster")
+
+    def _check_words(self) -> None:
+        for field_name in ("args", "command"):
+            words = getattr(self, field_name)
+            listed = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
+            if words is not None and not isinstance(words, str) and not listed:
+                raise TypeError(
+                    f"{self._words()}: {field_name} must be a str or a list of str, got {words!r}."
+                )
+        command = _split(self.command)
+        if command and self.parameters and command[0] != "fserve":
+            raise ValueError(
+                f"{self._words()} has parameters beside a command, which does not take them: "
+                "use args=... or @env.server."
+            )
 
     def _check_name(self) -> None:
         if not isinstance(self.name, str):
@@ -105,19 +158,34 @@ class AppEnvironment(Environment):
         self._on_shutdown = _callable("on_shutdown", func)
         return func
 
+    def on_update(self, func: F) -> F:
+        """Run a function when a parameter with ``RunOutput(..., follow=True)`` has a new value.
+
+        It is called with the new values by name, as in :meth:`server`, before anything else sees them. When it
+        raises, the old values stay; the refusal is shown in the app's status.
+        """
+        self._on_update = _callable("on_update", func)
+        return func
+
+    def words(self) -> list[str]:
+        """The program to run and its arguments, before ``$VAR`` is replaced: ``command``, or else ``args``."""
+        return _split(self.command) or _split(self.args)
+
     @property
-    def kind(self) -> Literal["asgi", "function"]:
+    def kind(self) -> Literal["asgi", "function", "command"]:
         """What a replica hosts.
 
         Raises:
             ValueError: There is nothing to run.
         """
-        if self._server is None:
-            raise ValueError(
-                f"{self._words()} has nothing to run: decorate a function with @env.server, or use a "
-                "ready-made kind such as flyteray.app.extras.FastAPIAppEnvironment."
-            )
-        return "function"
+        if self._server is not None:
+            return "function"
+        if self.words():
+            return "command"
+        raise ValueError(
+            f"{self._words()} has nothing to run: decorate a function with @env.server, give it a command or "
+            "args, or use a ready-made kind such as flyteray.app.extras.FastAPIAppEnvironment."
+        )
 
     def get_port(self) -> Port:
         """The port to listen on: in a replica the one it must use, elsewhere the declared one."""
@@ -142,3 +210,7 @@ def _callable(hook: str, func: F) -> F:
     if not callable(func):
         raise TypeError(f"@env.{hook} decorates a function, got {func!r}.")
     return func
+
+
+def _split(words: list[str] | str | None) -> list[str]:
+    return shlex.split(words) if isinstance(words, str) else list(words or [])

@@ -48,6 +48,6 @@ class FastAPIAppEnvironment(AppEnvironment):
             )
 
     @property
-    def kind(self) -> Literal["asgi", "function"]:
+    def kind(self) -> Literal["asgi", "function", "command"]:
         """What a replica hosts: the application, or the server function where there is one."""
         return "asgi" if self._server is None else "function"

@@ -1,0 +1,130 @@
+"""How an app is reached: its address, the time that a request may take, links for people."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+_LONGEST_REQUEST = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link shown with the app.
+
+    Args:
+        path: A URL, or with ``is_relative`` a path below the app's URL.
+        title: What people read.
+        is_relative: Whether ``path`` is joined to the app's URL.
+    """
+
+    path: str
+    title: str
+    is_relative: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or not isinstance(self.title, str):
+            raise TypeError(f"A Link needs a str path and a str title, got {self.path!r} and {self.title!r}.")
+
+
+@dataclass(frozen=True)
+class Subdomain:
+    """A subdomain that is worked out when the app is deployed; made by one of the two constructors.
+
+    Raises:
+        ValueError: Neither or both of its fields were given.
+    """
+
+    suffix: Literal["hash", "default"] | None = None
+    function: Callable[[Any, Any], str] | None = None
+    app_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.suffix is None) == (self.function is None):
+            raise ValueError(
+                "Make a Subdomain with Subdomain.from_app_name(...) or Subdomain.from_function(...)."
+            )
+
+    @classmethod
+    def from_app_name(
+        cls, app_name: str, project_domain_suffix: Literal["hash", "default"] = "hash"
+    ) -> Subdomain:
+        """``<app>-<8 hex digits of project and domain>``, or ``<app>-<project>-<domain>``."""
+        if project_domain_suffix not in ("hash", "default"):
+            raise ValueError(
+                f'project_domain_suffix must be "hash" or "default", got {project_domain_suffix!r}.'
+            )
+        return cls(suffix=project_domain_suffix, app_name=app_name)
+
+    @classmethod
+    def from_function(cls, function: Callable[[Any, Any], str]) -> Subdomain:
+        """What ``function(app_env, context)`` returns; ``context`` has ``project`` and ``domain``."""
+        return cls(function=function)
+
+    def resolve(self, env: Any, context: Any) -> str:
+        """The subdomain of an environment.
+
+        Args:
+            env: The app's environment.
+            context: Has ``project`` and ``domain``.
+
+        Raises:
+            ValueError: The function returned no text.
+        """
+        if self.function is not None:
+            name = self.function(env, context)
+            if not isinstance(name, str) or not name:
+                raise ValueError(
+                    f"The subdomain function of app {env.name!r} must return a str, got {name!r}."
+                )
+            return name
+        if self.suffix == "default":
+            return f"{self.app_name}-{context.project}-{context.domain}"
+        digest = hashlib.sha256(f"{context.project}-{context.domain}".encode()).hexdigest()
+        return f"{self.app_name}-{digest[:8]}"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The host names that an app answers to besides its own.
+
+    Args:
+        subdomain: ``"x"`` makes it answer to ``x.localhost``, instead of ``<name>.localhost``.
+        custom_domain: A whole host name, which your DNS has to point at the ingress.
+    """
+
+    subdomain: str | Subdomain | None = None
+    custom_domain: str | None = None
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long things may take.
+
+    Args:
+        request: Until a request has its answer's first byte: seconds or a timedelta, at most an hour; None: an hour.
+
+    Raises:
+        TypeError: Neither an int nor a timedelta.
+        ValueError: Negative, or more than an hour.
+    """
+
+    request: int | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        request = self.request
+        if request is None:
+            return
+        if isinstance(request, bool) or not isinstance(request, (int, timedelta)):
+            raise TypeError(f"Timeouts request must be an int of seconds or a timedelta, got {request!r}.")
+        span = timedelta(seconds=request) if isinstance(request, int) else request
+        if not timedelta() <= span <= _LONGEST_REQUEST:
+            raise ValueError(f"Timeouts request must be from 0 s to one hour, got {request!r}.")
+        object.__setattr__(self, "request", span)
+
+    def request_s(self) -> float | None:
+        """The time for a request in seconds."""
+        return self.request.total_seconds() if isinstance(self.request, timedelta) else self.request
