@@ -43,6 +43,7 @@ class Apps:
         self._apps = {app.name: app for app in registry.load_apps()}
         self._versions = {version.id: version for version in registry.load_versions()}
         self._replicas = {replica.info.replica_id: replica for replica in registry.load_replicas()}
+        self._waiting: dict[str, str] = {}  # by version: what keeps its replicas from starting
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._applied: Any = None
@@ -272,7 +273,9 @@ class Apps:
     # What is known
 
     def _info(self, app: AppRecord) -> AppInfo:
-        return app_info(app, self._versions, self._replicas.values(), self._cluster)
+        return app_info(
+            app, self._versions, self._replicas.values(), self._cluster, self._waiting.get(app.target)
+        )
 
     async def _settled(self, name: str) -> None:
         async with self._changed:

@@ -13,8 +13,12 @@ def app_info(
     versions: Mapping[str, VersionRecord],
     replicas: Iterable[ReplicaRecord],
     cluster: ClusterInfo,
+    waiting: str | None = None,
 ) -> AppInfo:
-    """An app with the replicas and the lineage of the version that serves, or else of the one that is coming up."""
+    """An app with the replicas and the lineage of the version that serves, or else of the one that is coming up.
+
+    ``waiting`` is what the target's replicas wait for.
+    """
     target = versions[app.target]
     shown = versions.get(app.serving or "", target)
     ready = sum(1 for replica in replicas if replica.info.version == shown.id)
@@ -32,6 +36,7 @@ def app_info(
         created_at=app.created_at,
         updated_at=app.updated_at,
         error=target.error,
+        waiting=waiting,
         lineage={
             parameter.name: parameter.output.run_name
             for parameter in shown.spec.parameters
