@@ -86,7 +86,8 @@ class Replica:
         )
         server: Server
         if spec.kind == "asgi":
-            server = AsgiServer(app.app, sock, app.uvicorn_config)
+            # In a thread for the same reason: a kind may build its application here.
+            server = AsgiServer(await asyncio.to_thread(app.asgi_app), sock, app.uvicorn_config)
         else:
             sock.close()  # held until here, so that no other replica was given the port
             server = FunctionServer(

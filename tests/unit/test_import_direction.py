@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import flyteray
 ROOT = Path(flyteray.__file__).parent
 FLOORS = [
     {"cli"},
+    {"app/extras"},  # ready-made apps use the verbs, as users' apps do
     {"remote"},
     {"_client"},
     {"_control"},
@@ -34,7 +35,13 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.p
 
 
 def part_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+    return part(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def part(names: Sequence[str]) -> str:
+    """The part of the floor plan that a module below flyteray belongs to."""
+    two = "/".join(names[:2])
+    return two if two in FLOOR else names[0]
 
 
 def imported(node: ast.AST, path: Path) -> Iterator[str]:
@@ -53,8 +60,8 @@ def test_imports_point_down(path: Path) -> None:
     upward = []
     for node in ast.walk(ast.parse(path.read_text())):
         for name in imported(node, path):
-            parts = name.split(".")
-            if parts[0] == ROOT.name and len(parts) > 1 and FLOOR.get(parts[1], -1) < FLOOR[part_of(path)]:
+            root, *names = name.split(".")
+            if root == ROOT.name and names and FLOOR.get(part(names), -1) < FLOOR[part_of(path)]:
                 upward.append(name)
 
     assert upward == []

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from fastapi import FastAPI
 
-from flyteray.app.environment import AppEnvironment
-
-if TYPE_CHECKING:
-    import uvicorn
+from flyteray.app.extras.asgi import ASGIAppEnvironment
+from flyteray.app.routing import Link
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class FastAPIAppEnvironment(AppEnvironment):
+class FastAPIAppEnvironment(ASGIAppEnvironment):
     """An :class:`AppEnvironment` whose replicas serve a FastAPI application by uvicorn.
 
     Lifespan, WebSockets, streaming responses and background tasks work as under uvicorn itself. A function
-    registered with ``@env.server`` is run instead.
+    registered with ``@env.server`` is run instead. A link to its OpenAPI pages comes before ``links``.
 
     Args:
         app: The application.
@@ -30,24 +27,15 @@ class FastAPIAppEnvironment(AppEnvironment):
 
     app: FastAPI
     type: str | None = "FastAPI"
-    uvicorn_config: uvicorn.Config | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.app.docs_url is None:
+            return
+        docs = Link(self.app.docs_url, "FastAPI OpenAPI Docs", is_relative=True)
+        if docs not in self.links:  # a clone has it already
+            self.links.insert(0, docs)
+
+    def _check_app(self) -> None:
         if not isinstance(self.app, FastAPI):
             raise TypeError(f"{self._words()}: app must be a FastAPI application, got {self.app!r}.")
-        if self.uvicorn_config is not None:
-            self._check_uvicorn_config()
-
-    def _check_uvicorn_config(self) -> None:
-        import uvicorn  # only for those who configure it: it takes a tenth of a second to load
-
-        if not isinstance(self.uvicorn_config, uvicorn.Config):
-            raise TypeError(
-                f"{self._words()}: uvicorn_config must be a uvicorn.Config, got {self.uvicorn_config!r}."
-            )
-
-    @property
-    def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts: the application, or the server function where there is one."""
-        return "asgi" if self._server is None else "function"
