@@ -4,6 +4,16 @@ from flyteray._client.init import init
 from flyteray._client.run import run, with_runcontext
 from flyteray._client.serve import serve
 from flyteray._declare.context import ctx
+from flyteray._declare.device import (
+    AMD_GPU,
+    APPLE_SILICON,
+    GPU,
+    HABANA_GAUDI,
+    TPU,
+    Device,
+    DeviceClass,
+    Neuron,
+)
 from flyteray._declare.environment import Environment
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import Backoff, RetryStrategy
@@ -12,8 +22,16 @@ from flyteray._declare.task import Task
 from flyteray._declare.task_environment import TaskEnvironment
 
 __all__ = [
+    "AMD_GPU",
+    "APPLE_SILICON",
+    "GPU",
+    "HABANA_GAUDI",
+    "TPU",
     "Backoff",
+    "Device",
+    "DeviceClass",
     "Environment",
+    "Neuron",
     "Resources",
     "RetryStrategy",
     "Secret",

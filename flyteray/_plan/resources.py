@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from typing import Any, Protocol
 
+from flyteray._declare.device import PARTITIONS, SHARED, Device
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret
 from flyteray._plan.spec import EnvironmentSpec, SecretSpec
 
+_SHARE = 0.25  # of a GPU, for kinds that are shared; what Ray counts, not what the hardware enforces
+
 # Ray's words where they differ from Flyte's.
 _RAY_ACCELERATORS = {
-    "A100_80G": "A100-80G",
+    "A100_80G": "A100-80G",  # on nodes that are labelled so: Ray itself finds "A100" in either size
+    "Gaudi1": "Intel-GAUDI",
     "L40s": "L40S",
-    "RTX_PRO_6000": "RTX-PRO-6000",
     "MI100": "AMD-Instinct-MI100",
     "MI210": "AMD-Instinct-MI210",
     "MI250": "AMD-Instinct-MI250X-MI250",
@@ -22,7 +26,18 @@ _RAY_ACCELERATORS = {
     "MI325X": "AMD-Instinct-MI325X-OAM",
     "MI350X": "AMD-Instinct-MI350X-OAM",
     "MI355X": "AMD-Instinct-MI355X-OAM",
+    "RTX_PRO_4500": "RTX-PRO-4500",
+    "RTX_PRO_6000": "RTX-PRO-6000",
+    "V5E": "TPU-V5LITEPOD",
+    "V5P": "TPU-V5P",
+    "V6E": "TPU-V6E",
 }
+_NEURON_CORES = {"Inf1": 4, "Inf2": 2, "Trn1": 2, "Trn1n": 2, "Trn2": 4, "Trn2u": 4}  # of one chip
+_ONE_HOST_TPUS = ("1x1", "2x2", "2x4")  # of V5E and V6E
+_TPUS_OF_A_HOST = 4
+_TPU_TOPOLOGY = "ray.io/tpu-topology"
+_ACCELERATOR_LABEL = "ray.io/accelerator-type"
+_APPLE_CHIPS = [f"M{number}{size}" for number in range(1, 10) for size in ("", "-Pro", "-Max", "-Ultra")]
 
 
 class Declared(Protocol):
@@ -51,13 +66,11 @@ def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
     resources = env.resources or Resources()
     cpus = resources.cpu_request()
     device = resources.get_device()
-    kind = device.device if device else None
     return EnvironmentSpec(
         env_vars=dict(env.env_vars or {}),
         num_cpus=default_cpus if cpus is None else cpus,
-        num_gpus=device.quantity if device else 0,
         memory=resources.memory_request(),
-        accelerator_type=None if kind is None else _RAY_ACCELERATORS.get(kind, kind),
+        **({} if device is None else _accelerators(device)),
         secrets=tuple(
             SecretSpec(
                 key=secret.key,
@@ -68,3 +81,60 @@ def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
             for secret in env.secret_list()
         ),
     )
+
+
+def ray_options(environment: EnvironmentSpec) -> dict[str, Any]:
+    """The hardware of an environment as options of a Ray task or actor."""
+    options: dict[str, Any] = {"num_cpus": environment.num_cpus}
+    if environment.num_gpus:
+        options["num_gpus"] = environment.num_gpus
+    if environment.memory is not None:
+        options["memory"] = environment.memory
+    if environment.accelerator_type is not None:
+        options["accelerator_type"] = environment.accelerator_type
+    if environment.resources:
+        options["resources"] = dict(environment.resources)
+    if environment.labels:
+        options["label_selector"] = dict(environment.labels)
+    return options
+
+
+def _accelerators(device: Device) -> dict[str, Any]:
+    """The fields of an :class:`EnvironmentSpec` that ask for a device."""
+    kind = (device.device or "").removesuffix(SHARED)
+    named = {"accelerator_type": _RAY_ACCELERATORS.get(kind, kind)} if kind else {}
+    match device.device_class:
+        case "TPU":
+            chips = _tpu_chips(kind, device.partition) if device.partition else device.quantity
+            topology = {"labels": {_TPU_TOPOLOGY: device.partition}} if device.partition else {}
+            return {"resources": {"TPU": chips}, **named, **topology}
+        case "NEURON":
+            cores = device.quantity * _NEURON_CORES.get(kind, 1)
+            return {"resources": {"neuron_cores": cores}, "accelerator_type": "aws-neuron-core"}
+        case "HABANA_GAUDI":
+            return {"resources": {"HPU": device.quantity}, **named}
+        case "APPLE_SILICON":
+            return {
+                "num_gpus": device.quantity,
+                "labels": {_ACCELERATOR_LABEL: f"in({','.join(_APPLE_CHIPS)})"},
+            }
+    return {"num_gpus": _gpus(device, kind), **named}
+
+
+def _gpus(device: Device, kind: str) -> float:
+    """GPUs as Ray counts them: a fraction of one, or whole ones."""
+    part = 1.0
+    if device.device and device.device.endswith(SHARED):
+        part = _SHARE
+    elif device.partition and kind in PARTITIONS:
+        slices, whole = (int(name.partition("g")[0]) for name in (device.partition, PARTITIONS[kind][-1]))
+        part = math.floor(slices / whole * 10_000) / 10_000  # as finely as Ray counts; all of them fit on one
+    wanted = device.quantity * part
+    return wanted if wanted < 1 else math.ceil(wanted)
+
+
+def _tpu_chips(kind: str, topology: str) -> int:
+    """The chips that one host has of a slice."""
+    if kind != "V5P" and topology in _ONE_HOST_TPUS:
+        return math.prod(int(side) for side in topology.split("x"))
+    return _TPUS_OF_A_HOST

@@ -9,7 +9,8 @@ from ray import serve
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
 
-from flyteray._plan.spec import AppSpec, EnvironmentSpec
+from flyteray._plan.resources import ray_options
+from flyteray._plan.spec import AppSpec
 from flyteray._serve.replica import DRAIN_S, Replica
 
 _DEPLOYMENT = "replica"
@@ -47,7 +48,7 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any]) 
         Replica,
         name=_DEPLOYMENT,
         num_replicas=spec.replicas,
-        ray_actor_options={**_actor_options(spec.environment), "runtime_env": runtime_env},
+        ray_actor_options={**ray_options(spec.environment), "runtime_env": runtime_env},
         max_ongoing_requests=1_000_000,  # none passes through Serve
         health_check_period_s=1,
         health_check_timeout_s=15,
@@ -83,14 +84,3 @@ def status(name: str) -> ServeStatus | None:
     )
     running = sum(each.replica_states.get("RUNNING", 0) for each in deployments)
     return ServeStatus(phase=application.status, message=message, running=running)
-
-
-def _actor_options(environment: EnvironmentSpec) -> dict[str, Any]:
-    options: dict[str, Any] = {"num_cpus": environment.num_cpus, "num_gpus": environment.num_gpus}
-    if environment.memory is not None:
-        options["memory"] = environment.memory
-    if environment.accelerator_type is not None:
-        options["accelerator_type"] = environment.accelerator_type
-    if environment.resources:
-        options["resources"] = environment.resources
-    return options

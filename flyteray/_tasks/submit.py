@@ -21,6 +21,7 @@ from ray.exceptions import (
 
 from flyteray._plan import failure
 from flyteray._plan.pickling import Payload
+from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import EnvironmentSpec, ErrorInfo
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray.errors import (
@@ -40,19 +41,11 @@ def options(environment: EnvironmentSpec, bundle: str) -> dict[str, Any]:
     showing the variables in its state API, and a child can't inherit its parent's variables through it.
     """
     identity = hashlib.sha256(repr((bundle, sorted(environment.env_vars.items()))).encode()).hexdigest()[:16]
-    asked: dict[str, Any] = {
-        "num_cpus": environment.num_cpus,
+    return {
+        **ray_options(environment),
         "max_retries": 0,  # ours, because Ray's re-run silently
         "runtime_env": {"env_vars": {"FLYTERAY_CODE": identity}},
-        "resources": dict(environment.resources),
     }
-    if environment.num_gpus:
-        asked["num_gpus"] = environment.num_gpus
-    if environment.memory:
-        asked["memory"] = environment.memory
-    if environment.accelerator_type:
-        asked["accelerator_type"] = environment.accelerator_type
-    return asked
 
 
 class Submitter:

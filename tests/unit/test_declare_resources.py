@@ -4,9 +4,18 @@ from typing import Any
 
 import pytest
 
-from flyteray import Resources, TaskEnvironment
-from flyteray._declare.resources import Device
-from flyteray._plan.resources import environment_spec
+from flyteray import (
+    AMD_GPU,
+    APPLE_SILICON,
+    GPU,
+    HABANA_GAUDI,
+    TPU,
+    Device,
+    Neuron,
+    Resources,
+    TaskEnvironment,
+)
+from flyteray._plan.resources import environment_spec, ray_options
 
 
 @pytest.mark.parametrize(
@@ -56,15 +65,17 @@ def test_bad_memory_is_refused_with_its_value(memory: Any) -> None:
 
 
 @pytest.mark.parametrize("field", ["disk", "shm"])
-def test_disk_and_shared_memory_are_text_with_a_unit(field: str) -> None:
-    Resources(**{field: "10Gi"})
+def test_disk_and_shared_memory_are_text_with_a_unit_and_change_nothing(field: str) -> None:
+    with pytest.warns(UserWarning, match=f"Ray reserves no {field}"):
+        Resources(**{field: "10Gi"})
 
     with pytest.raises(ValueError, match=field):
         Resources(**{field: 10})  # type: ignore[arg-type]
 
 
 def test_shared_memory_may_be_automatic() -> None:
-    assert Resources(shm="auto").shm == "auto"
+    assert Resources(shm="auto").get_shared_memory() == ""
+    assert Resources().get_shared_memory() is None
 
 
 @pytest.mark.parametrize(
@@ -72,17 +83,41 @@ def test_shared_memory_may_be_automatic() -> None:
     [
         (None, None),
         (0, None),
-        (2, Device(2)),
-        ("T4:1", Device(1, "T4")),
-        ("A100_80G:8", Device(8, "A100_80G")),
-        ("L40S:1", Device(1, "L40s")),
+        (2, Device(2, "GPU")),
+        ("T4:1", Device(1, "GPU", "T4")),
+        ("A100_80G:8", Device(8, "GPU", "A100_80G")),
+        ("L40S:1", Device(1, "GPU", "L40s")),
+        ("L40S shared:1", Device(1, "GPU", "L40S shared")),
+        ("RTX_PRO_6000:2", Device(2, "GPU", "RTX_PRO_6000")),
+        ("Trn1:16", Device(16, "NEURON", "Trn1")),
+        ("Inf1:16", Device(16, "NEURON", "Inf1")),
+        ("Inf2:12", Device(12, "NEURON", "Inf2")),
+        ("MI300X:1", Device(1, "AMD_GPU", "MI300X")),
+        ("Gaudi1:1", Device(1, "HABANA_GAUDI", "Gaudi1")),
+        ("AppleSilicon", Device(1, "APPLE_SILICON", "AppleSilicon")),
+        ("AppleSilicon:1", Device(1, "APPLE_SILICON", "AppleSilicon")),
+        (TPU("V5E", "2x4"), Device(1, "TPU", "V5E", "2x4")),
     ],
 )
 def test_gpus_are_a_number_or_a_kind_with_a_number(gpu: Any, expected: Device | None) -> None:
     assert Resources(gpu=gpu).get_device() == expected
 
 
-@pytest.mark.parametrize("gpu", [-1, "T4", "T4:0", "T4:9", "T4:x", "T5:1", 1.5, "auto", True, "A2:2"])
+@pytest.mark.parametrize(
+    "gpu",
+    [
+        *(-1, 1.5, True, "auto", "T4", "T4:", "T4:0", "T4:9", "T4:x", "T5:1", "A2:2", "GB10:2", "MI100:2"),
+        *(
+            "T4 shared:2",
+            "H100 shared:1",
+            "RTX_PRO_6000:3",
+            "Trn1:2",
+            "Inf2:13",
+            "Gaudi1:2",
+            "AppleSilicon:2",
+        ),
+    ],
+)
 def test_bad_gpus_are_refused_with_their_value(gpu: Any) -> None:
     with pytest.raises(ValueError, match="gpu"):
         Resources(gpu=gpu)
@@ -118,3 +153,105 @@ def test_a_number_of_gpus_asks_for_any_kind() -> None:
     spec = environment_spec(TaskEnvironment("train", resources=Resources(gpu=1)), default_cpus=1)
 
     assert (spec.num_gpus, spec.accelerator_type) == (1, None)
+
+
+@pytest.mark.parametrize(("old", "new"), [("A100 80G:2", "A100_80G:2"), ("RTX PRO 6000:1", "RTX_PRO_6000:1")])
+def test_old_spellings_are_rewritten_with_a_warning(old: str, new: str) -> None:
+    with pytest.warns(FutureWarning, match="is called"):
+        resources = Resources(gpu=old)
+
+    assert resources == Resources(gpu=new)
+    with pytest.warns(FutureWarning, match="is called"):
+        assert GPU(old.partition(":")[0], 3).device == new.partition(":")[0]
+
+
+def test_devices_have_a_helper_for_each_family() -> None:
+    assert GPU("T4", 9) == Device(9, "GPU", "T4")
+    assert GPU("A100", 1, "1g.5gb") == Device(1, "GPU", "A100", "1g.5gb")
+    assert Neuron("Trn2u") == Device(1, "NEURON", "Trn2u")
+    assert AMD_GPU("MI100") == Device(1, "AMD_GPU", "MI100")
+    assert HABANA_GAUDI("Gaudi1") == Device(1, "HABANA_GAUDI", "Gaudi1")
+    assert APPLE_SILICON() == Device(1, "APPLE_SILICON", "AppleSilicon")
+    assert TPU("V5P").partition is None
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: GPU("T5", 1), "T5"),
+        (lambda: GPU(None, 1), "None"),  # type: ignore[arg-type]
+        (lambda: GPU("T4", -1), "-1"),
+        (lambda: GPU("A100", 1, "1g.10gb"), "1g.10gb"),
+        (lambda: TPU("V4"), "V4"),
+        (lambda: TPU("V5E", "2x2x1"), "2x2x1"),
+        (lambda: Neuron("T4"), "T4"),
+        (lambda: AMD_GPU("L4"), "L4"),
+        (lambda: HABANA_GAUDI("Gaudi9"), "Gaudi9"),
+        (lambda: Device(0, "GPU"), "0"),
+        (lambda: Device(1, "NPU"), "NPU"),  # type: ignore[arg-type]
+    ],
+)
+def test_devices_that_there_are_not_are_refused_by_name(make: Any, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        make()
+
+
+def test_a_partition_of_a_gpu_that_has_none_changes_nothing() -> None:
+    with pytest.warns(UserWarning, match="can't be split"):
+        device = GPU("T4", 1, "1g.5gb")
+
+    assert asked(device) == {"num_gpus": 1, "accelerator_type": "T4"}
+
+
+def asked(gpu: Any) -> dict[str, Any]:
+    """Ray's options for accelerators alone."""
+    env = TaskEnvironment("train", resources=Resources(cpu=0, gpu=gpu))
+    options = ray_options(environment_spec(env, default_cpus=1))
+    assert options.pop("num_cpus") == 0
+    return options
+
+
+@pytest.mark.parametrize(
+    ("gpu", "options"),
+    [
+        (None, {}),
+        (2, {"num_gpus": 2}),
+        ("A100_80G:2", {"num_gpus": 2, "accelerator_type": "A100-80G"}),
+        ("T4 shared:1", {"num_gpus": 0.25, "accelerator_type": "T4"}),
+        ("L40S shared:1", {"num_gpus": 0.25, "accelerator_type": "L40S"}),
+        (GPU("A100", 1, "3g.20gb"), {"num_gpus": 0.4285, "accelerator_type": "A100"}),
+        (GPU("A100", 3, "3g.20gb"), {"num_gpus": 2, "accelerator_type": "A100"}),
+        (GPU("RTX_PRO_6000", 1, "2g.48gb"), {"num_gpus": 0.5, "accelerator_type": "RTX-PRO-6000"}),
+        (GPU("H200", 1, "7g.141gb"), {"num_gpus": 1, "accelerator_type": "H200"}),
+        ("MI300X:1", {"num_gpus": 1, "accelerator_type": "AMD-Instinct-MI300X-OAM"}),
+        ("Trn1:4", {"resources": {"neuron_cores": 8}, "accelerator_type": "aws-neuron-core"}),
+        ("Inf1:1", {"resources": {"neuron_cores": 4}, "accelerator_type": "aws-neuron-core"}),
+        ("Gaudi1:1", {"resources": {"HPU": 1}, "accelerator_type": "Intel-GAUDI"}),
+        (TPU("V5P"), {"resources": {"TPU": 1}, "accelerator_type": "TPU-V5P"}),
+        (
+            TPU("V6E", "2x4"),
+            {
+                "resources": {"TPU": 8},
+                "accelerator_type": "TPU-V6E",
+                "label_selector": {"ray.io/tpu-topology": "2x4"},
+            },
+        ),
+        (
+            TPU("V5E", "4x4"),
+            {
+                "resources": {"TPU": 4},
+                "accelerator_type": "TPU-V5LITEPOD",
+                "label_selector": {"ray.io/tpu-topology": "4x4"},
+            },
+        ),
+    ],
+)
+def test_accelerators_are_what_ray_calls_them(gpu: Any, options: dict[str, Any]) -> None:
+    assert asked(gpu) == options
+
+
+def test_a_mac_is_known_by_its_label() -> None:
+    options = asked(APPLE_SILICON())
+
+    assert options["num_gpus"] == 1
+    assert "M3-Max" in options["label_selector"]["ray.io/accelerator-type"]
