@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flyteray._ingress.config import APPS_MAP, STOPPED, backend_name, route, slot_name
+from collections.abc import Mapping
+
+from flyteray._ingress import maps
 from flyteray._ingress.routes import IngressState, Slot
 
 _FORCED_MAINTENANCE, _FORCED_DRAIN = 0x01, 0x08  # bits of HAProxy's srv_admin_state
@@ -15,17 +17,17 @@ def changes(old: IngressState, new: IngressState) -> list[str]:
     leaves takes no new requests from then on, and what it has open goes on until either side ends it.
     Running the commands twice does no harm.
     """
-    return [*_arrivals(old, new), *_routes(old, new), *_departures(old, new)]
+    return [*_arrivals(old, new), *_routes(maps.entries(old), maps.entries(new)), *_departures(old, new)]
 
 
-def observed(map_lines: str, server_lines: str) -> IngressState:
-    """What HAProxy does, from its answers to ``show map`` and ``show servers state``."""
-    apps: dict[str, int | None] = {}
-    for line in map_lines.splitlines():
-        words = line.split()
-        if len(words) == 3:
-            apps[words[1]] = None if words[2] == STOPPED else int(words[2].removeprefix("b"))
-    return IngressState(apps=apps, backends=_observed_backends(server_lines))
+def observed(shown: Mapping[str, str], server_lines: str) -> IngressState:
+    """What HAProxy does, from its answers to ``show map`` by map and to ``show servers state``."""
+    content = {
+        # Each line starts with the entry's address in memory.
+        file: maps.parse("\n".join(line.partition(" ")[2] for line in lines.splitlines()))
+        for file, lines in shown.items()
+    }
+    return maps.state(content, _observed_backends(server_lines))
 
 
 def _observed_backends(server_lines: str) -> dict[int, dict[int, Slot]]:
@@ -62,16 +64,30 @@ def _arrivals(old: IngressState, new: IngressState) -> list[str]:
     return commands
 
 
-def _routes(old: IngressState, new: IngressState) -> list[str]:
+def _routes(old: dict[str, dict[str, str]], new: dict[str, dict[str, str]]) -> list[str]:
+    # What is said of an app comes after the app and goes before it: an interrupted change leaves nothing unseen.
+    of_apps = [file for file in maps.FILES if file != maps.APPS]
+    return [
+        *(command for file in of_apps for command in _removed(file, old[file], new[file])),
+        *_set(maps.APPS, old[maps.APPS], new[maps.APPS]),
+        *_removed(maps.APPS, old[maps.APPS], new[maps.APPS]),
+        *(command for file in of_apps for command in _set(file, old[file], new[file])),
+    ]
+
+
+def _set(file: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
     commands = []
-    for app, backend in sorted(new.apps.items()):
-        if app not in old.apps:
+    for key, value in sorted(new.items()):
+        if key not in old:
             # An entry left by an interrupted change would come first and win.
-            commands += [f"del map {APPS_MAP} {app}", f"add map {APPS_MAP} {app} {route(backend)}"]
-        elif old.apps[app] != backend:
-            commands.append(f"set map {APPS_MAP} {app} {route(backend)}")
-    commands += [f"del map {APPS_MAP} {app}" for app in sorted(old.apps.keys() - new.apps.keys())]
+            commands += [f"del map {file} {key}", f"add map {file} {key} {value}"]
+        elif old[key] != value:
+            commands.append(f"set map {file} {key} {value}")
     return commands
+
+
+def _removed(file: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
+    return [f"del map {file} {key}" for key in sorted(old.keys() - new.keys())]
 
 
 def _departures(old: IngressState, new: IngressState) -> list[str]:
@@ -83,4 +99,4 @@ def _departures(old: IngressState, new: IngressState) -> list[str]:
 
 
 def _server(backend: int, slot: int) -> str:
-    return f"{backend_name(backend)}/{slot_name(slot)}"
+    return f"{maps.backend_name(backend)}/{maps.slot_name(slot)}"

@@ -9,14 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flyteray._ingress import maps
 from flyteray._ingress.routes import POOL, SLOTS, IngressState, Slot
 from flyteray._ingress.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER
-
-APPS_MAP = "apps.map"
-"""App name to the backend that serves it."""
-
-STOPPED = "stopped"
-"""Stands in the map for an app without a backend."""
 
 _NOT_NAMED = (
     "This address names no app. Use http://<app>.localhost:<port>/ or http://<host>:<port>/<app>/; "
@@ -34,7 +29,10 @@ _ERRORS = {
     500: "The ingress could not handle the request.\\n",
     502: "App '%[var(txn.app)]' broke the connection before it answered, or its answer is not valid HTTP.\\n",
     503: _NOT_READY,
-    504: "App '%[var(txn.app)]' did not answer in time.\\n",
+    504: (
+        "App '%[var(txn.app)]' did not answer within the %[var(txn.timeout)] ms that it may take. "
+        "Its AppEnvironment(timeouts=Timeouts(request=...)) allows more, up to an hour.\\n"
+    ),
 }
 
 _CHECK = "check inter 1s fastinter 200ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 2 on-error mark-down"
@@ -53,7 +51,9 @@ defaults
     # a retry waits as long as a connection may take, at most a second: so long is a request delayed by a dead replica
     timeout connect 200ms
     timeout client 1h
+    # for apps that set no other; it is the longest silence of a replica, before its answer and within it
     timeout server 1h
+    # a WebSocket, from when it was opened
     timeout tunnel 24h
     timeout http-request 10s
     timeout http-keep-alive 75s
@@ -86,10 +86,15 @@ frontend apps
     http-request set-header X-Forwarded-Host %[req.hdr(host)] if {{ req.hdr(host) -m found }}
 
     http-request set-var(txn.host) req.hdr(host),host_only,lower
-    acl by_host var(txn.host) -m end .localhost
-    http-request set-var(txn.app) var(txn.host),field(-2,.,0) if by_host
+    http-request set-var(txn.app) var(txn.host),map_str({hosts})
+    acl known_host var(txn.app) -m found
+    acl own_host var(txn.host) -m end .localhost
+    http-request set-var(txn.by_host) bool(true) if known_host || own_host
+    acl by_host var(txn.by_host) -m found
+    http-request set-var(txn.app) var(txn.host),field(-2,.,0) if by_host !known_host
     http-request set-var(txn.app) path,field(2,/) unless by_host
     http-request set-var(txn.backend) var(txn.app),map_str({apps})
+    http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
     http-request return status 404 {text} lf-string "{not_named}" if {{ var(txn.app) -m len 0 }}
     http-request return status 404 {text} lf-string "{unknown}" unless {{ var(txn.backend) -m found }}
     http-request return status 503 {text} lf-string "{stopped}" if {{ var(txn.backend) -m str {stopped_word} }}
@@ -100,6 +105,13 @@ frontend apps
     http-request disable-l7-retry unless METH_GET or {{ method OPTIONS }}
     use_backend %[var(txn.backend)]
 """
+
+_BACKEND = """\
+    http-request set-timeout server var(txn.timeout)
+    # which replica a browser keeps to: a name for each backend, so that apps on one host do not take each other's
+    cookie flyteray-{backend} insert indirect nocache httponly dynamic
+    dynamic-cookie-key flyteray
+    ignore-persist unless {{ var(txn.app),map_str({sticky}) -m found }}"""
 
 _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
 _TEXT = 'content-type "text/plain; charset=utf-8"'
@@ -121,16 +133,6 @@ def threads(cpus: int) -> int:
     return max(1, min(4, cpus))
 
 
-def backend_name(backend: int) -> str:
-    """A backend's name in HAProxy."""
-    return f"b{backend}"
-
-
-def slot_name(slot: int) -> str:
-    """A slot's name in its backend."""
-    return f"s{slot}"
-
-
 def render(state: IngressState, *, threads: int, connections: int) -> str:
     """HAProxy's configuration file for a state."""
     errors = "\n".join(
@@ -141,38 +143,31 @@ def render(state: IngressState, *, threads: int, connections: int) -> str:
     head = _GLOBAL.format(admin=ADMIN_SOCKET, threads=threads, connections=connections, errors=errors)
     frontend = _FRONTEND.format(
         listener=LISTENER,
-        apps=APPS_MAP,
+        apps=maps.APPS,
+        hosts=maps.HOSTS,
+        timeouts=maps.TIMEOUTS,
         text=_TEXT,
         not_named=_NOT_NAMED,
         unknown=_UNKNOWN,
         stopped=_STOPPED,
-        stopped_word=STOPPED,
+        stopped_word=maps.STOPPED,
     )
     backends = [_backend(number, state.slots(number)) for number in range(POOL)]
     return "\n".join([head, frontend, *backends])
 
 
-def render_maps(state: IngressState) -> dict[str, str]:
-    """The map files that the configuration refers to, by file name."""
-    return {APPS_MAP: "".join(f"{app} {route(backend)}\n" for app, backend in sorted(state.apps.items()))}
-
-
 def files(state: IngressState, *, threads: int, connections: int) -> dict[str, str]:
     """All files that HAProxy reads when it starts, by file name."""
-    return {CONFIG_FILE: render(state, threads=threads, connections=connections), **render_maps(state)}
-
-
-def route(backend: int | None) -> str:
-    """What the map says of an app that a backend serves, or none."""
-    return STOPPED if backend is None else backend_name(backend)
+    return {CONFIG_FILE: render(state, threads=threads, connections=connections), **maps.render(state)}
 
 
 def _backend(number: int, slots: Mapping[int, Slot]) -> str:
-    lines = [f"backend {backend_name(number)}"]
+    name = maps.backend_name(number)
+    lines = [f"backend {name}", _BACKEND.format(backend=name, sticky=maps.STICKY)]
     free = 1
     for slot in sorted(slots):
         lines += _unused(free, slot - 1)
-        lines.append(f"    server {slot_name(slot)} {_address(slots[slot])} {_CHECK}")
+        lines.append(f"    server {maps.slot_name(slot)} {_address(slots[slot])} {_CHECK}")
         free = slot + 1
     lines += _unused(free, SLOTS)
     return "\n".join(lines) + "\n"

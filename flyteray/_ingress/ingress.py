@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import threading
@@ -10,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from flyteray._ingress import config, process
-from flyteray._ingress.changes import changes, observed
+from flyteray._ingress import config, maps, process
+from flyteray._ingress.changes import changes
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.runtime import CommandRefusedError, Conversation
 from flyteray._ingress.supervisor import LOG_FILE
@@ -133,8 +134,8 @@ class Ingress:
             draft.replace(self._directory / name)
 
     def _last_state(self) -> IngressState:
-        try:
-            lines = (self._directory / config.APPS_MAP).read_text().splitlines()
-        except FileNotFoundError:
-            return IngressState()
-        return observed("\n".join(f"- {line}" for line in lines), "")
+        content = {}
+        for file in maps.FILES:
+            with contextlib.suppress(FileNotFoundError):
+                content[file] = maps.parse((self._directory / file).read_text())
+        return maps.state(content, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 POOL = 128
 """Backends that are there ahead, ``b0`` to ``b127``, so that a new app version needs no reload."""
@@ -12,8 +12,9 @@ POOL = 128
 SLOTS = 32
 """Replicas that a backend can hold, in slots from 1."""
 
-_NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _HOST = re.compile(r"[0-9A-Za-z.:-]+")
+_HOST_NAME = re.compile(r"[0-9a-z.-]+")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class IngressState:
 
     Args:
         apps: The backend that serves an app by the app's name, or None for an app that exists but is stopped.
+        hosts: The app that a host name leads to, in lower case, besides ``<app>.localhost``.
+        timeouts: Milliseconds that an app may let a client wait; an hour for apps that are missing.
+        sticky: The apps that keep a browser on one replica.
         backends: The replicas of a backend by slot. A backend that serves no app may be here while it drains:
             its open connections go on. A slot that is missing takes no requests.
 
@@ -50,12 +54,15 @@ class IngressState:
 
     apps: Mapping[str, int | None] = field(default_factory=dict)
     backends: Mapping[int, Mapping[int, Slot]] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    timeouts: Mapping[str, int] = field(default_factory=dict)
+    sticky: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name, backend in self.apps.items():
             if not _NAME.fullmatch(name):
                 raise ValueError(
-                    f"{name!r} can't be an app's name: use lower-case letters, digits and single '-' or '_' between."
+                    f"{name!r} can't be an app's name: use lower-case letters, digits, and '-' or '_' between."
                 )
             if backend is not None:
                 _check_backend(backend)
@@ -64,6 +71,14 @@ class IngressState:
             for slot in slots:
                 if not 1 <= slot <= SLOTS:
                     raise ValueError(f"Backend {backend} has no slot {slot}: slots are 1 to {SLOTS}.")
+        for host in self.hosts:
+            if not _HOST_NAME.fullmatch(host):
+                raise ValueError(f"{host!r} is no host name in lower case.")
+        for app, timeout in self.timeouts.items():
+            if timeout < 1:
+                raise ValueError(f"The timeout of app {app!r} must be at least 1 ms, not {timeout}.")
+        for app in {*self.hosts.values(), *self.timeouts, *self.sticky} - self.apps.keys():
+            raise ValueError(f"There is no app {app!r} to route to.")
 
     def slots(self, backend: int) -> Mapping[int, Slot]:
         """The replicas of a backend; none for one that isn't used."""
@@ -71,7 +86,7 @@ class IngressState:
 
     def without_replicas(self) -> IngressState:
         """The same apps with nothing behind them: what is still true when the replicas are gone."""
-        return IngressState(apps=self.apps)
+        return replace(self, backends={})
 
 
 def _check_backend(backend: int) -> None:

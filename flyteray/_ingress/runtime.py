@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from flyteray._ingress import maps
 from flyteray._ingress.changes import observed
-from flyteray._ingress.config import APPS_MAP, backend_name
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.supervisor import ADMIN_SOCKET
 
@@ -82,7 +82,9 @@ class Conversation:
 
     def state(self) -> IngressState:
         """What HAProxy does at the moment; takes tens of milliseconds."""
-        return observed(self.ask(f"show map {APPS_MAP}"), self.ask("show servers state"))
+        return observed(
+            {file: self.ask(f"show map {file}") for file in maps.FILES}, self.ask("show servers state")
+        )
 
     def sessions(self, backends: Sequence[int]) -> dict[int, int]:
         """How many requests and open connections each backend has, those of WebSockets included."""
@@ -90,7 +92,7 @@ class Conversation:
 
     def _sessions(self, backend: int) -> int:
         # Only the backend's own row: all rows of the pool would keep a thread of HAProxy busy for 0.2 s.
-        header, row = self.ask(f"show stat {backend_name(backend)} 2 -1").splitlines()[:2]
+        header, row = self.ask(f"show stat {maps.backend_name(backend)} 2 -1").splitlines()[:2]
         columns = header.removeprefix("# ").split(",")
         return int(row.split(",")[columns.index("scur")])
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from flyteray._ingress.config import connections, files, render, render_maps, threads
+from flyteray._ingress import maps
+from flyteray._ingress.config import connections, files, render, threads
 from flyteray._ingress.routes import IngressState, Slot
 
 STATE = IngressState(
@@ -16,7 +18,11 @@ STATE = IngressState(
 def backend(text: str, name: str) -> list[str]:
     """The server lines of a backend, without what is the same in all."""
     [section] = re.findall(rf"^backend {name}\n((?:    .*\n)*)", text, re.MULTILINE)
-    return [re.sub(r" check inter .* mark-down", "", line.strip()) for line in section.splitlines()]
+    return [
+        re.sub(r" check inter .* mark-down", "", line.strip())
+        for line in section.splitlines()
+        if "server" in line.split("-")[0]
+    ]
 
 
 def test_used_slots_are_servers_and_the_rest_is_ready_to_be_used() -> None:
@@ -32,12 +38,40 @@ def test_used_slots_are_servers_and_the_rest_is_ready_to_be_used() -> None:
     assert len(re.findall(r"^backend b", text, re.MULTILINE)) == 128
 
 
-def test_the_map_tells_the_backend_of_each_app() -> None:
-    assert render_maps(STATE) == {"apps.map": "halted stopped\nhello b3\n"}
+def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
+    state = replace(
+        STATE, hosts={"x.localhost": "hello"}, timeouts={"halted": 1500}, sticky=frozenset({"hello"})
+    )
+
+    assert maps.render(state) == {
+        "apps.map": "halted stopped\nhello b3\n",
+        "hosts.map": "x.localhost hello\n",
+        "timeouts.map": "halted 1500\n",
+        "sticky.map": "hello yes\n",
+    }
+
+
+def test_maps_are_read_as_they_were_written() -> None:
+    state = replace(
+        STATE, hosts={"x.localhost": "hello"}, timeouts={"halted": 1}, sticky=frozenset({"hello"})
+    )
+    content = {file: maps.parse(text) for file, text in maps.render(state).items()}
+
+    assert maps.state(content, state.backends) == state
+
+
+def test_what_maps_say_of_an_app_that_is_gone_is_not_believed() -> None:
+    content = {
+        "hosts.map": {"x.localhost": "gone"},
+        "timeouts.map": {"gone": "1"},
+        "sticky.map": {"gone": "yes"},
+    }
+
+    assert maps.state(content, {}) == IngressState()
 
 
 def test_the_files_are_the_configuration_and_the_maps() -> None:
-    assert files(STATE, threads=2, connections=1000).keys() == {"haproxy.cfg", "apps.map"}
+    assert files(STATE, threads=2, connections=1000).keys() == {"haproxy.cfg", *maps.FILES}
 
 
 def test_the_configuration_says_nothing_of_the_machine() -> None:

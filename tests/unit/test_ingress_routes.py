@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 
 from flyteray._ingress.routes import IngressState, Slot
 
 
-@pytest.mark.parametrize("name", ["", "A", "a b", "a;b", "a.b", "a\nb", "-a", "a-", "a--b", "a/b"])
+@pytest.mark.parametrize("name", ["", "A", "a b", "a;b", "a.b", "a\nb", "-a", "a-", "a/b"])
 def test_a_name_that_is_no_app_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="can't be an app's name"):
         IngressState({name: 0})
@@ -33,6 +34,23 @@ def test_an_address_that_is_none_is_refused(host: str, port: int) -> None:
         Slot(host, port)
 
 
+@pytest.mark.parametrize("host", ["", "A.b", "a b", "a;b", "a/b", "a:80", "a\nb"])
+def test_a_host_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="no host name"):
+        IngressState({"a": 0}, hosts={host: "a"})
+
+
+@pytest.mark.parametrize("said", [{"hosts": {"x": "b"}}, {"timeouts": {"b": 1}}, {"sticky": frozenset("b")}])
+def test_what_is_said_of_an_app_that_is_not_there_is_refused(said: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no app 'b'"):
+        IngressState({"a": 0}, **said)
+
+
+def test_a_timeout_of_no_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 ms"):
+        IngressState({"a": 0}, timeouts={"a": 0})
+
+
 def test_a_state_travels_between_processes() -> None:
     state = IngressState({"a": 1, "b": None}, {1: {2: Slot("127.0.0.1", 80)}})
 
@@ -40,6 +58,6 @@ def test_a_state_travels_between_processes() -> None:
 
 
 def test_without_replicas_the_apps_remain() -> None:
-    state = IngressState({"a": 1, "b": None}, {1: {2: Slot("127.0.0.1", 80)}})
+    state = IngressState({"a": 1, "b": None}, {1: {2: Slot("127.0.0.1", 80)}}, {"x.localhost": "a"}, {"a": 5})
 
-    assert state.without_replicas() == IngressState({"a": 1, "b": None})
+    assert state.without_replicas() == IngressState({"a": 1, "b": None}, {}, {"x.localhost": "a"}, {"a": 5})

@@ -1,0 +1,83 @@
+"""The maps that HAProxy routes by: what each says of a state, and back. No effects here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flyteray._ingress.routes import IngressState, Slot
+
+APPS = "apps.map"
+"""App name to the backend that serves it."""
+
+HOSTS = "hosts.map"
+"""Host name to the app that it leads to."""
+
+TIMEOUTS = "timeouts.map"
+"""App name to the milliseconds that it may let a client wait."""
+
+STICKY = "sticky.map"
+"""The names of the apps that keep a browser on one replica."""
+
+FILES = (APPS, HOSTS, TIMEOUTS, STICKY)
+
+STOPPED = "stopped"
+"""Stands in the map for an app without a backend."""
+
+_YES = "yes"
+
+
+def backend_name(backend: int) -> str:
+    """A backend's name in HAProxy."""
+    return f"b{backend}"
+
+
+def slot_name(slot: int) -> str:
+    """A slot's name in its backend."""
+    return f"s{slot}"
+
+
+def entries(state: IngressState) -> dict[str, dict[str, str]]:
+    """What the maps say of a state: by file name, value by key."""
+    return {
+        APPS: {
+            app: STOPPED if backend is None else backend_name(backend) for app, backend in state.apps.items()
+        },
+        HOSTS: dict(state.hosts),
+        TIMEOUTS: {app: str(timeout) for app, timeout in state.timeouts.items()},
+        STICKY: dict.fromkeys(state.sticky, _YES),
+    }
+
+
+def render(state: IngressState) -> dict[str, str]:
+    """The texts of the map files, by file name."""
+    return {
+        file: "".join(f"{key} {value}\n" for key, value in sorted(content.items()))
+        for file, content in entries(state).items()
+    }
+
+
+def parse(lines: str) -> dict[str, str]:
+    """Value by key from a map file's text. Of two lines for a key the first counts, as in HAProxy."""
+    found: dict[str, str] = {}
+    for line in lines.splitlines():
+        words = line.split()
+        if len(words) == 2:
+            found.setdefault(*words)
+    return found
+
+
+def state(
+    content: Mapping[str, Mapping[str, str]], backends: Mapping[int, Mapping[int, Slot]]
+) -> IngressState:
+    """The state that maps describe, with the replicas that are there. Of unknown apps only the route is told."""
+    apps = {
+        app: None if name == STOPPED else int(name.removeprefix("b"))
+        for app, name in content.get(APPS, {}).items()
+    }
+    return IngressState(
+        apps=apps,
+        backends=backends,
+        hosts={host: app for host, app in content.get(HOSTS, {}).items() if app in apps},
+        timeouts={app: int(value) for app, value in content.get(TIMEOUTS, {}).items() if app in apps},
+        sticky=frozenset(content.get(STICKY, {}).keys() & apps.keys()),
+    )
