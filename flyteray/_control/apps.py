@@ -14,6 +14,7 @@ import ray
 
 from flyteray._cluster import actors
 from flyteray._control import reconcile
+from flyteray._control.reached import refuse_taken_hosts
 from flyteray._control.registry import Registry
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._control.status import app_info
@@ -54,8 +55,9 @@ class Apps:
         """Make ``spec`` the wanted version of its app; an unchanged one that serves is left alone.
 
         Raises:
-            ValueError: more replicas than the ingress has room for.
+            ValueError: more replicas than the ingress has room for, or a host name that another app has.
         """
+        refuse_taken_hosts(spec, self._wanted_specs())
         if spec.replicas > SLOTS:
             raise ValueError(
                 f"App {spec.name!r}: {spec.replicas} replicas are more than the {SLOTS} that an app can have."
@@ -80,7 +82,9 @@ class Apps:
                 )
             )
         else:
-            self._forgive(known)
+            # How it is reached may have changed: that is no part of what a version is.
+            self._put_version(replace(known, spec=spec))
+            self._forgive(self._versions[version_id])
         self._put_app(
             AppRecord(
                 name=spec.name,
@@ -282,6 +286,10 @@ class Apps:
             await self._changed.wait_for(
                 lambda: name not in self._apps or self._info(self._apps[name]).phase is not AppPhase.DEPLOYING
             )
+
+    def _wanted_specs(self) -> list[AppSpec]:
+        ids = {version for app in self._apps.values() for version in (app.target, app.serving) if version}
+        return [self._versions[version].spec for version in ids if version in self._versions]
 
     def _running(self, name: str) -> list[VersionRecord]:
         return [v for v in self._versions.values() if v.app == name and v.phase in reconcile.RUNNING]

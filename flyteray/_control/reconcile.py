@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from flyteray._control.reached import own_hosts, timeout_ms
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.routes import IngressState, Slot
 
@@ -124,8 +125,14 @@ def _drained(version: VersionRecord, sessions: Mapping[int, int], now: datetime,
 def ingress_state(
     apps: Iterable[AppRecord], versions: Iterable[VersionRecord], replicas: Iterable[ReplicaRecord]
 ) -> IngressState:
-    """Where requests go: apps to the backend of the version that serves, backends to replicas."""
-    backends = {version.id: version.backend for version in versions if version.backend is not None}
+    """Where requests go: apps to the backend of the version that serves, backends to replicas.
+
+    What an app asks of the ingress (host names, a time limit) is that of the version that serves, so that it changes
+    together with the version.
+    """
+    apps = list(apps)
+    known = {version.id: version for version in versions}
+    backends = {version.id: version.backend for version in known.values() if version.backend is not None}
     slots: dict[int, dict[int, Slot]] = {backend: {} for backend in backends.values()}
     for replica in replicas:
         backend = backends.get(replica.info.version)
@@ -135,4 +142,16 @@ def ingress_state(
         app.name: backends.get(app.serving) if app.desired == "active" and app.serving else None
         for app in apps
     }
-    return IngressState(apps=routes, backends=slots)
+    shown = {
+        app.name: known[app.serving or app.target].spec
+        for app in apps
+        if (app.serving or app.target) in known
+    }
+    timeouts = {name: timeout_ms(spec) for name, spec in shown.items()}
+    return IngressState(
+        apps=routes,
+        backends=slots,
+        hosts={host: name for name, spec in shown.items() for host in own_hosts(spec)},
+        timeouts={name: timeout for name, timeout in timeouts.items() if timeout is not None},
+        sticky=frozenset(name for name, spec in shown.items() if spec.sticky),
+    )

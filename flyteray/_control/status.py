@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from flyteray._control.reached import links, own_hosts
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._plan.spec import AppInfo, AppPhase, ClusterInfo
 
@@ -22,6 +23,7 @@ def app_info(
     target = versions[app.target]
     shown = versions.get(app.serving or "", target)
     ready = sum(1 for replica in replicas if replica.info.version == shown.id)
+    url = cluster.url(shown.spec.subdomain or app.name)
     return AppInfo(
         name=app.name,
         phase=_phase(app, target, ready),
@@ -31,12 +33,14 @@ def app_info(
         revision=app.revision,
         ready_replicas=ready,
         replicas=shown.spec.replicas,
-        url=cluster.url(app.name),
+        url=url,
         endpoint=cluster.endpoint(app.name),
         created_at=app.created_at,
         updated_at=app.updated_at,
         error=target.error,
         waiting=waiting,
+        hosts=own_hosts(shown.spec),
+        links=links(shown.spec, url),
         lineage={
             parameter.name: parameter.output.run_name
             for parameter in shown.spec.parameters

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flyteray._declare.environment import Environment
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.spec import AppSpec, CodeRef, LinkSpec, OutputRef, ParameterSpec
+from flyteray.app.context import ctx
 from flyteray.app.environment import AppEnvironment
 from flyteray.app.parameters import AppEndpoint, Parameter, RunOutput
+from flyteray.app.routing import Subdomain, host_name
 from flyteray.errors import ParameterMaterializationError
 from flyteray.io import Dir, File
 
@@ -27,7 +31,9 @@ def app_spec(env: AppEnvironment, code: CodeRef) -> AppSpec:
         port=env.declared_port.port,
         parameters=tuple(_parameter(env.name, parameter) for parameter in env.parameters),
         command=tuple(env.words()) if env.kind == "command" else (),
+        sticky=env._sticky,
         request_timeout_s=env.timeouts.request_s(),
+        subdomain=_subdomain(env),
         host=env.domain.custom_domain if env.domain else None,
         links=tuple(
             LinkSpec(title=link.title, path=link.path, is_relative=link.is_relative) for link in env.links
@@ -57,6 +63,20 @@ def in_order(env: AppEnvironment) -> list[AppEnvironment]:
 
     visit(env)
     return list(ordered.values())
+
+
+def _subdomain(env: AppEnvironment) -> str | None:
+    wanted = env.domain.subdomain if env.domain else None
+    if not isinstance(wanted, Subdomain):
+        return wanted
+    here = ctx()
+    given = env.env_vars or {}
+    context = replace(
+        here,
+        project=given.get("FLYTE_INTERNAL_EXECUTION_PROJECT", here.project),
+        domain=given.get("FLYTE_INTERNAL_EXECUTION_DOMAIN", here.domain),
+    )
+    return host_name(f"The subdomain of app {env.name!r},", wanted.resolve(env, context))
 
 
 def _parameter(app: str, parameter: Parameter) -> ParameterSpec:

@@ -237,7 +237,8 @@ class AppSpec(Spec):
     ``kind`` says what a replica hosts: an ASGI application (``asgi``), the user's server function (``function``) or a
     program (``command``, its words in ``command``). ``port`` is the port that a function or a program expects to
     listen on; ``health_path`` is asked until a program answers. ``subdomain`` replaces the app's name in its host name;
-    ``host`` is a whole host name that it answers to as well. Times are in seconds.
+    ``host`` is a whole host name that it answers to as well. ``sticky`` keeps a browser on one replica. Times are in
+    seconds.
     """
 
     name: str
@@ -254,6 +255,13 @@ class AppSpec(Spec):
     subdomain: str | None = None
     host: str | None = None
     links: tuple[LinkSpec, ...] = ()
+    sticky: bool = False
+
+    def digest(self) -> str:
+        """A hash of what its replicas are: how they are reached can change while they run."""
+        at_the_ingress = {"request_timeout_s", "subdomain", "host", "links", "sticky"}
+        content = self.model_dump_json(exclude=at_the_ingress)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 class AppPhase(str, Enum):
@@ -273,6 +281,7 @@ class AppInfo(Spec):
 
     ``version`` is the one that serves (None: none does), ``target`` the newest one asked for, ``revision`` counts
     the versions. ``error`` belongs to ``target``: why it did not come up. ``waiting`` says what ``target`` waits for.
+    ``hosts`` are the host names that it answers to besides ``<name>.localhost``; ``links`` are URLs by title.
     """
 
     name: str
@@ -290,6 +299,8 @@ class AppInfo(Spec):
     error: ErrorInfo | None = None
     lineage: dict[str, str] = {}
     waiting: str | None = None
+    hosts: tuple[str, ...] = ()
+    links: dict[str, str] = {}
 
 
 class ReplicaInfo(Spec):

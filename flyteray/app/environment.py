@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray.app.parameters import Parameter
@@ -68,6 +68,7 @@ class AppEnvironment(Environment):
     cluster_pool: str = "default"
     cluster: str | None = None
     declared_port: Port = field(init=False, repr=False)
+    _sticky: ClassVar[bool] = False  # kinds that keep a session in the replica set it
     _server: Callable[..., Any] | None = field(default=None, init=False)
     _on_startup: Callable[..., Any] | None = field(default=None, init=False)
     _on_shutdown: Callable[..., Any] | None = field(default=None, init=False)

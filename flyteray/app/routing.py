@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_LONGEST_HOST = 243  # with what follows a subdomain, at most 253
 _LONGEST_REQUEST = timedelta(hours=1)
 
 
@@ -89,15 +93,50 @@ class Subdomain:
 
 @dataclass(frozen=True)
 class Domain:
-    """The host names that an app answers to besides its own.
+    """The host names that an app answers to besides ``<name>.localhost``. No two apps can have the same one.
 
     Args:
-        subdomain: ``"x"`` makes it answer to ``x.localhost``, instead of ``<name>.localhost``.
+        subdomain: ``"x"`` makes it answer to ``x.localhost``, which becomes its URL.
         custom_domain: A whole host name, which your DNS has to point at the ingress.
+
+    Raises:
+        TypeError: A field of a wrong type.
+        ValueError: What can't be a host name, an IP address, or ``localhost``, where apps are told by the path.
     """
 
     subdomain: str | Subdomain | None = None
     custom_domain: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.subdomain, str):
+            object.__setattr__(self, "subdomain", host_name("subdomain", self.subdomain))
+        elif self.subdomain is not None and not isinstance(self.subdomain, Subdomain):
+            raise TypeError(f"Domain: subdomain must be a str or a Subdomain, got {self.subdomain!r}.")
+        if self.custom_domain is not None:
+            if not isinstance(self.custom_domain, str):
+                raise TypeError(f"Domain: custom_domain must be a str, got {self.custom_domain!r}.")
+            host = host_name("custom_domain", self.custom_domain)
+            if host == "localhost" or host.rpartition(".")[2].isdecimal():
+                raise ValueError(
+                    f"Domain: custom_domain must be a host name of the app's own, not {self.custom_domain!r}, "
+                    "where every app is reached by its path."
+                )
+            object.__setattr__(self, "custom_domain", host)
+
+
+def host_name(what: str, text: str) -> str:
+    """A host name, or the first labels of one, in lower case.
+
+    Raises:
+        ValueError: it can't be one; the message starts with ``what``.
+    """
+    host = text.lower()
+    if not _HOST.fullmatch(host) or len(host) > _LONGEST_HOST:
+        raise ValueError(
+            f"{what} {text!r} can't be a host name: use letters, digits and -, in words joined by dots, each of at "
+            "most 63 characters with a letter or digit at both ends."
+        )
+    return host
 
 
 @dataclass(frozen=True)
@@ -105,7 +144,9 @@ class Timeouts:
     """How long things may take.
 
     Args:
-        request: Until a request has its answer's first byte: seconds or a timedelta, at most an hour; None: an hour.
+        request: Until a request has its answer's first byte: seconds or a timedelta, at most an hour; None or 0: an
+            hour. Then the client is told with status 504. Counted from when the whole request has arrived. It is also
+            the longest silence within an answer that is streamed; WebSockets know no limit but a day of silence.
 
     Raises:
         TypeError: Neither an int nor a timedelta.

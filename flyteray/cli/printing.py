@@ -51,7 +51,7 @@ def record(value: Mapping[str, Any], output: Output, fields: Sequence[str] | Non
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for field in fields or list(value):
-        if value.get(field) is not None:
+        if value.get(field) not in (None, {}, (), []):
             table.add_row(field.replace("_", " "), _cell(value[field]))
     _console().print(table)
 
@@ -70,6 +70,10 @@ def _cell(value: Any) -> Text:
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
         return Text(aware.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+    if isinstance(value, Mapping):
+        return Text("\n".join(f"{key}: {each}" for key, each in value.items()))
+    if isinstance(value, (tuple, list)):
+        return Text(", ".join(map(str, value)))
     return Text("" if value is None else str(value))
 
 

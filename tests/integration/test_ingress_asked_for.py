@@ -44,6 +44,19 @@ def arrived(client: httpx.Client, path: str, host: str) -> Any:
     return response.json()
 
 
+def client_without_cookies(client: httpx.Client, base: str) -> set[str]:
+    """The replicas that answer somebody who keeps no cookies."""
+    found = set()
+    for _ in range(12):
+        client.cookies.clear()
+        found.add(str(client.get(f"{base}/sticky/").headers["x-replica"]))
+    return found
+
+
+def members_named(members: list[Replica], name: str) -> Replica:
+    return next(member for member in members if member.name == name)
+
+
 @pytest.mark.parametrize(
     "host",
     ["x.localhost", "X.LocalHost:4000", "models.example.com", "Models.Example.COM:80", "hello.localhost"],
@@ -186,7 +199,6 @@ def test_a_browser_stays_on_its_replica_where_the_app_asks_for_it(
         assert len({replica for replica, _ in stayed}) == 1
         assert len({replica for _, replica in stayed}) > 1
         assert [cookie.name for cookie in browser.cookies.jar] == ["flyteray-b0"]
-        assert not any(cookie.value in str(stayed) for cookie in browser.cookies.jar)
         first = client_without_cookies(program, base)
         assert len(first) > 1
         mine = stayed[0][0]
@@ -197,19 +209,6 @@ def test_a_browser_stays_on_its_replica_where_the_app_asks_for_it(
         moved = {asked(browser, "sticky") for _ in range(8)}
         assert len(moved) == 1
         assert moved != {mine}
-
-
-def client_without_cookies(client: httpx.Client, base: str) -> set[str]:
-    """The replicas that answer somebody who keeps no cookies."""
-    found = set()
-    for _ in range(12):
-        client.cookies.clear()
-        found.add(str(client.get(f"{base}/sticky/").headers["x-replica"]))
-    return found
-
-
-def members_named(members: list[Replica], name: str) -> Replica:
-    return next(member for member in members if member.name == name)
 
 
 def test_an_app_never_sees_the_cookie_that_keeps_a_browser(ingress: Ingress, members: list[Replica]) -> None:

@@ -1,0 +1,171 @@
+"""Which addresses an app has, from what was declared to what the ingress is told."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from flyteray._control.reached import links, own_hosts, refuse_taken_hosts, timeout_ms
+from flyteray._control.reconcile import ingress_state
+from flyteray._control.state import AppRecord, VersionPhase, VersionRecord
+from flyteray._control.status import app_info
+from flyteray._plan.apps import app_spec
+from flyteray._plan.spec import AppSpec, ClusterInfo, CodeRef, EnvironmentSpec, LinkSpec
+from flyteray.app import AppEnvironment, Domain, Link, Subdomain, Timeouts
+
+CODE = CodeRef(bundle="b", module="m", name="n")
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+
+def planned(**fields: Any) -> AppSpec:
+    return app_spec(AppEnvironment(name="shop", args="serve", **fields), CODE)
+
+
+def spec(name: str, **fields: Any) -> AppSpec:
+    return AppSpec(name=name, kind="asgi", code=CODE, environment=EnvironmentSpec(), **fields)
+
+
+@pytest.mark.parametrize(
+    ("domain", "hosts"),
+    [
+        (Domain(), ()),
+        (None, ()),
+        (Domain(subdomain="Web"), ("web.localhost",)),
+        (Domain(subdomain="a.b"), ("a.b.localhost",)),
+        (Domain(subdomain="shop"), ()),
+        (Domain("web", "Models.Example.com"), ("web.localhost", "models.example.com")),
+        (Domain(Subdomain.from_function(lambda env, context: f"{env.name}-x")), ("shop-x.localhost",)),
+    ],
+)
+def test_a_domain_gives_an_app_host_names(domain: Domain | None, hosts: tuple[str, ...]) -> None:
+    assert own_hosts(planned(domain=domain)) == hosts
+
+
+def test_a_subdomain_made_of_names_has_project_and_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYTE_INTERNAL_EXECUTION_PROJECT", "ads")
+    named = Subdomain.from_app_name("shop", "default")
+
+    spec = planned(domain=Domain(named), env_vars={"FLYTE_INTERNAL_EXECUTION_DOMAIN": "dev"})
+
+    assert spec.subdomain == "shop-ads-dev"
+
+
+def test_a_subdomain_that_lacks_its_project_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PROJECT", "DOMAIN"):
+        monkeypatch.delenv(f"FLYTE_INTERNAL_EXECUTION_{name}", raising=False)
+
+    with pytest.raises(ValueError, match="subdomain of app 'shop', 'shop--' can't be a host name"):
+        planned(domain=Domain(Subdomain.from_app_name("shop", "default")))
+
+
+@pytest.mark.parametrize("text", ["", "a b", "-a", "a-", "a..b", "a/b", "a:80", "a_b", "é", "a" * 64])
+def test_what_can_be_no_host_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="can't be a host name"):
+        Domain(subdomain=text)
+    with pytest.raises(ValueError, match="can't be a host name"):
+        Domain(custom_domain=text)
+
+
+@pytest.mark.parametrize("text", ["localhost", "127.0.0.1", "10.1"])
+def test_a_host_where_apps_are_told_by_the_path_is_nobodys_own(text: str) -> None:
+    with pytest.raises(ValueError, match="reached by its path"):
+        Domain(custom_domain=text)
+
+
+@pytest.mark.parametrize("field", ["subdomain", "custom_domain"])
+def test_a_host_is_text(field: str) -> None:
+    with pytest.raises(TypeError, match=f"{field} must be a str"):
+        Domain(**{field: 5})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "host"),
+    [
+        (spec("a", subdomain="x"), spec("b", subdomain="x"), "x.localhost"),
+        (spec("a", subdomain="b"), spec("b"), "b.localhost"),
+        (spec("a"), spec("b", subdomain="a"), "a.localhost"),
+        (spec("a", host="m.example.com"), spec("b", host="m.example.com"), "m.example.com"),
+        (spec("a", host="b.localhost"), spec("b"), "b.localhost"),
+    ],
+)
+def test_two_apps_cannot_have_one_address(one: AppSpec, other: AppSpec, host: str) -> None:
+    with pytest.raises(ValueError, match=f"'a' can't have the address '{host}': app 'b' has it"):
+        refuse_taken_hosts(one, [spec("c", subdomain="free"), other])
+
+
+def test_an_app_may_ask_again_for_what_it_has() -> None:
+    refuse_taken_hosts(spec("a", subdomain="x"), [spec("a", subdomain="x"), spec("b", subdomain="y")])
+
+
+def test_how_an_app_is_reached_is_no_part_of_its_version() -> None:
+    reached = spec(
+        "a",
+        subdomain="x",
+        host="m.example.com",
+        request_timeout_s=5,
+        links=(LinkSpec(title="t", path="p"),),
+        sticky=True,
+    )
+
+    assert reached.digest() == spec("a").digest()
+    assert spec("a", port=9).digest() != spec("a").digest()
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [(None, None), (0, None), (2, 2000), (timedelta(milliseconds=1.5), 2), (timedelta(microseconds=1), 1)],
+)
+def test_a_limit_is_told_in_milliseconds(request_: Any, expected: int | None) -> None:
+    assert timeout_ms(planned(timeouts=Timeouts(request=request_))) == expected
+
+
+def test_relative_links_are_joined_to_the_url() -> None:
+    shown = [
+        Link("/docs", "Docs", is_relative=True),
+        Link("a/b?c", "Deep", is_relative=True),
+        Link("https://example.com/x", "Elsewhere"),
+    ]
+
+    assert links(planned(links=shown), "http://shop.localhost:80/") == {
+        "Docs": "http://shop.localhost:80/docs",
+        "Deep": "http://shop.localhost:80/a/b?c",
+        "Elsewhere": "https://example.com/x",
+    }
+
+
+def test_the_ingress_is_told_what_the_version_that_serves_asks_for() -> None:
+    old = spec("a", subdomain="x", request_timeout_s=5, sticky=True)
+    new = spec("a", subdomain="y")
+    versions = [
+        VersionRecord(name, "a", each, 1, VersionPhase.READY, number, None, NOON, None)
+        for number, (name, each) in enumerate({"v1": old, "v2": new}.items())
+    ]
+
+    before = ingress_state([AppRecord("a", "active", "v2", "v1", 2, NOON, NOON)], versions, [])
+    after = ingress_state([AppRecord("a", "active", "v2", "v2", 2, NOON, NOON)], versions, [])
+    stopped = ingress_state([AppRecord("a", "stopped", "v2", None, 2, NOON, NOON)], versions, [])
+
+    assert (before.hosts, before.timeouts, before.sticky) == ({"x.localhost": "a"}, {"a": 5000}, {"a"})
+    assert (after.hosts, after.timeouts, after.sticky) == ({"y.localhost": "a"}, {}, frozenset())
+    assert (stopped.apps, stopped.hosts) == ({"a": None}, {"y.localhost": "a"})
+
+
+def test_an_apps_status_has_its_addresses_and_links() -> None:
+    shown = spec(
+        "a", subdomain="x", host="m.example.com", links=(LinkSpec(title="t", path="p", is_relative=True),)
+    )
+    version = VersionRecord("v1", "a", shown, 1, VersionPhase.READY, 0, None, NOON, None)
+    cluster = ClusterInfo(
+        storage="s",
+        ingress_host="127.0.0.1",
+        ingress_port=80,
+        endpoint_pattern="http://127.0.0.1:80/{app_fqdn}",
+    )
+
+    info = app_info(AppRecord("a", "active", "v1", "v1", 1, NOON, NOON), {"v1": version}, [], cluster)
+
+    assert (info.url, info.endpoint) == ("http://x.localhost:80/", "http://127.0.0.1:80/a")
+    assert info.hosts == ("x.localhost", "m.example.com")
+    assert info.links == {"t": "http://x.localhost:80/p"}
