@@ -12,6 +12,7 @@ from flyteray._declare.task import Task
 from flyteray._plan import bundle
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.pickling import alias_main
+from flyteray._plan.shipping import SHIPPING, Shipping
 from flyteray._plan.spec import CodeRef
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError
@@ -70,12 +71,18 @@ def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
     raise ModuleLoadError(f"{name!r} in {module.__name__!r} {wrong}; {hint}.")
 
 
-def ship(declared: Task[..., Any] | AppEnvironment) -> tuple[CodeRef, Bundle]:
+def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPING) -> tuple[CodeRef, Bundle]:
     """Where a task or app environment is found on another machine, and the code to find it in.
+
+    Args:
+        declared: What is to be found there.
+        shipping: What travels, and how.
 
     Raises:
         CodeBundleError: it has no importable name (a notebook, a function inside a function).
     """
+    if shipping != Shipping(version=shipping.version):
+        raise CodeBundleError(f"Code can't be shipped like this yet: {shipping}.")
     alias_main()
     module, name = _home(declared)
     made = bundle.build(module)
