@@ -111,7 +111,7 @@ class AppEnvironment(Environment):
                 raise TypeError(
                     f"{self._words()}: {field_name} must be a str or a list of str, got {words!r}."
                 )
-        command = _split(self.command)
+        command = split_words(self.command)
         if command and self.parameters and command[0] != "fserve":
             raise ValueError(
                 f"{self._words()} has parameters beside a command, which does not take them: "
@@ -170,7 +170,7 @@ class AppEnvironment(Environment):
 
     def words(self) -> list[str]:
         """The program to run and its arguments, before ``$VAR`` is replaced: ``command``, or else ``args``."""
-        return _split(self.command) or _split(self.args)
+        return split_words(self.command) or split_words(self.args)
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
@@ -213,5 +213,6 @@ def _callable(hook: str, func: F) -> F:
     return func
 
 
-def _split(words: list[str] | str | None) -> list[str]:
+def split_words(words: list[str] | str | None) -> list[str]:
+    """The words of a command; a text is split as a shell splits it."""
     return shlex.split(words) if isinstance(words, str) else list(words or [])

@@ -2,5 +2,16 @@
 
 from flyteray.app.extras.asgi import ASGIAppEnvironment
 from flyteray.app.extras.fastapi import FastAPIAppEnvironment
+from flyteray.app.extras.gradio import GradioAppEnvironment
+from flyteray.app.extras.sglang import SGLangAppEnvironment
+from flyteray.app.extras.streamlit import StreamlitAppEnvironment
+from flyteray.app.extras.vllm import VLLMAppEnvironment
 
-__all__ = ["ASGIAppEnvironment", "FastAPIAppEnvironment"]
+__all__ = [
+    "ASGIAppEnvironment",
+    "FastAPIAppEnvironment",
+    "GradioAppEnvironment",
+    "SGLangAppEnvironment",
+    "StreamlitAppEnvironment",
+    "VLLMAppEnvironment",
+]

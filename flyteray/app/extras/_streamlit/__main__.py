@@ -1,0 +1,32 @@
+"""Runs Streamlit on a page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Become ``streamlit run``.
+
+    Raises:
+        ModuleNotFoundError: Streamlit is not installed here.
+    """
+    try:
+        from streamlit.web.cli import main as streamlit  # deferred: to say what is missing
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "This app needs Streamlit where it runs: pip install streamlit", name=error.name
+        ) from error
+
+    page, *options = sys.argv[1:]
+    if ":" in page:
+        at = options.index("--") if "--" in options else len(options)
+        options[at : at + 1] = ["--", page]
+        page = str(Path(__file__).with_name("flyteray_function_page.py"))
+    sys.argv = ["streamlit", "run", page, *options]
+    streamlit()
+
+
+if __name__ == "__main__":
+    main()
