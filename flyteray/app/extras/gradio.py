@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastapi import FastAPI
 
-from flyteray.app.extras._sessions import check_one_replica
 from flyteray.app.extras.asgi import ASGIApp, ASGIAppEnvironment
 
 if TYPE_CHECKING:
@@ -20,22 +19,24 @@ _OURS = ("app", "blocks", "path", "root_path", "server_name", "server_port")
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class GradioAppEnvironment(ASGIAppEnvironment):
-    """An :class:`AppEnvironment` whose replica serves a Gradio demo, in the replica's process.
+    """An :class:`AppEnvironment` whose replicas serve a Gradio demo, in the replica's process.
 
-    Right behind both addresses of an app. Gradio's usage statistics are off unless ``env_vars`` turns them on.
-    Beyond Flyte.
+    Right behind both addresses of an app. A browser stays on its replica, which keeps what the visitor has done;
+    that is lost when another version takes over. Gradio's usage statistics are off unless ``env_vars`` turns them
+    on. Beyond Flyte.
 
     Args:
         demo: A ``gradio.Blocks``, such as an ``Interface``, or a function without arguments that makes it: called
             once in each replica, after the parameters are there.
         options: Keyword arguments of ``gradio.mount_gradio_app``: ``theme``, ``css``, ``auth``, ...
-        scaling: One replica at most, for Gradio keeps the state of each visitor in its memory.
 
     Raises:
         TypeError: ``demo`` is neither.
-        ValueError: More than one replica, or an option that flyteray decides.
+        ValueError: An option that flyteray decides.
         ModuleNotFoundError: In a replica without Gradio.
     """
+
+    _sticky: ClassVar[bool] = True
 
     demo: gradio.Blocks | Callable[[], gradio.Blocks]
     options: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +45,6 @@ class GradioAppEnvironment(ASGIAppEnvironment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_one_replica(self._words(), self.scaling)
         if taken := sorted(set(self.options) & set(_OURS)):
             raise ValueError(
                 f"{self._words()}: flyteray decides on {', '.join(taken)}: leave it out of options."

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from flyteray.app.environment import AppEnvironment, split_words
 from flyteray.app.extras import _streamlit
-from flyteray.app.extras._sessions import check_one_replica
 from flyteray.storage.pickler import alias_main
 
 _OPTIONS = {
@@ -24,22 +23,24 @@ _OPTIONS = {
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class StreamlitAppEnvironment(AppEnvironment):
-    """An :class:`AppEnvironment` whose replica runs Streamlit.
+    """An :class:`AppEnvironment` whose replicas run Streamlit.
 
-    Streamlit has to be installed where it runs. Its usage statistics are off unless ``args`` turns them on. Beyond
-    Flyte.
+    Streamlit has to be installed where it runs. A browser stays on its replica, which keeps what the visitor has done;
+    that is lost when another version takes over. Streamlit's usage statistics are off unless ``args`` turns them
+    on. Beyond Flyte.
 
     Args:
         script: The page: a file beside the one that declares the app, or a function without arguments, which
             Streamlit calls whenever it would run a script again. A script is shipped as it is; name the modules and
             pages that only it imports in ``include``. Around a function nothing has to be named.
         args: Options of ``streamlit run``, such as ``--theme.base=dark``, and after ``--`` arguments of the script.
-        scaling: One replica at most, for Streamlit keeps the state of each visitor in its memory.
 
     Raises:
         TypeError: ``script`` is neither.
-        ValueError: More than one replica, a command, or a function that can't be found again by its name.
+        ValueError: A command, or a function that can't be found again by its name.
     """
+
+    _sticky: ClassVar[bool] = True
 
     script: str | Callable[[], Any] = "app.py"
     type: str | None = "Streamlit"
@@ -48,7 +49,6 @@ class StreamlitAppEnvironment(AppEnvironment):
         super().__post_init__()
         if self.command:
             raise ValueError(f"{self._words()} makes its own command: give options in args.")
-        check_one_replica(self._words(), self.scaling)
         if isinstance(self.script, (str, Path)):
             self.script = str(self.script)
             if self.script not in self.include:
