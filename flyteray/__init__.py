@@ -1,5 +1,6 @@
 """flyteray: Flyte 2's tasks and apps on Ray. Train and serve in one Python code base."""
 
+from flyteray._client.handle import AppHandle
 from flyteray._client.init import init
 from flyteray._client.run import run, with_runcontext
 from flyteray._client.serve import serve
@@ -27,6 +28,7 @@ __all__ = [
     "GPU",
     "HABANA_GAUDI",
     "TPU",
+    "AppHandle",
     "Backoff",
     "Device",
     "DeviceClass",

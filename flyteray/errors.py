@@ -9,6 +9,7 @@ RuntimeError
     │   ├── AppNotFoundError        no app of that name
     │   ├── CodeBundleError         user code could not be bundled or unpacked
     │   ├── DeploymentError         an app version did not come up
+    │   │   └── ActivationTimeoutError     not in time; a TimeoutError as well
     │   ├── ModuleLoadError         user code could not be imported, or a name in it is missing
     │   ├── NonRecoverableError     raised by users: no retry
     │   ├── OOMError                killed for memory
@@ -27,10 +28,14 @@ Wrong arguments are plain ``TypeError`` and ``ValueError``, as in Flyte.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "ActionAbortedError",
+    "ActivationTimeoutError",
     "AppNotFoundError",
     "BaseRuntimeError",
     "ClusterError",
@@ -143,6 +148,14 @@ class CodeBundleError(_NamedUserError):
 
 class DeploymentError(_NamedUserError):
     """An app version did not come up; the version that served before goes on serving."""
+
+
+class ActivationTimeoutError(DeploymentError, TimeoutError):
+    """An app was not active, or not stopped, within the time that was given for it."""
+
+    def __new__(cls, *_: object) -> Self:
+        """Made as an OSError is: RuntimeError's own ``__new__`` refuses what is both."""
+        return TimeoutError.__new__(cls)
 
 
 class ModuleLoadError(_NamedUserError):

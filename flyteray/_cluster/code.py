@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from flyteray._cluster import actors
@@ -18,13 +15,8 @@ def load_code(ref: CodeRef) -> Any:
     Raises:
         ModuleLoadError: the user's module fails to import here; the user's exception is the cause.
     """
-    bundle.activate(ref.bundle, lambda: _fetch(ref.bundle), cache_folder())
+    bundle.activate(ref.bundle, lambda: _fetch(ref.bundle), bundle.cache_folder())
     return code.load(ref)
-
-
-def cache_folder() -> Path:
-    """Where this node unpacks bundles: inside the cluster's own folder where it has one."""
-    return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-bundles-{os.getuid()}")
 
 
 def _fetch(digest: str) -> bytes:

@@ -71,6 +71,11 @@ def activate(digest: str, fetch: Callable[[], bytes], cache: Path) -> Path:
     return folder
 
 
+def cache_folder() -> Path:
+    """Where this node unpacks bundles: inside the cluster's own folder where it has one."""
+    return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-bundles-{os.getuid()}")
+
+
 def _closure(entry: str) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     seen: set[str] = set()

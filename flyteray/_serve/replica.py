@@ -13,7 +13,8 @@ from pathlib import Path
 import ray
 from ray import serve
 
-from flyteray._cluster.code import cache_folder, load_code
+from flyteray._cluster.code import load_code
+from flyteray._plan.bundle import cache_folder
 from flyteray._plan.failure import describe
 from flyteray._plan.spec import AppSpec, ReplicaInfo
 from flyteray._serve import loopback, ports, serve_logs

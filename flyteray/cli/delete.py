@@ -21,6 +21,7 @@ def delete() -> None:
 def app(name: str, output: printing.Output) -> None:
     """Stop an app and forget it; what is in flight may end first."""
     require_cluster()
+    App.get(name)  # says which apps there are when there is no such one
     App.delete(name)
     if output == "json":
         printing.record({"name": name, "deleted": True}, output)

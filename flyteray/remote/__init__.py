@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from flyteray._client.app import App
 from flyteray._client.run import Run
-from flyteray._client.serve import App
 from flyteray._plan.spec import ActionPhase, AppPhase
 
 __all__ = ["ActionPhase", "App", "AppPhase", "Run"]

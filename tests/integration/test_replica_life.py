@@ -19,8 +19,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from flyteray import TaskEnvironment
+from flyteray._client.app import App
 from flyteray._client.run import run
-from flyteray._client.serve import App, serve
+from flyteray._client.serve import serve
 from flyteray._serve import deployment
 from flyteray.app import AppEnvironment, Parameter, RunOutput, Scaling, get_parameter
 from flyteray.app.extras import FastAPIAppEnvironment
