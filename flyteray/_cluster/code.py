@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from flyteray._cluster import actors
@@ -17,6 +18,11 @@ def load_code(ref: CodeRef) -> Any:
     """
     bundle.activate(ref.bundle, lambda: _fetch(ref.bundle), bundle.cache_folder())
     return code.load(ref)
+
+
+def code_folder(ref: CodeRef) -> Path:
+    """Where the bundle of loaded code lies on this node."""
+    return bundle.cache_folder() / ref.bundle
 
 
 def _fetch(digest: str) -> bytes:

@@ -36,15 +36,17 @@ class Leader:
             return False
 
 
-def members(mark: str, leader: Leader | None = None) -> list[psutil.Process]:
-    """The cluster's processes: with its mark, in its session, or descended from such a one.
+def members(mark: str, leader: Leader | None = None, variable: str = MARK) -> list[psutil.Process]:
+    """The cluster's processes: with its mark in ``variable``, in its session, or descended from such a one.
 
     The mark alone would miss those that overwrite their environment with a title (Ray's agents); the session alone
     those that left it (servers that users start).
     """
     session = leader.pid if leader and _session_is_ours(leader) else None
     everyone = [process for process in psutil.process_iter() if process.pid != os.getpid()]
-    found = {p.pid: p for p in everyone if _has_mark(p, mark) or (session and _session(p) == session)}
+    found = {
+        p.pid: p for p in everyone if _has_mark(p, variable, mark) or (session and _session(p) == session)
+    }
     children: dict[int, list[psutil.Process]] = {}
     for process in everyone:
         children.setdefault(_parent(process), []).append(process)
@@ -100,9 +102,9 @@ def _session_is_ours(leader: Leader) -> bool:
         return False
 
 
-def _has_mark(process: psutil.Process, mark: str) -> bool:
+def _has_mark(process: psutil.Process, variable: str, mark: str) -> bool:
     try:
-        return bool(process.environ().get(MARK) == mark)
+        return bool(process.environ().get(variable) == mark)
     except (psutil.Error, OSError):
         return False
 

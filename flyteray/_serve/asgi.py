@@ -49,6 +49,7 @@ class AsgiServer:
     def __init__(self, app: ASGIApp, sock: socket.socket, user_config: uvicorn.Config | None = None) -> None:
         self._forwarded = Forwarded(app)
         self._socket = sock
+        self.port: int = sock.getsockname()[1]
         self._uvicorn = _Uvicorn(_config(self._forwarded, user_config))
 
     async def run(self, ready: Callable[[], None]) -> None:

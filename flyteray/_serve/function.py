@@ -43,15 +43,15 @@ class FunctionServer:
         self._arguments = bind(function, arguments)
         self._declared = declared
         self._host = host
-        self._port = port
+        self.port = port
         self._running: asyncio.Future[Any] | None = None
         self._started = Started()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Call the function with its port moved to the replica's."""
-        with ports.moved(self._declared, self._host, self._port), watched(self._started):
+        with ports.moved(self._declared, self._host, self.port), watched(self._started):
             self._running = running = self._call()
-            while not await asyncio.to_thread(ports.accepts, self._host, self._port):
+            while not await asyncio.to_thread(ports.accepts, self._host, self.port):
                 await asyncio.wait([running], timeout=_POLL_S)
                 if running.done():
                     self._raise_early_end(running)

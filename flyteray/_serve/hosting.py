@@ -24,6 +24,10 @@ Hook = Callable[..., Any]
 class Server(Protocol):
     """Something that answers requests until it is told to stop."""
 
+    @property
+    def port(self) -> int:
+        """Where it listens, once it is ready."""
+
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve; call ``ready`` once requests are taken. Returns when stopped, raises what made it fail."""
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import ray
 from ray import serve
 
-from flyteray._cluster.code import load_code
+from flyteray._cluster.code import code_folder, load_code
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.failure import describe
 from flyteray._plan.spec import AppSpec, ReplicaInfo
 from flyteray._serve import loopback, ports, serve_logs
 from flyteray._serve.asgi import AsgiServer
+from flyteray._serve.command import CommandServer
 from flyteray._serve.function import FunctionServer
 from flyteray._serve.hosting import Hosting, Server
 from flyteray._serve.parameters import Parameters, resolve
@@ -74,6 +75,23 @@ class Replica:
         app = await asyncio.to_thread(load_code, spec.code)
         parameters = await asyncio.to_thread(resolve, spec.parameters, self._folder)
         self._publish(parameters)
+        os.chdir(code_folder(spec.code))
+        server: Server
+        if spec.kind == "asgi":
+            # In a thread for the same reason: a kind may build its application here.
+            server = AsgiServer(await asyncio.to_thread(app.asgi_app), sock, app.uvicorn_config)
+        else:
+            sock.close()  # held until here, so that no other replica was given the port
+            server = _own_server(app, spec, parameters, host, port)
+        hosting = Hosting(
+            server,
+            arguments=parameters.arguments,
+            visible=parameters.visible,
+            on_startup=app._on_startup,
+            on_shutdown=app._on_shutdown,
+            on_exit=lambda _error: self._leave(),
+        )
+        await hosting.start()
         context = serve.get_replica_context()
         reporter = Reporter(
             ReplicaInfo(
@@ -81,24 +99,20 @@ class Replica:
                 actor_name=context.replica_id.to_full_id_str(),
                 version=version,
                 host=host,
-                port=port,
+                port=server.port,
                 pid=os.getpid(),
             )
         )
-        server: Server
-        if spec.kind == "asgi":
-            # In a thread for the same reason: a kind may build its application here.
-            server = AsgiServer(await asyncio.to_thread(app.asgi_app), sock, app.uvicorn_config)
-        else:
-            sock.close()  # held until here, so that no other replica was given the port
-            server = FunctionServer(
-                app._server, parameters.arguments, declared=spec.port, host=host, port=port
-            )
-        hosting = _hosting(app, server, parameters, reporter)
-        await hosting.start()
         self._hosting, self._reporter = hosting, reporter
         reporter.start()
         hosting.check()  # it may have ended already, before anybody was told of it
+
+    def _leave(self) -> None:
+        """End a process whose server has ended by itself: Serve replaces a dead actor sooner than an unhealthy one."""
+        if self._reporter is not None:
+            self._reporter.stop()
+            logging.shutdown()
+            os._exit(1)
 
     def _publish(self, parameters: Parameters) -> None:
         os.environ.update(parameters.env_vars)
@@ -113,20 +127,18 @@ def _folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="flyteray-app-", dir=parent))
 
 
-def _hosting(app: AppEnvironment, server: Server, parameters: Parameters, reporter: Reporter) -> Hosting:
-    return Hosting(
-        server,
-        arguments=parameters.arguments,
-        visible=parameters.visible,
-        on_startup=app._on_startup,
-        on_shutdown=app._on_shutdown,
-        on_exit=lambda _error: _leave(reporter),
-    )
-
-
-def _leave(reporter: Reporter) -> None:
-    """End a process whose server has ended by itself: Serve replaces a dead actor sooner than an unhealthy one."""
-    if reporter.started:
-        reporter.stop()
-        logging.shutdown()
-        os._exit(1)
+def _own_server(
+    app: AppEnvironment, spec: AppSpec, parameters: Parameters, host: str, port: int
+) -> FunctionServer | CommandServer:
+    """A server that is the user's own, with the port of this replica."""
+    if spec.kind == "command":
+        return CommandServer(
+            spec.command,
+            spec.environment.env_vars,
+            code_folder(spec.code),
+            declared=spec.port,
+            host=host,
+            port=port,
+            health_path=spec.health_path,
+        )
+    return FunctionServer(app._server, parameters.arguments, declared=spec.port, host=host, port=port)  # type: ignore[arg-type]

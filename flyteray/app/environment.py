@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
 from flyteray._declare.environment import Environment, without_meaning
+from flyteray.app.command import LAUNCHER, program, split_words
 from flyteray.app.parameters import Parameter
 from flyteray.app.port import Port, PortField
 from flyteray.app.routing import Domain, Link, Timeouts
@@ -111,8 +111,9 @@ class AppEnvironment(Environment):
                 raise TypeError(
                     f"{self._words()}: {field_name} must be a str or a list of str, got {words!r}."
                 )
+        program(self._words(), split_words(self.command) or split_words(self.args))
         command = split_words(self.command)
-        if command and self.parameters and command[0] != "fserve":
+        if command and self.parameters and command[0] != LAUNCHER:
             raise ValueError(
                 f"{self._words()} has parameters beside a command, which does not take them: "
                 "use args=... or @env.server."
@@ -170,7 +171,7 @@ class AppEnvironment(Environment):
 
     def words(self) -> list[str]:
         """The program to run and its arguments, before ``$VAR`` is replaced: ``command``, or else ``args``."""
-        return split_words(self.command) or split_words(self.args)
+        return program(self._words(), split_words(self.command) or split_words(self.args))
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
@@ -211,8 +212,3 @@ def _callable(hook: str, func: F) -> F:
     if not callable(func):
         raise TypeError(f"@env.{hook} decorates a function, got {func!r}.")
     return func
-
-
-def split_words(words: list[str] | str | None) -> list[str]:
-    """The words of a command; a text is split as a shell splits it."""
-    return shlex.split(words) if isinstance(words, str) else list(words or [])

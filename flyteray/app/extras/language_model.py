@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NoReturn, TypeVar
 
 from flyteray._declare.environment import without_meaning
-from flyteray.app.environment import AppEnvironment, split_words
+from flyteray.app.command import split_words
+from flyteray.app.environment import AppEnvironment
 from flyteray.app.parameters import Parameter, RunOutput
 from flyteray.app.routing import Link
 from flyteray.io import Dir

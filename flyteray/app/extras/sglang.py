@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from flyteray.app.environment import split_words
+from flyteray.app.command import split_words
 from flyteray.app.extras.language_model import LanguageModelEnvironment
 
 

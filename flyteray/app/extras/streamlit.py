@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from flyteray.app.environment import AppEnvironment, split_words
+from flyteray.app.command import split_words
+from flyteray.app.environment import AppEnvironment
 from flyteray.app.extras import _streamlit
 from flyteray.storage.pickler import alias_main
 

@@ -1,0 +1,165 @@
+"""A program as the server: any program that answers HTTP on a port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from flyteray._serve import words
+from flyteray._serve.listening import Address, addresses
+from flyteray._serve.program import Exit, Program
+from flyteray.errors import RuntimeUserError
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+_LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
+_PROBE_S = 5.0  # for an answer; a program may take connections long before it answers
+_GIVE_UP_S = 3.0  # for a program that did not come up to end when it is asked to
+
+
+class CommandServer:
+    """Runs a command until it ends; it is ready when its port answers with anything below 500.
+
+    The command sees the environment variables of this process, with the port in ``PORT`` and in the variables that
+    frameworks ask for theirs. Where its words name the declared port they are given the replica's. A program that
+    listens on the declared port all the same is taken as it is: then :attr:`port` is that one.
+
+    Args:
+        command: Its words; ``$NAME`` in them stands for an environment variable.
+        chosen: Environment variables that the user has chosen.
+        folder: Its working directory.
+        declared: The port in the app's declaration.
+        host: Where to listen.
+        port: The port of this replica.
+        health_path: What to ask for.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        chosen: Mapping[str, str],
+        folder: Path,
+        *,
+        declared: int,
+        host: str,
+        port: int,
+        health_path: str,
+    ) -> None:
+        self._command = command
+        self._chosen = chosen
+        self._folder = folder
+        self._declared = declared
+        self._host = host
+        self._health_path = health_path
+        self._program: Program | None = None
+        self._stopping = False
+        self._seen = ""
+        self.port = port
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Start the program, wait for its port, and for its end."""
+        self._program = program = self._start()
+        try:
+            if await self._comes_up(program):
+                ready()
+            ended = await program.wait()
+        finally:
+            if program.running:
+                program.end(_GIVE_UP_S)
+                await program.wait()
+        if not self._stopping:
+            assert ended is not None
+            raise RuntimeUserError("ServerExited", f"{self._name} {ended}.")
+
+    async def stop(self, deadline_s: float) -> None:
+        """Ask the program to end (SIGTERM), and kill what is left of it at the deadline."""
+        self._stopping = True
+        if self._program is not None:
+            self._program.end(deadline_s)
+            await self._program.wait()
+
+    def waits_for(self) -> str:
+        """What is missing until the server is ready."""
+        seen = self._seen or "does not listen on any port"
+        return f"{self._name} {seen}; expected is an answer on port {self._wanted}"
+
+    @property
+    def _name(self) -> str:
+        return f"The program {self._command[0]!r}"
+
+    @property
+    def _wanted(self) -> str:
+        return f"{self._declared} (here {self.port}, which is in $PORT)"
+
+    def _start(self) -> Program:
+        variables = words.variables(os.environ, self._chosen, self._host, self.port)
+        beside_python = str(Path(sys.executable).parent)  # what the app's packages have installed
+        variables["PATH"] = os.pathsep.join([beside_python, variables.get("PATH", os.defpath)])
+        paths = [str(self._folder), variables.get("PYTHONPATH", "")]
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        command = words.filled_in(self._command, variables)
+        if not words.tell_the_port(self._command):
+            command = words.moved(command, self._declared, self._host, self.port)
+        return Program(command, variables, self._folder)
+
+    async def _comes_up(self, program: Program) -> bool:
+        """Wait until it answers; False when it was stopped before."""
+        look_at = time.monotonic() + _LOOK_S
+        while not await asyncio.to_thread(self._answers):
+            ended = await program.wait(_POLL_S)
+            if ended is not None:
+                if self._stopping:
+                    return False
+                raise self._early_end(program, ended)
+            if time.monotonic() >= look_at:
+                await asyncio.to_thread(self._look, program)
+                look_at = time.monotonic() + _LOOK_S
+        return True
+
+    def _early_end(self, program: Program, ended: Exit) -> RuntimeUserError:
+        program.raise_if_unstartable()
+        hint = " It must stay in the foreground." if ended.code == 0 else ""
+        return RuntimeUserError(
+            "ServerExited", f"{self._name} {ended} before it answered on port {self._wanted}.{hint}"
+        )
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(self._host, self.port, timeout=_PROBE_S)
+        with contextlib.closing(connection):
+            try:
+                connection.request("GET", self._health_path)
+                status = connection.getresponse().status
+            except TimeoutError:
+                self._seen = (
+                    f"takes connections but has not answered GET {self._health_path} within {_PROBE_S:g} s"
+                )
+                return False
+            except OSError:
+                return False
+            except http.client.HTTPException as error:
+                self._seen = f"does not speak HTTP: {type(error).__name__}: {error}"
+                return False
+        self._seen = f"answers GET {self._health_path} with status {status}"
+        return status < 500
+
+    def _look(self, program: Program) -> None:
+        found = addresses(program.pid)
+        if any(each.port == self.port and each.takes(self._host) for each in found):
+            return  # the probe tells
+        if any(each.port == self._declared and each.takes(self._host) for each in found):
+            logger.info("The app has its own port %s instead of %s.", self._declared, self.port)
+            self.port = self._declared
+        elif found:
+            self._seen = f"listens on {_listed(found)}"
+
+
+def _listed(found: set[Address]) -> str:
+    return ", ".join(map(str, sorted(found)))

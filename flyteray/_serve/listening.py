@@ -1,0 +1,40 @@
+"""Where the processes of a server listen."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import psutil
+
+_EVERYWHERE = {"0.0.0.0", "::"}
+
+
+@dataclass(frozen=True, order=True)
+class Address:
+    """A TCP address that somebody listens on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def takes(self, host: str) -> bool:
+        """Whether connections to ``host`` arrive here."""
+        return self.host in _EVERYWHERE or self.host.removeprefix("::ffff:") == host
+
+
+def addresses(pid: int) -> set[Address]:
+    """Where a process and its descendants listen at the moment."""
+    found: set[Address] = set()
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                found |= {
+                    Address(each.laddr.ip, each.laddr.port)
+                    for each in process.net_connections("tcp")
+                    if each.status == psutil.CONN_LISTEN
+                }
+    return found

@@ -1,0 +1,112 @@
+"""The words of a command as a replica runs them: variables filled in, the declared port moved to the replica's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from flyteray.errors import RuntimeUserError
+
+_VARIABLE = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([^{}]*)\})")
+_TELL_PORT = {"PORT", "FLYTERAY_REPLICA_PORT"}
+_EVERYWHERE = {"0.0.0.0", "::", "[::]", "*"}
+_HERE = {*_EVERYWHERE, "", "localhost", "127.0.0.1", "[::1]"}
+_BIND = re.compile(r"(?:^|\s)(?:-b|--bind)")
+_PORT_VARIABLES = (
+    "PORT",
+    "CHAINLIT_PORT",
+    "FLASK_RUN_PORT",
+    "GRADIO_SERVER_PORT",
+    "ROCKET_PORT",
+    "STREAMLIT_SERVER_PORT",
+    "UVICORN_PORT",
+)
+_HOST_VARIABLES = (
+    "HOST",
+    "CHAINLIT_HOST",
+    "FLASK_RUN_HOST",
+    "GRADIO_SERVER_NAME",
+    "ROCKET_ADDRESS",
+    "STREAMLIT_SERVER_ADDRESS",
+    "UVICORN_HOST",
+)
+
+
+def filled_in(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """The words with ``$NAME`` and ``${NAME}`` replaced, anywhere in a word; ``$$`` is a ``$``.
+
+    Raises:
+        RuntimeUserError: there is no such variable.
+    """
+
+    def fill(word: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            dollar, plain, braced = match.groups()
+            name = plain or braced or ""
+            if dollar:
+                return "$"
+            if name not in variables:
+                raise RuntimeUserError(
+                    "VariableNotSet",
+                    f"The command asks for ${name} in {word!r}, but the app has no environment variable {name!r}: "
+                    "give it in env_vars, by a secret or by a parameter's env_var, or write $$ for a $.",
+                )
+            return variables[name]
+
+        return _VARIABLE.sub(value, word)
+
+    return [fill(word) for word in words]
+
+
+def moved(words: Sequence[str], declared: int, host: str, port: int) -> list[str]:
+    """The words with the declared port as the replica's, and "all interfaces" as the replica's host.
+
+    A port is recognized as a whole word, after ``=``, and behind a name of this machine (``0.0.0.0:8080``,
+    ``localhost:8080``, ``:8080``, ``tcp://*:8080``); a host as a whole word, after ``=`` or before that port.
+    """
+
+    def move(word: str) -> str:
+        head, equals, value = word.rpartition("=")
+        if value in _EVERYWHERE:
+            return f"{head}{equals}{host}"
+        address, colon, number = value.rpartition(":")
+        scheme, slashes, name = address.rpartition("//")
+        if number != str(declared) or name not in _HERE or (slashes and not scheme):
+            return word
+        if colon and name in (*_EVERYWHERE, ""):
+            name = f"[{host}]" if ":" in host else host
+        return f"{head}{equals}{scheme}{slashes}{name}{colon}{port}"
+
+    return [move(word) for word in words]
+
+
+def tell_the_port(words: Sequence[str]) -> bool:
+    """Whether they say by a variable where the port goes, so that a number in them is none."""
+    return any(
+        (plain or braced) in _TELL_PORT for word in words for _, plain, braced in _VARIABLE.findall(word)
+    )
+
+
+def variables(
+    inherited: Mapping[str, str], chosen: Mapping[str, str], host: str, port: int
+) -> dict[str, str]:
+    """The environment of a program: the address is in the variables that frameworks read it from.
+
+    Args:
+        inherited: The replica's environment.
+        chosen: What the user has chosen of it: a host there stays, unless it means all interfaces.
+        host: Where to listen.
+        port: The replica's port; it replaces any other.
+    """
+    hosts = {name: host for name in _HOST_VARIABLES if chosen.get(name, "*") in _EVERYWHERE}
+    gunicorn = inherited.get("GUNICORN_CMD_ARGS", "")  # counts less than its command line
+    if not _BIND.search(gunicorn):
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        gunicorn = f"--bind={address} {gunicorn}".rstrip()
+    return {
+        "STREAMLIT_SERVER_HEADLESS": "true",
+        **inherited,
+        **hosts,
+        **dict.fromkeys(_PORT_VARIABLES, str(port)),
+        "GUNICORN_CMD_ARGS": gunicorn,
+    }

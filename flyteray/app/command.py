@@ -1,0 +1,36 @@
+"""The command of an app as its user writes it: no shell, and perhaps behind Flyte's own launcher."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+LAUNCHER = "fserve"  # starts apps in Flyte; what it starts follows ``--``
+_SHELL = {"&&", "||", "|", ";", "&", ">", ">>", "<", "<<", "2>", "2>>", "2>&1", "&>"}
+
+
+def split_words(words: Sequence[str] | str | None) -> list[str]:
+    """A command's words; a text is split as a shell splits it."""
+    return shlex.split(words) if isinstance(words, str) else list(words or [])
+
+
+def program(owner: str, words: Sequence[str]) -> list[str]:
+    """The words without Flyte's launcher.
+
+    Raises:
+        ValueError: they need a shell, or there is nothing behind the launcher.
+    """
+    if words and words[0] == LAUNCHER:
+        if "--" not in words or words[-1] == "--":
+            raise ValueError(
+                f"{owner}: a command that begins with {LAUNCHER} names the program behind --, "
+                f"as in: {LAUNCHER} -- python server.py; got: {shlex.join(words)}."
+            )
+        words = words[words.index("--") + 1 :]
+    for word in words:
+        if word in _SHELL:
+            raise ValueError(
+                f"{owner}: {word!r} in the command means something to a shell only, and none runs it. "
+                f'Use a shell: ["sh", "-c", {" ".join(words)!r}].'
+            )
+    return list(words)

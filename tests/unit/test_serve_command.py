@@ -1,0 +1,271 @@
+"""Programs as servers: how they come up, how they end, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from flyteray._serve import ports
+from flyteray._serve.command import CommandServer
+from flyteray._serve.hosting import Hosting
+from flyteray.errors import RuntimeUserError
+from tests.waiting import eventually
+
+SERVER = """
+import http.server, os, signal, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(404 if self.path == "/health" else 200)
+        self.end_headers()
+        self.wfile.write(f"{os.getpid()} {os.getcwd()} {self.path}".encode())
+    def log_message(self, *args): pass
+
+def serve(host, port, handler=Handler):
+    http.server.ThreadingHTTPServer((host, int(port)), handler).serve_forever()
+"""
+
+
+class Running:
+    """A folder with a server to import, and the address that its replica has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "server.py").write_text(SERVER)
+        with ports.listening_socket("127.0.0.1") as mine, ports.listening_socket("127.0.0.1") as other:
+            self.port, self.declared = int(mine.getsockname()[1]), int(other.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.exits: list[BaseException | None] = []
+        self.happened: list[str] = []
+
+    def python(self, code: str, *words: str, **options: Any) -> Hosting:
+        return self.command(["python", "-c", f"from server import *; {code}", *words], **options)
+
+    def command(self, words: list[str], *, health_path: str = "/health", **options: Any) -> Hosting:
+        server = CommandServer(
+            words,
+            {},
+            self.folder,
+            declared=self.declared,
+            host="127.0.0.1",
+            port=self.port,
+            health_path=health_path,
+        )
+        self.server = server
+        return Hosting(server, arguments={}, visible={}, on_exit=self.exits.append, **options)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    before = set(psutil.Process().children())
+    yield Running(tmp_path)
+    assert eventually(lambda: set(psutil.Process().children()) <= before)
+
+
+def serve(hosting: Hosting, talk: Callable[[], Awaitable[Any]], deadline_s: float = 20.0) -> Any:
+    async def main() -> Any:
+        await hosting.start()
+        try:
+            return await talk()
+        finally:
+            await hosting.stop(deadline_s)
+
+    return asyncio.run(main())
+
+
+async def get(url: str) -> str:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(url)).text
+
+
+def runs(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(eventually, condition)
+
+
+def test_a_program_serves_from_the_apps_folder_on_the_replicas_port(running: Running) -> None:
+    hosting = running.python(
+        "serve(sys.argv[1], sys.argv[2])",
+        "0.0.0.0",
+        str(running.declared),
+        on_startup=lambda: running.happened.append("startup"),
+        on_shutdown=lambda: running.happened.append("shutdown"),
+    )
+
+    pid, folder, path = serve(hosting, lambda: get(f"{running.url}/x")).split()
+
+    assert (folder, path) == (str(running.folder), "/x")
+    assert not psutil.pid_exists(int(pid))
+    assert running.happened == ["startup", "shutdown"]
+    assert running.exits == []
+
+
+def test_a_program_may_read_its_port_from_the_environment(running: Running) -> None:
+    hosting = running.python("serve(os.environ['HOST'], os.environ['PORT'])")
+
+    assert serve(hosting, lambda: get(running.url))
+
+
+def test_a_program_that_insists_on_the_declared_port_is_taken_as_it_is(running: Running) -> None:
+    hosting = running.python(f"serve('127.0.0.1', {running.declared})")
+
+    assert serve(hosting, lambda: get(f"http://127.0.0.1:{running.declared}"))
+    assert running.server.port == running.declared
+
+
+def test_a_program_that_ignores_the_request_to_end_is_killed_with_its_descendants(running: Running) -> None:
+    file = running.folder / "stray"
+    stray = f"import os,time; os.setsid(); open({str(file)!r},'w').write(str(os.getpid())); time.sleep(600)"
+    hosting = running.python(
+        "import subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"subprocess.Popen([sys.executable, '-c', {stray!r}]); serve('127.0.0.1', os.environ['PORT'])"
+    )
+
+    async def talk() -> tuple[int, int]:
+        await until(lambda: file.exists() and file.read_text() != "")
+        return int((await get(running.url)).split()[0]), int(file.read_text())
+
+    served, left = serve(hosting, talk, deadline_s=0.3)
+
+    assert not psutil.pid_exists(served)
+    assert not psutil.pid_exists(left)
+
+
+@pytest.mark.parametrize("victim", ["guard", "program"])
+def test_nothing_is_left_when_guard_or_program_is_killed(running: Running, victim: str) -> None:
+    hosting = running.python(
+        "import subprocess; child = subprocess.Popen(['sleep', '600'], start_new_session=True);"
+        "serve('127.0.0.1', os.environ['PORT'])"
+    )
+
+    async def talk() -> list[psutil.Process]:
+        guard = psutil.Process(running.server._program.pid)  # type: ignore[union-attr]
+        tree = [guard, *guard.children(recursive=True)]
+        assert len(tree) == 3
+        os.kill(tree[0 if victim == "guard" else 1].pid, signal.SIGKILL)
+        await until(lambda: running.exits != [])
+        return tree
+
+    tree = serve(hosting, talk)
+
+    assert not any(map(runs, tree))
+    expected = "ended unseen" if victim == "guard" else "signal 9 (SIGKILL), most likely for memory"
+    assert expected in str(running.exits[0])
+
+
+def test_nothing_is_left_when_the_replica_is_killed(running: Running) -> None:
+    code = f"""
+import asyncio, os
+from pathlib import Path
+from flyteray._serve.command import CommandServer
+from flyteray._serve.hosting import Hosting
+words = ["python", "-c", "from server import *; serve('127.0.0.1', os.environ['PORT'])"]
+server = CommandServer(words, {{}}, Path({str(running.folder)!r}), declared=1, host="127.0.0.1",
+    port={running.port}, health_path="/")
+asyncio.run(Hosting(server, arguments={{}}, visible={{}}).start())
+if os.fork() == 0:  # holds everything open that this process has
+    os.execvp("sleep", ["sleep", "600"])
+os.kill(os.getpid(), 9)
+"""
+    script = running.folder / "replica.py"
+    script.write_text(code)
+    replica = psutil.Popen([sys.executable, str(script)], start_new_session=True)
+    session = replica.pid
+    try:
+        tree: list[psutil.Process] = []
+
+        def is_up() -> bool:
+            with contextlib.suppress(psutil.Error):
+                tree[:] = [
+                    each for each in replica.children(recursive=True) if each.name() != "sleep"
+                ] or tree
+            return replica.poll() is not None
+
+        eventually(is_up, every=0.01)
+        assert tree
+        eventually(lambda: not any(map(runs, tree)))
+        ports.listening_socket("127.0.0.1").close()
+        assert not ports.accepts("127.0.0.1", running.port)
+    finally:
+        os.killpg(session, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("sys.exit(3)", "exited with status 3 before it answered"),
+        ("sys.exit(0)", "exited with status 0 .* must stay in the foreground"),
+        ("os.kill(os.getpid(), 9)", "signal 9 \\(SIGKILL\\), most likely for memory"),
+        ("os.kill(os.getpid(), 15)", "signal 15 \\(SIGTERM\\) before"),
+    ],
+)
+def test_a_program_that_ends_before_it_listens_says_how(running: Running, code: str, told: str) -> None:
+    with pytest.raises(RuntimeUserError, match=told) as caught:
+        asyncio.run(running.python(code).start())
+
+    assert caught.value.code == "ServerExited"
+
+
+def test_a_program_that_ends_later_says_how(running: Running) -> None:
+    hosting = running.python(
+        "import threading; threading.Thread(target=serve, args=('127.0.0.1', os.environ['PORT']),"
+        "daemon=True).start(); import time; time.sleep(1.5); sys.exit(7)"
+    )
+
+    async def talk() -> None:
+        await until(lambda: running.exits != [])
+        with pytest.raises(RuntimeUserError, match="exited with status 7"):
+            hosting.check()
+
+    serve(hosting, talk)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("no-such-program", "no program 'no-such-program'"),
+        ("./plain", "not executable"),
+        ("./lost", "interpreter"),
+        ("./binary", "no program for this machine"),
+    ],
+)
+def test_a_program_that_can_not_be_executed_says_why(running: Running, word: str, told: str) -> None:
+    for name, content, mode in (
+        ("plain", "#!/bin/sh\n", 0o644),
+        ("lost", "#!/no/such/interpreter\n", 0o755),
+        ("binary", "\0\1\2", 0o755),
+    ):
+        (running.folder / name).write_text(content)
+        (running.folder / name).chmod(mode)
+
+    with pytest.raises(RuntimeUserError, match=told):
+        asyncio.run(running.command([word]).start())
+
+
+def test_a_variable_that_is_not_set_fails_the_start(running: Running) -> None:
+    with pytest.raises(RuntimeUserError, match="no environment variable 'NOWHERE'"):
+        asyncio.run(running.command(["python", "$NOWHERE"]).start())
+
+
+def test_a_guard_starts_quickly(running: Running) -> None:
+    began = time.monotonic()
+    with pytest.raises(RuntimeUserError):
+        asyncio.run(running.command(["false"]).start())
+
+    assert time.monotonic() - began < 10
