@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flyteray.errors import InitializationError
@@ -26,6 +26,8 @@ class Settings:
         num_cpus: Cores that the local cluster offers (``FLYTERAY_NUM_CPUS``); None: all.
         object_store_memory: Bytes of shared memory for the local cluster's objects
             (``FLYTERAY_OBJECT_STORE_MEMORY``); None: Ray's default, 30% of the memory that is free.
+        secrets_key: What secrets are encrypted with (``FLYTERAY_SECRETS_KEY``; None: the file ``secrets.key`` in the
+            home, made when it is first needed).
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
     """
 
@@ -37,6 +39,7 @@ class Settings:
     num_cpus: int | None = None
     object_store_memory: int | None = None
     start_timeout_s: float = 120.0
+    secrets_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls) -> Settings:
@@ -60,8 +63,20 @@ class Settings:
             port=_whole(environ, "FLYTERAY_PORT", 0, 65535),
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
+            secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
             start_timeout_s=float(_whole(environ, "FLYTERAY_START_TIMEOUT", 1, 86400) or 120),
         )
+
+    @property
+    def database_url(self) -> str:
+        """The registry's address: an SQLite file beside the outputs where they are on disk, unless it is given."""
+        folder = self.home if "://" in self.storage else Path(self.storage)
+        return self.database or f"sqlite:///{folder / 'registry.sqlite'}"
+
+    @property
+    def secrets_key_path(self) -> Path:
+        """The file that the key of secrets is in unless :attr:`secrets_key` is."""
+        return self.home / "secrets.key"
 
     @property
     def temp_dir(self) -> Path:

@@ -19,6 +19,7 @@ RuntimeError
     │   ├── RunAlreadyExistsError   the name is taken
     │   ├── RunNotFoundError        no run of that name
     │   ├── RuntimeDataValidationError     a task returned another type than it declares
+    │   ├── SecretNotFoundError     a secret that is asked for does not exist
     │   ├── SyncTaskCallInAsyncContextError  use ``.aio``
     │   └── TaskInterruptedError    the worker or node that ran it died
     └── RuntimeSystemError          flyteray or Ray is at fault
@@ -53,6 +54,7 @@ __all__ = [
     "RuntimeDataValidationError",
     "RuntimeSystemError",
     "RuntimeUserError",
+    "SecretNotFoundError",
     "SyncTaskCallInAsyncContextError",
     "TaskInterruptedError",
 ]
@@ -204,6 +206,10 @@ class RuntimeDataValidationError(RuntimeUserError):
     def __init__(self, var: str, problem: str, task_name: str = "") -> None:
         where = f" of task {task_name!r}" if task_name else ""
         super().__init__("RuntimeDataValidationError", f"Output {var}{where}: {problem}")
+
+
+class SecretNotFoundError(_NamedUserError):
+    """A secret that is asked for does not exist."""
 
 
 class SyncTaskCallInAsyncContextError(_NamedUserError):

@@ -22,9 +22,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from flyteray._cluster import processes
+from flyteray._cluster import mounted, processes
 from flyteray._cluster.processes import Leader
 from flyteray._cluster.progress import progress
+from flyteray._declare.secret import MOUNT
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError
 
@@ -244,6 +245,7 @@ def _clean_up(settings: Settings) -> bool:
     leader = Leader(**state["leader"]) if state.get("leader") else None
     processes.end(lambda: processes.members(state["id"], leader))
     shutil.rmtree(state["temp_dir"], ignore_errors=True)
+    mounted.sweep(MOUNT)  # of processes that had no time to do it
     _state_path(settings).unlink(missing_ok=True)
     return True
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+from pathlib import Path
 from typing import Literal
 
 from flyteray._control.apps import Apps
 from flyteray._control.registry import Registry
 from flyteray._control.runs import Runs
+from flyteray._control.secrets import Secrets
 from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import (
     ActionEvent,
@@ -24,7 +26,9 @@ from flyteray._plan.spec import (
     RunEnd,
     RunInfo,
     RunSpec,
+    SecretInfo,
 )
+from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ParameterMaterializationError
 from flyteray.storage import Storage
 
@@ -39,13 +43,15 @@ class Controller:
     Args:
         cluster: Where things are; known before the controller starts.
         database: SQLAlchemy URL of the registry.
+        secrets_key_path: The file with the key of the secrets, unless ``FLYTERAY_SECRETS_KEY`` is set on the head.
     """
 
-    def __init__(self, cluster: ClusterInfo, database: str) -> None:
+    def __init__(self, cluster: ClusterInfo, database: str, secrets_key_path: str) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
         self._cluster = cluster
         self._storage = Storage.at(cluster.storage)
         self._registry = Registry(database)
+        self._secrets = Secrets(database, Path(secrets_key_path), Settings.load().secrets_key)
         self._runs = Runs(self._registry)
         self._apps = Apps(self._registry, cluster)
         # Kept: the event loop holds tasks weakly.
@@ -72,7 +78,12 @@ class Controller:
     # Runs
 
     async def start_run(self, spec: RunSpec, inputs: Payload) -> RunInfo:
-        """Start a run; it goes on whatever becomes of the caller."""
+        """Start a run; it goes on whatever becomes of the caller.
+
+        Raises:
+            SecretNotFoundError: its task asks for a secret that does not exist.
+        """
+        self._secrets.require(secret.name for secret in spec.task.environment.secrets)
         await self._runs.start(spec, inputs)
         return self._runs.get(spec.name)
 
@@ -113,7 +124,9 @@ class Controller:
 
         Raises:
             ParameterMaterializationError: an output that a parameter names does not exist.
+            SecretNotFoundError: it asks for a secret that does not exist.
         """
+        self._secrets.require(secret.name for secret in spec.environment.secrets)
         return await self._apps.serve(self._pin(spec))
 
     async def wait_app(self, name: str, timeout_s: float) -> AppInfo:
@@ -151,6 +164,28 @@ class Controller:
     async def replica_stopping(self, replica_id: str) -> None:
         """A replica takes no more requests."""
         await self._apps.replica_stopping(replica_id)
+
+    # Secrets
+
+    async def create_secret(self, name: str, value: bytes) -> SecretInfo:
+        """Keep a secret, or give it a new value."""
+        return self._secrets.create(name, value)
+
+    async def get_secret(self, name: str) -> SecretInfo:
+        """A secret without its value."""
+        return self._secrets.get(name)
+
+    async def list_secrets(self, limit: int) -> list[SecretInfo]:
+        """Secrets by name, without their values."""
+        return self._secrets.listall(limit)
+
+    async def delete_secret(self, name: str) -> None:
+        """Forget a secret."""
+        self._secrets.delete(name)
+
+    async def secret_values(self, names: list[str]) -> dict[str, bytes]:
+        """The values that a process of an environment that asks for them is given."""
+        return self._secrets.get_values(names)
 
     def _pin(self, spec: AppSpec) -> AppSpec:
         pinned = [

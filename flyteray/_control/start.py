@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -56,7 +55,7 @@ def start_actors(settings: Settings) -> None:
         endpoint_pattern=f"http://{host}:{port}/{{app_fqdn}}",
     )
     _detached(Keeper, actors.keeper_name())
-    _detached(Controller, actors.CONTROLLER, cluster, _database(settings))
+    _detached(Controller, actors.CONTROLLER, cluster, settings.database_url, str(settings.secrets_key_path))
 
 
 def _runs() -> bool:
@@ -75,15 +74,6 @@ def _await_controller() -> None:
                 "flyteray's actors did not start on the local cluster. `flyteray down` ends it."
             )
         time.sleep(0.05)
-
-
-def _database(settings: Settings) -> str:
-    if settings.database is not None:
-        return settings.database
-    # SQLite needs a real file: beside the outputs where they are on disk.
-    folder = settings.home if "://" in settings.storage else Path(settings.storage)
-    folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder / 'registry.sqlite'}"
 
 
 def _detached(cls: type, name: str, *arguments: Any) -> None:

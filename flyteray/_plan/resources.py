@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from flyteray._declare.device import PARTITIONS, SHARED, Device
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret
-from flyteray._plan.spec import EnvironmentSpec, SecretSpec
+from flyteray._plan.secrets import secret_specs
+from flyteray._plan.spec import EnvironmentSpec
 
 _SHARE = 0.25  # of a GPU, for kinds that are shared; what Ray counts, not what the hardware enforces
 
@@ -71,15 +72,7 @@ def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
         num_cpus=default_cpus if cpus is None else cpus,
         memory=resources.memory_request(),
         **({} if device is None else _accelerators(device)),
-        secrets=tuple(
-            SecretSpec(
-                key=secret.key,
-                group=secret.group,
-                env_var=secret.as_env_var,
-                mount=None if secret.mount is None else str(secret.mount),
-            )
-            for secret in env.secret_list()
-        ),
+        secrets=secret_specs(env.secret_list()),
     )
 
 

@@ -58,6 +58,19 @@ class SecretSpec(Spec):
     env_var: str | None = None
     mount: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Which one: ``key``, or ``group/key``."""
+        return f"{self.group}/{self.key}" if self.group else self.key
+
+
+class SecretInfo(Spec):
+    """A secret that is kept; its value is told to the processes that ask for it only."""
+
+    name: str
+    created_at: datetime
+    updated_at: datetime
+
 
 class ImageSpec(Spec):
     """What a process finds beyond the packages of the cluster's own environment; the digest names its build.

@@ -13,6 +13,7 @@ from pathlib import Path
 import ray
 from ray import serve
 
+from flyteray._cluster import secrets
 from flyteray._cluster.code import code_folder, load_code
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.failure import describe
@@ -41,12 +42,13 @@ class Replica:
     async def __init__(self, spec_json: str, version: str) -> None:  # type: ignore[misc]  # Serve awaits it
         spec = AppSpec.model_validate_json(spec_json)
         self._folder = _folder()
+        self._secrets = secrets.of_worker(spec.environment.secrets)
         self._hosting: Hosting | None = None
         self._reporter: Reporter | None = None
         try:
             await self._start(spec, version)
         except BaseException as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._clean_up()
             await asyncio.to_thread(report_failure, version, describe(error))
             raise
 
@@ -62,10 +64,15 @@ class Replica:
             await asyncio.sleep(_LINGER_S)
         if self._hosting is not None:
             await self._hosting.stop(DRAIN_S)
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        self._secrets.withdraw()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _start(self, spec: AppSpec, version: str) -> None:
         serve_logs.protect()
+        await asyncio.to_thread(self._secrets.deliver)  # first of all: the user's module may look for them
         node = ray.util.get_node_ip_address()
         loopback.confine(node)
         sock = ports.listening_socket(node)
@@ -111,6 +118,7 @@ class Replica:
         """End a process whose server has ended by itself: Serve replaces a dead actor sooner than an unhealthy one."""
         if self._reporter is not None:
             self._reporter.stop()
+            self._clean_up()
             logging.shutdown()
             os._exit(1)
 

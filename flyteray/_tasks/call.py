@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from flyteray._plan.spec import CodeRef, ErrorInfo, TaskSpec
 
+SecretName = tuple[str, str | None, str | None, str | None]
+"""The fields of a :class:`SecretSpec`: key, group, environment variable, mount."""
+
 
 class Call(NamedTuple):
     """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick."""
@@ -20,6 +23,7 @@ class Call(NamedTuple):
     module: str
     name: str
     env_vars: tuple[tuple[str, str], ...]
+    secrets: tuple[SecretName, ...]
 
     def packed(self) -> bytes:
         """As bytes, which Ray hands on as they are; whatever else it is given it inspects and pickles itself."""
@@ -48,6 +52,10 @@ class Call(NamedTuple):
             module=task.code.module,
             name=task.code.name,
             env_vars=tuple(sorted(task.environment.env_vars.items())),
+            secrets=tuple(
+                (secret.key, secret.group, secret.env_var, secret.mount)
+                for secret in task.environment.secrets
+            ),
         )
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from flyteray._cluster import actors
 from flyteray._cluster.code import load_code
+from flyteray._cluster.secrets import ProcessSecrets
 from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs, pickling
 from flyteray._plan.outputs import as_outputs
 from flyteray._plan.pickling import Payload
-from flyteray._plan.spec import ActionPhase, ClusterInfo
-from flyteray._tasks.call import ActionFailed, Call
+from flyteray._plan.spec import ActionPhase, ClusterInfo, SecretSpec
+from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
 from flyteray._tasks.outputs import write_outputs
 from flyteray._tasks.pump import Cancelled, Pump
@@ -27,10 +28,17 @@ from flyteray._tasks.record import Recorder
 class Worker:
     """What a worker process keeps between actions; all of them are of one environment and one bundle."""
 
-    def __init__(self, env_vars: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
         self.cluster: ClusterInfo = actors.call(actors.CONTROLLER, "info")
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
         os.environ.update(env_vars)
+        self._secrets = ProcessSecrets(
+            [
+                SecretSpec(key=key, group=group, env_var=variable, mount=mount)
+                for key, group, variable, mount in secrets
+            ],
+            actors.secret_values,
+        )
         self.pump = Pump()
         self.recorder = Recorder()
 
@@ -43,6 +51,7 @@ class Worker:
         began = time.time()
         self.recorder.add(call, ActionPhase.RUNNING, began)
         try:
+            self._secrets.deliver()
             task: Task[..., Any] = _load(call.code)
             value = self._in_context(call, task, pickling.load(arguments))
             inputs.check_output(task, value)
@@ -81,20 +90,20 @@ def _payload(arguments: Payload | bytes) -> Payload:
 
 
 @functools.cache
-def _worker(env_vars: tuple[tuple[str, str], ...]) -> Worker:
-    return Worker(env_vars)
+def _worker(env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> Worker:
+    return Worker(env_vars, secrets)
 
 
 def execute(packed: bytes, arguments: Payload | bytes) -> Any:
     """A child action: its value goes to the parent through Ray."""
     call = Call.unpacked(packed)
-    return _worker(call.env_vars).run(call, _payload(arguments), lambda _, value: value)
+    return _worker(call.env_vars, call.secrets).run(call, _payload(arguments), lambda _, value: value)
 
 
 def execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, ...], int]:
     """The root action of a run: its outputs, and how many bytes of them were written to storage."""
     call = Call.unpacked(packed)
-    worker = _worker(call.env_vars)
+    worker = _worker(call.env_vars, call.secrets)
 
     def keep(task: Task[..., Any], value: Any) -> tuple[tuple[Any, ...], int]:
         outputs = as_outputs(task, value)

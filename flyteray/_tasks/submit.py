@@ -38,9 +38,11 @@ def options(environment: EnvironmentSpec, bundle: str) -> dict[str, Any]:
     """What Ray is asked for, for one environment and one bundle.
 
     The runtime_env names the pair by hash alone. It makes Ray keep separate worker processes per pair without
-    showing the variables in its state API, and a child can't inherit its parent's variables through it.
+    showing the variables in its state API, and a child can't inherit its parent's variables through it. Processes
+    with secrets run nothing else.
     """
-    identity = hashlib.sha256(repr((bundle, sorted(environment.env_vars.items()))).encode()).hexdigest()[:16]
+    inside = (bundle, sorted(environment.env_vars.items()), environment.secrets)
+    identity = hashlib.sha256(repr(inside).encode()).hexdigest()[:16]
     return {
         **ray_options(environment),
         "max_retries": 0,  # ours, because Ray's re-run silently

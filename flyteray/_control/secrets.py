@@ -1,0 +1,171 @@
+"""The values of secrets: in the registry's database, encrypted with a key that is kept elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+from sqlalchemy import delete, select
+
+from flyteray._control import database
+from flyteray._control.tables import secrets
+from flyteray._plan.secrets import as_value, check_name, not_found
+from flyteray._plan.spec import SecretInfo
+from flyteray.errors import InitializationError, RuntimeSystemError
+
+_INFO = [secrets.c[name] for name in SecretInfo.model_fields]
+
+
+class Secrets:
+    """What ``flyteray create secret`` keeps. Names are ``key`` or ``group/key``.
+
+    Args:
+        url: SQLAlchemy URL of the registry.
+        key_path: The file with the key; made when the first secret is kept, for its owner alone to read.
+        key: The key itself, in place of the file: what ``Fernet.generate_key()`` returns.
+
+    Raises:
+        InitializationError: ``key`` is none.
+    """
+
+    def __init__(self, url: str, key_path: Path, key: str | None = None) -> None:
+        self._engine = database.connect(url)
+        self._key_path = key_path
+        self._given = None if key is None else _cipher(key.encode(), "FLYTERAY_SECRETS_KEY")
+        with self._engine.connect() as connection, database.writing(connection).begin():
+            secrets.create(connection, checkfirst=True)
+
+    def create(self, name: str, value: str | bytes) -> SecretInfo:
+        """Keep a secret; one of that name gets the new value.
+
+        Raises:
+            TypeError: The value is neither str nor bytes.
+            ValueError: A bad name, or a value that is empty or too large.
+        """
+        check_name(name)
+        encrypted = self._cipher(make=True).encrypt(as_value(name, value))
+        now = datetime.now(timezone.utc)
+        with self._engine.connect() as connection, database.writing(connection).begin():
+            known = connection.scalar(select(secrets.c.created_at).where(secrets.c.name == name))
+            row = {"name": name, "encrypted": encrypted, "created_at": known or now, "updated_at": now}
+            connection.execute(database.upsert(self._engine, secrets, ["name"]), row)
+        return SecretInfo(name=name, created_at=known or now, updated_at=now)
+
+    def get_value(self, name: str) -> bytes:
+        """A secret's value; errors as in :meth:`get_values`."""
+        return self.get_values([name])[name]
+
+    def get_values(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The values of some secrets by name.
+
+        Raises:
+            SecretNotFoundError: One of them does not exist.
+            RuntimeSystemError: They were encrypted with another key.
+        """
+        wanted = list(dict.fromkeys(names))
+        query = select(secrets.c.name, secrets.c.encrypted).where(secrets.c.name.in_(wanted))
+        with self._engine.connect() as connection:
+            found = {row.name: row.encrypted for row in connection.execute(query)}
+        if missing := [name for name in wanted if name not in found]:
+            raise not_found(missing)
+        return {name: self._decrypted(name, found[name]) for name in wanted}
+
+    def require(self, names: Iterable[str]) -> None:
+        """Return when all of these exist.
+
+        Raises:
+            SecretNotFoundError: One of them does not.
+        """
+        wanted = list(dict.fromkeys(names))
+        if not wanted:
+            return
+        with self._engine.connect() as connection:
+            found = set(connection.scalars(select(secrets.c.name).where(secrets.c.name.in_(wanted))))
+        if missing := [name for name in wanted if name not in found]:
+            raise not_found(missing)
+
+    def get(self, name: str) -> SecretInfo:
+        """A secret without its value.
+
+        Raises:
+            SecretNotFoundError: There is none of that name.
+        """
+        with self._engine.connect() as connection:
+            row = connection.execute(select(*_INFO).where(secrets.c.name == name)).one_or_none()
+        if row is None:
+            raise not_found([name])
+        return SecretInfo(**row._mapping)
+
+    def listall(self, limit: int) -> list[SecretInfo]:
+        """Secrets by name, without their values."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(*_INFO).order_by(secrets.c.name).limit(limit))
+            return [SecretInfo(**row._mapping) for row in rows]
+
+    def delete(self, name: str) -> None:
+        """Forget a secret; processes that were given it keep it.
+
+        Raises:
+            SecretNotFoundError: There is none of that name.
+        """
+        with self._engine.connect() as connection, database.writing(connection).begin():
+            if not connection.execute(delete(secrets).where(secrets.c.name == name)).rowcount:
+                raise not_found([name])
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    def _decrypted(self, name: str, encrypted: bytes) -> bytes:
+        try:
+            return self._cipher().decrypt(encrypted)
+        except InvalidToken:
+            source = "FLYTERAY_SECRETS_KEY" if self._given else str(self._key_path)
+            raise RuntimeSystemError(
+                "SecretUnreadable",
+                f"Secret {name!r} was encrypted with another key than that in {source}. Bring that key back, or "
+                f"create the secret again: `flyteray create secret {name}`.",
+            ) from None
+
+    def _cipher(self, make: bool = False) -> Fernet:
+        if self._given is not None:
+            return self._given
+        if make and not self._key_path.exists():
+            _write_once(self._key_path, Fernet.generate_key())
+        try:
+            key = self._key_path.read_bytes().strip()
+        except FileNotFoundError:
+            raise RuntimeSystemError(
+                "SecretUnreadable",
+                f"The key of the secrets is gone: there is no {self._key_path}. Bring it back, set "
+                "FLYTERAY_SECRETS_KEY where the cluster's head is started, or create the secrets again.",
+            ) from None
+        return _cipher(key, str(self._key_path))
+
+
+def _cipher(key: bytes, source: str) -> Fernet:
+    try:
+        return Fernet(key)
+    except ValueError:
+        raise InitializationError(
+            f"{source} holds no key: make one with "
+            "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
+        ) from None
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Make a file that its owner alone can read, whole or not at all; one that is there stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, new = tempfile.mkstemp(dir=path.parent)  # 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+            os.link(new, path)
+    finally:
+        os.unlink(new)

@@ -1,0 +1,68 @@
+"""Secrets as the cluster sees them: by name, never by value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from flyteray._declare.secret import Secret
+from flyteray._plan.spec import SecretSpec
+from flyteray.errors import SecretNotFoundError
+
+LARGEST = 64 * 1024
+"""Bytes that a value may have: few enough for Ray to send it in a message instead of keeping it as an object."""
+
+_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
+
+
+def secret_specs(secrets: Iterable[Secret]) -> tuple[SecretSpec, ...]:
+    """What an environment asks for, as it travels."""
+    return tuple(
+        SecretSpec(
+            key=secret.key,
+            group=secret.group,
+            env_var=secret.as_env_var,
+            mount=None if secret.mount is None else str(secret.mount),
+        )
+        for secret in secrets
+    )
+
+
+def check_name(name: str) -> None:
+    """Return when a secret may be called so.
+
+    Raises:
+        ValueError: It is neither ``key`` nor ``group/key``.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name for a secret: use letters, digits, _, - and dots that don't come first, "
+            "as key or group/key."
+        )
+
+
+def as_value(name: str, value: object) -> bytes:
+    """The bytes to keep; text as UTF-8.
+
+    Raises:
+        TypeError: It is neither str nor bytes.
+        ValueError: It is empty, or too large.
+    """
+    if not isinstance(value, (str, bytes)):  # the value itself is never shown
+        raise TypeError(f"The value of secret {name!r} must be a str or bytes, got a {type(value).__name__}.")
+    data = value.encode() if isinstance(value, str) else value
+    if not 0 < len(data) <= LARGEST:
+        raise ValueError(f"The value of secret {name!r} must have 1 to {LARGEST} bytes, got {len(data)}.")
+    return data
+
+
+def not_found(missing: Sequence[str], or_else: str = "") -> SecretNotFoundError:
+    """The error for secrets that nobody has created; ``or_else`` is another remedy."""
+    parts = [name.rpartition("/") for name in missing]
+    named = ", ".join(f"{key!r} of group {group!r}" if group else repr(key) for group, _, key in parts)
+    commands = " and ".join(f"`flyteray create secret {name}`" for name in missing)
+    one = len(missing) == 1
+    return SecretNotFoundError(
+        f"There {'is no secret' if one else 'are no secrets'} {named}. "
+        f"Create {'it' if one else 'them'} with {commands}{or_else}."
+    )
