@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flyteray._client.bridge import MethodVerb
+from flyteray._client.local_secrets import LocalSecrets
 from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs
@@ -63,17 +64,22 @@ async def run_locally(
 ) -> LocalRun:
     """Run a task to its end in this process; raises what it raises."""
     folder = settings.home / "local" / name
-    value = await _LocalRuntime(name, "a0", folder).run(task, arguments)
+    secrets = LocalSecrets(settings)
+    try:
+        value = await _LocalRuntime(name, "a0", folder, secrets).run(task, arguments)
+    finally:
+        secrets.withdraw()
     return LocalRun(name, folder, as_outputs(task, value))
 
 
 class _LocalRuntime:
     """What ``context.runtime`` is inside a local run: children are calls in this process."""
 
-    def __init__(self, run: str, action: str, folder: Path) -> None:
+    def __init__(self, run: str, action: str, folder: Path, secrets: LocalSecrets) -> None:
         self._run = run
         self._action = action
         self._folder = folder
+        self._secrets = secrets
         self._numbers = itertools.count(1)
 
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -88,12 +94,13 @@ class _LocalRuntime:
         """Nothing: a local run holds no CPU of a cluster."""
 
     def _child(self) -> _LocalRuntime:
-        return _LocalRuntime(self._run, f"{self._action}.{next(self._numbers)}", self._folder)
+        return _LocalRuntime(self._run, f"{self._action}.{next(self._numbers)}", self._folder, self._secrets)
 
     async def run(self, task: Task[..., Any], arguments: dict[str, Any], threads: bool = True) -> Any:
         retry = retry_spec(task)
         for attempt in itertools.count():
             try:
+                self._secrets.deliver(task.secret_list())
                 value = await self._attempt(task, arguments, attempt, threads)
                 inputs.check_output(task, value)
             except Exception as error:  # noqa: BLE001  # the policy decides

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 import threading
 from typing import Any
 
@@ -55,6 +56,20 @@ class Session:
                     raise
                 os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self._cluster.endpoint_pattern
             return self._cluster
+
+    def has_cluster(self) -> bool:
+        """Whether there is a cluster to talk to; where there is none, :meth:`connect` starts one."""
+        if self._cluster is not None or self.settings.address is not None:
+            return True
+        from flyteray._cluster import local  # deferred: most of what users do asks for a cluster anyway
+
+        if local.find(self.settings) is not None:
+            return True
+        if "ray" not in sys.modules:
+            return False
+        from flyteray._cluster.connect import is_connected  # deferred: it needs Ray
+
+        return is_connected()
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """Ask the controller; connects first."""

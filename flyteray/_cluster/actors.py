@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -12,7 +11,6 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
 from flyteray._declare import context
-from flyteray._plan.spec import SecretSpec
 from flyteray.errors import BaseRuntimeError, InitializationError, RuntimeSystemError
 
 NAMESPACE = "flyteray"
@@ -56,12 +54,6 @@ def call(name: str, method: str, *arguments: Any) -> Any:
         except (RayTaskError, RayActorError) as error:
             _raise_unless_restarting(error, deadline)
         time.sleep(_AGAIN_S)
-
-
-def secret_values(secrets: Sequence[SecretSpec]) -> Mapping[str, bytes]:
-    """The values of secrets by name, for processes of environments that ask for them."""
-    values: dict[str, bytes] = call(CONTROLLER, "secret_values", [secret.name for secret in secrets])
-    return values
 
 
 async def acall(name: str, method: str, *arguments: Any) -> Any:

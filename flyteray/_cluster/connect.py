@@ -75,6 +75,11 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
     )
 
 
+def is_connected() -> bool:
+    """Whether this process is connected to a cluster, by whom ever."""
+    return bool(ray.is_initialized())
+
+
 def disconnect(settings: Settings) -> None:
     """Leave the local cluster and end it."""
     ray.shutdown()

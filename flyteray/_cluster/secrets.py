@@ -32,7 +32,6 @@ class ProcessSecrets:
         self._delivered_at: float | None = None
         self._earlier: dict[str, str | None] = {}
         self._files: dict[str, MountedFile] = {}
-        os.environ.pop("FLYTERAY_SECRETS_KEY", None)  # the head's own, which user code has no use for
 
     def deliver(self) -> None:
         """Put them where they belong. Done again, it takes what has changed, after seconds at the earliest.
@@ -82,6 +81,19 @@ class ProcessSecrets:
                 "the user who runs Ray may write to, on every node, or ask for an environment variable: leave mount "
                 "away.",
             ) from error
+
+
+def of_worker(specs: Sequence[SecretSpec]) -> ProcessSecrets:
+    """The secrets of a process of the cluster: the controller gives it their values."""
+    os.environ.pop("FLYTERAY_SECRETS_KEY", None)  # the head's own, which user code has no use for
+    return ProcessSecrets(specs, _ask)
+
+
+def _ask(specs: Sequence[SecretSpec]) -> Mapping[str, bytes]:
+    from flyteray._cluster import actors  # deferred: local mode does without Ray
+
+    values: dict[str, bytes] = actors.call(actors.CONTROLLER, "secret_values", [spec.name for spec in specs])
+    return values
 
 
 def _text(spec: SecretSpec, value: bytes) -> str:

@@ -101,8 +101,8 @@ class Secrets:
             raise not_found([name])
         return SecretInfo(**row._mapping)
 
-    def listall(self, limit: int) -> list[SecretInfo]:
-        """Secrets by name, without their values."""
+    def listall(self, limit: int | None) -> list[SecretInfo]:
+        """Secrets by name, without their values; all of them for None."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(*_INFO).order_by(secrets.c.name).limit(limit))
             return [SecretInfo(**row._mapping) for row in rows]

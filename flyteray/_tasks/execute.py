@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flyteray._cluster import actors
+from flyteray._cluster import secrets as process_secrets
 from flyteray._cluster.code import load_code
-from flyteray._cluster.secrets import ProcessSecrets
 from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs, pickling
@@ -32,12 +32,11 @@ class Worker:
         self.cluster: ClusterInfo = actors.call(actors.CONTROLLER, "info")
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
         os.environ.update(env_vars)
-        self._secrets = ProcessSecrets(
+        self._secrets = process_secrets.of_worker(
             [
                 SecretSpec(key=key, group=group, env_var=variable, mount=mount)
                 for key, group, variable, mount in secrets
-            ],
-            actors.secret_values,
+            ]
         )
         self.pump = Pump()
         self.recorder = Recorder()

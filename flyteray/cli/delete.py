@@ -7,12 +7,12 @@ import rich_click as click
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.running import require_cluster
-from flyteray.remote import App
+from flyteray.remote import App, Secret
 
 
 @click.group(epilog=examples("flyteray delete app hello"))
 def delete() -> None:
-    """Delete an app."""
+    """Delete an app or a secret."""
 
 
 @delete.command(name="app", epilog=examples("flyteray delete app hello"))
@@ -27,3 +27,15 @@ def app(name: str, output: printing.Output) -> None:
         printing.record({"name": name, "deleted": True}, output)
     else:
         printing.note(f"App {name} is deleted.")
+
+
+@delete.command(name="secret", epilog=examples("flyteray delete secret OPENAI_API_KEY"))
+@click.argument("name")
+@printing.output_option
+def secret(name: str, output: printing.Output) -> None:
+    """Forget a secret; processes that were given it keep it."""
+    Secret.delete(name)
+    if output == "json":
+        printing.record({"name": name, "deleted": True}, output)
+    else:
+        printing.note(f"Secret {name} is deleted.")

@@ -10,14 +10,14 @@ from flyteray._plan.spec import ActionPhase, AppInfo, RunInfo
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.running import require_cluster
-from flyteray.remote import App, Run
+from flyteray.remote import App, Run, Secret
 
 
 @click.group(
     epilog=examples("flyteray get run", "flyteray get run r0123456789ab -o json", "flyteray get app hello")
 )
 def get() -> None:
-    """Show runs or apps."""
+    """Show runs, apps or secrets."""
 
 
 @get.command(
@@ -62,6 +62,23 @@ def apps(name: str | None, output: printing.Output) -> None:
         printing.rows(found, output, ("name", "phase", "revision", "replicas", "url"))
     else:
         printing.record(_app(App.get(name).info), output)
+
+
+@get.command(name="secret", epilog=examples("flyteray get secret", "flyteray get secret OPENAI_API_KEY"))
+@click.argument("name", required=False)
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many.")
+@printing.output_option
+def secrets(name: str | None, limit: int, output: printing.Output) -> None:
+    """The secrets by name, or one of them; their values are never shown."""
+    if name is None:
+        found = [_secret(secret) for secret in Secret.listall(limit)]
+        printing.rows(found, output, ("name", "created_at", "updated_at"))
+    else:
+        printing.record(_secret(Secret.get(name)), output)
+
+
+def _secret(secret: Secret) -> dict[str, Any]:
+    return {"name": secret.name, "created_at": secret.created_at, "updated_at": secret.updated_at}
 
 
 def _run(info: RunInfo) -> dict[str, Any]:

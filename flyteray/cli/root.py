@@ -15,9 +15,10 @@ _VERBS = {
     "status": "Say what runs where.",
     "run": "Run a task of a file.",
     "serve": "Serve an app of a file.",
-    "get": "Show runs or apps.",
+    "create": "Keep a secret.",
+    "get": "Show runs, apps or secrets.",
     "abort": "End a run.",
-    "delete": "Delete an app.",
+    "delete": "Delete an app or a secret.",
 }
 _EXAMPLES = examples(
     "flyteray up",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flyteray._client.app import App
 from flyteray._client.run import Run
+from flyteray._client.secrets import Secret
 from flyteray._plan.spec import ActionPhase, AppPhase
 
-__all__ = ["ActionPhase", "App", "AppPhase", "Run"]
+__all__ = ["ActionPhase", "App", "AppPhase", "Run", "Secret"]

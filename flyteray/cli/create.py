@@ -1,0 +1,57 @@
+"""``flyteray create``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from flyteray.cli import printing
+from flyteray.cli.examples import examples
+from flyteray.remote import Secret
+
+_SECRET = examples(
+    "flyteray create secret OPENAI_API_KEY",
+    "flyteray create secret db/password --from-file password.txt",
+    "printenv TOKEN | flyteray create secret TOKEN",
+)
+
+
+@click.group(epilog=examples("flyteray create secret OPENAI_API_KEY"))
+def create() -> None:
+    """Keep a secret."""
+
+
+@create.command(name="secret", epilog=_SECRET)
+@click.argument("name")
+@click.option(
+    "--value", help="Its value. Others on this machine can see it in the list of processes while this runs."
+)
+@click.option(
+    "--from-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the value from a file as it is, text or not.",
+)
+@printing.output_option
+def secret(name: str, value: str | None, from_file: Path | None, output: printing.Output) -> None:
+    """Keep a secret for tasks and apps that ask for it; NAME is `key` or `group/key`.
+
+    Without an option the value is asked for. A secret that there is already gets the new value.
+    """
+    if value is not None and from_file is not None:
+        raise click.UsageError("--value and --from-file exclude each other: give one of them.")
+    given: str | bytes
+    if from_file is not None:
+        given = from_file.read_bytes()
+    else:
+        given = value if value is not None else click.prompt("Value", hide_input=True, err=True)
+    try:
+        kept = Secret.create(name, given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if output == "json":
+        printing.record(
+            {"name": kept.name, "created_at": kept.created_at, "updated_at": kept.updated_at}, output
+        )
+    else:
+        printing.note(f"Secret {name} is kept.")
