@@ -16,6 +16,7 @@ from flyteray._declare.device import (
     Neuron,
 )
 from flyteray._declare.environment import Environment
+from flyteray._declare.image import Image, ImageBuild
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import Backoff, RetryStrategy
 from flyteray._declare.secret import Secret, SecretRequest
@@ -33,6 +34,8 @@ __all__ = [
     "Device",
     "DeviceClass",
     "Environment",
+    "Image",
+    "ImageBuild",
     "Neuron",
     "Resources",
     "RetryStrategy",

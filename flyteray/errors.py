@@ -10,6 +10,8 @@ RuntimeError
     │   ├── CodeBundleError         user code could not be bundled or unpacked
     │   ├── DeploymentError         an app version did not come up
     │   │   └── ActivationTimeoutError     not in time; a TimeoutError as well
+    │   ├── ImageBuildError         an image could not be built, or can't be on Ray
+    │   ├── InvalidImageNameError   no image is configured under that name
     │   ├── ModuleLoadError         user code could not be imported, or a name in it is missing
     │   ├── NonRecoverableError     raised by users: no retry
     │   ├── OOMError                killed for memory
@@ -42,7 +44,9 @@ __all__ = [
     "ClusterError",
     "CodeBundleError",
     "DeploymentError",
+    "ImageBuildError",
     "InitializationError",
+    "InvalidImageNameError",
     "ModuleLoadError",
     "NonRecoverableError",
     "OOMError",
@@ -158,6 +162,14 @@ class ActivationTimeoutError(DeploymentError, TimeoutError):
     def __new__(cls, *_: object) -> Self:
         """Made as an OSError is: RuntimeError's own ``__new__`` refuses what is both."""
         return TimeoutError.__new__(cls)
+
+
+class ImageBuildError(_NamedUserError):
+    """An image could not be built, or asks for what Ray's nodes can't be given; pip's own message where it has one."""
+
+
+class InvalidImageNameError(_NamedUserError):
+    """``Image.from_ref_name`` names an image that ``flyteray.init(images=...)`` does not."""
 
 
 class ModuleLoadError(_NamedUserError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import flyteray
+from flyteray._declare.image import Image
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 
@@ -32,7 +33,8 @@ class Environment:
         env_vars: Environment variables of the processes that run it.
         resources: Hardware; see :class:`Resources` for the defaults.
         interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
-        image: Only ``"auto"``: the Python that the cluster runs.
+        image: What it finds installed: an :class:`Image`, the URI of a container, or ``"auto"``, which is what the
+            cluster has. Local runs of tasks happen in the calling process and find what that has.
         secrets: What it is given in secret: a key, a :class:`Secret` or a list of them.
         include: Paths or globs, relative to the file that declares the environment, shipped with the code.
         pod_template: Of Kubernetes: means nothing on Ray, and says so.
@@ -40,7 +42,7 @@ class Environment:
 
     Raises:
         TypeError: A field of a wrong type.
-        ValueError: A bad name, or an image, which is not supported yet.
+        ValueError: A bad name.
     """
 
     name: str
@@ -50,7 +52,7 @@ class Environment:
     env_vars: dict[str, str] | None = None
     resources: Resources | None = None
     interruptible: bool = False
-    image: str = "auto"
+    image: str | Image | None = "auto"
     secrets: SecretRequest | None = None
     include: tuple[str, ...] = ()
     pod_template: Any = None
@@ -65,10 +67,8 @@ class Environment:
             raise TypeError(f"{self._words()}: resources must be a Resources, got {self.resources!r}.")
         if self.env_vars is not None:
             check_env_vars(self._words(), self.env_vars)
-        if self.image != "auto":
-            raise ValueError(
-                f'{self._words()}: images are not supported yet: {self.image!r}. Leave image="auto".'
-            )
+        if self.image is not None and not isinstance(self.image, (str, Image)):
+            raise TypeError(f"{self._words()}: image must be an Image or a str, got {self.image!r}.")
         if self.description is not None:
             if not isinstance(self.description, str):
                 raise TypeError(f"{self._words()}: description must be a str, got {self.description!r}.")

@@ -76,6 +76,7 @@ class Task(ABC, Generic[P, R]):
         resources: Hardware; None for the defaults.
         env_vars: Environment variables of the process that runs it.
         secrets: What it is given in secret.
+        image: What it finds installed.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Task(ABC, Generic[P, R]):
         self.retries = RetryStrategy.of(given.get("retries"))
         self.resources = env.resources if env else None
         self.env_vars = dict(env.env_vars or {}) if env else {}
+        self.image = env.image if env else "auto"
         self.secrets = env.secret_list() if env else []
         self.interruptible = given.get("interruptible")
         self._env = env

@@ -6,8 +6,10 @@ import math
 from typing import Any, Protocol
 
 from flyteray._declare.device import PARTITIONS, SHARED, Device
+from flyteray._declare.image import Image
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret
+from flyteray._plan.image import image_env_vars, image_spec
 from flyteray._plan.secrets import secret_specs
 from flyteray._plan.spec import EnvironmentSpec
 
@@ -52,6 +54,10 @@ class Declared(Protocol):
     def env_vars(self) -> dict[str, str] | None:
         """Its environment variables."""
 
+    @property
+    def image(self) -> Image | str | None:
+        """What it finds installed."""
+
     def secret_list(self) -> list[Secret]:
         """The secrets it asks for."""
 
@@ -68,11 +74,12 @@ def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
     cpus = resources.cpu_request()
     device = resources.get_device()
     return EnvironmentSpec(
-        env_vars=dict(env.env_vars or {}),
+        env_vars=image_env_vars(env.image) | dict(env.env_vars or {}),
         num_cpus=default_cpus if cpus is None else cpus,
         memory=resources.memory_request(),
         **({} if device is None else _accelerators(device)),
         secrets=secret_specs(env.secret_list()),
+        image=image_spec(env.image),
     )
 
 

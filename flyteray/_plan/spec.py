@@ -72,15 +72,30 @@ class SecretInfo(Spec):
     updated_at: datetime
 
 
-class ImageSpec(Spec):
-    """What a process finds beyond the packages of the cluster's own environment; the digest names its build.
+class InstallSpec(Spec):
+    """One run of pip: the lines of a requirements file, those of a constraints file, and pip's options."""
 
-    ``packages`` are pip's requirements, ``pip_options`` its options; ``container`` is an image's URI.
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+class ImageSpec(Spec):
+    """What a process finds beyond the packages of the cluster's own environment.
+
+    ``installs`` come one after the other; ``container`` is the URI of an image to run in instead; ``secrets`` are for
+    the build. ``name`` is for people.
     """
 
-    packages: tuple[str, ...] = ()
-    pip_options: tuple[str, ...] = ()
+    name: str
+    installs: tuple[InstallSpec, ...] = ()
     container: str | None = None
+    secrets: tuple[SecretSpec, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of its build: equal content is built once, under whatever name."""
+        return self.model_copy(update={"name": ""}).digest()
 
 
 class EnvironmentSpec(Spec):

@@ -1,0 +1,84 @@
+"""Whether packages that are installed meet what is asked for, as pip would decide it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from importlib.metadata import Distribution, distributions
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from flyteray._plan.spec import InstallSpec
+
+# With these, pip looks for something newer even where the requirement is met.
+_ANEW = {"-U", "--upgrade", "--force-reinstall", "-I", "--ignore-installed", "--pre"}
+
+
+class Installed:
+    """The packages in some folders; the first of two of one name counts, as in an import.
+
+    Args:
+        folders: Such as ``site-packages``.
+    """
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._folders = list(folders)
+
+    def meets(self, installs: Iterable[InstallSpec]) -> bool:
+        """Whether all is there that is asked for, and what that needs in turn."""
+        return all(self._meets(install) for install in installs)
+
+    def version(self, name: str) -> str | None:
+        """The version of a package; None where it is not there."""
+        found = self._found.get(canonicalize_name(name))
+        return found.version if found else None
+
+    @functools.cached_property
+    def _found(self) -> dict[str, Distribution]:
+        found: dict[str, Distribution] = {}
+        for distribution in distributions(path=self._folders):
+            if name := distribution.metadata["Name"]:
+                found.setdefault(canonicalize_name(name), distribution)
+        return found
+
+    def _meets(self, install: InstallSpec) -> bool:
+        words = {word for line in (*install.options, *install.requirements) for word in line.split()[:1]}
+        if words & _ANEW:
+            return False
+        try:
+            asked = [parsed(line) for line in install.requirements if not line.startswith("-")]
+            limits = [parsed(line) for line in install.constraints if not line.startswith("-")]
+        except InvalidRequirement:
+            return False  # a path, or a mistake that pip has better words for
+        held: dict[str, list[Requirement]] = {}
+        for limit in limits:
+            if limit.marker is None or limit.marker.evaluate():
+                held.setdefault(canonicalize_name(limit.name), []).append(limit)
+        return self._closed(asked, held)
+
+    def _closed(self, asked: list[Requirement], held: dict[str, list[Requirement]]) -> bool:
+        todo = [(requirement, "") for requirement in asked]
+        seen: set[str] = set()
+        while todo:
+            requirement, extra = todo.pop()
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            name = canonicalize_name(requirement.name)
+            found = self._found.get(name)
+            limits = [requirement, *held.get(name, [])]
+            if found is None or any(
+                limit.url or not limit.specifier.contains(found.version, prereleases=True) for limit in limits
+            ):
+                return False
+            for wanted in ("", *requirement.extras):
+                if f"{name}[{wanted}]" not in seen:
+                    seen.add(f"{name}[{wanted}]")
+                    todo += [(Requirement(line), wanted) for line in found.requires or ()]
+        return True
+
+
+def parsed(line: str) -> Requirement:
+    """A line of a requirements file without the options that may follow the requirement."""
+    return Requirement(re.split(r"\s--?[a-z]", line, maxsplit=1)[0])

@@ -1,0 +1,281 @@
+"""An image's packages beside the cluster's own: a virtual environment, built once and found by its content.
+
+It has the cluster's packages behind its own, so it holds only what differs, and Ray and flyteray are the cluster's.
+As a program (``python -m flyteray._cluster.venv SPEC``) it builds one and prints its folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import importlib.metadata
+import importlib.util
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement
+
+from flyteray._cluster.installed import Installed, parsed
+from flyteray._plan.spec import ImageSpec, InstallSpec
+from flyteray._settings import Settings
+from flyteray.errors import ImageBuildError
+
+_OURS = ("ray", "flyteray")  # a worker must speak its cluster's language
+_ELSEWHERE = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
+_COMPLETE = "flyteray-image.json"
+_QUIET = ["--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off"]
+_SHOWN_LINES = 12
+
+
+def images_folder() -> Path:
+    """Where this node keeps what was built: in the home of a local cluster, so that it outlives the cluster."""
+    if home := os.environ.get("FLYTERAY_HOME"):
+        return Path(home) / "images"
+    return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-images-{os.getuid()}")
+
+
+def python_for(
+    image: ImageSpec,
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> Path:
+    """The Python that finds what an image asks for: this process's own where it does, else one that is built.
+
+    Args:
+        image: What is asked for.
+        folder: Where built ones are kept. Default: ``images/`` in the home that the settings name.
+        environ: Environment variables for pip besides this process's.
+        force: Build even where it is there.
+
+    Raises:
+        ImageBuildError: it can't be built; with pip's own message.
+    """
+    if image.container is not None:
+        raise ImageBuildError(
+            f"Image {image.name!r} is the container {image.container!r}, which needs a cluster whose nodes have podman."
+        )
+    if not force and Installed(_base()).meets(image.installs):
+        return Path(sys.executable)
+    where = build(image, folder or Settings.load().home / "images", environ or {}, force)
+    return where / "bin" / "python"
+
+
+def build(image: ImageSpec, folder: Path, environ: Mapping[str, str], force: bool = False) -> Path:
+    """The virtual environment of an image; one process of a node builds it, the others wait.
+
+    Args:
+        image: What is asked for.
+        folder: Where it is kept.
+        environ: Environment variables for pip besides this process's.
+        force: Build it anew; processes that run keep the one that they have.
+
+    Raises:
+        ImageBuildError: it can't be built; with pip's own message. Nothing is left of it.
+    """
+    _check_ours(image)
+    link = folder / image.key
+    if not force and _is_sound(link, image):
+        return link.resolve()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(folder / f"{image.key}.lock") as lock:
+        if not force and _is_sound(link, image):
+            return link.resolve()
+        for left in folder.glob(f"{image.key}-*"):
+            if not (left / _COMPLETE).exists():  # its builder died
+                shutil.rmtree(left, ignore_errors=True)
+        target = folder / f"{image.key}-{secrets.token_hex(4)}"
+        try:
+            _make(target, image, _inherited() | dict(environ), lock)
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        fresh = folder / f"{target.name}.link"
+        fresh.symlink_to(target.name)
+        fresh.replace(link)
+    return target
+
+
+def encoded(image: ImageSpec) -> str:
+    """An image as one short word, for a command line."""
+    return base64.urlsafe_b64encode(zlib.compress(image.model_dump_json().encode(), 9)).decode()
+
+
+def _inherited() -> dict[str, str]:
+    """This process's variables without those that would have pip install somewhere else."""
+    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+
+
+def _base() -> list[str]:
+    """The folders of the packages that this process finds, those of its own virtual environment included."""
+    return [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+
+
+def _sites(target: Path) -> list[str]:
+    return [str(path) for path in target.glob("lib*/python*/site-packages")]
+
+
+def _is_sound(link: Path, image: ImageSpec) -> bool:
+    """Whether it was built to the end, by this Python, and what it takes from the cluster is there still."""
+    try:
+        built = (link / _COMPLETE).read_text()
+    except OSError:
+        return False
+    if built == _identity(holds=False):
+        return True  # not even when it was new, by the user's own options
+    return built == _identity(holds=True) and Installed([*_sites(link.resolve()), *_base()]).meets(
+        image.installs
+    )
+
+
+def _identity(holds: bool) -> str:
+    return f"{sys.version_info[:2]} {sys.prefix} {holds}"
+
+
+def _make(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    _run([sys.executable, "-m", "venv", "--without-pip", str(target)], image, environ, lock)
+    site = Path(_sites(target)[0])
+    # addsitedir rather than a bare path: the cluster's own .pth files count as well (editable installs).
+    base = "".join(f"import site; site.addsitedir({path!r})\n" for path in _base())
+    (site / "_flyteray_base.pth").write_text(base)
+    _adopt_scripts(target)
+    python = str(target / "bin" / "python")
+    pip = _pip(target, image, environ, lock)
+    for install in image.installs:
+        _install([*pip, "install", *_QUIET], target, install, image, environ, lock)
+    try:
+        _run([python, "-c", "import ray, flyteray.app"], image, environ, lock)
+    except ImageBuildError as error:
+        raise ImageBuildError(
+            f"Image {image.name!r} was installed, but Ray or flyteray does not start with its packages: {error}"
+        ) from None
+    holds = Installed([*_sites(target), *_base()]).meets(image.installs)
+    (target / _COMPLETE).write_text(_identity(holds))
+
+
+def _install(
+    pip: list[str],
+    target: Path,
+    install: InstallSpec,
+    image: ImageSpec,
+    environ: Mapping[str, str],
+    lock: int,
+) -> None:
+    requirements, constraints = target / "requirements.txt", target / "constraints.txt"
+    requirements.write_text("\n".join(install.requirements) + "\n")
+    ours = [f"{name}=={version}" for name in _OURS if (version := _version(name))]
+    constraints.write_text("\n".join([*install.constraints, *ours]) + "\n")
+    _run(
+        [*pip, "--requirement", str(requirements), "--constraint", str(constraints), *install.options],
+        image,
+        environ,
+        lock,
+    )
+
+
+def _pip(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> list[str]:
+    """The cluster's pip, told to install elsewhere; where it has none, one from the standard library."""
+    python = str(target / "bin" / "python")
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip", "--python", python]
+    if not importlib.util.find_spec("ensurepip"):
+        raise ImageBuildError(
+            f"Image {image.name!r} can't be built: {sys.executable} has neither pip nor ensurepip. Install pip there."
+        )
+    _run([python, "-m", "ensurepip", "--default-pip"], image, environ, lock)
+    return [python, "-m", "pip"]
+
+
+def _run(command: list[str], image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    """Run a step of the build; its children hold the lock as well, so nobody builds beside what a kill left."""
+    done = subprocess.run(
+        command,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        pass_fds=(lock,),
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ImageBuildError(f"Image {image.name!r} could not be built:\n{_last_words(done.stdout)}")
+
+
+def _last_words(output: str) -> str:
+    lines = [
+        line for line in output.splitlines() if line.strip() and not line.startswith(("WARNING", "Looking"))
+    ]
+    first = next((number for number, line in enumerate(lines) if "ERROR" in line or "error:" in line), 0)
+    told = lines[first:]
+    return "\n".join(told if len(told) <= _SHOWN_LINES else [*told[:2], "…", *told[-_SHOWN_LINES:]])
+
+
+def _adopt_scripts(target: Path) -> None:
+    """Give the cluster's console scripts to the image's Python, so that ``uvicorn …`` finds its packages."""
+    for script in Path(sys.executable).parent.iterdir():
+        try:
+            shebang, _, rest = script.read_bytes().partition(b"\n")
+        except OSError:
+            continue
+        copy = target / "bin" / script.name
+        if shebang == b"#!" + os.fsencode(sys.executable) and not copy.exists():
+            copy.write_bytes(b"#!" + os.fsencode(target / "bin" / "python") + b"\n" + rest)
+            copy.chmod(0o755)
+
+
+def _check_ours(image: ImageSpec) -> None:
+    """An image may ask for Ray and flyteray, but only for the cluster's."""
+    for install in image.installs:
+        for line in install.requirements:
+            try:
+                wanted = parsed(line)
+            except InvalidRequirement:
+                continue
+            version = _version(wanted.name) if wanted.name.lower() in _OURS else None
+            if version and not wanted.specifier.contains(version, prereleases=True):
+                raise ImageBuildError(
+                    f"Image {image.name!r} asks for {line!r}, but the cluster runs {wanted.name} {version}, and all of "
+                    "its processes have to. Leave it out of the image."
+                )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """One process of the node at a time; the system drops the lock when the last process that has it is gone."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def main(arguments: list[str]) -> None:
+    """Build the image that the last argument tells, and print its folder."""
+    if arguments[0] != "--here":
+        # On its own: Ray gives a worker a minute to start, and the next try shall find what this one has begun.
+        command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--here", *arguments]
+        sys.exit(subprocess.run(command, start_new_session=True, check=False).returncode)
+    image = ImageSpec.model_validate_json(zlib.decompress(base64.urlsafe_b64decode(arguments[1])))
+    try:
+        print(build(image, images_folder(), {}))
+    except ImageBuildError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

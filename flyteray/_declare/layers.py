@@ -1,0 +1,312 @@
+"""What an image is made of: layers, pure values that know what in them makes two images differ."""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from flyteray._declare.secret import Secret
+from flyteray.errors import ImageBuildError
+
+InstallMode = Literal["dependencies_only", "install_project"]
+
+# https://packaging.python.org/en/latest/specifications/inline-script-metadata/
+_SCRIPT = re.compile(r"(?m)^# /// script\s*$\n(?P<content>(?:^#(?:| .*)$\n)+?)^# ///\s*$")
+
+
+@dataclass(frozen=True)
+class Layer(ABC):
+    """One step; its fields are tuples rather than lists, so that it can be hashed."""
+
+    without_meaning: ClassVar[str | None] = None
+    """What of it can't be done on Ray, in words; None where it is done."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            for each in (value, *value) if isinstance(value, tuple) else (value,):
+                if isinstance(each, list):
+                    raise TypeError(
+                        f"{type(self).__name__}: {item.name} must not hold a list, got {each!r}. Pass the items as "
+                        "separate arguments: 'vim', 'git' instead of ['vim', 'git']."
+                    )
+
+    @abstractmethod
+    def content(self) -> str:
+        """What makes two such layers differ; the content of files rather than their names.
+
+        Raises:
+            FileNotFoundError: a file of it is missing.
+        """
+
+    def validate(self) -> None:
+        """Raise what is wrong with the files of it: FileNotFoundError, ValueError or ImageBuildError."""
+
+
+@dataclass(frozen=True)
+class PipOptions:
+    """Where and how pip finds packages.
+
+    Args:
+        index_url: Instead of PyPI.
+        extra_index_urls: Besides it.
+        pre: Take pre-releases as well.
+        extra_args: More of pip's options, as one text.
+        secret_mounts: What the build is given in secret; ``${NAME}`` in an index URL stands for it.
+    """
+
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    pre: bool = False
+    extra_args: str | None = None
+    secret_mounts: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True)
+class PipLayer(Layer):
+    """A layer that pip installs."""
+
+    options: PipOptions
+
+    def content(self) -> str:
+        """The options; kinds of it add what is installed."""
+        return repr(self.options)
+
+
+@dataclass(frozen=True)
+class PipPackages(PipLayer):
+    """Requirements as pip takes them."""
+
+    packages: tuple[str, ...]
+
+    def content(self) -> str:
+        """The options and the packages."""
+        return json.dumps([super().content(), *self.packages])
+
+
+@dataclass(frozen=True)
+class Requirements(PipLayer):
+    """A requirements file."""
+
+    file: Path
+
+    def content(self) -> str:
+        """The options and the file's text."""
+        return json.dumps([super().content(), self.file.read_text()])
+
+    def validate(self) -> None:
+        """The file exists."""
+        _require_file(self.file, "Requirements file")
+
+
+@dataclass(frozen=True)
+class UVScript(PipLayer):
+    """A script whose head says what it needs."""
+
+    script: Path
+
+    def content(self) -> str:
+        """The options and the script's head: the rest of the script changes nothing."""
+        return json.dumps([super().content(), self.head()])
+
+    def head(self) -> str:
+        """The TOML in the script's ``# /// script`` block; empty without one.
+
+        Raises:
+            ValueError: there are two.
+        """
+        found = [match["content"] for match in _SCRIPT.finditer(self.script.read_text())]
+        if len(found) > 1:
+            raise ValueError(f"{self.script} has more than one '# /// script' block: keep one.")
+        lines = found[0].splitlines() if found else []
+        return "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
+
+    def validate(self) -> None:
+        """The script is a Python file."""
+        _require_file(self.script, "uv script")
+        if self.script.suffix != ".py":
+            raise ValueError(f"uv script {self.script} must end in .py.")
+
+
+@dataclass(frozen=True)
+class UVProject(PipLayer):
+    """The dependencies of a project, at the versions of its ``uv.lock`` where it has one."""
+
+    pyproject: Path
+    lock: Path | None
+    install_mode: InstallMode
+
+    def content(self) -> str:
+        """The options and both files."""
+        lock = self.lock.read_text() if self.lock else ""
+        return json.dumps([super().content(), self.install_mode, self.pyproject.read_text(), lock])
+
+    def validate(self) -> None:
+        """The files exist."""
+        _require_file(self.pyproject, "Project file")
+        if self.lock is not None and not self.lock.exists():
+            raise ValueError(f"Lock file {self.lock} does not exist.")
+
+
+@dataclass(frozen=True)
+class PoetryProject(PipLayer):
+    """The dependencies of a project, at the versions of its ``poetry.lock``."""
+
+    pyproject: Path
+    lock: Path
+    install_mode: InstallMode
+
+    def content(self) -> str:
+        """Both files."""
+        files = [self.pyproject.read_text(), self.lock.read_text()]
+        return json.dumps([super().content(), self.install_mode, *files])
+
+    def validate(self) -> None:
+        """The files exist."""
+        _require_file(self.pyproject, "Project file")
+        if not self.lock.exists():
+            raise ValueError(f"Lock file {self.lock} does not exist: make it with `poetry lock`.")
+
+
+@dataclass(frozen=True)
+class Pixi(Layer):
+    """Conda packages, which can't be put under Ray's Python: such an image is refused where it is built."""
+
+    file: Path
+    lock: Path | None
+    environment: str
+    extra_args: str | None
+    install_mode: InstallMode
+    secret_mounts: tuple[Secret, ...] = ()
+
+    def content(self) -> str:
+        """The files and the options."""
+        files = [path.read_text() for path in (self.file, self.lock) if path]
+        return json.dumps([self.environment, self.extra_args, self.install_mode, *files])
+
+    def validate(self) -> None:
+        """The files exist and have the names that pixi looks for."""
+        _require_file(self.file, "pixi file")
+        if self.file.suffix == ".toml" and self.file.name not in ("pixi.toml", "pyproject.toml"):
+            raise ValueError(f"pixi manifest {self.file} must be named pixi.toml or pyproject.toml.")
+        if self.lock is not None and not self.lock.exists():
+            raise ValueError(f"Lock file {self.lock} does not exist.")
+
+
+@dataclass(frozen=True)
+class AptPackages(Layer):
+    """Packages of Debian."""
+
+    packages: tuple[str, ...]
+    secret_mounts: tuple[Secret, ...] = ()
+    without_meaning = "apt packages"
+
+    def content(self) -> str:
+        """The packages."""
+        return json.dumps(self.packages)
+
+
+@dataclass(frozen=True)
+class Commands(Layer):
+    """Commands of a shell."""
+
+    commands: tuple[str, ...]
+    secret_mounts: tuple[Secret, ...] = ()
+    without_meaning = "build commands"
+
+    def content(self) -> str:
+        """The commands."""
+        return json.dumps(self.commands)
+
+
+@dataclass(frozen=True)
+class EnvVars(Layer):
+    """Environment variables; those of the environment that uses the image win."""
+
+    env_vars: tuple[tuple[str, str], ...]
+
+    def content(self) -> str:
+        """The variables."""
+        return json.dumps(self.env_vars)
+
+
+@dataclass(frozen=True)
+class Source(Layer):
+    """A file or folder that travels with the code.
+
+    ``destination`` is the file's folder, or the folder's own place, relative to the code.
+    """
+
+    path: Path
+    destination: str
+    kind: Literal["file", "folder"]
+
+    def content(self) -> str:
+        """Where it goes; its content is part of the code bundle, whose hash covers it."""
+        return json.dumps([self.kind, self.destination, self.path.name])
+
+    def validate(self) -> None:
+        """It exists and is what it is said to be."""
+        if not self.path.exists():
+            raise ImageBuildError(f"Source {self.kind} {self.path.absolute()} does not exist.")
+        if self.path.is_dir() is (self.kind == "file"):
+            raise ImageBuildError(f"Source {self.kind} {self.path.absolute()} is not a {self.kind}.")
+
+
+@dataclass(frozen=True)
+class CodeBundle(Layer):
+    """The code itself, which flyteray ships in any case."""
+
+    copy_style: Literal["loaded_modules", "all"]
+    destination: str
+
+    def content(self) -> str:
+        """The options."""
+        return json.dumps([self.copy_style, self.destination])
+
+
+@dataclass(frozen=True)
+class DockerIgnore(Layer):
+    """An ignore file for Docker."""
+
+    path: str
+    without_meaning = "a .dockerignore"
+
+    def content(self) -> str:
+        """Its name: nothing is built with it."""
+        return self.path
+
+
+@dataclass(frozen=True)
+class WorkDir(Layer):
+    """A working directory."""
+
+    workdir: str
+    without_meaning = "a working directory"
+
+    def content(self) -> str:
+        """Its name."""
+        return self.workdir
+
+
+@dataclass(frozen=True)
+class LocalWheels(Layer):
+    """Wheels that developers of Flyte build: the flyteray of an image is always the cluster's."""
+
+    package: str
+    without_meaning = "a development build of Flyte"
+
+    def content(self) -> str:
+        """Which."""
+        return self.package
+
+
+def _require_file(path: Path, what: str) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"{what} {path.absolute()} does not exist.")
+    if not path.is_file():
+        raise ValueError(f"{what} {path.absolute()} is not a file.")

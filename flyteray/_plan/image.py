@@ -1,0 +1,162 @@
+"""An image as the cluster sees it: what pip is to install, or which container to run in."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+
+from flyteray._declare.image import Image
+from flyteray._declare.layers import (
+    InstallMode,
+    PipLayer,
+    PipOptions,
+    PipPackages,
+    Pixi,
+    PoetryProject,
+    Requirements,
+    UVProject,
+    UVScript,
+)
+from flyteray._declare.secret import Secret
+from flyteray._plan import manifests
+from flyteray._plan.manifests import Wanted
+from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
+from flyteray.errors import ImageBuildError, InvalidImageNameError
+
+REFERENCES = "FLYTERAY_IMAGES"
+"""The environment variable that tells what named images are: ``name=uri``, several separated by commas."""
+
+
+def image_spec(image: Image | str | None) -> ImageSpec | None:
+    """The plan of an image; None where it adds nothing to what the cluster has.
+
+    Raises:
+        ImageBuildError: it can't be built on Ray; the message says what to do instead.
+        InvalidImageNameError: it is a name that stands for nothing.
+        FileNotFoundError: a file of it is missing.
+        ValueError: a file of it can't be read.
+    """
+    if isinstance(image, str):
+        return None if image in ("", "auto") else ImageSpec(name=image, container=image)
+    if image is None:
+        return None
+    image.validate()
+    if image.dockerfile is not None:
+        raise ImageBuildError(
+            f"Image {image.name!r} is to be built from {image.dockerfile}, which nothing on a Ray cluster does. Build "
+            "and push it, and say Image.from_base(<its URI>)."
+        )
+    container = _container(image)
+    installs = _merged(
+        [_install(image, layer) for layer in image.layers if isinstance(layer, (PipLayer, Pixi))]
+    )
+    if container is not None:
+        if installs:
+            raise ImageBuildError(
+                f"Image {image.name!r} adds Python packages to the container {container!r}, which Ray can't. Build a "
+                "container that has them, or start from Image.from_debian_base()."
+            )
+        return ImageSpec(name=image.name or container, container=container)
+    if not installs:
+        return None
+    return ImageSpec(name=image.name or "", installs=installs, secrets=_secrets(image))
+
+
+def image_env_vars(image: Image | str | None) -> dict[str, str]:
+    """The environment variables that an image sets."""
+    return image.env_vars() if isinstance(image, Image) else {}
+
+
+def references(environ: Mapping[str, str]) -> dict[str, str]:
+    """What named images are, as an environment tells it."""
+    pairs = (pair.partition("=") for pair in environ.get(REFERENCES, "").split(",") if pair)
+    return {name: uri for name, _, uri in pairs}
+
+
+def _container(image: Image) -> str | None:
+    if image.ref_name is not None:
+        known = references(os.environ)
+        if image.ref_name not in known:
+            raise InvalidImageNameError(
+                f"No image is called {image.ref_name!r}; known are: {sorted(known) or 'none'}. "
+                f"Name it: flyteray.init(images=['{image.ref_name}=<uri>'])."
+            )
+        return known[image.ref_name]
+    if image.python_version is None or image.base_image is not None:
+        return image.base_image or image.uri  # which says what is wrong with an empty base
+    return None
+
+
+def _install(image: Image, layer: PipLayer | Pixi) -> InstallSpec:
+    match layer:
+        case PipPackages():
+            return _of(Wanted(layer.packages), layer.options)
+        case Requirements():
+            return _of(manifests.requirements_file(layer.file), layer.options)
+        case UVScript():
+            return _of(manifests.script_head(layer.script, layer.head()), layer.options)
+        case UVProject():
+            _refuse_project(image, layer.install_mode)
+            return _of(manifests.uv_project(layer.pyproject, layer.lock), layer.options)
+        case PoetryProject():
+            _refuse_project(image, layer.install_mode)
+            return _of(manifests.poetry_project(layer.pyproject, layer.lock), layer.options)
+    raise ImageBuildError(
+        f"Image {image.name!r} asks for the conda packages of {layer.content() and getattr(layer, 'file', '')}, which "
+        "can't be put under the Python that a Ray cluster runs. Use packages from PyPI (with_pip_packages, "
+        "from_uv_script), or a container (from_base)."
+    )
+
+
+def _refuse_project(image: Image, mode: InstallMode) -> None:
+    if mode == "install_project":
+        raise ImageBuildError(
+            f"Image {image.name!r} is to hold the project itself (project_install_mode='install_project'). On Ray your "
+            "own modules travel with the code: use 'dependencies_only'."
+        )
+
+
+def _of(wanted: Wanted, options: PipOptions) -> InstallSpec:
+    where = []
+    if options.index_url:
+        where.append(f"--index-url {options.index_url}")
+    where += [f"--extra-index-url {url}" for url in options.extra_index_urls]
+    if options.pre:
+        where.append("--pre")
+    return InstallSpec(
+        requirements=(*where, *wanted.requirements),
+        constraints=wanted.constraints,
+        options=tuple(shlex.split(options.extra_args or "")),
+    )
+
+
+def _merged(installs: list[InstallSpec]) -> tuple[InstallSpec, ...]:
+    """Neighbours that go by the same options as one, so that pip finds versions that suit all of them."""
+    merged: list[InstallSpec] = []
+    for install in installs:
+        last = merged[-1] if merged else None
+        if last and (last.options, _flags(last), last.constraints) == (
+            install.options,
+            _flags(install),
+            install.constraints,
+        ):
+            more = [line for line in install.requirements if line not in last.requirements]
+            merged[-1] = last.model_copy(update={"requirements": (*last.requirements, *more)})
+        elif install.requirements:
+            merged.append(install)
+    return tuple(merged)
+
+
+def _flags(install: InstallSpec) -> list[str]:
+    return [line for line in install.requirements if line.startswith("-")]
+
+
+def _secrets(image: Image) -> tuple[SecretSpec, ...]:
+    asked: dict[Secret, None] = {}
+    for layer in image.layers:
+        if isinstance(layer, PipLayer):
+            asked.update(dict.fromkeys(layer.options.secret_mounts))
+    return tuple(
+        SecretSpec(key=secret.key, group=secret.group, env_var=secret.as_env_var) for secret in asked
+    )
