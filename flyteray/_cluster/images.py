@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -18,13 +19,20 @@ from flyteray._cluster.venv import encoded, images_folder, python_for
 from flyteray._plan.spec import ImageSpec
 from flyteray.errors import ImageBuildError
 
+Start: TypeAlias = tuple[tuple[str, str], ...]
+"""What a process needs in its ``runtime_env`` to be started with an image: keys and values; hashable."""
+
+NO_IMAGE: Start = ()
+
+_OUTSIDE = "FLYTERAY_PYTHON"  # in a process with an image: the Python without it
+
 # What bash executes on the node in place of Ray's Python. Usually one look at the disk; a node that has joined since
 # the image was built builds it, and prints where.
 _START = """\
 D="${{FLYTERAY_HOME:+$FLYTERAY_HOME/images}}"; D="${{D:-${{FLYTERAY_CACHE:-/tmp}}/flyteray-images-$(id -u)}}/{key}"
 if test -x "$D/bin/python"; then D="$(readlink -f "$D")"; else
 P={python}; test -x "$P" || P=python3; D="$("$P" -m flyteray._cluster.venv {spec})" || exit 1; fi
-export PATH="$D/bin:$PATH" VIRTUAL_ENV="$D"; exec "$D/bin/python" "$@"
+export PATH="$D/bin:$PATH" VIRTUAL_ENV="$D" {mark}={python}; exec "$D/bin/python" "$@"
 """
 
 
@@ -32,12 +40,12 @@ class Images:
     """The images that were made ready on this cluster; one process keeps one of these."""
 
     def __init__(self) -> None:
-        self._ready: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._ready: dict[str, asyncio.Task[Start]] = {}
 
     async def prepare(
         self, image: ImageSpec | None, environ: Mapping[str, str] | None = None, force: bool = False
-    ) -> dict[str, Any]:
-        """Make an image ready on every node; what a process that is to have it needs in its ``runtime_env``.
+    ) -> Start:
+        """Make an image ready on every node.
 
         Many may ask for one image at once: it is built once. A build that failed is tried again when it is asked for.
 
@@ -50,7 +58,7 @@ class Images:
             ImageBuildError: it can't be built on a node.
         """
         if image is None:
-            return {}
+            return NO_IMAGE
         if force or image.key not in self._ready:
             self._ready[image.key] = asyncio.create_task(_prepare(image, dict(environ or {}), force))
         try:
@@ -64,11 +72,21 @@ class Images:
 
 def worker_command(image: ImageSpec) -> str:
     """The command that starts a Ray worker with an image's packages, for ``py_executable``."""
-    script = _START.format(key=image.key, python=shlex.quote(sys.executable), spec=encoded(image))
+    python = shlex.quote(sys.executable)
+    script = _START.format(key=image.key, python=python, spec=encoded(image), mark=_OUTSIDE)
     return f"sh -c {shlex.quote(script)} flyteray"
 
 
-async def _prepare(image: ImageSpec, environ: dict[str, str], force: bool) -> dict[str, Any]:
+def not_inherited(start: Start) -> Start:
+    """The same for a task submitted by this process, which Ray would give this process's own image otherwise."""
+    outside = os.environ.get(_OUTSIDE)
+    if start or outside is None:
+        return start
+    script = f'P={shlex.quote(outside)}; test -x "$P" || P=python3; exec "$P" "$@"'
+    return (("py_executable", f"sh -c {shlex.quote(script)} flyteray"),)
+
+
+async def _prepare(image: ImageSpec, environ: dict[str, str], force: bool) -> Start:
     here = ray.get_runtime_context().get_node_id()
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     work = [asyncio.to_thread(_on_this_node, image, environ, force)]  # no process to start for
@@ -82,8 +100,8 @@ async def _prepare(image: ImageSpec, environ: dict[str, str], force: bool) -> di
                 f"Image {image.container!r} is a container, which Ray starts with podman, and these nodes have none: "
                 f"{', '.join(lacking)}. Install podman there, or use Image.from_debian_base()."
             )
-        return {"image_uri": image.container}
-    return {"py_executable": worker_command(image)} if any(needed) else {}
+        return (("image_uri", image.container),)
+    return (("py_executable", worker_command(image)),) if any(needed) else NO_IMAGE
 
 
 def _on_this_node(image: ImageSpec, environ: dict[str, str], force: bool) -> bool:

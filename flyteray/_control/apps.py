@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from flyteray._cluster import actors
+from flyteray._cluster.images import NO_IMAGE, Images, Start
 from flyteray._control import reconcile
 from flyteray._control.reached import refuse_taken_hosts
 from flyteray._control.registry import Registry
@@ -36,14 +37,17 @@ class Apps:
     Args:
         registry: Where they are remembered.
         cluster: The addresses that apps are reached at.
+        images: What makes the images of apps ready.
     """
 
-    def __init__(self, registry: Registry, cluster: ClusterInfo) -> None:
+    def __init__(self, registry: Registry, cluster: ClusterInfo, images: Images) -> None:
         self._registry = registry
+        self._images = images
         self._cluster = cluster
         self._apps = {app.name: app for app in registry.load_apps()}
         self._versions = {version.id: version for version in registry.load_versions()}
         self._replicas = {replica.info.replica_id: replica for replica in registry.load_replicas()}
+        self._building: dict[str, asyncio.Task[None]] = {}  # by version
         self._waiting: dict[str, str] = {}  # by version: what keeps its replicas from starting
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -261,12 +265,38 @@ class Apps:
             self._put_version(
                 replace(version, phase=VersionPhase.DEPLOYING, backend=self._free_backend(), error=None)
             )
-            await asyncio.to_thread(
-                deployment.deploy, version.id, version.id, version.spec, self._runtime_env(version.spec)
-            )
+            if version.spec.environment.image is None:
+                await self._hand_over(version, NO_IMAGE)
+            else:
+                # Other apps must not wait for it: it may take minutes.
+                building = asyncio.create_task(self._build_and_hand_over(version))
+                self._building[version.id] = building
+                building.add_done_callback(lambda _: self._building.pop(version.id, None))
         except Exception as error:  # noqa: BLE001  # whatever Serve refuses it for, who asked must see it
+            self._give_up(version, error)
+
+    async def _build_and_hand_over(self, version: VersionRecord) -> None:
+        try:
+            start = await self._images.prepare(version.spec.environment.image)
+            if self._is_deploying(version):
+                await self._hand_over(version, start)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._give_up(version, error)
+        self._wake.set()
+
+    async def _hand_over(self, version: VersionRecord, start: Start) -> None:
+        runtime_env = self._runtime_env(version.spec) | dict(start)
+        await asyncio.to_thread(deployment.deploy, version.id, version.id, version.spec, runtime_env)
+
+    def _give_up(self, version: VersionRecord, error: Exception) -> None:
+        if self._is_deploying(version):
             described = failure.describe(error)
             self._put_version(replace(version, phase=VersionPhase.FAILED, backend=None, error=described))
+
+    def _is_deploying(self, version: VersionRecord) -> bool:
+        """Whether it is wanted still: meanwhile it may have been replaced, stopped or deleted."""
+        known = self._versions.get(version.id)
+        return known is not None and known.phase in (VersionPhase.PENDING, VersionPhase.DEPLOYING)
 
     async def _route(self) -> None:
         state = reconcile.ingress_state(self._apps.values(), self._versions.values(), self._replicas.values())
@@ -277,9 +307,10 @@ class Apps:
     # What is known
 
     def _info(self, app: AppRecord) -> AppInfo:
-        return app_info(
-            app, self._versions, self._replicas.values(), self._cluster, self._waiting.get(app.target)
-        )
+        waiting = self._waiting.get(app.target)
+        if app.target in self._building:
+            waiting = "its image is being built"
+        return app_info(app, self._versions, self._replicas.values(), self._cluster, waiting)
 
     async def _settled(self, name: str) -> None:
         async with self._changed:

@@ -8,6 +8,7 @@ import pickle
 from pathlib import Path
 from typing import Literal
 
+from flyteray._cluster.images import Images, Start
 from flyteray._control.apps import Apps
 from flyteray._control.registry import Registry
 from flyteray._control.runs import Runs
@@ -21,6 +22,7 @@ from flyteray._plan.spec import (
     AppSpec,
     ClusterInfo,
     ErrorInfo,
+    ImageSpec,
     OutputRef,
     ReplicaInfo,
     RunEnd,
@@ -53,7 +55,8 @@ class Controller:
         self._registry = Registry(database)
         self._secrets = Secrets(database, Path(secrets_key_path), Settings.load().secrets_key)
         self._runs = Runs(self._registry)
-        self._apps = Apps(self._registry, cluster)
+        self._images = Images()
+        self._apps = Apps(self._registry, cluster, self._images)
         # Kept: the event loop holds tasks weakly.
         self._loops = [asyncio.ensure_future(self._apps.run()), asyncio.ensure_future(self._reap_forever())]
 
@@ -74,6 +77,16 @@ class Controller:
     async def get_bundle(self, digest: str) -> bytes:
         """A bundle of code."""
         return self._storage.get(_bundle_key(digest))
+
+    # Images
+
+    async def prepare_image(self, image: ImageSpec, force: bool = False) -> Start:
+        """Build an image on every node unless it is there; what a worker needs to be started with it.
+
+        Raises:
+            ImageBuildError: it can't be built.
+        """
+        return await self._images.prepare(image, force=force)
 
     # Runs
 

@@ -129,7 +129,7 @@ class Image:
 
     @classmethod
     def from_ref_name(cls, name: str = "default") -> Image:
-        """The container image that ``flyteray.init(images=["name=uri"])`` gives for a name, looked up when it is used."""
+        """The container image that ``flyteray.init(images=["name=uri"])`` tells of; looked up when it is used."""
         return _new(name=name, ref_name=name)
 
     @classmethod

@@ -8,6 +8,7 @@ from flyteray._declare.task import Task
 from flyteray._plan.spec import RetrySpec
 from flyteray.errors import (
     ActionAbortedError,
+    ImageBuildError,
     NonRecoverableError,
     ResultSerializationError,
     TaskInterruptedError,
@@ -31,7 +32,9 @@ def retry_spec(task: Task[..., Any]) -> RetrySpec:
 
 def retry_delay(error: BaseException, retry: RetrySpec, attempt: int) -> float | None:
     """Seconds until the attempt after ``attempt`` (from 0), or None when ``error`` is final."""
-    if isinstance(error, (NonRecoverableError, ActionAbortedError, ResultSerializationError)):
+    if isinstance(
+        error, (NonRecoverableError, ActionAbortedError, ImageBuildError, ResultSerializationError)
+    ):
         return None
     interrupted = isinstance(error, TaskInterruptedError)
     allowed = max(retry.count, _INTERRUPTION_RETRIES) if interrupted else retry.count

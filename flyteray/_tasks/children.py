@@ -9,10 +9,12 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
+from flyteray._cluster import actors
+from flyteray._cluster.images import NO_IMAGE, Start
 from flyteray._declare.task import Task
 from flyteray._plan import inputs, pickling
 from flyteray._plan.retry import retry_delay
-from flyteray._plan.spec import ActionPhase, CodeRef, TaskSpec
+from flyteray._plan.spec import ActionPhase, CodeRef, ImageSpec, TaskSpec
 from flyteray._plan.tasks import task_spec
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.pump import Pump
@@ -32,9 +34,12 @@ class Children:
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a child and block for its value."""
         child = self._child(task, args, kwargs)
+        start = child.ready_start()
+        if start is None:
+            start = child.started_by(actors.call(actors.CONTROLLER, "prepare_image", child.image))
         for attempt in itertools.count():
             try:
-                return child.start(attempt).result()
+                return child.start(attempt, start).result()
             except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the child decides
                 time.sleep(child.delay_after(error, attempt))
         raise AssertionError
@@ -42,9 +47,12 @@ class Children:
     async def acall(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a child and await its value; cancelling the await cancels the child."""
         child = self._child(task, args, kwargs)
+        start = child.ready_start()
+        if start is None:
+            start = child.started_by(await actors.acall(actors.CONTROLLER, "prepare_image", child.image))
         for attempt in itertools.count():
             try:
-                return await asyncio.wrap_future(child.start(attempt))
+                return await asyncio.wrap_future(child.start(attempt, start))
             except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the child decides
                 await asyncio.sleep(child.delay_after(error, attempt))
         raise AssertionError
@@ -73,10 +81,23 @@ class _Child:
         self._pump = pump
         self._recorder = recorder
 
-    def start(self, attempt: int) -> Future[Any]:
+    @property
+    def image(self) -> ImageSpec | None:
+        return self._spec.environment.image
+
+    def ready_start(self) -> Start | None:
+        """How its image is started; None where this process has not asked for it yet."""
+        return NO_IMAGE if self.image is None else _starts().get(self.image.key)
+
+    def started_by(self, start: Start) -> Start:
+        """Remember how its image is started: Ray may give this process a thousand such children."""
+        assert self.image is not None
+        return _starts().setdefault(self.image.key, start)
+
+    def start(self, attempt: int, start: Start) -> Future[Any]:
         call = self._call._replace(attempt=attempt)
         self._recorder.submitted(call)
-        ref = _submitter().submit(self._spec.environment, call, self._arguments)
+        ref = _submitter().submit(self._spec.environment, call, self._arguments, start)
         future = self._pump.watch(ref)
         future.add_done_callback(lambda _: self._recorder.ended(call))
         return future
@@ -102,6 +123,11 @@ def _submitter() -> Submitter:
     from flyteray._tasks.execute import execute  # deferred: execute binds Children around what it runs
 
     return Submitter(execute)
+
+
+@functools.cache
+def _starts() -> dict[str, Start]:
+    return {}
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,6 +9,7 @@ from collections import OrderedDict
 import ray
 
 from flyteray._cluster import actors
+from flyteray._cluster.images import NO_IMAGE, Start
 from flyteray._plan.pickling import Payload
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import ActionPhase, RunEnd, RunSpec
@@ -68,7 +69,7 @@ class Keeper:
         for attempt in itertools.count():
             call = Call.of(spec.task, run=spec.name, action="a0", parent=None, attempt=attempt)
             try:
-                refs = self._submitter.submit(spec.task.environment, call, inputs)
+                refs = self._submitter.submit(spec.task.environment, call, inputs, await _start(spec))
                 self._refs[spec.name] = refs
                 if spec.name in self._aborted:
                     await self.cancel(spec.name)
@@ -105,3 +106,11 @@ class Keeper:
                 )  # the controller restarts: it must learn of this all the same
             else:
                 return
+
+
+async def _start(spec: RunSpec) -> Start:
+    image = spec.task.environment.image
+    start: Start = NO_IMAGE
+    if image is not None:
+        start = await actors.acall(actors.CONTROLLER, "prepare_image", image)
+    return start

@@ -19,6 +19,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from flyteray._cluster.images import NO_IMAGE, Start, not_inherited
 from flyteray._plan import failure
 from flyteray._plan.pickling import Payload
 from flyteray._plan.resources import ray_options
@@ -34,8 +35,8 @@ from flyteray.errors import (
 )
 
 
-def options(environment: EnvironmentSpec, bundle: str) -> dict[str, Any]:
-    """What Ray is asked for, for one environment and one bundle.
+def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) -> dict[str, Any]:
+    """What Ray is asked for, for one environment and one bundle; ``start`` is what its image needs.
 
     The runtime_env names the pair by hash alone. It makes Ray keep separate worker processes per pair without
     showing the variables in its state API, and a child can't inherit its parent's variables through it. Processes
@@ -46,7 +47,7 @@ def options(environment: EnvironmentSpec, bundle: str) -> dict[str, Any]:
     return {
         **ray_options(environment),
         "max_retries": 0,  # ours, because Ray's re-run silently
-        "runtime_env": {"env_vars": {"FLYTERAY_CODE": identity}},
+        "runtime_env": {"env_vars": {"FLYTERAY_CODE": identity}, **dict(not_inherited(start))},
     }
 
 
@@ -61,13 +62,15 @@ class Submitter:
         self._num_returns = num_returns
         self._prepared = functools.cache(self._prepare)
 
-    def submit(self, environment: EnvironmentSpec, call: Call, arguments: Payload) -> Any:
-        """The ObjectRef (or list of them) of one call."""
-        prepared = self._prepared(environment.model_dump_json(), call.bundle)
+    def submit(
+        self, environment: EnvironmentSpec, call: Call, arguments: Payload, start: Start = NO_IMAGE
+    ) -> Any:
+        """The ObjectRef (or list of them) of one call; ``start`` is what its image needs."""
+        prepared = self._prepared(environment.model_dump_json(), call.bundle, start)
         return prepared.remote(call.packed(), arguments if arguments.buffers else arguments.header)
 
-    def _prepare(self, environment: str, bundle: str) -> Any:
-        asked = options(EnvironmentSpec.model_validate_json(environment), bundle)
+    def _prepare(self, environment: str, bundle: str, start: Start) -> Any:
+        asked = options(EnvironmentSpec.model_validate_json(environment), bundle, start)
         return self._function.options(**asked, num_returns=self._num_returns)
 
 
