@@ -1,0 +1,1 @@
+"""What a webhook answers, a file for each thing that it reaches."""

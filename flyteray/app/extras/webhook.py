@@ -1,0 +1,74 @@
+"""A webhook: an HTTP API that starts tasks and handles runs and apps for programs that have no Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from flyteray.app.extras._webhook.access import Access
+from flyteray.app.extras._webhook.endpoints import MISSING, choose
+from flyteray.app.extras.fastapi import FastAPIAppEnvironment
+from flyteray.app.extras.passthrough import FastAPIPassthroughAuthMiddleware
+from flyteray.errors import AppNotFoundError, BaseRuntimeError, RunNotFoundError
+
+_OPEN = {"/health", "/docs", "/openapi.json", "/redoc"}
+_NOT_FOUND = (AppNotFoundError, RunNotFoundError)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class FlyteWebhookAppEnvironment(FastAPIAppEnvironment):
+    """A ready FastAPI application with routes for tasks, runs and apps; its ``/docs`` list them.
+
+    Every route but ``/health`` and the documentation asks for credentials, an ``Authorization`` or ``Cookie`` header
+    (401 without), and passes them on to the apps that it calls. Nobody checks them: the webhook does what any caller
+    asks for, so keep it where only those get to whom you trust, and list what they may reach.
+
+    Flyte's groups ``trigger`` and ``prefetch`` are not here. There is one project and one domain: in paths and lists
+    they are compared as text. ``app`` is made by the kind itself.
+
+    Args:
+        title: Of the documentation. Default: the app's name.
+        endpoint_groups: Only routes of these groups: ``all``, ``core``, ``run``, ``app``.
+        endpoints: Instead, only these routes: ``health``, ``get_run``, ... Default: all.
+        task_allowlist: Only these tasks, as ``name``, ``project/name`` or ``domain/project/name``; others give 403.
+        app_allowlist: Only these apps.
+        trigger_allowlist: Refused: there are no triggers.
+
+    Raises:
+        TypeError: One str where a list is needed.
+        ValueError: Both kinds of endpoints, one that there is not, or a ``trigger_allowlist``.
+    """
+
+    title: str | None = None
+    endpoint_groups: Sequence[str] | None = None
+    endpoints: Sequence[str] | None = None
+    task_allowlist: Sequence[str] | None = None
+    app_allowlist: Sequence[str] | None = None
+    trigger_allowlist: Sequence[str] | None = None
+    app: FastAPI = field(init=False, repr=False)
+    type: str | None = "FlyteWebhookApp"
+
+    def __post_init__(self) -> None:
+        for name in ("task_allowlist", "app_allowlist"):
+            if isinstance(allowed := getattr(self, name), str):
+                raise TypeError(f"{self._words()}: {name} must be a list, not one str: write [{allowed!r}].")
+        if self.trigger_allowlist is not None:
+            raise ValueError(f"{self._words()} can't have a trigger_allowlist: {MISSING['trigger']}.")
+        self.app = self._make_app()
+        super().__post_init__()
+
+    def _make_app(self) -> FastAPI:
+        app = FastAPI(title=self.title or str(self.name))
+        app.state.access = Access(self.name, self.task_allowlist, self.app_allowlist)
+        for name, endpoint in choose(self._words(), self.endpoint_groups, self.endpoints).items():
+            app.add_api_route(endpoint.path, endpoint.handler, methods=[endpoint.method], name=name)
+        app.add_middleware(FastAPIPassthroughAuthMiddleware, excluded_paths=_OPEN)
+        app.add_exception_handler(BaseRuntimeError, _answer)
+        return app
+
+
+def _answer(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 404 if isinstance(error, _NOT_FOUND) else 500)
