@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.spec import AppSpec, CodeRef, LinkSpec, OutputRef, ParameterSpec
 from flyteray.app.context import ctx
 from flyteray.app.environment import AppEnvironment
-from flyteray.app.parameters import AppEndpoint, Parameter, RunOutput
+from flyteray.app.parameters import Parameter
 from flyteray.app.routing import Subdomain, host_name
-from flyteray.errors import ParameterMaterializationError
+from flyteray.app.sources import AppEndpoint, RunOutput
 from flyteray.io import Dir, File
 
 
-def app_spec(env: AppEnvironment, code: CodeRef) -> AppSpec:
-    """The plan of an app whose environment is found at ``code``; outputs of tasks are not pinned yet.
+def app_spec(
+    env: AppEnvironment, code: CodeRef, parameter_values: Mapping[str, Any] | None = None
+) -> AppSpec:
+    """The plan of an app; outputs of tasks are not pinned yet.
+
+    Args:
+        env: The app.
+        code: Where its environment is found.
+        parameter_values: Values by the names of parameters, in place of those declared.
 
     Raises:
-        ParameterMaterializationError: a parameter was declared without a value.
+        TypeError: a value of a type that no parameter has.
+        ValueError: a value for a parameter that the app does not have, or no value for one that it has.
     """
     smallest, _ = env.scaling.get_replicas()
     return AppSpec(
@@ -29,7 +40,9 @@ def app_spec(env: AppEnvironment, code: CodeRef) -> AppSpec:
         environment=environment_spec(env, default_cpus=0.0),
         replicas=max(1, smallest),
         port=env.declared_port.port,
-        parameters=tuple(_parameter(env.name, parameter) for parameter in env.parameters),
+        parameters=tuple(
+            _parameter(env.name, parameter) for parameter in _given(env, parameter_values or {})
+        ),
         command=tuple(env.words()) if env.kind == "command" else (),
         sticky=env._sticky,
         request_timeout_s=env.timeouts.request_s(),
@@ -79,15 +92,30 @@ def _subdomain(env: AppEnvironment) -> str | None:
     return host_name(f"The subdomain of app {env.name!r},", wanted.resolve(env, context))
 
 
+def _given(env: AppEnvironment, values: Mapping[str, Any]) -> list[Parameter]:
+    """The parameters of an app, with the values that are given instead of those declared."""
+    there = [parameter.name for parameter in env.parameters]
+    if unknown := [name for name in values if name not in there]:
+        raise ValueError(
+            f"App {env.name!r} has no parameter {', '.join(map(repr, unknown))}. "
+            f"It has: {', '.join(map(repr, there)) or 'none'}."
+        )
+    return [
+        replace(parameter, value=values[parameter.name]) if parameter.name in values else parameter
+        for parameter in env.parameters
+    ]
+
+
 def _parameter(app: str, parameter: Parameter) -> ParameterSpec:
     value = parameter.value
     if value is None:
-        raise ParameterMaterializationError(
-            f"Parameter {parameter.name!r} of app {app!r} has no value: give it one in Parameter(value=...)."
+        raise ValueError(
+            f"Parameter {parameter.name!r} of app {app!r} has no value: give it one in Parameter(value=...), or when "
+            f"it is served: with_servecontext(parameter_values={{{app!r}: {{{parameter.name!r}: ...}}}})."
         )
     output = None
     if isinstance(value, RunOutput):
-        output = OutputRef(run_name=value.run_name, task_name=value.task_name, getter=value.getter)
+        output = _output(parameter.name, value)
         text = None
     elif isinstance(value, (File, Dir)):
         text = value.path
@@ -104,4 +132,24 @@ def _parameter(app: str, parameter: Parameter) -> ParameterSpec:
         download=parameter.download,
         mount=parameter.mount,
         ignore_patterns=tuple(parameter.ignore_patterns),
+    )
+
+
+def _output(parameter: str, output: RunOutput) -> OutputRef:
+    if output.run_name is not None:
+        return OutputRef(run_name=output.run_name, getter=output.getter)
+    version = output.task_version
+    if output.task_auto_version == "current":
+        version = getattr(task_context(), "version", None)
+        if version is None:
+            raise ValueError(
+                f'Parameter {parameter!r}: task_auto_version="current" is the version of the task that serves the app, '
+                'and no deployed task does. Use "latest", or name one with task_version.'
+            )
+    return OutputRef(
+        task_name=output.task_name,
+        task_version=version,
+        latest_version=output.task_auto_version == "latest",
+        getter=output.getter,
+        follow=output.follow,
     )

@@ -224,12 +224,15 @@ class ActionInfo(Spec):
 class OutputRef(Spec):
     """Which output: a run's by name, or the newest successful run's of a task.
 
+    ``task_version`` is the version of the task that the run is of; with ``latest_version`` the one deployed last.
     ``getter`` is applied to the tuple of outputs, so ``(0,)`` is the first output. With ``follow`` it is the newest
     at any time, so ``run_name`` stays None.
     """
 
     run_name: str | None = None
     task_name: str | None = None
+    task_version: str | None = None
+    latest_version: bool = False
     getter: tuple[int | str, ...] = (0,)
     follow: bool = False
 

@@ -2,10 +2,11 @@
 
 from flyteray.app.context import AppContext, ctx
 from flyteray.app.environment import AppEnvironment
-from flyteray.app.parameters import AppEndpoint, Parameter, RunOutput, get_parameter
+from flyteray.app.parameters import Parameter, get_parameter
 from flyteray.app.port import Port
 from flyteray.app.routing import Domain, Link, Subdomain, Timeouts
 from flyteray.app.scaling import Scaling
+from flyteray.app.sources import AppEndpoint, RunOutput
 
 __all__ = [
     "AppContext",

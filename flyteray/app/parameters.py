@@ -7,84 +7,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from flyteray._declare.context import parameters
+from flyteray.app.sources import KINDS, AppEndpoint, ParameterKind, RunOutput
 from flyteray.io import Dir, File
 
-ParameterKind = Literal["string", "file", "directory", "app_endpoint", "object"]
-
 PARAMETERS_FILE = "flyte-parameters.json"  # the name of an environment variable, as in Flyte
-_KINDS = get_args(ParameterKind)
 _ENV_VAR = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
-
-
-@dataclass(frozen=True)
-class AppEndpoint:
-    """The URL of another app, looked up when the app starts.
-
-    Args:
-        app_name: The other app.
-        public: Flyte tells a public address from one inside the cluster; here there is one for both.
-    """
-
-    app_name: str
-    public: bool = False
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.app_name, str) or not self.app_name:
-            raise ValueError(f"AppEndpoint needs the name of an app, got {self.app_name!r}.")
-
-    @property
-    def type(self) -> Literal["string"]:
-        """What the app is given: the URL."""
-        return "string"
-
-
-@dataclass(frozen=True)
-class RunOutput:
-    """An output of a task, fixed when the app is deployed: deploy again to pick up a newer run.
-
-    Args:
-        type: What it is: ``"string"``, ``"file"``, ``"directory"`` or ``"app_endpoint"``, or the classes str,
-            File, Dir, AppEndpoint. Beyond Flyte, ``"object"``: any Python value, through shared memory.
-        run_name: Of this run. Wins over ``task_name``.
-        task_name: Of the newest successful run of this task, ``<environment>.<function>``.
-        getter: Which output, and what inside it: ``(1, "model")`` is ``outputs[1]["model"]``. Default: the
-            first output.
-
-    Raises:
-        ValueError: Another type.
-        TypeError: A name that is no str, or a getter that is no sequence of ints and strs.
-    """
-
-    type: Any
-    run_name: str | None = None
-    task_name: str | None = None
-    getter: tuple[int | str, ...] = (0,)
-
-    def __post_init__(self) -> None:
-        classes = {
-            str: "string",
-            File: "file",
-            Dir: "directory",
-            AppEndpoint: "app_endpoint",
-            object: "object",
-        }
-        kind = classes.get(self.type, self.type) if isinstance(self.type, type) else self.type
-        if kind not in _KINDS:
-            raise ValueError(
-                f"RunOutput type must be one of {', '.join(_KINDS)}, or a class, got {self.type!r}."
-            )
-        object.__setattr__(self, "type", kind)
-        for field in ("run_name", "task_name"):
-            name = getattr(self, field)
-            if name is not None and not isinstance(name, str):
-                raise TypeError(f"RunOutput {field} must be a str, got {name!r}.")
-        steps = self.getter
-        if not isinstance(steps, (tuple, list)) or not all(isinstance(step, (int, str)) for step in steps):
-            raise TypeError(f"RunOutput getter must be a tuple of ints and strs, got {steps!r}.")
-        object.__setattr__(self, "getter", tuple(steps))
 
 
 @dataclass(frozen=True)
@@ -95,7 +25,7 @@ class Parameter:
 
     Args:
         name: What the functions call it; ``"i0"`` for None.
-        value: A str, File, Dir, :class:`RunOutput` or :class:`AppEndpoint`.
+        value: A str, File, Dir, :class:`RunOutput` or :class:`AppEndpoint`. None: must be given when it is served.
         type: ``"string"``, ``"file"``, ``"directory"``, ``"app_endpoint"`` or ``"object"``; told by the value
             when not given.
         env_var: An environment variable to put it in as well, as text.
@@ -122,9 +52,9 @@ class Parameter:
         if not isinstance(self.name, str):
             raise TypeError(f"A parameter's name must be a str, got {self.name!r}.")
         self._check_value()
-        if self.type is not None and self.type not in _KINDS:
+        if self.type is not None and self.type not in KINDS:
             raise ValueError(
-                f"Parameter {self.name!r}: type must be one of {', '.join(_KINDS)}, got {self.type!r}."
+                f"Parameter {self.name!r}: type must be one of {', '.join(KINDS)}, got {self.type!r}."
             )
         if self.env_var is not None and not _ENV_VAR.fullmatch(self.env_var):
             raise ValueError(

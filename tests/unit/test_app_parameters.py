@@ -91,6 +91,49 @@ def test_an_output_of_odd_source_is_refused(wrong: dict[str, Any]) -> None:
         RunOutput(type="string", **wrong)
 
 
+@pytest.mark.parametrize("source", [{}, {"run_name": "r", "task_name": "t"}], ids=["neither", "both"])
+def test_an_output_of_no_source_or_two_is_judged_when_it_is_used(source: dict[str, Any]) -> None:
+    assert RunOutput(type="string", **source).getter == (0,)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"task_name": "t", "task_auto_version": "newest"}, "task_auto_version.*'newest'"),
+        ({"task_name": "t", "task_version": "1", "task_auto_version": "latest"}, "not both"),
+        ({"run_name": "r", "follow": True}, "give task_name, and no run_name"),
+        ({"run_name": "r", "task_name": "t", "follow": True}, "give task_name, and no run_name"),
+        ({"follow": True}, "give task_name"),
+    ],
+    ids=str,
+)
+def test_versions_and_following_that_mean_nothing_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RunOutput(type="string", **wrong)
+
+
+def test_a_run_is_named_not_given() -> None:
+    class Handle:
+        name = "r1"
+
+    with pytest.raises(TypeError, match="run_name='r1'"):
+        RunOutput(type="string", run_name=Handle())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        RunOutput(type=File, task_name="t", task_version="v", getter=(1, "model"), follow=True),
+        RunOutput(type="object", run_name="r"),
+        AppEndpoint("other", public=True),
+    ],
+    ids=["followed", "run", "endpoint"],
+)
+def test_sources_travel_as_json(source: Any) -> None:
+    assert type(source).model_validate_json(source.model_dump_json()) == source
+    assert type(source).model_validate(source.model_dump()) == source
+
+
 def test_an_endpoint_needs_an_app() -> None:
     with pytest.raises(ValueError, match="name of an app"):
         AppEndpoint("")

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Literal, NoReturn, TypeVar
 from flyteray._declare.environment import without_meaning
 from flyteray.app.command import split_words
 from flyteray.app.environment import AppEnvironment
-from flyteray.app.parameters import Parameter, RunOutput
+from flyteray.app.parameters import Parameter
 from flyteray.app.routing import Link
+from flyteray.app.sources import RunOutput
 from flyteray.io import Dir
 
 MODEL_VARIABLE = "FLYTE_MODEL_LOADER_LOCAL_MODEL_PATH"  # an environment variable, as in Flyte
