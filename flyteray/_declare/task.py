@@ -15,7 +15,7 @@ from flyteray._declare.environment import check_env_vars
 from flyteray._declare.interface import Interface, check_signature, describe
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import RetryStrategy
-from flyteray._declare.secret import Secret
+from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 from flyteray.errors import SyncTaskCallInAsyncContextError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Overrides(TypedDict, total=False):
         retries: Attempts after the first one; 0 means none.
         resources: Hardware for this call alone.
         env_vars: Environment variables in place of the environment's (not merged with them).
+        secrets: Secrets in place of the environment's.
         interruptible: Changes nothing on Ray.
     """
 
@@ -59,6 +60,7 @@ class Overrides(TypedDict, total=False):
     retries: int | RetryStrategy | None
     resources: Resources | None
     env_vars: dict[str, str] | None
+    secrets: SecretRequest | None
     interruptible: bool | None
 
 
@@ -172,6 +174,8 @@ class Task(ABC, Generic[P, R]):
             raise TypeError(f"override(): resources must be a Resources, got {given['resources']!r}.")
         if "env_vars" in given:
             check_env_vars("override()", given["env_vars"])
+        if "secrets" in given:
+            given["secrets"] = as_secrets("override()", given["secrets"])
         if "retries" in given:
             given["retries"] = RetryStrategy.of(given["retries"])
         copy = type(self).__new__(type(self))

@@ -1,0 +1,135 @@
+"""A secret reaches the app and the tasks that ask for it, and can be read nowhere else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import psutil
+import pytest
+from ray.util import state
+
+import flyteray as flyte
+from flyteray._cluster.local import LocalCluster
+from flyteray._settings import Settings
+from flyteray.errors import SecretNotFoundError
+from flyteray.remote import App, Secret
+from tests.integration import sample_secrets as samples
+
+DASHBOARD = [
+    *("/api/actors", "/logical/actors", "/nodes?view=details", "/nodes?view=summary", "/api/jobs/"),
+    *("/api/serve/applications/", "/api/cluster_status", "/api/snapshot", "/events", "/api/runtime_envs"),
+    *("actors", "jobs", "nodes", "objects", "placement_groups", "runtime_envs", "tasks", "workers"),
+]
+
+
+def in_any_form(value: str) -> list[bytes]:
+    """What a value looks like where it leaks: as it is, in hexadecimal, within base64, in a URL."""
+    data = value.encode()
+    # Within base64 a text begins at one of three places; its ends are shared with what is around it.
+    inside = [base64.b64encode(b"\0" * shift + data)[4:-4] for shift in range(3)]
+    return [data, data.hex().encode(), *inside, quote(value, safe="").encode(), data[::-1]]
+
+
+def files(*folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file() and stat.S_ISREG(path.lstat().st_mode):
+                yield path
+
+
+def in_state(cluster: LocalCluster) -> Iterator[tuple[str, bytes]]:
+    """What Ray's state API tells in detail."""
+    for kind in (
+        "actors",
+        "jobs",
+        "nodes",
+        "objects",
+        "placement_groups",
+        "runtime_envs",
+        "tasks",
+        "workers",
+    ):
+        yield (
+            kind,
+            repr(
+                getattr(state, f"list_{kind}")(address=cluster.dashboard_url, detail=True, limit=10_000)
+            ).encode(),
+        )
+
+
+def in_dashboard(cluster: LocalCluster) -> Iterator[tuple[str, bytes]]:
+    token = cluster.token_path.read_text().strip()
+    with httpx.Client(
+        base_url=cluster.dashboard_url or "", headers={"authorization": f"Bearer {token}"}, timeout=60
+    ) as client:
+        for path in DASHBOARD:
+            shown = path if path.startswith("/") else f"/api/v0/{path}?detail=true&limit=10000"
+            yield shown, client.get(shown).content
+
+
+def in_processes(cluster: LocalCluster) -> Iterator[tuple[str, bytes]]:
+    for pid in cluster.pids():
+        try:
+            process = psutil.Process(pid)
+            yield f"command line of {pid}", "\0".join(process.cmdline()).encode()
+            yield f"initial environment of {pid}", Path(f"/proc/{pid}/environ").read_bytes()
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def test_what_tasks_and_apps_are_given_can_be_read_nowhere(cluster: LocalCluster) -> None:
+    values = [f"value-{uuid.uuid4().hex}-{uuid.uuid4().hex}" for _ in range(2)]
+    Secret.create("TOKEN_OF_TESTS", values[0])
+    Secret.create("tests/password", values[1])
+    token, password = (hashlib.sha256(value.encode()).hexdigest() for value in values)
+
+    app = flyte.serve(samples.app)
+    assert httpx.get(f"{app.endpoint}/").json() == [[token, password]] * 2
+    run = flyte.run(samples.with_secrets)
+    assert run.outputs()[0] == [[token, password], [None, None], [token, None]]
+
+    settings = Settings.load()
+    needles = [needle for value in values for needle in in_any_form(value)]
+    places = [
+        *(
+            (str(path), path.read_bytes())
+            for path in files(settings.home, Path(settings.storage), cluster.temp_dir)
+        ),
+        *in_state(cluster),
+        *in_dashboard(cluster),
+        *in_processes(cluster),
+        (
+            "handles",
+            repr([app, app.info, run, run.info, Secret.listall(), samples.app, samples.env]).encode(),
+        ),
+    ]
+    seen = b"".join(content for _, content in places)
+    assert b"secretive" in seen
+    assert b"TOKEN_OF_TESTS" in seen  # the names may be seen: what is searched is what there is
+    assert [where for where, content in places if any(needle in content for needle in needles)] == []
+    key = settings.secrets_key_path
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert "TOKEN_OF_TESTS" not in os.environ
+    App.delete("secretive")
+
+
+def test_a_missing_secret_fails_at_once_with_the_command_that_creates_it(cluster: LocalCluster) -> None:
+    with pytest.raises(
+        SecretNotFoundError, match=r"'made-it' of group 'nobody'.*`flyteray create secret nobody/made"
+    ):
+        flyte.run(samples.never)
+    with pytest.raises(SecretNotFoundError, match="`flyteray create secret NOBODY_MADE_IT`"):
+        flyte.serve(samples.lacking_app)
+    Secret.create("TOKEN_OF_TESTS", "x")
+    Secret.create("tests/password", "x")
+    with pytest.raises(SecretNotFoundError, match="nobody/made-it"):
+        flyte.run(samples.parent_of_lacking).outputs()
+    Secret.delete("TOKEN_OF_TESTS")
