@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import textwrap
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Literal
 
@@ -302,8 +303,10 @@ def _without_projects(project: str | None, domain: str | None) -> None:
 def _failed(info: AppInfo) -> DeploymentError:
     assert info.error is not None
     old = "The version before it goes on serving." if info.version else "No version of it serves."
+    log = info.error.log
     error = DeploymentError(
         f"App {info.name!r} could not start: {info.error.code}: {info.error.message}\n{old}"
+        + (f"\nLast lines of its log:\n{textwrap.indent(log, '  ')}" if log else "")
     )
     error.__cause__ = failure.restore(info.error)
     return error

@@ -155,9 +155,13 @@ class Apps:
         known = self._replicas.get(info.replica_id)
         if known is not None and known.info == info:
             return
-        taken = {other.slot for other in self._replicas.values() if other.info.version == info.version}
-        slot = next(number for number in range(1, SLOTS + 1) if number not in taken)
-        self._replicas[info.replica_id] = record = ReplicaRecord(info=info, slot=slot)
+        if known is not None:
+            record = replace(known, info=info)
+        else:
+            taken = {other.slot for other in self._replicas.values() if other.info.version == info.version}
+            slot = next(number for number in range(1, SLOTS + 1) if number not in taken)
+            record = ReplicaRecord(info=info, slot=slot)
+        self._replicas[info.replica_id] = record
         self._registry.save_replica(record)
         self._wake.set()
 
@@ -192,6 +196,7 @@ class Apps:
                     begun = True
                 if tick % _LIVENESS_EVERY == 0:
                     await self._bury_the_dead()
+                    await self._fail_what_died()
                 await self._reconcile()
             except Exception:
                 logger.exception("Reconciling apps failed; the next tick tries again")
@@ -220,6 +225,16 @@ class Apps:
         for replica in list(self._replicas.values()):
             if not await asyncio.to_thread(_is_alive, replica.info.actor_name):
                 await self.replica_stopping(replica.info.replica_id)
+
+    async def _fail_what_died(self) -> None:
+        """A replica whose process is killed while it starts reports nothing: Serve tells when it has given up."""
+        for version in list(self._versions.values()):
+            if version.phase is VersionPhase.DEPLOYING and version.id not in self._building:
+                status = await asyncio.to_thread(deployment.status, version.id)
+                if status is not None and status.has_given_up:
+                    told = "The processes of its replicas ended while they started, most likely for memory."
+                    error = ErrorInfo(code="ReplicaDied", message=f"{told} Ray Serve says: {status.message}")
+                    await self.replica_failed(version.id, error)
 
     async def _reconcile(self) -> None:
         draining = [

@@ -127,6 +127,7 @@ def ingress_state(
 ) -> IngressState:
     """Where requests go: apps to the backend of the version that serves, backends to replicas.
 
+    A replica whose event loop is blocked is left out while another one of its version is free; what it is at goes on.
     What an app asks of the ingress (host names, a time limit) is that of the version that serves, so that it changes
     together with the version.
     """
@@ -134,7 +135,7 @@ def ingress_state(
     known = {version.id: version for version in versions}
     backends = {version.id: version.backend for version in known.values() if version.backend is not None}
     slots: dict[int, dict[int, Slot]] = {backend: {} for backend in backends.values()}
-    for replica in replicas:
+    for replica in _free(replicas):
         backend = backends.get(replica.info.version)
         if backend is not None:
             slots[backend][replica.slot] = Slot(replica.info.host, replica.info.port)
@@ -155,3 +156,9 @@ def ingress_state(
         timeouts={name: timeout for name, timeout in timeouts.items() if timeout is not None},
         sticky=frozenset(name for name, spec in shown.items() if spec.sticky),
     )
+
+
+def _free(replicas: Iterable[ReplicaRecord]) -> list[ReplicaRecord]:
+    replicas = list(replicas)
+    free = {replica.info.version for replica in replicas if not replica.info.blocked}
+    return [replica for replica in replicas if not replica.info.blocked or replica.info.version not in free]

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from itertools import dropwhile
 from pathlib import Path
+from types import FrameType
 
 import cloudpickle
 
@@ -93,6 +94,17 @@ def user_traceback(error: BaseException) -> str:
             frame.filename = _BUNDLE.sub("", frame.filename)
         link.stack = traceback.StackSummary.from_list(kept)
     return "".join(described.format()) if frames or isinstance(error, SyntaxError) else ""
+
+
+def frames(frame: FrameType) -> list[traceback.FrameSummary]:
+    """Where a running thread is, outermost first, without the frames of flyteray and Ray; paths as in tracebacks."""
+    kept = [
+        each for each in traceback.extract_stack(frame) if not any(ours in each.filename for ours in _OURS)
+    ]
+    kept = list(dropwhile(lambda each: any(way in each.filename for way in _WAY_IN), kept))
+    for each in kept:
+        each.filename = _BUNDLE.sub("", each.filename)
+    return kept
 
 
 def _chain(described: traceback.TracebackException) -> Iterator[traceback.TracebackException]:

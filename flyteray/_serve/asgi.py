@@ -62,6 +62,10 @@ class AsgiServer:
         finally:
             self._socket.close()
 
+    def waits_for(self) -> str:
+        """Its lifespan: there is nothing else to wait for."""
+        return "the start-up of the application's lifespan has not ended"
+
     async def stop(self, deadline_s: float) -> None:
         """Serve on while requests or WebSockets are open, to the deadline; then close them (1012) and end."""
         await drain([self._uvicorn], deadline_s)

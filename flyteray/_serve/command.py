@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import logging
 import os
 import sys
 import time
@@ -13,11 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flyteray._serve import words
-from flyteray._serve.listening import Address, addresses
+from flyteray._serve.listening import addresses, first_taken, listed
 from flyteray._serve.program import Exit, Program
 from flyteray.errors import RuntimeUserError
-
-logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
 _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
@@ -87,9 +84,9 @@ class CommandServer:
             await self._program.wait()
 
     def waits_for(self) -> str:
-        """What is missing until the server is ready."""
+        """An answer: which, and what there is instead."""
         seen = self._seen or "does not listen on any port"
-        return f"{self._name} {seen}; expected is an answer on port {self._wanted}"
+        return f"the program {self._command[0]!r} {seen}; expected is an answer on port {self._wanted}"
 
     @property
     def _name(self) -> str:
@@ -105,6 +102,7 @@ class CommandServer:
         variables["PATH"] = os.pathsep.join([beside_python, variables.get("PATH", os.defpath)])
         paths = [str(self._folder), variables.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        variables.setdefault("PYTHONUNBUFFERED", "1")  # what it says just before it dies is in the log
         command = words.filled_in(self._command, variables)
         if not words.tell_the_port(self._command):
             command = words.moved(command, self._declared, self._host, self.port)
@@ -152,14 +150,8 @@ class CommandServer:
 
     def _look(self, program: Program) -> None:
         found = addresses(program.pid)
-        if any(each.port == self.port and each.takes(self._host) for each in found):
-            return  # the probe tells
-        if any(each.port == self._declared and each.takes(self._host) for each in found):
-            logger.info("The app has its own port %s instead of %s.", self._declared, self.port)
-            self.port = self._declared
+        port = first_taken(found, self._host, (self.port, self._declared))
+        if port is not None:
+            self.port = port
         elif found:
-            self._seen = f"listens on {_listed(found)}"
-
-
-def _listed(found: set[Address]) -> str:
-    return ", ".join(map(str, sorted(found)))
+            self._seen = f"listens on {listed(found)}"

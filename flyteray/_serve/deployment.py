@@ -27,6 +27,11 @@ class ServeStatus:
     message: str
     running: int
 
+    @property
+    def has_given_up(self) -> bool:
+        """Whether Serve does not try any more to bring up what never ran."""
+        return self.phase is ApplicationStatus.DEPLOY_FAILED
+
 
 def start_serve() -> None:
     """Start Serve without its proxies; a running one is left as it is."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from flyteray._serve import ports
 from flyteray._serve.asgi import drain
 from flyteray._serve.hosting import bind
+from flyteray._serve.listening import Address, addresses, first_taken, listed
 from flyteray._serve.started import Started, watched
 from flyteray.errors import RuntimeUserError
 
 _POLL_S = 0.02
+_LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
 _END_S = 2.0  # for a server to end once it was told to, and again once its connections were dropped
 
 
@@ -44,17 +48,23 @@ class FunctionServer:
         self._declared = declared
         self._host = host
         self.port = port
+        self._seen: set[Address] = set()
         self._running: asyncio.Future[Any] | None = None
         self._started = Started()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Call the function with its port moved to the replica's."""
         with ports.moved(self._declared, self._host, self.port), watched(self._started):
+            others = await asyncio.to_thread(addresses, os.getpid())
             self._running = running = self._call()
+            look_at = time.monotonic() + _LOOK_S
             while not await asyncio.to_thread(ports.accepts, self._host, self.port):
                 await asyncio.wait([running], timeout=_POLL_S)
                 if running.done():
                     self._raise_early_end(running)
+                if time.monotonic() >= look_at:
+                    self._look(await asyncio.to_thread(addresses, os.getpid()) - others)
+                    look_at = time.monotonic() + _LOOK_S
             ready()
             await asyncio.wait([running])
         if not running.cancelled():
@@ -77,6 +87,17 @@ class FunctionServer:
             server.force_exit = True
         await asyncio.wait([running], timeout=_END_S if started.uvicorns else 0)
         running.cancel()
+
+    def waits_for(self) -> str:
+        """A connection: where, and what there is instead."""
+        seen = f"listens on {listed(self._seen)}" if self._seen else "does not listen on any port"
+        expected = f"expected is port {self._declared} (here {self.port}, as env.get_port() says)"
+        return f"the server function {self._function.__name__!r} {seen}; {expected}"
+
+    def _look(self, found: set[Address]) -> None:
+        """A process that the function has started may insist on the declared port: then that is taken."""
+        self._seen = found
+        self.port = first_taken(found, self._host, (self.port, self._declared)) or self.port
 
     def _call(self) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()

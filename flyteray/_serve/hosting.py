@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -14,9 +13,13 @@ from typing import Any, Protocol
 import uvloop
 
 from flyteray._declare import context
+from flyteray._serve import blocked
+from flyteray._serve.blocked import LoopWatch
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 
 logger = logging.getLogger(__name__)
+
+_GIVE_UP_S = 10.0  # for a server that was too slow to end when it is cancelled
 
 Hook = Callable[..., Any]
 
@@ -30,6 +33,9 @@ class Server(Protocol):
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve; call ``ready`` once requests are taken. Returns when stopped, raises what made it fail."""
+
+    def waits_for(self) -> str:
+        """What is missing until it is ready, as a sentence without its full stop."""
 
     async def stop(self, deadline_s: float) -> None:
         """Take no new connections, let open requests finish until the deadline, and make ``run`` return."""
@@ -47,7 +53,9 @@ class Hosting:
         on_startup: The user's function, sync or async, or None.
         on_shutdown: Likewise.
         on_exit: Called in the thread when the server ends without having been asked to.
+        on_blocked: Called with True when the loop is blocked, and with False when it answers again.
         lag_limit_s: How long the loop may be blocked before :meth:`check` raises.
+        startup_timeout_s: How long the start-up may take, until requests are taken.
     """
 
     def __init__(
@@ -59,7 +67,9 @@ class Hosting:
         on_startup: Hook | None = None,
         on_shutdown: Hook | None = None,
         on_exit: Callable[[BaseException | None], None] | None = None,
+        on_blocked: Callable[[bool], None] | None = None,
         lag_limit_s: float = 30.0,
+        startup_timeout_s: float = 300.0,
     ) -> None:
         self._server = server
         self._arguments = arguments
@@ -67,18 +77,31 @@ class Hosting:
         self._on_startup = on_startup
         self._on_shutdown = on_shutdown
         self._on_exit = on_exit
+        self._on_blocked = on_blocked
         self._lag_limit_s = lag_limit_s
+        self._startup_timeout_s = startup_timeout_s
         self._loop = uvloop.new_event_loop()
         self._ready: Future[None] = Future()
         self._ended: Future[None] = Future()
         self._stopping = False
-        self._probed_at: float | None = None
+        self._in_startup = False
+        self._living: asyncio.Task[None] | None = None
+        self._watch: LoopWatch | None = None
         self._thread = threading.Thread(target=self._work, name="flyteray-app", daemon=True)
 
     async def start(self) -> None:
-        """Start, and return once the server takes requests; raises what kept it from that."""
+        """Start, and return once the server takes requests; raises what kept it from that.
+
+        Raises:
+            RuntimeUserError: it took longer than it may.
+        """
         self._thread.start()
-        await asyncio.wrap_future(self._ready)
+        ready = asyncio.wrap_future(self._ready)
+        done, _ = await asyncio.wait([ready], timeout=self._startup_timeout_s)
+        if not done:
+            ready.add_done_callback(_heard)
+            raise await self._too_late()
+        await ready
 
     def check(self) -> None:
         """Raise if the server has ended or its loop is blocked beyond the limit. Call it periodically."""
@@ -86,16 +109,8 @@ class Hosting:
             raise RuntimeUserError(
                 "ServerExited", f"The app's server has ended: {self._ended.exception() or 'it returned'}"
             )
-        now = time.monotonic()
-        if self._probed_at is None:
-            self._probed_at = now
-            self._loop.call_soon_threadsafe(self._answer)
-        elif now - self._probed_at > self._lag_limit_s:
-            raise RuntimeUserError(
-                "LoopBlocked",
-                f"The app's event loop has been blocked for more than {self._lag_limit_s:g} s. Move blocking "
-                "work out of async handlers: into plain `def` handlers, asyncio.to_thread or a task.",
-            )
+        if self._watch is not None:
+            self._watch.check()
 
     async def stop(self, deadline_s: float) -> None:
         """Stop the server, letting open requests finish until the deadline, and wait for ``on_shutdown``.
@@ -111,8 +126,25 @@ class Hosting:
         await asyncio.wait([ended])
         ended.exception()  # logged by the thread; asked for so that asyncio does not log it again
 
-    def _answer(self) -> None:
-        self._probed_at = None
+    async def _too_late(self) -> RuntimeUserError:
+        """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
+        if self._in_startup:
+            place, stack = blocked.whereabouts(self._thread.ident or 0)
+            missing = (
+                f"on_startup has not returned; it is held up{place}:\n{stack}"
+                if stack
+                else "on_startup waits"
+            )
+        else:
+            missing = self._server.waits_for()
+        if self._living is not None:
+            self._loop.call_soon_threadsafe(self._living.cancel)
+        ended = asyncio.wrap_future(self._ended)
+        ended.add_done_callback(_heard)
+        await asyncio.wait([ended], timeout=_GIVE_UP_S)
+        return RuntimeUserError(
+            "StartupTimeout", f"The app was not ready within {self._startup_timeout_s:g} s: {missing}."
+        )
 
     def _work(self) -> None:
         # Bound on the thread itself, not in a context: callbacks from uvloop's C code see it as well.
@@ -120,7 +152,8 @@ class Hosting:
         asyncio.set_event_loop(self._loop)
         error: BaseException | None = None
         try:
-            self._loop.run_until_complete(self._life())
+            self._living = self._loop.create_task(self._life())
+            self._loop.run_until_complete(self._living)
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         except BaseException as failure:  # noqa: BLE001  # user code: it may raise anything
             error = failure
@@ -129,14 +162,20 @@ class Hosting:
 
     async def _life(self) -> None:
         if self._on_startup is not None:
+            self._in_startup = True
             await call(self._on_startup, self._arguments)
+            self._in_startup = False
         try:
             await self._server.run(self._announce)
         finally:
+            if self._watch is not None:
+                self._watch.stop()
             if self._on_shutdown is not None:
                 await call(self._on_shutdown, self._arguments)
 
     def _announce(self) -> None:
+        self._watch = LoopWatch(self._loop, threading.get_ident(), self._on_blocked, self._lag_limit_s)
+        self._watch.start()
         self._ready.set_result(None)
 
     def _end(self, error: BaseException | None) -> None:
@@ -155,6 +194,12 @@ class Hosting:
                 self._on_exit(error)
         elif error is not None:
             logger.error("The app failed while it was stopped.", exc_info=error)
+
+
+def _heard(future: asyncio.Future[None]) -> None:
+    """Ask for a failure that is known already, so that asyncio does not log it."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:

@@ -25,6 +25,16 @@ class Address:
         return self.host in _EVERYWHERE or self.host.removeprefix("::ffff:") == host
 
 
+def first_taken(found: set[Address], host: str, ports: tuple[int, ...]) -> int | None:
+    """The first of ``ports`` on which connections to ``host`` arrive at one of the addresses."""
+    return next((port for port in ports for each in found if each.port == port and each.takes(host)), None)
+
+
+def listed(found: set[Address]) -> str:
+    """The addresses as words."""
+    return ", ".join(map(str, sorted(found)))
+
+
 def addresses(pid: int) -> set[Address]:
     """Where a process and its descendants listen at the moment."""
     found: set[Address] = set()

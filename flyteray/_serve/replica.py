@@ -19,15 +19,14 @@ from flyteray._plan.bundle import cache_folder
 from flyteray._plan.failure import describe
 from flyteray._plan.spec import AppSpec, ReplicaInfo
 from flyteray._serve import loopback, ports, serve_logs
-from flyteray._serve.asgi import AsgiServer
-from flyteray._serve.command import CommandServer
-from flyteray._serve.function import FunctionServer
-from flyteray._serve.hosting import Hosting, Server
+from flyteray._serve.hosting import Hosting
+from flyteray._serve.own_log import OwnLog
 from flyteray._serve.parameters import Parameters, resolve
 from flyteray._serve.reporter import Reporter, report_failure
-from flyteray.app.environment import AppEnvironment
+from flyteray._serve.servers import server_for
 
 DRAIN_S = 30.0  # how long open requests and WebSockets may go on once a replica is asked to stop
+_GIVE_UP_S = 5.0  # for what has started to end when the rest could not
 _LINGER_S = 0.3  # the ingress has been told; what it had sent by then has arrived after this
 
 
@@ -41,6 +40,7 @@ class Replica:
 
     async def __init__(self, spec_json: str, version: str) -> None:  # type: ignore[misc]  # Serve awaits it
         spec = AppSpec.model_validate_json(spec_json)
+        self._log = OwnLog()
         self._folder = _folder()
         self._secrets = secrets.of_worker(spec.environment.secrets)
         self._hosting: Hosting | None = None
@@ -48,8 +48,9 @@ class Replica:
         try:
             await self._start(spec, version)
         except BaseException as error:
-            self._clean_up()
-            await asyncio.to_thread(report_failure, version, describe(error))
+            failure = describe(error).model_copy(update={"log": self._log.tail()})
+            await asyncio.to_thread(report_failure, version, failure)
+            await self._stop(_GIVE_UP_S)
             raise
 
     def check_health(self) -> None:
@@ -59,11 +60,14 @@ class Replica:
 
     async def __del__(self) -> None:  # Serve awaits it before it ends the actor
         """Drain and stop. Runs on scale-down, redeploy and delete alike."""
+        await self._stop(DRAIN_S)
+
+    async def _stop(self, deadline_s: float) -> None:
         if self._reporter is not None:
             await asyncio.to_thread(self._reporter.stop)
             await asyncio.sleep(_LINGER_S)
         if self._hosting is not None:
-            await self._hosting.stop(DRAIN_S)
+            await self._hosting.stop(deadline_s)
         self._clean_up()
 
     def _clean_up(self) -> None:
@@ -83,24 +87,20 @@ class Replica:
         parameters = await asyncio.to_thread(resolve, spec.parameters, self._folder)
         self._publish(parameters)
         os.chdir(code_folder(spec.code))
-        server: Server
-        if spec.kind == "asgi":
-            # In a thread for the same reason: a kind may build its application here.
-            server = AsgiServer(await asyncio.to_thread(app.asgi_app), sock, app.uvicorn_config)
-        else:
-            sock.close()  # held until here, so that no other replica was given the port
-            server = _own_server(app, spec, parameters, host, port)
-        hosting = Hosting(
+        server = await asyncio.to_thread(server_for, spec, app, parameters, sock)  # kinds may build it there
+        self._hosting = hosting = Hosting(
             server,
             arguments=parameters.arguments,
             visible=parameters.visible,
             on_startup=app._on_startup,
             on_shutdown=app._on_shutdown,
             on_exit=lambda _error: self._leave(),
+            on_blocked=self._tell_blocked,
+            startup_timeout_s=spec.startup_timeout_s,
         )
         await hosting.start()
         context = serve.get_replica_context()
-        reporter = Reporter(
+        self._reporter = Reporter(
             ReplicaInfo(
                 replica_id=context.replica_id.unique_id,
                 actor_name=context.replica_id.to_full_id_str(),
@@ -110,8 +110,7 @@ class Replica:
                 pid=os.getpid(),
             )
         )
-        self._hosting, self._reporter = hosting, reporter
-        reporter.start()
+        self._reporter.start()
         hosting.check()  # it may have ended already, before anybody was told of it
 
     def _leave(self) -> None:
@@ -121,6 +120,10 @@ class Replica:
             self._clean_up()
             logging.shutdown()
             os._exit(1)
+
+    def _tell_blocked(self, blocked: bool) -> None:
+        if self._reporter is not None:
+            self._reporter.change(blocked=blocked)
 
     def _publish(self, parameters: Parameters) -> None:
         os.environ.update(parameters.env_vars)
@@ -133,20 +136,3 @@ def _folder() -> Path:
     parent = cache_folder().parent  # what a killed replica leaves goes with the cluster's other files
     parent.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix="flyteray-app-", dir=parent))
-
-
-def _own_server(
-    app: AppEnvironment, spec: AppSpec, parameters: Parameters, host: str, port: int
-) -> FunctionServer | CommandServer:
-    """A server that is the user's own, with the port of this replica."""
-    if spec.kind == "command":
-        return CommandServer(
-            spec.command,
-            spec.environment.env_vars,
-            code_folder(spec.code),
-            declared=spec.port,
-            host=host,
-            port=port,
-            health_path=spec.health_path,
-        )
-    return FunctionServer(app._server, parameters.arguments, declared=spec.port, host=host, port=port)  # type: ignore[arg-type]

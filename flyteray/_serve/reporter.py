@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -26,7 +27,8 @@ class Reporter:
 
     def __init__(self, info: ReplicaInfo) -> None:
         self._info = info
-        self._stop = threading.Event()
+        self._stopping = False
+        self._news = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="flyteray-report", daemon=True)
 
     def start(self) -> None:
@@ -38,16 +40,30 @@ class Reporter:
         """Whether anything was reported."""
         return self._thread.ident is not None
 
+    def change(self, **changes: Any) -> None:
+        """Report other values of some fields of the :class:`ReplicaInfo`, at once. Returns before it is done."""
+        with self._news:
+            self._info = self._info.model_copy(update=changes)
+            self._news.notify()
+
     def stop(self) -> None:
         """Report that the replica stops and block until the controller knows, or for seconds if it is down."""
-        self._stop.set()
-        self._thread.join(_ANSWER_S)
+        with self._news:
+            self._stopping = True
+            self._news.notify()
+        if self.started:
+            self._thread.join(_ANSWER_S)
 
     def _work(self) -> None:
-        while not self._stop.is_set():
-            told = _tell("replica_ready", self._info)
-            self._stop.wait(_EVERY_S if told else _RETRY_S)
+        while not self._stopping:
+            info = self._info
+            told = _tell("replica_ready", info)
+            with self._news:
+                self._news.wait_for(self._has_news_since(info), _EVERY_S if told else _RETRY_S)
         _tell("replica_stopping", self._info.replica_id)
+
+    def _has_news_since(self, info: ReplicaInfo) -> Callable[[], bool]:
+        return lambda: self._stopping or self._info is not info
 
 
 def report_failure(version: str, error: ErrorInfo) -> None:

@@ -1,0 +1,123 @@
+"""Noticing that an event loop does not answer, and which line of whose code keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import sysconfig
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from flyteray._plan import failure
+from flyteray.errors import RuntimeUserError
+
+logger = logging.getLogger(__name__)
+
+_EVERY_S = 0.2
+_BLOCKED_S = 1.0  # a loop that is late by more is blocked; a busy machine is late by less
+_REMEDY = "Move blocking work out of async handlers: into plain `def` handlers, asyncio.to_thread or a task."
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+class LoopWatch:
+    """Asks a loop for a sign of life several times a second, from a thread of its own.
+
+    A loop that is late by more than a second is blocked: that is logged once, with the place in the user's code.
+
+    Args:
+        loop: Which loop.
+        ident: The thread that it runs on.
+        on_change: Called with True when the loop is blocked, and with False when it answers again.
+        limit_s: How late it may be before :meth:`check` raises.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ident: int,
+        on_change: Callable[[bool], None] | None,
+        limit_s: float,
+    ) -> None:
+        self._loop = loop
+        self._ident = ident
+        self._on_change = on_change
+        self._limit_s = limit_s
+        self._asked_at: float | None = None
+        self._blocked_at: float | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="flyteray-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more: the loop is about to end."""
+        self._stop.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise if the loop is late by more than the limit."""
+        asked_at = self._asked_at
+        if asked_at is not None and time.monotonic() - asked_at > self._limit_s:
+            raise RuntimeUserError(
+                "LoopBlocked",
+                f"The app's event loop has been blocked for more than {self._limit_s:g} s"
+                f"{whereabouts(self._ident)[0]}. {_REMEDY}",
+            )
+
+    def _work(self) -> None:
+        while not self._stop.wait(_EVERY_S):
+            asked_at = self._asked_at
+            if asked_at is None:
+                self._tell_if_free()
+                self._asked_at = time.monotonic()
+                self._loop.call_soon_threadsafe(self._answer)
+            elif self._blocked_at is None and time.monotonic() - asked_at > _BLOCKED_S:
+                self._tell_if_blocked(asked_at)
+
+    def _answer(self) -> None:
+        self._asked_at = None
+
+    def _tell_if_blocked(self, since: float) -> None:
+        place, stack = whereabouts(self._ident)
+        if not stack:
+            return  # nobody's code keeps it: the machine is busy
+        self._blocked_at = since
+        logger.warning(
+            "The app's event loop is blocked%s; other requests to this replica wait. %s\n%s",
+            place,
+            _REMEDY,
+            stack,
+        )
+        if self._on_change is not None:
+            self._on_change(True)
+
+    def _tell_if_free(self) -> None:
+        if self._blocked_at is None:
+            return
+        logger.warning(
+            "The app's event loop answers again after %.1f s.", time.monotonic() - self._blocked_at
+        )
+        self._blocked_at = None
+        if self._on_change is not None:
+            self._on_change(False)
+
+
+def whereabouts(ident: int) -> tuple[str, str]:
+    """Where a thread is: the innermost place in the user's code (" by f() in app.py, line 3"), and the way to it.
+
+    Both are empty where nobody's code but ours runs.
+    """
+    frame = sys._current_frames().get(ident)
+    stack = failure.frames(frame) if frame is not None else []
+    if not stack:
+        return "", ""
+    innermost = next(
+        (each for each in reversed(stack) if not each.filename.startswith(_LIBRARIES)), stack[-1]
+    )
+    place = f" by {innermost.name}() in {innermost.filename}, line {innermost.lineno}"
+    return place, "".join(traceback.format_list(stack)).rstrip()

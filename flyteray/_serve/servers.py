@@ -1,0 +1,40 @@
+"""The server that an app version asks for."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from flyteray._plan.spec import AppSpec
+from flyteray._serve.asgi import AsgiServer
+from flyteray._serve.command import CommandServer
+from flyteray._serve.function import FunctionServer
+from flyteray._serve.hosting import Server
+from flyteray._serve.parameters import Parameters
+
+
+def server_for(spec: AppSpec, app: Any, parameters: Parameters, sock: socket.socket) -> Server:
+    """What hosts an app. It may run user code: call it on a thread.
+
+    Args:
+        spec: The app version; its code is loaded.
+        app: Its environment. The working directory is the folder of its code.
+        parameters: Resolved, and their variables in this process's environment.
+        sock: Bound where the app is to listen; it becomes the server's own, or is closed for it.
+    """
+    if spec.kind == "asgi":
+        return AsgiServer(app.asgi_app(), sock, app.uvicorn_config)
+    host, port = sock.getsockname()[:2]
+    sock.close()  # held until here, so that no other replica was given the port
+    if spec.kind == "function":
+        return FunctionServer(app._server, parameters.arguments, declared=spec.port, host=host, port=port)
+    return CommandServer(
+        spec.command,
+        spec.environment.env_vars,
+        Path.cwd(),
+        declared=spec.port,
+        host=host,
+        port=port,
+        health_path=spec.health_path,
+    )
