@@ -59,6 +59,20 @@ def test_a_new_target_is_deployed_beside_the_version_that_serves() -> None:
     assert steps == [Deploy("v2")]
 
 
+def test_a_blocked_replica_gets_no_requests_while_another_of_its_version_is_free() -> None:
+    free = replica("v1", 1)
+    blocked = replica("v1", 2)
+    blocked = replace(blocked, info=blocked.info.model_copy(update={"blocked": True}))
+    other = replace(replica("v2", 1), slot=1)
+    other = replace(other, info=other.info.model_copy(update={"blocked": True}))
+    versions = [version("v1", VersionPhase.READY), version("v2", VersionPhase.READY, 2)]
+
+    state = ingress_state([app("v2", "v1")], versions, [free, blocked, other])
+
+    assert set(state.slots(1)) == {1}
+    assert set(state.slots(2)) == {1}  # the only one there is
+
+
 def test_it_is_promoted_only_when_all_of_its_replicas_are_ready() -> None:
     versions = [version("v2", VersionPhase.DEPLOYING)]
 

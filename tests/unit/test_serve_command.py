@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -19,7 +20,7 @@ import pytest
 from flyteray._serve import ports
 from flyteray._serve.command import CommandServer
 from flyteray._serve.hosting import Hosting
-from flyteray.errors import RuntimeUserError
+from flyteray.errors import RuntimeSystemError, RuntimeUserError
 from tests.waiting import eventually
 
 SERVER = """
@@ -234,6 +235,52 @@ def test_a_program_that_ends_later_says_how(running: Running) -> None:
             hosting.check()
 
     serve(hosting, talk)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (
+            "import time; time.sleep(60)",
+            "does not listen on any port; expected is an answer on port {declared}",
+        ),
+        ("serve('127.0.0.1', 0)", "listens on 127.0.0.1:[0-9]+; expected"),
+        (
+            "Handler.do_GET = lambda self: self.send_error(503); serve('127.0.0.1', os.environ['PORT'])",
+            "answers GET /health with status 503",
+        ),
+        (
+            "import socketserver; socketserver.TCPServer(('127.0.0.1', int(os.environ['PORT'])), "
+            "lambda request, *_: request.sendall(b'220 mail\\r\\n')).serve_forever()",
+            "does not speak HTTP",
+        ),
+    ],
+)
+def test_while_a_program_is_not_ready_it_is_known_what_it_does(
+    running: Running, code: str, told: str
+) -> None:
+    hosting = running.python(code)
+    told = told.format(declared=running.declared)
+
+    async def main() -> None:
+        starting = asyncio.create_task(hosting.start())
+        await until(lambda: re.search(told, running.server.waits_for()) is not None)
+        await hosting.stop(5)
+        with pytest.raises(RuntimeSystemError, match="before it was ready"):
+            await starting
+
+    asyncio.run(main())
+
+
+def test_a_program_that_is_not_ready_in_time_is_ended(running: Running) -> None:
+    hosting = running.command(["sleep", "600"], startup_timeout_s=0.5)
+
+    with pytest.raises(
+        RuntimeUserError, match=r"within 0\.5 s: the program 'sleep' does not listen on any port"
+    ) as caught:
+        asyncio.run(hosting.start())
+
+    assert caught.value.code == "StartupTimeout"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import http.server
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -209,6 +210,70 @@ def test_a_blocked_loop_fails_the_check_only_past_the_limit(running: Running) ->
 
     hosting = running.asgi(app, lag_limit_s=0.3)
     serve(hosting, talk)
+
+
+def test_a_blocked_loop_is_told_of_with_the_place_and_told_of_when_it_answers_again(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = FastAPI()
+    told: list[bool] = []
+
+    @app.get("/block")
+    async def sleepy() -> None:
+        time.sleep(2)  # noqa: ASYNC251  # the point
+
+    async def talk() -> None:
+        await get(f"{running.url}/block")
+        await until(lambda: told == [True, False])
+
+    serve(running.asgi(app, on_blocked=told.append), talk)
+
+    assert "is blocked by sleepy() in" in caplog.text
+    assert "test_serve_hosting.py" in caplog.text
+    assert "answers again" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_startup_that_takes_too_long_says_where_it_is(running: Running, kind: str) -> None:
+    def slow() -> None:
+        time.sleep(1)
+
+    async def slow_async() -> None:
+        await asyncio.sleep(60)
+
+    hosting = running.asgi(
+        FastAPI(), on_startup=slow if kind == "sync" else slow_async, startup_timeout_s=0.3
+    )
+
+    with pytest.raises(RuntimeUserError, match="not ready within 0.3 s: on_startup") as caught:
+        asyncio.run(hosting.start())
+    assert caught.value.code == "StartupTimeout"
+    assert ("by slow() in" in str(caught.value)) == (kind == "sync")
+
+
+def test_a_lifespan_that_takes_too_long_is_a_failed_start(running: Running) -> None:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.sleep(60)
+        yield
+
+    with pytest.raises(RuntimeUserError, match="lifespan has not ended"):
+        asyncio.run(running.asgi(FastAPI(lifespan=lifespan), startup_timeout_s=0.3).start())
+
+
+def test_a_server_function_that_never_listens_on_its_port_is_told_where_it_does(running: Running) -> None:
+    stop = threading.Event()
+
+    def elsewhere() -> None:
+        with ports.listening_socket("127.0.0.1") as sock:
+            sock.listen()
+            stop.wait(60)
+
+    with pytest.raises(
+        RuntimeUserError, match="'elsewhere' listens on 127.0.0.1:[0-9]+; expected is port 8080"
+    ):
+        asyncio.run(running.function(elsewhere, startup_timeout_s=1.5).start())
+    stop.set()
 
 
 def test_the_users_uvicorn_settings_count_but_not_where_it_listens(running: Running) -> None:
