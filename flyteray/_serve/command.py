@@ -63,6 +63,8 @@ class CommandServer:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Start the program, wait for its port, and for its end."""
+        if self._stopping:
+            return
         self._program = program = self._start()
         try:
             if await self._comes_up(program):

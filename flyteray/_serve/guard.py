@@ -62,8 +62,11 @@ class Guard:
                 self._deadline = time.monotonic() + _AGAIN_S
 
     def _start(self) -> int:
+        # Not taken between fork and exec, where the guard's own handlers would swallow what is meant for the program.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             with contextlib.suppress(OSError):  # the child does it as well: whoever is first
                 os.setpgid(pid, pid)
             return pid
