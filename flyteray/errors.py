@@ -17,6 +17,8 @@ RuntimeError
     │   ├── OOMError                killed for memory
     │   ├── OutputNotFoundError     an output is neither in the object store nor in storage
     │   ├── ParameterMaterializationError  a parameter of an app has no value
+    │   ├── RemoteTaskNotFoundError no deployed task, or no version of it, of that name
+    │   ├── RemoteTaskUsageError    a deployed task was called in a way that it can't be
     │   ├── ResultSerializationError       a task returned something that can't be pickled
     │   ├── RunAlreadyExistsError   the name is taken
     │   ├── RunNotFoundError        no run of that name
@@ -52,6 +54,8 @@ __all__ = [
     "OOMError",
     "OutputNotFoundError",
     "ParameterMaterializationError",
+    "RemoteTaskNotFoundError",
+    "RemoteTaskUsageError",
     "ResultSerializationError",
     "RunAlreadyExistsError",
     "RunNotFoundError",
@@ -193,6 +197,14 @@ class OutputNotFoundError(_NamedUserError):
 
 class ParameterMaterializationError(_NamedUserError):
     """A parameter of an app has no value: no successful run, no such output, or no such file."""
+
+
+class RemoteTaskNotFoundError(_NamedUserError):
+    """There is no deployed task, or no version of it, of that name."""
+
+
+class RemoteTaskUsageError(_NamedUserError):
+    """A deployed task was called by position, outside a task, or in local mode."""
 
 
 class ResultSerializationError(_NamedUserError):

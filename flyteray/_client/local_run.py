@@ -17,8 +17,9 @@ from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs
 from flyteray._plan.outputs import ActionOutputs, as_outputs
 from flyteray._plan.retry import retry_delay, retry_spec
-from flyteray._plan.spec import ActionPhase
+from flyteray._plan.spec import ActionPhase, TaskPlan
 from flyteray._settings import Settings
+from flyteray.errors import RemoteTaskUsageError
 
 
 class LocalRun:
@@ -90,6 +91,13 @@ class _LocalRuntime:
         """Run a child beside the others; a sync one on a thread of its own."""
         return await self._child().run(task, inputs.bind(task, args, kwargs))
 
+    async def acall_deployed(self, plan: TaskPlan, inputs: dict[str, Any]) -> Any:
+        """Refuse: the code of a deployed task is on its cluster."""
+        raise RemoteTaskUsageError(
+            f"Deployed task {plan.name!r} runs on its cluster only, and this run is local: run without "
+            'mode="local", or import the task.'
+        )
+
     def release(self, ref: Any, until: Future[Any]) -> None:
         """Nothing: a local run holds no CPU of a cluster."""
 
@@ -97,7 +105,7 @@ class _LocalRuntime:
         return _LocalRuntime(self._run, f"{self._action}.{next(self._numbers)}", self._folder, self._secrets)
 
     async def run(self, task: Task[..., Any], arguments: dict[str, Any], threads: bool = True) -> Any:
-        retry = retry_spec(task)
+        retry = retry_spec(task.retries)
         for attempt in itertools.count():
             try:
                 self._secrets.deliver(task.secret_list())

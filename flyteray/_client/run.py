@@ -8,15 +8,17 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from flyteray._client.bridge import MethodVerb, Verb
 from flyteray._client.local_run import LocalRun, run_locally
+from flyteray._client.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session import inside_local_run, session
 from flyteray._declare.task import Task
 from flyteray._plan import code, failure, inputs, pickling
+from flyteray._plan.inputs import bind_deployed
 from flyteray._plan.outputs import ActionOutputs
-from flyteray._plan.spec import ActionInfo, ActionPhase, RunInfo, RunSpec
+from flyteray._plan.spec import ActionInfo, ActionPhase, RunInfo, RunSpec, TaskSpec
 from flyteray._plan.tasks import task_spec
 from flyteray.errors import ActionAbortedError
 
@@ -151,7 +153,11 @@ class Run:
 class RunVerb(Verb[..., Any]):
     """Runs tasks; a type checker holds the inputs against the task's own signature."""
 
-    def __call__(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+    @overload
+    def __call__(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def __call__(self, task: RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
         return super().__call__(task, *args, **kwargs)
 
 
@@ -168,26 +174,49 @@ class RunContext:
     mode: Mode | None = None
     name: str | None = None
 
-    async def _run(self, task: Task[..., Any], /, *args: Any, **kwargs: Any) -> Run | LocalRun:
+    async def _run(
+        self, task: Task[..., Any] | RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any
+    ) -> Run | LocalRun:
+        if isinstance(task, (RemoteTask, TaskDetails)):
+            return await self._run_deployed(task, args, kwargs)
         if not isinstance(task, Task):
             raise TypeError(
                 f"On flyteray tasks can be run, not generic functions or methods: got {task!r}. "
                 "Decorate it with @env.task."
             )
         arguments = inputs.bind(task, args, kwargs)
-        name = self.name or f"r{uuid.uuid4().hex[:12]}"
+        name = self._name()
         if self.mode == "local" or (self.mode is None and inside_local_run()):
             return await run_locally(name, task, arguments, session().settings)
         ref, bundle = code.ship(task)
-        spec = RunSpec(name=name, task=task_spec(task, ref), request=uuid.uuid4().hex)
         payload = pickling.dump(arguments, "inputs")
         await session().upload(bundle)
-        return Run(await session().call("start_run", spec, payload))
+        return await _start(name, task_spec(task, ref), payload)
+
+    async def _run_deployed(
+        self, task: RemoteTask | TaskDetails, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Run:
+        if self.mode == "local" or (self.mode is None and inside_local_run()):
+            raise ValueError(
+                f"Deployed task {task.name!r} runs on its cluster only: its code is there. Import the task to run it "
+                "in local mode."
+            )
+        plan = await deployed_plan(task)
+        payload = pickling.dump(bind_deployed(plan, args, kwargs), "inputs")
+        return await _start(self._name(), plan.spec, payload)
+
+    def _name(self) -> str:
+        return self.name or f"r{uuid.uuid4().hex[:12]}"
 
     @property
     def run(self) -> RunVerb:
         """Run a task; see :func:`flyteray.run`."""
         return RunVerb(self._run)
+
+
+async def _start(name: str, task: TaskSpec, inputs: pickling.Payload) -> Run:
+    spec = RunSpec(name=name, task=task, request=uuid.uuid4().hex)
+    return Run(await session().call("start_run", spec, inputs))
 
 
 def with_runcontext(mode: Mode | None = None, *, name: str | None = None) -> RunContext:
@@ -209,7 +238,7 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
     """Run a task on the cluster and return a live handle at once; the run goes on when this process ends.
 
     Args:
-        task: What ``@env.task`` made.
+        task: What ``@env.task`` made, or a handle of a deployed task from ``flyteray.remote.Task.get``.
         args: Its inputs, positional or
         kwargs: by name; checked against the task's annotations here.
 

@@ -59,14 +59,15 @@ class Apps:
         """Make ``spec`` the wanted version of its app; an unchanged one that serves is left alone.
 
         Raises:
-            ValueError: more replicas than the ingress has room for, or a host name that another app has.
+            ValueError: more replicas than the ingress has room for, a host name that another app has, or a version's
+                name that stands for something else already.
         """
         refuse_taken_hosts(spec, self._wanted_specs())
         if spec.replicas > SLOTS:
             raise ValueError(
                 f"App {spec.name!r}: {spec.replicas} replicas are more than the {SLOTS} that an app can have."
             )
-        version_id = f"{spec.name}-{spec.digest()}"
+        version_id = spec.version_id
         now = _now()
         app = self._apps.get(spec.name)
         known = self._versions.get(version_id)
@@ -84,6 +85,11 @@ class Apps:
                     created_at=now,
                     draining_since=None,
                 )
+            )
+        elif known.spec.digest() != spec.digest():
+            raise ValueError(
+                f"App {spec.name!r} has a version {spec.version!r} already, and it is not what is deployed now. A "
+                "version never changes: choose another name for this one."
             )
         else:
             # How it is reached may have changed: that is no part of what a version is.

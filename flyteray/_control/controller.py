@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,8 @@ from flyteray._plan.spec import (
     RunInfo,
     RunSpec,
     SecretInfo,
+    TaskInfo,
+    TaskPlan,
 )
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ParameterMaterializationError
@@ -87,6 +90,24 @@ class Controller:
             ImageBuildError: it can't be built.
         """
         return await self._images.prepare(image, force=force)
+
+    # Deployed tasks
+
+    async def deploy_tasks(self, plans: list[TaskPlan]) -> None:
+        """Record versions of tasks; their code is here already.
+
+        Raises:
+            ValueError: a version of that name is something else.
+        """
+        self._registry.deploy_tasks(plans, datetime.now(timezone.utc))
+
+    async def get_task(self, name: str, version: str | None) -> TaskInfo:
+        """A version of a deployed task, or its newest."""
+        return self._registry.get_task(name, version)
+
+    async def list_tasks(self, name: str | None, environment: str | None, limit: int) -> list[TaskInfo]:
+        """The versions of a task, or the newest of every task."""
+        return self._registry.list_tasks(name, environment, limit)
 
     # Runs
 

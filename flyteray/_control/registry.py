@@ -1,4 +1,4 @@
-"""The durable record of runs, actions and apps, in SQLite or PostgreSQL."""
+"""The durable record of runs, actions, deployed tasks and apps, in SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,19 +8,34 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from flyteray._control import tables
 from flyteray._control.actions import after
 from flyteray._control.database import connect, upsert, writing
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionRecord
-from flyteray._control.tables import actions, apps, replicas, runs, schema, versions
-from flyteray._plan.spec import ActionEvent, ActionInfo, ActionPhase, ErrorInfo, RunInfo, RunSpec
-from flyteray.errors import InitializationError, RunAlreadyExistsError, RunNotFoundError
+from flyteray._control.tables import actions, apps, replicas, runs, schema, tasks, versions
+from flyteray._plan.spec import (
+    ActionEvent,
+    ActionInfo,
+    ActionPhase,
+    ErrorInfo,
+    RunInfo,
+    RunSpec,
+    TaskInfo,
+    TaskPlan,
+)
+from flyteray.errors import (
+    InitializationError,
+    RemoteTaskNotFoundError,
+    RunAlreadyExistsError,
+    RunNotFoundError,
+)
 
 _UNFINISHED = [phase for phase in ActionPhase if not phase.is_terminal]
 _BATCH = 5000  # keys of one query; SQLite takes 32,766 variables
+_TASK_INFO = [tasks.c.plan, tasks.c.deployed_at]
 _RUN_INFO = [runs.c[name] for name in RunInfo.model_fields]
 
 
@@ -146,6 +161,61 @@ class Registry:
         with self._read() as connection:
             return list(connection.scalars(query))
 
+    # Deployed tasks
+
+    def deploy_tasks(self, plans: Sequence[TaskPlan], at: datetime) -> None:
+        """Record versions of tasks, all or none; one that is there already becomes the newest again.
+
+        Raises:
+            ValueError: a version of that name is there and is something else.
+        """
+        with self._write() as connection:
+            for plan in plans:
+                found = connection.scalar(select(tasks.c.plan).where(_is(plan.name, plan.version)))
+                if found is not None and found != plan:
+                    raise ValueError(
+                        f"Task {plan.name!r} has a version {plan.version!r} already, and it is not what is deployed "
+                        "now. A version never changes: choose another name for this one."
+                    )
+                row = {
+                    "name": plan.name,
+                    "version": plan.version,
+                    "environment": plan.name.rpartition(".")[0],
+                    "plan": plan,
+                    "deployed_at": at,
+                }
+                connection.execute(upsert(self._engine, tasks, ["name", "version"]), row)
+
+    def get_task(self, name: str, version: str | None = None) -> TaskInfo:
+        """A version of a deployed task, or its newest: the one that was deployed last.
+
+        Raises:
+            RemoteTaskNotFoundError: there is none; the message says what there is.
+        """
+        wanted = tasks.c.name == name if version is None else _is(name, version)
+        query = select(*_TASK_INFO).where(wanted).order_by(tasks.c.deployed_at.desc()).limit(1)
+        with self._read() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise _no_task(name, version, connection)
+        return TaskInfo(**row._mapping)
+
+    def list_tasks(
+        self, name: str | None = None, environment: str | None = None, limit: int = 100
+    ) -> list[TaskInfo]:
+        """The versions of a task, or else the newest of every task, the one that was deployed last first."""
+        query = select(*_TASK_INFO).order_by(tasks.c.deployed_at.desc(), tasks.c.name).limit(limit)
+        if name is not None:
+            query = query.where(tasks.c.name == name)
+        else:
+            newest = select(tasks.c.name, func.max(tasks.c.deployed_at).label("at")).group_by(tasks.c.name)
+            last = newest.subquery()
+            query = query.join(last, (last.c.name == tasks.c.name) & (last.c.at == tasks.c.deployed_at))
+        if environment is not None:
+            query = query.where(tasks.c.environment == environment)
+        with self._read() as connection:
+            return [TaskInfo(**row._mapping) for row in connection.execute(query)]
+
     # Actions
 
     def record(self, events: Sequence[ActionEvent]) -> None:
@@ -239,6 +309,24 @@ class Registry:
     def _read(self) -> Iterator[Connection]:
         with self._engine.connect() as connection:
             yield connection
+
+
+def _is(name: str, version: str) -> ColumnElement[bool]:
+    return and_(tasks.c.name == name, tasks.c.version == version)
+
+
+def _no_task(name: str, version: str | None, connection: Connection) -> RemoteTaskNotFoundError:
+    newest = tasks.c.deployed_at.desc()
+    versions = connection.scalars(select(tasks.c.version).where(tasks.c.name == name).order_by(newest)).all()
+    if versions:
+        there = f"The newest are {', '.join(map(repr, versions[:3]))}."
+        return RemoteTaskNotFoundError(f"Task {name!r} has no version {version!r}. {there}")
+    names = connection.scalars(select(tasks.c.name).distinct()).all()
+    similar = difflib.get_close_matches(name, names)
+    hint = f"Did you mean {', '.join(map(repr, similar))}? " if similar else ""
+    return RemoteTaskNotFoundError(
+        f"There is no deployed task {name!r}. {hint}`flyteray deploy` deploys tasks, `flyteray get task` lists them."
+    )
 
 
 def _no_run(name: str, connection: Connection) -> RunNotFoundError:

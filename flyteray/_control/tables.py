@@ -25,7 +25,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from flyteray._control.state import VersionPhase
-from flyteray._plan.spec import ActionPhase, AppSpec, ErrorInfo, ReplicaInfo, RunSpec
+from flyteray._plan.spec import ActionPhase, AppSpec, ErrorInfo, ReplicaInfo, RunSpec, TaskPlan
 
 SCHEMA = 1  # raised with every change that an older flyteray can't live with
 
@@ -112,6 +112,17 @@ actions = Table(
     Column("started_at", Utc),
     Column("ended_at", Utc),
     Column("error", Text),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("environment", String, nullable=False),
+    Column("plan", Json(TaskPlan), nullable=False),
+    Column("deployed_at", Utc, nullable=False),
+    Index("newest_of_task", "name", "deployed_at"),
 )
 
 apps = Table(

@@ -25,6 +25,9 @@ class TaskRuntime(Protocol):
     async def acall(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a child action and await its output."""
 
+    async def acall_deployed(self, plan: Any, inputs: dict[str, Any]) -> Any:
+        """Run a deployed task (``plan``, a TaskPlan) as a child action and await its output."""
+
     def release(self, ref: Any, until: Future[Any]) -> None:
         """Let others have this task's CPU until ``until`` is done, which ``ref``, an ObjectRef, brings about."""
 
@@ -42,13 +45,15 @@ class TaskContext:
     """What a running task may ask about itself.
 
     ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster; ``attempt_number``
-    counts from 0; ``raw_data_path`` is the URL below which the action's files are kept.
+    counts from 0; ``raw_data_path`` is the URL below which the action's files are kept; ``version`` is the one that
+    the task was deployed as, None where it was not.
     """
 
     action: ActionID
     mode: Literal["local", "remote"] = "remote"
     attempt_number: int = 0
     raw_data_path: str = ""
+    version: str | None = None
 
     def is_in_cluster(self) -> bool:
         """Whether the task runs on a cluster rather than in the calling process."""
@@ -62,6 +67,7 @@ class NoTaskContext:
     mode: None = None
     attempt_number: None = None
     raw_data_path: None = None
+    version: None = None
 
     def is_in_cluster(self) -> bool:
         """Not in a task, so not in a task on a cluster."""

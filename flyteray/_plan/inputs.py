@@ -15,7 +15,8 @@ from typing import Any, cast
 
 from flyteray._declare.interface import MISSING
 from flyteray._declare.task import Task
-from flyteray.errors import RuntimeDataValidationError
+from flyteray._plan.spec import TaskPlan
+from flyteray.errors import RemoteTaskUsageError, RuntimeDataValidationError
 
 _PLAIN = (bool, int, float, str)
 
@@ -33,23 +34,8 @@ def bind(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
         ValueError: Too many positional arguments, or required inputs are missing.
     """
     known = task.interface.inputs
-    names = list(known)
-    if len(args) > len(names):
-        raise ValueError(
-            f"Task {task.name!r} takes {len(names)} inputs ({', '.join(names) or 'none'}), got {len(args)} "
-            "positional arguments."
-        )
-    bound = dict(zip(names, args, strict=False))
-    for name, value in kwargs.items():
-        if name not in known:
-            raise TypeError(
-                f"Task {task.name!r} has no input {name!r}. Its inputs: {', '.join(names) or 'none'}."
-            )
-        if name in bound:
-            raise TypeError(f"Task {task.name!r} got input {name!r} twice: by position and by name.")
-        bound[name] = value
-    if missing := [name for name, declared in known.items() if declared.required and name not in bound]:
-        raise ValueError(f"Missing required inputs: {', '.join(missing)} (of task {task.name!r}).")
+    required = {name: declared.required for name, declared in known.items()}
+    bound = _named(task.name, required, args, kwargs)
     for name, value in bound.items():
         declared = known[name]
         if value is declared.default:  # also ``x: int = None``, which Python lets pass
@@ -57,6 +43,32 @@ def bind(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
         if problem := mismatch(declared.type, value):
             raise TypeError(f"Type conversion failed for variable {name!r} of task {task.name!r}: {problem}.")
     return bound
+
+
+def bind_deployed(
+    plan: TaskPlan, args: Sequence[Any], kwargs: Mapping[str, Any], *, named_only: bool = False
+) -> dict[str, Any]:
+    """The inputs of a call of a deployed task by name. Their types are checked where its code is.
+
+    Args:
+        plan: The task to be called.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        named_only: Refuse positional arguments.
+
+    Raises:
+        RemoteTaskUsageError: Positional arguments where they are refused.
+        TypeError: An unknown keyword, or an input given twice.
+        ValueError: Too many positional arguments, or required inputs are missing.
+    """
+    if named_only and args:
+        raise RemoteTaskUsageError(
+            f"Deployed task {plan.name!r} takes its inputs by name: write {plan.inputs[0].name}=... and so on."
+            if plan.inputs
+            else f"Deployed task {plan.name!r} takes no inputs."
+        )
+    required = {declared.name: declared.default is None for declared in plan.inputs}
+    return _named(plan.name, required, args, kwargs)
 
 
 def check_output(task: Task[..., Any], value: Any) -> None:
@@ -91,7 +103,7 @@ def mismatch(expected: Any, value: Any) -> str | None:
     """Why a value does not fit an annotation; None if it does."""
     if fits(expected, value):
         return None
-    problem = f"expected {_name(expected)}, got {_shown(value)}"
+    problem = f"expected {type_name(expected)}, got {_shown(value)}"
     if inspect.iscoroutine(value):
         return f"{problem} (is an await missing?)"
     return problem
@@ -156,7 +168,32 @@ def _is_structural(kind: type) -> bool:
     return bool(getattr(kind, "_is_protocol", False)) or typing.is_typeddict(kind)
 
 
-def _name(expected: Any) -> str:
+def _named(
+    task: str, known: Mapping[str, bool], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments by name; ``known`` says which inputs there are, in order, and which of them are required."""
+    names = list(known)
+    if len(args) > len(names):
+        raise ValueError(
+            f"Task {task!r} takes {len(names)} inputs ({', '.join(names) or 'none'}), got {len(args)} "
+            "positional arguments."
+        )
+    bound = dict(zip(names, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in known:
+            raise TypeError(f"Task {task!r} has no input {name!r}. Its inputs: {', '.join(names) or 'none'}.")
+        if name in bound:
+            raise TypeError(f"Task {task!r} got input {name!r} twice: by position and by name.")
+        bound[name] = value
+    if missing := [name for name, required in known.items() if required and name not in bound]:
+        raise ValueError(f"Missing required inputs: {', '.join(missing)} (of task {task!r}).")
+    return bound
+
+
+def type_name(expected: Any) -> str:
+    """An annotation in words; ``Any`` where there is none."""
+    if expected is MISSING:
+        return "Any"
     if expected is types.NoneType:
         return "None"
     if isinstance(expected, type) and typing.get_origin(expected) is None:

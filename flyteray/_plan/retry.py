@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flyteray._declare.task import Task
+from flyteray._declare.retry import RetryStrategy
 from flyteray._plan.spec import RetrySpec
 from flyteray.errors import (
     ActionAbortedError,
@@ -17,13 +15,13 @@ from flyteray.errors import (
 _INTERRUPTION_RETRIES = 3  # a worker or node that dies is nobody's fault: as often as Ray itself would try
 
 
-def retry_spec(task: Task[..., Any]) -> RetrySpec:
-    """A task's retries as a plan."""
-    backoff = task.retries.backoff
+def retry_spec(retries: RetryStrategy) -> RetrySpec:
+    """Retries as a plan."""
+    backoff = retries.backoff
     if backoff is None:
-        return RetrySpec(count=task.retries.count)
+        return RetrySpec(count=retries.count)
     return RetrySpec(
-        count=task.retries.count,
+        count=retries.count,
         base_s=backoff.base.total_seconds(),
         factor=backoff.factor,
         cap_s=backoff.cap.total_seconds() if backoff.cap is not None else None,

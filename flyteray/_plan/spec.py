@@ -130,12 +130,51 @@ class RetrySpec(Spec):
 
 
 class TaskSpec(Spec):
-    """A task as the cluster sees it; ``name`` is the full name, ``environment.function``."""
+    """A task as the cluster sees it; ``name`` is the full name, ``environment.function``.
+
+    ``version`` is the one that it was deployed as; None where it comes straight from a driver.
+    """
 
     name: str
     code: CodeRef
     environment: EnvironmentSpec
     retry: RetrySpec = RetrySpec()
+    version: str | None = None
+
+
+class InputSpec(Spec):
+    """An input of a task in words: its type's name and the repr of its default; None for a required one."""
+
+    name: str
+    type: str
+    default: str | None = None
+
+
+class TaskPlan(Spec):
+    """A version of a task as it is deployed: what runs, what it takes, and the types by name that it returns."""
+
+    spec: TaskSpec
+    inputs: tuple[InputSpec, ...] = ()
+    outputs: dict[str, str] = {}
+    docs: str = ""
+
+    @property
+    def name(self) -> str:
+        """The full name."""
+        return self.spec.name
+
+    @property
+    def version(self) -> str:
+        """The version."""
+        assert self.spec.version is not None
+        return self.spec.version
+
+
+class TaskInfo(Spec):
+    """A deployed version of a task as the registry knows it; ``deployed_at`` is when it was deployed last, in UTC."""
+
+    plan: TaskPlan
+    deployed_at: datetime
 
 
 class RunSpec(Spec):
@@ -268,8 +307,8 @@ class AppSpec(Spec):
     ``kind`` says what a replica hosts: an ASGI application (``asgi``), the user's server function (``function``) or a
     program (``command``, its words in ``command``). ``port`` is the port that a function or a program expects to
     listen on; ``health_path`` is asked until a program answers. ``subdomain`` replaces the app's name in its host name;
-    ``host`` is a whole host name that it answers to as well. ``sticky`` keeps a browser on one replica. Times are in
-    seconds.
+    ``host`` is a whole host name that it answers to as well. ``sticky`` keeps a browser on one replica. ``version`` is
+    a name that the user gave. Times are in seconds.
     """
 
     name: str
@@ -287,11 +326,18 @@ class AppSpec(Spec):
     host: str | None = None
     links: tuple[LinkSpec, ...] = ()
     sticky: bool = False
+    version: str | None = None
+
+    @property
+    def version_id(self) -> str:
+        """Names the version among those of all apps: as the user did, or by its content."""
+        # An app's name has no dot.
+        return f"{self.name}.{self.version}" if self.version else f"{self.name}-{self.digest()}"
 
     def digest(self) -> str:
-        """A hash of what its replicas are: how they are reached can change while they run."""
-        at_the_ingress = {"request_timeout_s", "subdomain", "host", "links", "sticky"}
-        content = self.model_dump_json(exclude=at_the_ingress)
+        """A hash of what its replicas are: its name, and how they are reached, can change while they run."""
+        beside = {"request_timeout_s", "subdomain", "host", "links", "sticky", "version"}
+        content = self.model_dump_json(exclude=beside)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

@@ -12,7 +12,10 @@ SecretName = tuple[str, str | None, str | None, str | None]
 
 
 class Call(NamedTuple):
-    """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick."""
+    """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick.
+
+    ``version`` is the one that the task was deployed as; ``unchecked`` that who called knew the inputs' names only.
+    """
 
     run: str
     action: str
@@ -24,6 +27,8 @@ class Call(NamedTuple):
     name: str
     env_vars: tuple[tuple[str, str], ...]
     secrets: tuple[SecretName, ...]
+    version: str | None = None
+    unchecked: bool = False
 
     def packed(self) -> bytes:
         """As bytes, which Ray hands on as they are; whatever else it is given it inspects and pickles itself."""
@@ -56,6 +61,8 @@ class Call(NamedTuple):
                 (secret.key, secret.group, secret.env_var, secret.mount)
                 for secret in task.environment.secrets
             ),
+            version=task.version,
+            unchecked=task.version is not None and parent is None,
         )
 
 

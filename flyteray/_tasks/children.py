@@ -14,7 +14,7 @@ from flyteray._cluster.images import NO_IMAGE, Start
 from flyteray._declare.task import Task
 from flyteray._plan import inputs, pickling
 from flyteray._plan.retry import retry_delay
-from flyteray._plan.spec import ActionPhase, CodeRef, ImageSpec, TaskSpec
+from flyteray._plan.spec import ActionPhase, CodeRef, ImageSpec, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.pump import Pump
@@ -46,7 +46,15 @@ class Children:
 
     async def acall(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a child and await its value; cancelling the await cancels the child."""
-        child = self._child(task, args, kwargs)
+        return await self._awaited(self._child(task, args, kwargs))
+
+    async def acall_deployed(self, plan: TaskPlan, inputs: dict[str, Any]) -> Any:
+        """Run a deployed task as a child and await its value; its inputs' types are checked where it runs."""
+        call = self._call(plan.spec)._replace(unchecked=True)
+        arguments = pickling.dump(inputs, "inputs")
+        return await self._awaited(_Child(plan.spec, call, arguments, self._pump, self._recorder))
+
+    async def _awaited(self, child: _Child) -> Any:
         start = child.ready_start()
         if start is None:
             start = child.started_by(await actors.acall(actors.CONTROLLER, "prepare_image", child.image))
@@ -63,10 +71,12 @@ class Children:
 
     def _child(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Child:
         arguments = pickling.dump(inputs.bind(task, args, kwargs), "inputs")
+        spec = _spec(task, self._parent.bundle, self._parent.version)
+        return _Child(spec, self._call(spec), arguments, self._pump, self._recorder)
+
+    def _call(self, spec: TaskSpec) -> Call:
         action = f"{self._parent.action}.{next(self._numbers)}"
-        spec = _spec(task, self._parent.bundle)
-        call = Call.of(spec, run=self._parent.run, action=action, parent=self._parent.action, attempt=0)
-        return _Child(spec, call, arguments, self._pump, self._recorder)
+        return Call.of(spec, run=self._parent.run, action=action, parent=self._parent.action, attempt=0)
 
 
 class _Child:
@@ -131,6 +141,6 @@ def _starts() -> dict[str, Start]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _spec(task: Task[..., Any], bundle: str) -> TaskSpec:
+def _spec(task: Task[..., Any], bundle: str, version: str | None) -> TaskSpec:
     code = CodeRef(bundle=bundle, module=task.func.__module__, name=task.func.__qualname__)
-    return task_spec(task, code)
+    return task_spec(task, code, version)

@@ -52,7 +52,10 @@ class Worker:
         try:
             self._secrets.deliver()
             task: Task[..., Any] = _load(call.code)
-            value = self._in_context(call, task, pickling.load(arguments))
+            given = pickling.load(arguments)
+            if call.unchecked:
+                inputs.bind(task, (), given)
+            value = self._in_context(call, task, given)
             inputs.check_output(task, value)
             result = finish(task, value)
         except Exception as error:  # noqa: BLE001  # whatever users raise travels as a value
@@ -72,6 +75,7 @@ class Worker:
                 action=context.ActionID(name=call.action, run_name=call.run),
                 mode="remote",
                 attempt_number=call.attempt,
+                version=call.version,
                 raw_data_path=f"{self.cluster.storage}/runs/{call.run}/{call.action}/data",
             ),
         )
