@@ -1,5 +1,6 @@
 """flyteray: Flyte 2's tasks and apps on Ray. Train and serve in one Python code base."""
 
+from flyteray._client.deploy import deploy
 from flyteray._client.handle import AppHandle
 from flyteray._client.init import init
 from flyteray._client.run import run, with_runcontext
@@ -44,6 +45,7 @@ __all__ = [
     "Task",
     "TaskEnvironment",
     "ctx",
+    "deploy",
     "init",
     "run",
     "serve",

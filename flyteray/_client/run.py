@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from flyteray._client.bridge import MethodVerb, Verb
 from flyteray._client.local_run import LocalRun, run_locally
@@ -153,11 +153,9 @@ class Run:
 class RunVerb(Verb[..., Any]):
     """Runs tasks; a type checker holds the inputs against the task's own signature."""
 
-    @overload
-    def __call__(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
-    @overload
-    def __call__(self, task: RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any) -> Any: ...
-    def __call__(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self, task: Task[P, R] | RemoteTask | TaskDetails, /, *args: P.args, **kwargs: P.kwargs
+    ) -> Any:
         return super().__call__(task, *args, **kwargs)
 
 

@@ -10,14 +10,14 @@ from flyteray._plan.spec import ActionPhase, AppInfo, RunInfo
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.running import require_cluster
-from flyteray.remote import App, Run, Secret
+from flyteray.remote import App, Run, Secret, Task, TaskDetails
 
 
 @click.group(
     epilog=examples("flyteray get run", "flyteray get run r0123456789ab -o json", "flyteray get app hello")
 )
 def get() -> None:
-    """Show runs, apps or secrets."""
+    """Show runs, tasks, apps or secrets."""
 
 
 @get.command(
@@ -49,6 +49,26 @@ def runs(
     printing.record(_run(run.info), output)
     print()
     printing.rows(actions, output, ("action", "task", "phase", "attempts", "started_at", "ended_at"))
+
+
+@get.command(name="task", epilog=examples("flyteray get task", "flyteray get task env.train v2"))
+@click.argument("name", required=False)
+@click.argument("version", required=False)
+@click.option("--env", help="Only tasks of this environment.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many.")
+@printing.output_option
+def tasks(
+    name: str | None, version: str | None, env: str | None, limit: int, output: printing.Output
+) -> None:
+    """The deployed tasks, the versions of one of them, or one version. The one that was deployed last comes first."""
+    require_cluster()
+    if name is not None and version is not None:
+        printing.record(_task(Task.get(name, version=version).fetch()), output)
+        return
+    found = Task.listall(by_task_name=name, by_task_env=env, limit=limit)
+    if name is not None and not found:
+        Task.get(name, auto_version="latest").fetch()  # says what there is
+    printing.rows([_task(task) for task in found], output, ("name", "version", "deployed_at", "inputs"))
 
 
 @get.command(name="app", epilog=examples("flyteray get app", "flyteray get app hello -o json"))
@@ -91,6 +111,18 @@ def _run(info: RunInfo) -> dict[str, Any]:
         else None
     )
     return facts
+
+
+def _task(task: TaskDetails) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "version": task.version,
+        "deployed_at": task.info.deployed_at,
+        "inputs": task.inputs,
+        "required": task.required_args,
+        "outputs": task.outputs,
+        "docs": task.docs or None,
+    }
 
 
 def _app(info: AppInfo) -> dict[str, Any]:

@@ -15,8 +15,10 @@ _VERBS = {
     "status": "Say what runs where.",
     "run": "Run a task of a file.",
     "serve": "Serve an app of a file.",
+    "deploy": "Deploy tasks and apps, to be used by name.",
     "create": "Keep a secret.",
-    "get": "Show runs, apps or secrets.",
+    "get": "Show runs, tasks, apps or secrets.",
+    "update": "Start or stop an app.",
     "abort": "End a run.",
     "delete": "Delete an app or a secret.",
 }

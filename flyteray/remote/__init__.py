@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from flyteray._client.app import App
 from flyteray._client.auth import auth_metadata, current_auth_metadata
+from flyteray._client.remote_task import RemoteTask as Task
+from flyteray._client.remote_task import TaskDetails
 from flyteray._client.run import Run
 from flyteray._client.secrets import Secret
 from flyteray._plan.spec import ActionPhase, AppPhase
 
-__all__ = ["ActionPhase", "App", "AppPhase", "Run", "Secret", "auth_metadata", "current_auth_metadata"]
+__all__ = [
+    "ActionPhase",
+    "App",
+    "AppPhase",
+    "Run",
+    "Secret",
+    "Task",
+    "TaskDetails",
+    "auth_metadata",
+    "current_auth_metadata",
+]

@@ -1,0 +1,185 @@
+"""``flyteray.deploy``: tasks and apps for others to use by name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from flyteray._client.app import App
+from flyteray._client.bridge import Verb
+from flyteray._client.session import session
+from flyteray._declare.environment import Environment
+from flyteray._plan import deploy as planning
+from flyteray._plan.deploy import DeploymentPlan
+from flyteray._plan.shipping import CopyStyle, Shipping
+from flyteray._plan.spec import AppInfo, TaskPlan
+from flyteray.app.environment import AppEnvironment
+from flyteray.errors import DeploymentError
+
+Row = tuple[tuple[str, str], ...]  # a line of a table: column and value
+
+
+@dataclass(frozen=True)
+class DeployedTask:
+    """A version of a task that was deployed."""
+
+    plan: TaskPlan
+
+    def get_name(self) -> str:
+        """The full name."""
+        return self.plan.name
+
+    def summary_repr(self) -> str:
+        """One line for people."""
+        return f"DeployedTask(name={self.plan.name!r}, version={self.plan.version!r})"
+
+    def table_repr(self) -> Row:
+        """The line of a table."""
+        inputs = ", ".join(f"{declared.name}: {declared.type}" for declared in self.plan.inputs)
+        return (
+            ("type", "task"),
+            ("name", self.plan.name),
+            ("version", self.plan.version),
+            ("inputs", inputs),
+            ("outputs", ", ".join(self.plan.outputs.values())),
+        )
+
+
+@dataclass(frozen=True)
+class DeployedTaskEnvironment:
+    """An environment of tasks and the versions of them that were deployed."""
+
+    env: Environment
+    deployed_entities: list[DeployedTask]
+
+    def get_name(self) -> str:
+        """The environment's name."""
+        return self.env.name
+
+    def env_repr(self) -> Row:
+        """The environment as a line of a table."""
+        return (("environment", self.env.name), ("kind", "tasks"))
+
+    def summary_repr(self) -> str:
+        """One line for people."""
+        tasks = ", ".join(task.get_name() for task in self.deployed_entities)
+        return f"DeployedTaskEnvironment(name={self.env.name!r}, tasks=[{tasks}])"
+
+    def table_repr(self) -> list[Row]:
+        """What was deployed, as lines of a table."""
+        return [task.table_repr() for task in self.deployed_entities]
+
+
+@dataclass(frozen=True)
+class DeployedAppEnvironment:
+    """An app that was deployed; ``deployed_app`` is its handle, None after a dry run."""
+
+    env: AppEnvironment
+    version: str
+    deployed_app: App | None
+
+    def get_name(self) -> str:
+        """The app's name."""
+        return self.env.name
+
+    def env_repr(self) -> Row:
+        """The environment as a line of a table."""
+        return (("environment", self.env.name), ("kind", "app"))
+
+    def summary_repr(self) -> str:
+        """One line for people."""
+        return f"DeployedAppEnvironment(name={self.env.name!r}, version={self.version!r})"
+
+    def table_repr(self) -> list[Row]:
+        """The app as a line of a table."""
+        url = self.deployed_app.url if self.deployed_app else ""
+        return [(("type", "app"), ("name", self.env.name), ("version", self.version), ("url", url))]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What one deployment brought: environments by name, those that are needed by others first."""
+
+    version: str
+    envs: Mapping[str, DeployedTaskEnvironment | DeployedAppEnvironment]
+
+    def env_repr(self) -> list[Row]:
+        """The environments as lines of a table."""
+        return [deployed.env_repr() for deployed in self.envs.values()]
+
+    def summary_repr(self) -> str:
+        """One line for people."""
+        parts = ", ".join(deployed.summary_repr() for deployed in self.envs.values())
+        return f"Deployment(version={self.version!r}, envs=[{parts}])"
+
+    def table_repr(self) -> list[Row]:
+        """What was deployed, as lines of a table."""
+        return [row for deployed in self.envs.values() for row in deployed.table_repr()]
+
+
+async def _deploy(
+    *envs: Environment,
+    dry_run: bool = False,
+    version: str | None = None,
+    interactive_mode: bool | None = None,
+    copy_style: CopyStyle = "loaded_modules",
+) -> list[Deployment]:
+    """Deploy environments with all that they depend on: tasks can be run by name then, apps come up.
+
+    It does not wait for the apps; :func:`flyteray.serve` does. Deploying what is there already changes nothing, but
+    makes it the newest version again.
+
+    Args:
+        envs: What to deploy; those that share something are one deployment.
+        dry_run: Only plan; nothing is sent and no cluster is needed.
+        version: Names the version, of tasks and apps alike. Default: a hash of what is deployed.
+        interactive_mode: Send code by value; see :func:`flyteray.with_runcontext`.
+        copy_style: Which code is sent; ``"none"`` needs a version.
+
+    Returns:
+        The deployments; more than one where the environments have nothing in common.
+
+    Raises:
+        TypeError: not an environment.
+        ValueError: two environments of one name, apps that need one another in a circle, or a version that stands for
+            something else already.
+        DeploymentError: ``copy_style="none"`` without a version.
+        CodeBundleError: code can't be shipped.
+    """
+    if copy_style == "none" and version is None:
+        raise DeploymentError(
+            'copy_style="none" sends no code whose content could name the version: give it a name, version="...".'
+        )
+    shipping = Shipping(copy_style=copy_style, interactive=interactive_mode, version=version)
+    plans = [
+        await asyncio.to_thread(planning.plan, group, version, shipping) for group in planning.groups(envs)
+    ]
+    return [
+        Deployment(plan.version, dict(_results(plan, {} if dry_run else await _carry_out(plan))))
+        for plan in plans
+    ]
+
+
+deploy = Verb(_deploy)
+
+
+async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
+    """Send code and plans; returns the apps."""
+    for bundle in plan.bundles.values():
+        await session().upload(bundle)
+    await session().call("deploy_tasks", [task for tasks in plan.tasks.values() for task in tasks])
+    return {name: await session().call("serve", spec) for name, spec in plan.apps.items()}
+
+
+def _results(
+    plan: DeploymentPlan, served: Mapping[str, AppInfo]
+) -> Iterator[tuple[str, DeployedTaskEnvironment | DeployedAppEnvironment]]:
+    for name, env in plan.envs.items():
+        if name in plan.tasks:
+            tasks = [DeployedTask(task) for task in plan.tasks[name]]
+            yield name, DeployedTaskEnvironment(env, tasks)
+        elif isinstance(env, AppEnvironment):
+            info = served.get(name)
+            version = info.target if info else plan.apps[name].version_id
+            yield name, DeployedAppEnvironment(env, version, App(info) if info else None)

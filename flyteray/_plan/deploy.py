@@ -1,0 +1,135 @@
+"""Environments as what is deployed of them: versions of tasks, versions of apps, and the code of both."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from flyteray._declare.environment import Environment
+from flyteray._declare.task_environment import TaskEnvironment
+from flyteray._plan import apps, code
+from flyteray._plan.bundle import Bundle
+from flyteray._plan.shipping import Shipping
+from flyteray._plan.spec import AppSpec, TaskPlan
+from flyteray._plan.tasks import task_plan
+from flyteray.app.environment import AppEnvironment
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True)
+class DeploymentPlan:
+    """What one deployment consists of.
+
+    Attributes:
+        version: Of its tasks; of its apps as well where the user named it.
+        envs: The environments by name, those that are needed by others first.
+        tasks: The tasks by environment.
+        apps: The apps by environment, in the order in which they are brought up.
+        bundles: The code of all, by digest.
+    """
+
+    version: str
+    envs: Mapping[str, Environment]
+    tasks: Mapping[str, Sequence[TaskPlan]]
+    apps: Mapping[str, AppSpec]
+    bundles: Mapping[str, Bundle]
+
+
+def groups(envs: Iterable[Environment]) -> list[dict[str, Environment]]:
+    """Environments with all that they depend on; those that share something are one group.
+
+    Raises:
+        TypeError: one of them is no environment.
+        ValueError: two different environments have one name, or apps depend on one another in a circle.
+    """
+    merged: list[dict[str, Environment]] = []
+    for env in envs:
+        if not isinstance(env, Environment):
+            raise TypeError(
+                f"flyteray.deploy deploys environments, not {env!r}. Give it the environment of a task; to run a "
+                "task, use flyteray.run."
+            )
+        if isinstance(env, AppEnvironment):
+            apps.in_order(env)  # refuses circles
+        found = {each.name: each for each in _closure(env)}
+        for group in [group for group in merged if group.keys() & found.keys()]:
+            for name in group.keys() & found.keys():
+                _check_same(group[name], found[name])
+            merged.remove(group)
+            found = {**group, **found}
+        merged.append(found)
+    return merged
+
+
+def plan(envs: Mapping[str, Environment], version: str | None, shipping: Shipping) -> DeploymentPlan:
+    """What is deployed of a group of environments.
+
+    Args:
+        envs: From :func:`groups`.
+        version: A name for it; None: a hash of what is deployed.
+        shipping: How code travels.
+
+    Raises:
+        ValueError: the version's name has other characters than letters, digits, ``.``, ``_`` and ``-``.
+        CodeBundleError: code can't be shipped.
+    """
+    if version is not None and not _VERSION.fullmatch(version):
+        raise ValueError(
+            f"{version!r} can't be a version's name: use at most 63 letters, digits, '.', '_' and '-', a letter or "
+            "digit first."
+        )
+    bundles: dict[str, Bundle] = {}
+    tasks: dict[str, list[TaskPlan]] = {}
+    planned: dict[str, AppSpec] = {}
+    for env in envs.values():
+        if isinstance(env, TaskEnvironment):
+            tasks[env.name] = []
+            for task in env.tasks.values():
+                ref, bundle = code.ship(task, shipping)
+                bundles[ref.bundle] = bundle
+                tasks[env.name].append(task_plan(task, ref))
+        elif isinstance(env, AppEnvironment):
+            ref, bundle = code.ship(env, shipping)
+            bundles[ref.bundle] = bundle
+            planned[env.name] = apps.app_spec(env, ref).model_copy(update={"version": version})
+    named = version or _hash(tasks, planned)
+    return DeploymentPlan(
+        version=named,
+        envs=envs,
+        tasks={name: [_versioned(each, named) for each in plans] for name, plans in tasks.items()},
+        apps=planned,
+        bundles=bundles,
+    )
+
+
+def _closure(env: Environment) -> Iterator[Environment]:
+    """The environment after all that it depends on, each once."""
+    seen: dict[str, Environment] = {}
+
+    def visit(current: Environment) -> Iterator[Environment]:
+        known = seen.setdefault(current.name, current)
+        _check_same(known, current)
+        for needed in current.depends_on:
+            if needed.name not in seen or seen[needed.name] is not needed:
+                yield from visit(needed)
+        yield current
+
+    yield from visit(env)
+
+
+def _check_same(one: Environment, other: Environment) -> None:
+    if one is not other:
+        raise ValueError(f"Two different environments are named {one.name!r}: rename one.")
+
+
+def _versioned(plan: TaskPlan, version: str) -> TaskPlan:
+    return plan.model_copy(update={"spec": plan.spec.model_copy(update={"version": version})})
+
+
+def _hash(tasks: Mapping[str, Sequence[TaskPlan]], planned: Mapping[str, AppSpec]) -> str:
+    digests = [each.digest() for plans in tasks.values() for each in plans]
+    digests += [spec.digest() for spec in planned.values()]
+    return hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()[:12]

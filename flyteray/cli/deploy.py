@@ -1,0 +1,90 @@
+"""``flyteray deploy``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import rich_click as click
+
+from flyteray._client.deploy import deploy as deploy_environments
+from flyteray._declare.environment import Environment
+from flyteray._plan import code
+from flyteray._plan.shipping import CopyStyle
+from flyteray.cli import failures, printing
+from flyteray.cli.examples import examples
+from flyteray.errors import ModuleLoadError
+
+_COLUMNS = ("type", "name", "version", "inputs", "outputs", "url")
+_EPILOG = examples(
+    "flyteray deploy train.py env",
+    "flyteray deploy --all --version v2 train.py",
+    "flyteray deploy --all --recursive --dry-run workflows",
+)
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--version", help="Names the version. Default: a hash of what is deployed.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deployed; no cluster is needed.")
+@click.option("--all", "everything", is_flag=True, help="All environments of the file.")
+@click.option("-r", "--recursive", is_flag=True, help="FILE is a folder: the files below it, with --all.")
+@click.option(
+    "-i", "--ignore-load-errors", is_flag=True, help="Go on without the files that can't be imported."
+)
+@click.option(
+    "--copy-style",
+    type=click.Choice(get_args(CopyStyle)),
+    default="loaded_modules",
+    show_default=True,
+    help="Which code is sent.",
+)
+@printing.output_option
+@click.argument("file")
+@click.argument("env", required=False)
+def deploy(
+    file: str,
+    env: str | None,
+    everything: bool,
+    recursive: bool,
+    ignore_load_errors: bool,
+    output: printing.Output,
+    **options: Any,
+) -> None:
+    """Deploy tasks and apps, to be used by name.
+
+    ENV is the name of the variable that holds the environment; without it, --all, or there is only one. What it
+    depends on is deployed with it. Does not wait for apps to come up; `flyteray serve` does.
+    """
+    if env is not None and everything:
+        raise click.UsageError("Name an environment or say --all, not both.")
+    if recursive and not everything:
+        raise click.UsageError("--recursive deploys all that it finds: say --all as well.")
+    with failures.users_code():
+        found: list[Environment] = []
+        for path in sorted(Path(file).rglob("*.py")) if recursive else [Path(file)]:
+            try:
+                found += _chosen(code.load_file(path), env, everything)
+            except ModuleLoadError as error:
+                if not ignore_load_errors:
+                    raise
+                printing.note(f"{path} is left out: {error}")
+        if not found:
+            raise ModuleLoadError(f"There is no environment in {file!r}.")
+        deployments = deploy_environments(*found, **options)
+    rows = [dict(row) for deployment in deployments for row in deployment.table_repr()]
+    printing.rows(rows, output, _COLUMNS)
+
+
+def _chosen(module: ModuleType, env: str | None, everything: bool) -> list[Environment]:
+    there = {name: value for name, value in vars(module).items() if isinstance(value, Environment)}
+    if everything:
+        return list(there.values())
+    if env is None and len(there) == 1:
+        return list(there.values())
+    names = ", ".join(sorted(there)) or "none"
+    if env is None:
+        raise ModuleLoadError(f"Say which environment of {module.__name__!r}, or --all. It has: {names}.")
+    if env not in there:
+        raise ModuleLoadError(f"{module.__name__!r} has no environment {env!r}. It has: {names}.")
+    return [there[env]]

@@ -1,0 +1,99 @@
+"""Tasks and an app that are deployed, and used by name. Which environment variable is set makes another version."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+import flyteray as flyte
+from flyteray.app import Domain, Link, Scaling, Timeouts
+from flyteray.app.extras import FastAPIAppEnvironment
+from flyteray.remote import Run, Task
+
+env = flyte.TaskEnvironment(name="deployed")
+api = FastAPI()
+app = FastAPIAppEnvironment(
+    name="starter",
+    app=api,
+    domain=Domain(subdomain="start", custom_domain="starter.example.com"),
+    links=[Link("/status", "Status", is_relative=True)],
+    timeouts=Timeouts(request=60),
+    scaling=Scaling(replicas=1),
+    depends_on=[env],
+)
+same_domain = FastAPIAppEnvironment(name="rival", app=api, domain=Domain(custom_domain="starter.example.com"))
+
+
+@env.task
+def scale(x: int, by: int = 10) -> int:
+    """Multiply."""
+    return x * by
+
+
+@env.task
+async def asks_by_name(x: int, version: str) -> list[Any]:
+    latest = Task.get("deployed.scale", auto_version="latest")
+    named = Task.get("deployed.scale", version=version)
+    refused = []
+    for wrong in ({"y": 1}, {}, {"x": "text"}):
+        try:
+            await latest(**wrong)
+        except (TypeError, ValueError, flyte.errors.BaseRuntimeError) as error:
+            refused.append(type(error).__name__ if not hasattr(error, "code") else error.code)
+    try:
+        await latest(x)
+    except flyte.errors.RemoteTaskUsageError as error:
+        refused.append(type(error).__name__)
+    changed = latest.override(env_vars={"FLAVOUR": "mint"})
+    return [
+        await latest(x=x),
+        await asyncio.gather(*(named(x=n, by=2) for n in range(3))),
+        await changed(x=1),
+        refused,
+    ]
+
+
+@env.task
+async def asks_for_its_own_version(x: int) -> list[Any]:
+    task = Task.get("deployed.scale", auto_version="current")
+    return [task.version, flyte.ctx().version, await task(x=x)]
+
+
+@env.task
+def outlives(started: str, go_on: str) -> str:
+    Path(started).touch()
+    while not Path(go_on).exists():
+        time.sleep(0.05)
+    return "done"
+
+
+@env.task
+def own_endpoint() -> str:
+    return app.endpoint
+
+
+@api.get("/scale/{x}")
+async def scale_by_name(x: int) -> dict[str, int]:
+    run = await flyte.run.aio(Task.get("deployed.scale", auto_version="latest"), x=x)
+    return {"scaled": (await run.outputs.aio())[0]}
+
+
+@api.get("/scale-sync/{x}")
+def scale_by_name_sync(x: int) -> dict[str, int]:
+    return {"scaled": flyte.run(Task.get("deployed.scale", auto_version="latest"), x).outputs()[0]}
+
+
+@api.get("/start")
+async def start(started: str, go_on: str) -> str:
+    run: Run = await flyte.run.aio(outlives, started=started, go_on=go_on)
+    return run.name
+
+
+@api.get("/status")
+def status() -> dict[str, int]:
+    return {"pid": os.getpid()}
