@@ -81,5 +81,9 @@ class _Changed:
     env_vars: dict[str, str] | None = None
     retries: int | RetryStrategy | None = None
 
+    @property
+    def image(self) -> None:
+        return None
+
     def secret_list(self) -> list[Secret]:
         return []
