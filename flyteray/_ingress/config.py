@@ -99,6 +99,12 @@ frontend apps
     http-request return status 404 {text} lf-string "{unknown}" unless {{ var(txn.backend) -m found }}
     http-request return status 503 {text} lf-string "{stopped}" if {{ var(txn.backend) -m str {stopped_word} }}
 
+    # what a page names without a slash in front is beside it only if its own path ends in one
+    acl page req.hdr(accept) -m sub text/html
+    acl bare path_reg ^/[^/]+$
+    acl asks query -m len 1:
+    http-request redirect code 302 location %[path]/?%[query] if METH_GET page bare !by_host asks
+    http-request redirect code 302 location %[path]/ if METH_GET page bare !by_host !asks
     http-request set-header X-Forwarded-Prefix /%[var(txn.app)] unless by_host
     http-request set-path /%[path,field(3,/,0)] unless by_host
     # a replica may have acted on it before it died

@@ -60,6 +60,23 @@ def test_a_host_leads_to_its_app_with_the_path_as_it_is(client: httpx.Client, ho
 
 
 @pytest.mark.parametrize(
+    ("asked", "location"),
+    [("/hello", "/hello/"), ("/hello?q=1&r=%20", "/hello/?q=1&r=%20"), ("/hello?", "/hello/")],
+)
+def test_a_browser_is_led_to_the_folder_that_an_app_is_in(
+    client: httpx.Client, asked: str, location: str
+) -> None:
+    page = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    led = client.get(asked, headers=page)
+
+    assert (led.status_code, led.headers["location"]) == (302, location)
+    assert seen(client.get(location, headers=page))["path"] == "/"
+    assert seen(client.post(asked, headers=page))["path"] == "/"
+    assert seen(client.get(asked, headers={**page, "host": "hello.localhost"}))["path"] == "/hello"
+
+
+@pytest.mark.parametrize(
     ("asked", "path", "query"),
     [
         ("/hello", "/", ""),
