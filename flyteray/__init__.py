@@ -1,5 +1,6 @@
 """flyteray: Flyte 2's tasks and apps on Ray. Train and serve in one Python code base."""
 
+from flyteray._client.build import ImageCache, build, build_images
 from flyteray._client.deploy import deploy
 from flyteray._client.handle import AppHandle
 from flyteray._client.init import init
@@ -37,6 +38,7 @@ __all__ = [
     "Environment",
     "Image",
     "ImageBuild",
+    "ImageCache",
     "Neuron",
     "Resources",
     "RetryStrategy",
@@ -44,6 +46,8 @@ __all__ = [
     "SecretRequest",
     "Task",
     "TaskEnvironment",
+    "build",
+    "build_images",
     "ctx",
     "deploy",
     "init",

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import replace
 
 from flyteray._client.bridge import Verb
 from flyteray._client.session import session
+from flyteray._plan.image import REFERENCES, named
 from flyteray._settings import Settings
 
 
 async def _init(
-    *, address: str | None = None, storage: str | None = None, database: str | None = None
+    *,
+    address: str | None = None,
+    storage: str | None = None,
+    database: str | None = None,
+    images: Iterable[str] = (),
 ) -> None:
     """Say where to run and what to remember. Nothing is started or connected before a verb needs it.
 
@@ -22,7 +29,16 @@ async def _init(
             when flyteray first starts on a cluster. Default: ``storage/`` under ``FLYTERAY_HOME``.
         database: SQLAlchemy URL of the registry. Takes effect as ``storage`` does. Default: an SQLite file in the
             storage root, or under ``FLYTERAY_HOME`` when storage is remote.
+        images: What ``Image.from_ref_name(name)`` stands for: ``["name=uri"]``; a URI alone is that of ``"default"``.
+
+    Raises:
+        ValueError: One of the images is a name without a URI.
     """
+    if images:
+        found = named([images] if isinstance(images, str) else images)
+        os.environ[REFERENCES] = ",".join(
+            f"{name}={uri}" for name, uri in found.items()
+        )  # workers inherit it
     settings = Settings.load()
     session().configure(
         replace(

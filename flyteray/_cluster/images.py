@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,11 +20,14 @@ from flyteray._cluster.venv import encoded, images_folder, python_for
 from flyteray._plan.spec import ImageSpec
 from flyteray.errors import ImageBuildError
 
+logger = logging.getLogger(__name__)
+
 Start: TypeAlias = tuple[tuple[str, str], ...]
 """What a process needs in its ``runtime_env`` to be started with an image: keys and values; hashable."""
 
 NO_IMAGE: Start = ()
 
+_NODES_EVERY_S = 5.0
 _OUTSIDE = "FLYTERAY_PYTHON"  # in a process with an image: the Python without it
 
 # What bash executes on the node in place of Ray's Python. Usually one look at the disk; a node that has joined since
@@ -37,37 +41,100 @@ export PATH="$D/bin:$PATH" VIRTUAL_ENV="$D" {mark}={python}; exec "$D/bin/python
 
 
 class Images:
-    """The images that were made ready on this cluster; one process keeps one of these."""
+    """The images that were made ready on this cluster; one process keeps one of these.
 
-    def __init__(self) -> None:
+    Args:
+        secret_values: Gives the values of secrets by name.
+    """
+
+    def __init__(self, secret_values: Callable[[list[str]], dict[str, bytes]]) -> None:
+        self._secret_values = secret_values
         self._ready: dict[str, asyncio.Task[Start]] = {}
+        self._images: dict[str, ImageSpec] = {}
+        self._nodes: set[str] = set()
 
-    async def prepare(
-        self, image: ImageSpec | None, environ: Mapping[str, str] | None = None, force: bool = False
-    ) -> Start:
+    async def prepare(self, image: ImageSpec | None, force: bool = False) -> Start:
         """Make an image ready on every node.
 
         Many may ask for one image at once: it is built once. A build that failed is tried again when it is asked for.
 
         Args:
             image: Which; None asks for nothing.
-            environ: Environment variables for pip.
             force: Build even where it is there.
 
         Raises:
             ImageBuildError: it can't be built on a node.
+            SecretNotFoundError: its build asks for a secret that does not exist.
         """
-        if image is None:
-            return NO_IMAGE
-        if force or image.key not in self._ready:
-            self._ready[image.key] = asyncio.create_task(_prepare(image, dict(environ or {}), force))
-        try:
-            return await asyncio.shield(self._ready[image.key])
-        except BaseException:
-            running = self._ready.get(image.key)
-            if running is not None and running.done():
-                self._ready.pop(image.key, None)
-            raise
+        # Shielded: whoever stops waiting must not end it for the others.
+        return NO_IMAGE if image is None else await asyncio.shield(self.begin(image, force))
+
+    def begin(self, image: ImageSpec, force: bool = False) -> asyncio.Task[Start]:
+        """The same without waiting for it."""
+        known = self._ready.get(image.key)
+        if known is not None and not (force and known.done()):
+            return known
+        nodes = _alive()
+        self._nodes |= nodes.keys()
+        self._images[image.key] = image
+        building = self._ready[image.key] = asyncio.create_task(self._prepare(image, nodes, force))
+        building.add_done_callback(lambda _: self._forget_failed(image.key, building))
+        return building
+
+    async def follow_nodes(self) -> None:
+        """Build what is in use on nodes that join, for as long as the process lives."""
+        while True:
+            try:
+                await self._build_on_new_nodes()
+            except RayError:
+                logger.exception("Looking for new nodes failed; it is tried again")
+            await asyncio.sleep(_NODES_EVERY_S)
+
+    async def _build_on_new_nodes(self) -> None:
+        done = [key for key, building in self._ready.items() if building.done()]
+        built = [self._images[key] for key in done if self._ready[key].result() != NO_IMAGE]
+        if not built:
+            return
+        nodes = _alive()
+        joined = nodes.keys() - self._nodes
+        self._nodes |= joined
+        work = [
+            _on_node(node, nodes[node], image, self._environ(image), force=False)
+            for node in joined
+            for image in built
+        ]
+        for failed in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(failed, Exception):
+                logger.warning("An image could not be built on a node that has joined: %s", failed)
+
+    def _forget_failed(self, key: str, building: asyncio.Task[Start]) -> None:
+        if building.cancelled() or building.exception():
+            if self._ready.get(key) is building:
+                del self._ready[key]
+            logger.warning("An image could not be built: %s", building.exception())
+
+    async def _prepare(self, image: ImageSpec, nodes: dict[str, str], force: bool) -> Start:
+        environ = self._environ(image)
+        here = ray.get_runtime_context().get_node_id()
+        others = [node for node in nodes if node != here]
+        needed = await asyncio.gather(
+            asyncio.to_thread(_on_this_node, image, environ, force),  # no process to start for
+            *(_on_node(node, nodes[node], image, environ, force) for node in others),
+        )
+        if image.container is None:
+            return (("py_executable", worker_command(image)),) if any(needed) else NO_IMAGE
+        lacking = [nodes[node] for node, there in zip([here, *others], needed, strict=True) if not there]
+        if lacking:
+            raise ImageBuildError(
+                f"Image {image.container!r} is a container, which Ray starts with podman, and these nodes have none: "
+                f"{', '.join(lacking)}. Install podman there, or use Image.from_debian_base()."
+            )
+        return (("image_uri", image.container),)
+
+    def _environ(self, image: ImageSpec) -> dict[str, str]:
+        named = {secret.name: secret.env_var for secret in image.secrets if secret.env_var}
+        values = self._secret_values(list(named)) if named else {}
+        return {named[name]: value.decode() for name, value in values.items()}
 
 
 def worker_command(image: ImageSpec) -> str:
@@ -86,22 +153,9 @@ def not_inherited(start: Start) -> Start:
     return (("py_executable", f"sh -c {shlex.quote(script)} flyteray"),)
 
 
-async def _prepare(image: ImageSpec, environ: dict[str, str], force: bool) -> Start:
-    here = ray.get_runtime_context().get_node_id()
-    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-    work = [asyncio.to_thread(_on_this_node, image, environ, force)]  # no process to start for
-    others = [node for node in nodes if node != here]
-    work += [_on_node(node, nodes[node], image, environ, force) for node in others]
-    needed = await asyncio.gather(*work)
-    if image.container is not None:
-        lacking = [nodes[node] for node, there in zip([here, *others], needed, strict=True) if not there]
-        if lacking:
-            raise ImageBuildError(
-                f"Image {image.container!r} is a container, which Ray starts with podman, and these nodes have none: "
-                f"{', '.join(lacking)}. Install podman there, or use Image.from_debian_base()."
-            )
-        return (("image_uri", image.container),)
-    return (("py_executable", worker_command(image)),) if any(needed) else NO_IMAGE
+def _alive() -> dict[str, str]:
+    """The addresses of the nodes by their ids."""
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
 
 
 def _on_this_node(image: ImageSpec, environ: dict[str, str], force: bool) -> bool:

@@ -30,10 +30,9 @@ class Installed:
         """Whether all is there that is asked for, and what that needs in turn."""
         return all(self._meets(install) for install in installs)
 
-    def version(self, name: str) -> str | None:
-        """The version of a package; None where it is not there."""
-        found = self._found.get(canonicalize_name(name))
-        return found.version if found else None
+    def names(self) -> set[str]:
+        """The packages that are there, by their canonical names."""
+        return set(self._found)
 
     @functools.cached_property
     def _found(self) -> dict[str, Distribution]:

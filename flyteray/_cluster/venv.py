@@ -151,12 +151,14 @@ def _make(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int)
     pip = _pip(target, image, environ, lock)
     for install in image.installs:
         _install([*pip, "install", *_QUIET], target, install, image, environ, lock)
-    try:
-        _run([python, "-c", "import ray, flyteray.app"], image, environ, lock)
-    except ImageBuildError as error:
-        raise ImageBuildError(
-            f"Image {image.name!r} was installed, but Ray or flyteray does not start with its packages: {error}"
-        ) from None
+    if Installed(_sites(target)).names() & Installed(_base()).names():
+        # It replaces packages of the cluster; Ray may be among those that need them.
+        try:
+            _run([python, "-c", "import ray, flyteray.app"], image, environ, lock)
+        except ImageBuildError as error:
+            raise ImageBuildError(
+                f"Image {image.name!r} was installed, but Ray or flyteray does not start with its packages: {error}"
+            ) from None
     holds = Installed([*_sites(target), *_base()]).meets(image.installs)
     (target / _COMPLETE).write_text(_identity(holds))
 
@@ -208,7 +210,11 @@ def _run(command: list[str], image: ImageSpec, environ: Mapping[str, str], lock:
         check=False,
     )
     if done.returncode != 0:
-        raise ImageBuildError(f"Image {image.name!r} could not be built:\n{_last_words(done.stdout)}")
+        told = _last_words(done.stdout)
+        for secret in image.secrets:
+            if value := environ.get(secret.env_var or ""):
+                told = told.replace(value, "****")
+        raise ImageBuildError(f"Image {image.name!r} could not be built:\n{told}")
 
 
 def _last_words(output: str) -> str:
@@ -222,13 +228,15 @@ def _last_words(output: str) -> str:
 
 def _adopt_scripts(target: Path) -> None:
     """Give the cluster's console scripts to the image's Python, so that ``uvicorn …`` finds its packages."""
-    for script in Path(sys.executable).parent.iterdir():
+    here = Path(sys.executable).parent
+    ours = b"#!" + os.fsencode(here / "python")  # or python3, or python3.11
+    for script in here.iterdir():
         try:
             shebang, _, rest = script.read_bytes().partition(b"\n")
         except OSError:
             continue
         copy = target / "bin" / script.name
-        if shebang == b"#!" + os.fsencode(sys.executable) and not copy.exists():
+        if shebang.startswith(ours) and not copy.exists():
             copy.write_bytes(b"#!" + os.fsencode(target / "bin" / "python") + b"\n" + rest)
             copy.chmod(0o755)
 
@@ -271,6 +279,9 @@ def main(arguments: list[str]) -> None:
         command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--here", *arguments]
         sys.exit(subprocess.run(command, start_new_session=True, check=False).returncode)
     image = ImageSpec.model_validate_json(zlib.decompress(base64.urlsafe_b64decode(arguments[1])))
+    if image.secrets:
+        # The controller alone has their values, and builds it here as soon as it sees this node.
+        sys.exit(f"Image {image.name!r} is not built on this node yet.")
     try:
         print(build(image, images_folder(), {}))
     except ImageBuildError as error:

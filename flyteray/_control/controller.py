@@ -58,10 +58,11 @@ class Controller:
         self._registry = Registry(database)
         self._secrets = Secrets(database, Path(secrets_key_path), Settings.load().secrets_key)
         self._runs = Runs(self._registry)
-        self._images = Images()
+        self._images = Images(self._secrets.get_values)
         self._apps = Apps(self._registry, cluster, self._images)
         # Kept: the event loop holds tasks weakly.
-        self._loops = [asyncio.ensure_future(self._apps.run()), asyncio.ensure_future(self._reap_forever())]
+        endless = (self._apps.run(), self._images.follow_nodes(), self._reap_forever())
+        self._loops = [asyncio.ensure_future(loop) for loop in endless]
 
     async def info(self) -> ClusterInfo:
         """Where things are."""
@@ -89,7 +90,11 @@ class Controller:
         Raises:
             ImageBuildError: it can't be built.
         """
-        return await self._images.prepare(image, force=force)
+        return await self._images.prepare(image, force)
+
+    async def start_image(self, image: ImageSpec, force: bool) -> None:
+        """Have an image built; returns before it is."""
+        self._images.begin(image, force)
 
     # Deployed tasks
 

@@ -14,6 +14,7 @@ from flyteray.errors import ImageBuildError
 
 InstallMode = Literal["dependencies_only", "install_project"]
 
+_PASSWORD = re.compile(r"://[^/@\s:]*:(?!\$)[^/@\s]+@(?P<host>[^/\s:]+)")
 # https://packaging.python.org/en/latest/specifications/inline-script-metadata/
 _SCRIPT = re.compile(r"(?m)^# /// script\s*$\n(?P<content>(?:^#(?:| .*)$\n)+?)^# ///\s*$")
 
@@ -65,6 +66,20 @@ class PipOptions:
     extra_args: str | None = None
     secret_mounts: tuple[Secret, ...] = ()
 
+    def __post_init__(self) -> None:
+        refuse_passwords(self.index_url or "", *self.extra_index_urls, self.extra_args or "")
+
+
+def refuse_passwords(*texts: str) -> None:
+    """Raise ValueError where one has a URL with a password: an image is shown in many places."""
+    for text in texts:
+        if found := _PASSWORD.search(text):
+            raise ValueError(
+                f"A URL of {found['host']!r} holds a password, which would be visible wherever the image is. Create "
+                "a secret, name it in secret_mounts=[Secret('token', as_env_var='TOKEN')], and write ${TOKEN} "
+                "in its place."
+            )
+
 
 @dataclass(frozen=True)
 class PipLayer(Layer):
@@ -82,6 +97,10 @@ class PipPackages(PipLayer):
     """Requirements as pip takes them."""
 
     packages: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_passwords(*self.packages)
 
     def content(self) -> str:
         """The options and the packages."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from flyteray._declare.environment import Environment
 from flyteray._declare.task import Task
 from flyteray._plan import bundle
 from flyteray._plan.bundle import Bundle
@@ -17,7 +18,7 @@ from flyteray._plan.spec import CodeRef
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError
 
-T = TypeVar("T", Task[..., Any], AppEnvironment)
+T = TypeVar("T", Task[..., Any], AppEnvironment, Environment)
 
 
 def load_file(path: str | Path) -> ModuleType:
@@ -65,7 +66,7 @@ def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
     if isinstance(found, kind):
         return found
     there = sorted(key for key, value in vars(module).items() if isinstance(value, kind))
-    what = "task" if kind is Task else "app environment"
+    what = {Task: "task", AppEnvironment: "app environment"}.get(kind, "environment")
     hint = f"it has: {', '.join(there)}" if there else f"it has no {what} at all"
     wrong = f"is a {type(found).__name__}, not a {what}" if found is not None else "does not exist"
     raise ModuleLoadError(f"{name!r} in {module.__name__!r} {wrong}; {hint}.")

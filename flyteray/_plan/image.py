@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from flyteray._declare.image import Image
 from flyteray._declare.layers import (
@@ -17,10 +18,12 @@ from flyteray._declare.layers import (
     Requirements,
     UVProject,
     UVScript,
+    refuse_passwords,
 )
 from flyteray._declare.secret import Secret
 from flyteray._plan import manifests
 from flyteray._plan.manifests import Wanted
+from flyteray._plan.secrets import secret_specs
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray.errors import ImageBuildError, InvalidImageNameError
 
@@ -64,14 +67,29 @@ def image_spec(image: Image | str | None) -> ImageSpec | None:
 
 
 def image_env_vars(image: Image | str | None) -> dict[str, str]:
-    """The environment variables that an image sets."""
-    return image.env_vars() if isinstance(image, Image) else {}
+    """The environment variables of a process that has an image; they tell it of named images as well."""
+    known = {REFERENCES: os.environ[REFERENCES]} if os.environ.get(REFERENCES) else {}
+    return known | (image.env_vars() if isinstance(image, Image) else {})
 
 
 def references(environ: Mapping[str, str]) -> dict[str, str]:
     """What named images are, as an environment tells it."""
-    pairs = (pair.partition("=") for pair in environ.get(REFERENCES, "").split(",") if pair)
-    return {name: uri for name, _, uri in pairs}
+    return named(environ.get(REFERENCES, "").split(","))
+
+
+def named(images: Iterable[str]) -> dict[str, str]:
+    """``name=uri`` as names and URIs; a URI alone is that of ``default``.
+
+    Raises:
+        ValueError: a name without a URI.
+    """
+    found = {}
+    for image in filter(None, images):
+        name, equals, uri = image.partition("=")
+        if not name or (equals and not uri):
+            raise ValueError(f"{image!r} names no image: write name=uri.")
+        found[name if equals else "default"] = uri if equals else name
+    return found
 
 
 def _container(image: Image) -> str | None:
@@ -124,8 +142,14 @@ def _of(wanted: Wanted, options: PipOptions) -> InstallSpec:
     where += [f"--extra-index-url {url}" for url in options.extra_index_urls]
     if options.pre:
         where.append("--pre")
+    lines = (*where, *wanted.requirements)
+    refuse_passwords(*lines)
+    for secret in options.secret_mounts:  # pip knows ${NAME} only, and Flyte's users write $NAME
+        lines = tuple(
+            re.sub(rf"\${secret.as_env_var}\b", f"${{{secret.as_env_var}}}", line) for line in lines
+        )
     return InstallSpec(
-        requirements=(*where, *wanted.requirements),
+        requirements=lines,
         constraints=wanted.constraints,
         options=tuple(shlex.split(options.extra_args or "")),
     )
@@ -157,6 +181,10 @@ def _secrets(image: Image) -> tuple[SecretSpec, ...]:
     for layer in image.layers:
         if isinstance(layer, PipLayer):
             asked.update(dict.fromkeys(layer.options.secret_mounts))
-    return tuple(
-        SecretSpec(key=secret.key, group=secret.group, env_var=secret.as_env_var) for secret in asked
-    )
+    for secret in asked:
+        if secret.as_env_var is None:
+            raise ImageBuildError(
+                f"Image {image.name!r}: pip takes secret {secret.key!r} as an environment variable only: say "
+                "as_env_var=... instead of mount."
+            )
+    return secret_specs(asked)

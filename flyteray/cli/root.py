@@ -16,6 +16,7 @@ _VERBS = {
     "run": "Run a task of a file.",
     "serve": "Serve an app of a file.",
     "deploy": "Deploy tasks and apps, to be used by name.",
+    "build": "Build the images of a file's environments.",
     "create": "Keep a secret.",
     "get": "Show runs, tasks, apps or secrets.",
     "update": "Start or stop an app.",

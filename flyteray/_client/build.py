@@ -1,0 +1,98 @@
+"""``flyteray.build``: images made ready ahead of the tasks and apps that need them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from flyteray._client.bridge import Verb
+from flyteray._client.session import session
+from flyteray._declare.environment import Environment, without_meaning
+from flyteray._declare.image import Image, ImageBuild
+from flyteray._plan.image import image_spec
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """What :func:`flyteray.build_images` returns.
+
+    Attributes:
+        images: The URI of every environment's image by the environment's name; ``"auto"`` for the cluster's own.
+    """
+
+    images: Mapping[str, str] = field(default_factory=dict)
+
+
+async def _build(image: Image, dry_run: bool = False, force: bool = False, wait: bool = True) -> ImageBuild:
+    """Build an image on every node of the cluster, so that the first task or app that needs it starts at once.
+
+    What is built already, or is there without building, costs nothing.
+
+    Args:
+        image: Which.
+        dry_run: Only check the image and tell its URI.
+        force: Build it even where it is there. Processes that run keep what they have.
+        wait: Return when it is built. Otherwise a failure is seen by whoever uses the image.
+
+    Raises:
+        TypeError: not an Image.
+        ImageBuildError: it can't be built; with pip's own message.
+        FileNotFoundError: a file of it is missing.
+    """
+    if not isinstance(image, Image):
+        raise TypeError(f"flyteray.build builds an Image, not {image!r}.")
+    spec = image_spec(image)
+    if spec is not None and not dry_run:
+        if not wait:
+            await session().call("start_image", spec, force)
+            return ImageBuild(uri=None)
+        await session().call("prepare_image", spec, force)
+    return ImageBuild(uri=spec.container if spec and spec.container else image.uri)
+
+
+async def _build_images(
+    *envs: Environment, copy_style: str = "loaded_modules", seed_cache: ImageCache | None = None
+) -> ImageCache:
+    """Build the images of environments and of those that they depend on.
+
+    Args:
+        envs: Which.
+        copy_style: No effect: on Ray an image does not hold the code.
+        seed_cache: What an earlier call has returned; environments in it are left alone.
+
+    Raises:
+        TypeError: not an environment.
+        ImageBuildError: one can't be built; with pip's own message.
+    """
+    for env in envs:
+        if not isinstance(env, Environment):
+            raise TypeError(f"flyteray.build_images takes environments, not {env!r}.")
+    if copy_style != "loaded_modules":
+        without_meaning("build_images", f"copy_style={copy_style!r}")
+    known = dict(seed_cache.images) if seed_cache else {}
+    todo = [env for env in with_dependencies(envs) if env.name not in known]
+    uris = await asyncio.gather(*(_uri(env) for env in todo))
+    return ImageCache(known | {env.name: uri for env, uri in zip(todo, uris, strict=True)})
+
+
+build = Verb(_build)
+build_images = Verb(_build_images)
+
+
+def with_dependencies(envs: Iterable[Environment]) -> list[Environment]:
+    """The environments and those that they depend on, directly or not, each once."""
+    found: dict[int, Environment] = {}
+    todo = list(envs)
+    while todo:
+        env = todo.pop(0)
+        if id(env) not in found:
+            found[id(env)] = env
+            todo += env.depends_on
+    return list(found.values())
+
+
+async def _uri(env: Environment) -> str:
+    if isinstance(env.image, str) and env.image not in ("", "auto"):
+        return (await _build(Image.from_base(env.image))).uri or ""
+    return (await _build(env.image)).uri or "" if isinstance(env.image, Image) else "auto"

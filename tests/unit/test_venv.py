@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from flyteray import Image
+from flyteray._cluster import venv
+from flyteray._cluster.installed import Installed
+from flyteray._plan.image import image_spec
+from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
+from flyteray.errors import ImageBuildError
+from tests.wheels import offline, wheel
+
+
+def asked(*packages: str, args: str = "", name: str = "mine") -> ImageSpec:
+    spec = image_spec(Image.from_debian_base(name=name).with_pip_packages(*packages, extra_args=args or None))
+    assert spec is not None
+    return spec
+
+
+def said(python: Path, program: str) -> str:
+    return subprocess.run([python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheels")
+    for number in ("1.0", "2.0"):
+        wheel(folder, "flytesample", number)
+    wheel(folder, "flytebreaks", "1.0", "six==99")
+    wheel(folder, "ray", "1.0")
+    wheel(folder, "flyteraybreaks", "1.0")
+    wheel(folder, "pydantic", "99.0", code="raise ImportError('too new')")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("images")
+
+
+def test_what_is_there_already_needs_no_build(tmp_path: Path) -> None:
+    image = asked("httpx>=0.20", f"ray[serve]=={version('ray')}", 'nothing-like-it; python_version < "3"')
+
+    assert venv.python_for(image, tmp_path / "images") == Path(sys.executable)
+    assert not (tmp_path / "images").exists()
+
+
+def test_an_image_has_its_own_packages_and_behind_them_the_clusters(wheels: Path, images: Path) -> None:
+    image = asked("flytesample==1.0", args=offline(wheels))
+
+    python = venv.python_for(image, images)
+
+    assert said(python, "import flytesample; print(flytesample.VERSION)") == "1.0"
+    assert said(python, "import httpx; print(httpx.__file__)") == said(
+        Path(sys.executable), "import httpx; print(httpx.__file__)"
+    )
+
+
+def test_an_image_is_built_once_whoever_asks(wheels: Path, images: Path) -> None:
+    image = asked("flytesample==2.0", args=offline(wheels))
+    pythons: list[Path] = []
+    askers = [
+        threading.Thread(target=lambda: pythons.append(venv.python_for(image, images))) for _ in range(4)
+    ]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+
+    again = venv.python_for(asked("flytesample==2.0", args=offline(wheels), name="other name"), images)
+
+    assert len(pythons) == 4
+    assert {*pythons, again} == {pythons[0]}
+
+
+def test_a_forced_build_leaves_processes_what_they_have(wheels: Path, images: Path) -> None:
+    image = asked("flytesample==2.0", args=offline(wheels))
+    before = venv.python_for(image, images)
+
+    after = venv.python_for(image, images, force=True)
+
+    assert after != before
+    assert before.exists()
+    assert venv.python_for(image, images) == after
+
+
+def test_what_is_left_or_lost_of_a_build_is_built_anew(wheels: Path, tmp_path: Path) -> None:
+    image = asked("flytesample==1.0", args=offline(wheels))
+    left = tmp_path / f"{image.key}-00000000"  # by a builder that was killed
+    left.mkdir()
+
+    before = venv.python_for(image, tmp_path)
+
+    assert not left.exists()
+    (module,) = before.parent.parent.glob("lib/*/site-packages/flytesample-1.0.dist-info")
+    module.rename(module.with_name("gone"))
+
+    assert venv.python_for(image, tmp_path) != before
+
+
+def test_options_that_leave_something_open_are_no_reason_to_build_again(wheels: Path, tmp_path: Path) -> None:
+    image = asked("flytebreaks", args=f"--no-deps {offline(wheels)}")
+
+    assert venv.python_for(image, tmp_path) == venv.python_for(image, tmp_path)
+
+
+def test_scripts_of_the_cluster_find_the_images_packages(wheels: Path, images: Path) -> None:
+    python = venv.python_for(asked("flytesample==1.0", args=offline(wheels)), images)
+
+    first = (python.parent / "uvicorn").read_text().splitlines()[0]
+
+    assert first == f"#!{python}"
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("flytesample==3.0", "No matching distribution found for flytesample==3.0"),
+        ("flytebreaks", "No matching distribution found for six==99"),
+        ("not a requirement", "Invalid requirement"),
+        ("ray==1.0", f"asks for 'ray==1.0', but the cluster runs ray {version('ray')}"),
+        ("pydantic==99.0", "Ray or flyteray does not start with its packages"),
+    ],
+)
+def test_a_build_that_fails_says_why_and_leaves_nothing(
+    package: str, words: str, wheels: Path, tmp_path: Path
+) -> None:
+    image = asked(package, args=offline(wheels))
+
+    with pytest.raises(ImageBuildError, match=words):
+        venv.python_for(image, tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] in ([], [f"{image.key}.lock"])
+
+
+def test_a_container_is_none_of_this_machine(tmp_path: Path) -> None:
+    with pytest.raises(ImageBuildError, match="podman"):
+        venv.python_for(ImageSpec(name="x", container="x:1"), tmp_path)
+
+
+def test_the_value_of_a_secret_is_not_in_the_error(tmp_path: Path) -> None:
+    image = ImageSpec(
+        name="x",
+        installs=(InstallSpec(requirements=("nothing-${TOKEN}",), options=("--no-index",)),),
+        secrets=(SecretSpec(key="token", env_var="TOKEN"),),
+    )
+
+    with pytest.raises(ImageBuildError, match=r"nothing-\*\*\*\*") as failed:
+        venv.python_for(image, tmp_path, {"TOKEN": "s3cret"})
+
+    assert "s3cret" not in str(failed.value)
+
+
+def test_a_node_builds_what_it_lacks_and_prints_where(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = asked("flytesample==1.0", args=offline(wheels))
+    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path))
+    command = [sys.executable, "-m", "flyteray._cluster.venv", venv.encoded(image)]
+
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert (tmp_path / "images" / image.key).resolve() == Path(printed)
+    assert venv.images_folder() == tmp_path / "images"
+    monkeypatch.delenv("FLYTERAY_HOME")
+    monkeypatch.setenv("FLYTERAY_CACHE", "/cache")
+    assert venv.images_folder().parent == Path("/cache")
+
+
+def test_a_node_that_can_not_build_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path))
+    secret = asked("six==99").model_copy(update={"secrets": (SecretSpec(key="token", env_var="TOKEN"),)})
+    for image, words in (
+        (asked("six==99", args="--no-index"), "could not be built"),
+        (secret, "not built on this node"),
+    ):
+        command = [sys.executable, "-m", "flyteray._cluster.venv", venv.encoded(image)]
+
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("packages", "constraints", "options", "met"),
+    [
+        (("sample",), (), (), True),
+        (("Sample>=1",), (), (), True),
+        (("sample>=2",), (), (), False),
+        (("other",), (), (), False),
+        (("sample[more]",), (), (), False),
+        (("needs",), (), (), True),
+        (("needs[old]",), (), (), False),
+        (("sample",), ("sample<1",), (), False),
+        (("sample",), ("other==3", "sample<2"), (), True),
+        (("sample",), (), ("--upgrade",), False),
+        (("--pre", "sample"), (), (), False),
+        (("--index-url x", "sample==1.0 --hash=sha256:0"), (), (), True),
+        (("./sample.whl",), (), (), False),
+        (("sample @ https://x/y",), (), (), False),
+    ],
+)
+def test_what_is_installed_meets_what_pip_would_leave_alone(
+    packages: tuple[str, ...],
+    constraints: tuple[str, ...],
+    options: tuple[str, ...],
+    met: bool,
+    tmp_path: Path,
+) -> None:
+    def install(name: str, number: str, *requires: str) -> None:
+        info = tmp_path / f"{name}-{number}.dist-info"
+        info.mkdir()
+        needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n{needs}")
+
+    install("Sample", "1.0", "gone; extra == 'more'")
+    install("needs", "1.0", "sample", "needs[fine]", "sample>1; extra == 'old'")
+
+    installed = Installed([str(tmp_path)])
+
+    assert (
+        installed.meets([InstallSpec(requirements=packages, constraints=constraints, options=options)]) is met
+    )
+    assert installed.names() == {"sample", "needs"}
