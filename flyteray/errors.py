@@ -17,6 +17,7 @@ RuntimeError
     │   ├── OOMError                killed for memory
     │   ├── OutputNotFoundError     an output is neither in the object store nor in storage
     │   ├── ParameterMaterializationError  a parameter of an app has no value
+    │   ├── PlacementError          no node of the cluster has what is asked for
     │   ├── RemoteTaskNotFoundError no deployed task, or no version of it, of that name
     │   ├── RemoteTaskUsageError    a deployed task was called in a way that it can't be
     │   ├── ResultSerializationError       a task returned something that can't be pickled
@@ -54,6 +55,7 @@ __all__ = [
     "OOMError",
     "OutputNotFoundError",
     "ParameterMaterializationError",
+    "PlacementError",
     "RemoteTaskNotFoundError",
     "RemoteTaskUsageError",
     "ResultSerializationError",
@@ -197,6 +199,10 @@ class OutputNotFoundError(_NamedUserError):
 
 class ParameterMaterializationError(_NamedUserError):
     """A parameter of an app has no value: no successful run, no such output, or no such file."""
+
+
+class PlacementError(_NamedUserError):
+    """No node of the cluster has what is asked for, and none will be added."""
 
 
 class RemoteTaskNotFoundError(_NamedUserError):

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 import ray
 
-from flyteray._cluster import actors
+from flyteray._cluster import actors, nodes
 from flyteray._cluster.images import NO_IMAGE, Images, Start
 from flyteray._control import reconcile
 from flyteray._control.reached import refuse_taken_hosts
@@ -20,10 +21,10 @@ from flyteray._control.registry import Registry
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._control.status import app_info
 from flyteray._ingress.routes import POOL, SLOTS
-from flyteray._plan import failure
+from flyteray._plan import failure, placement
 from flyteray._plan.spec import AppInfo, AppPhase, AppSpec, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._serve import deployment
-from flyteray.errors import AppNotFoundError, RuntimeSystemError
+from flyteray.errors import AppNotFoundError, PlacementError, RuntimeSystemError
 
 _TICK_S = 1.0
 _LIVENESS_EVERY = 2  # ticks
@@ -61,7 +62,9 @@ class Apps:
         Raises:
             ValueError: more replicas than the ingress has room for, a host name that another app has, or a version's
                 name that stands for something else already.
+            PlacementError: the cluster's nodes can't take its replicas, busy or not.
         """
+        await asyncio.to_thread(_check_placement, spec)
         refuse_taken_hosts(spec, self._wanted_specs())
         if spec.replicas > SLOTS:
             raise ValueError(
@@ -255,8 +258,30 @@ class Apps:
         for step in steps:
             await self._take(step)
         await self._route()
+        await self._look_who_waits()
         async with self._changed:
             self._changed.notify_all()
+
+    async def _look_who_waits(self) -> None:
+        """Learn what the replicas wait for that Ray has not placed."""
+        ready = Counter(replica.info.version for replica in self._replicas.values())
+        short = [
+            version
+            for version in (
+                self._versions[app.target] for app in self._apps.values() if app.desired == "active"
+            )
+            if version.phase in (VersionPhase.DEPLOYING, VersionPhase.READY)
+            and ready[version.id] < version.spec.replicas
+        ]
+        cluster = await asyncio.to_thread(nodes.look) if short else None
+        known, self._waiting = self._waiting, {}
+        for version in short:
+            waits = placement.waiting(version.spec.environment, cluster) if cluster else None
+            if waits is None or not await asyncio.to_thread(deployment.has_unplaced, version.id):
+                continue
+            self._waiting[version.id] = waits
+            if version.id not in known:
+                logger.info("A replica of %s %s", version.id, waits)
 
     async def _take(self, step: reconcile.Step) -> None:
         version = self._versions[step.version]
@@ -330,7 +355,7 @@ class Apps:
     def _info(self, app: AppRecord) -> AppInfo:
         waiting = self._waiting.get(app.target)
         if app.target in self._building:
-            waiting = "its image is being built"
+            waiting = "waits for its image, which is being built"
         return app_info(app, self._versions, self._replicas.values(), self._cluster, waiting)
 
     async def _settled(self, name: str) -> None:
@@ -381,6 +406,14 @@ class Apps:
     def _put_version(self, version: VersionRecord) -> None:
         self._registry.save_version(version)
         self._versions[version.id] = version
+
+
+def _check_placement(spec: AppSpec) -> None:
+    problem = placement.impossible(spec.environment, nodes.look(), spec.replicas)
+    if problem is not None:
+        raise PlacementError(
+            f"App {spec.name!r} can't run here: {problem}. Ask for less, or connect to a cluster that has it."
+        )
 
 
 def _is_alive(actor_name: str) -> bool:

@@ -183,6 +183,10 @@ class Task(ABC, Generic[P, R]):
         copy._overridden = (self, given)  # type: ignore[assignment] # checked above
         return copy
 
+    def declared(self) -> Task[P, R]:
+        """The task as it was declared, without what :meth:`override` has changed."""
+        return self if self._overridden is None else self._overridden[0].declared()
+
     def __repr__(self) -> str:
         return f"<task {self.name}>"
 

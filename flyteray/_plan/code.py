@@ -113,6 +113,7 @@ def load(ref: CodeRef) -> Any:
 
 def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str]:
     if isinstance(declared, Task):
+        declared = declared.declared()
         home = sys.modules.get(declared.func.__module__)
         name = declared.func.__qualname__
         if home is not None and getattr(home, name, None) is declared:

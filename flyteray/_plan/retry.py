@@ -8,10 +8,18 @@ from flyteray.errors import (
     ActionAbortedError,
     ImageBuildError,
     NonRecoverableError,
+    PlacementError,
     ResultSerializationError,
     TaskInterruptedError,
 )
 
+_FINAL = (
+    ActionAbortedError,
+    ImageBuildError,
+    NonRecoverableError,
+    PlacementError,
+    ResultSerializationError,
+)
 _INTERRUPTION_RETRIES = 3  # a worker or node that dies is nobody's fault: as often as Ray itself would try
 
 
@@ -30,9 +38,7 @@ def retry_spec(retries: RetryStrategy) -> RetrySpec:
 
 def retry_delay(error: BaseException, retry: RetrySpec, attempt: int) -> float | None:
     """Seconds until the attempt after ``attempt`` (from 0), or None when ``error`` is final."""
-    if isinstance(
-        error, (NonRecoverableError, ActionAbortedError, ImageBuildError, ResultSerializationError)
-    ):
+    if isinstance(error, _FINAL):
         return None
     interrupted = isinstance(error, TaskInterruptedError)
     allowed = max(retry.count, _INTERRUPTION_RETRIES) if interrupted else retry.count

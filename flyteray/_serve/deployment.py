@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
@@ -89,3 +90,9 @@ def status(name: str) -> ServeStatus | None:
     )
     running = sum(each.replica_states.get("RUNNING", 0) for each in deployments)
     return ServeStatus(phase=application.status, message=message, running=running)
+
+
+def has_unplaced(name: str) -> bool:
+    """Whether Ray has found no node yet for a replica of an app version."""
+    pending = ray._private.state.state.actor_table(None, actor_state_name="PENDING_CREATION")
+    return any(f"{name}#{_DEPLOYMENT}#" in actor["Name"] and not actor["Pid"] for actor in pending.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +20,11 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from flyteray._cluster import nodes
 from flyteray._cluster.images import NO_IMAGE, Start, not_inherited
 from flyteray._plan import failure
 from flyteray._plan.pickling import Payload
+from flyteray._plan.placement import impossible
 from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import EnvironmentSpec, ErrorInfo
 from flyteray._tasks.call import ActionFailed, Call
@@ -29,10 +32,13 @@ from flyteray.errors import (
     ActionAbortedError,
     BaseRuntimeError,
     OOMError,
+    PlacementError,
     ResultSerializationError,
     RuntimeSystemError,
     TaskInterruptedError,
 )
+
+_PLACEABLE_S = 30.0  # for so long a cluster is taken to be able to place what it could
 
 
 def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) -> dict[str, Any]:
@@ -61,17 +67,34 @@ class Submitter:
         self._function = ray.remote(function)
         self._num_returns = num_returns
         self._prepared = functools.cache(self._prepare)
+        self._placeable: dict[str, float] = {}  # environments by JSON, and until when nobody asks again
 
     def submit(
         self, environment: EnvironmentSpec, call: Call, arguments: Payload, start: Start = NO_IMAGE
     ) -> Any:
-        """The ObjectRef (or list of them) of one call; ``start`` is what its image needs."""
-        prepared = self._prepared(environment.model_dump_json(), call.bundle, start)
+        """The ObjectRef (or list of them) of one call; ``start`` is what its image needs.
+
+        Raises:
+            PlacementError: no node of the cluster can take it.
+        """
+        asked = environment.model_dump_json()
+        if self._placeable.get(asked, 0.0) < time.monotonic():
+            _check_placement(environment, call.task)
+            self._placeable[asked] = time.monotonic() + _PLACEABLE_S
+        prepared = self._prepared(asked, call.bundle, start)
         return prepared.remote(call.packed(), arguments if arguments.buffers else arguments.header)
 
     def _prepare(self, environment: str, bundle: str, start: Start) -> Any:
         asked = options(EnvironmentSpec.model_validate_json(environment), bundle, start)
         return self._function.options(**asked, num_returns=self._num_returns)
+
+
+def _check_placement(environment: EnvironmentSpec, task: str) -> None:
+    problem = impossible(environment, nodes.look())
+    if problem is not None:
+        raise PlacementError(
+            f"Task {task!r} can't run here: {problem}. Ask for less, or connect to a cluster that has it."
+        )
 
 
 def plain(error: BaseException, task: str) -> BaseRuntimeError:

@@ -4,7 +4,13 @@ import pytest
 
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import RetrySpec
-from flyteray.errors import ActionAbortedError, NonRecoverableError, RuntimeUserError, TaskInterruptedError
+from flyteray.errors import (
+    ActionAbortedError,
+    NonRecoverableError,
+    PlacementError,
+    RuntimeUserError,
+    TaskInterruptedError,
+)
 
 FAILED = RuntimeUserError("E", "failed")
 INTERRUPTED = TaskInterruptedError("TaskInterruptedError", "died")
@@ -21,6 +27,8 @@ def test_an_interruption_is_tried_again_unasked() -> None:
     assert [retry_delay(INTERRUPTED, RetrySpec(), attempt) for attempt in range(4)] == [0.0, 0.0, 0.0, None]
 
 
-@pytest.mark.parametrize("final", [NonRecoverableError("no"), ActionAbortedError("enough")])
+@pytest.mark.parametrize(
+    "final", [NonRecoverableError("no"), ActionAbortedError("enough"), PlacementError("nowhere")]
+)
 def test_what_is_final_is_not_tried_again(final: RuntimeUserError) -> None:
     assert retry_delay(final, RetrySpec(count=9), 0) is None

@@ -1,0 +1,39 @@
+"""What Ray says of its nodes and of what waits for them, in one question of less than a millisecond."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import ray
+from ray.core.generated import autoscaler_pb2
+
+from flyteray._plan.placement import ClusterView, Node
+
+
+def look() -> ClusterView:
+    """The connected cluster as it is now."""
+    reply = autoscaler_pb2.GetClusterResourceStateReply()
+    reply.ParseFromString(ray._private.worker.global_worker.gcs_client.get_cluster_resource_state())
+    state = reply.cluster_resource_state
+    living = [node for node in state.node_states if node.status != autoscaler_pb2.NodeStatus.DEAD]
+    config = ray._private.state.state.get_cluster_config()
+    groups = config.node_group_configs if config is not None else []
+    return ClusterView(
+        nodes=[
+            Node(dict(node.total_resources), dict(node.available_resources), dict(node.labels))
+            for node in living
+        ],
+        queued=[
+            dict(pending.request.resources_bundle)
+            for pending in state.pending_resource_requests
+            for _ in range(pending.count)
+        ],
+        # Nodes that an autoscaler or Kubernetes made have a type; those of `ray start` have none.
+        grows=bool(groups) or any(node.ray_node_type_name for node in living),
+        addable=[_boundless(group.resources) for group in groups if group.max_count],
+    )
+
+
+def _boundless(resources: Mapping[str, int]) -> dict[str, float]:
+    return {name: math.inf if amount < 0 else float(amount) for name, amount in resources.items()}

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pytest
+
+from flyteray._plan.placement import ClusterView, Node, demand, impossible, waiting
+from flyteray._plan.spec import EnvironmentSpec
+
+LAPTOP = Node({"CPU": 2.0, "memory": 8.0 * 2**30}, {"CPU": 0.5, "memory": 8.0 * 2**30})
+T4 = Node(
+    {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0},
+    {"CPU": 8.0, "GPU": 0.25, "accelerator_type:T4": 0.9},
+)
+TPU = Node({"CPU": 4.0, "TPU": 4.0}, {"CPU": 4.0, "TPU": 4.0}, {"ray.io/tpu-topology": "4x4"})
+SMALL = EnvironmentSpec(num_cpus=1)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        EnvironmentSpec(num_cpus=0),
+        EnvironmentSpec(num_cpus=8, num_gpus=1, accelerator_type="T4"),
+        EnvironmentSpec(num_gpus=0.3333),
+        EnvironmentSpec(resources={"TPU": 4}, labels={"ray.io/tpu-topology": "4x4"}),
+        EnvironmentSpec(labels={"ray.io/tpu-topology": "in(2x2,4x4)"}),
+    ],
+)
+def test_what_fits_on_a_node_however_busy_is_possible(asked: EnvironmentSpec) -> None:
+    assert impossible(asked, ClusterView([LAPTOP, T4, TPU])) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (
+            EnvironmentSpec(num_cpus=5),
+            "it asks for 5 CPUs on one node, but the cluster has 2 nodes with 2 CPUs; a node with 4 CPUs",
+        ),
+        (
+            EnvironmentSpec(num_cpus=0, num_gpus=1),
+            "it asks for 1 GPU on one node, but the cluster has 3 nodes with no GPUs",
+        ),
+        (
+            EnvironmentSpec(num_cpus=1, memory=16 * 2**30),
+            "it asks for 1 CPU and 16 GiB of memory on one node, but the cluster has "
+            "2 nodes with 2 CPUs and 8 GiB of memory; a node with 4 CPUs and 0 GiB of memory",
+        ),
+        (
+            EnvironmentSpec(num_cpus=0, resources={"TPU": 4}, labels={"ray.io/tpu-topology": "2x2"}),
+            "it asks for 4 TPU chips and label ray.io/tpu-topology=2x2 on one node, but the cluster has 2 nodes "
+            "with no TPU chips and no label ray.io/tpu-topology; "
+            "a node with 4 TPU chips and label ray.io/tpu-topology=4x4",
+        ),
+    ],
+)
+def test_what_fits_on_no_node_is_told_with_what_there_is(asked: EnvironmentSpec, why: str) -> None:
+    assert impossible(asked, ClusterView([LAPTOP, LAPTOP, TPU])) == why
+
+
+def test_the_kind_of_accelerator_counts() -> None:
+    asked = EnvironmentSpec(num_cpus=0, num_gpus=1, accelerator_type="H100")
+
+    assert impossible(asked, ClusterView([T4])) == (
+        "it asks for 1 GPU and accelerator H100 on one node, but the cluster has a node with 1 GPU and accelerator T4"
+    )
+    assert "no accelerator of a known kind" in (impossible(asked, ClusterView([LAPTOP])) or "")
+
+
+def test_many_kinds_of_nodes_are_not_all_listed() -> None:
+    nodes = [Node({"CPU": float(number)}) for number in range(1, 8)]
+
+    assert (impossible(EnvironmentSpec(num_cpus=9), ClusterView(nodes)) or "").endswith("4 CPUs; …")
+    assert impossible(SMALL, ClusterView([])) == "it asks for 1 CPU on one node, but the cluster has no nodes"
+
+
+def test_where_nodes_may_be_added_only_what_none_of_them_has_is_impossible() -> None:
+    asked = EnvironmentSpec(num_cpus=0, num_gpus=2, accelerator_type="H100")
+
+    assert impossible(asked, ClusterView([LAPTOP], grows=True)) is None
+    assert impossible(asked, ClusterView([LAPTOP], grows=True, addable=[{"GPU": 8.0}])) is None
+    assert (
+        impossible(asked, ClusterView([LAPTOP], grows=True, addable=[{"CPU": 64.0}, {"GPU": 1.0}]))
+        is not None
+    )
+
+
+def test_all_replicas_of_an_app_must_fit() -> None:
+    asked = EnvironmentSpec(num_cpus=0.5)
+
+    assert impossible(asked, ClusterView([LAPTOP, LAPTOP]), replicas=8) is None
+    assert impossible(asked, ClusterView([LAPTOP, LAPTOP]), replicas=9) == (
+        "it asks 9 times for 0.5 CPUs, but the cluster has 2 nodes with 2 CPUs: room for 8"
+    )
+    assert impossible(EnvironmentSpec(num_cpus=0), ClusterView([LAPTOP]), replicas=1000) is None
+    sevenths = EnvironmentSpec(num_cpus=0, num_gpus=0.1428, accelerator_type="T4")
+    assert impossible(sevenths, ClusterView([T4]), replicas=7) is None
+    assert impossible(sevenths, ClusterView([T4]), replicas=8) is not None
+
+
+def test_what_waits_says_what_for_and_what_is_free() -> None:
+    asked = EnvironmentSpec(num_cpus=2)
+    queued = [demand(EnvironmentSpec(num_gpus=1)), demand(asked)]
+
+    assert waiting(asked, ClusterView([LAPTOP], queued)) == "waits for 2 CPUs on one node; free: 0.5 of 2"
+    assert waiting(asked, ClusterView([LAPTOP, LAPTOP, T4], queued)) == (
+        "waits for 2 CPUs on one node; free: 0.5 of 2 (on 2 nodes); 8 of 8"
+    )
+
+
+def test_only_what_is_scarce_is_waited_for() -> None:
+    asked = EnvironmentSpec(num_cpus=2, num_gpus=0.5, accelerator_type="T4")
+
+    assert (
+        waiting(asked, ClusterView([T4], [demand(asked)]))
+        == "waits for 0.5 GPUs on one node; free: 0.25 of 1"
+    )
+    one_each = [
+        Node({"CPU": 2.0, "memory": 2.0**31}, {"CPU": 2.0, "memory": 2.0**29}),
+        Node({"CPU": 2.0, "memory": 2.0**31}, {"memory": 2.0**31}),
+    ]
+    both = EnvironmentSpec(num_cpus=1, memory=2**30)
+    assert waiting(both, ClusterView(one_each, [demand(both)])) == (
+        "waits for 1 CPU and 1 GiB of memory on one node; free: 2 of 2 CPUs and 0.5 of 2 GiB of memory; "
+        "0 of 2 CPUs and 2 of 2 GiB of memory"
+    )
+
+
+def test_what_ray_has_placed_or_starts_waits_for_nothing() -> None:
+    assert waiting(EnvironmentSpec(num_cpus=2), ClusterView([LAPTOP])) is None
+
+
+def test_what_waits_for_a_node_that_is_not_there_says_so() -> None:
+    asked = EnvironmentSpec(num_cpus=0, num_gpus=1)
+
+    assert waiting(asked, ClusterView([LAPTOP], [demand(asked)], grows=True)) == (
+        "waits for a new node: 1 GPU; the cluster has a node with no GPUs"
+    )
+    assert "such a node" in (waiting(asked, ClusterView([LAPTOP], [demand(asked)])) or "")
