@@ -304,3 +304,13 @@ def test_a_task_of_a_script_is_the_same_task_on_a_worker(tmp_path: Path) -> None
 
     for script in ("app.py", "reader.py"):
         subprocess.run([sys.executable, tmp_path / script, tmp_path / "pickled"], check=True)
+
+
+def test_an_override_of_an_override_knows_the_declared_task() -> None:
+    changed = double.override(retries=2).override(secrets="TOKEN")
+
+    assert changed.declared() is double is double.declared()
+    assert [secret.key for secret in changed.secret_list()] == ["TOKEN"]
+    assert double.override(secrets=[]).secret_list() == double.secret_list() == []
+    with pytest.raises(TypeError, match="secrets must be a str"):
+        double.override(secrets=5)
