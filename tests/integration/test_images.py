@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+
+import flyteray
+from flyteray._cluster.local import LocalCluster
+from flyteray._plan import code
+from flyteray.errors import DeploymentError, ImageBuildError
+from tests.acceptance.command import Shell
+from tests.wheels import offline, wheel
+
+# A package that the cluster has in another version, and that nothing of Ray needs.
+OWN = importlib.metadata.version("iniconfig")
+
+SOURCE = """
+import sys
+from importlib.metadata import version
+
+import flyteray
+from flyteray import Image, TaskEnvironment
+from flyteray.app import AppEnvironment
+
+OPTIONS = {{"extra_args": {options!r}}}
+OLD = Image.from_debian_base(name="old").with_pip_packages("iniconfig==0.1", **OPTIONS).with_env_vars({{"A": "image"}})
+BAD = Image.from_debian_base(name="bad").with_pip_packages("iniconfig==0.3", **OPTIONS)
+THERE = Image.from_debian_base(name="there").with_pip_packages("iniconfig>=0.2", **OPTIONS)
+
+plain = TaskEnvironment("plain")
+old = TaskEnvironment("old", image=OLD)
+there = TaskEnvironment("there", image=THERE)
+bad = TaskEnvironment("bad", image=BAD)
+
+
+def found() -> dict[str, str]:
+    import os, iniconfig, ray
+
+    where = getattr(iniconfig, "VERSION", "the cluster's")
+    return {{"version": version("iniconfig"), "module": where, "ray": ray.__file__, "A": os.environ.get("A", "")}}
+
+
+@plain.task
+def of_plain() -> dict[str, str]:
+    return found()
+
+
+@there.task
+def of_there() -> dict[str, str]:
+    return found()
+
+
+@bad.task(retries=3)
+def of_bad() -> dict[str, str]:
+    return found()
+
+
+@old.task
+async def of_old() -> list[dict[str, str]]:
+    return [found(), await of_plain.aio(), await of_there.aio()]
+
+
+@plain.task
+async def top() -> tuple[list[dict[str, str]], str]:
+    try:
+        await of_bad.aio()
+    except flyteray.errors.ImageBuildError as error:
+        failed = str(error)
+    return await of_old.aio(), failed
+
+
+def handler():
+    from fastapi import FastAPI
+
+    app = FastAPI()
+    app.get("/found")(found)
+    return app
+
+
+from flyteray.app.extras import FastAPIAppEnvironment
+
+app_old = FastAPIAppEnvironment("image-old", app=handler(), image=OLD)
+app_plain = FastAPIAppEnvironment("image-plain", app=handler())
+app_bad = app_old.clone_with("image-old", image=BAD)
+"""
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    folder = tmp_path_factory.mktemp("images")
+    for version in ("0.1", "0.2"):
+        wheel(folder / "wheels", "iniconfig", version)
+    file = folder / "sample_images.py"
+    file.write_text(SOURCE.format(options=offline(folder / "wheels")))
+    return code.load_file(file)
+
+
+def found_by(app: Any) -> dict[str, str]:
+    answer: dict[str, str] = httpx.get(f"{app.endpoint}/found", timeout=60).raise_for_status().json()
+    return answer
+
+
+def test_processes_find_what_their_image_has_and_the_others_what_the_cluster_has(
+    cluster: LocalCluster, sample: ModuleType
+) -> None:
+    run = flyteray.run(sample.top)
+    app = flyteray.serve(sample.app_old)
+    other = flyteray.serve(sample.app_plain)
+    (of_old, of_plain, of_there), failed = run.outputs()
+
+    assert (of_old["version"], of_old["module"], of_old["A"]) == ("0.1", "0.1", "image")
+    assert of_plain == of_there == {**of_old, "version": OWN, "module": "the cluster's", "A": ""}
+    assert "No matching distribution found for iniconfig==0.3" in failed
+    assert found_by(app) == of_old
+    assert found_by(other) == of_plain
+
+    with pytest.raises(DeploymentError, match=r"for iniconfig==0\.3") as refused:
+        flyteray.serve(sample.app_bad)
+
+    assert isinstance(refused.value.__cause__, ImageBuildError)
+    assert found_by(app) == of_old
+    for name in ("image-old", "image-plain"):
+        flyteray.remote.App.delete(name)
+
+
+def test_images_are_built_ahead(cluster: LocalCluster, sample: ModuleType, tmp_path: Path) -> None:
+    assert flyteray.build(sample.OLD) == flyteray.ImageBuild(uri=sample.OLD.uri)
+    assert flyteray.build(sample.BAD, dry_run=True).uri == sample.BAD.uri
+    assert flyteray.build(sample.BAD, wait=False).uri is None
+    with pytest.raises(ImageBuildError, match=r"iniconfig==0\.3"):
+        flyteray.build(sample.BAD)
+    with pytest.raises(ImageBuildError, match="podman"):
+        flyteray.build(flyteray.Image.from_base("python:3.12"))
+    with pytest.raises(ImageBuildError, match=r"iniconfig==0\.3"):
+        flyteray.run(sample.of_bad).outputs()
+
+    built = flyteray.build_images(sample.old, sample.plain, sample.app_old)
+
+    assert built.images == {"old": sample.OLD.uri, "plain": "auto", "image-old": sample.OLD.uri}
+    assert flyteray.build_images(sample.bad, seed_cache=flyteray.ImageCache({"bad": "known"})).images == {
+        "bad": "known"
+    }
+    shell = Shell(tmp_path, home=Path(os.environ["FLYTERAY_HOME"]))
+    told = shell.flyteray("build", "-o", "json", sample.__file__ or "", "old")
+    assert json.loads(told.stdout) == {"old": sample.OLD.uri}
