@@ -5,7 +5,7 @@ from flyteray._client.deploy import deploy
 from flyteray._client.handle import AppHandle
 from flyteray._client.init import init
 from flyteray._client.run import run, with_runcontext
-from flyteray._client.serve import serve
+from flyteray._client.serve import serve, with_servecontext
 from flyteray._declare.context import ctx
 from flyteray._declare.device import (
     AMD_GPU,
@@ -54,4 +54,5 @@ __all__ = [
     "run",
     "serve",
     "with_runcontext",
+    "with_servecontext",
 ]

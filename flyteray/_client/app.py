@@ -9,12 +9,13 @@ import textwrap
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Literal
 
+from flyteray._client import app_logs
 from flyteray._client.bridge import MethodVerb, Verb, run_blocking
 from flyteray._client.handle import Awaited
 from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
 from flyteray._plan import failure
-from flyteray._plan.spec import AppInfo, AppPhase, to_json
+from flyteray._plan.spec import STARTUP_TIMEOUT, AppInfo, AppPhase, to_json
 from flyteray.errors import ActivationTimeoutError, AppNotFoundError, DeploymentError
 
 ACTIVATE_S = 300.0
@@ -187,6 +188,35 @@ class App:
 
     deactivate = MethodVerb(_deactivate)
 
+    async def _show_logs(
+        self,
+        max_lines: int = 30,
+        show_ts: bool = False,
+        raw: bool = False,
+        filter_system: bool = False,
+        replica_name: str | None = None,
+        follow: bool = True,
+    ) -> None:
+        """Print the end of what the replicas have written, and then what they write until the app is stopped.
+
+        Args:
+            max_lines: How many of the lines that are there, of each replica and stream.
+            show_ts: The time at which a line was read before it.
+            raw: Without the beginning of the replica's id before each line.
+            filter_system: Without what Ray Serve writes.
+            replica_name: Only of replicas whose id begins so.
+            follow: False: only what is there. Not of Flyte.
+
+        Raises:
+            ValueError: no replica has such a name.
+            RuntimeSystemError: the cluster's dashboard does not give the logs.
+        """
+        wanted = app_logs.Wanted(max_lines, show_ts, raw, filter_system, replica_name, follow)
+        async for line in app_logs.lines(self.name, wanted):
+            print(line, flush=True)
+
+    show_logs = MethodVerb(_show_logs)
+
     @contextlib.asynccontextmanager
     async def ephemeral_ctx(self) -> AsyncIterator[App]:
         """Active inside ``async with``, stopped after it, also when the block raises."""
@@ -304,7 +334,8 @@ def _failed(info: AppInfo) -> DeploymentError:
     assert info.error is not None
     old = "The version before it goes on serving." if info.version else "No version of it serves."
     log = info.error.log
-    error = DeploymentError(
+    kind = ActivationTimeoutError if info.error.code == STARTUP_TIMEOUT else DeploymentError
+    error = kind(
         f"App {info.name!r} could not start: {info.error.code}: {info.error.message}\n{old}"
         + (f"\nLast lines of its log:\n{textwrap.indent(log, '  ')}" if log else "")
     )

@@ -9,6 +9,7 @@ import itertools
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.local_secrets import LocalSecrets
@@ -70,7 +71,32 @@ async def run_locally(
         value = await _LocalRuntime(name, "a0", folder, secrets).run(task, arguments)
     finally:
         secrets.withdraw()
-    return LocalRun(name, folder, as_outputs(task, value))
+    run = LocalRun(name, folder, as_outputs(task, value))
+    local_runs().add(task.name, run)
+    return run
+
+
+class LocalRuns:
+    """The local runs of this process whose outputs it still has, for the apps that it serves in local mode."""
+
+    def __init__(self) -> None:
+        self._by_name: WeakValueDictionary[str, LocalRun] = WeakValueDictionary()
+        self._newest: dict[str, LocalRun] = {}
+
+    def add(self, task: str, run: LocalRun) -> None:
+        """A run has succeeded. The newest of each task is kept, of the others only those that somebody holds."""
+        self._by_name[run.name] = run
+        self._newest[task] = run
+
+    def find(self, name: str | None, task: str | None) -> LocalRun | None:
+        """The run of that name, or without one the newest of a task."""
+        return self._newest.get(task or "") if name is None else self._by_name.get(name)
+
+
+@functools.cache
+def local_runs() -> LocalRuns:
+    """Those of this process."""
+    return LocalRuns()
 
 
 class _LocalRuntime:

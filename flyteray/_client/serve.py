@@ -1,19 +1,230 @@
-"""``flyteray.serve``: bring an app up."""
+"""``flyteray.serve``: bring an app up, on the cluster or beside this process."""
 
 from __future__ import annotations
 
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
 from flyteray._client.app import App
-from flyteray._client.bridge import Verb
-from flyteray._client.session import session
+from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.handle import AppHandle
+from flyteray._client.local_app import Patience
+from flyteray._client.planned import Planned, PlannedApp
+from flyteray._client.session import inside_local_run, session
+from flyteray._declare import context
+from flyteray._declare.environment import check_env_vars, without_meaning
 from flyteray._plan import apps, code
+from flyteray._plan.shipping import CopyStyle, Shipping
 from flyteray.app.environment import AppEnvironment
+from flyteray.errors import RuntimeUserError
+
+Mode = Literal["local", "remote"]
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_SECONDS = ("deactivate_timeout", "activate_timeout", "health_check_timeout", "health_check_interval")
 
 
-async def _serve(app_env: AppEnvironment) -> App:
+@dataclass(frozen=True)
+class ServeContext:
+    """How to serve, said before serving: ``with_servecontext(mode="local").serve(app)``.
+
+    Versions, variables and time limits are for the app that is served; those that it depends on are served as they
+    are declared.
+
+    Args:
+        mode: ``"remote"`` on the cluster, where it stays up; ``"local"`` in a process beside this one, without Ray,
+            which ends with this one. Default: remote, and inside a local run or a local app local.
+        version: The name of the version. Default: a hash of what it is.
+        copy_style: Which code travels; see :class:`flyteray._plan.shipping.Shipping`.
+        root_dir: The folder that the bundle of code mirrors.
+        dry_run: Plan and serve nothing: the handle is inactive, its ``plan`` is what would have been served.
+        project: What the app's context names as its project (Ray has none).
+        domain: Likewise.
+        env_vars: Environment variables of the app, besides those declared and before them.
+        parameter_values: Values of parameters in place of those declared: ``{app name: {parameter name: value}}``.
+        cluster_pool: Of Union: means nothing on Ray, and says so.
+        cluster: Likewise.
+        log_level: ``LOG_LEVEL`` of the app.
+        log_format: ``LOG_FORMAT`` of the app, unless it is ``"console"``.
+        user_log_level: ``USER_LOG_LEVEL`` of the app.
+        interactive_mode: Whether the app is shipped pickled; where nothing else can work by default.
+        copy_bundle_to: A folder to put a copy of the bundle in.
+        deactivate_timeout: Seconds for the app to stop in; then it is killed in local mode (6), and waiting for it ends
+            on a cluster (no limit).
+        activate_timeout: Seconds for the app to start in: 60 in local mode, 300 on a cluster.
+        health_check_timeout: Seconds for an answer, in local mode (2). On a cluster replicas tell of themselves.
+        health_check_interval: Seconds from one question to the next, in local mode (1).
+        health_check_path: What is asked for (``"/health"``): any answer below 500 is a good one. On a cluster only
+            commands are asked.
+        raw_data_path: ``flyteray.app.ctx().raw_data_path`` of the app.
+
+    Raises:
+        ValueError: another mode or copy style, a bad version, ``cluster`` beside ``cluster_pool``, or a time that is
+            not positive.
+        TypeError: an option of a wrong type.
+    """
+
+    mode: Mode | None = None
+    _: KW_ONLY
+    version: str | None = None
+    copy_style: CopyStyle = "loaded_modules"
+    root_dir: str | Path | None = None
+    dry_run: bool = False
+    project: str | None = None
+    domain: str | None = None
+    env_vars: dict[str, str] | None = None
+    parameter_values: Mapping[str, Mapping[str, Any]] | None = None
+    cluster_pool: str | None = None
+    cluster: str | None = None
+    log_level: int | str | None = None
+    log_format: Literal["console", "json"] = "console"
+    user_log_level: int | str | None = None
+    interactive_mode: bool | None = None
+    copy_bundle_to: str | Path | None = None
+    deactivate_timeout: float | None = None
+    activate_timeout: float | None = None
+    health_check_timeout: float | None = None
+    health_check_interval: float | None = None
+    health_check_path: str | None = None
+    raw_data_path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in (None, "local", "remote"):
+            raise ValueError(f'mode must be "local" or "remote", not {self.mode!r}.')
+        if self.cluster is not None and self.cluster_pool is not None:
+            raise ValueError("with_servecontext: say cluster or cluster_pool, not both.")
+        if self.version is not None and not (
+            isinstance(self.version, str) and _VERSION.fullmatch(self.version)
+        ):
+            raise ValueError(
+                f"{self.version!r} is no name for a version: use up to 63 letters, digits, '.', '-' and '_', beginning "
+                "with a letter or digit."
+            )
+        if self.log_format not in ("console", "json"):
+            raise ValueError(f'log_format must be "console" or "json", not {self.log_format!r}.')
+        if self.env_vars is not None:
+            check_env_vars("with_servecontext", self.env_vars)
+        if self.health_check_path is not None and not str(self.health_check_path).startswith("/"):
+            raise ValueError(f'health_check_path must begin with "/", got {self.health_check_path!r}.')
+        for option in _SECONDS:
+            seconds = getattr(self, option)
+            if seconds is None:
+                continue
+            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+                raise TypeError(f"{option} must be a number of seconds, got {seconds!r}.")
+            if seconds <= 0:
+                raise ValueError(f"{option} must be more than 0 seconds, got {seconds!r}.")
+        self._shipping()
+        for option in ("cluster_pool", "cluster"):
+            if getattr(self, option) is not None:
+                without_meaning("with_servecontext", option)
+
+    async def _serve(self, app_env: AppEnvironment) -> AppHandle:
+        """Bring an app up; see :func:`flyteray.serve`."""
+        if (app := context.loading.get()) is not None:
+            raise RuntimeUserError(
+                "ServedWhileImported",
+                f"The module of app {app!r} serves an app when it is imported, as each of its replicas does: put that "
+                'under `if __name__ == "__main__":`.',
+            )
+        planned = self.plan(app_env)
+        if self.dry_run:
+            return PlannedApp(planned)
+        if self.mode == "local" or (self.mode is None and inside_local_run()):
+            # Deferred: only local mode pays for it.
+            from flyteray._client.local_serve import local_apps
+
+            settings = session().settings
+            return await local_apps(settings.home).serve(planned, settings, self._patience())
+        for option in ("health_check_timeout", "health_check_interval"):
+            if getattr(self, option) is not None:
+                without_meaning('with_servecontext(mode="remote")', option)
+        for each in planned:
+            await session().upload(each.bundle)
+            served = App(
+                await session().call("serve", each.spec),
+                activate_timeout=each.spec.startup_timeout_s,
+                deactivate_timeout=self.deactivate_timeout,
+            )
+            await served.wait.aio()
+        return served
+
+    serve = MethodVerb(_serve)
+
+    def plan(self, app_env: AppEnvironment) -> Sequence[Planned]:
+        """What serving an app would serve: it and those that it depends on, each after those it needs.
+
+        Raises:
+            TypeError: not an app environment, or a parameter value of a wrong type.
+            ValueError: apps that depend on one another in a circle, or values for apps or parameters there are not.
+        """
+        if not isinstance(app_env, AppEnvironment):
+            raise TypeError(
+                f"flyteray.serve serves an AppEnvironment, not {app_env!r}. To run a task, use flyteray.run."
+            )
+        ordered = apps.in_order(app_env)
+        values = self.parameter_values or {}
+        if unknown := [name for name in values if all(env.name != name for env in ordered)]:
+            raise ValueError(
+                f"parameter_values names {', '.join(map(repr, unknown))}, but what is served is "
+                f"{', '.join(repr(env.name) for env in ordered)}."
+            )
+        return [self._planned(env, values.get(env.name), env is app_env) for env in ordered]
+
+    def _planned(self, env: AppEnvironment, values: Mapping[str, Any] | None, asked_for: bool) -> Planned:
+        ref, bundle = code.ship(env, self._shipping())
+        if not asked_for:
+            return Planned(apps.app_spec(env, ref, parameter_values=values), bundle)
+        changed = copy.copy(env)  # it is the declared one that the code names
+        changed.env_vars = {**(env.env_vars or {}), **self._variables()}
+        spec = apps.app_spec(changed, ref, parameter_values=values)
+        said = {
+            "version": self.version,
+            "health_path": self.health_check_path,
+            "startup_timeout_s": self.activate_timeout,
+        }
+        return Planned(
+            spec.model_copy(update={name: value for name, value in said.items() if value is not None}), bundle
+        )
+
+    def _shipping(self) -> Shipping:
+        return Shipping(
+            copy_style=self.copy_style,
+            root_dir=_folder(self.root_dir),
+            interactive=self.interactive_mode,
+            copy_bundle_to=_folder(self.copy_bundle_to),
+            version=self.version,
+        )
+
+    def _variables(self) -> dict[str, str]:
+        said = {
+            "FLYTE_INTERNAL_EXECUTION_PROJECT": self.project,
+            "FLYTE_INTERNAL_EXECUTION_DOMAIN": self.domain,
+            "LOG_LEVEL": self.log_level,
+            "LOG_FORMAT": None if self.log_format == "console" else self.log_format,
+            "USER_LOG_LEVEL": self.user_log_level,
+            "_FLYTE_APP_RAW_DATA_PATH": self.raw_data_path,
+        }
+        return {name: str(value) for name, value in said.items() if value is not None} | (self.env_vars or {})
+
+    def _patience(self) -> Patience:
+        said = {option: getattr(self, option) for option in _SECONDS}
+        return replace(Patience(), **{name: value for name, value in said.items() if value is not None})
+
+
+with_servecontext = ServeContext
+
+
+async def _serve(app_env: AppEnvironment) -> AppHandle:
     """Bring an app up and return its handle when it serves; it stays up when this process ends.
 
     Apps that it depends on come first. Serving unchanged code again restarts nothing; a changed version takes over
-    when all of its replicas are ready, and no request is lost.
+    when all of its replicas are ready, and no request is lost. Inside a local run or app it is served in local mode:
+    see :class:`ServeContext`, which has all options.
 
     Args:
         app_env: What to serve.
@@ -24,18 +235,11 @@ async def _serve(app_env: AppEnvironment) -> App:
             goes on serving.
         ParameterMaterializationError: an output that a parameter names does not exist.
     """
-    if not isinstance(app_env, AppEnvironment):
-        raise TypeError(
-            f"flyteray.serve serves an AppEnvironment, not {app_env!r}. To run a task, use flyteray.run."
-        )
-    ordered = apps.in_order(app_env)
-    for env in ordered:
-        ref, bundle = code.ship(env)
-        spec = apps.app_spec(env, ref)
-        await session().upload(bundle)
-        served = App(await session().call("serve", spec))
-        await served._wait()
-    return served
+    return await ServeContext().serve.aio(app_env)
 
 
 serve = Verb(_serve)
+
+
+def _folder(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -13,6 +13,7 @@ from flyteray._declare import context
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.spec import ClusterInfo
 from flyteray._settings import Settings
+from flyteray.app import context as app_context
 from flyteray.errors import ClusterError
 
 
@@ -91,5 +92,5 @@ def session() -> Session:
 
 
 def inside_local_run() -> bool:
-    """Whether the caller is a task that runs in local mode."""
-    return context.ctx().mode == "local"
+    """Whether the caller is a task or an app that runs in local mode."""
+    return context.ctx().mode == "local" or app_context.ctx().mode == "local"

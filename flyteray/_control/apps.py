@@ -129,6 +129,12 @@ class Apps:
         """All apps by name."""
         return [self._info(app) for _, app in sorted(self._apps.items())]
 
+    def replicas(self, name: str) -> list[ReplicaInfo]:
+        """The replicas of an app that are ready, of all of its versions; errors as in :meth:`get`."""
+        self.get(name)
+        versions = {version.id for version in self._versions.values() if version.app == name}
+        return [each.info for each in self._replicas.values() if each.info.version in versions]
+
     async def set_desired(self, name: str, desired: Any) -> AppInfo:
         """Start (``"active"``) or stop (``"stopped"``) an app."""
         self.get(name)

@@ -180,6 +180,10 @@ class Controller:
         """All apps, by name."""
         return self._apps.all()
 
+    async def list_replicas(self, name: str) -> list[ReplicaInfo]:
+        """The replicas of an app that are ready."""
+        return self._apps.replicas(name)
+
     async def set_desired(self, name: str, desired: Literal["active", "stopped"]) -> AppInfo:
         """Start or stop an app."""
         return await self._apps.set_desired(name, desired)

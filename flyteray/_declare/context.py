@@ -82,6 +82,8 @@ class NoTaskContext:
 
 runtime: ContextVar[TaskRuntime | None] = ContextVar("flyteray_runtime", default=None)
 task_context: ContextVar[TaskContext | None] = ContextVar("flyteray_task_context", default=None)
+loading: ContextVar[str | None] = ContextVar("flyteray_loading", default=None)
+"""The app whose module is being imported in its replica."""
 parameters: ContextVar[Mapping[str, object] | None] = ContextVar("flyteray_parameters", default=None)
 
 

@@ -30,6 +30,11 @@ def as_outputs(task: Task[..., Any], value: Any) -> tuple[Any, ...]:
     return tuple(value) if len(task.interface.outputs) > 1 else (value,)
 
 
+def output_key(run: str) -> str:
+    """Where in storage a run's outputs are."""
+    return f"runs/{run}/a0/outputs"
+
+
 def select(outputs: tuple[Any, ...], getter: Sequence[int | str], run: str) -> Any:
     """Follow a chain of indices and keys into the outputs of a run."""
     value: Any = outputs

@@ -188,6 +188,9 @@ class RunSpec(Spec):
     request: str = ""
 
 
+STARTUP_TIMEOUT = "StartupTimeout"  # the code of the error of an app that was not ready in time
+
+
 class ErrorInfo(Spec):
     """An exception that crosses processes: printable everywhere, the original where it can be unpickled.
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import uvloop
 
 from flyteray._declare import context
+from flyteray._plan.spec import STARTUP_TIMEOUT
 from flyteray._serve import blocked
 from flyteray._serve.blocked import LoopWatch
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
@@ -143,7 +144,7 @@ class Hosting:
         ended.add_done_callback(_heard)
         await asyncio.wait([ended], timeout=_GIVE_UP_S)
         return RuntimeUserError(
-            "StartupTimeout", f"The app was not ready within {self._startup_timeout_s:g} s: {missing}."
+            STARTUP_TIMEOUT, f"The app was not ready within {self._startup_timeout_s:g} s: {missing}."
         )
 
     def _work(self) -> None:

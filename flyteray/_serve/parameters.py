@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from flyteray._cluster import actors
 from flyteray._plan.spec import OutputRef, ParameterSpec
-from flyteray._tasks import outputs
 from flyteray.errors import ParameterMaterializationError, RuntimeSystemError
 from flyteray.io import Dir, File
 from flyteray.storage import Storage
@@ -38,15 +36,7 @@ class Parameters:
     env_vars: dict[str, str]
 
 
-def read_output(ref: OutputRef) -> Any:
-    """The output that a parameter refers to, from the object store or storage."""
-    run = ref.run_name or actors.call(actors.CONTROLLER, "locate_output", ref)
-    return outputs.load(run, ref.getter)
-
-
-def resolve(
-    specs: Sequence[ParameterSpec], folder: Path, read: Callable[[OutputRef], Any] = read_output
-) -> Parameters:
+def resolve(specs: Sequence[ParameterSpec], folder: Path, read: Callable[[OutputRef], Any]) -> Parameters:
     """Fetch, download and mount what the parameters name.
 
     Args:

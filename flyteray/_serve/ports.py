@@ -12,12 +12,12 @@ from typing import Any
 from flyteray._serve.replaced import replaced
 
 
-def listening_socket(host: str) -> socket.socket:
-    """A TCP socket bound to a free port of ``host``; it takes connections once somebody listens on it."""
+def listening_socket(host: str, port: int = 0) -> socket.socket:
+    """A TCP socket bound to ``host``, to a free port for 0; it takes connections once somebody listens on it."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, 0))
+        sock.bind((host, port))
     except BaseException:
         sock.close()
         raise

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from flyteray._cluster import processes
 from flyteray._serve import guard
@@ -53,22 +54,34 @@ class Program:
         words: The program and its arguments.
         variables: Its environment.
         folder: Its working directory.
+        output: The file that takes what it writes; this process's own by default.
+        orphan_grace_s: For it to end when this process is gone.
 
     Raises:
         RuntimeUserError: there is no such program, or it can't be executed.
     """
 
-    def __init__(self, words: Sequence[str], variables: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        variables: Mapping[str, str],
+        folder: Path,
+        *,
+        output: IO[bytes] | None = None,
+        orphan_grace_s: float = ORPHAN_GRACE_S,
+    ) -> None:
         self._words = words
         self._mark = uuid.uuid4().hex
         self._exit = Exit()
         read, status = os.pipe()
         try:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard.__file__, str(status), str(ORPHAN_GRACE_S), *words],
+                [sys.executable, "-I", "-S", guard.__file__, str(status), str(orphan_grace_s), *words],
                 env={**variables, _MARK: self._mark},
                 cwd=folder,
                 stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
                 pass_fds=(status,),
                 start_new_session=True,
             )
@@ -93,8 +106,11 @@ class Program:
 
     async def wait(self, timeout_s: float | None = None) -> Exit | None:
         """How it ended, once nothing of it is left; None when the time is up before."""
-        ended = await asyncio.to_thread(self._ended.wait, timeout_s)
-        return self._exit if ended else None
+        return await asyncio.to_thread(self.join, timeout_s)
+
+    def join(self, timeout_s: float | None = None) -> Exit | None:
+        """The same, blocking."""
+        return self._exit if self._ended.wait(timeout_s) else None
 
     def end(self, grace_s: float) -> None:
         """Ask it to end (SIGTERM) and have it killed after ``grace_s``. Returns at once; may be repeated."""

@@ -20,6 +20,7 @@ from flyteray._plan.failure import describe
 from flyteray._plan.spec import AppSpec, ReplicaInfo
 from flyteray._serve import loopback, ports, serve_logs
 from flyteray._serve.hosting import Hosting
+from flyteray._serve.outputs import read_output
 from flyteray._serve.own_log import OwnLog
 from flyteray._serve.parameters import Parameters, resolve
 from flyteray._serve.reporter import Reporter, report_failure
@@ -84,7 +85,7 @@ class Replica:
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
         # In a thread, where user code may start event loops of its own, and Serve's loop stays responsive.
         app = await asyncio.to_thread(load_code, spec.code)
-        parameters = await asyncio.to_thread(resolve, spec.parameters, self._folder)
+        parameters = await asyncio.to_thread(resolve, spec.parameters, self._folder, read_output)
         self._publish(parameters)
         os.chdir(code_folder(spec.code))
         server = await asyncio.to_thread(server_for, spec, app, parameters, sock)  # kinds may build it there

@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import ObjectLostError, OwnerDiedError, RaySystemError
 
 from flyteray._cluster import actors
-from flyteray._plan.outputs import select
+from flyteray._plan.outputs import output_key, select
 from flyteray._plan.spec import ClusterInfo
 from flyteray.errors import ModuleLoadError, OutputNotFoundError
 from flyteray.storage import Storage
@@ -23,11 +23,6 @@ def write_outputs(root: str, run: str, outputs: tuple[Any, ...]) -> int:
         ResultSerializationError: something in them can't be pickled.
     """
     return write_value(Storage.at(root), output_key(run), outputs)
-
-
-def output_key(run: str) -> str:
-    """Where in storage a run's outputs are."""
-    return f"runs/{run}/a0/outputs"
 
 
 def load_outputs(run: str) -> tuple[Any, ...]:

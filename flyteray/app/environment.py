@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
+from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray.app.command import LAUNCHER, program, split_words
+from flyteray.app.context import ctx
+from flyteray.app.endpoints import local_endpoints
 from flyteray.app.parameters import Parameter
 from flyteray.app.port import Port, PortField
 from flyteray.app.routing import Domain, Link, Timeouts
@@ -197,9 +200,16 @@ class AppEnvironment(Environment):
     def endpoint(self) -> str:
         """The URL of the app, usable from the driver, tasks and other apps.
 
+        That of the app in local mode where this process knows one or is in local mode itself; else that on the cluster.
+
         Raises:
             InitializationError: Not connected, so that the address is not known.
         """
+        local = local_endpoints().find(self.name)
+        if local is not None:
+            return local
+        if task_context().mode == "local" or ctx().mode == "local":
+            return f"http://localhost:{self.declared_port.port}"
         pattern = os.environ.get(ENDPOINT_PATTERN)
         if not pattern:
             raise InitializationError(

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import rich_click as click
+from click.exceptions import Exit
 from rich.console import Console
 
-from flyteray._client.serve import serve as serve_app
+from flyteray._client.app import App
+from flyteray._client.handle import AppHandle
+from flyteray._client.serve import with_servecontext
 from flyteray._plan import code
-from flyteray._plan.spec import to_json
 from flyteray.app.environment import AppEnvironment
 from flyteray.cli import failures, printing
 from flyteray.cli.examples import examples
 
+_EPILOG = examples(
+    "flyteray serve app.py env",
+    "flyteray serve --local app.py env",
+    "flyteray serve -e LEVEL=debug --follow app.py env",
+    "flyteray serve -o json app.py env",
+)
+_SHOWN = ["name", "phase", "url", "endpoint", "version", "revision"]
 
-@click.command(epilog=examples("flyteray serve app.py env", "flyteray serve -o json app.py env"))
+
+def _variables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise click.BadParameter(f"{name!r} is not NAME=VALUE.")
+    return {name: value for name, _, value in pairs}
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--local", is_flag=True, help="Serve beside this command, without Ray, until Ctrl+C.")
+@click.option(
+    "-e",
+    "--env-var",
+    "env_vars",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_variables,
+    help="An environment variable of the app; may be repeated.",
+)
+@click.option(
+    "-f", "--follow", is_flag=True, help="Show what the app writes, until Ctrl+C or until it is stopped."
+)
 @printing.output_option
 @click.argument("file")
 @click.argument("env")
-def serve(file: str, env: str, output: printing.Output) -> None:
+def serve(file: str, env: str, local: bool, follow: bool, output: printing.Output, **options: Any) -> None:
     """Serve an app of a file.
 
     ENV is the name of the variable that holds the AppEnvironment. Returns when the app takes requests; it stays up
@@ -25,7 +59,41 @@ def serve(file: str, env: str, output: printing.Output) -> None:
     """
     with failures.users_code():
         found = code.lookup(code.load_file(file), env, AppEnvironment)
+        context = with_servecontext(mode="local" if local else "remote", **options)
         with Console(stderr=True).status(f"Serving {found.name} …"):
-            app = serve_app(found)
-    shown = ["name", "phase", "url", "endpoint", "version", "revision"]
-    printing.record(to_json(app.info), output, shown)
+            app = context.serve(found)
+    printing.record(_facts(app), output, _SHOWN)
+    if local:
+        _until_interrupted(app)
+    elif follow:
+        try:
+            app.show_logs()
+        except KeyboardInterrupt:
+            printing.note(f"App {app.name} goes on; `flyteray delete app {app.name}` ends it.")
+            raise Exit(failures.INTERRUPTED) from None
+
+
+def _facts(app: AppHandle) -> dict[str, Any]:
+    if isinstance(app, App):
+        facts: dict[str, Any] = json.loads(app.to_json())
+        return facts
+    return {
+        "name": app.name,
+        "phase": str(app.deployment_status),
+        "url": app.url,
+        "endpoint": app.endpoint,
+        "revision": app.revision,
+    }
+
+
+def _until_interrupted(app: AppHandle) -> None:
+    """Return when the app was stopped by Ctrl+C; leave with a failure when it ended by itself."""
+    printing.note("Its output is shown here; Ctrl+C stops it.")
+    try:
+        app.watch(wait_for="deactivated")
+    except KeyboardInterrupt:
+        app.deactivate(wait=True)
+        printing.note(f"App {app.name} is stopped.")
+        return
+    printing.note(f"App {app.name} has ended by itself.")
+    raise Exit(failures.FAILED)

@@ -1,0 +1,134 @@
+"""What the replicas of an app write, put together line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from flyteray._client.session import session
+from flyteray._plan.spec import AppInfo, AppPhase, ReplicaInfo
+from flyteray.errors import AppNotFoundError, BaseRuntimeError
+
+_LOOK_S = 2.0  # how often replicas that are new are looked for
+_SERVE = "serve"  # the namespace of its actors
+# Serve's own lines begin so.
+_SYSTEM = re.compile(r"(DEBUG|INFO|WARNING|ERROR) [\d-]+ [\d:,]+ \S+ \S+ (\S+ )?(--|\S+\.py:\d+ -) ")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines: the last ``max_lines`` of each stream of each replica, and those that come while ``follow``.
+
+    ``show_ts`` puts the time at which a line was read before it; ``raw`` leaves out which replica it is of;
+    ``filter_system`` leaves out what Ray Serve writes; ``replica_name`` is the beginning of a replica's id.
+    """
+
+    max_lines: int = 30
+    show_ts: bool = False
+    raw: bool = False
+    filter_system: bool = False
+    replica_name: str | None = None
+    follow: bool = True
+
+
+async def lines(app: str, wanted: Wanted) -> AsyncIterator[str]:
+    """The lines, until the app has stopped or is deleted, or at once unless ``follow``.
+
+    Raises:
+        ValueError: no replica has such a name.
+        RuntimeSystemError: the cluster's dashboard does not give the logs.
+    """
+    streams = _Streams(wanted)
+    while True:
+        try:
+            info: AppInfo = await session().call("get_app", app)
+            replicas: list[ReplicaInfo] = await session().call("list_replicas", app)
+        except AppNotFoundError:
+            if not streams.begun:
+                raise
+            return
+        named = [each for each in replicas if each.replica_id.startswith(wanted.replica_name or "")]
+        if wanted.replica_name and not named and not streams.begun:
+            there = ", ".join(each.replica_id for each in replicas) or "none"
+            raise ValueError(f"App {app!r} has no replica {wanted.replica_name!r}; ready are: {there}.")
+        streams.begin(named)
+        async for line in streams.arriving():
+            yield line
+        if not replicas and info.phase in (AppPhase.FAILED, AppPhase.STOPPED):
+            for line in info.error.log.splitlines() if info.error and not streams.begun else ():
+                yield line
+            return
+        if not wanted.follow and streams.exhausted:
+            return
+
+
+class _Streams:
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._loop = asyncio.get_running_loop()
+        self._arrived: asyncio.Queue[str | BaseRuntimeError | None] = asyncio.Queue()
+        self._known: set[str] = set()
+        self._open = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was anything to read."""
+        return bool(self._known)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing more will come of what was begun."""
+        return self._open == 0
+
+    def begin(self, replicas: list[ReplicaInfo]) -> None:
+        """Read those that are new."""
+        for replica in replicas:
+            if replica.actor_name not in self._known:
+                self._known.add(replica.actor_name)
+                for stream in ("out", "err"):
+                    self._open += 1
+                    # Plain threads: an executor's would keep a process that was interrupted from ending.
+                    threading.Thread(target=self._read, args=(replica, stream), daemon=True).start()
+
+    async def arriving(self) -> AsyncIterator[str]:
+        """What comes within the next seconds."""
+        deadline = self._loop.time() + _LOOK_S
+        while (left := deadline - self._loop.time()) > 0 and (self._open or self._wanted.follow):
+            try:
+                line = await asyncio.wait_for(self._arrived.get(), left)
+            except asyncio.TimeoutError:
+                return
+            if line is None:
+                self._open -= 1
+            elif isinstance(line, BaseRuntimeError):
+                raise line
+            else:
+                yield line
+
+    def _read(self, replica: ReplicaInfo, stream: str) -> None:
+        from flyteray._cluster import logs  # deferred: it needs Ray
+
+        end: BaseRuntimeError | None = None
+        try:
+            for line in logs.lines(
+                replica.actor_name, _SERVE, stream, self._wanted.max_lines, self._wanted.follow
+            ):
+                if not (self._wanted.filter_system and _SYSTEM.match(line)):
+                    self._tell(self._shown(replica, line))
+        except ValueError:
+            pass  # it has ended
+        except BaseRuntimeError as error:
+            end = error
+        self._tell(end)
+
+    def _tell(self, line: str | BaseRuntimeError | None) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._arrived.put_nowait, line)
+
+    def _shown(self, replica: ReplicaInfo, line: str) -> str:
+        before = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} " if self._wanted.show_ts else ""
+        return line if self._wanted.raw else f"{before}[{replica.replica_id[:8]}] {line}"

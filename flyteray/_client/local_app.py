@@ -1,0 +1,344 @@
+"""An app in local mode: a process beside this one, and the handle to steer it by."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flyteray._client.bridge import MethodVerb, run_blocking
+from flyteray._client.handle import Awaited
+from flyteray._client.local_process import LocalProcess
+from flyteray._plan import failure
+from flyteray._plan.local import ERROR, READY, LocalPlan
+from flyteray._plan.spec import STARTUP_TIMEOUT, AppPhase, ErrorInfo
+from flyteray.app.endpoints import local_endpoints
+from flyteray.errors import ActivationTimeoutError, DeploymentError
+
+_LOOK_S = 0.02  # how often a process that starts or stops is looked at
+_DRAIN_SHARE = 0.7  # of the time to stop in is for open requests; the rest is for on_shutdown
+_HEAR_S = 8.0  # for a process to say why it was not ready in time
+_ENDED_S = 2.0  # for what is killed to be gone
+_TAIL = 30  # lines
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a local app, in seconds, and how to ask it whether it is well."""
+
+    activate_timeout: float = 60.0
+    deactivate_timeout: float = 6.0
+    health_check_timeout: float = 2.0
+    health_check_interval: float = 1.0
+
+
+class LocalApp:
+    """An app that runs in a process of its own, as a child of this process, which it does not outlive.
+
+    Args:
+        plan: What the process is told.
+        environment: Its environment variables.
+        log: The file that takes what it writes.
+        patience: How long to wait for it.
+        revision: Counts the versions of the app that this process has served.
+    """
+
+    def __init__(
+        self, plan: LocalPlan, environment: dict[str, str], log: Path, patience: Patience, revision: int
+    ) -> None:
+        self._plan = plan
+        self._environment = environment
+        self._log = log
+        self._patience = patience
+        self._revision = revision
+        self._desired: Literal["active", "stopped"] = "stopped"
+        self._process: LocalProcess | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def plan(self) -> LocalPlan:
+        """What its process is told."""
+        return self._plan
+
+    @property
+    def name(self) -> str:
+        """The app's name."""
+        return self._plan.app.name
+
+    @property
+    def url(self) -> str:
+        """The address, ``http://localhost:<port>``: that of the declared port, or of a free one for port 0."""
+        return f"http://localhost:{self._plan.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """The same as :attr:`url`."""
+        return self.url
+
+    @property
+    def revision(self) -> int:
+        """Counts the versions of the app that this process has served."""
+        return self._revision
+
+    @property
+    def desired_state(self) -> Literal["active", "stopped"]:
+        """What was asked for last."""
+        return self._desired
+
+    @property
+    def deployment_status(self) -> AppPhase:
+        """What is observed now; failed is an app that has ended without having been asked to."""
+        process = self._process
+        if process is None or not process.running:
+            return AppPhase.FAILED if self._desired == "active" else AppPhase.STOPPED
+        return AppPhase.ACTIVE if self._is_ready() and self._answers() else AppPhase.DEPLOYING
+
+    status = deployment_status
+
+    def is_active(self) -> bool:
+        """Whether it takes requests: it is up and answers its health path with anything below 500."""
+        return self.deployment_status is AppPhase.ACTIVE
+
+    def is_deactivated(self) -> bool:
+        """Whether nothing of it runs."""
+        return self._process is None or not self._process.running
+
+    async def _activate(self, wait: bool = False) -> LocalApp:
+        """Start it where it does not run.
+
+        Args:
+            wait: Return when it takes requests, as :meth:`wait` does.
+
+        Raises:
+            DeploymentError: something else listens on its port.
+        """
+        await asyncio.to_thread(self._start)
+        return await self._wait() if wait else self
+
+    activate = MethodVerb(_activate)
+
+    async def _deactivate(self, wait: bool = False) -> LocalApp:
+        """Stop it: open requests may end, ``on_shutdown`` runs; what then still runs is killed.
+
+        Args:
+            wait: Return when nothing of it is left.
+        """
+        self.stop()
+        if wait:
+            await self._watch("deactivated")
+        return self
+
+    deactivate = MethodVerb(_deactivate)
+
+    async def _wait(self, timeout: float | None = None) -> LocalApp:
+        """Wait until it takes requests.
+
+        Args:
+            timeout: Seconds; what was given as ``activate_timeout`` by default, or else 60.
+
+        Raises:
+            DeploymentError: it could not start or has ended (the user's exception is the cause), or was stopped.
+            ActivationTimeoutError: the time is up, and it is stopped.
+        """
+        timeout = self._patience.activate_timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout + _HEAR_S
+        while not await asyncio.to_thread(self._has_come_up):
+            if time.monotonic() > deadline:
+                self.stop()
+                raise ActivationTimeoutError(
+                    f"App {self.name!r} failed to become active within {timeout:g} seconds.{self._tail()}"
+                )
+            left = max(0.0, deadline - time.monotonic())
+            ready = self._is_ready()
+            await asyncio.sleep(min(left, self._patience.health_check_interval if ready else _LOOK_S))
+        return self
+
+    wait = MethodVerb(_wait)
+
+    async def _watch(self, wait_for: Awaited = "activated") -> LocalApp:
+        """Wait until it takes requests or has ended.
+
+        Args:
+            wait_for: ``"activated"`` or ``"deactivated"``.
+
+        Raises:
+            DeploymentError: it failed, or was stopped while it was to serve.
+            ValueError: another thing to wait for.
+        """
+        if wait_for == "activated":
+            return await self._wait()
+        if wait_for != "deactivated":
+            raise ValueError(f'wait_for must be "activated" or "deactivated", not {wait_for!r}.')
+        while not self.is_deactivated():  # noqa: ASYNC110  # a process tells no event loop of its end
+            await asyncio.sleep(_LOOK_S)
+        return self
+
+    watch = MethodVerb(_watch)
+
+    async def _show_logs(
+        self,
+        max_lines: int = 30,
+        show_ts: bool = False,
+        raw: bool = False,
+        filter_system: bool = False,
+        replica_name: str | None = None,
+        follow: bool = True,
+    ) -> None:
+        """Print the end of what it has written, and then what it writes until it is stopped if ``follow``.
+
+        Its output is shown on this process's stderr in any case. The other options are those of
+        :class:`flyteray.remote.App`: here there is one replica and no system beside it, so they change nothing.
+        """
+        with self._log.open("rb") as file:
+            for line in deque(file, maxlen=max_lines):
+                sys.stdout.write(line.decode(errors="replace"))
+            while True:
+                ended = self.is_deactivated()
+                while text := file.read(65536):
+                    sys.stdout.write(text.decode(errors="replace"))
+                sys.stdout.flush()
+                if ended or not follow:
+                    return
+                await asyncio.sleep(0.1)
+
+    show_logs = MethodVerb(_show_logs)
+
+    @contextlib.asynccontextmanager
+    async def ephemeral_ctx(self) -> AsyncIterator[LocalApp]:
+        """Active inside ``async with``, stopped after it, also when the block raises."""
+        await self._activate(wait=True)
+        try:
+            yield self
+        finally:
+            await self._deactivate(wait=True)
+
+    @contextlib.contextmanager
+    def ephemeral_ctx_sync(self) -> Iterator[LocalApp]:
+        """Active inside ``with``, stopped after it, also when the block raises."""
+        run_blocking(self._activate(wait=True))
+        try:
+            yield self
+        finally:
+            run_blocking(self._deactivate(wait=True))
+
+    def stop(self) -> None:
+        """Ask it to end, without waiting."""
+        with self._lock:
+            self._desired = "stopped"
+            local_endpoints().remove(self.name)
+            if self._process is not None:
+                self._process.stop(self._patience.deactivate_timeout)
+
+    def join(self) -> None:
+        """Block until nothing of a stopped app is left."""
+        if self._process is not None:
+            self._process.join(self._patience.deactivate_timeout + _ENDED_S)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._process is not None and self._process.running:
+                if self._desired == "active":
+                    return
+                self.join()  # it is being stopped
+            folder = Path(self._plan.folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            free_port(self.name, self._plan.port)
+            told = folder / "plan.json"
+            told.write_text(self._plan.model_dump_json())
+            command = [sys.executable, "-m", "flyteray._serve.local", str(told)]
+            self._process = LocalProcess(
+                command,
+                self._environment,
+                folder=folder,
+                log=self._log,
+                grace_s=self._patience.deactivate_timeout,
+                on_end=lambda: local_endpoints().remove(self.name),
+            )
+            self._desired = "active"
+            local_endpoints().put(self.name, self.url)
+            self._process.start()
+
+    def _is_ready(self) -> bool:
+        return Path(self._plan.folder, READY).exists()
+
+    def _has_come_up(self) -> bool:
+        process = self._process
+        if self._desired == "stopped" or process is None:
+            raise DeploymentError(f"App {self.name!r} was stopped while it was waited for.")
+        if not process.running:
+            raise self._failure(process)
+        return self._is_ready() and self._answers()
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(
+            self._plan.host, self._plan.port, timeout=self._patience.health_check_timeout
+        )
+        try:
+            connection.request("GET", self._plan.app.health_path)
+            return connection.getresponse().status < 500
+        except http.client.HTTPException:
+            return True  # it speaks, but not HTTP
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _failure(self, process: LocalProcess) -> DeploymentError:
+        try:
+            info = ErrorInfo.model_validate_json(Path(self._plan.folder, ERROR).read_bytes())
+        except OSError:
+            return DeploymentError(
+                f"App {self.name!r} could not start: its process {process.exit}.{self._tail()}"
+            )
+        log = f"\nLast lines of its log:\n{info.log.rstrip()}" if info.log else self._tail()
+        if info.code == STARTUP_TIMEOUT:
+            return ActivationTimeoutError(f"App {self.name!r} failed to become active: {info.message}{log}")
+        error = DeploymentError(f"App {self.name!r} could not start: {info.code}: {info.message}{log}")
+        error.__cause__ = failure.restore(info)
+        return error
+
+    def _tail(self) -> str:
+        try:
+            with self._log.open(errors="replace") as file:
+                lines = deque(file, maxlen=_TAIL)
+        except OSError:
+            return ""
+        return f"\nLast lines of its log:\n{''.join(lines).rstrip()}" if lines else ""
+
+    def __repr__(self) -> str:
+        return f"LocalApp(name={self.name!r}, url={self.url!r}, desired_state={self._desired!r})"
+
+
+def drain_s(patience: Patience) -> float:
+    """How long open requests may go on when an app is stopped."""
+    return patience.deactivate_timeout * _DRAIN_SHARE
+
+
+def free_port(app: str, port: int) -> int:
+    """The port itself, or any free one for 0.
+
+    Raises:
+        DeploymentError: something listens there already.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise DeploymentError(
+                f"App {app!r} can't listen on port {port}: {error.strerror}. End what uses the port, or declare "
+                "another one; port=0 takes any that is free."
+            ) from error
+        number: int = probe.getsockname()[1]
+        return number

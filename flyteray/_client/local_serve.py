@@ -1,0 +1,226 @@
+"""Local mode of ``serve``: apps as processes beside this one, without Ray. None of them outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import base64
+import functools
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from flyteray._client.local_app import LocalApp, Patience, drain_s, free_port
+from flyteray._client.local_run import local_runs
+from flyteray._client.local_secrets import local_values
+from flyteray._client.planned import Planned
+from flyteray._plan.local import SECRETS, LocalPlan
+from flyteray._plan.outputs import output_key
+from flyteray._plan.shared_folder import SharedFolder
+from flyteray._plan.spec import ActionPhase, AppPhase, OutputRef, ParameterSpec
+from flyteray._settings import Settings
+from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
+from flyteray.app.environment import ENDPOINT_PATTERN
+from flyteray.app.parameters import PARAMETERS_FILE
+from flyteray.app.port import REPLICA_PORT
+from flyteray.errors import ParameterMaterializationError, RunNotFoundError
+from flyteray.storage import Storage
+from flyteray.storage.values import write_value
+
+_HOST = "127.0.0.1"
+# Of the app that this process may itself be, and what user code has no use for.
+_NOT_INHERITED = (REPLICA_PORT, PARAMETERS_FILE, "FLYTERAY_SECRETS_KEY", "_FLYTE_APP_RAW_DATA_PATH")
+
+
+class LocalApps:
+    """The local apps of this process, and the folder that they share.
+
+    Args:
+        home: Where the folder is made.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._pid = os.getpid()
+        self._folder = SharedFolder.new(home / "local-apps")
+        self._apps: dict[str, LocalApp] = {}
+        self._lock = threading.Lock()
+        local_endpoints().share(self._folder.path / "apps.json")
+        atexit.register(self.end)
+
+    async def serve(self, planned: Sequence[Planned], settings: Settings, patience: Patience) -> LocalApp:
+        """Start apps, each after those it needs, and return the last one's handle when it takes requests.
+
+        An app that runs unchanged is left alone; a changed one takes the place of the old one. When one can't start,
+        those that were started for it are stopped.
+        """
+        started: list[LocalApp] = []
+        try:
+            for each in planned:
+                app = await self._app(each, settings, patience)
+                if app.is_deactivated():
+                    started.append(app)
+                await app.activate.aio(wait=True)
+        except BaseException:
+            for app in started:
+                app.stop()
+            raise
+        return app
+
+    def end(self) -> None:
+        """Stop all apps and wait until nothing of them is left."""
+        if os.getpid() != self._pid:  # a fork of the process whose they are
+            return
+        for app in self._apps.values():
+            app.stop()
+        for app in self._apps.values():
+            app.join()
+        self._folder.leave()
+
+    async def _app(self, planned: Planned, settings: Settings, patience: Patience) -> LocalApp:
+        known = self._apps.get(planned.spec.name)
+        port = known.plan.port if known and planned.spec.port == 0 else planned.spec.port
+        plan = await asyncio.to_thread(self._plan, planned, port, settings, patience)
+        if known is not None:
+            if known.plan == plan and known.deployment_status is not AppPhase.FAILED:
+                return known
+            await known.deactivate.aio(wait=True)
+        environment = await asyncio.to_thread(self._environment, plan, settings)
+        name = planned.spec.name
+        log = self._folder.path / f"{name}.log"
+        app = LocalApp(plan, environment, log, patience, known.revision + 1 if known else 1)
+        with self._lock:
+            self._apps[name] = app
+        return app
+
+    def _plan(self, planned: Planned, port: int, settings: Settings, patience: Patience) -> LocalPlan:
+        spec, root = planned.spec, self._folder.path
+        archive = root / f"{planned.bundle.digest}.zip"
+        if planned.bundle.data and not archive.exists():
+            fresh = archive.with_suffix(".new")
+            fresh.write_bytes(planned.bundle.data)
+            fresh.replace(archive)
+        pinned = [self._pin(parameter, settings) for parameter in spec.parameters]
+        outputs = {
+            parameter.output.run_name: storage
+            for parameter, storage in pinned
+            if storage is not None and parameter.output and parameter.output.run_name
+        }
+        return LocalPlan(
+            app=spec.model_copy(
+                update={
+                    "parameters": tuple(parameter for parameter, _ in pinned),
+                    "startup_timeout_s": patience.activate_timeout,
+                }
+            ),
+            bundle=str(archive),
+            shared=str(root),
+            folder=str(root / spec.name),
+            host=_HOST,
+            port=free_port(spec.name, 0) if port == 0 else port,
+            outputs=outputs,
+            drain_s=drain_s(patience),
+        )
+
+    def _pin(self, parameter: ParameterSpec, settings: Settings) -> tuple[ParameterSpec, str | None]:
+        """A parameter as a process without a cluster can resolve it, and the storage that its output is in."""
+        if parameter.output is not None:
+            run, storage = self._locate(parameter.name, parameter.output, settings)
+            pinned = parameter.output.model_copy(update={"run_name": run})
+            return parameter.model_copy(update={"output": pinned}), storage
+        if parameter.kind == "app_endpoint" and parameter.value and "://" not in parameter.value:
+            return parameter.model_copy(update={"value": _url(parameter.name, parameter.value)}), None
+        return parameter, None
+
+    def _locate(self, parameter: str, output: OutputRef, settings: Settings) -> tuple[str, str]:
+        """The run whose output it is, and the storage that has it: of this process, or of the home."""
+        local = local_runs().find(output.run_name, output.task_name)
+        if local is not None:
+            storage = Storage.at(str(self._folder.path))
+            if not storage.exists(output_key(local.name)):
+                write_value(storage, output_key(local.name), tuple(local.outputs()))
+            return local.name, storage.url
+        return _recorded(parameter, output, settings), settings.storage
+
+    def _environment(self, plan: LocalPlan, settings: Settings) -> dict[str, str]:
+        spec = plan.app
+        values = local_values(spec.environment.secrets, settings)
+        inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+        ours = {
+            "FLYTERAY_HOME": str(settings.home),
+            "FLYTERAY_STORAGE": settings.storage,
+            "FLYTERAY_CACHE": plan.shared,
+            "FLYTERAY_CODE": spec.code.bundle,
+            "PYTHONPATH": _absolute(inherited.get("PYTHONPATH", "")),
+            "PYTHONUNBUFFERED": "1",
+            "_FLYTE_APP_RAW_DATA_PATH": str(settings.home / "local" / "raw_data"),
+            "_RUN_MODE": "local",
+            LOCAL_APPS: str(self._folder.path / "apps.json"),
+            REPLICA_PORT: str(plan.port),
+            SECRETS: json.dumps({name: base64.b64encode(value).decode() for name, value in values.items()}),
+        }
+        if settings.database is not None:
+            ours["FLYTERAY_DATABASE"] = settings.database
+        return inherited | ours | spec.environment.env_vars
+
+
+@functools.cache
+def local_apps(home: Path) -> LocalApps:
+    """The local apps of this process."""
+    return LocalApps(home)
+
+
+def _url(parameter: str, app: str) -> str:
+    url = local_endpoints().find(app)
+    if url is None and (pattern := os.environ.get(ENDPOINT_PATTERN)):
+        url = pattern.replace("{app_fqdn}", app)
+    if url is None:
+        raise ParameterMaterializationError(
+            f"Parameter {parameter!r}: app {app!r} is not served in local mode. Serve it first, or name its "
+            "environment in depends_on."
+        )
+    return url
+
+
+def _recorded(parameter: str, output: OutputRef, settings: Settings) -> str:
+    """A successful run that the registry of these settings knows: a local cluster uses the same one."""
+    # Deferred: a database is for those whose runs are not of this process.
+    from flyteray._control.registry import Registry
+
+    file = settings.database_url.removeprefix("sqlite:///")
+    if settings.database is None and not Path(file).exists():  # looking for it would make it
+        raise _not_found(parameter, output, f"there is no registry {file} either")
+    registry = Registry(settings.database_url)
+    try:
+        name = output.run_name or registry.newest_success(output.task_name or "")
+        if name is None:
+            raise _not_found(parameter, output, "nor did one on the cluster")
+        phase = registry.get_run(name).phase
+    except RunNotFoundError as error:
+        raise _not_found(parameter, output, str(error)) from None
+    finally:
+        registry.close()
+    if phase is not ActionPhase.SUCCEEDED:
+        raise ParameterMaterializationError(
+            f"Parameter {parameter!r}: run {name!r} has no outputs, it is {phase}. "
+            "Wait for it, or name a run that succeeded."
+        )
+    return name
+
+
+def _not_found(parameter: str, output: OutputRef, beyond: str) -> ParameterMaterializationError:
+    if output.run_name is not None:
+        return ParameterMaterializationError(
+            f"Parameter {parameter!r}: no run {output.run_name!r} of this process is at hand (its handle must be "
+            f"kept), and beyond it: {beyond}."
+        )
+    return ParameterMaterializationError(
+        f"Parameter {parameter!r}: no runs found for task {output.task_name!r}: none succeeded in this process, "
+        f"{beyond}. Run the task first."
+    )
+
+
+def _absolute(path: str) -> str:
+    """A search path that is the same from another folder."""
+    return os.pathsep.join(str(Path(entry).absolute()) for entry in path.split(os.pathsep) if entry)

@@ -1,0 +1,93 @@
+"""Apps that are planned: ready to be served anywhere, or not to be served at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+from flyteray._client.bridge import MethodVerb
+from flyteray._plan.bundle import Bundle
+from flyteray._plan.spec import AppPhase, AppSpec
+from flyteray.errors import DeploymentError
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An app version and its code."""
+
+    spec: AppSpec
+    bundle: Bundle
+
+
+class PlannedApp:
+    """What ``dry_run=True`` gives instead of a running app: nothing of it runs or is on a cluster.
+
+    Args:
+        planned: The app, after those that it depends on.
+    """
+
+    def __init__(self, planned: Sequence[Planned]) -> None:
+        self._planned = planned
+
+    @property
+    def plan(self) -> tuple[AppSpec, ...]:
+        """What would have been served: the app last, after those that it depends on."""
+        return tuple(each.spec for each in self._planned)
+
+    @property
+    def name(self) -> str:
+        """The app's name."""
+        return self.plan[-1].name
+
+    @property
+    def url(self) -> str:
+        """Empty: it has no address."""
+        return ""
+
+    endpoint = url
+
+    @property
+    def revision(self) -> int:
+        """Always 0."""
+        return 0
+
+    @property
+    def deployment_status(self) -> AppPhase:
+        """Always stopped."""
+        return AppPhase.STOPPED
+
+    @property
+    def desired_state(self) -> Literal["active", "stopped"]:
+        """Always stopped."""
+        return "stopped"
+
+    def is_active(self) -> bool:
+        """Always false."""
+        return False
+
+    def is_deactivated(self) -> bool:
+        """Always true."""
+        return True
+
+    async def _refuse(self, /, *_: object, **__: object) -> NoReturn:
+        """Raise DeploymentError: there is nothing to do it with."""
+        raise DeploymentError(f"App {self.name!r} was planned only: serve it without dry_run.")
+
+    activate = deactivate = wait = watch = show_logs = MethodVerb(_refuse)
+
+    @contextlib.asynccontextmanager
+    async def ephemeral_ctx(self) -> AsyncIterator[PlannedApp]:
+        """Raise as all that would need a running app."""
+        await self._refuse()
+        yield self
+
+    @contextlib.contextmanager
+    def ephemeral_ctx_sync(self) -> Iterator[PlannedApp]:
+        """Raise as all that would need a running app."""
+        self.activate()
+        yield self
+
+    def __repr__(self) -> str:
+        return f"PlannedApp(name={self.name!r})"

@@ -1,0 +1,39 @@
+"""What an actor writes, wherever it runs: read through Ray's dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import ray
+from ray.util.state import get_log
+from ray.util.state.exception import RayStateApiException
+
+from flyteray.errors import RuntimeSystemError
+
+OUT, ERR = "out", "err"  # an actor's two streams, each a file of its own
+
+_MAGICS = (":actor_name:", ":job_id:", ":task_name:")  # lines that Ray writes for itself
+
+
+def lines(actor: str, namespace: str, stream: str, tail: int, follow: bool) -> Iterator[str]:
+    """The last lines of a stream of an actor, then those that it writes while it lives if ``follow``.
+
+    Raises:
+        RuntimeSystemError: the dashboard does not give them.
+        ValueError: there is no such actor any more.
+    """
+    handle = ray.get_actor(actor, namespace=namespace)
+    rest = ""
+    try:
+        for chunk in get_log(
+            actor_id=handle._actor_id.hex(), follow=follow, tail=tail, suffix=stream, errors="replace"
+        ):
+            *whole, rest = (rest + chunk).split("\n")
+            yield from (line for line in whole if not line.startswith(_MAGICS))
+    except (RayStateApiException, OSError) as error:
+        raise RuntimeSystemError(
+            "LogsNotAvailable",
+            f"The logs of {actor} can't be read: {error}. Does the cluster's dashboard run?",
+        ) from error
+    if rest:
+        yield rest

@@ -1,0 +1,140 @@
+"""An app in local mode: a process that hosts it as a replica does, without Ray (``python -m flyteray._serve.local``).
+
+It is told what to do by a :class:`LocalPlan` and says in its folder how that went; SIGTERM asks it to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from flyteray._cluster.secrets import ProcessSecrets
+from flyteray._declare import context
+from flyteray._plan import bundle, code, failure
+from flyteray._plan.local import ERROR, READY, SECRETS, LocalPlan
+from flyteray._plan.outputs import output_key, select
+from flyteray._plan.shared_folder import SharedFolder
+from flyteray._plan.spec import OutputRef
+from flyteray._serve import ports
+from flyteray._serve.hosting import Hosting
+from flyteray._serve.own_log import OwnLog
+from flyteray._serve.parameters import Parameters, resolve
+from flyteray._serve.servers import server_for
+from flyteray.errors import RuntimeUserError
+from flyteray.storage import Storage
+from flyteray.storage.values import read_value
+
+_LEAST_S = 1.0  # to start in, after a slow import
+
+
+class LocalReplica:
+    """Hosts an app until it is told to stop or the app ends."""
+
+    def __init__(self, plan: LocalPlan) -> None:
+        self._plan = plan
+        self._folder = Path(plan.folder)
+        self._begun = time.monotonic()
+        self._log = OwnLog()
+        told = json.loads(os.environ.pop(SECRETS, "{}"))
+        values = {name: base64.b64decode(value) for name, value in told.items()}
+        self._secrets = ProcessSecrets(plan.app.environment.secrets, lambda _: values)
+
+    async def run(self) -> None:
+        """Start the app, say so, and return when it was asked to stop and has; raises what made it fail."""
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        failed: asyncio.Future[Any] = loop.create_future()
+        loop.add_signal_handler(signal.SIGTERM, stopping.set)
+        starting: asyncio.Future[Any] = asyncio.ensure_future(
+            self._start(lambda error: loop.call_soon_threadsafe(failed.set_result, error))
+        )
+        asked: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            os._exit(1)  # on_startup can't be interrupted; what it began to use ends with the process
+        hosting = starting.result()
+        (self._folder / READY).touch()
+        await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            raise failed.result() or RuntimeError("The app's server has ended by itself.")
+        await hosting.stop(self._plan.drain_s)
+
+    def close(self) -> None:
+        """Take away what was put outside the folder."""
+        self._secrets.withdraw()
+
+    def report(self, error: Exception) -> None:
+        """Say what made it fail, with the end of the app's own log."""
+        described = failure.describe(error).model_copy(update={"log": self._log.tail()})
+        fresh = self._folder / f"{ERROR}.new"
+        fresh.write_text(described.model_dump_json())
+        fresh.replace(self._folder / ERROR)
+
+    async def _start(self, on_exit: Any) -> Hosting:
+        plan = self._plan
+        self._secrets.deliver()  # first of all: the user's module may look for them
+        sock = ports.listening_socket(plan.host, plan.port)
+        app = await asyncio.to_thread(self._load)
+        parameters = await asyncio.to_thread(resolve, plan.app.parameters, self._folder, self._read_output)
+        self._publish(parameters)
+        server = await asyncio.to_thread(server_for, plan.app, app, parameters, sock)
+        hosting = Hosting(
+            server,
+            arguments=parameters.arguments,
+            visible=parameters.visible,
+            on_startup=app._on_startup,
+            on_shutdown=app._on_shutdown,
+            on_exit=on_exit,
+            startup_timeout_s=max(_LEAST_S, plan.app.startup_timeout_s - (time.monotonic() - self._begun)),
+        )
+        await hosting.start()
+        return hosting
+
+    def _load(self) -> Any:
+        context.loading.set(self._plan.app.name)  # in this thread's own context
+        ref = self._plan.app.code
+        os.chdir(bundle.activate(ref.bundle, Path(self._plan.bundle).read_bytes, bundle.cache_folder()))
+        try:
+            return code.load(ref)
+        except SystemExit as error:
+            raise RuntimeUserError(
+                "SystemExit",
+                f"Module {ref.module!r} ends the process with status {error.code} when it is imported.",
+            ) from error
+
+    def _read_output(self, ref: OutputRef) -> Any:
+        run = ref.run_name or ""
+        outputs = tuple(read_value(Storage.at(self._plan.outputs[run]), output_key(run)))
+        return select(outputs, ref.getter, run)
+
+    def _publish(self, parameters: Parameters) -> None:
+        os.environ.update(parameters.env_vars)
+        file = self._folder / "flyte-parameters.json"
+        file.write_text(json.dumps(parameters.texts))
+        os.environ["flyte-parameters.json"] = str(file)  # noqa: SIM112  # the name is Flyte's
+
+
+def main() -> None:
+    """Run the plan in the file that is the argument; the exit code tells how it went."""
+    plan = LocalPlan.model_validate_json(Path(sys.argv[1]).read_text())
+    shared = SharedFolder(Path(plan.shared))
+    replica = LocalReplica(plan)
+    try:
+        asyncio.run(replica.run())
+    except Exception as error:  # noqa: BLE001  # user code: whatever it raises is what the caller is told
+        replica.report(error)
+        sys.exit(1)
+    finally:
+        replica.close()
+        shared.leave()
+
+
+if __name__ == "__main__":
+    main()
