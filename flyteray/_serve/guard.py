@@ -107,12 +107,12 @@ class Guard:
                 self._end(_LEFT_BEHIND_S)
 
     def _signal(self, number: int, *, everybody: bool = False) -> None:
-        """Signal the program's process group, or also those that have left it."""
+        """Signal the program's process group; those that have left it too, once the program has ended or when asked."""
         if not self._ended:  # until it is reaped, no other group can have its number
             with contextlib.suppress(OSError):
                 os.killpg(self._pid, number)
-        for pid, group in _descendants(os.getpid()):
-            if everybody or (self._ended and group == self._pid):
+        for pid in _descendants(os.getpid()):
+            if everybody or self._ended:
                 with contextlib.suppress(OSError):
                     os.kill(pid, number)
 
@@ -131,20 +131,20 @@ def _wakeup() -> int:
     return read
 
 
-def _descendants(root: int) -> Iterator[tuple[int, int]]:
-    """The process and group numbers of all processes below ``root``; none where there is no /proc."""
-    children: dict[int, list[tuple[int, int]]] = {}
+def _descendants(root: int) -> Iterator[int]:
+    """All processes below ``root``; none where there is no /proc."""
+    children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
         if name.isdigit():
             with contextlib.suppress(OSError):
                 with open(f"/proc/{name}/stat", "rb") as file:
-                    _, above, group, *_ = file.read().rpartition(b")")[2].split()
-                children.setdefault(int(above), []).append((int(name), int(group)))
+                    _, parent, *_ = file.read().rpartition(b")")[2].split()
+                children.setdefault(int(parent), []).append(int(name))
     unseen = [root]
     while unseen:
         found = children.get(unseen.pop(), [])
         yield from found
-        unseen.extend(pid for pid, _ in found)
+        unseen.extend(found)
 
 
 def _prctl(option: int, value: int) -> None:
