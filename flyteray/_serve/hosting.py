@@ -144,7 +144,9 @@ class Hosting:
         ended.add_done_callback(_heard)
         await asyncio.wait([ended], timeout=_GIVE_UP_S)
         return RuntimeUserError(
-            STARTUP_TIMEOUT, f"The app was not ready within {self._startup_timeout_s:g} s: {missing}."
+            STARTUP_TIMEOUT,
+            f"The app was not ready within {self._startup_timeout_s:g} s: {missing}. "
+            "If it needs more time, serve it by with_servecontext(activate_timeout=...).",
         )
 
     def _work(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,26 @@ def listening_socket(host: str, port: int = 0) -> socket.socket:
     return sock
 
 
+def claimed_socket(host: str) -> tuple[socket.socket, socket.socket | None]:
+    """A listening socket on a port that no other replica of the node is given, and what claims it.
+
+    The port stays claimed until that is closed or this process ends, so the socket may be closed before a server that
+    takes seconds to start listens there. Only Linux has such claims; elsewhere it is None.
+    """
+    while True:
+        sock = listening_socket(host)
+        if sys.platform != "linux":
+            return sock, None
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0flyteray-port-{sock.getsockname()[1]}")
+        except OSError:  # a server that starts just now is to listen there
+            claim.close()
+            sock.close()
+        else:
+            return sock, claim
+
+
 def accepts(host: str, port: int, timeout_s: float = 1.0) -> bool:
     """Whether something takes TCP connections there."""
     try:
@@ -40,7 +61,7 @@ def moved(declared: int, host: str, assigned: int) -> Iterator[None]:
     Two replicas of an app may share a node, yet a script says ``port=8080``. What asks for ``assigned``
     itself is moved to ``host`` too, so that ``0.0.0.0`` in a script never opens a way around the ingress.
     Reached are Python sockets and the servers of asyncio and uvloop; not servers inside C libraries or
-    child processes, which have to ask ``env.get_port()``.
+    child processes, which should ask ``env.get_port()``.
     """
 
     def is_ours(port: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -51,7 +52,11 @@ class Replica:
         except BaseException as error:
             failure = describe(error).model_copy(update={"log": self._log.tail()})
             await asyncio.to_thread(report_failure, version, failure)
-            await self._stop(_GIVE_UP_S)
+            with contextlib.suppress(
+                asyncio.TimeoutError
+            ):  # a start-up may hang in code that nothing interrupts
+                await asyncio.wait_for(self._stop(_GIVE_UP_S), 2 * _GIVE_UP_S)
+            self._clean_up()
             raise
 
     def check_health(self) -> None:
@@ -80,7 +85,7 @@ class Replica:
         await asyncio.to_thread(self._secrets.deliver)  # first of all: the user's module may look for them
         node = ray.util.get_node_ip_address()
         loopback.confine(node)
-        sock = ports.listening_socket(node)
+        sock, self._claim = ports.claimed_socket(node)
         host, port = sock.getsockname()[:2]
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
         # In a thread, where user code may start event loops of its own, and Serve's loop stays responsive.

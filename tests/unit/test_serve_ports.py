@@ -73,3 +73,16 @@ def test_afterwards_nothing_is_moved(assigned: int) -> None:
         pass
     assert socket.socket.bind is before
     assert "create_server" not in uvloop.Loop.__dict__
+
+
+def test_a_claimed_port_is_given_to_nobody_else_until_the_claim_ends() -> None:
+    first, claim = ports.claimed_socket("127.0.0.1")
+    port = first.getsockname()[1]
+    first.close()
+
+    with pytest.raises(OSError, match="in use"), socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"\0flyteray-port-{port}")
+    assert claim is not None
+    claim.close()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"\0flyteray-port-{port}")
