@@ -28,6 +28,7 @@ class Settings:
             (``FLYTERAY_OBJECT_STORE_MEMORY``); None: Ray's default, 30% of the memory that is free.
         secrets_key: What secrets are encrypted with (``FLYTERAY_SECRETS_KEY``; None: the file ``secrets.key`` in the
             home, made when it is first needed).
+        root_dir: The folder that shipped code is laid out from; see :func:`flyteray.init`, the only one to say it.
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
     """
 
@@ -39,6 +40,7 @@ class Settings:
     num_cpus: int | None = None
     object_store_memory: int | None = None
     start_timeout_s: float = 120.0
+    root_dir: Path | None = None
     secrets_key: str | None = field(default=None, repr=False)
 
     @classmethod

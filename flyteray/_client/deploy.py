@@ -151,7 +151,9 @@ async def _deploy(
         raise DeploymentError(
             'copy_style="none" sends no code whose content could name the version: give it a name, version="...".'
         )
-    shipping = Shipping(copy_style=copy_style, interactive=interactive_mode, version=version)
+    shipping = session().shipping(
+        Shipping(copy_style=copy_style, interactive=interactive_mode, version=version)
+    )
     plans = [
         await asyncio.to_thread(planning.plan, group, version, shipping) for group in planning.groups(envs)
     ]

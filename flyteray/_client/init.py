@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from flyteray._client.bridge import Verb
 from flyteray._client.session import session
@@ -18,6 +19,7 @@ async def _init(
     storage: str | None = None,
     database: str | None = None,
     images: Iterable[str] = (),
+    root_dir: str | Path | None = None,
 ) -> None:
     """Say where to run and what to remember. Nothing is started or connected before a verb needs it.
 
@@ -30,6 +32,8 @@ async def _init(
         database: SQLAlchemy URL of the registry. Takes effect as ``storage`` does. Default: an SQLite file in the
             storage root, or under ``FLYTERAY_HOME`` when storage is remote.
         images: What ``Image.from_ref_name(name)`` stands for: ``["name=uri"]``; a URI alone is that of ``"default"``.
+        root_dir: The folder that code is shipped from: on the cluster all files keep their places below it. Default:
+            each module is placed by its name, below the folder that it is imported from.
 
     Raises:
         ValueError: One of the images is a name without a URI.
@@ -46,6 +50,7 @@ async def _init(
             address=address or settings.address,
             storage=storage or settings.storage,
             database=database or settings.database,
+            root_dir=Path(root_dir).expanduser().absolute() if root_dir else None,
         )
     )
 

@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from flyteray._client.bridge import MethodVerb, Verb
@@ -18,6 +19,7 @@ from flyteray._declare.task import Task
 from flyteray._plan import code, failure, inputs, pickling
 from flyteray._plan.inputs import bind_deployed
 from flyteray._plan.outputs import ActionOutputs
+from flyteray._plan.shipping import SHIPPING, CopyStyle, Shipping
 from flyteray._plan.spec import ActionInfo, ActionPhase, RunInfo, RunSpec, TaskSpec
 from flyteray._plan.tasks import task_spec
 from flyteray.errors import ActionAbortedError
@@ -167,10 +169,12 @@ class RunContext:
         mode: ``"remote"`` on the cluster, returning at once; ``"local"`` in this process to the end, raising what
             the task raises. Default: remote, and inside a local run local.
         name: The run's name. Default: a random one.
+        shipping: How the code travels.
     """
 
     mode: Mode | None = None
     name: str | None = None
+    shipping: Shipping = SHIPPING
 
     async def _run(
         self, task: Task[..., Any] | RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any
@@ -186,10 +190,10 @@ class RunContext:
         name = self._name()
         if self.mode == "local" or (self.mode is None and inside_local_run()):
             return await run_locally(name, task, arguments, session().settings)
-        ref, bundle = code.ship(task)
+        ref, bundle = code.ship(task, session().shipping(self.shipping))
         payload = pickling.dump(arguments, "inputs")
         await session().upload(bundle)
-        return await _start(name, task_spec(task, ref), payload)
+        return await _start(name, task_spec(task, ref, self.shipping.version), payload)
 
     async def _run_deployed(
         self, task: RemoteTask | TaskDetails, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -217,19 +221,40 @@ async def _start(name: str, task: TaskSpec, inputs: pickling.Payload) -> Run:
     return Run(await session().call("start_run", spec, inputs))
 
 
-def with_runcontext(mode: Mode | None = None, *, name: str | None = None) -> RunContext:
+def with_runcontext(
+    mode: Mode | None = None,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    copy_style: CopyStyle = "loaded_modules",
+    interactive_mode: bool | None = None,
+    copy_bundle_to: str | Path | None = None,
+) -> RunContext:
     """Say how to run before running: ``with_runcontext(mode="local").run(task, x=1)``.
 
     Args:
         mode: ``"remote"`` or ``"local"``; see :class:`RunContext`.
         name: The run's name; it must be new on the cluster.
+        version: What this state of the code is called, ``ctx().version`` in tasks.
+        copy_style: ``"loaded_modules"`` ships the task's module and the modules of yours that it imports;
+            ``"all"`` every file below ``init(root_dir=...)`` (or the folder that the module is imported from) which
+            no ``.gitignore`` or ``.flyteignore`` names; ``"none"`` nothing, so that the cluster must have the module.
+        interactive_mode: Pickle the task by value (True), or never (False). Default: where it is in no file that could
+            be imported: defined in a notebook, at a prompt or inside a function.
+        copy_bundle_to: A folder to put a copy of what is shipped in, to look at.
 
     Raises:
-        ValueError: another mode.
+        ValueError: another mode or copy style, or ``"none"`` without a version.
     """
     if mode not in (None, "local", "remote"):
         raise ValueError(f'mode must be "local" or "remote", not {mode!r}.')
-    return RunContext(mode=mode, name=name)
+    shipping = Shipping(
+        copy_style=copy_style,
+        interactive=interactive_mode,
+        copy_bundle_to=Path(copy_bundle_to) if copy_bundle_to else None,
+        version=version,
+    )
+    return RunContext(mode=mode, name=name, shipping=shipping)
 
 
 async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:

@@ -176,7 +176,7 @@ class ServeContext:
         return [self._planned(env, values.get(env.name), env is app_env) for env in ordered]
 
     def _planned(self, env: AppEnvironment, values: Mapping[str, Any] | None, asked_for: bool) -> Planned:
-        ref, bundle = code.ship(env, self._shipping())
+        ref, bundle = code.ship(env, session().shipping(self._shipping()))
         if not asked_for:
             return Planned(apps.app_spec(env, ref, parameter_values=values), bundle)
         changed = copy.copy(env)  # it is the declared one that the code names

@@ -7,10 +7,12 @@ import functools
 import os
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 from flyteray._declare import context
 from flyteray._plan.bundle import Bundle
+from flyteray._plan.shipping import SHIPPING, Shipping
 from flyteray._plan.spec import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.app import context as app_context
@@ -79,10 +81,15 @@ class Session:
 
         return await actors.acall(actors.CONTROLLER, method, *arguments)
 
+    def shipping(self, asked: Shipping = SHIPPING) -> Shipping:
+        """How to ship code: what is asked for, from the root that ``init`` was told where none is."""
+        return asked if asked.root_dir else replace(asked, root_dir=self.settings.root_dir)
+
     async def upload(self, bundle: Bundle) -> None:
         """Make code available to the cluster's workers; what is there already is not sent again."""
-        if not await self.call("has_bundle", bundle.digest):
-            await self.call("put_bundle", bundle.digest, bundle.data)
+        if bundle.contents and not await self.call("has_bundle", bundle.digest):
+            data = await asyncio.to_thread(lambda: bundle.data)
+            await self.call("put_bundle", bundle.digest, data)
 
 
 @functools.cache

@@ -16,13 +16,15 @@ def load_code(ref: CodeRef) -> Any:
     Raises:
         ModuleLoadError: the user's module fails to import here; the user's exception is the cause.
     """
-    bundle.activate(ref.bundle, lambda: _fetch(ref.bundle), bundle.cache_folder())
-    return code.load(ref)
+    folder = code_folder(ref)
+    if folder is not None:
+        bundle.activate(ref.bundle, lambda: _fetch(ref.bundle), folder.parent)
+    return code.load(ref, folder)
 
 
-def code_folder(ref: CodeRef) -> Path:
-    """Where the bundle of loaded code lies on this node."""
-    return bundle.cache_folder() / ref.bundle
+def code_folder(ref: CodeRef) -> Path | None:
+    """Where the bundle of loaded code lies on this node; None where nothing was shipped."""
+    return bundle.cache_folder() / ref.bundle if ref.bundle else None
 
 
 def _fetch(digest: str) -> bytes:

@@ -388,7 +388,7 @@ class Apps:
 
     def _runtime_env(self, spec: AppSpec) -> dict[str, Any]:
         ours = {
-            "FLYTERAY_CODE": spec.code.bundle,
+            "FLYTERAY_CODE": spec.code.bundle or spec.code.version,
             "INTERNAL_APP_ENDPOINT_PATTERN": self._cluster.endpoint_pattern,
         }
         return {"env_vars": ours | spec.environment.env_vars}

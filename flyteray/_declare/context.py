@@ -46,7 +46,7 @@ class TaskContext:
 
     ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster; ``attempt_number``
     counts from 0; ``raw_data_path`` is the URL below which the action's files are kept; ``version`` is the one that
-    the task was deployed as, None where it was not.
+    the task was deployed as, or that the run was given; None where it has none.
     """
 
     action: ActionID

@@ -38,6 +38,10 @@ class TaskEnvironment(Environment):
 
     _tasks: dict[str, Task[..., Any]] = field(default_factory=dict, init=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Its tasks are no part of what it is: pickling one of them must not drag in all others.
+        return {**self.__dict__, "_tasks": {}}
+
     @property
     def tasks(self) -> dict[str, Task[..., Any]]:
         """The tasks declared so far by full name, ``<environment>.<function>``."""

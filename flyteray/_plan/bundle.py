@@ -2,52 +2,96 @@
 
 from __future__ import annotations
 
-import ast
+import functools
 import hashlib
-import importlib.util
 import io
 import os
 import sys
-import sysconfig
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import flyteray
+from flyteray._plan import sources
 from flyteray.errors import CodeBundleError
 
+OWN = ".flyteray"  # what flyteray itself puts into a bundle
+LARGEST = 256 << 20  # bytes
+
+_PATHS = f"{OWN}/paths"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's own zero: times would make equal code hash differently
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Source files and their hash; equal sources give equal bytes."""
+    """Source files and their hash; equal sources give equal bytes.
+
+    ``digest`` is empty where nothing is shipped; ``contents`` is None where the cluster has the bundle for certain.
+    """
 
     digest: str
-    data: bytes = field(repr=False)
+    contents: Mapping[str, Path | bytes] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def data(self) -> bytes:
+        """The zip.
+
+        Raises:
+            CodeBundleError: a file has changed since the digest was taken.
+        """
+        contents = self.contents or {}
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in sorted(contents.items()):
+                entry = zipfile.ZipInfo(name, _EPOCH)
+                if isinstance(content, bytes):
+                    data, mode = content, 0o444
+                else:
+                    data = sources.read(content)
+                    mode = 0o555 if sources.state(content).executable else 0o444
+                entry.external_attr = mode << 16
+                archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+        if pack(contents).digest != self.digest:
+            raise CodeBundleError("The code changed while it was being shipped: try again.")
+        return buffer.getvalue()
 
 
-def build(module: str) -> Bundle:
-    """Bundle a module with every module of the user that it imports, directly or not.
+def pack(contents: Mapping[str, Path | bytes], paths: Iterable[str] = ()) -> Bundle:
+    """A bundle of files (or their bytes) by their names in it.
 
-    Imports are read from the source, so the result does not depend on what else the process has loaded;
-    modules of the standard library, of installed packages and of flyteray stay out.
+    Args:
+        contents: What is in it; nothing gives the empty bundle.
+        paths: Its folders that modules are imported from. Default: the bundle itself.
 
     Raises:
-        CodeBundleError: ``module`` has no source file, or a file can't be read.
+        CodeBundleError: it is larger than 256 MiB, or a file can't be read.
     """
-    files = {_archive_name(name, path): _read(path) for name, path in _closure(module).items()}
-    if not files:
-        raise CodeBundleError(
-            f"Module {module!r} has no source file of yours to ship: put the code in a .py file."
-        )
-    return _zip(files)
+    listed = "\n".join(paths)
+    if listed not in ("", "."):
+        contents = {**contents, _PATHS: listed.encode()}
+    if not contents:
+        return Bundle("", {})
+    digest = hashlib.sha256()
+    total = 0
+    for name, content in sorted(contents.items()):
+        if isinstance(content, bytes):
+            state, size = None, len(content)
+        else:
+            state = sources.state(content)
+            size = state.size
+        total += size
+        if total > LARGEST:
+            raise _too_large(contents)
+        known = sources.content_hash(state) if state else hashlib.sha256(content).hexdigest()  # type: ignore[arg-type]
+        digest.update(f"{name}\0{known}\0{bool(state and state.executable)}\n".encode())
+    return Bundle(digest.hexdigest()[:16], contents)
 
 
 def activate(digest: str, fetch: Callable[[], bytes], cache: Path) -> Path:
     """Make a bundle importable in this process; unpacked once per ``cache``. Returns its folder.
+
+    Its files can only be read, so that a task does not change by accident what others of its node run.
 
     Args:
         digest: Which bundle.
@@ -59,15 +103,17 @@ def activate(digest: str, fetch: Callable[[], bytes], cache: Path) -> Path:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as fresh:
             target = Path(fresh, "code")
-            with zipfile.ZipFile(io.BytesIO(fetch())) as archive:
-                archive.extractall(target)
+            _unpack(fetch(), target)
             try:
                 os.rename(target, folder)
             except OSError:
                 if not folder.is_dir():  # otherwise another process was faster, with the same content
                     raise
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    listed = folder / _PATHS
+    paths = listed.read_text().split("\n") if listed.is_file() else ["."]
+    wanted = [os.path.normpath(folder / path) for path in paths]
+    sys.path[:0] = [path for path in wanted if path not in sys.path]
+    active()[digest] = folder
     return folder
 
 
@@ -76,92 +122,33 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-bundles-{os.getuid()}")
 
 
-def _closure(entry: str) -> Mapping[str, Path]:
-    found: dict[str, Path] = {}
-    seen: set[str] = set()
-    queue = [entry]
-    while queue:
-        name = queue.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        queue.extend(_parents(name))
-        path = _user_file(name)
-        if path is not None:
-            found[name] = path
-            queue.extend(_imports(name, path))
-    return found
+@functools.cache
+def active() -> dict[str, Path]:
+    """The bundles that this process runs code from, with their folders."""
+    return {}
 
 
-def _parents(name: str) -> Iterator[str]:
-    while "." in name:
-        name = name.rpartition(".")[0]
-        yield name
+def _unpack(data: bytes, target: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        archive.extractall(target)
+        for entry in archive.infolist():
+            os.chmod(target / entry.filename, entry.external_attr >> 16)
 
 
-def _imports(name: str, path: Path) -> Iterator[str]:
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    try:
-        tree = ast.parse(_read(path), filename=str(path))
-    except SyntaxError as error:
-        raise CodeBundleError(f"{path} is not valid Python: {error.msg} (line {error.lineno}).") from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                anchor = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*anchor, *([base] if base else [])])
-            if base:
-                yield base
-                yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+def _too_large(contents: Mapping[str, Path | bytes]) -> CodeBundleError:
+    sizes = {
+        name: len(content) if isinstance(content, bytes) else sources.state(content).size
+        for name, content in contents.items()
+    }
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+    return CodeBundleError(
+        f"The code to ship is {_mebibytes(sum(sizes.values()))} in {len(sizes)} files; at most "
+        f"{_mebibytes(LARGEST)} can be shipped. The largest are "
+        + ", ".join(f"{name} ({_mebibytes(size)})" for name, size in largest)
+        + ". Name what is not needed in a .flyteignore, give a root_dir further down, or hand data over as a "
+        "File or Dir."
+    )
 
 
-def _user_file(name: str) -> Path | None:
-    module = sys.modules.get(name)
-    origin = getattr(module, "__file__", None)
-    if module is None:
-        if name.partition(".")[0] in sys.stdlib_module_names:
-            return None
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError, AttributeError):
-            return None  # `from module import name`: a name, not a module; or an optional import
-        origin = spec.origin if spec else None
-    if not origin or not origin.endswith(".py"):
-        return None
-    path = Path(origin).resolve()
-    return None if _is_installed(path) else path
-
-
-def _is_installed(path: Path) -> bool:
-    if {"site-packages", "dist-packages"} & set(path.parts):
-        return True
-    installed = [
-        sysconfig.get_path("stdlib"),
-        sysconfig.get_path("platstdlib"),
-        str(Path(flyteray.__file__).parent),
-    ]
-    return any(path.is_relative_to(Path(folder).resolve()) for folder in installed)
-
-
-def _archive_name(name: str, path: Path) -> str:
-    return name.replace(".", "/") + ("/__init__.py" if path.name == "__init__.py" else ".py")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CodeBundleError(f"{path} can't be read: {error.strerror}.") from error
-
-
-def _zip(files: Mapping[str, bytes]) -> Bundle:
-    digest = hashlib.sha256()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(files.items()):
-            digest.update(f"{name}\0{len(content)}\0".encode() + content)
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
-    return Bundle(digest.hexdigest()[:16], buffer.getvalue())
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 from flyteray._declare.environment import Environment
 from flyteray._declare.task import Task
-from flyteray._plan import bundle
+from flyteray._plan import bundle, imports, pickled
 from flyteray._plan.bundle import Bundle
+from flyteray._plan.ignored import files_below
+from flyteray._plan.included import included, with_dependencies
+from flyteray._plan.layout import Layout
 from flyteray._plan.pickling import alias_main
 from flyteray._plan.shipping import SHIPPING, Shipping
 from flyteray._plan.spec import CodeRef
@@ -21,8 +25,12 @@ from flyteray.errors import CodeBundleError, ModuleLoadError
 T = TypeVar("T", Task[..., Any], AppEnvironment, Environment)
 
 
-def load_file(path: str | Path) -> ModuleType:
+def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleType:
     """Import a Python file as the module that it is: ``pkg/train.py`` inside a package is ``pkg.train``.
+
+    Args:
+        path: The file.
+        root_dir: A folder that modules are imported from as well.
 
     Raises:
         ModuleLoadError: no such file, not a Python file, or importing it failed (the user's exception is the cause).
@@ -46,8 +54,9 @@ def load_file(path: str | Path) -> ModuleType:
             f"{str(path)!r} would be imported as {name!r}, but a module of that name is loaded already "
             f"({getattr(loaded, '__file__', 'built in')}): rename the file."
         )
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
+    for folder in (Path(root_dir).absolute() if root_dir else root, root):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
     try:
         return importlib.import_module(name)
     except Exception as error:
@@ -75,32 +84,60 @@ def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
 def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPING) -> tuple[CodeRef, Bundle]:
     """Where a task or app environment is found on another machine, and the code to find it in.
 
+    What came to this process in a bundle (it runs on a cluster) is found in the same one, whatever ``shipping`` says.
+
     Args:
         declared: What is to be found there.
         shipping: What travels, and how.
 
     Raises:
-        CodeBundleError: it has no importable name (a notebook, a function inside a function).
+        CodeBundleError: it has no importable name and may not or can't be pickled, a file is missing or outside the
+            root, or all of it is too large.
+        ValueError: what is pickled by value has files to ``include``.
     """
-    if shipping != Shipping(version=shipping.version):
-        raise CodeBundleError(f"Code can't be shipped like this yet: {shipping}.")
     alias_main()
-    module, name = _home(declared)
-    made = bundle.build(module)
-    return CodeRef(bundle=made.digest, module=module, name=name), made
+    version = (shipping.version or "") if shipping.copy_style == "none" else ""
+    if isinstance(declared, Task):
+        declared = declared.declared()
+    home = None if shipping.interactive else _home(declared)
+    module, name = home or ("", declared.name)
+    arrived = _arrived(declared, home)
+    if arrived is not None:
+        return CodeRef(bundle=arrived, module=module, name=name), Bundle(arrived)
+    env = declared.parent_env() if isinstance(declared, Task) else declared
+    environments = with_dependencies(env) if env else []
+    made = _by_name(home[0], shipping, environments) if home else _by_value(declared, shipping, environments)
+    if shipping.copy_bundle_to is not None:
+        shipping.copy_bundle_to.mkdir(parents=True, exist_ok=True)
+        (shipping.copy_bundle_to / f"{made.digest}.zip").write_bytes(made.data)
+    return CodeRef(bundle=made.digest, module=module, name=name, version=version), made
 
 
-def load(ref: CodeRef) -> Any:
+def beside(task: Task[..., Any], bundle: str) -> CodeRef:
+    """Where a task is found that code of a bundle, which is active here, calls."""
+    task = task.declared()
+    module, name = _home(task) or ("", task.name)
+    return CodeRef(bundle=bundle, module=module, name=name)
+
+
+def load(ref: CodeRef, folder: Path | None) -> Any:
     """The object that a reference names; its bundle must be active.
+
+    Args:
+        ref: Which.
+        folder: Where its bundle was unpacked; None where nothing was shipped.
 
     Raises:
         ModuleLoadError: the module can't be imported here (the user's exception is the cause), or lacks the name.
     """
+    if not ref.module:
+        return _load_by_value(ref, folder)
     try:
         found: Any = importlib.import_module(ref.module)
     except Exception as error:
+        hint = "" if folder else " Nothing was shipped with it: the cluster's own Python must find it."
         raise ModuleLoadError(
-            f"Module {ref.module!r} could not be imported: {type(error).__name__}: {error}"
+            f"Module {ref.module!r} could not be imported: {type(error).__name__}: {error}{hint}"
         ) from error
     for part in ref.name.split("."):
         if not hasattr(found, part):
@@ -111,30 +148,108 @@ def load(ref: CodeRef) -> Any:
     return found
 
 
-def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str]:
-    if isinstance(declared, Task):
-        declared = declared.declared()
-        home = sys.modules.get(declared.func.__module__)
-        name = declared.func.__qualname__
-        if home is not None and getattr(home, name, None) is declared:
-            return _importable(home), name
-    for home in list(sys.modules.values()):
-        # A module's dict, not getattr: lazy modules would load at a touch.
-        for name, value in list(getattr(home, "__dict__", {}).items()):
-            if value is declared:
-                return _importable(home), name
-    raise CodeBundleError(
-        f"{declared.name!r} can't be shipped: it is not a global of any module. Define it at the top level of a file."
-    )
-
-
-def _importable(module: ModuleType) -> str:
-    if module.__name__ != "__main__":
-        return module.__name__
-    stem = alias_main()
-    if stem is None:
-        raise CodeBundleError(
-            "What is defined in an interactive session can't be shipped to a cluster: put it in a .py file and "
-            'import it, or use mode="local".'
+def _load_by_value(ref: CodeRef, folder: Path | None) -> Any:
+    by_value = pickled.load(folder) if folder and (folder / pickled.FILE).exists() else {}
+    if ref.name not in by_value:
+        raise ModuleLoadError(
+            f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
+            "refer to it. Define it at the top level of a file."
         )
-    return stem
+    return by_value[ref.name]
+
+
+def _by_name(module: str, shipping: Shipping, environments: Sequence[Environment]) -> Bundle:
+    if shipping.copy_style == "none":
+        modules: Mapping[str, Path] = {}
+        root = shipping.root_dir
+    else:
+        modules = imports.closure([module])
+        if module not in modules:
+            raise CodeBundleError(
+                f"Module {module!r} has no source file of yours to ship: put the code in a .py file. Where the "
+                'cluster has the module already, say copy_style="none".'
+            )
+        root = shipping.root_dir
+        if root is None and shipping.copy_style == "all":
+            root = imports.root_of(module, modules[module])
+    if root is not None:
+        root = root.resolve()
+        if module in modules and not modules[module].is_relative_to(root):
+            raise CodeBundleError(
+                f"{modules[module]} is outside the root_dir {root}: give one that contains it."
+            )
+    return _packed(Layout(modules, root), shipping, environments, root)
+
+
+def _by_value(
+    declared: Task[..., Any] | AppEnvironment, shipping: Shipping, environments: Sequence[Environment]
+) -> Bundle:
+    if shipping.interactive is False or shipping.copy_style == "none":
+        raise CodeBundleError(
+            f"{declared.name!r} can't be shipped by name: it is not a global of any module that a cluster can import. "
+            "Define it at the top level of a file"
+            + ("." if shipping.copy_style == "none" else ", or let it be pickled: interactive_mode=None.")
+        )
+    asking = [env for env in environments if env.include]
+    if asking:
+        raise ValueError(
+            f"{type(asking[0]).__name__} {asking[0].name!r} includes {asking[0].include!r}, but {declared.name!r} has "
+            "no file that these could be relative to, so it is pickled: put it in a .py file, or leave include out."
+        )
+    data, names = pickled.dump(declared)
+    root = shipping.root_dir
+    if root is None and shipping.copy_style == "all":
+        root = Path.cwd()
+    root = root.resolve() if root else None
+    layout = Layout(imports.closure(sorted(names)), root)
+    layout.contents[pickled.FILE] = data
+    return _packed(layout, shipping, environments, root)
+
+
+def _packed(
+    layout: Layout, shipping: Shipping, environments: Sequence[Environment], root: Path | None
+) -> Bundle:
+    if shipping.copy_style == "all" and root is not None:
+        for file in files_below(root):
+            layout.add_below_root(file)
+    for each in included(environments):
+        layout.add_beside(each.file, each.asked_by)
+    return bundle.pack(layout.contents, layout.paths)
+
+
+def _arrived(declared: Task[..., Any] | AppEnvironment, home: tuple[str, str] | None) -> str | None:
+    """The bundle that this process has it from; None: it is in none."""
+    for digest, folder in bundle.active().items():
+        if home is None:
+            is_there = (folder / pickled.FILE).exists() and pickled.load(folder).get(
+                declared.name
+            ) is declared
+        else:
+            file = getattr(sys.modules.get(home[0]), "__file__", None)
+            is_there = bool(file) and Path(str(file)).is_relative_to(folder)
+        if is_there:
+            return digest
+    return None
+
+
+def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str] | None:
+    """The module that can be imported elsewhere and the name in it; None: there is none."""
+    if isinstance(declared, Task):
+        module = sys.modules.get(declared.func.__module__)
+        name = declared.func.__qualname__
+        if module is not None and getattr(module, name, None) is declared:
+            importable = _importable(module)
+            if importable is not None:
+                return importable, name
+    for module in list(sys.modules.values()):
+        # A module's dict, not getattr: lazy modules would load at a touch.
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if value is declared:
+                importable = _importable(module)
+                if importable is not None:
+                    return importable, name
+    return None
+
+
+def _importable(module: ModuleType) -> str | None:
+    return alias_main() if module.__name__ == "__main__" else module.__name__

@@ -22,8 +22,8 @@ class Shipping:
         interactive: Pickle what is shipped by value (True), never (False), or where nothing else can work (None):
             it was defined at a prompt, in a notebook or inside a function.
         copy_bundle_to: A folder to put a copy of the bundle in, for people to look at.
-        version: Tells one state of the cluster's own code from the next; needed with ``"none"``, where no content
-            can tell.
+        version: What this state of the code is called: tasks see it as ``ctx().version``, apps are deployed anew with
+            another one. Default: the hash of what is shipped; so it is needed with ``"none"``.
 
     Raises:
         ValueError: no such copy style, ``"custom"`` (of Flyte's command line alone), ``"none"`` without a version or

@@ -42,12 +42,14 @@ class CodeRef(Spec):
     """Where a task or an app environment is found: a name in a module in a bundle.
 
     ``module`` is empty when the object has no importable home (a notebook, a closure): then the bundle
-    holds it pickled by value under ``name``.
+    holds it pickled by value under ``name``. ``bundle`` is empty when nothing was shipped. Then ``version`` tells one
+    state of the cluster's own code from the next.
     """
 
     bundle: str
     module: str
     name: str
+    version: str = ""
 
 
 class SecretSpec(Spec):

@@ -16,6 +16,7 @@ from ray import serve
 
 from flyteray._cluster import secrets
 from flyteray._cluster.code import code_folder, load_code
+from flyteray._cluster.workplace import furnish
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.failure import describe
 from flyteray._plan.spec import AppSpec, ReplicaInfo
@@ -92,7 +93,10 @@ class Replica:
         app = await asyncio.to_thread(load_code, spec.code)
         parameters = await asyncio.to_thread(resolve, spec.parameters, self._folder, read_output)
         self._publish(parameters)
-        os.chdir(code_folder(spec.code))
+        code = code_folder(spec.code)
+        if code is not None:
+            furnish(self._folder, code)
+        os.chdir(self._folder)
         server = await asyncio.to_thread(server_for, spec, app, parameters, sock)  # kinds may build it there
         self._hosting = hosting = Hosting(
             server,

@@ -12,9 +12,9 @@ from typing import Any
 from flyteray._cluster import actors
 from flyteray._cluster.images import NO_IMAGE, Start
 from flyteray._declare.task import Task
-from flyteray._plan import inputs, pickling
+from flyteray._plan import code, inputs, pickling
 from flyteray._plan.retry import retry_delay
-from flyteray._plan.spec import ActionPhase, CodeRef, ImageSpec, TaskPlan, TaskSpec
+from flyteray._plan.spec import ActionPhase, ImageSpec, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.pump import Pump
@@ -142,5 +142,4 @@ def _starts() -> dict[str, Start]:
 
 @functools.lru_cache(maxsize=1024)
 def _spec(task: Task[..., Any], bundle: str, version: str | None) -> TaskSpec:
-    code = CodeRef(bundle=bundle, module=task.func.__module__, name=task.func.__qualname__)
-    return task_spec(task, code, version)
+    return task_spec(task, code.beside(task, bundle), version)

@@ -7,11 +7,13 @@ import functools
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from flyteray._cluster import actors
 from flyteray._cluster import secrets as process_secrets
-from flyteray._cluster.code import load_code
+from flyteray._cluster.code import code_folder, load_code
+from flyteray._cluster.workplace import Workplace
 from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs, pickling
@@ -55,7 +57,7 @@ class Worker:
             given = pickling.load(arguments)
             if call.unchecked:
                 inputs.bind(task, (), given)
-            value = self._in_context(call, task, given)
+            value = self._at_work(call, task, given)
             inputs.check_output(task, value)
             result = finish(task, value)
         except Exception as error:  # noqa: BLE001  # whatever users raise travels as a value
@@ -65,6 +67,16 @@ class Worker:
             raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
         self.recorder.add(call, ActionPhase.SUCCEEDED, began)
         return result
+
+    def _at_work(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+        workplace = _workplace(code_folder(call.code))
+        if workplace is None:
+            return self._in_context(call, task, arguments)
+        workplace.enter()
+        try:
+            return self._in_context(call, task, arguments)
+        finally:
+            workplace.tidy()
 
     def _in_context(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         bound = contextvars.copy_context()
@@ -83,6 +95,11 @@ class Worker:
         if task.is_async:
             return self.pump.run(lambda: bound.run(self.pump.drive, function))
         return self.pump.run(lambda: bound.run(function))
+
+
+@functools.cache
+def _workplace(code: Path | None) -> Workplace | None:
+    return None if code is None else Workplace(code)
 
 
 _load = functools.lru_cache(maxsize=1024)(load_code)  # it looks at the disk each time

@@ -81,7 +81,7 @@ class Submitter:
         if self._placeable.get(asked, 0.0) < time.monotonic():
             _check_placement(environment, call.task)
             self._placeable[asked] = time.monotonic() + _PLACEABLE_S
-        prepared = self._prepared(asked, call.bundle, start)
+        prepared = self._prepared(asked, call.bundle or call.version or "", start)
         return prepared.remote(call.packed(), arguments if arguments.buffers else arguments.header)
 
     def _prepare(self, environment: str, bundle: str, start: Start) -> Any:

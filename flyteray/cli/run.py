@@ -9,10 +9,10 @@ from click import get_current_context
 from click.core import ParameterSource
 from click.exceptions import Exit
 
-from flyteray._client.run import with_runcontext
+from flyteray._client.run import RunContext
 from flyteray._declare.task import Task
 from flyteray._plan import code
-from flyteray.cli import failures, inputs, printing
+from flyteray.cli import failures, inputs, printing, shipping
 from flyteray.cli.examples import examples
 
 _EPILOG = examples(
@@ -21,7 +21,7 @@ _EPILOG = examples(
     "flyteray run --local train.py train --rounds 1",
     "flyteray run --no-wait --name nightly train.py train",
 )
-_FLAGS = ("local", "wait", "name", "output")
+_FLAGS = ("local", "wait", "name", "output", *shipping.NAMES)
 
 
 @click.command(
@@ -32,6 +32,7 @@ _FLAGS = ("local", "wait", "name", "output")
     "--wait/--no-wait", default=True, help="Wait and print the outputs, or print the run's name at once."
 )
 @click.option("--name", help="The run's name; a random one by default.")
+@shipping.options
 @printing.output_option
 @click.argument("file")
 @click.argument("task")
@@ -44,7 +45,7 @@ def run(file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> Non
     """
     ctx = get_current_context()
     with failures.users_code():
-        found = code.lookup(code.load_file(file), task, Task)  # type: ignore[type-abstract]
+        found = code.lookup(code.load_file(file, flags["root_dir"]), task, Task)  # type: ignore[type-abstract]
         options = inputs.options(found)
     taken = {option.name for option in options if option.name}
     again = [option for option in ctx.command.params if option.name in _FLAGS and option.name not in taken]
@@ -72,7 +73,11 @@ def _given(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 def _run(task: Task[..., Any], arguments: dict[str, Any], flags: dict[str, Any]) -> None:
     output: printing.Output = flags["output"]
-    context = with_runcontext(mode="local" if flags["local"] else "remote", name=flags["name"])
+    context = RunContext(
+        mode="local" if flags["local"] else "remote",
+        name=flags["name"],
+        shipping=shipping.shipping(*(flags[name] for name in shipping.NAMES)),
+    )
     with failures.users_code():
         started = context.run(task, **arguments)
     facts = {"run": started.name, "task": task.name}

@@ -51,11 +51,12 @@ def alias_main() -> str | None:
 
     Returns:
         The module name: the file's stem after ``python app.py``, the full name after ``python -m pkg.mod``.
-        None when there is none: in a notebook, or when another module has taken the name already.
+        None when there is none: in a notebook, at a prompt (also after ``python -i app.py``: what is typed there is in
+        no file), or when another module has taken the name already.
     """
     main = sys.modules["__main__"]
     name = main_name(main)
-    if name is None:
+    if name is None or hasattr(sys, "ps1"):
         return None
     taken = sys.modules.get(name)
     if taken is not None and taken is not main and getattr(taken, "__file__", None) != main.__file__:

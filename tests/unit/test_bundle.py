@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,60 +9,32 @@ import pytest
 
 from flyteray._declare.task import Task
 from flyteray._plan import bundle
+from flyteray._plan.bundle import pack
 from flyteray._plan.code import load_file, lookup
 from flyteray.errors import CodeBundleError, ModuleLoadError
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on sys.path whose modules are forgotten afterwards."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+def test_equal_content_has_an_equal_digest_and_another_name_content_or_mode_another(tmp_path: Path) -> None:
+    file, same = tmp_path / "a", tmp_path / "b"
+    file.write_text("x = 1\n")
+    same.write_text("x = 1\n")
+    digests = {pack({"m.py": file}).digest, pack({"m.py": same}).digest, pack({"m.py": b"x = 1\n"}).digest}
+    assert len(digests) == 1
+
+    digests.add(pack({"n.py": file}).digest)
+    same.write_text("x = 2\n")
+    digests.add(pack({"m.py": same}).digest)
+    file.chmod(0o755)
+    digests.add(pack({"m.py": file}).digest)
+    digests.add(pack({"m.py": file}, ["src"]).digest)
+    assert len(digests) == 5
 
 
-def names(made: bundle.Bundle) -> list[str]:
-    import io
-    import zipfile
-
-    return zipfile.ZipFile(io.BytesIO(made.data)).namelist()
-
-
-def test_a_bundle_holds_what_is_imported_directly_or_not_and_nothing_else(project: Path) -> None:
-    (project / "bt_entry.py").write_text("import json\nimport numpy\nfrom bt_pkg import inner\n")
-    (project / "bt_pkg").mkdir()
-    (project / "bt_pkg" / "__init__.py").write_text("")
-    (project / "bt_pkg" / "inner.py").write_text("from . import other\n")
-    (project / "bt_pkg" / "other.py").write_text("def f():\n    import bt_lazy\n")
-    (project / "bt_lazy.py").write_text("")
-    (project / "bt_unrelated.py").write_text("")
-
-    made = bundle.build("bt_entry")
-
-    assert names(made) == [
-        "bt_entry.py",
-        "bt_lazy.py",
-        "bt_pkg/__init__.py",
-        "bt_pkg/inner.py",
-        "bt_pkg/other.py",
-    ]
-
-
-def test_equal_code_has_an_equal_digest_and_a_changed_line_another(project: Path) -> None:
-    (project / "bt_same.py").write_text("x = 1\n")
-    first = bundle.build("bt_same")
-    (project / "bt_same.py").touch()
-
-    assert bundle.build("bt_same") == first
-    (project / "bt_same.py").write_text("x = 2\n")
-    assert bundle.build("bt_same").digest != first.digest
-
-
-def test_an_active_bundle_is_importable_and_fetched_once_per_cache(project: Path, tmp_path: Path) -> None:
-    (project / "bt_ship.py").write_text("VALUE = 7\n")
-    made = bundle.build("bt_ship")
+def test_an_active_bundle_is_importable_and_fetched_once_per_cache(tmp_path: Path, own_path: None) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho hello\n")
+    program.chmod(0o755)
+    made = pack({"src/bt_ship.py": b"VALUE = 7\n", "bin/program": program}, ["src", "."])
     fetched: list[int] = []
 
     def fetch() -> bytes:
@@ -69,15 +43,38 @@ def test_an_active_bundle_is_importable_and_fetched_once_per_cache(project: Path
 
     for _ in range(2):
         folder = bundle.activate(made.digest, fetch, tmp_path / "cache")
-        sys.path.remove(str(folder))
 
     assert len(fetched) == 1
-    assert (folder / "bt_ship.py").read_text() == "VALUE = 7\n"
+    assert sys.path[:2] == [str(folder / "src"), str(folder)]
+    assert importlib.import_module("bt_ship").VALUE == 7
+    assert subprocess.check_output([folder / "bin/program"]) == b"hello\n"
+    assert not (folder / "src/bt_ship.py").stat().st_mode & 0o222
 
 
-def test_a_module_without_source_cannot_be_shipped() -> None:
-    with pytest.raises(CodeBundleError, match="'math' has no source file"):
-        bundle.build("math")
+def test_code_that_changes_while_it_is_shipped_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "m.py"
+    file.write_text("x = 1\n")
+    made = pack({"m.py": file})
+    file.write_text("x = 2\n")
+
+    with pytest.raises(CodeBundleError, match="changed while it was being shipped"):
+        made.data  # noqa: B018
+
+
+def test_what_is_too_large_is_named(tmp_path: Path) -> None:
+    large = tmp_path / "weights.bin"
+    with open(large, "wb") as file:
+        file.truncate(bundle.LARGEST)
+
+    with pytest.raises(
+        CodeBundleError, match=r"256\.0 MiB in 2 files.*largest are w\.bin \(256\.0 MiB\).*\.flyteignore"
+    ):
+        pack({"w.bin": large, "m.py": b"x"})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CodeBundleError, match=r"gone\.py can't be read: No such file"):
+        pack({"gone.py": tmp_path / "gone.py"})
 
 
 def test_a_missing_file_says_where_it_was_looked_for() -> None:

@@ -1,0 +1,67 @@
+"""Files that environments ask to be shipped with the code: ``include``."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from flyteray._declare.environment import Environment
+from flyteray._plan.ignored import files_below, is_clutter
+from flyteray.errors import CodeBundleError
+
+
+class Included(NamedTuple):
+    """A file, and the file whose environment asks for it."""
+
+    file: Path
+    asked_by: Path
+
+
+def with_dependencies(env: Environment) -> list[Environment]:
+    """An environment and those that it depends on, directly or not."""
+    found: list[Environment] = []
+    queue = [env]
+    while queue:
+        current = queue.pop()
+        if current not in found:
+            found.append(current)
+            queue.extend(current.depends_on)
+    return found
+
+
+def included(environments: Sequence[Environment]) -> list[Included]:
+    """The files that the environments include.
+
+    A folder stands for all files in it but caches and what a ``.flyteignore`` names; a ``.gitignore`` does not
+    count, because data that is asked for by name is often kept out of Git.
+
+    Raises:
+        CodeBundleError: nothing matches.
+    """
+    return [each for env in environments for pattern in env.include for each in _matches(env, pattern)]
+
+
+def _matches(env: Environment, pattern: str) -> Iterator[Included]:
+    words = f"{type(env).__name__} {env.name!r} includes {pattern!r}"
+    if env._declaring_file is None:
+        raise CodeBundleError(
+            f"{words}, but it was not declared in a file that this could be relative to: declare it in a .py file."
+        )
+    asked_by = env._declaring_file.resolve()
+    path = os.path.normpath(asked_by.parent / Path(pattern).expanduser())
+    if os.path.exists(path):
+        found = [Path(path)]
+    else:
+        folder = Path(os.path.commonpath([path, asked_by.parent]))
+        matches = map(Path, sorted(glob.glob(path, recursive=True)))
+        found = [match for match in matches if not is_clutter(match, folder)]
+    count = 0
+    for each in found:
+        for file in files_below(each, (".flyteignore",)) if each.is_dir() else (each,):
+            count += 1
+            yield Included(file, asked_by)
+    if not count:
+        raise CodeBundleError(f"{words}, but nothing in {asked_by.parent} is called so.")

@@ -1,0 +1,82 @@
+"""Files to ship: what is known of them without reading them again each time."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import stat
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from flyteray.errors import CodeBundleError
+
+_SETTLED_S = (
+    2.0  # a file that is older has a time by which a later change can be told; file systems are coarse
+)
+
+
+class State(NamedTuple):
+    """A file as it stood when it was looked at; equal states have equal contents.
+
+    ``looked`` is 0 for a file that has settled. One that was just written never equals an earlier look.
+    """
+
+    path: str
+    size: int
+    changed_ns: int
+    looked: int
+    executable: bool
+
+
+def state(path: Path) -> State:
+    """How a file stands.
+
+    Raises:
+        CodeBundleError: it can't be read.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    settled = time.time_ns() - found.st_mtime_ns > _SETTLED_S * 1e9
+    return State(
+        path=str(path),
+        size=found.st_size,
+        changed_ns=found.st_mtime_ns,
+        looked=0 if settled else time.monotonic_ns(),
+        executable=bool(found.st_mode & stat.S_IXUSR),
+    )
+
+
+def read(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        CodeBundleError: it can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+@functools.lru_cache(maxsize=16384)
+def content_hash(state: State) -> str:
+    """The SHA-256 of a file; files that did not change are not read again.
+
+    Raises:
+        CodeBundleError: it can't be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(state.path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise _unreadable(Path(state.path), error) from error
+    return digest.hexdigest()
+
+
+def _unreadable(path: Path, error: OSError) -> CodeBundleError:
+    return CodeBundleError(f"{path} can't be read: {error.strerror}.")

@@ -1,0 +1,48 @@
+"""Options of the verbs that ship code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import rich_click as click
+
+from flyteray._plan.shipping import CopyStyle, Shipping
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NAMES = ("copy_style", "root_dir", "version")
+
+
+def options(command: F) -> F:
+    """Add ``--copy-style``, ``--root-dir`` and ``--version``; :func:`shipping` makes sense of them."""
+    for add in (_VERSION, _ROOT_DIR, _COPY_STYLE):
+        command = add(command)
+    return command
+
+
+def shipping(copy_style: CopyStyle, root_dir: Path | None, version: str | None) -> Shipping:
+    """What the options ask for.
+
+    Raises:
+        UsageError: They don't go together.
+    """
+    try:
+        return Shipping(copy_style=copy_style, root_dir=root_dir, version=version)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+_COPY_STYLE = click.option(
+    "--copy-style",
+    type=click.Choice(get_args(CopyStyle)),
+    default="loaded_modules",
+    help="Ship the modules that the file imports, all files below the root, or nothing.",
+)
+_ROOT_DIR = click.option(
+    "--root-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder that files keep their places below; modules are imported from it as well.",
+)
+_VERSION = click.option("--version", help="What this state of the code is called; needed to ship nothing.")
