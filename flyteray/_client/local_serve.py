@@ -97,7 +97,7 @@ class LocalApps:
     def _plan(self, planned: Planned, port: int, settings: Settings, patience: Patience) -> LocalPlan:
         spec, root = planned.spec, self._folder.path
         archive = root / f"{planned.bundle.digest}.zip"
-        if planned.bundle.data and not archive.exists():
+        if planned.bundle.contents and not archive.exists():
             fresh = archive.with_suffix(".new")
             fresh.write_bytes(planned.bundle.data)
             fresh.replace(archive)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flyteray._cluster.secrets import ProcessSecrets
+from flyteray._cluster.workplace import furnish
 from flyteray._declare import context
 from flyteray._plan import bundle, code, failure
 from flyteray._plan.local import ERROR, READY, SECRETS, LocalPlan
@@ -100,9 +101,13 @@ class LocalReplica:
     def _load(self) -> Any:
         context.loading.set(self._plan.app.name)  # in this thread's own context
         ref = self._plan.app.code
-        os.chdir(bundle.activate(ref.bundle, Path(self._plan.bundle).read_bytes, bundle.cache_folder()))
+        shipped = None
+        if ref.bundle:
+            shipped = bundle.activate(ref.bundle, Path(self._plan.bundle).read_bytes, bundle.cache_folder())
+            furnish(self._folder, shipped)
+        os.chdir(self._folder)
         try:
-            return code.load(ref)
+            return code.load(ref, shipped)
         except SystemExit as error:
             raise RuntimeUserError(
                 "SystemExit",

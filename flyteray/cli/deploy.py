@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import rich_click as click
 
 from flyteray._client.deploy import deploy as deploy_environments
+from flyteray._client.init import init
 from flyteray._declare.environment import Environment
 from flyteray._plan import code
-from flyteray._plan.shipping import CopyStyle
-from flyteray.cli import failures, printing
+from flyteray.cli import failures, printing, shipping
 from flyteray.cli.examples import examples
 from flyteray.errors import ModuleLoadError
 
@@ -25,20 +25,13 @@ _EPILOG = examples(
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--version", help="Names the version. Default: a hash of what is deployed.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be deployed; no cluster is needed.")
 @click.option("--all", "everything", is_flag=True, help="All environments of the file.")
 @click.option("-r", "--recursive", is_flag=True, help="FILE is a folder: the files below it, with --all.")
 @click.option(
     "-i", "--ignore-load-errors", is_flag=True, help="Go on without the files that can't be imported."
 )
-@click.option(
-    "--copy-style",
-    type=click.Choice(get_args(CopyStyle)),
-    default="loaded_modules",
-    show_default=True,
-    help="Which code is sent.",
-)
+@shipping.options
 @printing.output_option
 @click.argument("file")
 @click.argument("env", required=False)
@@ -48,6 +41,7 @@ def deploy(
     everything: bool,
     recursive: bool,
     ignore_load_errors: bool,
+    root_dir: Path | None,
     output: printing.Output,
     **options: Any,
 ) -> None:
@@ -64,13 +58,15 @@ def deploy(
         found: list[Environment] = []
         for path in sorted(Path(file).rglob("*.py")) if recursive else [Path(file)]:
             try:
-                found += _chosen(code.load_file(path), env, everything)
+                found += _chosen(code.load_file(path, root_dir), env, everything)
             except ModuleLoadError as error:
                 if not ignore_load_errors:
                     raise
                 printing.note(f"{path} is left out: {error}")
         if not found:
             raise ModuleLoadError(f"There is no environment in {file!r}.")
+        if root_dir is not None:
+            init(root_dir=root_dir)
         deployments = deploy_environments(*found, **options)
     rows = [dict(row) for deployment in deployments for row in deployment.table_repr()]
     printing.rows(rows, output, _COLUMNS)

@@ -14,7 +14,7 @@ from flyteray._client.handle import AppHandle
 from flyteray._client.serve import with_servecontext
 from flyteray._plan import code
 from flyteray.app.environment import AppEnvironment
-from flyteray.cli import failures, printing
+from flyteray.cli import failures, printing, shipping
 from flyteray.cli.examples import examples
 
 _EPILOG = examples(
@@ -48,6 +48,7 @@ def _variables(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
 @click.option(
     "-f", "--follow", is_flag=True, help="Show what the app writes, until Ctrl+C or until it is stopped."
 )
+@shipping.options
 @printing.output_option
 @click.argument("file")
 @click.argument("env")
@@ -58,7 +59,7 @@ def serve(file: str, env: str, local: bool, follow: bool, output: printing.Outpu
     until `flyteray delete app`. Serving again replaces the version that runs, without losing a request.
     """
     with failures.users_code():
-        found = code.lookup(code.load_file(file), env, AppEnvironment)
+        found = code.lookup(code.load_file(file, options["root_dir"]), env, AppEnvironment)
         context = with_servecontext(mode="local" if local else "remote", **options)
         with Console(stderr=True).status(f"Serving {found.name} …"):
             app = context.serve(found)
