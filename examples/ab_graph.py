@@ -103,7 +103,7 @@ async def route(user: str, request: Request) -> Response:
     return Response(answer.content, answer.status_code, media_type="application/json")
 
 
-if __name__ == "__main__":
+def main() -> None:
     for run in [flyte.run(train_a), flyte.run(train_b)]:
         run.wait()
     served = flyte.serve(router)
@@ -116,3 +116,7 @@ if __name__ == "__main__":
     for name, answers in right.items():
         kind = MODELS[name].__name__
         print(f"Model {name}, {kind}: {sum(answers) / len(answers):.3f} right of {len(answers)} users")
+
+
+if __name__ == "__main__":
+    main()

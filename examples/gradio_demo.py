@@ -1,6 +1,6 @@
 """Serve a Gradio demo: give its Blocks, or a function that makes them.
 
-    pip install '.[ui]' && python examples/gradio_demo.py
+    pip install '.[examples,ui]' && python examples/gradio_demo.py
 
 The demo runs in the replica's own process, so its handlers may use `get_parameter`, call tasks and read outputs as
 those of any other app. A browser stays on its replica.
@@ -40,5 +40,10 @@ def demo() -> Any:
 
 digits_demo = GradioAppEnvironment(name="digits-demo", demo=demo)
 
-if __name__ == "__main__":
+
+def main() -> None:
     print(flyte.serve(digits_demo).url)
+
+
+if __name__ == "__main__":
+    main()

@@ -40,10 +40,14 @@ def events(steps: int) -> Iterator[str]:
         yield f"event: step\ndata: {json.dumps({'step': step + 1, 'accuracy': round(accuracy, 3)})}\n\n"
 
 
-if __name__ == "__main__":
+def main() -> None:
     served = flyte.serve(live)
     with httpx.stream("GET", f"{served.endpoint}/training", timeout=60) as answer:
         for line in answer.iter_lines():
             if line.startswith("data:"):
                 print(line)
     print(f"See it arrive: curl -N {served.endpoint}/training")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Serve a Streamlit page: a function is enough.
 
-    pip install '.[ui]' && python examples/streamlit_page.py
+    pip install '.[examples,ui]' && python examples/streamlit_page.py
 
 Streamlit calls the function whenever somebody moves a widget. Everything around it, imports and caches too, is loaded
 once per replica, and a browser stays on its replica. A page that is a file of its own works as well:
@@ -37,5 +37,10 @@ def page() -> None:
 
 iris = StreamlitAppEnvironment(name="iris", script=page)
 
-if __name__ == "__main__":
+
+def main() -> None:
     print(flyte.serve(iris).url)
+
+
+if __name__ == "__main__":
+    main()

@@ -63,8 +63,12 @@ async def converse(endpoint: str) -> list[str]:
         return heard
 
 
-if __name__ == "__main__":
+def main() -> None:
     served = flyte.serve(chat)
     for line in asyncio.run(converse(served.endpoint)):
         print(line)
     print(f"Join them: {served.url}")
+
+
+if __name__ == "__main__":
+    main()

@@ -12,10 +12,21 @@ from flyteray.app.extras._webhook.access import Access
 from flyteray.app.extras._webhook.endpoints import MISSING, choose
 from flyteray.app.extras.fastapi import FastAPIAppEnvironment
 from flyteray.app.extras.passthrough import FastAPIPassthroughAuthMiddleware
-from flyteray.errors import AppNotFoundError, BaseRuntimeError, RunNotFoundError
+from flyteray.errors import (
+    AppNotFoundError,
+    BaseRuntimeError,
+    RemoteTaskNotFoundError,
+    RemoteTaskUsageError,
+    RunNotFoundError,
+)
 
 _OPEN = {"/health", "/docs", "/openapi.json", "/redoc"}
-_NOT_FOUND = (AppNotFoundError, RunNotFoundError)
+_STATUS: dict[type[Exception], int] = {
+    AppNotFoundError: 404,
+    RemoteTaskNotFoundError: 404,
+    RemoteTaskUsageError: 400,
+    RunNotFoundError: 404,
+}
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -31,7 +42,7 @@ class FlyteWebhookAppEnvironment(FastAPIAppEnvironment):
 
     Args:
         title: Of the documentation. Default: the app's name.
-        endpoint_groups: Only routes of these groups: ``all``, ``core``, ``run``, ``app``.
+        endpoint_groups: Only routes of these groups: ``all``, ``core``, ``task``, ``run``, ``app``.
         endpoints: Instead, only these routes: ``health``, ``get_run``, ... Default: all.
         task_allowlist: Only these tasks, as ``name``, ``project/name`` or ``domain/project/name``; others give 403.
         app_allowlist: Only these apps.
@@ -71,4 +82,4 @@ class FlyteWebhookAppEnvironment(FastAPIAppEnvironment):
 
 
 def _answer(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 404 if isinstance(error, _NOT_FOUND) else 500)
+    return JSONResponse({"detail": str(error)}, _STATUS.get(type(error), 500))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flyteray.app.extras._webhook import apps, core, runs
+from flyteray.app.extras._webhook import apps, core, runs, tasks
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,10 @@ GROUPS: dict[str, dict[str, Endpoint]] = {
     "core": {
         "health": Endpoint("GET", "/health", core.health),
         "me": Endpoint("GET", "/me", core.me),
+    },
+    "task": {
+        "run_task": Endpoint("POST", "/run-task/{domain}/{project}/{name}", tasks.run_task),
+        "get_task": Endpoint("GET", "/task/{domain}/{project}/{name}", tasks.get_task),
     },
     "run": {
         "get_run": Endpoint("GET", "/run/{name}", runs.get_run),

@@ -1,0 +1,52 @@
+"""Deployed tasks, by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Body, HTTPException
+
+from flyteray._client.run import run
+from flyteray.app.extras._webhook.access import Allowed
+from flyteray.remote import Task, TaskDetails
+
+
+async def run_task(
+    domain: str,
+    project: str,
+    name: str,
+    allowed: Allowed,
+    inputs: Annotated[dict[str, Any], Body()],
+    version: str | None = None,
+) -> dict[str, str]:
+    """Start a task, with its inputs by name as JSON has them, and answer at once."""
+    allowed.check_task(domain, project, name)
+    details = await _details(name, version)
+    try:
+        started = await run.aio(details, **inputs)
+    except (TypeError, ValueError) as error:  # inputs that the task does not take
+        raise HTTPException(400, str(error)) from error
+    return {"url": started.url, "name": started.name}
+
+
+async def get_task(
+    domain: str, project: str, name: str, allowed: Allowed, version: str | None = None
+) -> dict[str, Any]:
+    """What a task takes and gives."""
+    allowed.check_task(domain, project, name)
+    details = await _details(name, version)
+    return {
+        "name": details.name,
+        "version": details.version,
+        "docs": details.docs,
+        "inputs": details.inputs,
+        "outputs": details.outputs,
+        "required_args": details.required_args,
+        "default_input_args": details.default_input_args,
+        "secrets": details.secrets,
+    }
+
+
+async def _details(name: str, version: str | None) -> TaskDetails:
+    handle = Task.get(name, version=version, auto_version=None if version else "latest")
+    return await handle.fetch.aio()

@@ -1,0 +1,125 @@
+"""Pages with widgets, used in a real browser through the ingress.
+
+Screenshots are kept in the folder that FLYTERAY_TEST_OUTPUT names, else in pytest's own temporary folder. Without
+Chromium (`apt-get install chromium`) the tests are skipped, for README's test command has to do with Python and pip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flyteray as flyte
+from flyteray._plan.code import load_file
+from flyteray.remote import App
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = [  # no sandbox, for CI is root; and nothing that asks the internet
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 60_000  # for a page on a busy machine
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go."""
+    folder = os.environ.get("FLYTERAY_TEST_OUTPUT")
+    if not folder:
+        return tmp_path_factory.mktemp("screenshots")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def served(example: str, name: str) -> Iterator[App]:
+    app = flyte.serve(getattr(load_file(EXAMPLES / f"{example}.py"), name))
+    try:
+        yield app
+    finally:
+        App.delete(app.name)
+
+
+@pytest.fixture(scope="module")
+def iris(cluster: Any) -> Iterator[App]:
+    pytest.importorskip("streamlit", reason="streamlit is not installed")
+    with served("streamlit_page", "iris") as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def digits(cluster: Any) -> Iterator[App]:
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    with served("gradio_demo", "digits_demo") as app:
+        yield app
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that has met no failing request once its test has ended."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    failed: list[tuple[int, str]] = []
+    page.on("response", lambda answer: answer.status >= 400 and failed.append((answer.status, answer.url)))
+    yield page
+    assert [each for each in failed if not each[1].endswith("/favicon.ico")] == []
+
+
+@pytest.mark.parametrize("route", ["host", "path"])
+def test_a_moved_slider_shows_its_result_in_streamlit(
+    iris: App, page: Any, pictures: Path, route: str
+) -> None:
+    page.goto(iris.url if route == "host" else iris.endpoint)
+
+    page.get_by_text("Iris setosa").wait_for()
+    slider = page.get_by_role("slider").first
+    slider.focus()
+    slider.press("End")  # the longest petals
+    page.get_by_text("Iris virginica").wait_for()
+
+    page.screenshot(path=pictures / f"streamlit-by-{route}.png")
+
+
+@pytest.mark.parametrize("route", ["host", "path"])
+def test_a_moved_slider_shows_its_result_in_gradio(
+    digits: App, page: Any, pictures: Path, route: str
+) -> None:
+    page.goto(digits.url if route == "host" else digits.endpoint)
+
+    slider = page.get_by_role("slider").first
+    slider.wait_for()
+    slider.focus()
+    slider.press("End")  # the last digit
+    said = page.get_by_label("What the model says")
+    playwright.expect(said).to_have_value("It reads 8.", timeout=PATIENCE_MS)
+    picture = page.locator("img[src*='/gradio_api/file=']").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 160
+
+    page.screenshot(path=pictures / f"gradio-by-{route}.png")
