@@ -146,6 +146,7 @@ async def _deploy(
             something else already.
         DeploymentError: ``copy_style="none"`` without a version.
         CodeBundleError: code can't be shipped.
+        ImageBuildError: the image of a task can't be built; with pip's own message.
     """
     if copy_style == "none" and version is None:
         raise DeploymentError(
@@ -170,6 +171,9 @@ async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
     """Send code and plans; returns the apps."""
     for bundle in plan.bundles.values():
         await session().upload(bundle)
+    # Those of apps are built while the apps come up.
+    images = {each.spec.environment.image for tasks in plan.tasks.values() for each in tasks} - {None}
+    await asyncio.gather(*(session().call("prepare_image", image) for image in images))
     await session().call("deploy_tasks", [task for tasks in plan.tasks.values() for task in tasks])
     return {name: await session().call("serve", spec) for name, spec in plan.apps.items()}
 

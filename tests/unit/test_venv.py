@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import pytest
 
 from flyteray import Image
 from flyteray._cluster import venv
+from flyteray._cluster.images import NO_IMAGE, not_inherited, worker_command
 from flyteray._cluster.installed import Installed
 from flyteray._plan.image import image_spec
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
@@ -186,6 +188,42 @@ def test_a_node_that_can_not_build_says_so(tmp_path: Path, monkeypatch: pytest.M
 
         assert (done.returncode, done.stdout) == (1, "")
         assert words in done.stderr
+
+
+def test_a_worker_is_started_with_what_its_node_has_or_builds(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = asked("flytesample==1.0", args=offline(wheels))
+    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path / "it's a home"))
+    program = tmp_path / "worker.py"
+    program.write_text(
+        "import flytesample, json, os, sys; print(json.dumps([sys.prefix, os.environ['PATH'], sys.argv]))"
+    )
+    # As Ray does it: the command as it is, the worker's arguments quoted for the shell.
+    command = ["bash", "-c", f"exec {worker_command(image)} {program} '--option=a b'"]
+
+    for _ in range(2):  # built by the first
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        prefix, path, arguments = json.loads(done.stdout)
+
+        assert Path(prefix) == (tmp_path / "it's a home" / "images" / image.key).resolve()
+        assert path.startswith(f"{prefix}/bin:")
+        assert arguments == [str(program), "--option=a b"]
+
+
+def test_a_task_without_an_image_does_not_inherit_its_parents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLYTERAY_PYTHON", raising=False)
+    assert not_inherited(NO_IMAGE) == NO_IMAGE
+
+    monkeypatch.setenv("FLYTERAY_PYTHON", sys.executable)
+    ((key, command),) = not_inherited(NO_IMAGE)
+    done = subprocess.run(
+        ["bash", "-c", f"exec {command} -c 'import sys; print(sys.executable)'"], capture_output=True
+    )
+
+    assert key == "py_executable"
+    assert done.stdout.decode().strip() == sys.executable
+    assert not_inherited((("image_uri", "x"),)) == (("image_uri", "x"),)
 
 
 @pytest.mark.parametrize(
