@@ -47,6 +47,7 @@ class LocalApp:
 
     Args:
         plan: What the process is told.
+        python: What it runs in: this process's own, or that of its image.
         environment: Its environment variables.
         log: The file that takes what it writes.
         patience: How long to wait for it.
@@ -54,9 +55,16 @@ class LocalApp:
     """
 
     def __init__(
-        self, plan: LocalPlan, environment: dict[str, str], log: Path, patience: Patience, revision: int
+        self,
+        plan: LocalPlan,
+        python: Path,
+        environment: dict[str, str],
+        log: Path,
+        patience: Patience,
+        revision: int,
     ) -> None:
         self._plan = plan
+        self._python = python
         self._environment = environment
         self._log = log
         self._patience = patience
@@ -256,7 +264,7 @@ class LocalApp:
             free_port(self.name, self._plan.port)
             told = folder / "plan.json"
             told.write_text(self._plan.model_dump_json())
-            command = [sys.executable, "-m", "flyteray._serve.local", str(told)]
+            command = [str(self._python), "-m", "flyteray._serve.local", str(told)]
             self._process = LocalProcess(
                 command,
                 self._environment,

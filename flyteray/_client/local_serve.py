@@ -8,6 +8,7 @@ import base64
 import functools
 import json
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,12 @@ from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
 from flyteray.app.environment import ENDPOINT_PATTERN
 from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.app.port import REPLICA_PORT
-from flyteray.errors import ParameterMaterializationError, RunNotFoundError
+from flyteray.errors import (
+    DeploymentError,
+    ImageBuildError,
+    ParameterMaterializationError,
+    RunNotFoundError,
+)
 from flyteray.storage import Storage
 from flyteray.storage.values import write_value
 
@@ -82,14 +88,15 @@ class LocalApps:
         known = self._apps.get(planned.spec.name)
         port = known.plan.port if known and planned.spec.port == 0 else planned.spec.port
         plan = await asyncio.to_thread(self._plan, planned, port, settings, patience)
+        if known is not None and known.plan == plan and known.deployment_status is not AppPhase.FAILED:
+            return known
+        python = await asyncio.to_thread(_python, plan, settings)
         if known is not None:
-            if known.plan == plan and known.deployment_status is not AppPhase.FAILED:
-                return known
             await known.deactivate.aio(wait=True)
         environment = await asyncio.to_thread(self._environment, plan, settings)
         name = planned.spec.name
         log = self._folder.path / f"{name}.log"
-        app = LocalApp(plan, environment, log, patience, known.revision + 1 if known else 1)
+        app = LocalApp(plan, python, environment, log, patience, known.revision + 1 if known else 1)
         with self._lock:
             self._apps[name] = app
         return app
@@ -163,6 +170,22 @@ class LocalApps:
         if settings.database is not None:
             ours["FLYTERAY_DATABASE"] = settings.database
         return inherited | ours | spec.environment.env_vars
+
+
+def _python(plan: LocalPlan, settings: Settings) -> Path:
+    """What an app runs in; its image is built where it is not yet, as a local cluster of these settings would."""
+    image = plan.app.environment.image
+    if image is None:
+        return Path(sys.executable)
+    # Deferred: most apps need no image.
+    from flyteray._cluster.venv import python_for
+
+    values = local_values(image.secrets, settings)
+    environ = {secret.env_var: values[secret.name].decode() for secret in image.secrets if secret.env_var}
+    try:
+        return python_for(image, settings.home / "images", environ)
+    except ImageBuildError as error:
+        raise DeploymentError(f"App {plan.app.name!r} could not start: ImageBuildError: {error}") from error
 
 
 @functools.cache

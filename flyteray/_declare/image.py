@@ -6,7 +6,7 @@ import hashlib
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import InitVar, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,7 @@ _BY_CONSTRUCTOR = object()
 _DEFAULT_NAME = "flyteray"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Image:
     """What a task or app finds installed; made by a ``from_...`` method and extended by ``with_...`` methods.
 
@@ -488,6 +488,14 @@ class Image:
         """What of it travels with the code."""
         return [layer for layer in self.layers if isinstance(layer, Source)]
 
+    def __repr__(self) -> str:
+        told = [
+            f"{item.name}={getattr(self, item.name)!r}"
+            for item in fields(self)
+            if not item.name.startswith("_") and getattr(self, item.name) != item.default
+        ]
+        return f"Image({', '.join(told)})"
+
     def _add(self, layer: Layer) -> Image:
         if layer.without_meaning is not None:
             warnings.warn(
@@ -530,8 +538,8 @@ class ImageBuild:
     build_run: None = None
 
 
-def _new(**fields: Any) -> Image:
-    return Image(**fields, _made_by=_BY_CONSTRUCTOR)
+def _new(**given: Any) -> Image:
+    return Image(**given, _made_by=_BY_CONSTRUCTOR)
 
 
 def _warn_of_python(wanted: tuple[int, int] | None) -> None:

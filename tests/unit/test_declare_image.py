@@ -43,6 +43,11 @@ def test_layers_leave_the_image_that_they_extend_alone() -> None:
     assert hash(image) == hash(base())
 
 
+def test_the_repr_shows_what_differs_from_the_defaults() -> None:
+    assert repr(Image.from_base("python:3.12")) == "Image(base_image='python:3.12')"
+    assert "layers=(PipPackages(" in repr(base().with_pip_packages("six"))
+
+
 def test_the_uri_follows_the_content_of_files(tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
     file.write_text("six\n")
