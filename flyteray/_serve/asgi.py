@@ -52,6 +52,8 @@ class AsgiServer:
         self.port: int = sock.getsockname()[1]
         self._uvicorn = _Uvicorn(_config(self._forwarded, user_config))
 
+    loop = None  # that of its run
+
     async def run(self, ready: Callable[[], None]) -> None:
         """Run the lifespan's start-up, serve, and run its shutdown."""
         self._uvicorn.on_started = ready

@@ -10,6 +10,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from flyteray._plan import failure
 from flyteray.errors import RuntimeUserError
@@ -22,27 +24,37 @@ _REMEDY = "Move blocking work out of async handlers: into plain `def` handlers, 
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
+@dataclass(frozen=True)
+class LoopThread:
+    """An event loop and the thread that it runs on."""
+
+    loop: asyncio.AbstractEventLoop
+    ident: int
+
+    @classmethod
+    def current(cls) -> LoopThread:
+        """The one that runs this."""
+        return cls(asyncio.get_running_loop(), threading.get_ident())
+
+
 class LoopWatch:
     """Asks a loop for a sign of life several times a second, from a thread of its own.
 
     A loop that is late by more than a second is blocked: that is logged once, with the place in the user's code.
 
     Args:
-        loop: Which loop.
-        ident: The thread that it runs on.
+        watched: Which loop.
         on_change: Called with True when the loop is blocked, and with False when it answers again.
         limit_s: How late it may be before :meth:`check` raises.
     """
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
-        ident: int,
+        watched: LoopThread,
         on_change: Callable[[bool], None] | None,
         limit_s: float,
     ) -> None:
-        self._loop = loop
-        self._ident = ident
+        self._watched = watched
         self._on_change = on_change
         self._limit_s = limit_s
         self._asked_at: float | None = None
@@ -66,7 +78,7 @@ class LoopWatch:
             raise RuntimeUserError(
                 "LoopBlocked",
                 f"The app's event loop has been blocked for more than {self._limit_s:g} s"
-                f"{whereabouts(self._ident)[0]}. {_REMEDY}",
+                f"{whereabouts(self._watched.ident)[0]}. {_REMEDY}",
             )
 
     def _work(self) -> None:
@@ -75,7 +87,10 @@ class LoopWatch:
             if asked_at is None:
                 self._tell_if_free()
                 self._asked_at = time.monotonic()
-                self._loop.call_soon_threadsafe(self._answer)
+                try:
+                    self._watched.loop.call_soon_threadsafe(self._answer)
+                except RuntimeError:  # it has ended by itself
+                    return
             elif self._blocked_at is None and time.monotonic() - asked_at > _BLOCKED_S:
                 self._tell_if_blocked(asked_at)
 
@@ -83,7 +98,7 @@ class LoopWatch:
         self._asked_at = None
 
     def _tell_if_blocked(self, since: float) -> None:
-        place, stack = whereabouts(self._ident)
+        place, stack = whereabouts(self._watched.ident)
         if not stack:
             return  # nobody's code keeps it: the machine is busy
         self._blocked_at = since
@@ -113,11 +128,23 @@ def whereabouts(ident: int) -> tuple[str, str]:
     Both are empty where nobody's code but ours runs.
     """
     frame = sys._current_frames().get(ident)
-    stack = failure.frames(frame) if frame is not None else []
+    return _told(failure.frames(frame) if frame is not None else [])
+
+
+def waits_at(task: asyncio.Task[Any]) -> tuple[str, str]:
+    """Where a task waits, in the same words."""
+    stack: list[traceback.FrameSummary] = []
+    awaited: Any = task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None)
+        stack.extend(failure.frames(frame) if frame is not None else [])
+        awaited = getattr(awaited, "cr_await", None)
+    return _told(stack)
+
+
+def _told(stack: list[traceback.FrameSummary]) -> tuple[str, str]:
     if not stack:
         return "", ""
-    innermost = next(
-        (each for each in reversed(stack) if not each.filename.startswith(_LIBRARIES)), stack[-1]
-    )
-    place = f" by {innermost.name}() in {innermost.filename}, line {innermost.lineno}"
+    own = [each for each in stack if not each.filename.startswith(_LIBRARIES)] or stack
+    place = f" by {own[-1].name}() in {own[-1].filename}, line {own[-1].lineno}"
     return place, "".join(traceback.format_list(stack)).rstrip()

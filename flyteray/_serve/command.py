@@ -61,6 +61,8 @@ class CommandServer:
         self._seen = ""
         self.port = port
 
+    loop = None  # that of its run
+
     async def run(self, ready: Callable[[], None]) -> None:
         """Start the program, wait for its port, and for its end."""
         if self._stopping:

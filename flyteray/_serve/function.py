@@ -13,6 +13,7 @@ from typing import Any
 
 from flyteray._serve import ports
 from flyteray._serve.asgi import drain
+from flyteray._serve.blocked import LoopThread
 from flyteray._serve.hosting import bind
 from flyteray._serve.listening import Address, addresses, first_taken, listed
 from flyteray._serve.started import Started, watched
@@ -51,6 +52,11 @@ class FunctionServer:
         self._seen: set[Address] = set()
         self._running: asyncio.Future[Any] | None = None
         self._started = Started()
+
+    @property
+    def loop(self) -> LoopThread | None:
+        """That of a uvicorn which the function has started on a thread of its own."""
+        return self._started.loop
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Call the function with its port moved to the replica's."""

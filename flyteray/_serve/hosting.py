@@ -15,7 +15,7 @@ import uvloop
 from flyteray._declare import context
 from flyteray._plan.spec import STARTUP_TIMEOUT
 from flyteray._serve import blocked
-from flyteray._serve.blocked import LoopWatch
+from flyteray._serve.blocked import LoopThread, LoopWatch
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,10 @@ class Server(Protocol):
     @property
     def port(self) -> int:
         """Where it listens, once it is ready."""
+
+    @property
+    def loop(self) -> LoopThread | None:
+        """The loop that handlers run on, once it is ready; None for the one that :meth:`run` runs on."""
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve; call ``ready`` once requests are taken. Returns when stopped, raises what made it fail."""
@@ -131,13 +135,11 @@ class Hosting:
         """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
         if self._in_startup:
             place, stack = blocked.whereabouts(self._thread.ident or 0)
-            missing = (
-                f"on_startup has not returned; it is held up{place}:\n{stack}"
-                if stack
-                else "on_startup waits"
-            )
+            if not stack and self._living is not None:
+                place, stack = blocked.waits_at(self._living)
+            missing = f"on_startup has not returned, it is held up{place}:\n{stack}\n"
         else:
-            missing = self._server.waits_for()
+            missing = f"{self._server.waits_for()}. "
         if self._living is not None:
             self._loop.call_soon_threadsafe(self._living.cancel)
         ended = asyncio.wrap_future(self._ended)
@@ -145,7 +147,7 @@ class Hosting:
         await asyncio.wait([ended], timeout=_GIVE_UP_S)
         return RuntimeUserError(
             STARTUP_TIMEOUT,
-            f"The app was not ready within {self._startup_timeout_s:g} s: {missing}. "
+            f"The app was not ready within {self._startup_timeout_s:g} s: {missing}"
             "If it needs more time, serve it by with_servecontext(activate_timeout=...).",
         )
 
@@ -177,7 +179,8 @@ class Hosting:
                 await call(self._on_shutdown, self._arguments)
 
     def _announce(self) -> None:
-        self._watch = LoopWatch(self._loop, threading.get_ident(), self._on_blocked, self._lag_limit_s)
+        watched = self._server.loop or LoopThread.current()
+        self._watch = LoopWatch(watched, self._on_blocked, self._lag_limit_s)
         self._watch.start()
         self._ready.set_result(None)
 

@@ -6,20 +6,22 @@ import contextlib
 import functools
 import inspect
 import socketserver
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
 
+from flyteray._serve.blocked import LoopThread
 from flyteray._serve.forwarded import Forwarded
 from flyteray._serve.replaced import replaced
 
 
 @dataclass
 class Started:
-    """Servers that run or ran: uvicorn's and the standard library's."""
+    """Servers that run or ran: uvicorn's and the standard library's; and the loop of the first of uvicorn's."""
 
+    loop: LoopThread | None = None
     uvicorns: list[uvicorn.Server] = field(default_factory=list)
     plain: list[socketserver.BaseServer] = field(default_factory=list)
 
@@ -38,28 +40,26 @@ def watched(started: Started) -> Iterator[None]:
     this nobody could end them gracefully.
     """
 
-    def note_uvicorn(server: uvicorn.Server) -> None:
+    serve = uvicorn.Server.serve
+    serve_forever = socketserver.BaseServer.serve_forever
+
+    @functools.wraps(serve)
+    async def noted_serve(server: uvicorn.Server, *args: Any, **kwargs: Any) -> None:
+        started.loop = started.loop or LoopThread.current()
         started.uvicorns.append(server)
         _forward(server.config)
+        await serve(server, *args, **kwargs)
+
+    @functools.wraps(serve_forever)
+    def noted_serve_forever(server: socketserver.BaseServer, *args: Any, **kwargs: Any) -> None:
+        started.plain.append(server)
+        serve_forever(server, *args, **kwargs)
 
     with (
-        replaced(uvicorn.Server, "serve", _noting(uvicorn.Server.serve, note_uvicorn)),
-        replaced(
-            socketserver.BaseServer,
-            "serve_forever",
-            _noting(socketserver.BaseServer.serve_forever, started.plain.append),
-        ),
+        replaced(uvicorn.Server, "serve", noted_serve),
+        replaced(socketserver.BaseServer, "serve_forever", noted_serve_forever),
     ):
         yield
-
-
-def _noting(serve: Callable[..., Any], note: Callable[[Any], None]) -> Callable[..., Any]:
-    @functools.wraps(serve)
-    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        note(self)
-        return serve(self, *args, **kwargs)
-
-    return noted
 
 
 def _forward(config: uvicorn.Config) -> None:

@@ -37,8 +37,9 @@ class AppEnvironment(Environment):
         name: Lower-case letters, digits and ``-``, with a letter or digit at both ends. Part of the address.
         depends_on: Environments that are needed by this one; apps among them are deployed with it.
         type: A word for people about the kind of app.
-        port: The port that a server function listens on, an int or a :class:`Port`. In a replica this is the
-            port to use instead, because two replicas on a node can't share one.
+        port: The port that the server listens on, an int or a :class:`Port`. In a replica this is the port to use
+            instead, because two replicas on a node can't share one. A program finds that one in ``$PORT``, and where
+            its words name the declared port (``8080``, ``--port=8080``, ``0.0.0.0:8080``) they name the replica's.
         requires_auth: Enforced only where the ingress listens beyond loopback, which it does not yet.
         scaling: The number of replicas.
         parameters: What the app is given when it starts.

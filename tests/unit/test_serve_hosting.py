@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import http.server
 import re
 import threading
@@ -213,8 +214,9 @@ def test_a_blocked_loop_fails_the_check_only_past_the_limit(running: Running) ->
     serve(hosting, talk)
 
 
+@pytest.mark.parametrize("kind", ["asgi", "sync function"])
 def test_a_blocked_loop_is_told_of_with_the_place_and_told_of_when_it_answers_again(
-    running: Running, caplog: pytest.LogCaptureFixture
+    running: Running, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     app = FastAPI()
     told: list[bool] = []
@@ -227,7 +229,15 @@ def test_a_blocked_loop_is_told_of_with_the_place_and_told_of_when_it_answers_ag
         await get(f"{running.url}/block")
         await until(lambda: told == [True, False])
 
-    serve(running.asgi(app, on_blocked=told.append), talk)
+    def function() -> None:
+        uvicorn.run(app, port=DECLARED, log_config=None)
+
+    host = (
+        functools.partial(running.asgi, app)
+        if kind == "asgi"
+        else functools.partial(running.function, function)
+    )
+    serve(host(on_blocked=told.append), talk)
 
     assert "is blocked by sleepy() in" in caplog.text
     assert "test_serve_hosting.py" in caplog.text
@@ -249,7 +259,8 @@ def test_a_startup_that_takes_too_long_says_where_it_is(running: Running, kind: 
     with pytest.raises(RuntimeUserError, match=r"not ready within 0\.3 s: on_startup") as caught:
         asyncio.run(hosting.start())
     assert caught.value.code == "StartupTimeout"
-    assert ("by slow() in" in str(caught.value)) == (kind == "sync")
+    assert f"held up by {slow.__name__ if kind == 'sync' else slow_async.__name__}() in" in str(caught.value)
+    assert "time.sleep(1)" in str(caught.value) or "asyncio.sleep(60)" in str(caught.value)
 
 
 def test_a_lifespan_that_takes_too_long_is_a_failed_start(running: Running) -> None:
