@@ -79,7 +79,7 @@ def apps(name: str | None, output: printing.Output) -> None:
     require_cluster()
     if name is None:
         found = [_app(app.info) for app in App.listall()]
-        printing.rows(found, output, ("name", "phase", "revision", "replicas", "url"))
+        printing.rows(found, output, ("name", "phase", "revision", "replicas", "url", "waiting"))
     else:
         printing.record(_app(App.get(name).info), output)
 

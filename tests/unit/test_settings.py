@@ -24,6 +24,7 @@ def test_each_setting_comes_from_its_variable() -> None:
             "FLYTERAY_NUM_CPUS": " 4 ",
             "FLYTERAY_OBJECT_STORE_MEMORY": "4294967296",
             "FLYTERAY_START_TIMEOUT": "30",
+            "FLYTERAY_SECRETS_KEY": "of-the-tests",
             "RAY_ADDRESS": "10.0.0.1:6379",
         }
     )
@@ -37,7 +38,10 @@ def test_each_setting_comes_from_its_variable() -> None:
         num_cpus=4,
         object_store_memory=4 * 2**30,
         start_timeout_s=30.0,
+        secrets_key="of-the-tests",
     )
+    assert "of-the-tests" not in repr(settings)
+    assert settings.database_url == "postgresql+psycopg://db/flyteray"
 
 
 def test_storage_lies_in_the_home_unless_it_is_named() -> None:
@@ -68,3 +72,17 @@ def test_the_folder_of_sockets_is_short_and_of_one_home() -> None:
 
     assert here != there
     assert len(str(here)) < 35
+
+
+@pytest.mark.parametrize(
+    ("storage", "url"),
+    [
+        ("/data", "sqlite:////data/registry.sqlite"),
+        ("s3://bucket/prefix", "sqlite:////home/of/flyteray/registry.sqlite"),
+    ],
+)
+def test_the_registry_is_beside_the_outputs_where_they_are_on_disk(storage: str, url: str) -> None:
+    settings = Settings.of({"FLYTERAY_HOME": "/home/of/flyteray", "FLYTERAY_STORAGE": storage})
+
+    assert settings.database_url == url
+    assert settings.secrets_key_path == Path("/home/of/flyteray/secrets.key")
