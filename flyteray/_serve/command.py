@@ -30,7 +30,7 @@ class CommandServer:
     listens on the declared port all the same is taken as it is: then :attr:`port` is that one.
 
     Args:
-        command: Its words; ``$NAME`` in them stands for an environment variable.
+        command: Its words; ``$NAME`` in them stands for an environment variable. A shell's script is left to the shell.
         chosen: Environment variables that the user has chosen.
         folder: Its working directory.
         declared: The port in the app's declaration.
@@ -107,10 +107,15 @@ class CommandServer:
         paths = [str(self._folder), variables.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         variables.setdefault("PYTHONUNBUFFERED", "1")  # what it says just before it dies is in the log
-        command = words.filled_in(self._command, variables)
-        if not words.tell_the_port(self._command):
-            command = words.moved(command, self._declared, self._host, self.port)
-        return Program(command, variables, self._folder)
+        return Program(self._words(variables), variables, self._folder)
+
+    def _words(self, variables: Mapping[str, str]) -> Sequence[str]:
+        if words.are_a_script(self._command):
+            return self._command
+        filled = words.filled_in(self._command, variables)
+        if words.tell_the_port(self._command):
+            return filled
+        return words.moved(filled, self._declared, self._host, self.port)
 
     async def _comes_up(self, program: Program) -> bool:
         """Wait until it answers; False when it was stopped before."""

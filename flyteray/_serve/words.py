@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from flyteray.errors import RuntimeUserError
 
 _VARIABLE = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([^{}]*)\})")
+_SHELLS = {"sh", "ash", "bash", "dash", "ksh", "zsh"}
 _TELL_PORT = {"PORT", "FLYTERAY_REPLICA_PORT"}
 _EVERYWHERE = {"0.0.0.0", "::", "[::]", "*"}
 _HERE = {*_EVERYWHERE, "", "localhost", "127.0.0.1", "[::1]"}
@@ -78,6 +80,12 @@ def moved(words: Sequence[str], declared: int, host: str, port: int) -> list[str
         return f"{head}{equals}{scheme}{slashes}{name}{colon}{port}"
 
     return [move(word) for word in words]
+
+
+def are_a_script(words: Sequence[str]) -> bool:
+    """Whether they are a shell's with a script, whose variables are the shell's to fill in."""
+    shell, option = (*words[:2], "", "")[:2]
+    return PurePath(shell).name in _SHELLS and re.fullmatch(r"-\w*c\w*", option) is not None
 
 
 def tell_the_port(words: Sequence[str]) -> bool:

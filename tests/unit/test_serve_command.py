@@ -123,6 +123,13 @@ def test_a_program_may_read_its_port_from_the_environment(running: Running) -> N
     assert serve(hosting, lambda: get(running.url))
 
 
+def test_a_shells_script_has_variables_of_its_own(running: Running) -> None:
+    code = "from server import *; serve(sys.argv[1], sys.argv[2])"
+    script = f'for i in "$PORT"; do exec python -c "{code}" $HOST $i; done'
+
+    assert serve(running.command(["sh", "-c", script]), lambda: get(running.url))
+
+
 def test_a_program_that_insists_on_the_declared_port_is_taken_as_it_is(running: Running) -> None:
     hosting = running.python(f"serve('127.0.0.1', {running.declared})")
 

@@ -68,6 +68,16 @@ def test_a_command_that_asks_for_the_port_keeps_its_numbers() -> None:
     assert not words.tell_the_port(["serve", "$$PORT", "$PORTAL", "8080"])
 
 
+@pytest.mark.parametrize("command", [["sh", "-c", "echo $i"], ["/bin/bash", "-ec", "x"]])
+def test_a_shells_script_is_left_to_the_shell(command: list[str]) -> None:
+    assert words.are_a_script(command)
+
+
+@pytest.mark.parametrize("command", [["sh", "start.sh"], ["python", "-c", "x"], ["sh"], ["sh", "--config"]])
+def test_other_words_are_no_script(command: list[str]) -> None:
+    assert not words.are_a_script(command)
+
+
 def test_frameworks_find_the_address_in_their_variables() -> None:
     found = words.variables({"KEPT": "1", "HOST": "laptop"}, {}, "127.0.0.1", 4001)
 
