@@ -27,7 +27,7 @@ from flyteray.errors import ActivationTimeoutError, DeploymentError
 
 _LOOK_S = 0.02  # how often a process that starts or stops is looked at
 _DRAIN_SHARE = 0.7  # of the time to stop in is for open requests; the rest is for on_shutdown
-_HEAR_S = 8.0  # for a process to say why it was not ready in time
+_HEAR_S = 15.0  # for a process to say why it was not ready in time
 _ENDED_S = 2.0  # for what is killed to be gone
 _TAIL = 30  # lines
 
@@ -243,8 +243,8 @@ class LocalApp:
         """Ask it to end, without waiting."""
         with self._lock:
             self._desired = "stopped"
-            local_endpoints().remove(self.name)
-            if self._process is not None:
+            if self._process is not None and self._process.running:
+                local_endpoints().remove(self.name)
                 self._process.stop(self._patience.deactivate_timeout)
 
     def join(self) -> None:

@@ -82,6 +82,7 @@ class LocalApps:
             app.stop()
         for app in self._apps.values():
             app.join()
+        atexit.unregister(self.end)
         self._folder.leave()
 
     async def _app(self, planned: Planned, settings: Settings, patience: Patience) -> LocalApp:

@@ -1,0 +1,267 @@
+"""Apps in local mode: processes beside this one, without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+import flyteray as flyte
+from flyteray._client.local_serve import local_apps
+from flyteray._control.registry import Registry
+from flyteray._plan.outputs import output_key
+from flyteray._plan.spec import ActionPhase, CodeRef, EnvironmentSpec, RunSpec, TaskSpec
+from flyteray.errors import ActivationTimeoutError, DeploymentError, ParameterMaterializationError
+from flyteray.io import Dir, File
+from flyteray.remote import AppPhase
+from flyteray.storage import Storage
+from flyteray.storage.values import write_value
+from tests.acceptance import local_apps as apps
+from tests.waiting import eventually
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home of their own for these tests; nothing of their apps is left after them."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLYTERAY_HOME", str(folder))
+        patch.setenv("LOCAL_TOKEN", "not to be told")
+        patch.setenv(apps.NOTES, str(folder / "notes"))
+        for name in ("FLYTERAY_STORAGE", "FLYTERAY_DATABASE", "RAY_ADDRESS"):
+            patch.delenv(name, raising=False)
+        yield folder
+        local_apps(folder).end()
+    assert list((folder / "local-apps").glob("*/")) == []
+
+
+@pytest.fixture(scope="module")
+def served(home: Path) -> tuple[flyte.AppHandle, dict[str, Any], dict[str, str]]:
+    """The app that needs everything, its answer, and the environment of this process before."""
+    record_a_run(home, "elsewhere.train", ({"of": "a cluster"},))
+    flyte.with_runcontext(mode="local").run(apps.train, 0.5)
+    (home / "given.txt").write_text("content")
+    (home / "folder").mkdir()
+    (home / "folder" / "one").touch()
+    before = environment()
+    app = flyte.with_servecontext(
+        mode="local",
+        env_vars={"BOTH": "said", "SAID": "said"},
+        project="p",
+        domain="d",
+        raw_data_path="/raw",
+        log_level=10,
+        log_format="json",
+        user_log_level=20,
+        parameter_values={
+            "everything": {
+                "given": File(path=str(home / "given.txt")),
+                "folder": Dir(path=str(home / "folder")),
+            }
+        },
+    ).serve(apps.everything)
+    return app, httpx.get(app.url, timeout=30).json(), before
+
+
+def environment() -> dict[str, str]:
+    """The variables of this process, without pytest's own."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+def record_a_run(home: Path, task: str, outputs: tuple[Any, ...]) -> None:
+    """What a local cluster leaves in the home of a run that succeeded."""
+    code = CodeRef(bundle="", module="m", name="f")
+    spec = RunSpec(
+        name="recorded",
+        task=TaskSpec(name=task, code=code, environment=EnvironmentSpec(num_cpus=1)),
+        request=uuid.uuid4().hex,
+    )
+    registry = Registry(f"sqlite:///{home / 'storage' / 'registry.sqlite'}")
+    now = datetime.now(timezone.utc)
+    registry.create_run(spec, now)
+    registry.finish_run("recorded", ActionPhase.SUCCEEDED, None, 1, now)
+    registry.close()
+    write_value(Storage.at(str(home / "storage")), output_key("recorded"), outputs)
+
+
+def test_every_kind_of_parameter_is_resolved(served: Any) -> None:
+    _, answer, _ = served
+
+    assert answer["text"] == answer["variables"]["TEXT"] == "declared"
+    assert (answer["file"], answer["folder"]) == ("content", ["one"])
+    assert (answer["model"], answer["said"]) == ({"rate": 0.5}, "trained at 0.5")
+    assert answer["recorded"] == {"of": "a cluster"}
+    assert answer["backend"] == answer["variables"]["BACKEND"] == apps.backend.endpoint
+    assert httpx.get(answer["backend"]).json() == {"mode": "local"}
+
+
+def test_an_app_knows_where_it_runs(served: Any) -> None:
+    app, answer, _ = served
+
+    assert answer["context"] == ["local", "p", "d", "/raw"]
+    assert app.url == app.endpoint == f"http://localhost:{answer['own_port']}"
+    assert answer["backend_endpoint"] == apps.backend.endpoint
+    assert answer["run"] == ["LocalRun", "trained at 2.0"]
+    assert answer["folder_is_code"]
+    assert not answer["ray"]
+
+
+def test_what_is_said_when_serving_goes_to_the_app_alone(served: Any) -> None:
+    _, answer, before = served
+
+    assert answer["levels"] == ["10", "json", "20"]
+    assert [answer["variables"][name] for name in ("DECLARED", "BOTH", "SAID")] == [
+        "declared",
+        "said",
+        "said",
+    ]
+    assert answer["secret"] == "not to be told"
+    assert environment() == before
+
+
+def test_the_endpoint_is_that_of_the_local_app_here_and_in_local_tasks(served: Any) -> None:
+    url = flyte.with_runcontext(mode="local").run(apps.ask_backend).outputs()[0]
+
+    assert url == apps.backend.endpoint
+    assert url.startswith("http://localhost:")
+
+
+def test_a_handle_starts_and_stops_its_app_again_and_again(home: Path) -> None:
+    app = flyte.with_servecontext(mode="local").serve(apps.note)
+    assert isinstance(app, flyte.AppHandle)
+    assert (app.is_active(), app.deployment_status, app.desired_state) == (True, AppPhase.ACTIVE, "active")
+    first = httpx.get(app.url).json()
+    assert flyte.with_servecontext(mode="local").serve(apps.note) is app
+    assert httpx.get(app.url).json() == first
+
+    app.deactivate(wait=True)
+    assert (app.is_deactivated(), app.deployment_status, app.desired_state) == (
+        True,
+        AppPhase.STOPPED,
+        "stopped",
+    )
+    assert not psutil.pid_exists(first)
+    app.activate(wait=True)
+    assert httpx.get(app.url).json() != first
+    asyncio.run(app.deactivate.aio(wait=True))
+
+    notes = [line.split()[0] for line in (home / "notes").read_text().splitlines()]
+    assert notes == ["begin", "end", "begin", "end"]
+
+
+def test_a_changed_app_takes_the_place_of_the_old_one() -> None:
+    old = flyte.with_servecontext(mode="local").serve(apps.note)
+    before = httpx.get(old.url).json()
+
+    new = flyte.with_servecontext(mode="local", env_vars={"CHANGED": "1"}).serve(apps.note)
+
+    assert new.url == old.url
+    assert new.revision == old.revision + 1
+    assert httpx.get(new.url).json() != before
+    assert old.is_deactivated()
+    new.deactivate(wait=True)
+
+
+def test_an_app_that_ends_by_itself_has_failed_and_can_be_started_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = flyte.with_servecontext(mode="local").serve(apps.note)
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(f"{app.url}/crash")
+
+    eventually(lambda: app.deployment_status is AppPhase.FAILED)
+    with pytest.raises(DeploymentError, match=r"exited with status 3(.|\n)*about to crash"):
+        app.wait()
+    assert "about to crash" in capsys.readouterr().err
+    app.activate(wait=True)
+    assert app.is_active()
+    app.deactivate(wait=True)
+    app.show_logs(max_lines=2)
+    assert "the app begins" in capsys.readouterr().out
+
+
+def test_an_app_is_up_inside_a_block_only() -> None:
+    app = flyte.with_servecontext(mode="local").serve(apps.plain)
+    app.deactivate(wait=True)
+
+    with pytest.raises(ZeroDivisionError), app.ephemeral_ctx_sync() as inside:
+        1 / len(httpx.get(f"{inside.url}/x").text.removeprefix("plain"))
+    assert app.is_deactivated()
+
+    async def block() -> None:
+        async with app.ephemeral_ctx(), httpx.AsyncClient() as client:
+            assert (await client.get(app.url)).text == "plain"
+
+    asyncio.run(block())
+    assert app.is_deactivated()
+
+
+def test_a_program_is_served_and_ends_with_all_that_it_started() -> None:
+    app = flyte.with_servecontext(mode="local", health_check_path="/no-such").serve(apps.program)
+    below = psutil.Process().children(recursive=True)
+    answer = httpx.get(app.url)
+    app.deactivate(wait=True)
+
+    assert "Directory listing" in answer.text
+    assert [process for process in below if "http.server" in _words(process)] == []
+
+
+def test_a_failed_start_raises_what_the_user_raised_with_the_end_of_the_log() -> None:
+    with pytest.raises(DeploymentError, match=r"startup exploded(.|\n)*lighting the fuse") as caught:
+        flyte.with_servecontext(mode="local").serve(apps.broken)
+
+    assert isinstance(caught.value.__cause__, flyte.errors.RuntimeUserError)
+    assert isinstance(caught.value.__cause__.__cause__, RuntimeError)
+    assert "in explode" in str(caught.value.__cause__.__cause__.__cause__)
+
+
+def test_a_start_that_takes_too_long_is_ended_and_says_what_it_waited_for() -> None:
+    with pytest.raises(TimeoutError, match=r"failed to become active(.|\n)*in dawdle") as caught:
+        flyte.with_servecontext(mode="local", activate_timeout=2).serve(apps.slow)
+
+    assert isinstance(caught.value, ActivationTimeoutError)
+    eventually(
+        lambda: not [each for each in psutil.Process().children(recursive=True) if "slow" in _words(each)]
+    )
+
+
+def test_a_busy_port_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(apps.plain, "port", port)
+
+        with pytest.raises(DeploymentError, match=f"'plain' can't listen on port {port}"):
+            flyte.with_servecontext(mode="local").serve(apps.plain)
+
+
+def test_what_a_parameter_lacks_is_said_before_anything_starts() -> None:
+    missing = flyte.app.AppEnvironment(
+        name="program",
+        args="sleep 1",
+        parameters=[flyte.app.Parameter("model", flyte.app.RunOutput(type="string", task_name="no.such"))],
+    )
+    apps.missing = missing  # type: ignore[attr-defined]
+    context = flyte.with_servecontext(mode="local")
+    with pytest.raises(ParameterMaterializationError, match=r"'model': no runs found for task 'no\.such'"):
+        context.serve(missing)
+    missing.parameters = [flyte.app.Parameter("url", flyte.app.AppEndpoint("nowhere"))]
+    with pytest.raises(ParameterMaterializationError, match="app 'nowhere' is not served in local mode"):
+        context.serve(missing)
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
