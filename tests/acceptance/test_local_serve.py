@@ -191,7 +191,6 @@ def test_an_app_that_ends_by_itself_has_failed_and_can_be_started_again(
 
 def test_an_app_is_up_inside_a_block_only() -> None:
     app = flyte.with_servecontext(mode="local").serve(apps.plain)
-    app.deactivate(wait=True)
 
     with pytest.raises(ZeroDivisionError), app.ephemeral_ctx_sync() as inside:
         1 / len(httpx.get(f"{inside.url}/x").text.removeprefix("plain"))
