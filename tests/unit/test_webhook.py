@@ -107,10 +107,33 @@ def test_a_call_does_not_leave_the_app_it_is_allowed(path: str) -> None:
     assert (refused.status_code, "leaves the app" in refused.text) == (400, True)
 
 
+def test_tasks_that_are_not_listed_are_neither_run_nor_told_of() -> None:
+    app = webhook(task_allowlist=["p/t"]).app
+
+    run = ask(app, "POST", "/run-task/d/p/x", headers=BEARER, json={})
+    assert (run.status_code, run.json()["detail"]) == (403, "Task d/p/x is not in the allowlist")
+    assert ask(app, "GET", "/task/d/q/t", headers=BEARER).status_code == 403
+
+
 def test_a_call_by_an_unknown_method_is_refused() -> None:
     refused = ask(webhook().app, "POST", "/app/other/call?path=/&method=TRACE", headers=BEARER)
 
     assert (refused.status_code, "use one of DELETE, GET" in refused.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"json": {"apt_packages": ["perl"]}}, "can't be installed by Ray"),
+        ({"params": {"python_version": "2.7"}, "json": {}}, "none can run '2.7'"),
+        ({"params": {"base_image": "r/i:1"}, "json": {"pip_packages": ["x"]}}, "name"),
+    ],
+    ids=str,
+)
+def test_an_image_that_cannot_be_built_is_refused(options: dict[str, Any], message: str) -> None:
+    refused = ask(webhook().app, "POST", "/build-image", headers=BEARER, **options)
+
+    assert (refused.status_code, message in refused.text) == (400, True)
 
 
 @pytest.mark.parametrize("form", ["score", "shop/score", "production/shop/score"])

@@ -42,7 +42,7 @@ class FlyteWebhookAppEnvironment(FastAPIAppEnvironment):
 
     Args:
         title: Of the documentation. Default: the app's name.
-        endpoint_groups: Only routes of these groups: ``all``, ``core``, ``task``, ``run``, ``app``.
+        endpoint_groups: Only routes of these groups: ``all``, ``core``, ``task``, ``run``, ``app``, ``build``.
         endpoints: Instead, only these routes: ``health``, ``get_run``, ... Default: all.
         task_allowlist: Only these tasks, as ``name``, ``project/name`` or ``domain/project/name``; others give 403.
         app_allowlist: Only these apps.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flyteray.app.extras._webhook import apps, core, runs, tasks
+from flyteray.app.extras._webhook import apps, core, images, runs, tasks
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, Endpoint]] = {
         "deactivate_app": Endpoint("POST", "/app/{name}/deactivate", apps.deactivate_app),
         "call_app": Endpoint("POST", "/app/{name}/call", apps.call_app),
     },
+    "build": {"build_image": Endpoint("POST", "/build-image", images.build_image)},
 }
 
 MISSING = {  # groups of Flyte, and why they are not here
