@@ -14,7 +14,7 @@ from flyteray._declare.task import Task
 from flyteray._plan import bundle, imports, pickled
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.ignored import files_below
-from flyteray._plan.included import included, with_dependencies
+from flyteray._plan.included import image_files, included, with_dependencies
 from flyteray._plan.layout import Layout
 from flyteray._plan.pickling import alias_main
 from flyteray._plan.shipping import SHIPPING, Shipping
@@ -214,6 +214,8 @@ def _packed(
             layout.add_below_root(file)
     for each in included(environments):
         layout.add_beside(each.file, each.asked_by)
+    for path, place in image_files(environments):
+        layout.add(path, place)
     return bundle.pack(layout.contents, layout.paths)
 
 

@@ -1,4 +1,4 @@
-"""Files that environments ask to be shipped with the code: ``include``."""
+"""Files that environments ask to be shipped with the code: ``include``, and the source layers of their images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flyteray._declare.environment import Environment
+from flyteray._declare.image import Image
 from flyteray._plan.ignored import files_below, is_clutter
 from flyteray.errors import CodeBundleError
 
@@ -42,6 +43,32 @@ def included(environments: Sequence[Environment]) -> list[Included]:
         CodeBundleError: nothing matches.
     """
     return [each for env in environments for pattern in env.include for each in _matches(env, pattern)]
+
+
+def image_files(environments: Sequence[Environment]) -> Iterator[tuple[Path, str]]:
+    """The files that the images of the environments bring, with their places beside the code.
+
+    A folder stands for all files in it, as with :func:`included`.
+
+    Raises:
+        CodeBundleError: the place is not below the code.
+        ImageBuildError: one of them does not exist.
+    """
+    for env in environments:
+        for source in env.image.sources() if isinstance(env.image, Image) else ():
+            source.validate()
+            place = os.path.normpath(source.destination)
+            if os.path.isabs(place) or place.startswith(".."):
+                raise CodeBundleError(
+                    f"{type(env).__name__} {env.name!r}: its image puts {source.path} at {source.destination!r}. "
+                    'On Ray it travels with the code, so give a place relative to that, such as "." or "data".'
+                )
+            path = source.path.resolve()
+            if source.kind == "file":
+                yield path, os.path.normpath(f"{place}/{source.path.name}")
+            else:
+                for file in files_below(path, (".flyteignore",)):
+                    yield file, os.path.normpath(f"{place}/{file.relative_to(path).as_posix()}")
 
 
 def _matches(env: Environment, pattern: str) -> Iterator[Included]:

@@ -15,7 +15,7 @@ from flyteray._plan import bundle, code, imports
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.shipping import Shipping
 from flyteray._plan.spec import CodeRef
-from flyteray.errors import CodeBundleError, ModuleLoadError
+from flyteray.errors import CodeBundleError, ImageBuildError, ModuleLoadError
 
 TASK = """
 import flyteray
@@ -248,6 +248,44 @@ def test_one_place_can_not_hold_two_files(project: Path) -> None:
 
     with pytest.raises(CodeBundleError, match=r"one/x\.txt and .*two/x\.txt would both be 'x\.txt'"):
         task("st_entry")
+
+
+def with_image(layers: str) -> str:
+    return source("from flyteray import Image").replace(
+        "include=()", f"image=Image.from_debian_base(){layers}"
+    )
+
+
+def test_files_of_an_image_are_placed_beside_the_code(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    write(outside, {"a.txt": "", "folder/b.txt": "", "folder/deep/c.txt": "", "folder/__pycache__/d.pyc": ""})
+    layers = (
+        f".with_source_file({str(outside / 'a.txt')!r}, 'data').with_source_file({str(outside / 'a.txt')!r})"
+        f".with_source_folder({str(outside / 'folder')!r}).with_source_folder({str(outside / 'folder/deep')!r}, 'd')"
+    )
+    write(project, {"st_entry.py": with_image(layers)})
+
+    assert names(task("st_entry")[1]) == [
+        "a.txt",
+        "d/c.txt",
+        "data/a.txt",
+        "folder/b.txt",
+        "folder/deep/c.txt",
+        "st_entry.py",
+    ]
+
+
+def test_a_file_of_an_image_must_exist_and_be_placed_below_the_code(project: Path) -> None:
+    here = str(project / "st_placed.py")
+    write(project, {"st_gone.py": with_image(".with_source_file('gone.txt')")})
+    write(project, {"st_placed.py": with_image(f".with_source_file({here!r}, '/etc')")})
+
+    with pytest.raises(ImageBuildError, match=r"gone\.txt does not exist"):
+        task("st_gone")
+    with pytest.raises(CodeBundleError, match=r"puts .*st_placed\.py at '/etc'.*relative"):
+        task("st_placed")
 
 
 def test_nothing_is_shipped_but_what_is_included(project: Path) -> None:
