@@ -16,7 +16,7 @@ from flyteray._plan.bundle import Bundle
 from flyteray._plan.ignored import files_below
 from flyteray._plan.included import image_files, included, with_dependencies
 from flyteray._plan.layout import Layout
-from flyteray._plan.pickling import alias_main
+from flyteray._plan.pickling import alias_main, is_guarded
 from flyteray._plan.shipping import SHIPPING, Shipping
 from flyteray._plan.spec import CodeRef
 from flyteray.app.environment import AppEnvironment
@@ -240,18 +240,21 @@ def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str] | None:
         module = sys.modules.get(declared.func.__module__)
         name = declared.func.__qualname__
         if module is not None and getattr(module, name, None) is declared:
-            importable = _importable(module)
+            importable = _importable(module, name)
             if importable is not None:
                 return importable, name
     for module in list(sys.modules.values()):
         # A module's dict, not getattr: lazy modules would load at a touch.
         for name, value in list(getattr(module, "__dict__", {}).items()):
             if value is declared:
-                importable = _importable(module)
+                importable = _importable(module, name)
                 if importable is not None:
                     return importable, name
     return None
 
 
-def _importable(module: ModuleType) -> str | None:
-    return alias_main() if module.__name__ == "__main__" else module.__name__
+def _importable(module: ModuleType, name: str) -> str | None:
+    """What a module is called elsewhere; None: it can't be imported there, or lacks the name then."""
+    if module.__name__ != "__main__":
+        return module.__name__
+    return None if is_guarded(name) else alias_main()

@@ -7,9 +7,9 @@ import pickle
 from dataclasses import dataclass
 from typing import Any
 
-from flyteray.storage.pickler import Pickler, alias_main, unpicklable_part
+from flyteray.storage.pickler import Pickler, alias_main, is_guarded, unpicklable_part
 
-__all__ = ["Payload", "alias_main", "dump", "load"]
+__all__ = ["Payload", "alias_main", "dump", "is_guarded", "load"]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 import inspect
 import sys
@@ -74,6 +76,12 @@ def main_name(main: ModuleType) -> str | None:
     return file.stem if file.suffix == ".py" and "." not in file.stem else None
 
 
+def is_guarded(name: str) -> bool:
+    """Whether the running script defines a name only below ``if __name__ == "__main__":``, so that no import has it."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return file is not None and name in _guarded_names(file)
+
+
 def unpicklable_part(value: object, name: str) -> tuple[str, object]:
     """The part of ``value`` that can't be pickled, after its path, which starts with ``name``."""
     seen: set[int] = set()
@@ -119,7 +127,35 @@ def _is_top_level(obj: type | FunctionType | Task[..., Any]) -> bool:
     found: Any = sys.modules["__main__"]
     for part in obj.__qualname__.split("."):
         found = getattr(found, part, None)
-    return found is obj
+    return found is obj and not is_guarded(obj.__qualname__.partition(".")[0])
+
+
+@functools.cache
+def _guarded_names(file: str) -> frozenset[str]:
+    try:
+        statements = ast.parse(Path(file).read_bytes()).body
+    except (OSError, SyntaxError):  # gone or edited since it was started
+        return frozenset()
+    guarded, open_to_all = set[str](), set[str]()
+    for statement in statements:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "__name__ == '__main__'":
+            guarded.update(name for each in statement.body for name in _bound_by(each))
+            open_to_all.update(name for each in statement.orelse for name in _bound_by(each))
+        else:
+            open_to_all.update(_bound_by(statement))
+    return frozenset(guarded - open_to_all)
+
+
+def _bound_by(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    elif not isinstance(node, ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from _bound_by(child)
 
 
 def _resolve(module: str, qualname: str) -> Any:

@@ -147,6 +147,23 @@ def test_a_closure_of_a_script_brings_the_script(folder: Path) -> None:
     assert session(folder, "", "script.py") == "[25]"
 
 
+def test_what_a_script_defines_when_it_is_run_alone_is_in_no_module(folder: Path) -> None:
+    (folder / "script.py").write_text(
+        "import flyteray\n"
+        "def double(x):\n    return 2 * x\n"
+        "if __name__ == '__main__':\n"
+        "    env = flyteray.TaskEnvironment('guarded')\n"
+        "    class Point:\n"
+        "        def __init__(self, x):\n            self.x = x\n"
+        "    @env.task\n"
+        "    def work(x: int) -> int:\n        return double(Point(x).x)\n"
+        "    exec(open('prepared.txt').read())\n"
+        "    check(work, 'loaded(4)')\n"
+    )
+
+    assert session(folder, "", "script.py") == "[8]"
+
+
 def test_apps_of_a_session_bring_their_server_or_application(folder: Path) -> None:
     typed = """
 import flyteray.app
