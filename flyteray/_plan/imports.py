@@ -43,20 +43,23 @@ def closure(entries: Iterable[str]) -> Mapping[str, Path]:
     return found
 
 
-def imported_by(code: CodeType) -> Iterator[str]:
+@functools.lru_cache(maxsize=4096)
+def imported_by(code: CodeType) -> frozenset[str]:
     """The modules that a compiled function imports when it is called."""
     import dis  # deferred: only code that travels by value is looked into
 
+    found: set[str] = set()
     module = ""
     for step in dis.get_instructions(code):
         if step.opname == "IMPORT_NAME":
             module = step.argval
-            yield module
+            found.add(module)
         elif step.opname == "IMPORT_FROM":
-            yield f"{module}.{step.argval}"
+            found.add(f"{module}.{step.argval}")
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from imported_by(constant)
+            found |= imported_by(constant)
+    return frozenset(found)
 
 
 def root_of(name: str, path: Path) -> Path:
