@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flyteray._serve import words
 from flyteray._serve.listening import addresses, first_taken, listed
-from flyteray._serve.program import Exit, Program
+from flyteray._serve.program import Exit, Program, unstartable
 from flyteray.errors import RuntimeUserError
 
 _POLL_S = 0.05
@@ -68,24 +68,24 @@ class CommandServer:
         if self._stopping:
             return
         self._program = program = self._start()
+        ended = program.ended()
         try:
-            if await self._comes_up(program):
+            if await self._comes_up(program, ended):
                 ready()
-            ended = await program.wait()
+            await asyncio.wait([ended])
         finally:
             if program.running:
                 program.end(_GIVE_UP_S)
-                await program.wait()
+                await asyncio.wait([ended])
         if not self._stopping:
-            assert ended is not None
-            raise RuntimeUserError("ServerExited", f"{self._name} {ended}.")
+            raise RuntimeUserError("ServerExited", f"{self._name} {ended.result()}.")
 
     async def stop(self, deadline_s: float) -> None:
         """Ask the program to end (SIGTERM), and kill what is left of it at the deadline."""
         self._stopping = True
         if self._program is not None:
             self._program.end(deadline_s)
-            await self._program.wait()
+            await asyncio.wait([self._program.ended()])
 
     def waits_for(self) -> str:
         """An answer: which, and what there is instead."""
@@ -117,22 +117,23 @@ class CommandServer:
             return filled
         return words.moved(filled, self._declared, self._host, self.port)
 
-    async def _comes_up(self, program: Program) -> bool:
+    async def _comes_up(self, program: Program, ended: asyncio.Future[Exit]) -> bool:
         """Wait until it answers; False when it was stopped before."""
         look_at = time.monotonic() + _LOOK_S
         while not await asyncio.to_thread(self._answers):
-            ended = await program.wait(_POLL_S)
-            if ended is not None:
+            await asyncio.wait([ended], timeout=_POLL_S)
+            if ended.done():
                 if self._stopping:
                     return False
-                raise self._early_end(program, ended)
+                raise self._early_end(ended.result())
             if time.monotonic() >= look_at:
                 await asyncio.to_thread(self._look, program)
                 look_at = time.monotonic() + _LOOK_S
         return True
 
-    def _early_end(self, program: Program, ended: Exit) -> RuntimeUserError:
-        program.raise_if_unstartable()
+    def _early_end(self, ended: Exit) -> RuntimeUserError:
+        if ended.error is not None:
+            return RuntimeUserError("ProgramNotStarted", unstartable(self._command[0], ended.error))
         hint = " It must stay in the foreground." if ended.code == 0 else ""
         return RuntimeUserError(
             "ServerExited", f"{self._name} {ended} before it answered on port {self._wanted}.{hint}"

@@ -12,13 +12,13 @@ import sys
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from flyteray._cluster import processes
 from flyteray._serve import guard
-from flyteray.errors import RuntimeUserError
 
 ORPHAN_GRACE_S = 5.0  # for a program to end when its replica was killed
 _MARK = "FLYTERAY_PROGRAM"  # inherited by what the program starts
@@ -26,7 +26,10 @@ _MARK = "FLYTERAY_PROGRAM"  # inherited by what the program starts
 
 @dataclass(frozen=True)
 class Exit:
-    """How a program ended: with a ``code``, by a ``signal``, or it could not even start (``error``, an errno)."""
+    """How a program ended: with a ``code``, by a ``signal``, or it could not even start (``error``, an errno).
+
+    Without any of them nobody saw it.
+    """
 
     code: int | None = None
     signal: int | None = None
@@ -56,9 +59,6 @@ class Program:
         folder: Its working directory.
         output: The file that takes what it writes; this process's own by default.
         orphan_grace_s: For it to end when this process is gone.
-
-    Raises:
-        RuntimeUserError: there is no such program, or it can't be executed.
     """
 
     def __init__(
@@ -70,9 +70,7 @@ class Program:
         output: IO[bytes] | None = None,
         orphan_grace_s: float = ORPHAN_GRACE_S,
     ) -> None:
-        self._words = words
         self._mark = uuid.uuid4().hex
-        self._exit = Exit()
         read, status = os.pipe()
         try:
             self._guard = subprocess.Popen(
@@ -91,7 +89,7 @@ class Program:
         finally:
             os.close(status)
         self._reader = os.fdopen(read, "r")
-        self._ended = threading.Event()
+        self._ended: Future[Exit] = Future()
         threading.Thread(target=self._follow, name="flyteray-program", daemon=True).start()
 
     @property
@@ -102,15 +100,16 @@ class Program:
     @property
     def running(self) -> bool:
         """Whether anything of it is left."""
-        return not self._ended.is_set()
+        return not self._ended.done()
 
-    async def wait(self, timeout_s: float | None = None) -> Exit | None:
-        """How it ended, once nothing of it is left; None when the time is up before."""
-        return await asyncio.to_thread(self.join, timeout_s)
+    def ended(self) -> asyncio.Future[Exit]:
+        """How it ended, once nothing of it is left. Wait for it by :func:`asyncio.wait`: it must not be cancelled."""
+        return asyncio.wrap_future(self._ended)
 
     def join(self, timeout_s: float | None = None) -> Exit | None:
-        """The same, blocking."""
-        return self._exit if self._ended.wait(timeout_s) else None
+        """The same, blocking; None when the time is up before."""
+        wait([self._ended], timeout_s)
+        return self._ended.result() if self._ended.done() else None
 
     def end(self, grace_s: float) -> None:
         """Ask it to end (SIGTERM) and have it killed after ``grace_s``. Returns at once; may be repeated."""
@@ -119,29 +118,31 @@ class Program:
             self._guard.stdin.write(f"{grace_s}\n".encode())
             self._guard.stdin.flush()
 
-    def raise_if_unstartable(self) -> None:
-        """Raise if the program could not be executed at all."""
-        number = self._exit.error
-        if number is not None:
-            raise RuntimeUserError("ProgramNotStarted", _unstartable(self._words[0], number))
-
     def _follow(self) -> None:
-        told = False
+        how: Exit | None = None
         with self._reader:
             for line in self._reader:
                 word, _, number = line.partition(" ")
-                if word == "failed":
-                    self._exit, told = Exit(error=int(number)), True
-                elif word != "started" and not told:
-                    self._exit = Exit(code=int(number)) if word == "exited" else Exit(signal=int(number))
-                    told = True
+                how = how or _exit(word, int(number))
         self._guard.communicate()  # closes the pipe to it
-        if not told:
+        if how is None:
             processes.end(lambda: processes.members(self._mark, variable=_MARK), grace_s=0)
-        self._ended.set()
+        self._ended.set_result(how or Exit())
 
 
-def _unstartable(program: str, number: int) -> str:
+def _exit(word: str, number: int) -> Exit | None:
+    match word:
+        case "exited":
+            return Exit(code=number)
+        case "killed":
+            return Exit(signal=number)
+        case "failed":
+            return Exit(error=number)
+    return None
+
+
+def unstartable(program: str, number: int) -> str:
+    """Why a program could not be executed, from an errno, and what to do."""
     if number == errno.ENOENT:
         return (
             f"There is no program {program!r} on this node's PATH or in the app's folder, or the interpreter that its "
