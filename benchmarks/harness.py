@@ -82,9 +82,21 @@ class Load:
     failed: int
 
 
-def wrk(url: str, connections: int, seconds: float) -> Load:
-    """Send requests over ``connections`` kept-alive connections, each as soon as the last was answered."""
-    command = [require_wrk(), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", url]
+def wrk(url: str, connections: int, seconds: float, host: str | None = None) -> Load:
+    """Send requests over ``connections`` kept-alive connections, each as soon as the last was answered.
+
+    ``host`` is the Host header where it is not the URL's.
+    """
+    named = [] if host is None else ["-H", f"Host: {host}"]
+    command = [
+        require_wrk(),
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, round(seconds))}s",
+        "--latency",
+        *named,
+        url,
+    ]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
