@@ -53,6 +53,20 @@ async def total(x: int) -> dict[str, int]:
 async def fail() -> None:
     raise LookupError("no model")
 """
+DEPLOYABLE = """
+import flyteray as flyte
+from fastapi import FastAPI
+from flyteray.app import Link
+from flyteray.app.extras import FastAPIAppEnvironment
+
+tasks = flyte.TaskEnvironment(name="later")
+web = FastAPIAppEnvironment(name="halves", app=FastAPI(), links=[Link("/x", "Docs", is_relative=True)])
+
+
+@tasks.task
+async def halve(x: int) -> float:
+    return x / 2
+"""
 PLAIN_RAY = "import ray; ray.init(log_to_driver=False); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
 
 
@@ -61,6 +75,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A terminal on a cluster of its own, which `down` ends without a trace."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "sums.py").write_text(APP)
+    (folder / "deployable.py").write_text(DEPLOYABLE)
     shell = Shell(folder, tmp_path_factory.mktemp("home"))
     started = shell.flyteray("up", "--num-cpus", "2")
     try:
@@ -144,6 +159,21 @@ def test_an_app_is_served_shown_and_deleted(shell: Shell) -> None:
     assert shell.json("delete", "app", "sums") == {"name": "sums", "deleted": True}
     assert shell.json("get", "app") == []
     assert shell.flyteray("get", "app", "sums").returncode == 1
+
+
+def test_tasks_are_deployed_and_shown_and_an_app_is_stopped_and_started(shell: Shell) -> None:
+    deployed = shell.json("deploy", "--all", "--version", "v1", "deployable.py")
+
+    assert [(each["type"], each["name"]) for each in deployed] == [("task", "later.halve"), ("app", "halves")]
+    [shown] = shell.json("get", "task")
+    assert (shown["name"], shown["version"], shown["inputs"]) == ("later.halve", "v1", {"x": "int"})
+    assert shell.json("get", "task", "later.halve", "v1")["outputs"] == {"o0": "float"}
+    missing = shell.flyteray("get", "task", "later.have")
+    assert (missing.returncode, "Did you mean 'later.halve'" in missing.stderr) == (1, True)
+    assert shell.json("update", "app", "halves", "--activate", "--wait")["phase"] == "active"
+    assert "Docs: http://halves.localhost" in shell.flyteray("get", "app", "halves").stdout
+    assert shell.json("update", "app", "halves", "--deactivate", "--wait")["phase"] == "stopped"
+    shell.json("delete", "app", "halves")
 
 
 def test_an_app_that_cannot_start_shows_the_users_error(shell: Shell) -> None:

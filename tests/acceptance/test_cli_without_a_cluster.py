@@ -82,7 +82,7 @@ def test_help_lists_the_verbs_and_ends_with_examples_in_little_time(shell: Shell
     done = shell.flyteray("--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
-    for verb in ("up", "down", "status", "run", "serve", "get", "abort", "delete"):
+    for verb in ("up", "down", "status", "run", "serve", "deploy", "get", "update", "abort", "delete"):
         assert f"│ {verb} " in done.stdout
     assert [line.strip() for line in done.stdout.splitlines() if line.strip()][-1] == "flyteray down"
     assert (
@@ -122,6 +122,9 @@ def test_version(shell: Shell) -> None:
         ),
         (["run", "train.py", "kinds", "--config", "{"], "is no Config"),
         (["run", "train.py", "kinds", "--colour", "green"], "'green' is not one of 'red', 'blue'"),
+        (["deploy", "--all", "train.py", "env"], "Name an environment or say --all, not both."),
+        (["deploy", "-r", "."], "say --all as well"),
+        (["update", "app", "hello"], "Say --activate or --deactivate."),
     ],
 )
 def test_wrong_usage_is_explained_with_exit_code_2(arguments: list[str], problem: str, shell: Shell) -> None:
@@ -142,6 +145,10 @@ def test_wrong_usage_is_explained_with_exit_code_2(arguments: list[str], problem
         (["get", "app", "hello"], "No local cluster runs"),
         (["abort", "run", "r1"], "No local cluster runs"),
         (["delete", "app", "hello"], "No local cluster runs"),
+        (["get", "task"], "No local cluster runs"),
+        (["update", "app", "hello", "--activate"], "No local cluster runs"),
+        (["deploy", "train.py", "nothing"], "'train' has no environment 'nothing'. It has: env."),
+        (["deploy", "--all", "-r", "home"], "There is no environment in 'home'."),
         (["status"], "No local cluster runs"),
     ],
 )
@@ -181,6 +188,14 @@ def test_a_local_run_as_json_is_json_alone(shell: Shell) -> None:
     result = shell.json("run", "--local", "train.py", "add", "--x", "3")
 
     assert (result["task"], result["phase"], result["outputs"]) == ("train.add", "succeeded", [5])
+
+
+def test_a_deployment_is_planned_without_a_cluster(shell: Shell) -> None:
+    planned = shell.json("deploy", "--dry-run", "--version", "v1", "train.py")
+    everything = shell.json("deploy", "--dry-run", "--all", "-r", "-i", ".")
+
+    assert {each["version"] for each in planned} == {"v1"}
+    assert "train.pair" in {each["name"] for each in planned} == {each["name"] for each in everything}
 
 
 def test_every_kind_of_input_has_its_option(shell: Shell) -> None:
