@@ -190,7 +190,8 @@ class RunContext:
         name = self._name()
         if self.mode == "local" or (self.mode is None and inside_local_run()):
             return await run_locally(name, task, arguments, session().settings)
-        ref, bundle = code.ship(task, session().shipping(self.shipping))
+        # It reads files: not on an app's loop.
+        ref, bundle = await asyncio.to_thread(code.ship, task, session().shipping(self.shipping))
         payload = pickling.dump(arguments, "inputs")
         await session().upload(bundle)
         return await _start(name, task_spec(task, ref, self.shipping.version), payload)

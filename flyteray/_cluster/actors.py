@@ -50,7 +50,7 @@ def call(name: str, method: str, *arguments: Any) -> Any:
     deadline = time.monotonic() + _RESTART_S
     while True:
         try:
-            return ray.get(getattr(find(name), method).remote(*arguments))
+            return ray.get(_send(name, method, arguments))
         except (RayTaskError, RayActorError) as error:
             _raise_unless_restarting(error, deadline)
         time.sleep(_AGAIN_S)
@@ -60,7 +60,8 @@ async def acall(name: str, method: str, *arguments: Any) -> Any:
     """Like :func:`call`, awaiting the result; inside a task the task's CPU is free meanwhile."""
     deadline = time.monotonic() + _RESTART_S
     while True:
-        ref = getattr(find(name), method).remote(*arguments)
+        # Not on the caller's loop, which may be an app's: finding asks the cluster, and arguments may be large.
+        ref = await asyncio.to_thread(_send, name, method, arguments)
         future = ref.future()
         runtime = context.runtime.get()
         if runtime is not None:
@@ -70,6 +71,10 @@ async def acall(name: str, method: str, *arguments: Any) -> Any:
         except (RayTaskError, RayActorError) as error:
             _raise_unless_restarting(error, deadline)
         await asyncio.sleep(_AGAIN_S)
+
+
+def _send(name: str, method: str, arguments: tuple[Any, ...]) -> ray.ObjectRef:
+    return getattr(find(name), method).remote(*arguments)
 
 
 def _raise_unless_restarting(error: RayTaskError | RayActorError, deadline: float) -> None:
