@@ -52,6 +52,7 @@ class Apps:
         self._waiting: dict[str, str] = {}  # by version: what keeps its replicas from starting
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
+        self._routing = asyncio.Lock()
         self._applied: Any = None
 
     # What users ask for
@@ -159,6 +160,7 @@ class Apps:
         for version in [version for version in self._versions.values() if version.app == name]:
             del self._versions[version.id]
         self._wake.set()
+        await self._route()  # so that who deleted it finds its name free
 
     # What replicas report
 
@@ -351,10 +353,13 @@ class Apps:
         return known is not None and known.phase in (VersionPhase.PENDING, VersionPhase.DEPLOYING)
 
     async def _route(self) -> None:
-        state = reconcile.ingress_state(self._apps.values(), self._versions.values(), self._replicas.values())
-        if state != self._applied:
-            await actors.acall(actors.INGRESS, "apply", state)
-            self._applied = state
+        async with self._routing:  # a state must not arrive after a later one
+            state = reconcile.ingress_state(
+                self._apps.values(), self._versions.values(), self._replicas.values()
+            )
+            if state != self._applied:
+                await actors.acall(actors.INGRESS, "apply", state)
+                self._applied = state
 
     # What is known
 
