@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import time
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from flyteray._cluster.images import NO_IMAGE, Images, Start
 from flyteray._control import reconcile
 from flyteray._control.reached import refuse_taken_hosts
 from flyteray._control.registry import Registry
+from flyteray._control.replica_counts import ReplicaCounts, follows_traffic
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._control.status import app_info
 from flyteray._ingress.routes import POOL, SLOTS
@@ -52,6 +54,7 @@ class Apps:
         self._waiting: dict[str, str] = {}  # by version: what keeps its replicas from starting
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
+        self._replica_counts = ReplicaCounts()
         self._routing = asyncio.Lock()
         self._applied: Any = None
 
@@ -67,9 +70,10 @@ class Apps:
         """
         await asyncio.to_thread(_check_placement, spec)
         refuse_taken_hosts(spec, self._wanted_specs())
-        if spec.replicas > SLOTS:
+        most = spec.scaling.most if spec.scaling else spec.replicas
+        if most > SLOTS:
             raise ValueError(
-                f"App {spec.name!r}: {spec.replicas} replicas are more than the {SLOTS} that an app can have."
+                f"App {spec.name!r}: {most} replicas are more than the {SLOTS} that an app can have."
             )
         version_id = spec.version_id
         now = _now()
@@ -215,6 +219,7 @@ class Apps:
                     await self._bury_the_dead()
                     await self._fail_what_died()
                 await self._reconcile()
+                await self._scale()
             except Exception:
                 logger.exception("Reconciling apps failed; the next tick tries again")
             with contextlib.suppress(asyncio.TimeoutError):
@@ -279,7 +284,7 @@ class Apps:
                 self._versions[app.target] for app in self._apps.values() if app.desired == "active"
             )
             if version.phase in (VersionPhase.DEPLOYING, VersionPhase.READY)
-            and ready[version.id] < version.spec.replicas
+            and ready[version.id] < (self._replica_counts.wanted(version.id) or version.spec.replicas)
         ]
         cluster = await asyncio.to_thread(nodes.look) if short else None
         known, self._waiting = self._waiting, {}
@@ -290,6 +295,24 @@ class Apps:
             self._waiting[version.id] = waits
             if version.id not in known:
                 logger.info("A replica of %s %s", version.id, waits)
+
+    async def _scale(self) -> None:
+        """Ask for as many replicas as the traffic of each version that serves needs."""
+        serving = {app.serving for app in self._apps.values() if app.desired == "active"}
+        versions = [
+            version
+            for version in self._versions.values()
+            if (version.phase is VersionPhase.READY and version.id in serving)
+            or (version.phase is VersionPhase.DEPLOYING and version.id not in self._building)
+        ]
+        ready = Counter(replica.info.version for replica in self._replicas.values())
+        followed = [version.backend for version in versions if follows_traffic(version)]
+        traffic = await actors.acall(actors.INGRESS, "traffic", followed) if followed else {}
+        changes = self._replica_counts.changes(versions, ready, traffic, time.monotonic())
+        for version, replicas in changes.items():
+            logger.info("%d replicas of %s", replicas, version)
+            await asyncio.to_thread(deployment.scale, version, replicas)
+            self._replica_counts.asked(version, replicas)
 
     async def _take(self, step: reconcile.Step) -> None:
         version = self._versions[step.version]
@@ -340,7 +363,12 @@ class Apps:
 
     async def _hand_over(self, version: VersionRecord, start: Start) -> None:
         runtime_env = self._runtime_env(version.spec) | dict(start)
-        await asyncio.to_thread(deployment.deploy, version.id, version.id, version.spec, runtime_env)
+        app = self._apps.get(version.app)
+        replicas = self._replica_counts.first(version, app.serving if app else None)
+        await asyncio.to_thread(
+            deployment.deploy, version.id, version.id, version.spec, runtime_env, replicas
+        )
+        self._replica_counts.asked(version.id, replicas)
 
     def _give_up(self, version: VersionRecord, error: Exception) -> None:
         if self._is_deploying(version):
@@ -367,7 +395,8 @@ class Apps:
         waiting = self._waiting.get(app.target)
         if app.target in self._building:
             waiting = "waits for its image, which is being built"
-        return app_info(app, self._versions, self._replicas.values(), self._cluster, waiting)
+        wanted = self._replica_counts.wanted(app.serving or app.target)
+        return app_info(app, self._versions, self._replicas.values(), self._cluster, waiting, wanted)
 
     async def _settled(self, name: str) -> None:
         async with self._changed:

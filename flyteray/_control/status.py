@@ -15,10 +15,11 @@ def app_info(
     replicas: Iterable[ReplicaRecord],
     cluster: ClusterInfo,
     waiting: str | None = None,
+    replicas_wanted: int | None = None,
 ) -> AppInfo:
     """An app with the replicas and the lineage of the version that serves, or else of the one that is coming up.
 
-    ``waiting`` is what the target's replicas wait for.
+    ``waiting`` is what the target's replicas wait for, ``replicas_wanted`` how many its traffic asks for.
     """
     target = versions[app.target]
     shown = versions.get(app.serving or "", target)
@@ -32,7 +33,7 @@ def app_info(
         target=app.target,
         revision=app.revision,
         ready_replicas=ready,
-        replicas=shown.spec.replicas,
+        replicas=replicas_wanted or shown.spec.replicas,
         url=url,
         endpoint=cluster.endpoint(app.name),
         created_at=app.created_at,

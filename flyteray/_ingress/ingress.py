@@ -77,6 +77,11 @@ class Ingress:
         with self._lock:
             return self._insist(lambda haproxy: haproxy.sessions(backends))
 
+    def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
+        """How many requests and connections each backend has open or waiting, and has had since HAProxy started."""
+        with self._lock:
+            return self._insist(lambda haproxy: haproxy.traffic(backends))
+
     def stop(self) -> None:
         """End HAProxy and its supervisor; open connections end with them."""
         with self._lock:

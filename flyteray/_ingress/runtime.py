@@ -88,13 +88,19 @@ class Conversation:
 
     def sessions(self, backends: Sequence[int]) -> dict[int, int]:
         """How many requests and open connections each backend has, those of WebSockets included."""
-        return {backend: self._sessions(backend) for backend in backends}
+        return {backend: self._row(backend)["scur"] for backend in backends}
 
-    def _sessions(self, backend: int) -> int:
+    def traffic(self, backends: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """How many requests and connections each backend has open or waiting, and has had since HAProxy started."""
+        rows = {backend: self._row(backend) for backend in backends}
+        return {backend: (row["scur"] + row["qcur"], row["stot"]) for backend, row in rows.items()}
+
+    def _row(self, backend: int) -> dict[str, int]:
         # Only the backend's own row: all rows of the pool would keep a thread of HAProxy busy for 0.2 s.
         header, row = self.ask(f"show stat {maps.backend_name(backend)} 2 -1").splitlines()[:2]
         columns = header.removeprefix("# ").split(",")
-        return int(row.split(",")[columns.index("scur")])
+        values = dict(zip(columns, row.split(","), strict=False))
+        return {name: int(values[name]) for name in ("scur", "qcur", "stot")}
 
 
 def _connect(client: socket.socket, directory: Path) -> None:

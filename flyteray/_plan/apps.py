@@ -9,11 +9,12 @@ from typing import Any
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment
 from flyteray._plan.resources import environment_spec
-from flyteray._plan.spec import AppSpec, CodeRef, LinkSpec, OutputRef, ParameterSpec
+from flyteray._plan.spec import AppSpec, CodeRef, LinkSpec, OutputRef, ParameterSpec, ScalingSpec
 from flyteray.app.context import ctx
 from flyteray.app.environment import AppEnvironment
 from flyteray.app.parameters import Parameter
 from flyteray.app.routing import Subdomain, host_name
+from flyteray.app.scaling import Scaling
 from flyteray.app.sources import AppEndpoint, RunOutput
 from flyteray.io import Dir, File
 
@@ -32,13 +33,13 @@ def app_spec(
         TypeError: a value of a type that no parameter has.
         ValueError: a value for a parameter that the app does not have, or no value for one that it has.
     """
-    smallest, _ = env.scaling.get_replicas()
     return AppSpec(
         name=env.name,
         kind=env.kind,
         code=code,
         environment=environment_spec(env, default_cpus=0.0),
-        replicas=max(1, smallest),
+        replicas=max(1, env.scaling.get_replicas()[0]),
+        scaling=_scaling(env.scaling),
         port=env.declared_port.port,
         parameters=tuple(
             _parameter(env.name, parameter) for parameter in _given(env, parameter_values or {})
@@ -76,6 +77,19 @@ def in_order(env: AppEnvironment) -> list[AppEnvironment]:
 
     visit(env)
     return list(ordered.values())
+
+
+def _scaling(declared: Scaling) -> ScalingSpec | None:
+    least, most = declared.get_replicas()
+    if most <= max(1, least):
+        return None
+    share = declared.share()
+    return ScalingSpec(
+        most=most,
+        by="request_rate" if isinstance(share, Scaling.RequestRate) else "concurrency",
+        share=share.val,
+        scaledown_after_s=declared.scaledown_after_s(),
+    )
 
 
 def _subdomain(env: AppEnvironment) -> str | None:

@@ -306,14 +306,27 @@ class LinkSpec(Spec):
     is_relative: bool = False
 
 
+class ScalingSpec(Spec):
+    """What an app's number of replicas follows, up to ``most``: so much traffic is one replica's ``share``.
+
+    ``by`` is requests at one time or requests a second. Fewer replicas must have been enough for
+    ``scaledown_after_s`` seconds before there are fewer.
+    """
+
+    most: int
+    by: Literal["concurrency", "request_rate"]
+    share: float
+    scaledown_after_s: float
+
+
 class AppSpec(Spec):
     """An app version before it has a number; its digest is its identity.
 
     ``kind`` says what a replica hosts: an ASGI application (``asgi``), the user's server function (``function``) or a
     program (``command``, its words in ``command``). ``port`` is the port that a function or a program expects to
     listen on; ``health_path`` is asked until a program answers. ``subdomain`` replaces the app's name in its host name;
-    ``host`` is a whole host name that it answers to as well. ``sticky`` keeps a browser on one replica. ``version`` is
-    a name that the user gave. Times are in seconds.
+    ``host`` is a whole host name that it answers to as well. ``sticky`` keeps a browser on one replica. There are at
+    least ``replicas``, and without ``scaling`` no more. ``version`` is a name that the user gave. Times are in seconds.
     """
 
     name: str
@@ -332,6 +345,7 @@ class AppSpec(Spec):
     links: tuple[LinkSpec, ...] = ()
     sticky: bool = False
     version: str | None = None
+    scaling: ScalingSpec | None = None
 
     @property
     def version_id(self) -> str:
@@ -340,8 +354,17 @@ class AppSpec(Spec):
         return f"{self.name}.{self.version}" if self.version else f"{self.name}-{self.digest()}"
 
     def digest(self) -> str:
-        """A hash of what its replicas are: its name, and how they are reached, can change while they run."""
-        beside = {"request_timeout_s", "subdomain", "host", "links", "sticky", "version"}
+        """A hash of what its replicas are: their number and how they are reached can change while they run."""
+        beside = {
+            "host",
+            "links",
+            "replicas",
+            "request_timeout_s",
+            "scaling",
+            "sticky",
+            "subdomain",
+            "version",
+        }
         content = self.model_dump_json(exclude=beside)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray.serve._private.common import DeploymentID
+from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
 
@@ -39,7 +41,7 @@ def start_serve() -> None:
     serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
 
 
-def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any]) -> None:
+def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], replicas: int) -> None:
     """Ask Serve for an app version; returns before anything of it runs.
 
     Asking again for what is there already changes nothing.
@@ -49,11 +51,12 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any]) 
         version: The app version's id; replicas report under it.
         spec: What to run.
         runtime_env: Everything the replicas need; nothing is inherited.
+        replicas: How many to begin with.
     """
     deployment = serve.deployment(
         Replica,
         name=_DEPLOYMENT,
-        num_replicas=spec.replicas,
+        num_replicas=replicas,
         ray_actor_options={**ray_options(spec.environment), "runtime_env": runtime_env},
         max_ongoing_requests=1_000_000,  # none passes through Serve
         health_check_period_s=1,
@@ -65,10 +68,21 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any]) 
     )  # without a version of ours, every deploy replaces all replicas
     application = deployment.bind(spec.model_dump_json(), version)
     serve.run_many(
-        [serve.RunTarget(target=application, name=name, route_prefix=None)],
+        [serve.RunTarget(target=application, name=name, route_prefix=None, external_scaler_enabled=True)],
         wait_for_ingress_deployment_creation=False,
         wait_for_applications_running=False,
     )
+
+
+def scale(name: str, replicas: int) -> None:
+    """Ask Serve for another number of replicas of an app version; none that stays is restarted.
+
+    Raises:
+        ValueError: Serve does not know the version.
+    """
+    controller = _get_global_client()._controller  # as Serve's own HTTP API does, without its dashboard
+    deployment = DeploymentID(name=_DEPLOYMENT, app_name=name)
+    ray.get(controller.update_deployment_replicas.remote(deployment, replicas))
 
 
 def undeploy(name: str) -> None:

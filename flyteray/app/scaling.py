@@ -1,27 +1,89 @@
-"""How many replicas an app has."""
+"""How many replicas an app has, and what the number follows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+
+_CONCURRENCY = 10
+_SCALEDOWN_AFTER_S = 60.0
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the number of replicas follows: so much of it is one replica's share.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: Less than 1.
+    """
+
+    val: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.val, bool) or not isinstance(self.val, (int, float)):
+            raise TypeError(f"{type(self).__name__} must be given a number, got {self.val!r}.")
+        if not self.val >= 1:
+            raise ValueError(f"{type(self).__name__} must be at least 1, got {self.val!r}.")
 
 
 @dataclass(frozen=True)
 class Scaling:
     """How many replicas an app has.
 
-    The number is held at the lower bound, but at least 1, until autoscaling lands.
+    With a range the number follows what clients ask of the app, between the bounds but never below 1: more replicas
+    within seconds, fewer when that many have been enough for ``scaledown_after``. Changing it restarts no replica.
 
     Args:
         replicas: A number, or a pair (least, most).
+        metric: What is one replica's share: ``Scaling.Concurrency(n)`` or ``Scaling.RequestRate(n)``. Default: 10
+            requests at one time.
+        scaledown_after: How long fewer replicas must have been enough before there are fewer: seconds or a timedelta.
+            Default: a minute.
 
     Raises:
-        TypeError: Neither an int nor a pair of ints.
-        ValueError: A negative number, a pair of another length, or a most that is below 1 or below the least.
+        TypeError: A field of a wrong type.
+        ValueError: A negative number or time, a pair of another length, or a most that is below 1 or below the least.
     """
 
+    class Concurrency(Metric):
+        """Requests and open connections at one time for each replica."""
+
+    class RequestRate(Metric):
+        """Requests a second for each replica."""
+
     replicas: int | tuple[int, int] = (0, 1)
+    metric: Concurrency | RequestRate | None = None
+    scaledown_after: int | timedelta | None = None
 
     def __post_init__(self) -> None:
+        self._check_replicas()
+        if self.metric is not None and not isinstance(
+            self.metric, (Scaling.Concurrency, Scaling.RequestRate)
+        ):
+            raise TypeError(
+                f"metric must be Scaling.Concurrency(...) or Scaling.RequestRate(...), got {self.metric!r}."
+            )
+        after = self.scaledown_after
+        if after is None:
+            return
+        if isinstance(after, bool) or not isinstance(after, (int, timedelta)):
+            raise TypeError(f"scaledown_after must be an int of seconds or a timedelta, got {after!r}.")
+        span = timedelta(seconds=after) if isinstance(after, int) else after
+        if span < timedelta():
+            raise ValueError(f"scaledown_after must not be negative, got {after!r}.")
+        object.__setattr__(self, "scaledown_after", span)
+
+    def scaledown_after_s(self) -> float:
+        """``scaledown_after`` in seconds."""
+        after = self.scaledown_after
+        return after.total_seconds() if isinstance(after, timedelta) else _SCALEDOWN_AFTER_S
+
+    def share(self) -> Metric:
+        """The metric, or the one that counts where none is given."""
+        return self.metric or Scaling.Concurrency(_CONCURRENCY)
+
+    def _check_replicas(self) -> None:
         if isinstance(self.replicas, tuple):
             if len(self.replicas) != 2:
                 raise ValueError(

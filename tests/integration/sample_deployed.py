@@ -23,7 +23,7 @@ app = FastAPIAppEnvironment(
     domain=Domain(subdomain="start", custom_domain="starter.example.com"),
     links=[Link("/status", "Status", is_relative=True)],
     timeouts=Timeouts(request=60),
-    scaling=Scaling(replicas=1),
+    scaling=Scaling((1, 2), Scaling.Concurrency(2), scaledown_after=1),
     depends_on=[env],
 )
 same_domain = FastAPIAppEnvironment(name="rival", app=api, domain=Domain(custom_domain="starter.example.com"))
@@ -92,6 +92,11 @@ def scale_by_name_sync(x: int) -> dict[str, int]:
 async def start(started: str, go_on: str) -> str:
     run: Run = await flyte.run.aio(outlives, started=started, go_on=go_on)
     return run.name
+
+
+@api.get("/busy")
+async def busy() -> None:
+    await asyncio.sleep(0.3)
 
 
 @api.get("/status")

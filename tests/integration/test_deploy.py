@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,34 @@ def test_two_apps_cannot_have_one_domain(version: str) -> None:
 
     with pytest.raises(ValueError, match=r"'rival'.*starter\.example\.com.*'starter'"):
         flyte.serve(samples.same_domain)
+
+
+def test_replicas_come_with_load_and_go_without_it_and_no_request_is_lost(version: str) -> None:
+    app = App.get("starter")
+    before = app.info.version
+    answers: list[int] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(timeout=60) as client:
+            while not over.is_set():
+                answers.append(client.get(f"{app.endpoint}/busy").status_code)
+
+    asking = [threading.Thread(target=ask) for _ in range(5)]
+    for each in asking:
+        each.start()
+    try:
+        eventually(lambda: app.sync().info.ready_replicas == 2, timeout=60)
+        over.wait(1)  # some requests for both
+    finally:
+        over.set()
+        for each in asking:
+            each.join()
+
+    assert app.info.replicas == 2
+    eventually(lambda: app.sync().info.ready_replicas == 1, timeout=60)
+    assert set(answers) == {200}
+    assert app.info.version == before
 
 
 def test_a_version_never_changes(version: str, monkeypatch: pytest.MonkeyPatch) -> None:

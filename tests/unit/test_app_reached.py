@@ -99,7 +99,7 @@ def test_an_app_may_ask_again_for_what_it_has() -> None:
     refuse_taken_hosts(spec("a", subdomain="x"), [spec("a", subdomain="x"), spec("b", subdomain="y")])
 
 
-def test_how_an_app_is_reached_is_no_part_of_its_version() -> None:
+def test_how_an_app_is_reached_and_scaled_is_no_part_of_its_version() -> None:
     reached = spec(
         "a",
         subdomain="x",
@@ -107,6 +107,7 @@ def test_how_an_app_is_reached_is_no_part_of_its_version() -> None:
         request_timeout_s=5,
         links=(LinkSpec(title="t", path="p"),),
         sticky=True,
+        replicas=3,
     )
 
     assert reached.digest() == spec("a").digest()

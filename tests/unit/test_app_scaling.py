@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -30,3 +31,43 @@ def test_impossible_numbers_are_refused(replicas: Any) -> None:
 def test_other_types_are_refused(replicas: Any) -> None:
     with pytest.raises(TypeError, match="replicas"):
         Scaling(replicas)
+
+
+def test_the_number_follows_ten_requests_at_a_time_unless_something_is_said() -> None:
+    assert Scaling((1, 3)).share() == Scaling.Concurrency(10)
+    assert Scaling((1, 3)).scaledown_after_s() == 60
+    assert Scaling((1, 3), Scaling.RequestRate(2.5)).share() == Scaling.RequestRate(2.5)
+
+
+@pytest.mark.parametrize("after", [90, timedelta(seconds=90)], ids=str)
+def test_the_time_to_wait_is_seconds_or_a_timedelta(after: Any) -> None:
+    assert Scaling(scaledown_after=after).scaledown_after == timedelta(seconds=90)
+    assert Scaling(scaledown_after=after).scaledown_after_s() == 90
+
+
+@pytest.mark.parametrize("kind", [Scaling.Concurrency, Scaling.RequestRate])
+def test_a_share_is_a_number_of_at_least_one(kind: Any) -> None:
+    assert kind(1.5).val == 1.5
+    for low in (0, 0.5, -1, float("nan")):
+        with pytest.raises(ValueError, match="at least 1"):
+            kind(low)
+    for no_number in ("1", None, True):
+        with pytest.raises(TypeError, match="must be given a number"):
+            kind(no_number)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "words"),
+    [
+        ({"metric": 5}, TypeError, "metric must be"),
+        ({"metric": Scaling.Concurrency}, TypeError, "metric must be"),
+        ({"scaledown_after": 1.5}, TypeError, "scaledown_after must be"),
+        ({"scaledown_after": True}, TypeError, "scaledown_after must be"),
+        ({"scaledown_after": -1}, ValueError, "not be negative"),
+        ({"scaledown_after": timedelta(seconds=-1)}, ValueError, "not be negative"),
+    ],
+    ids=str,
+)
+def test_what_the_number_cannot_follow_is_refused(fields: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Scaling((1, 3), **fields)

@@ -1,0 +1,148 @@
+"""The number of replicas over time, for traffic that is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flyteray._control.replica_counts import ReplicaCounts
+from flyteray._control.state import VersionPhase, VersionRecord
+from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ScalingSpec
+from flyteray._serve.scaling import Autoscaler
+
+
+def following(
+    share: float = 10, most: int = 4, least: int = 1, current: int = 1, **fields: Any
+) -> Autoscaler:
+    given: dict[str, Any] = {"by": "concurrency", "scaledown_after_s": 5, **fields}
+    return Autoscaler(ScalingSpec(most=most, share=share, **given), least, current)
+
+
+def each_second(scaler: Autoscaler, in_flight: Iterable[int], start: int = 0) -> list[int]:
+    return [scaler.wanted(start + second, now, 0) for second, now in enumerate(in_flight)]
+
+
+def test_more_requests_at_one_time_ask_for_more_replicas() -> None:
+    assert each_second(following(), [0, 10, 25, 25, 25, 25]) == [1, 1, 2, 2, 3, 3]
+
+
+def test_there_are_never_more_than_the_most_nor_fewer_than_the_least() -> None:
+    assert each_second(following(), [1000] * 3) == [4, 4, 4]
+    assert each_second(following(least=2, current=2, scaledown_after_s=0), [0] * 3) == [2, 2, 2]
+
+
+def test_a_share_that_is_just_filled_is_enough() -> None:
+    assert each_second(following(share=10), [20] * 4) == [2, 2, 2, 2]
+    assert each_second(following(share=3), [9] * 4) == [3, 3, 3, 3]
+
+
+def test_fewer_replicas_must_be_enough_for_a_while_before_there_are_fewer() -> None:
+    scaler = following(current=3)
+
+    assert each_second(scaler, [30] + [0] * 10) == [3] * 6 + [2] + [1] * 4
+
+
+def test_a_short_pause_takes_no_replica_away() -> None:
+    scaler = following()
+    each_second(scaler, [30] * 6)
+
+    assert set(each_second(scaler, [0, 0, 0, 30, 30, 30, 0, 0, 0, 30], start=6)) == {3}
+
+
+def test_what_was_there_before_anything_was_seen_is_not_taken_away_at_once() -> None:
+    assert each_second(following(current=4), [0] * 7) == [4] * 5 + [1, 1]
+
+
+def test_a_number_out_of_new_bounds_is_brought_within_them() -> None:
+    assert following(most=2, current=9).wanted(0, 0, 0) == 2
+    assert following(least=2, current=1).wanted(0, 0, 0) == 2
+
+
+def test_the_rate_of_requests_asks_for_replicas() -> None:
+    scaler = following(by="request_rate", share=5)
+
+    assert [scaler.wanted(second, 0, second * 12) for second in range(4)] == [1, 3, 3, 3]
+
+
+def test_a_count_that_starts_anew_is_no_burst() -> None:
+    scaler = following(by="request_rate", share=5)
+
+    assert [scaler.wanted(at, 0, total) for at, total in enumerate([10_000, 10_005, 3, 6])] == [1, 1, 1, 1]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 10), st.integers(0, 10_000), st.integers(0, 10_000)), max_size=30),
+    st.sampled_from(["concurrency", "request_rate"]),
+)
+def test_the_number_stays_within_the_bounds_whatever_is_seen(
+    seen: list[tuple[float, int, int]], by: str
+) -> None:
+    scaler, now = following(by=by, least=2, most=5), 0.0
+    for later, in_flight, total in seen:
+        now += later
+
+        assert 2 <= scaler.wanted(now, in_flight, total) <= 5
+
+
+def version(phase: VersionPhase = VersionPhase.READY, name: str = "v1", **fields: Any) -> VersionRecord:
+    policy = ScalingSpec(most=4, by="concurrency", share=1, scaledown_after_s=0)
+    code = CodeRef(bundle="b", module="m", name="n")
+    given: dict[str, Any] = {"replicas": 1, "scaling": policy, **fields}
+    spec = AppSpec(name="a", kind="asgi", code=code, environment=EnvironmentSpec(), **given)
+    return VersionRecord(name, "a", spec, 1, phase, 7, None, datetime.now(timezone.utc), None)
+
+
+def test_a_version_that_serves_follows_its_traffic() -> None:
+    counts = ReplicaCounts()
+    counts.asked("v1", 1)
+
+    assert counts.changes([version()], {"v1": 1}, {7: (3, 3)}, 0) == {"v1": 3}
+    counts.asked("v1", 3)
+    assert counts.wanted("v1") == 3
+    assert counts.changes([version()], {"v1": 1}, {7: (3, 6)}, 1) == {}
+
+
+def test_what_the_ingress_does_not_tell_changes_nothing() -> None:
+    counts = ReplicaCounts()
+    counts.asked("v1", 3)
+
+    assert counts.changes([version()], {}, {}, 0) == {}
+
+
+def test_after_a_restart_the_number_begins_with_the_replicas_that_are_there() -> None:
+    patient = ScalingSpec(most=4, by="concurrency", share=1, scaledown_after_s=60)
+
+    assert ReplicaCounts().changes([version(scaling=patient)], {"v1": 3}, {7: (0, 0)}, 0) == {"v1": 3}
+
+
+def test_a_fixed_number_that_was_changed_is_asked_for_while_replicas_run() -> None:
+    counts = ReplicaCounts()
+    counts.asked("v1", 1)
+
+    for phase in (VersionPhase.READY, VersionPhase.DEPLOYING):
+        assert counts.changes([version(phase, scaling=None, replicas=2)], {}, {}, 0) == {"v1": 2}
+
+
+def test_a_new_version_starts_with_as_many_replicas_as_the_one_it_replaces() -> None:
+    counts = ReplicaCounts()
+    counts.asked("v1", 9)
+    coming = version(VersionPhase.DEPLOYING, "v2")
+
+    assert counts.first(coming, "v1") == 4
+    assert counts.first(coming, None) == counts.first(coming, "unknown") == 1
+    assert counts.first(version(VersionPhase.DEPLOYING, "v2", scaling=None), "v1") == 1
+    counts.asked("v2", 4)
+    assert counts.changes([version(), coming], {}, {}, 0) == {"v1": 4}
+
+
+def test_versions_that_are_over_are_forgotten() -> None:
+    counts = ReplicaCounts()
+    counts.asked("v1", 3)
+
+    counts.changes([], {}, {}, 0)
+
+    assert counts.wanted("v1") is None
