@@ -164,7 +164,7 @@ def test_what_a_script_defines_when_it_is_run_alone_is_in_no_module(folder: Path
     assert session(folder, "", "script.py") == "[8]"
 
 
-def test_apps_of_a_session_bring_their_server_or_application(folder: Path) -> None:
+def test_an_app_of_a_session_brings_its_application_and_its_hooks(folder: Path) -> None:
     typed = """
 import flyteray.app
 from fastapi import FastAPI
@@ -181,27 +181,18 @@ api.state.greeting = "hello"
 def items(item: Item) -> str:
     return f"{api.state.greeting} {item.size}"
 
-check(FastAPIAppEnvironment("typed-api", app=api), "ask(loaded.app)")
-""".replace(
-        '"ask(loaded.app)"',
-        repr(
-            "__import__('fastapi.testclient').testclient.TestClient(loaded.app).post('/items', json={'size': 3}).json()"
-        ),
-    )
-    assert session(folder, typed, "-c") == '["hello 3"]'
+env = FastAPIAppEnvironment("typed-api", app=api)
 
-    typed = """
-import flyteray.app
-plain = flyteray.app.AppEnvironment("typed-plain")
-
-@plain.server
-def serve() -> str:
+@env.on_startup
+def start() -> int:
     from pk_pkg.helper import shift
     return shift(1)
 
-check(plain, "loaded.kind, loaded._server()")
+ASK = "__import__('fastapi.testclient').testclient.TestClient(loaded.app).post('/items', json={'size': 3}).json()"
+check(env, f"loaded.kind, loaded._on_startup(), {ASK}")
 """
-    assert session(folder, typed, "-c") == '["function", 101]'
+
+    assert session(folder, typed, "-c") == '["asgi", 101, "hello 3"]'
 
 
 def make_task(held: object) -> flyteray.Task:
