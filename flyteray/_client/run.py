@@ -270,6 +270,7 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         TypeError: not a task, an unknown input, or one of the wrong type.
         ValueError: a required input is missing.
         ClusterError: there is no cluster to run on and none can be started.
+        SecretNotFoundError: the task asks for a secret that does not exist.
     """
     return await RunContext()._run(task, *args, **kwargs)
 

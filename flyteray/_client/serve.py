@@ -234,6 +234,8 @@ async def _serve(app_env: AppEnvironment) -> AppHandle:
         DeploymentError: a replica could not start; the user's exception is the cause. The version that served before
             goes on serving.
         ParameterMaterializationError: an output that a parameter names does not exist.
+        PlacementError: no node of the cluster can ever take a replica.
+        SecretNotFoundError: it asks for a secret that does not exist.
     """
     return await ServeContext().serve.aio(app_env)
 

@@ -9,11 +9,12 @@ from typing import Any
 from flyteray._declare.environment import check_env_vars
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import RetryStrategy
-from flyteray._declare.secret import Secret
+from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 from flyteray._declare.task import Task
 from flyteray._plan.inputs import type_name
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.retry import retry_spec
+from flyteray._plan.secrets import secret_specs
 from flyteray._plan.spec import CodeRef, InputSpec, TaskPlan, TaskSpec
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in a repr: another one in each process
@@ -49,7 +50,7 @@ def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
 
 
 def overridden(spec: TaskSpec, changes: dict[str, Any]) -> TaskSpec:
-    """A deployed task with other settings: ``resources``, ``env_vars`` (in place of its own) or ``retries``.
+    """A deployed task with other ``resources``, ``env_vars``, ``secrets`` (both in place of its own) or ``retries``.
 
     Raises:
         ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden.
@@ -71,6 +72,9 @@ def overridden(spec: TaskSpec, changes: dict[str, Any]) -> TaskSpec:
     if given.env_vars is not None:
         check_env_vars("override()", given.env_vars)
         environment = environment.model_copy(update={"env_vars": dict(given.env_vars)})
+    if given.secrets is not None:
+        secrets = secret_specs(as_secrets("override()", given.secrets))
+        environment = environment.model_copy(update={"secrets": secrets})
     retry = spec.retry if given.retries is None else retry_spec(RetryStrategy.of(given.retries))
     return spec.model_copy(update={"environment": environment, "retry": retry})
 
@@ -80,6 +84,7 @@ class _Changed:
     resources: Resources | None = None
     env_vars: dict[str, str] | None = None
     retries: int | RetryStrategy | None = None
+    secrets: SecretRequest | None = None
 
     @property
     def image(self) -> None:

@@ -155,6 +155,8 @@ def test_a_deployed_task_can_have_other_settings() -> None:
         3,
     )
     assert overridden(spec, {}) == spec
+    secret = overridden(spec, {"secrets": flyte.Secret("k", group="g")}).environment.secrets
+    assert [(each.name, each.env_var) for each in secret] == [("g/k", "G_K")]
     with pytest.raises(ValueError, match="Name cannot be overridden"):
         overridden(spec, {"name": "x"})
     with pytest.raises(TypeError, match="'colour'"):
