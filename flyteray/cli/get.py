@@ -9,15 +9,24 @@ import rich_click as click
 from flyteray._plan.spec import ActionPhase, AppInfo, RunInfo
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
+from flyteray.cli.logs import logs
 from flyteray.cli.running import require_cluster
 from flyteray.remote import App, Run, Secret, Task, TaskDetails
 
 
 @click.group(
-    epilog=examples("flyteray get run", "flyteray get run r0123456789ab -o json", "flyteray get app hello")
+    epilog=examples(
+        "flyteray get run",
+        "flyteray get run r0123456789ab -o json",
+        "flyteray get app hello",
+        "flyteray get logs app hello",
+    )
 )
 def get() -> None:
-    """Show runs, tasks, apps or secrets."""
+    """Show runs, tasks, apps, their logs or secrets."""
+
+
+get.add_command(logs)
 
 
 @get.command(

@@ -46,6 +46,7 @@ async def wait_long() -> None:
 
 @api.get("/")
 async def total(x: int) -> dict[str, int]:
+    print("asked for", x, flush=True)
     return {"total": await add(x)}
 
 
@@ -156,6 +157,7 @@ def test_an_app_is_served_shown_and_deleted(shell: Shell) -> None:
     assert total == {"total": 42}
     assert [app["name"] for app in shell.json("get", "app")] == ["sums"]
     assert shell.json("get", "app", "sums")["phase"] == "active"
+    assert "asked for 40" in shell.flyteray("get", "logs", "app", "sums", "--raw").stdout.splitlines()
     assert shell.json("delete", "app", "sums") == {"name": "sums", "deleted": True}
     assert shell.json("get", "app") == []
     assert shell.flyteray("get", "app", "sums").returncode == 1

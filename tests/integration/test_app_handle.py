@@ -1,0 +1,111 @@
+"""The handle of an app on a cluster, and what serving with a context gives the app."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+import flyteray as flyte
+from flyteray.app import Parameter, ctx, get_parameter
+from flyteray.app.extras import FastAPIAppEnvironment
+from flyteray.errors import ActivationTimeoutError
+from flyteray.remote import App, AppPhase
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+api, dawdling_api = FastAPI(), FastAPI()
+env = FastAPIAppEnvironment(name="handled", app=api, parameters=[Parameter("greeting")])
+dawdling = FastAPIAppEnvironment(name="dawdling", app=dawdling_api)
+
+
+@api.get("/")
+def facts() -> dict[str, Any]:
+    print(f"greeted with {get_parameter('greeting')}", flush=True)
+    return {
+        "greeting": get_parameter("greeting"),
+        "variable": os.environ.get("SAID"),
+        "context": [ctx().mode, ctx().project, ctx().domain, ctx().raw_data_path],
+    }
+
+
+@dawdling.on_startup
+def dawdle() -> None:
+    threading.Event().wait(600)
+
+
+def context(**options: Any) -> Any:
+    return flyte.with_servecontext(parameter_values={"handled": {"greeting": "hi"}}, **options)
+
+
+@pytest.fixture(scope="module")
+def app(cluster: Any) -> Iterator[App]:
+    yield context(
+        version="v1", env_vars={"SAID": "yes"}, project="p", domain="d", raw_data_path="s3://bucket/raw"
+    ).serve(env)
+    App.delete("handled")
+    App.delete("handled")  # deleting what is gone is fine
+
+
+def test_what_is_said_when_serving_reaches_the_replicas(app: App) -> None:
+    answer = httpx.get(f"{app.endpoint}/").json()
+
+    assert answer["greeting"] == "hi"
+    assert answer["variable"] == "yes"
+    assert answer["context"] == ["remote", "p", "d", "s3://bucket/raw"]
+    assert app.info.version == "handled.v1"
+
+
+def test_a_name_of_a_version_stands_for_one_content_for_ever(app: App) -> None:
+    with pytest.raises(ValueError, match="'v1'"):
+        context(version="v1").serve(env)
+    assert httpx.get(f"{app.endpoint}/").json()["variable"] == "yes"
+
+
+def test_a_handle_tells_what_is_observed(app: App) -> None:
+    assert isinstance(app, flyte.AppHandle)
+    assert (app.deployment_status, app.desired_state) == (AppPhase.ACTIVE, "active")
+    assert app.watch().name == "handled"
+    assert json.loads(app.to_json()) == app.to_dict()
+    assert app.to_dict()["phase"] == "active"
+    assert "handled" in [
+        each.name for each in App.listall(in_status=("ACTIVE", "stopped"), sort_by="created_at")
+    ]
+    assert "handled" not in [each.name for each in App.listall(in_status="DEPLOYMENT_STATUS_FAILED")]
+    assert len(App.listall(limit=1)) == 1
+    with pytest.warns(UserWarning, match="project has no meaning"):
+        assert App.get("handled", project="p").name == "handled"
+
+
+def test_logs_are_shown_until_the_app_is_stopped(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="no replica 'none-such'"):
+        app.show_logs(replica_name="none-such")
+    reader = threading.Thread(target=app.show_logs, daemon=True)
+    shown = ""
+
+    def has_shown() -> bool:
+        nonlocal shown
+        httpx.get(f"{app.endpoint}/")
+        shown += capsys.readouterr().out
+        return "greeted with hi" in shown
+
+    with app.ephemeral_ctx_sync():
+        reader.start()
+        eventually(has_shown, every=0.5)
+    assert app.is_deactivated()
+    reader.join(60)
+    assert not reader.is_alive()
+    assert ":actor_name:" not in shown
+
+
+def test_a_start_out_of_time_fails_and_says_what_it_waited_for() -> None:
+    with pytest.raises(ActivationTimeoutError, match="in dawdle"):
+        flyte.with_servecontext(activate_timeout=1).serve(dawdling)
+    App.delete("dawdling")
