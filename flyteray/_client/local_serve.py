@@ -17,6 +17,7 @@ from flyteray._client.local_app import LocalApp, Patience, drain_s, free_port
 from flyteray._client.local_run import local_runs
 from flyteray._client.local_secrets import local_values
 from flyteray._client.planned import Planned
+from flyteray._plan.bundle import cache_folder
 from flyteray._plan.local import SECRETS, LocalPlan
 from flyteray._plan.outputs import output_key
 from flyteray._plan.shared_folder import SharedFolder
@@ -158,7 +159,8 @@ class LocalApps:
         ours = {
             "FLYTERAY_HOME": str(settings.home),
             "FLYTERAY_STORAGE": settings.storage,
-            "FLYTERAY_CACHE": plan.shared,
+            # Code that came to this process in a bundle is where that one was unpacked.
+            "FLYTERAY_CACHE": plan.shared if Path(plan.bundle).exists() else str(cache_folder().parent),
             "FLYTERAY_CODE": spec.code.bundle,
             "PYTHONPATH": _absolute(inherited.get("PYTHONPATH", "")),
             "PYTHONUNBUFFERED": "1",

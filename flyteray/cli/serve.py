@@ -49,6 +49,7 @@ def _variables(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
     "-f", "--follow", is_flag=True, help="Show what the app writes, until Ctrl+C or until it is stopped."
 )
 @shipping.options
+@shipping.options
 @printing.output_option
 @click.argument("file")
 @click.argument("env")
@@ -58,6 +59,7 @@ def serve(file: str, env: str, local: bool, follow: bool, output: printing.Outpu
     ENV is the name of the variable that holds the AppEnvironment. Returns when the app takes requests; it stays up
     until `flyteray delete app`. Serving again replaces the version that runs, without losing a request.
     """
+    shipping.shipping(*(options[name] for name in shipping.NAMES))  # refused before anything is imported
     with failures.users_code():
         found = code.lookup(code.load_file(file, options["root_dir"]), env, AppEnvironment)
         context = with_servecontext(mode="local" if local else "remote", **options)

@@ -17,7 +17,7 @@ from flyteray.app import AppEndpoint, AppEnvironment, Parameter, RunOutput, ctx,
 from flyteray.app.extras import FastAPIAppEnvironment
 
 tasks = flyte.TaskEnvironment(name="local-tasks")
-backend_api, api, broken_api, slow_api, note_api = (FastAPI() for _ in range(5))
+backend_api, api, broken_api, slow_api, note_api, inner_api = (FastAPI() for _ in range(6))
 NOTES = "NOTES"  # the variable that names the file which hooks write to
 
 
@@ -32,6 +32,7 @@ def ask_backend() -> str:
 
 
 backend = FastAPIAppEnvironment(name="backend", app=backend_api, port=0)
+inner = FastAPIAppEnvironment(name="inner", app=inner_api, port=0)
 everything = FastAPIAppEnvironment(
     name="everything",
     app=api,
@@ -80,6 +81,8 @@ def in_everything() -> dict[str, Any]:
         "own_port": everything.get_port().port,
         "run": [type(run).__name__, run.outputs()[1]],
         "ray": "ray" in sys.modules,
+        "nested": type(flyte.serve(inner)).__name__,
+        "inner": inner.endpoint,
         "folder_is_code": Path("tests/acceptance/local_apps.py").exists(),
     }
 

@@ -69,7 +69,7 @@ def served(home: Path) -> tuple[flyte.AppHandle, dict[str, Any], dict[str, str]]
             }
         },
     ).serve(apps.everything)
-    return app, httpx.get(app.url, timeout=30).json(), before
+    return app, httpx.get(app.url, timeout=60).json(), before
 
 
 def environment() -> dict[str, str]:
@@ -111,6 +111,8 @@ def test_an_app_knows_where_it_runs(served: Any) -> None:
     assert app.url == app.endpoint == f"http://localhost:{answer['own_port']}"
     assert answer["backend_endpoint"] == apps.backend.endpoint
     assert answer["run"] == ["LocalRun", "trained at 2.0"]
+    assert answer["nested"] == "LocalApp"
+    assert httpx.get(answer["inner"]).status_code == 404
     assert answer["folder_is_code"]
     assert not answer["ray"]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-import pytest
 
 from tests.acceptance.command import COMMAND
 from tests.waiting import eventually
@@ -81,12 +80,3 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert caller.returncode == 0
     assert "App outlived is stopped." in errors
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
-
-
-@pytest.mark.parametrize("pair", ["GREETING", "=hi"])
-def test_a_variable_of_a_wrong_form_is_refused(tmp_path: Path, pair: str) -> None:
-    caller = start([*COMMAND, "serve", "-e", pair, str(SCRIPT), "env"], tmp_path)
-    _, errors = caller.communicate(timeout=60)
-
-    assert caller.returncode == 2
-    assert "is not NAME=VALUE" in errors
