@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +14,6 @@ from flyteray._plan.shipping import Shipping
 from flyteray._plan.spec import AppSpec, TaskPlan
 from flyteray._plan.tasks import task_plan
 from flyteray.app.environment import AppEnvironment
-
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -73,14 +70,8 @@ def plan(envs: Mapping[str, Environment], version: str | None, shipping: Shippin
         shipping: How code travels.
 
     Raises:
-        ValueError: the version's name has other characters than letters, digits, ``.``, ``_`` and ``-``.
         CodeBundleError: code can't be shipped.
     """
-    if version is not None and not _VERSION.fullmatch(version):
-        raise ValueError(
-            f"{version!r} can't be a version's name: use at most 63 letters, digits, '.', '_' and '-', a letter or "
-            "digit first."
-        )
     bundles: dict[str, Bundle] = {}
     tasks: dict[str, list[TaskPlan]] = {}
     planned: dict[str, AppSpec] = {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 CopyStyle = Literal["loaded_modules", "all", "none"]
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # it is part of names in Ray and in the ingress
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,12 @@ class Shipping:
             it was defined at a prompt, in a notebook or inside a function.
         copy_bundle_to: A folder to put a copy of the bundle in, for people to look at.
         version: What this state of the code is called: tasks see it as ``ctx().version``, apps are deployed anew with
-            another one. Default: the hash of what is shipped; so it is needed with ``"none"``.
+            another one. At most 63 letters, digits, ``.``, ``_`` and ``-``. Default: the hash of what is shipped; so
+            it is needed with ``"none"``.
 
     Raises:
         ValueError: no such copy style, ``"custom"`` (of Flyte's command line alone), ``"none"`` without a version or
-            with ``interactive``, or a ``root_dir`` that is no folder.
+            with ``interactive``, a ``root_dir`` that is no folder, or a version of other characters.
     """
 
     copy_style: CopyStyle = "loaded_modules"
@@ -48,6 +52,11 @@ class Shipping:
             )
         if self.copy_style == "none" and self.interactive:
             raise ValueError('interactive_mode ships a pickle, and copy_style="none" ships nothing: say one.')
+        if self.version is not None and not _VERSION.fullmatch(self.version):
+            raise ValueError(
+                f"{self.version!r} can't be a version's name: use at most 63 letters, digits, '.', '_' and '-', a "
+                "letter or digit first."
+            )
         for name in ("root_dir", "copy_bundle_to"):
             folder = getattr(self, name)
             if folder is not None:
