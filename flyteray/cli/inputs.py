@@ -13,13 +13,28 @@ from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from flyteray._declare.interface import MISSING, Input
 from flyteray._declare.task import Task
+from flyteray._plan.spec import TaskPlan
 
+_WORDS: dict[str, Any] = {"bool": bool, "float": float, "int": int, "str": str}
 _PLAIN: dict[Any, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, str: click.STRING}
 
 
 def options(task: Task[..., Any]) -> list[click.Option]:
     """An option for each input, in the order of the function."""
     return [_option(name, declared) for name, declared in task.interface.inputs.items()]
+
+
+def options_of_deployed(plan: TaskPlan) -> list[click.Option]:
+    """The same of a deployed task, whose types are known in words only: what is no plain type is given as JSON."""
+    return [
+        _named_option(
+            declared.name,
+            _WORDS.get(declared.type, Any),
+            required=declared.default is None,
+            text=declared.type + ("" if declared.default is None else f" (default: {declared.default})"),
+        )
+        for declared in plan.inputs
+    ]
 
 
 class Json(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
@@ -79,12 +94,13 @@ class Member(click.Choice[str]):
 
 
 def _option(name: str, declared: Input) -> click.Option:
-    annotation = _without_none(declared.type)
+    text = _shown(declared.type) + ("" if declared.required else f" (default: {declared.default!r})")
+    return _named_option(name, _without_none(declared.type), required=declared.required, text=text)
+
+
+def _named_option(name: str, annotation: Any, *, required: bool, text: str) -> click.Option:
     spellings = dict.fromkeys([name, name.replace("_", "-")])
-    settings: dict[str, Any] = {
-        "required": declared.required,
-        "help": _shown(declared.type) + ("" if declared.required else f" (default: {declared.default!r})"),
-    }
+    settings: dict[str, Any] = {"required": required, "help": text}
     if annotation is bool:
         declaration = [f"--{spelling}/--no-{spelling}" for spelling in spellings]
         return click.RichOption([name, *declaration], default=None, **settings)

@@ -9,18 +9,22 @@ from click import get_current_context
 from click.core import ParameterSource
 from click.exceptions import Exit
 
+from flyteray._client.remote_task import RemoteTask, TaskDetails
 from flyteray._client.run import RunContext
 from flyteray._declare.task import Task
 from flyteray._plan import code
 from flyteray.cli import failures, inputs, printing, shipping
 from flyteray.cli.examples import examples
+from flyteray.cli.running import require_cluster
 
 _EPILOG = examples(
     "flyteray run train.py train --rounds 10",
     "flyteray run train.py train --help",
     "flyteray run --local train.py train --rounds 1",
     "flyteray run --no-wait --name nightly train.py train",
+    "flyteray run deployed-task env.train:v2 --rounds 10",
 )
+_DEPLOYED = "deployed-task"  # in the place of a file
 _FLAGS = ("local", "wait", "name", "output", *shipping.NAMES)
 
 
@@ -41,12 +45,18 @@ def run(file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> Non
     """Run a task of a file.
 
     TASK is the name of the function. Its inputs are options: `flyteray run FILE TASK --help` lists them. Lists,
-    dicts, dataclasses and models are JSON, or the path of a JSON file.
+    dicts, dataclasses and models are JSON, or the path of a JSON file. `flyteray run deployed-task ENV.TASK[:VERSION]`
+    runs a task that was deployed.
     """
     ctx = get_current_context()
     with failures.users_code():
-        found = code.lookup(code.load_file(file, flags["root_dir"]), task, Task)  # type: ignore[type-abstract]
-        options = inputs.options(found)
+        found: Task[..., Any] | TaskDetails
+        if file == _DEPLOYED:
+            found = _deployed(task)
+            options = inputs.options_of_deployed(found.info.plan)
+        else:
+            found = code.lookup(code.load_file(file, flags["root_dir"]), task, Task)  # type: ignore[type-abstract]
+            options = inputs.options(found)
     taken = {option.name for option in options if option.name}
     again = [option for option in ctx.command.params if option.name in _FLAGS and option.name not in taken]
     command = click.RichCommand(
@@ -61,6 +71,13 @@ def run(file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> Non
         command.invoke(inner)
 
 
+def _deployed(task: str) -> TaskDetails:
+    require_cluster()
+    name, _, version = task.partition(":")
+    handle = RemoteTask.get(name, version=version) if version else RemoteTask.get(name, auto_version="latest")
+    return handle.fetch()
+
+
 def _given(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
     """What was said; defaults are left to the function."""
     ctx = get_current_context()
@@ -71,7 +88,7 @@ def _given(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
     }
 
 
-def _run(task: Task[..., Any], arguments: dict[str, Any], flags: dict[str, Any]) -> None:
+def _run(task: Task[..., Any] | TaskDetails, arguments: dict[str, Any], flags: dict[str, Any]) -> None:
     output: printing.Output = flags["output"]
     context = RunContext(
         mode="local" if flags["local"] else "remote",

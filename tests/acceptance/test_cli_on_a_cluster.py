@@ -169,6 +169,7 @@ def test_tasks_are_deployed_and_shown_and_an_app_is_stopped_and_started(shell: S
     assert [(each["type"], each["name"]) for each in deployed] == [("task", "later.halve"), ("app", "halves")]
     [shown] = shell.json("get", "task")
     assert (shown["name"], shown["version"], shown["inputs"]) == ("later.halve", "v1", {"x": "int"})
+    assert shell.json("run", "deployed-task", "later.halve:v1", "--x", "3")["outputs"] == [1.5]
     assert shell.json("update", "app", "halves", "--activate", "--wait")["phase"] == "active"
     assert "Docs: http://halves.localhost" in shell.flyteray("get", "app", "halves").stdout
     assert shell.json("update", "app", "halves", "--deactivate")["phase"] == "stopped"

@@ -15,6 +15,7 @@ from click.exceptions import Exit
 
 import flyteray as flyte
 from flyteray._plan import failure
+from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
 from flyteray.cli import failures, inputs, printing
 from flyteray.errors import ClusterError, RuntimeUserError
 from flyteray.io import File
@@ -158,3 +159,23 @@ def test_an_error_from_the_cluster_shows_where_it_was_raised(capsys: pytest.Capt
 def test_usage_errors_stay_usage_errors() -> None:
     with pytest.raises(click.UsageError), failures.users_code():
         raise click.UsageError("no such thing")
+
+
+def test_inputs_of_a_deployed_task_are_options_by_the_words_for_their_types() -> None:
+    code = CodeRef(bundle="b", module="m", name="n")
+    plan = TaskPlan(
+        spec=TaskSpec(name="env.train", code=code, environment=EnvironmentSpec(), version="v1"),
+        inputs=(
+            InputSpec(name="rounds", type="int"),
+            InputSpec(name="fast", type="bool", default="False"),
+            InputSpec(name="sizes", type="list[int]", default="()"),
+        ),
+    )
+    seen: dict[str, object] = {}
+    command = click.Command("run", params=inputs.options_of_deployed(plan), callback=seen.update)
+
+    command.main(["--rounds", "3", "--fast", "--sizes", "[1, 2]"], standalone_mode=False)
+
+    assert seen == {"rounds": 3, "fast": True, "sizes": [1, 2]}
+    with pytest.raises(click.UsageError, match="'many' is not a valid integer"):
+        command.main(["--rounds", "many"], standalone_mode=False)
