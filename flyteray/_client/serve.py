@@ -25,6 +25,9 @@ from flyteray.errors import RuntimeUserError
 Mode = Literal["local", "remote"]
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_PLACED_S = (
+    15.0  # for replicas to get a process; each then has its own time to start in, and says why it did not
+)
 _SECONDS = ("deactivate_timeout", "activate_timeout", "health_check_timeout", "health_check_interval")
 
 
@@ -147,7 +150,7 @@ class ServeContext:
             await session().upload(each.bundle)
             served = App(
                 await session().call("serve", each.spec),
-                activate_timeout=each.spec.startup_timeout_s,
+                activate_timeout=each.spec.startup_timeout_s + _PLACED_S,
                 deactivate_timeout=self.deactivate_timeout,
             )
             await served.wait.aio()

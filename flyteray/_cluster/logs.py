@@ -23,10 +23,16 @@ def lines(actor: str, namespace: str, stream: str, tail: int, follow: bool) -> I
         ValueError: there is no such actor any more.
     """
     handle = ray.get_actor(actor, namespace=namespace)
+    cluster = ray.get_runtime_context().gcs_address  # without it Ray looks for any cluster of this machine
     rest = ""
     try:
         for chunk in get_log(
-            actor_id=handle._actor_id.hex(), follow=follow, tail=tail, suffix=stream, errors="replace"
+            address=cluster,
+            actor_id=handle._actor_id.hex(),
+            follow=follow,
+            tail=tail,
+            suffix=stream,
+            errors="replace",
         ):
             *whole, rest = (rest + chunk).split("\n")
             yield from (line for line in whole if not line.startswith(_MAGICS))

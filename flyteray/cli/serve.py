@@ -49,7 +49,6 @@ def _variables(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
     "-f", "--follow", is_flag=True, help="Show what the app writes, until Ctrl+C or until it is stopped."
 )
 @shipping.options
-@shipping.options
 @printing.output_option
 @click.argument("file")
 @click.argument("env")
