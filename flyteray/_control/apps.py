@@ -310,9 +310,13 @@ class Apps:
         traffic = await actors.acall(actors.INGRESS, "traffic", followed) if followed else {}
         changes = self._replica_counts.changes(versions, ready, traffic, time.monotonic())
         for version, replicas in changes.items():
-            logger.info("%d replicas of %s", replicas, version)
-            await asyncio.to_thread(deployment.scale, version, replicas)
-            self._replica_counts.asked(version, replicas)
+            try:
+                await asyncio.to_thread(deployment.scale, version, replicas)
+            except Exception as error:  # noqa: BLE001  # whatever Serve says of this one, the others go on
+                logger.warning("Serve does not give %s %d replicas yet: %s", version, replicas, error)
+            else:
+                logger.info("%d replicas of %s", replicas, version)
+                self._replica_counts.asked(version, replicas)
 
     async def _take(self, step: reconcile.Step) -> None:
         version = self._versions[step.version]

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -89,18 +90,20 @@ def test_a_host_moves_from_one_app_to_another_and_goes(
     assert (gone.status_code, "names no app" in gone.text) == (404, True)
 
 
-def test_hosts_and_limits_outlive_the_proxy(
-    client: httpx.Client, ingress: Ingress, members: list[Replica], tmp_path: Any
-) -> None:
-    hosts, timeouts = {"x.localhost": "hello"}, {"hello": 5000}
-    state = IngressState({"hello": 0}, {0: {1: members[0].slot}}, hosts, timeouts, frozenset({"hello"}))
-    ingress.apply(state)
+def test_hosts_outlive_the_ingress(members: list[Replica], tmp_path: Path) -> None:
+    first = Ingress(tmp_path, watched=os.getpid())
+    try:
+        first.apply(IngressState({"hello": 0}, {0: {1: members[0].slot}}, {"x.localhost": "hello"}))
+    finally:
+        first.stop()
+    second = Ingress(tmp_path, watched=os.getpid())
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{second.port()}/", headers={"Host": "x.localhost"})
+    finally:
+        second.stop()
 
-    again = Ingress(ingress._directory, watched=os.getpid())
-    again.apply(state)
-
-    assert again._last_state() == state.without_replicas()
-    assert arrived(client, "/", "x.localhost")["replica"] == "one"
+    assert answer.status_code == 503
+    assert "'hello' has no replica ready" in answer.text
 
 
 def test_an_answer_that_takes_too_long_is_given_up_with_a_reason(
