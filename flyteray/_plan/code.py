@@ -107,7 +107,7 @@ def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPIN
     env = declared.parent_env() if isinstance(declared, Task) else declared
     environments = with_dependencies(env) if env else []
     made = _by_name(home[0], shipping, environments) if home else _by_value(declared, shipping, environments)
-    if shipping.copy_bundle_to is not None:
+    if shipping.copy_bundle_to is not None and made.digest:
         shipping.copy_bundle_to.mkdir(parents=True, exist_ok=True)
         (shipping.copy_bundle_to / f"{made.digest}.zip").write_bytes(made.data)
     return CodeRef(bundle=made.digest, module=module, name=name, version=version), made
