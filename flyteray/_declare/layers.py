@@ -26,6 +26,9 @@ class Layer(ABC):
     without_meaning: ClassVar[str | None] = None
     """What of it can't be done on Ray, in words; None where it is done."""
 
+    reads_files: ClassVar[bool] = False
+    """Whether its plan is made of the content of files."""
+
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
@@ -111,6 +114,7 @@ class PipPackages(PipLayer):
 class Requirements(PipLayer):
     """A requirements file."""
 
+    reads_files = True
     file: Path
 
     def content(self) -> str:
@@ -126,6 +130,7 @@ class Requirements(PipLayer):
 class UVScript(PipLayer):
     """A script whose head says what it needs."""
 
+    reads_files = True
     script: Path
 
     def content(self) -> str:
@@ -155,6 +160,7 @@ class UVScript(PipLayer):
 class UVProject(PipLayer):
     """The dependencies of a project, at the versions of its ``uv.lock`` where it has one."""
 
+    reads_files = True
     pyproject: Path
     lock: Path | None
     install_mode: InstallMode
@@ -175,6 +181,7 @@ class UVProject(PipLayer):
 class PoetryProject(PipLayer):
     """The dependencies of a project, at the versions of its ``poetry.lock``."""
 
+    reads_files = True
     pyproject: Path
     lock: Path
     install_mode: InstallMode

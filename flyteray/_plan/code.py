@@ -14,6 +14,7 @@ from flyteray._declare.task import Task
 from flyteray._plan import bundle, imports, pickled
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.ignored import files_below
+from flyteray._plan.image import shipped_images
 from flyteray._plan.included import image_files, included, with_dependencies
 from flyteray._plan.layout import Layout
 from flyteray._plan.pickling import alias_main, is_guarded
@@ -178,7 +179,9 @@ def _by_name(module: str, shipping: Shipping, environments: Sequence[Environment
             raise CodeBundleError(
                 f"{modules[module]} is outside the root_dir {root}: give one that contains it."
             )
-    return _packed(Layout(modules, root), shipping, environments, root)
+    layout = Layout(modules, root)
+    layout.contents.update(shipped_images(environments, modules))
+    return _packed(layout, shipping, environments, root)
 
 
 def _by_value(
@@ -201,7 +204,9 @@ def _by_value(
     if root is None and shipping.copy_style == "all":
         root = Path.cwd()
     root = root.resolve() if root else None
-    layout = Layout(imports.closure(sorted(names)), root)
+    closure = imports.closure(sorted(names))
+    layout = Layout(closure, root)
+    layout.contents.update(shipped_images(environments, closure))
     layout.contents[pickled.FILE] = data
     return _packed(layout, shipping, environments, root)
 

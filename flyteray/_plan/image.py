@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
+from flyteray._declare.environment import Environment
 from flyteray._declare.image import Image
 from flyteray._declare.layers import (
     InstallMode,
@@ -21,18 +27,27 @@ from flyteray._declare.layers import (
     refuse_passwords,
 )
 from flyteray._declare.secret import Secret
-from flyteray._plan import manifests
+from flyteray._plan import bundle, manifests
 from flyteray._plan.manifests import Wanted
 from flyteray._plan.secrets import secret_specs
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
-from flyteray.errors import ImageBuildError, InvalidImageNameError
+from flyteray.errors import BaseRuntimeError, ImageBuildError, InvalidImageNameError
+
+_SHIPPED = f"{bundle.OWN}/images.json"
 
 REFERENCES = "FLYTERAY_IMAGES"
 """The environment variable that tells what named images are: ``name=uri``, several separated by commas."""
 
 
-def image_spec(image: Image | str | None) -> ImageSpec | None:
+def image_spec(image: Image | str | None, environment: str = "") -> ImageSpec | None:
     """The plan of an image; None where it adds nothing to what the cluster has.
+
+    In a process whose code has come in a bundle, the files of images are where it was shipped from: the plan has come
+    with the code then.
+
+    Args:
+        image: Which.
+        environment: The name of the environment that asks for it.
 
     Raises:
         ImageBuildError: it can't be built on Ray; the message says what to do instead.
@@ -44,6 +59,10 @@ def image_spec(image: Image | str | None) -> ImageSpec | None:
         return None if image in ("", "auto") else ImageSpec(name=image, container=image)
     if image is None:
         return None
+    if _reads_files(image):
+        for folder in bundle.active().values():
+            if environment in (arrived := _arrived(folder)):
+                return arrived[environment]
     image.validate()
     if image.dockerfile is not None:
         raise ImageBuildError(
@@ -64,6 +83,23 @@ def image_spec(image: Image | str | None) -> ImageSpec | None:
     if not installs:
         return None
     return ImageSpec(name=image.name or "", installs=installs, secrets=_secrets(image))
+
+
+def shipped_images(environments: Iterable[Environment], modules: Iterable[str]) -> dict[str, bytes]:
+    """What a bundle holds of images whose plan is made of files, as its contents.
+
+    Args:
+        environments: What is shipped.
+        modules: The modules that are: their code may call tasks of any environment in them.
+    """
+    plans = {}
+    for env in {*environments, *_declared_in(modules)}:
+        if isinstance(env.image, Image) and _reads_files(env.image):
+            # What is wrong with it is told to whoever uses it; this may be another environment's code.
+            with contextlib.suppress(OSError, ValueError, BaseRuntimeError):
+                plan = image_spec(env.image, env.name)
+                plans[env.name] = plan and plan.model_dump(mode="json")
+    return {_SHIPPED: json.dumps(plans, sort_keys=True).encode()} if plans else {}
 
 
 def image_env_vars(image: Image | str | None) -> dict[str, str]:
@@ -90,6 +126,27 @@ def named(images: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"{image!r} names no image: write name=uri.")
         found[name if equals else "default"] = uri if equals else name
     return found
+
+
+def _declared_in(modules: Iterable[str]) -> Iterator[Environment]:
+    for name in modules:
+        # A module's dict, not getattr: lazy modules would load at a touch.
+        for value in list(getattr(sys.modules.get(name), "__dict__", {}).values()):
+            if isinstance(value, Environment):
+                yield value
+
+
+def _reads_files(image: Image) -> bool:
+    return any(layer.reads_files for layer in image.layers)
+
+
+@functools.cache
+def _arrived(folder: Path) -> dict[str, ImageSpec | None]:
+    try:
+        plans = json.loads((folder / _SHIPPED).read_text())
+    except FileNotFoundError:
+        return {}
+    return {name: plan and ImageSpec.model_validate(plan) for name, plan in plans.items()}
 
 
 def _container(image: Image) -> str | None:

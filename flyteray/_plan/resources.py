@@ -47,6 +47,10 @@ class Declared(Protocol):
     """A task or an environment."""
 
     @property
+    def name(self) -> str:
+        """An environment's name, or ``<environment>.<function>``."""
+
+    @property
     def resources(self) -> Resources | None:
         """Its hardware."""
 
@@ -79,7 +83,7 @@ def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
         memory=resources.memory_request(),
         **({} if device is None else _accelerators(device)),
         secrets=secret_specs(env.secret_list()),
-        image=image_spec(env.image),
+        image=image_spec(env.image, env.name.partition(".")[0]),
     )
 
 

@@ -87,6 +87,10 @@ class _Changed:
     secrets: SecretRequest | None = None
 
     @property
+    def name(self) -> str:
+        return ""
+
+    @property
     def image(self) -> None:
         return None
 

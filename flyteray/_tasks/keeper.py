@@ -16,7 +16,7 @@ from flyteray._plan.spec import ActionPhase, RunEnd, RunSpec
 from flyteray._tasks.call import Call
 from flyteray._tasks.execute import execute_root
 from flyteray._tasks.submit import Submitter, error_info, plain
-from flyteray.errors import BaseRuntimeError
+from flyteray.errors import ActionAbortedError, BaseRuntimeError
 
 _STORE_SHARE = 0.3  # of the object store may be held for later readers; beyond it, storage serves them
 _REPORT_AGAIN_S = 1.0
@@ -34,6 +34,7 @@ class Keeper:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._refs: dict[str, list[ray.ObjectRef]] = {}
         self._aborted: set[str] = set()
+        self._preparing: dict[str, asyncio.Task[Start]] = {}
         self._held: OrderedDict[str, tuple[ray.ObjectRef, int]] = OrderedDict()
         self._capacity = capacity or int(_STORE_SHARE * ray.cluster_resources().get("object_store_memory", 0))
 
@@ -51,6 +52,8 @@ class Keeper:
     async def cancel(self, run: str) -> None:
         """End a run and all its actions: first softly, after a grace period by ending their processes."""
         self._aborted.add(run)
+        if run in self._preparing:
+            self._preparing[run].cancel()
         for ref in self._refs.get(run, [])[:1]:  # both of its refs are of one task
             ray.cancel(ref, force=False, recursive=True)
 
@@ -69,7 +72,7 @@ class Keeper:
         for attempt in itertools.count():
             call = Call.of(spec.task, run=spec.name, action="a0", parent=None, attempt=attempt)
             try:
-                refs = self._submitter.submit(spec.task.environment, call, inputs, await _start(spec))
+                refs = self._submitter.submit(spec.task.environment, call, inputs, await self._start(spec))
                 self._refs[spec.name] = refs
                 if spec.name in self._aborted:
                     await self.cancel(spec.name)
@@ -89,6 +92,20 @@ class Keeper:
                 return RunEnd(run=spec.name, phase=ActionPhase.SUCCEEDED, output_bytes=size)
         raise AssertionError
 
+    async def _start(self, spec: RunSpec) -> Start:
+        """What the run's image needs, once it is built; an abort does not wait for that."""
+        image = spec.task.environment.image
+        if image is None:
+            return NO_IMAGE
+        asked = actors.acall(actors.CONTROLLER, "prepare_image", image)
+        preparing = self._preparing[spec.name] = asyncio.create_task(asked)
+        try:
+            return await preparing
+        except asyncio.CancelledError:
+            raise ActionAbortedError(f"Run {spec.name!r} was aborted before its image was built.") from None
+        finally:
+            del self._preparing[spec.name]
+
     def _hold(self, run: str, outputs: ray.ObjectRef, size: int) -> None:
         self._held[run] = (outputs, size)
         total = sum(held for _, held in self._held.values())
@@ -106,11 +123,3 @@ class Keeper:
                 )  # the controller restarts: it must learn of this all the same
             else:
                 return
-
-
-async def _start(spec: RunSpec) -> Start:
-    image = spec.task.environment.image
-    start: Start = NO_IMAGE
-    if image is not None:
-        start = await actors.acall(actors.CONTROLLER, "prepare_image", image)
-    return start

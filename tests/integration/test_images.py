@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +16,8 @@ import pytest
 import flyteray
 from flyteray._cluster.local import LocalCluster
 from flyteray._plan import code
+from flyteray._plan.image import image_spec
+from flyteray._plan.spec import ActionPhase, AppPhase
 from flyteray.errors import DeploymentError, ImageBuildError
 from tests.acceptance.command import Shell
 from tests.wheels import offline, wheel
@@ -36,6 +41,8 @@ THERE = Image.from_debian_base(name="there").with_pip_packages("iniconfig>=0.2",
 plain = TaskEnvironment("plain")
 old = TaskEnvironment("old", image=OLD)
 there = TaskEnvironment("there", image=THERE)
+FILE = Image.from_debian_base(name="file").with_requirements({requirements!r}, **OPTIONS)
+from_file = TaskEnvironment("from-file", image=FILE)
 bad = TaskEnvironment("bad", image=BAD)
 
 
@@ -56,6 +63,11 @@ def of_there() -> dict[str, str]:
     return found()
 
 
+@from_file.task
+def of_file() -> dict[str, str]:
+    return found()
+
+
 @bad.task(retries=3)
 def of_bad() -> dict[str, str]:
     return found()
@@ -67,12 +79,12 @@ async def of_old() -> list[dict[str, str]]:
 
 
 @plain.task
-async def top() -> tuple[list[dict[str, str]], str]:
+async def top() -> tuple[list[dict[str, str]], str, dict[str, str]]:
     try:
         await of_bad.aio()
     except flyteray.errors.ImageBuildError as error:
         failed = str(error)
-    return await of_old.aio(), failed
+    return await of_old.aio(), failed, await of_file.aio()
 
 
 def handler():
@@ -97,8 +109,22 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     for version in ("0.1", "0.2"):
         wheel(folder / "wheels", "iniconfig", version)
     file = folder / "sample_images.py"
-    file.write_text(SOURCE.format(options=offline(folder / "wheels")))
+    requirements = folder / "requirements.txt"
+    requirements.write_text("iniconfig==0.1\n")
+    file.write_text(SOURCE.format(options=offline(folder / "wheels"), requirements=str(requirements)))
     return code.load_file(file)
+
+
+@contextlib.contextmanager
+def being_built(image: flyteray.Image) -> Iterator[None]:
+    """As if another process of the node were at it."""
+    spec = image_spec(image)
+    assert spec is not None
+    folder = Path(os.environ["FLYTERAY_HOME"], "images")
+    folder.mkdir(exist_ok=True)
+    with (folder / f"{spec.key}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def found_by(app: Any) -> dict[str, str]:
@@ -109,12 +135,22 @@ def found_by(app: Any) -> dict[str, str]:
 def test_processes_find_what_their_image_has_and_the_others_what_the_cluster_has(
     cluster: LocalCluster, sample: ModuleType
 ) -> None:
+    with being_built(sample.OLD):
+        flyteray.deploy(sample.app_old)
+        waiting = flyteray.run(sample.of_old)
+        other = flyteray.serve(sample.app_plain)  # is not kept from coming up
+        info = flyteray.remote.App.get("image-old").info
+        assert (info.phase, info.waiting) == (AppPhase.DEPLOYING, "its image is being built")
+        waiting.abort()
+        waiting.wait()
+        assert waiting.phase is ActionPhase.ABORTED
     run = flyteray.run(sample.top)
+    (Path(sample.__file__ or "").parent / "requirements.txt").unlink()  # as on a machine that is not this one
     app = flyteray.serve(sample.app_old)
-    other = flyteray.serve(sample.app_plain)
-    (of_old, of_plain, of_there), failed = run.outputs()
+    (of_old, of_plain, of_there), failed, of_file = run.outputs()
 
     assert (of_old["version"], of_old["module"], of_old["A"]) == ("0.1", "0.1", "image")
+    assert (of_file["version"], of_file["A"]) == ("0.1", "")
     assert of_plain == of_there == {**of_old, "version": OWN, "module": "the cluster's", "A": ""}
     assert "No matching distribution found for iniconfig==0.3" in failed
     assert found_by(app) == of_old
