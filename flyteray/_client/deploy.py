@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -124,6 +125,7 @@ async def _deploy(
     version: str | None = None,
     interactive_mode: bool | None = None,
     copy_style: CopyStyle = "loaded_modules",
+    dryrun: bool | None = None,
 ) -> list[Deployment]:
     """Deploy environments with all that they depend on: tasks can be run by name then, apps come up.
 
@@ -136,6 +138,7 @@ async def _deploy(
         version: Names the version, of tasks and apps alike. Default: a hash of what is deployed.
         interactive_mode: Send code by value; see :func:`flyteray.with_runcontext`.
         copy_style: Which code is sent; ``"none"`` needs a version.
+        dryrun: An older spelling of ``dry_run``; warns.
 
     Returns:
         The deployments; more than one where the environments have nothing in common.
@@ -148,6 +151,9 @@ async def _deploy(
         CodeBundleError: code can't be shipped.
         ImageBuildError: the image of a task can't be built; with pip's own message.
     """
+    if dryrun is not None:
+        warnings.warn("deploy(dryrun=...) is now called dry_run.", FutureWarning, stacklevel=2)
+        dry_run = dry_run or dryrun
     if copy_style == "none" and version is None:
         raise DeploymentError(
             'copy_style="none" sends no code whose content could name the version: give it a name, version="...".'

@@ -25,7 +25,9 @@ _EPILOG = examples(
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--dry-run", is_flag=True, help="Only show what would be deployed; no cluster is needed.")
+@click.option(
+    "--dry-run", "--dryrun", is_flag=True, help="Only show what would be deployed; no cluster is needed."
+)
 @click.option("--all", "everything", is_flag=True, help="All environments of the file.")
 @click.option("-r", "--recursive", is_flag=True, help="FILE is a folder: the files below it, with --all.")
 @click.option(

@@ -123,6 +123,13 @@ def test_an_app_with_nothing_to_run_is_refused() -> None:
         dry(samples.nothing_to_run)
 
 
+def test_the_older_spelling_of_a_dry_run_is_taken_with_a_warning() -> None:
+    with pytest.warns(FutureWarning, match="dry_run"):
+        deployments = flyte.deploy(samples.alone, dryrun=True)
+
+    assert list(deployments[0].envs) == ["alone"]
+
+
 def test_code_that_is_not_sent_needs_a_version() -> None:
     with pytest.raises(DeploymentError, match=r'version="\.\.\."'):
         dry(samples.alone, copy_style="none")
