@@ -123,3 +123,30 @@ def test_a_moved_slider_shows_its_result_in_gradio(
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 160
 
     page.screenshot(path=pictures / f"gradio-by-{route}.png")
+
+
+def test_a_script_finds_the_modules_that_are_included_with_it(
+    page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("streamlit", reason="streamlit is not installed")
+    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path / "home"))
+    (tmp_path / "ui").mkdir()
+    (tmp_path / "ui" / "words.py").write_text("def greeting(name): return f'Hello, {name}.'")
+    (tmp_path / "ui" / "page.py").write_text(
+        "import streamlit as st, sys, words\nst.write(words.greeting(st.text_input('Name', sys.argv[1])))"
+    )
+    (tmp_path / "scripted.py").write_text(
+        "from flyteray.app.extras import StreamlitAppEnvironment\n"
+        "app = StreamlitAppEnvironment(\n"
+        "    name='scripted', script='ui/page.py', include=('ui/words.py',), args='-- Ada', port=0\n"
+        ")\n"
+    )
+    app = flyte.with_servecontext(mode="local").serve(load_file(tmp_path / "scripted.py").app)
+    try:
+        page.goto(app.url)
+        page.get_by_text("Hello, Ada.").wait_for()
+        page.get_by_label("Name").fill("Grace")
+        page.get_by_label("Name").press("Enter")
+        page.get_by_text("Hello, Grace.").wait_for()
+    finally:
+        app.deactivate(wait=True)

@@ -120,7 +120,7 @@ def test_streamlit_runs_a_script_that_is_shipped_beside_its_module() -> None:
     assert app.include == app.clone_with("twin").include == ("ui/page.py", "ui/pages")
     words = app.words()
     assert words[:4] == ["python", "-m", "flyteray.app.extras._streamlit", "tests/unit/ui/page.py"]
-    assert {"--server.headless=true", "--server.port=8501"} <= set(words)
+    assert {"--server.headless=true", "--server.port=$PORT"} <= set(words)
 
 
 def test_streamlit_runs_a_function_by_its_name_with_more_options() -> None:
@@ -166,7 +166,7 @@ def test_vllm_serves_weights_that_a_task_made() -> None:
     assert (app.kind, app.type) == ("command", "vLLM")
     assert app.words() == [
         *("vllm", "serve", "$FLYTE_MODEL_LOADER_LOCAL_MODEL_PATH", "--served-model-name", "mine"),
-        *("--host", "0.0.0.0", "--port", "8080", "--max-model-len", "8192"),
+        *("--host", "$HOST", "--port", "$PORT", "--max-model-len", "8192"),
     ]
     assert app.parameters == [
         Parameter("model_path", value=output, type="directory", env_var="FLYTE_MODEL_LOADER_LOCAL_MODEL_PATH")
@@ -179,7 +179,7 @@ def test_sglang_serves_a_model_of_the_hub() -> None:
 
     assert app.words() == [
         *("python", "-m", "sglang.launch_server", "--model-path", "Qwen/Qwen3-0.6B"),
-        *("--served-model-name", "qwen", "--host", "0.0.0.0", "--port", "8001", "--enable-metrics"),
+        *("--served-model-name", "qwen", "--host", "$HOST", "--port", "$PORT", "--enable-metrics"),
     ]
     assert app.parameters == []
     routed = app.clone_with("routed", router=True, extra_args=["--dp-size", "4", "--enable-metrics"])

@@ -28,7 +28,7 @@ class SGLangAppEnvironment(LanguageModelEnvironment):
     def _server_words(self, model: str) -> list[str]:
         module = "sglang_router.launch_server" if self.router else "sglang.launch_server"
         words = ["python", "-m", module, "--model-path", model, "--served-model-name", self.model_id]
-        words += ["--host", "0.0.0.0", "--port", str(self.declared_port.port)]
+        words += ["--host", "$HOST", "--port", "$PORT"]
         return words if "--enable-metrics" in split_words(self.extra_args) else [*words, "--enable-metrics"]
 
     def _speculative_words(self) -> list[str]:

@@ -15,6 +15,8 @@ from flyteray.app.extras import _streamlit
 from flyteray.storage.pickler import alias_main
 
 _OPTIONS = {
+    "server.address": "$HOST",
+    "server.port": "$PORT",
     "server.headless": "true",
     "server.fileWatcherType": "none",  # the code of a version never changes
     "browser.gatherUsageStats": "false",
@@ -67,10 +69,9 @@ class StreamlitAppEnvironment(AppEnvironment):
     def words(self) -> list[str]:
         """The command that serves the page."""
         page = self._place(self.script) if isinstance(self.script, str) else _name(self._words(), self.script)
-        options = {**_OPTIONS, "server.port": str(self.declared_port.port), "server.address": "0.0.0.0"}
         return [
             *("python", "-m", _streamlit.__name__, page),
-            *(f"--{name}={value}" for name, value in options.items()),
+            *(f"--{name}={value}" for name, value in _OPTIONS.items()),
             *split_words(self.args),
         ]
 

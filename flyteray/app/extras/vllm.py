@@ -22,8 +22,17 @@ class VLLMAppEnvironment(LanguageModelEnvironment):
     type: str | None = "vLLM"
 
     def _server_words(self, model: str) -> list[str]:
-        listening = ["--host", "0.0.0.0", "--port", str(self.declared_port.port)]
-        return ["vllm", "serve", model, "--served-model-name", self.model_id, *listening]
+        return [
+            "vllm",
+            "serve",
+            model,
+            "--served-model-name",
+            self.model_id,
+            "--host",
+            "$HOST",
+            "--port",
+            "$PORT",
+        ]
 
     def _speculative_words(self) -> list[str]:
         if self.speculative_config is None:
