@@ -13,7 +13,7 @@ while (my $client = $server->accept) {
         last if $line =~ /^\r?\n$/;
         $length = $1 if $line =~ /^content-length:\s*(\d+)/i;
     }
-    read $client, my $text, $length;
+    read $client, (my $text), $length;
     my %count;
     $count{lc $&}++ while $text =~ /[a-z]+/gi;
     my @words = sort { $count{$b} <=> $count{$a} || $a cmp $b } keys %count;
