@@ -7,7 +7,6 @@ import functools
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from flyteray._cluster import actors
@@ -19,7 +18,7 @@ from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs, pickling
 from flyteray._plan.outputs import as_outputs
 from flyteray._plan.pickling import Payload
-from flyteray._plan.spec import ActionPhase, ClusterInfo, SecretSpec
+from flyteray._plan.spec import ActionPhase, ClusterInfo, CodeRef, SecretSpec
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
 from flyteray._tasks.outputs import write_outputs
@@ -69,7 +68,7 @@ class Worker:
         return result
 
     def _at_work(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
-        workplace = _workplace(code_folder(call.code))
+        workplace = _workplace(call.bundle)
         if workplace is None:
             return self._in_context(call, task, arguments)
         workplace.enter()
@@ -98,7 +97,9 @@ class Worker:
 
 
 @functools.cache
-def _workplace(code: Path | None) -> Workplace | None:
+def _workplace(bundle: str) -> Workplace | None:
+    """Where the actions of a bundle work; worked out once, not once per call."""
+    code = code_folder(CodeRef(bundle=bundle, module="", name=""))
     return None if code is None else Workplace(code)
 
 
