@@ -90,7 +90,7 @@ class Replica:
         host, port = sock.getsockname()[:2]
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
         # In a thread, where user code may start event loops of its own, and Serve's loop stays responsive.
-        app = await asyncio.to_thread(load_code, spec.code)
+        app = await asyncio.to_thread(load_code, spec.code, spec.name)
         parameters = await asyncio.to_thread(resolve, spec.parameters, self._folder, read_output)
         self._publish(parameters)
         code = code_folder(spec.code)
