@@ -7,6 +7,7 @@ import contextvars
 import functools
 import itertools
 from concurrent.futures import Future
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -26,8 +27,11 @@ from flyteray.errors import RemoteTaskUsageError
 class LocalRun:
     """The handle of a run that has already succeeded: a failing task raises from ``run`` itself."""
 
-    def __init__(self, name: str, folder: Path, outputs: tuple[Any, ...]) -> None:
+    def __init__(
+        self, name: str, folder: Path, outputs: tuple[Any, ...], started_at: datetime | None = None
+    ) -> None:
         self.name = name
+        self.started_at = started_at or datetime.now(timezone.utc)
         self.url = folder.as_uri()
         self.phase = ActionPhase.SUCCEEDED
         self._outputs_value = outputs
@@ -66,12 +70,13 @@ async def run_locally(
 ) -> LocalRun:
     """Run a task to its end in this process; raises what it raises."""
     folder = settings.home / "local" / name
+    started_at = datetime.now(timezone.utc)
     secrets = LocalSecrets(settings)
     try:
         value = await _LocalRuntime(name, "a0", folder, secrets).run(task, arguments)
     finally:
         secrets.withdraw()
-    run = LocalRun(name, folder, as_outputs(task, value))
+    run = LocalRun(name, folder, as_outputs(task, value), started_at)
     local_runs().add(task.name, run)
     return run
 

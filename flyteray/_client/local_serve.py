@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyteray._client.local_app import LocalApp, Patience, drain_s, free_port
-from flyteray._client.local_run import local_runs
+from flyteray._client.local_outputs import LocalOutputs
 from flyteray._client.local_secrets import local_values
 from flyteray._client.planned import Planned
 from flyteray._plan.bundle import cache_folder
-from flyteray._plan.local import SECRETS, LocalPlan
-from flyteray._plan.outputs import output_key
+from flyteray._plan.local import NEWEST, SECRETS, LocalPlan
 from flyteray._plan.shared_folder import SharedFolder
-from flyteray._plan.spec import ActionPhase, AppPhase, OutputRef, ParameterSpec
+from flyteray._plan.spec import AppPhase, ParameterSpec
 from flyteray._settings import Settings
 from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
 from flyteray.app.environment import ENDPOINT_PATTERN
@@ -31,10 +30,7 @@ from flyteray.errors import (
     DeploymentError,
     ImageBuildError,
     ParameterMaterializationError,
-    RunNotFoundError,
 )
-from flyteray.storage import Storage
-from flyteray.storage.values import write_value
 
 _HOST = "127.0.0.1"
 # Of the app that this process may itself be, and what user code has no use for.
@@ -51,6 +47,7 @@ class LocalApps:
     def __init__(self, home: Path) -> None:
         self._pid = os.getpid()
         self._folder = SharedFolder.new(home / "local-apps")
+        self._outputs = LocalOutputs(self._folder.path, self._folder.path / NEWEST)
         self._apps: dict[str, LocalApp] = {}
         self._lock = threading.Lock()
         local_endpoints().share(self._folder.path / "apps.json")
@@ -134,23 +131,16 @@ class LocalApps:
 
     def _pin(self, parameter: ParameterSpec, settings: Settings) -> tuple[ParameterSpec, str | None]:
         """A parameter as a process without a cluster can resolve it, and the storage that its output is in."""
+        if parameter.output is not None and parameter.output.follow:
+            self._outputs.follow(parameter.name, parameter.output, settings)
+            return parameter, None
         if parameter.output is not None:
-            run, storage = self._locate(parameter.name, parameter.output, settings)
+            run, storage = self._outputs.locate(parameter.name, parameter.output, settings)
             pinned = parameter.output.model_copy(update={"run_name": run})
             return parameter.model_copy(update={"output": pinned}), storage
         if parameter.kind == "app_endpoint" and parameter.value and "://" not in parameter.value:
             return parameter.model_copy(update={"value": _url(parameter.name, parameter.value)}), None
         return parameter, None
-
-    def _locate(self, parameter: str, output: OutputRef, settings: Settings) -> tuple[str, str]:
-        """The run whose output it is, and the storage that has it: of this process, or of the home."""
-        local = local_runs().find(output.run_name, output.task_name)
-        if local is not None:
-            storage = Storage.at(str(self._folder.path))
-            if not storage.exists(output_key(local.name)):
-                write_value(storage, output_key(local.name), tuple(local.outputs()))
-            return local.name, storage.url
-        return _recorded(parameter, output, settings), settings.storage
 
     def _environment(self, plan: LocalPlan, settings: Settings) -> dict[str, str]:
         spec = plan.app
@@ -207,44 +197,6 @@ def _url(parameter: str, app: str) -> str:
             "environment in depends_on."
         )
     return url
-
-
-def _recorded(parameter: str, output: OutputRef, settings: Settings) -> str:
-    """A successful run that the registry of these settings knows: a local cluster uses the same one."""
-    # Deferred: a database is for those whose runs are not of this process.
-    from flyteray._control.registry import Registry
-
-    file = settings.database_url.removeprefix("sqlite:///")
-    if settings.database is None and not Path(file).exists():  # looking for it would make it
-        raise _not_found(parameter, output, f"there is no registry {file} either")
-    registry = Registry(settings.database_url)
-    try:
-        name = output.run_name or registry.newest_success(output.task_name or "")
-        if name is None:
-            raise _not_found(parameter, output, "nor did one on the cluster")
-        phase = registry.get_run(name).phase
-    except RunNotFoundError as error:
-        raise _not_found(parameter, output, str(error)) from None
-    finally:
-        registry.close()
-    if phase is not ActionPhase.SUCCEEDED:
-        raise ParameterMaterializationError(
-            f"Parameter {parameter!r}: run {name!r} has no outputs, it is {phase}. "
-            "Wait for it, or name a run that succeeded."
-        )
-    return name
-
-
-def _not_found(parameter: str, output: OutputRef, beyond: str) -> ParameterMaterializationError:
-    if output.run_name is not None:
-        return ParameterMaterializationError(
-            f"Parameter {parameter!r}: no run {output.run_name!r} of this process is at hand (its handle must be "
-            f"kept), and beyond it: {beyond}."
-        )
-    return ParameterMaterializationError(
-        f"Parameter {parameter!r}: no runs found for task {output.task_name!r}: none succeeded in this process, "
-        f"{beyond}. Run the task first."
-    )
 
 
 def _absolute(path: str) -> str:

@@ -7,6 +7,7 @@ from pydantic import Field
 from flyteray._plan.spec import AppSpec, Spec
 
 READY = "ready"  # a file in the plan's folder, made when the app takes requests
+NEWEST = "newest.json"  # in the shared folder: run and storage of the outputs that are followed, by their refs' digests
 SECRETS = "FLYTERAY_LOCAL_SECRETS"  # an environment variable that it takes away before user code runs
 ERROR = "error"  # likewise, an ErrorInfo, when it could not start or has failed
 

@@ -19,7 +19,7 @@ from flyteray._cluster.secrets import ProcessSecrets
 from flyteray._cluster.workplace import furnish
 from flyteray._declare import context
 from flyteray._plan import bundle, code, failure
-from flyteray._plan.local import ERROR, READY, SECRETS, LocalPlan
+from flyteray._plan.local import ERROR, NEWEST, READY, SECRETS, LocalPlan
 from flyteray._plan.outputs import output_key, select
 from flyteray._plan.shared_folder import SharedFolder
 from flyteray._plan.spec import OutputRef
@@ -43,6 +43,7 @@ class LocalReplica:
         self._folder = Path(plan.folder)
         self._begun = time.monotonic()
         self._log = OwnLog()
+        self._storages = dict(plan.outputs)
         told = json.loads(os.environ.pop(SECRETS, "{}"))
         values = {name: base64.b64decode(value) for name, value in told.items()}
         self._secrets = ProcessSecrets(plan.app.environment.secrets, lambda _: values)
@@ -115,9 +116,16 @@ class LocalReplica:
             ) from error
 
     def _read_output(self, ref: OutputRef) -> Any:
-        run = ref.run_name or ""
-        outputs = tuple(read_value(Storage.at(self._plan.outputs[run]), output_key(run)))
+        run = ref.run_name or self._newest(ref)
+        outputs = tuple(read_value(Storage.at(self._storages[run]), output_key(run)))
         return select(outputs, ref.getter, run)
+
+    def _newest(self, ref: OutputRef) -> str:
+        """The newest run of a task that is followed."""
+        run: str
+        run, storage = json.loads(Path(self._plan.shared, NEWEST).read_bytes())[ref.digest()]
+        self._storages[run] = storage
+        return run
 
     def _publish(self, parameters: Parameters) -> None:
         os.environ.update(parameters.env_vars)

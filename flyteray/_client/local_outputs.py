@@ -1,0 +1,128 @@
+"""Outputs of tasks for apps in local mode: of this process's local runs, and of those that a local cluster recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from flyteray._client.local_run import LocalRun, local_runs
+from flyteray._plan.outputs import output_key
+from flyteray._plan.spec import ActionPhase, OutputRef, RunInfo
+from flyteray._settings import Settings
+from flyteray.errors import BaseRuntimeError, ParameterMaterializationError, RunNotFoundError
+from flyteray.storage import Storage
+from flyteray.storage.values import write_value
+
+_LOOK_S = 0.5  # how often newer runs are looked for
+_KEPT = 2  # of a followed task: an app may be about to read the one before the newest
+
+
+class LocalOutputs:
+    """Finds runs, and puts the outputs of local ones where the processes of apps can read them.
+
+    Args:
+        folder: A storage that they share.
+        newest: The file that tells them the newest runs of the tasks that they follow.
+    """
+
+    def __init__(self, folder: Path, newest: Path) -> None:
+        self._folder = folder
+        self._newest = newest
+        self._written: list[str] = []
+        self._pinned: set[str] = set()
+        self._followed: dict[str, tuple[str, OutputRef, Settings]] = {}
+        self._found: dict[str, tuple[str, str]] = {}
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._look_forever, name="flyteray-local-outputs", daemon=True)
+
+    def locate(self, parameter: str, output: OutputRef, settings: Settings) -> tuple[str, str]:
+        """The name of the run whose output it is, and the URL of the storage that has it.
+
+        Raises:
+            ParameterMaterializationError: there is no such run, or it has not succeeded.
+        """
+        with self._lock:
+            run, storage = self._locate(parameter, output, settings)
+            self._pinned.add(run)
+            return run, storage
+
+    def follow(self, parameter: str, output: OutputRef, settings: Settings) -> None:
+        """Tell the apps of the newest run of a task from now on; errors as in :meth:`locate`."""
+        with self._lock:
+            self._followed[output.digest()] = parameter, output, settings
+            self._look()
+            if self._thread.ident is None:
+                self._thread.start()
+
+    def _look_forever(self) -> None:
+        while self._folder.exists():
+            # When it fails, the apps keep what they have.
+            with self._lock, contextlib.suppress(BaseRuntimeError, OSError):
+                self._look()
+            time.sleep(_LOOK_S)
+
+    def _look(self) -> None:
+        found = {key: self._locate(*followed) for key, followed in self._followed.items()}
+        if found != self._found:
+            fresh = self._newest.with_suffix(".new")
+            fresh.write_text(json.dumps(found))
+            fresh.replace(self._newest)
+            self._found = found
+
+    def _locate(self, parameter: str, output: OutputRef, settings: Settings) -> tuple[str, str]:
+        # Versions are those of deployed tasks, which a local run is none of.
+        local = None if output.task_version else local_runs().find(output.run_name, output.task_name)
+        recorded = None if output.run_name and local else _recorded(output, settings)
+        if local is not None and (recorded is None or recorded.created_at < local.started_at):
+            return local.name, self._keep(local)
+        if recorded is None:
+            raise _not_found(parameter, output)
+        if recorded.phase is not ActionPhase.SUCCEEDED:
+            raise ParameterMaterializationError(
+                f"Parameter {parameter!r}: run {recorded.name!r} has no outputs, it is {recorded.phase}. "
+                "Wait for it, or name a run that succeeded."
+            )
+        return recorded.name, settings.storage
+
+    def _keep(self, run: LocalRun) -> str:
+        storage = Storage.at(str(self._folder))
+        if run.name not in self._written:
+            write_value(storage, output_key(run.name), tuple(run.outputs()))
+            self._written.append(run.name)
+            for old in [name for name in self._written[:-_KEPT] if name not in self._pinned]:
+                self._written.remove(old)
+                shutil.rmtree(self._folder / "runs" / old, ignore_errors=True)
+        return storage.url
+
+
+def _recorded(output: OutputRef, settings: Settings) -> RunInfo | None:
+    """A run of the registry that a local cluster of these settings uses as well: that one, or the task's newest."""
+    if settings.database is None and not Path(settings.database_url.removeprefix("sqlite:///")).exists():
+        return None  # looking for it would make it
+    # Deferred: a database is for those whose outputs are not of this process alone.
+    from flyteray._control.registry import Registry
+
+    registry = Registry(settings.database_url)
+    try:
+        name = output.run_name or registry.newest_success(output.task_name or "")
+        return registry.get_run(name) if name else None
+    except RunNotFoundError:
+        return None
+    finally:
+        registry.close()
+
+
+def _not_found(parameter: str, output: OutputRef) -> ParameterMaterializationError:
+    if output.run_name is not None:
+        return ParameterMaterializationError(
+            f"Parameter {parameter!r}: there is no run {output.run_name!r}, neither of the local cluster nor a local "
+            "one of this process (whose handle must be kept)."
+        )
+    return ParameterMaterializationError(
+        f"Parameter {parameter!r}: no runs found for task {output.task_name!r} that succeeded, neither on the local "
+        "cluster nor in this process. Run the task first."
+    )
