@@ -91,27 +91,30 @@ class Images:
             await asyncio.sleep(_NODES_EVERY_S)
 
     async def _build_on_new_nodes(self) -> None:
-        done = [key for key, building in self._ready.items() if building.done()]
-        built = [self._images[key] for key in done if self._ready[key].result() != NO_IMAGE]
+        done = {key: building for key, building in self._ready.items() if building.done()}
+        built = [
+            self._images[key]
+            for key, building in done.items()
+            if not building.cancelled() and not building.exception() and building.result() != NO_IMAGE
+        ]
         if not built:
             return
         nodes = _alive()
         joined = nodes.keys() - self._nodes
         self._nodes |= joined
-        work = [
-            _on_node(node, nodes[node], image, self._environ(image), force=False)
-            for node in joined
-            for image in built
-        ]
+        work = [self._build_on(node, nodes[node], image) for node in joined for image in built]
         for failed in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(failed, Exception):
                 logger.warning("An image could not be built on a node that has joined: %s", failed)
 
+    async def _build_on(self, node: str, address: str, image: ImageSpec) -> None:
+        await _on_node(node, address, image, self._environ(image), force=False)
+
     def _forget_failed(self, key: str, building: asyncio.Task[Start]) -> None:
-        if building.cancelled() or building.exception():
-            if self._ready.get(key) is building:
-                del self._ready[key]
-            logger.warning("An image could not be built: %s", building.exception())
+        failed = building.cancelled() or building.exception()
+        if failed and self._ready.get(key) is building:
+            del self._ready[key]
+            logger.warning("An image could not be built: %s", failed)
 
     async def _prepare(self, image: ImageSpec, nodes: dict[str, str], force: bool) -> Start:
         environ = self._environ(image)

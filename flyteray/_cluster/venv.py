@@ -12,6 +12,7 @@ import fcntl
 import importlib.metadata
 import importlib.util
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -229,16 +230,16 @@ def _last_words(output: str) -> str:
 def _adopt_scripts(target: Path) -> None:
     """Give the cluster's console scripts to the image's Python, so that ``uvicorn …`` finds its packages."""
     here = Path(sys.executable).parent
-    ours = b"#!" + os.fsencode(here / "python")  # or python3, or python3.11
+    ours = re.compile(rb"#!" + re.escape(os.fsencode(here / "python")) + rb"[0-9.]*\n")
     for script in here.iterdir():
-        try:
-            shebang, _, rest = script.read_bytes().partition(b"\n")
-        except OSError:
-            continue
         copy = target / "bin" / script.name
-        if shebang.startswith(ours) and not copy.exists():
-            copy.write_bytes(b"#!" + os.fsencode(target / "bin" / "python") + b"\n" + rest)
-            copy.chmod(0o755)
+        try:
+            with script.open("rb") as file:
+                if ours.fullmatch(file.readline(1024)) and not copy.exists():
+                    copy.write_bytes(b"#!" + os.fsencode(target / "bin" / "python") + b"\n" + file.read())
+                    copy.chmod(0o755)
+        except OSError:
+            continue  # a folder, or a link to nothing
 
 
 def _check_ours(image: ImageSpec) -> None:

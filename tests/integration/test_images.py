@@ -140,7 +140,7 @@ def test_processes_find_what_their_image_has_and_the_others_what_the_cluster_has
         waiting = flyteray.run(sample.of_old)
         other = flyteray.serve(sample.app_plain)  # is not kept from coming up
         info = flyteray.remote.App.get("image-old").info
-        assert (info.phase, info.waiting) == (AppPhase.DEPLOYING, "its image is being built")
+        assert (info.phase, info.waiting) == (AppPhase.DEPLOYING, "waits for its image, which is being built")
         waiting.abort()
         waiting.wait()
         assert waiting.phase is ActionPhase.ABORTED
