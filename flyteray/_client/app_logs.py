@@ -16,7 +16,7 @@ from flyteray.errors import AppNotFoundError, BaseRuntimeError
 _LOOK_S = 2.0  # how often replicas that are new are looked for
 _SERVE = "serve"  # the namespace of its actors
 # Serve's own lines begin so.
-_SYSTEM = re.compile(r"(DEBUG|INFO|WARNING|ERROR) [\d-]+ [\d:,]+ \S+ \S+ (\S+ )?(--|\S+\.py:\d+ -) ")
+_SYSTEM = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) \d{4}-\d\d-\d\d .* -- ")
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,15 @@ def server_for(spec: AppSpec, app: Any, parameters: Parameters, sock: socket.soc
     if spec.kind == "asgi":
         return AsgiServer(app.asgi_app(), sock, app.uvicorn_config)
     host, port = sock.getsockname()[:2]
+    declared = spec.port or port  # 0 is no port of anybody's, so nothing that says 0 means it
     sock.close()  # held until here, so that no other replica was given the port
     if spec.kind == "function":
-        return FunctionServer(app._server, parameters.arguments, declared=spec.port, host=host, port=port)
+        return FunctionServer(app._server, parameters.arguments, declared=declared, host=host, port=port)
     return CommandServer(
         spec.command,
         spec.environment.env_vars,
         Path.cwd(),
-        declared=spec.port,
+        declared=declared,
         host=host,
         port=port,
         health_path=spec.health_path,

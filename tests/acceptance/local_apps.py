@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -141,6 +142,8 @@ class _Answer(BaseHTTPRequestHandler):
 
 @plain.server
 def serve_plain() -> None:
+    own = socket.create_server(("127.0.0.1", 0))  # of its own, on whatever port is free
+    assert own.getsockname()[1] != plain.get_port().port
     HTTPServer(("0.0.0.0", plain.get_port().port), _Answer).serve_forever()
 
 
