@@ -34,9 +34,9 @@ class SharedFolder:
         parent.mkdir(parents=True, exist_ok=True)
         with (parent / _LOCK).open("w") as others:
             fcntl.flock(others, fcntl.LOCK_EX)  # nobody removes what another one is about to enter
-            for left in parent.glob(f"{_NAME}*/{_LOCK}"):
+            for left in parent.glob(f"{_NAME}*/"):
                 with contextlib.suppress(OSError):
-                    cls(left.parent).leave()
+                    cls(left).leave()
             return cls(Path(tempfile.mkdtemp(prefix=_NAME, dir=parent)))
 
     def leave(self) -> None:
