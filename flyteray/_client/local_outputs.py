@@ -8,14 +8,23 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flyteray._client.local_run import LocalRun, local_runs
 from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import ActionPhase, OutputRef, RunInfo
 from flyteray._settings import Settings
-from flyteray.errors import BaseRuntimeError, ParameterMaterializationError, RunNotFoundError
+from flyteray.errors import (
+    BaseRuntimeError,
+    ParameterMaterializationError,
+    RemoteTaskNotFoundError,
+    RunNotFoundError,
+)
 from flyteray.storage import Storage
 from flyteray.storage.values import write_value
+
+if TYPE_CHECKING:
+    from flyteray._control.registry import Registry
 
 _LOOK_S = 0.5  # how often newer runs are looked for
 _KEPT = 2  # of a followed task: an app may be about to read the one before the newest
@@ -75,7 +84,8 @@ class LocalOutputs:
 
     def _locate(self, parameter: str, output: OutputRef, settings: Settings) -> tuple[str, str]:
         # Versions are those of deployed tasks, which a local run is none of.
-        local = None if output.task_version else local_runs().find(output.run_name, output.task_name)
+        versioned = output.task_version is not None or output.latest_version
+        local = None if versioned else local_runs().find(output.run_name, output.task_name)
         recorded = None if output.run_name and local else _recorded(output, settings)
         if local is not None and (recorded is None or recorded.created_at < local.started_at):
             return local.name, self._keep(local)
@@ -108,12 +118,18 @@ def _recorded(output: OutputRef, settings: Settings) -> RunInfo | None:
 
     registry = Registry(settings.database_url)
     try:
-        name = output.run_name or registry.newest_success(output.task_name or "")
+        name = output.run_name or _newest(output, registry)
         return registry.get_run(name) if name else None
-    except RunNotFoundError:
+    except (RemoteTaskNotFoundError, RunNotFoundError):
         return None
     finally:
         registry.close()
+
+
+def _newest(output: OutputRef, registry: Registry) -> str | None:
+    task = output.task_name or ""
+    version = registry.get_task(task).plan.version if output.latest_version else output.task_version
+    return registry.newest_success(task, version)
 
 
 def _not_found(parameter: str, output: OutputRef) -> ParameterMaterializationError:

@@ -166,6 +166,18 @@ class Apps:
         self._wake.set()
         await self._route()  # so that who deleted it finds its name free
 
+    def running_specs(self) -> list[AppSpec]:
+        """The versions that are wanted, or of which something runs."""
+        return [
+            version.spec
+            for version in self._versions.values()
+            if version.phase in reconcile.RUNNING or self._is_wanted(version)
+        ]
+
+    def ready_replicas(self) -> list[ReplicaInfo]:
+        """The replicas of all apps that are ready."""
+        return [replica.info for replica in self._replicas.values()]
+
     # What replicas report
 
     async def replica_ready(self, info: ReplicaInfo) -> None:

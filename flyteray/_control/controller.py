@@ -9,8 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
+from flyteray._cluster import actors
 from flyteray._cluster.images import Images, Start
 from flyteray._control.apps import Apps
+from flyteray._control.outputs import Outputs
 from flyteray._control.registry import Registry
 from flyteray._control.runs import Runs
 from flyteray._control.secrets import Secrets
@@ -34,7 +36,7 @@ from flyteray._plan.spec import (
     TaskPlan,
 )
 from flyteray._settings import Settings
-from flyteray.errors import BaseRuntimeError, ParameterMaterializationError
+from flyteray.errors import BaseRuntimeError
 from flyteray.storage import Storage
 
 _REAP_EVERY_S = 5.0
@@ -58,6 +60,8 @@ class Controller:
         self._registry = Registry(database)
         self._secrets = Secrets(database, Path(secrets_key_path), Settings.load().secrets_key)
         self._runs = Runs(self._registry)
+        self._outputs = Outputs(self._registry, self._storage)
+        self._gone: set[str] = set()  # runs whose outputs the keeper was told to let go of
         self._images = Images(self._secrets.get_values)
         self._apps = Apps(self._registry, cluster, self._images)
         # Kept: the event loop holds tasks weakly.
@@ -155,6 +159,18 @@ class Controller:
     async def run_finished(self, ended: RunEnd) -> None:
         """Take in how a run ended."""
         self._runs.finished(ended)
+        if ended.phase is ActionPhase.SUCCEEDED:
+            self._outputs.succeeded(ended.run)
+
+    # Outputs of runs that apps take
+
+    async def locate_output(self, ref: OutputRef) -> str:
+        """The run that an output is of: the one it names, or the newest of its task."""
+        return self._outputs.locate(ref)
+
+    async def newer_outputs(self, refs: list[OutputRef], seen: list[str], timeout_s: float) -> list[str]:
+        """The newest run for each as soon as one differs from that ``seen``, or after ``timeout_s`` seconds."""
+        return await self._outputs.newer(refs, seen, timeout_s)
 
     # Apps
 
@@ -166,7 +182,7 @@ class Controller:
             SecretNotFoundError: it asks for a secret that does not exist.
         """
         self._secrets.require(secret.name for secret in spec.environment.secrets)
-        return await self._apps.serve(self._pin(spec))
+        return await self._apps.serve(await self._outputs.pin(spec))
 
     async def wait_app(self, name: str, timeout_s: float) -> AppInfo:
         """An app when its newest version serves or has failed, or as it is after ``timeout_s`` seconds."""
@@ -199,6 +215,7 @@ class Controller:
     async def replica_ready(self, info: ReplicaInfo) -> None:
         """A replica listens."""
         await self._apps.replica_ready(info)
+        await self._let_go()
 
     async def replica_failed(self, version: str, error: ErrorInfo) -> None:
         """A replica could not start."""
@@ -230,31 +247,12 @@ class Controller:
         """The values that a process of an environment that asks for them is given."""
         return self._secrets.get_values(names)
 
-    def _pin(self, spec: AppSpec) -> AppSpec:
-        pinned = [
-            parameter
-            if parameter.output is None
-            else parameter.model_copy(update={"output": self._locate(parameter.name, parameter.output)})
-            for parameter in spec.parameters
-        ]
-        return spec.model_copy(update={"parameters": tuple(pinned)})
-
-    def _locate(self, parameter: str, output: OutputRef) -> OutputRef:
-        if output.run_name is None:
-            newest = self._registry.newest_success(output.task_name or "")
-            if newest is None:
-                raise ParameterMaterializationError(
-                    f"Parameter {parameter!r}: no runs found for task {output.task_name!r} that succeeded. "
-                    "Run the task first."
-                )
-            return output.model_copy(update={"run_name": newest})
-        info = self._runs.get(output.run_name)
-        if info.phase is not ActionPhase.SUCCEEDED:
-            raise ParameterMaterializationError(
-                f"Parameter {parameter!r}: run {info.name!r} has no outputs, it is {info.phase}. "
-                "Wait for it, or name a run that succeeded."
-            )
-        return output
+    async def _let_go(self) -> None:
+        """Have the keeper forget the outputs of followed tasks that no replica serves any more."""
+        runs = self._outputs.left_behind(self._apps.running_specs(), self._apps.ready_replicas())
+        if fresh := [run for run in runs if run not in self._gone]:
+            self._gone.update(fresh)
+            await actors.acall(actors.keeper_name(), "let_go", fresh)
 
     async def _reap_forever(self) -> None:
         while True:

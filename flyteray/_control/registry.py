@@ -148,12 +148,18 @@ class Registry:
         with self._read() as connection:
             return [RunInfo(**row._mapping) for row in connection.execute(query)]
 
-    def newest_success(self, task: str) -> str | None:
-        """The name of the run of a task that was started last of those that succeeded; None: none did."""
+    def newest_success(self, task: str, version: str | None = None) -> str | None:
+        """The name of the run of a task that was started last of those that succeeded; None: none did.
+
+        With ``version`` only runs of that version of the task count.
+        """
         of_task = (runs.c.task == task) & (runs.c.phase == ActionPhase.SUCCEEDED)
-        query = select(runs.c.name).where(of_task).order_by(runs.c.id.desc()).limit(1)
+        query = select(runs.c.name).where(of_task).order_by(runs.c.id.desc())
         with self._read() as connection:
-            return connection.scalar(query)
+            if version is None:
+                return connection.scalar(query.limit(1))
+            rows = connection.execute(query.add_columns(runs.c.spec).execution_options(yield_per=100))
+            return next((row.name for row in rows if row.spec.task.version == version), None)
 
     def unfinished_runs(self) -> list[str]:
         """The names of the runs that have not ended, oldest first."""

@@ -34,6 +34,8 @@ class Runs:
         except RunAlreadyExistsError:
             if self._registry.run_spec(spec.name) != spec:
                 raise
+            if self.get(spec.name).phase.is_terminal:
+                return  # its keeper may have let go of its outputs, and would begin anew
         try:
             await actors.acall(actors.keeper_name(), "submit", spec, inputs)
         except BaseRuntimeError as error:

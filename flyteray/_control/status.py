@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from flyteray._control.reached import links, own_hosts
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
-from flyteray._plan.spec import AppInfo, AppPhase, ClusterInfo
+from flyteray._plan.spec import (
+    AppInfo,
+    AppPhase,
+    ClusterInfo,
+    Lineage,
+    ParameterSpec,
+    ReplicaInfo,
+    ReplicaStatus,
+)
 
 
 def app_info(
@@ -23,7 +32,8 @@ def app_info(
     """
     target = versions[app.target]
     shown = versions.get(app.serving or "", target)
-    ready = sum(1 for replica in replicas if replica.info.version == shown.id)
+    here = [replica.info for replica in replicas if replica.info.version == shown.id]
+    ready = len(here)
     url = cluster.url(shown.spec.subdomain or app.name)
     return AppInfo(
         name=app.name,
@@ -43,10 +53,34 @@ def app_info(
         hosts=own_hosts(shown.spec),
         links=links(shown.spec, url),
         lineage={
-            parameter.name: parameter.output.run_name
+            parameter.name: _lineage(parameter, {replica.outputs.get(parameter.name) for replica in here})
             for parameter in shown.spec.parameters
-            if parameter.output is not None and parameter.output.run_name is not None
+            if parameter.output is not None or parameter.hash is not None
         },
+        replica_list=tuple(_replica(replica) for replica in sorted(here, key=lambda each: each.replica_id)),
+    )
+
+
+def _lineage(parameter: ParameterSpec, served: AbstractSet[str | None]) -> Lineage:
+    output = parameter.output
+    if output is None:
+        return Lineage(hash=parameter.hash)
+    return Lineage(
+        run=next(iter(served)) if output.follow and len(served) == 1 else output.run_name,
+        output="outputs" + "".join(f"[{step!r}]" for step in output.getter),
+        hash=parameter.hash,
+        follow=output.follow,
+    )
+
+
+def _replica(info: ReplicaInfo) -> ReplicaStatus:
+    return ReplicaStatus(
+        name=info.replica_id,
+        host=info.host,
+        port=info.port,
+        outputs=info.outputs,
+        refused=info.refused,
+        blocked=info.blocked,
     )
 
 

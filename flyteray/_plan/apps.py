@@ -154,7 +154,7 @@ def _output(parameter: str, output: RunOutput) -> OutputRef:
         return OutputRef(run_name=output.run_name, getter=output.getter)
     version = output.task_version
     if output.task_auto_version == "current":
-        version = getattr(task_context(), "version", None)
+        version = task_context().version
         if version is None:
             raise ValueError(
                 f'Parameter {parameter!r}: task_auto_version="current" is the version of the task that serves the app, '

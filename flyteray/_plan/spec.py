@@ -381,11 +381,36 @@ class AppPhase(str, Enum):
         return self.value
 
 
+class Lineage(Spec):
+    """Where the value of a parameter of an app comes from.
+
+    ``run`` is the run that it is an output of and ``output`` which one, as Python; with ``follow`` ``run`` is None
+    while replicas serve different runs. ``hash`` names the content.
+    """
+
+    run: str | None = None
+    output: str | None = None
+    hash: str | None = None
+    follow: bool = False
+
+
+class ReplicaStatus(Spec):
+    """A ready replica as it is shown: ``outputs``, ``refused`` and ``blocked`` are those of :class:`ReplicaInfo`."""
+
+    name: str
+    host: str
+    port: int
+    outputs: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    blocked: bool = False
+
+
 class AppInfo(Spec):
     """An app as the registry knows it.
 
     ``version`` is the one that serves (None: none does), ``target`` the newest one asked for, ``revision`` counts
     the versions. ``error`` belongs to ``target``: why it did not come up. ``waiting`` says what ``target`` waits for.
+    ``lineage`` tells where its parameters come from, ``replica_list`` how the ready replicas are.
     ``hosts`` are the host names that it answers to besides ``<name>.localhost``; ``links`` are URLs by title.
     """
 
@@ -402,7 +427,8 @@ class AppInfo(Spec):
     created_at: datetime
     updated_at: datetime
     error: ErrorInfo | None = None
-    lineage: dict[str, str] = {}
+    lineage: dict[str, Lineage] = {}
+    replica_list: tuple[ReplicaStatus, ...] = ()
     waiting: str | None = None
     hosts: tuple[str, ...] = ()
     links: dict[str, str] = {}

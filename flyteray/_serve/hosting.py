@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -131,6 +133,17 @@ class Hosting:
         await asyncio.wait([ended])
         ended.exception()  # logged by the thread; asked for so that asyncio does not log it again
 
+    def update(self, hook: Hook, arguments: Mapping[str, Any]) -> None:
+        """Call a user's function while the server runs and block until it is done; raises what it raises.
+
+        An async one runs on the app's loop, another one in the calling thread: it never holds up the loop.
+        """
+        bound = contextvars.copy_context()
+        bound.run(context.parameters.set, self._visible)
+        result = bound.run(functools.partial(hook, **bind(hook, arguments)))
+        if inspect.isawaitable(result):
+            bound.run(asyncio.run_coroutine_threadsafe, _awaited(result), self._loop).result()
+
     async def _too_late(self) -> RuntimeUserError:
         """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
         if self._in_startup:
@@ -206,6 +219,10 @@ def _heard(future: asyncio.Future[None]) -> None:
     """Ask for a failure that is known already, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()
+
+
+async def _awaited(result: Awaitable[Any]) -> None:
+    await result
 
 
 async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:

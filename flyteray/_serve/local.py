@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,17 @@ from flyteray._plan.outputs import output_key, select
 from flyteray._plan.shared_folder import SharedFolder
 from flyteray._plan.spec import OutputRef
 from flyteray._serve import ports
+from flyteray._serve.follow import Follower
 from flyteray._serve.hosting import Hosting
 from flyteray._serve.own_log import OwnLog
-from flyteray._serve.parameters import Parameters, resolve
+from flyteray._serve.parameters import Parameters, Resolver, named_run
 from flyteray._serve.servers import server_for
 from flyteray.errors import RuntimeUserError
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value
 
 _LEAST_S = 1.0  # to start in, after a slow import
+_LOOK_S = 0.1  # how often newer outputs are looked for
 
 
 class LocalReplica:
@@ -43,6 +46,8 @@ class LocalReplica:
         self._folder = Path(plan.folder)
         self._begun = time.monotonic()
         self._log = OwnLog()
+        self._parameters: Parameters | None = None
+        self._follower: Follower | None = None
         self._storages = dict(plan.outputs)
         told = json.loads(os.environ.pop(SECRETS, "{}"))
         values = {name: base64.b64decode(value) for name, value in told.items()}
@@ -66,11 +71,15 @@ class LocalReplica:
         await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
             raise failed.result() or RuntimeError("The app's server has ended by itself.")
+        if self._follower is not None:
+            await asyncio.to_thread(self._follower.stop)
         await hosting.stop(self._plan.drain_s)
 
     def close(self) -> None:
         """Take away what was put outside the folder."""
         self._secrets.withdraw()
+        if self._parameters is not None:
+            self._parameters.release()
 
     def report(self, error: Exception) -> None:
         """Say what made it fail, with the end of the app's own log."""
@@ -84,8 +93,9 @@ class LocalReplica:
         self._secrets.deliver()  # first of all: the user's module may look for them
         sock = ports.listening_socket(plan.host, plan.port)
         app = await asyncio.to_thread(self._load)
-        parameters = await asyncio.to_thread(resolve, plan.app.parameters, self._folder, self._read_output)
-        self._publish(parameters)
+        resolver = Resolver(self._folder, plan.app.name, self._read_output, self._newest)
+        self._parameters = parameters = await asyncio.to_thread(resolver.all, plan.app.parameters)
+        parameters.publish(self._folder)
         server = await asyncio.to_thread(server_for, plan.app, app, parameters, sock)
         hosting = Hosting(
             server,
@@ -97,6 +107,15 @@ class LocalReplica:
             startup_timeout_s=max(_LEAST_S, plan.app.startup_timeout_s - (time.monotonic() - self._begun)),
         )
         await hosting.start()
+        self._follower = Follower(
+            plan.app.parameters,
+            parameters,
+            resolver,
+            self._folder,
+            newer=self._newer,
+            update=lambda arguments: hosting.update(app._on_update, arguments) if app._on_update else None,
+        )
+        self._follower.start()
         return hosting
 
     def _load(self) -> Any:
@@ -116,22 +135,25 @@ class LocalReplica:
             ) from error
 
     def _read_output(self, ref: OutputRef) -> Any:
-        run = ref.run_name or self._newest(ref)
+        run = named_run(ref)
         outputs = tuple(read_value(Storage.at(self._storages[run]), output_key(run)))
         return select(outputs, ref.getter, run)
 
     def _newest(self, ref: OutputRef) -> str:
-        """The newest run of a task that is followed."""
+        """The run that is named, or the newest of a task that is followed."""
+        if ref.run_name is not None:
+            return ref.run_name
         run: str
         run, storage = json.loads(Path(self._plan.shared, NEWEST).read_bytes())[ref.digest()]
         self._storages[run] = storage
         return run
 
-    def _publish(self, parameters: Parameters) -> None:
-        os.environ.update(parameters.env_vars)
-        file = self._folder / "flyte-parameters.json"
-        file.write_text(json.dumps(parameters.texts))
-        os.environ["flyte-parameters.json"] = str(file)  # noqa: SIM112  # the name is Flyte's
+    def _newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
+        """The newest runs, as soon as one of them is another than that seen."""
+        deadline = time.monotonic() + timeout_s
+        while (found := [self._newest(ref) for ref in refs]) == list(seen) and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return found
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
-"""Outputs of tasks as replicas read them."""
+"""The outputs of tasks that an app on a cluster takes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flyteray._cluster import actors
@@ -9,7 +10,19 @@ from flyteray._plan.spec import OutputRef
 from flyteray._tasks import outputs
 
 
+def locate_output(ref: OutputRef) -> str:
+    """The run whose output a parameter refers to: the one it names, or the newest of its task."""
+    run: str = ref.run_name or actors.call(actors.CONTROLLER, "locate_output", ref)
+    return run
+
+
 def read_output(ref: OutputRef) -> Any:
-    """The output that a parameter refers to, from the object store or storage."""
-    run = ref.run_name or actors.call(actors.CONTROLLER, "locate_output", ref)
-    return outputs.load(run, ref.getter)
+    """The output of a run that a parameter refers to, from the object store or storage."""
+    assert ref.run_name is not None
+    return outputs.load(ref.run_name, ref.getter)
+
+
+def newer_outputs(refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
+    """The newest run for each, as soon as one of them is another than the one ``seen``, or after ``timeout_s``."""
+    runs: list[str] = actors.call(actors.CONTROLLER, "newer_outputs", list(refs), list(seen), timeout_s)
+    return runs

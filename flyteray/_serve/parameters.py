@@ -2,167 +2,275 @@
 
 from __future__ import annotations
 
-import fnmatch
+import json
 import os
 import reprlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from flyteray._plan.bundle import cache_folder
 from flyteray._plan.spec import OutputRef, ParameterSpec
+from flyteray._serve.downloads import Downloads, Held
+from flyteray._serve.mounts import Mount, Mounts
+from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.errors import ParameterMaterializationError, RuntimeSystemError
 from flyteray.io import Dir, File
-from flyteray.storage import Storage
 
 T = TypeVar("T")
 
-_DOWNLOADS = 8  # at a time, for a directory
-
 
 @dataclass(frozen=True)
-class Parameters:
-    """The parameters of a replica.
+class Value:
+    """The value of a parameter.
 
-    ``arguments`` go to server and hooks by name (File and Dir objects, strings, or any object); ``texts`` are
-    their string forms (a path, a URL); ``visible`` is what ``get_parameter`` returns: the text, or the object
-    itself for kind ``object``; ``env_vars`` maps the variables asked for to texts.
+    ``argument`` goes to server and hooks (a File or Dir, a str, or any object); ``text`` is its string form (a path, a
+    URL); ``visible`` is what ``get_parameter`` returns: the text, or the object itself for kind ``object``. ``run`` is
+    the run that it is an output of.
     """
 
-    arguments: dict[str, Any]
-    texts: dict[str, str]
-    visible: dict[str, Any]
-    env_vars: dict[str, str]
+    argument: Any
+    text: str
+    visible: Any
+    run: str | None = None
+    held: Held | None = None
+    mount: Mount | None = None
+
+    def without_content(self) -> Value:
+        """What it holds on disk alone, so that the value itself can go."""
+        return replace(self, argument=None, visible=None)
+
+    def release(self) -> None:
+        """Give up the files that it holds."""
+        if self.mount is not None:
+            self.mount.release()
+        if self.held is not None:
+            self.held.release()
 
 
-def resolve(specs: Sequence[ParameterSpec], folder: Path, read: Callable[[OutputRef], Any]) -> Parameters:
-    """Fetch, download and mount what the parameters name.
+class Parameters:
+    """The parameters of a replica. ``arguments`` and ``visible`` are views: they show the values of now."""
+
+    def __init__(self, specs: Sequence[ParameterSpec], values: Mapping[str, Value]) -> None:
+        self._specs = specs
+        self._values = dict(values)
+        self.arguments: Mapping[str, Any] = _View(self, "argument")
+        self.visible: Mapping[str, Any] = _View(self, "visible")
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """All of them by name; the mapping itself never changes."""
+        return self._values
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text of each."""
+        return {name: value.text for name, value in self.values.items()}
+
+    @property
+    def env_vars(self) -> dict[str, str]:
+        """The texts by the environment variables asked for."""
+        return {each.env_var: self.values[each.name].text for each in self._specs if each.env_var is not None}
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """The runs of those that are outputs."""
+        return {name: value.run for name, value in self.values.items() if value.run is not None}
+
+    def replace(self, values: Mapping[str, Value]) -> None:
+        """Let some have new values, all of them at once; the old ones are the caller's to release."""
+        self._values = {**self._values, **values}
+
+    def publish(self, folder: Path) -> None:
+        """Set the environment variables, and write the texts to the file that child processes read."""
+        os.environ.update(self.env_vars)
+        file = folder / PARAMETERS_FILE
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps(self.texts))
+        os.replace(fresh, file)
+        os.environ[PARAMETERS_FILE] = str(file)
+
+    def release(self) -> None:
+        """Give up all that they hold; nothing reads them any more."""
+        for value in self.values.values():
+            value.release()
+
+
+class _View(Mapping[str, Any]):
+    def __init__(self, parameters: Parameters, field: str) -> None:
+        self._parameters = parameters
+        self._field = field
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self._parameters.values[name], self._field)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters.values)
+
+    def __len__(self) -> int:
+        return len(self._parameters.values)
+
+
+def named_run(ref: OutputRef) -> str:
+    """The run that a reference names."""
+    assert ref.run_name is not None
+    return ref.run_name
+
+
+class Resolver:
+    """Fetches, downloads and mounts what parameters name.
 
     Args:
-        specs: The app version's parameters.
-        folder: Where downloads without a mount go; relative mounts start here.
-        read: Gives the value of an output.
-
-    Raises:
-        ParameterMaterializationError: a value is missing, of another type than declared, or can't be placed.
+        folder: The replica's own; relative mounts start here.
+        app: The app's name; mounted paths belong to it.
+        read: Gives the value of an output of a run.
+        locate: Gives the run that an output is of.
     """
-    found = Parameters({}, {}, {}, {})
-    for spec in specs:
-        value = _Resolver(spec, folder).value(spec.value if spec.output is None else read(spec.output))
-        text = _text(spec, value)
-        found.arguments[spec.name] = value
-        found.texts[spec.name] = text
-        found.visible[spec.name] = value if spec.kind == "object" else text
-        if spec.env_var is not None:
-            found.env_vars[spec.env_var] = text
-    return found
+
+    def __init__(
+        self,
+        folder: Path,
+        app: str,
+        read: Callable[[OutputRef], Any],
+        locate: Callable[[OutputRef], str] = named_run,
+    ) -> None:
+        shared = cache_folder().parent  # of all processes of this node
+        self._folder = folder
+        self._downloads = Downloads(shared / f"flyteray-downloads-{os.getuid()}")
+        self._mounts = Mounts(shared / f"flyteray-mounts-{os.getuid()}", app)
+        self._locate = locate
+        self._read = read
+
+    def all(self, specs: Sequence[ParameterSpec]) -> Parameters:
+        """The parameters of an app version.
+
+        Raises:
+            ParameterMaterializationError: a value is missing, of another type than declared, changed while it was
+                fetched, or can't be placed.
+        """
+        self._mounts.sweep()
+        values: dict[str, Value] = {}
+        try:
+            for spec in specs:
+                values[spec.name] = self.place(spec, self.fetch(spec))
+        except BaseException:
+            for value in values.values():
+                value.release()
+            raise
+        return Parameters(specs, values)
+
+    def fetch(self, spec: ParameterSpec, run: str | None = None) -> Value:
+        """A value on this node, not mounted yet; an output is that of ``run``, or of the one that the spec names."""
+        if spec.output is None:
+            return _Fetcher(spec, self._downloads).value(spec.value)
+        located = spec.output.model_copy(update={"run_name": run or self._locate(spec.output)})
+        return _Fetcher(spec, self._downloads, located.run_name).value(self._read(located))
+
+    def place(self, spec: ParameterSpec, value: Value) -> Value:
+        """A fetched value at its mount, where it has one; when that fails, the value is released."""
+        if spec.mount is None or value.held is None:
+            return value
+        name = PurePosixPath(value.held.path).name if spec.kind == "file" and spec.mount.endswith("/") else ""
+        target = self._folder / spec.mount / name
+        try:
+            mount = self._mounts.put(target, value.held.path)
+        except OSError as error:
+            value.release()
+            raise _error(
+                spec, f"it can't be put at {target}: {error}", "Check the mount and who may write there"
+            ) from error
+        kind = type(value.argument)
+        return replace(
+            value, argument=kind(path=str(target)), text=str(target), visible=str(target), mount=mount
+        )
 
 
-def _text(spec: ParameterSpec, value: Any) -> str:
-    if spec.kind == "object":
-        source = f" of run {spec.output.run_name}" if spec.output and spec.output.run_name else ""
-        return value if isinstance(value, str) else f"<{type(value).__qualname__}{source}>"
-    return str(value.path) if isinstance(value, (File, Dir)) else str(value)
-
-
-class _Resolver:
+class _Fetcher:
     """One parameter; its name and kind go into every error."""
 
-    def __init__(self, spec: ParameterSpec, folder: Path) -> None:
+    def __init__(self, spec: ParameterSpec, downloads: Downloads, run: str | None = None) -> None:
         self._spec = spec
-        self._folder = folder
+        self._downloads = downloads
+        self._run = run
 
-    def value(self, raw: Any) -> Any:
+    def value(self, raw: Any) -> Value:
         kind = self._spec.kind
         if raw is None and kind != "object":
-            raise self._error("it has no value", "Give it one in its declaration")
-        if kind == "string":
-            return self._expect(raw, str)
+            raise _error(self._spec, "it has no value", "Give it one in its declaration")
+        if kind == "object":
+            return self._object(raw)
+        if kind in ("file", "directory"):
+            wanted: type[File[Any]] | type[Dir[Any]] = File if kind == "file" else Dir
+            given = isinstance(raw, str) and self._spec.output is None
+            return self._located(raw if given else self._expect(raw, wanted).path, wanted)
+        text = self._expect(raw, str)
         if kind == "app_endpoint":
-            return self._endpoint(self._expect(raw, str))
-        if kind == "file":
-            return self._file(
-                raw if isinstance(raw, str) and self._spec.output is None else self._expect(raw, File).path
-            )
-        if kind == "directory":
-            return self._dir(
-                raw if isinstance(raw, str) and self._spec.output is None else self._expect(raw, Dir).path
-            )
-        return raw
+            text = self._endpoint(text)
+        return Value(text, text, text, self._run)
+
+    def _object(self, value: Any) -> Value:
+        source = f" of run {self._run}" if self._run else ""
+        text = value if isinstance(value, str) else f"<{type(value).__qualname__}{source}>"
+        return Value(value, text, value, self._run)
 
     def _endpoint(self, app: str) -> str:
         if "://" in app:
             return app
         pattern = os.environ.get("INTERNAL_APP_ENDPOINT_PATTERN")
         if not pattern:
-            raise self._error(
-                f"the endpoint of app {app!r} is unknown here", "INTERNAL_APP_ENDPOINT_PATTERN is not set"
+            raise _error(
+                self._spec,
+                f"the endpoint of app {app!r} is unknown here",
+                "INTERNAL_APP_ENDPOINT_PATTERN is not set",
             )
         return pattern.replace("{app_fqdn}", app)
 
-    def _file(self, path: str) -> Any:
-        name = PurePosixPath(path).name
-        mount = self._spec.mount
-        return self._placed(path, File, mount + name if mount is not None and mount.endswith("/") else mount)
-
-    def _dir(self, path: str) -> Any:
-        return self._placed(path, Dir, self._spec.mount)
-
-    def _placed(self, path: str, kind: type[File[Any]] | type[Dir[Any]], mount: str | None) -> Any:
-        if mount is None and not self._spec.download:
-            return kind(path=path)
-        local = _local(path)
-        if local is not None:
-            if not (local.is_dir() if kind is Dir else local.is_file()):
-                raise self._error(
-                    f"there is no such {self._spec.kind}: {path}", "It must be readable on every node"
+    def _located(self, url: str, kind: type[File[Any]] | type[Dir[Any]]) -> Value:
+        spec = self._spec
+        local = _local(url)
+        held = None
+        path = url
+        if spec.mount is not None or spec.download:
+            if local is not None and not (local.is_dir() if kind is Dir else local.is_file()):
+                raise _error(
+                    spec, f"there is no such {spec.kind}: {url}", "It must be readable on every node"
                 )
-            if mount is None and not self._spec.ignore_patterns:
-                return kind(path=str(local))  # readable as it is: no copy
-        own = f"parameters/{self._spec.name}/{PurePosixPath(path).name}"
-        target = self._folder / (own if mount is None else mount)
-        try:
-            if kind is Dir:
-                self._copy_dir(Storage.at(path), target)
+            if local is not None and spec.mount is None and not spec.ignore_patterns:
+                path = str(local)  # readable as it is: no copy
             else:
-                storage, key = Storage.locate(path)
-                storage.get_file(key, target)
-        except (OSError, RuntimeSystemError) as error:
-            raise self._error(
-                f"{path} can't be put at {target}: {error}", "Check the path and the mount"
-            ) from error
-        return kind(path=str(target))
+                held = self._download(url)
+                path = str(held.path)
+        return Value(kind(path=path), path, path, self._run, held)
 
-    def _copy_dir(self, storage: Storage, target: Path) -> None:
-        target.mkdir(parents=True, exist_ok=True)
-        found = list(storage.list())
-        if not found and not storage.is_local:  # an object store has no empty folders
-            raise FileNotFoundError(f"nothing is stored below {storage.url}")
-        keys = [key for key in found if not _ignored(key, self._spec.ignore_patterns)]
-        with ThreadPoolExecutor(_DOWNLOADS) as pool:
-            for _ in pool.map(lambda key: storage.get_file(key, target / key), keys):
-                pass
+    def _download(self, url: str) -> Held:
+        try:
+            if self._spec.kind == "directory":
+                return self._downloads.directory(url, self._spec.ignore_patterns)
+            return self._downloads.file(url)
+        except (OSError, ValueError, RuntimeSystemError) as error:
+            raise _error(
+                self._spec,
+                f"{url} can't be fetched: {error}",
+                "Check the path, and the room on this node's disk",
+            ) from error
 
     def _expect(self, value: Any, kind: type[T]) -> T:
         if not isinstance(value, kind):
-            raise self._error(
+            raise _error(
+                self._spec,
                 f"it is declared as {self._spec.kind} and needs a {kind.__name__}, but the output is a "
                 f"{type(value).__name__}: {reprlib.repr(value)}",
                 'Return the right type from the task, or declare RunOutput(type="object")',
             )
         return value
 
-    def _error(self, problem: str, remedy: str) -> ParameterMaterializationError:
-        return ParameterMaterializationError(f"Parameter {self._spec.name!r}: {problem}. {remedy}.")
+
+def _error(spec: ParameterSpec, problem: str, remedy: str) -> ParameterMaterializationError:
+    return ParameterMaterializationError(f"Parameter {spec.name!r}: {problem}. {remedy}.")
 
 
 def _local(path: str) -> Path | None:
     if path.startswith("file://"):
         return Path(path.removeprefix("file://"))
     return None if "://" in path else Path(path)
-
-
-def _ignored(name: str, patterns: Sequence[str]) -> bool:
-    candidates = [name, *PurePosixPath(name).parts]
-    return any(fnmatch.fnmatch(each, pattern) for each in candidates for pattern in patterns)

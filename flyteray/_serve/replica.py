@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import shutil
@@ -21,10 +20,11 @@ from flyteray._plan.bundle import cache_folder
 from flyteray._plan.failure import describe
 from flyteray._plan.spec import AppSpec, ReplicaInfo
 from flyteray._serve import loopback, ports, serve_logs
+from flyteray._serve.follow import Follower
 from flyteray._serve.hosting import Hosting
-from flyteray._serve.outputs import read_output
+from flyteray._serve.outputs import locate_output, newer_outputs, read_output
 from flyteray._serve.own_log import OwnLog
-from flyteray._serve.parameters import Parameters, resolve
+from flyteray._serve.parameters import Parameters, Resolver
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import server_for
 
@@ -48,6 +48,8 @@ class Replica:
         self._secrets = secrets.of_worker(spec.environment.secrets)
         self._hosting: Hosting | None = None
         self._reporter: Reporter | None = None
+        self._parameters: Parameters | None = None
+        self._follower: Follower | None = None
         try:
             await self._start(spec, version)
         except BaseException as error:
@@ -73,16 +75,21 @@ class Replica:
         if self._reporter is not None:
             await asyncio.to_thread(self._reporter.stop)
             await asyncio.sleep(_LINGER_S)
+        if self._follower is not None:
+            await asyncio.to_thread(self._follower.stop)
         if self._hosting is not None:
             await self._hosting.stop(deadline_s)
         self._clean_up()
 
     def _clean_up(self) -> None:
         self._secrets.withdraw()
+        if self._parameters is not None:
+            self._parameters.release()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _start(self, spec: AppSpec, version: str) -> None:
         serve_logs.protect()
+        serve_logs.show_own()
         await asyncio.to_thread(self._secrets.deliver)  # first of all: the user's module may look for them
         node = ray.util.get_node_ip_address()
         loopback.confine(node)
@@ -91,8 +98,9 @@ class Replica:
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
         # In a thread, where user code may start event loops of its own, and Serve's loop stays responsive.
         app = await asyncio.to_thread(load_code, spec.code, spec.name)
-        parameters = await asyncio.to_thread(resolve, spec.parameters, self._folder, read_output)
-        self._publish(parameters)
+        resolver = Resolver(self._folder, spec.name, read_output, locate_output)
+        self._parameters = parameters = await asyncio.to_thread(resolver.all, spec.parameters)
+        parameters.publish(self._folder)
         code = code_folder(spec.code)
         if code is not None:
             furnish(self._folder, code)
@@ -118,9 +126,20 @@ class Replica:
                 host=host,
                 port=server.port,
                 pid=os.getpid(),
+                outputs=parameters.runs,
             )
         )
         self._reporter.start()
+        self._follower = Follower(
+            spec.parameters,
+            parameters,
+            resolver,
+            self._folder,
+            newer=newer_outputs,
+            update=lambda arguments: hosting.update(app._on_update, arguments) if app._on_update else None,
+            tell=self._reporter.change,
+        )
+        self._follower.start()
         hosting.check()  # it may have ended already, before anybody was told of it
 
     def _leave(self) -> None:
@@ -134,12 +153,6 @@ class Replica:
     def _tell_blocked(self, blocked: bool) -> None:
         if self._reporter is not None:
             self._reporter.change(blocked=blocked)
-
-    def _publish(self, parameters: Parameters) -> None:
-        os.environ.update(parameters.env_vars)
-        file = self._folder / "flyte-parameters.json"
-        file.write_text(json.dumps(parameters.texts))
-        os.environ["flyte-parameters.json"] = str(file)  # noqa: SIM112  # the name is Flyte's
 
 
 def _folder() -> Path:

@@ -1,4 +1,4 @@
-"""Serve's log handlers, kept alive next to user code that configures logging."""
+"""What is logged in a replica, next to user code that configures logging: Serve's handlers and flyteray's own."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ def protect() -> None:
             if handler.target is not None:
                 _unlist(handler.target)
             atexit.register(handler.flush)
+
+
+def show_own() -> None:
+    """Write what flyteray says in a replica to the replica's log, unless user code configures logging itself."""
+    own = logging.getLogger("flyteray")
+    if not own.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.addFilter(lambda _: not logging.getLogger().handlers)
+        own.addHandler(handler)
+        own.setLevel(logging.INFO)
 
 
 def _unlist(handler: logging.Handler) -> None:

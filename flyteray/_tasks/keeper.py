@@ -49,6 +49,11 @@ class Keeper:
         held = self._held.get(run)
         return [held[0]] if held else []
 
+    async def let_go(self, runs: list[str]) -> None:
+        """Hold the outputs of these runs in the object store no more; storage has them."""
+        for run in runs:
+            self._held.pop(run, None)
+
     async def cancel(self, run: str) -> None:
         """End a run and all its actions: first softly, after a grace period by ending their processes."""
         self._aborted.add(run)

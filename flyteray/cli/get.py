@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from flyteray._plan.spec import ActionPhase, AppInfo, RunInfo
+from flyteray._plan.spec import ActionPhase, AppInfo, Lineage, ReplicaStatus, RunInfo
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.logs import logs
@@ -90,7 +90,8 @@ def apps(name: str | None, output: printing.Output) -> None:
         found = [_app(app.info) for app in App.listall()]
         printing.rows(found, output, ("name", "phase", "revision", "replicas", "url", "waiting"))
     else:
-        printing.record(_app(App.get(name).info), output)
+        info = App.get(name).info
+        printing.record(_app(info) if output == "json" else _app_in_words(info), output)
 
 
 @get.command(name="secret", epilog=examples("flyteray get secret", "flyteray get secret OPENAI_API_KEY"))
@@ -140,3 +141,23 @@ def _app(info: AppInfo) -> dict[str, Any]:
     facts["replicas"] = f"{info.ready_replicas}/{info.replicas}"
     facts["error"] = f"{info.error.code}: {info.error.message}" if info.error else None
     return facts
+
+
+def _app_in_words(info: AppInfo) -> dict[str, Any]:
+    facts = _app(info)
+    facts["lineage"] = {name: _origin(lineage) for name, lineage in info.lineage.items()}
+    facts["replica_list"] = {replica.name: _state(replica) for replica in info.replica_list}
+    return facts
+
+
+def _origin(lineage: Lineage) -> str:
+    run = f"{lineage.output} of run {lineage.run or 'by replica'}" if lineage.output else ""
+    content = lineage.hash and lineage.hash[:19]
+    return ", ".join(part for part in (run, "followed" if lineage.follow else "", content) if part)
+
+
+def _state(replica: ReplicaStatus) -> str:
+    serves = [f"{name} of run {run}" for name, run in replica.outputs.items()]
+    refused = [f"refused {name} of run {why}" for name, why in replica.refused.items()]
+    blocked = ["its event loop is blocked"] if replica.blocked else []
+    return "; ".join([f"{replica.host}:{replica.port}", *serves, *refused, *blocked])

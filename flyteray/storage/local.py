@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from flyteray.storage.storage import Storage, checked
+from flyteray.storage.storage import State, Storage, checked
 
 UNFINISHED = ".tmp-"
+_CHUNK = 1024 * 1024
 
 
 class LocalStorage(Storage):
@@ -46,13 +49,27 @@ class LocalStorage(Storage):
         """Remove the file."""
         self._path(key).unlink(missing_ok=True)
 
-    def list(self, prefix: str = "") -> Iterator[str]:
+    def states(self, prefix: str = "") -> Mapping[str, State]:
         """The files in a folder and the folders in it, sorted."""
         folder = self._path(prefix) if prefix else self._folder
-        files = (
-            path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(UNFINISHED)
-        )
-        yield from sorted(path.relative_to(self._folder).as_posix() for path in files)
+        found = {}
+        for path in folder.rglob("*"):
+            if not path.name.startswith(UNFINISHED) and path.is_file():
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    found[path.relative_to(self._folder).as_posix()] = _state(path)
+        return dict(sorted(found.items()))
+
+    def state(self, key: str) -> State:
+        """Size, time of the last change and inode."""
+        return _state(self.local_path(key, Path()))
+
+    def fingerprint(self, key: str) -> str:
+        """The SHA-256 of the file."""
+        digest = hashlib.sha256()
+        with self.local_path(key, Path()).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        return f"sha256:{digest.hexdigest()}"
 
     def local_path(self, key: str, cache_dir: Path) -> Path:
         """The file itself."""
@@ -84,6 +101,11 @@ class LocalStorage(Storage):
         return FileNotFoundError(
             f"There is no file {key!r} in storage {self.url}. Was it deleted or never written?"
         )
+
+
+def _state(path: Path) -> State:
+    found = path.stat()
+    return State(found.st_size, f"{found.st_mtime_ns} {found.st_ino}")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -16,7 +16,7 @@ from obstore.store import from_url
 
 from flyteray.errors import RuntimeSystemError
 from flyteray.storage.local import replacing
-from flyteray.storage.storage import Storage, checked
+from flyteray.storage.storage import State, Storage, checked
 
 _CHUNK = 16 * 1024 * 1024
 _READ_AHEAD = 1024 * 1024
@@ -72,11 +72,23 @@ class ObjectStorage(Storage):
         except FileNotFoundError:
             pass
 
-    def list(self, prefix: str = "") -> Iterator[str]:
+    def states(self, prefix: str = "") -> Mapping[str, State]:
         """The objects below a prefix, sorted."""
         folder = checked(prefix, self.url).rstrip("/") if prefix else None
         with self._explained("list", prefix):
-            yield from sorted(found["path"] for batch in obstore.list(self._store, folder) for found in batch)
+            found = {
+                each["path"]: _state(each) for batch in obstore.list(self._store, folder) for each in batch
+            }
+        return dict(sorted(found.items()))
+
+    def state(self, key: str) -> State:
+        """Size, the store's tag and the time of the last change."""
+        return _state(self._head(key))
+
+    def fingerprint(self, key: str) -> str:
+        """The store's tag where it has one."""
+        head = self._head(key)
+        return f"etag:{head['e_tag']}" if head["e_tag"] else f"state:{_state(head).size} {_state(head).tag}"
 
     def local_path(self, key: str, cache_dir: Path) -> Path:
         """A copy in ``cache_dir``, downloaded unless this version of the object is there already."""
@@ -131,6 +143,10 @@ class ObjectStorage(Storage):
                 f"Storage {self.url} did not let us {verb} {key!r}: {_first_line(error)}. Check the address, "
                 "the network, and the credentials in this process's environment.",
             ) from error
+
+
+def _state(meta: Any) -> State:
+    return State(meta["size"], f"{meta['e_tag']} {meta['last_modified']}")
 
 
 def _open(url: str) -> Any:

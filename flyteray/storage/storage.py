@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 from urllib.parse import unquote
 
 _SCHEMES = {
@@ -20,6 +20,13 @@ _SCHEMES = {
     "http": "http",
     "https": "https",
 }
+
+
+class State(NamedTuple):
+    """Of stored bytes: how many there are, and what changes whenever they do."""
+
+    size: int
+    tag: str
 
 
 class Storage(ABC):
@@ -108,9 +115,21 @@ class Storage(ABC):
     def delete(self, key: str) -> None:
         """Forget a key; a missing one is fine."""
 
-    @abstractmethod
     def list(self, prefix: str = "") -> Iterator[str]:
         """The keys in a folder and the folders in it, sorted."""
+        yield from self.states(prefix)
+
+    @abstractmethod
+    def states(self, prefix: str = "") -> Mapping[str, State]:
+        """The same keys, sorted, with what tells their content of now from that of later, without reading it."""
+
+    @abstractmethod
+    def state(self, key: str) -> State:
+        """What tells the content of a key of now from that of later, without reading it."""
+
+    @abstractmethod
+    def fingerprint(self, key: str) -> str:
+        """Names the content of a key: ``"sha256:…"`` of a local file, which is read for it; else the store's tag."""
 
     @abstractmethod
     def local_path(self, key: str, cache_dir: Path) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import logging.config
 import logging.handlers
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +38,17 @@ def test_a_protected_handler_survives_dict_config(
     assert isinstance(handler.target, logging.FileHandler)
     assert handler.target.baseFilename == str(tmp_path / "serve.log")
     assert "still here" in (tmp_path / "serve.log").read_text()
+
+
+def test_what_flyteray_says_is_shown_unless_the_user_configures_logging() -> None:
+    say = (
+        "import logging; from flyteray._serve import serve_logs; serve_logs.show_own(); serve_logs.show_own(); "
+        "log = logging.getLogger('flyteray._serve.downloads'); log.info('Fetched it.'); "
+        "logging.basicConfig(format='mine %(message)s', level=logging.INFO); log.info('Again.')"
+    )
+    said = subprocess.run([sys.executable, "-c", say], check=True, capture_output=True, text=True).stderr
+
+    assert [line.partition("flyteray._serve.downloads: ")[2] or line for line in said.splitlines()] == [
+        "Fetched it.",
+        "mine Again.",
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from flyteray._plan.spec import OutputRef, ParameterSpec
-from flyteray._serve.parameters import Parameters, resolve
+from flyteray._serve.parameters import Parameters, Resolver, Value
 from flyteray.errors import ParameterMaterializationError
 from flyteray.io import Dir, File
 
@@ -17,7 +19,8 @@ RUN = OutputRef(run_name="r1")
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FLYTERAY_CACHE", str(tmp_path / "node"))
     folder = tmp_path / "replica"
     folder.mkdir()
     return folder
@@ -45,7 +48,7 @@ def gives(value: Any) -> Callable[[OutputRef], Any]:
 
 
 def only(spec: ParameterSpec, folder: Path, output: Any = None) -> Parameters:
-    return resolve([spec], folder, gives(output))
+    return Resolver(folder, "shop", gives(output)).all([spec])
 
 
 def files(folder: str) -> set[str]:
@@ -55,13 +58,16 @@ def files(folder: str) -> set[str]:
 def test_a_string_is_itself_everywhere(work: Path) -> None:
     found = only(ParameterSpec(name="size", kind="string", value="big", env_var="SIZE"), work)
 
-    assert found == Parameters({"size": "big"}, {"size": "big"}, {"size": "big"}, {"SIZE": "big"})
+    assert found.arguments == found.visible == found.texts == {"size": "big"}
+    assert found.env_vars == {"SIZE": "big"}
+    assert found.runs == {}
 
 
 def test_a_string_may_come_from_a_run(work: Path) -> None:
     found = only(ParameterSpec(name="size", kind="string", output=RUN), work, "from the run")
 
     assert found.arguments == {"size": "from the run"}
+    assert found.runs == {"size": "r1"}
 
 
 def test_a_local_file_is_used_where_it_is(work: Path, model: Path) -> None:
@@ -158,3 +164,60 @@ def test_a_mount_that_cannot_be_made_is_named(work: Path, model: Path) -> None:
 def test_a_parameter_without_a_value_is_refused(work: Path) -> None:
     with pytest.raises(ParameterMaterializationError, match="'p': it has no value"):
         only(ParameterSpec(name="p", kind="string"), work)
+
+
+def test_a_mounted_file_is_a_link_that_goes_with_its_replica(work: Path, tmp_path: Path, model: Path) -> None:
+    found = only(ParameterSpec(name="m", kind="file", value=str(model), mount=f"{tmp_path}/in/"), work)
+    mounted = tmp_path / "in" / "model.bin"
+    assert mounted.is_symlink()
+    assert mounted.resolve().parent.parent.parent == tmp_path / "node"
+
+    found.release()
+
+    assert not mounted.is_symlink()
+    assert files(str(tmp_path / "node")) == {f"flyteray-mounts-{os.getuid()}/lock"}
+
+
+def test_nothing_stays_of_parameters_that_come_before_one_that_fails(
+    work: Path, tmp_path: Path, model: Path
+) -> None:
+    good = ParameterSpec(name="m", kind="file", value=str(model), mount=f"{tmp_path}/in/")
+    bad = ParameterSpec(name="p", kind="file", value="/nowhere/x.bin", mount="here/")
+
+    with pytest.raises(ParameterMaterializationError, match="'p'"):
+        Resolver(work, "shop", gives(None)).all([good, bad])
+
+    assert not (tmp_path / "in" / "model.bin").is_symlink()
+
+
+def test_a_mount_over_something_else_is_refused(work: Path, tmp_path: Path, model: Path) -> None:
+    (tmp_path / "there").write_text("precious")
+
+    with pytest.raises(ParameterMaterializationError, match=r"'m'.*there is something else"):
+        only(ParameterSpec(name="m", kind="file", value=str(model), mount=f"{tmp_path}/there"), work)
+
+    assert (tmp_path / "there").read_text() == "precious"
+
+
+def test_texts_are_published_for_child_processes(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIZE", "")
+    monkeypatch.setenv("flyte-parameters.json", "")
+    found = only(ParameterSpec(name="size", kind="string", value="big", env_var="SIZE"), work)
+
+    found.publish(work)
+
+    assert os.environ["SIZE"] == "big"
+    assert json.loads(Path(os.environ["flyte-parameters.json"]).read_text()) == {"size": "big"}  # noqa: SIM112
+
+
+def test_new_values_are_seen_all_at_once_by_those_who_hold_the_views(work: Path) -> None:
+    found = Resolver(work, "shop", gives(None)).all(
+        [ParameterSpec(name=name, kind="string", value="old") for name in ("a", "b", "c")]
+    )
+    arguments, before = found.arguments, found.values
+
+    found.replace({name: Value("new", "new", "new", "r2") for name in ("a", "b")})
+
+    assert dict(arguments) == {"a": "new", "b": "new", "c": "old"}
+    assert found.runs == {"a": "r2", "b": "r2"}
+    assert {value.text for value in before.values()} == {"old"}

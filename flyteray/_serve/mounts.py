@@ -1,0 +1,161 @@
+"""Where parameters are mounted on a node: links to what was fetched, and who has them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+_MARK = ".flyteray-"
+
+
+class Mount:
+    """A path that leads to something fetched until :meth:`release`, or until its process ends."""
+
+    def __init__(self, mounts: Mounts, claim: Path, lock: IO[str]) -> None:
+        self._mounts = mounts
+        self._claim = claim
+        self._lock = lock
+
+    def release(self) -> None:
+        """Give the path up; the last of an app's processes to do so removes the link. Twice is harmless."""
+        if not self._lock.closed:
+            self._mounts._release(self._claim, self._lock)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """Which app has linked which path to what."""
+
+    app: str
+    target: str
+    source: str
+
+    def remove_link(self) -> None:
+        """Remove the link if it is still this one."""
+        with contextlib.suppress(OSError):
+            if os.readlink(self.target) == self.source:
+                os.unlink(self.target)
+
+
+class Mounts:
+    """The mounted paths of a node, noted in a folder of it; a process holds a lock on the note of each of its own.
+
+    Args:
+        folder: Made when it is first needed.
+        app: The app whose replica this is.
+    """
+
+    def __init__(self, folder: Path, app: str) -> None:
+        self._folder = folder
+        self._app = app
+
+    def put(self, target: Path, source: Path) -> Mount:
+        """Make ``target`` a link to ``source``, in place of the link that this app has there already.
+
+        Raises:
+            OSError: Another app has something else there, something that is no link of ours is there, or the link
+                can't be made.
+        """
+        claim = _Claim(self._app, str(target), str(source))
+        with self._alone():
+            there = [other for other in self._living() if other.target == claim.target]
+            if taken := next(
+                (each for each in there if each.app != self._app and each.source != claim.source), None
+            ):
+                raise OSError(
+                    f"app {taken.app!r} has something else mounted there on this node: mount one of the two elsewhere"
+                )
+            note = self._folder / f"{uuid.uuid4().hex}.json"
+            lock = note.open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                json.dump(vars(claim), lock)
+                lock.flush()
+                self._link(target, source, ours=bool(there))
+            except BaseException:
+                note.unlink(missing_ok=True)
+                lock.close()
+                raise
+            return Mount(self, note, lock)
+
+    def sweep(self) -> None:
+        """Remove the links of processes that have ended without doing so."""
+        if self._folder.is_dir():
+            with self._alone():
+                self._living()
+
+    def _link(self, target: Path, source: Path, ours: bool) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir() and not target.is_symlink():
+            with contextlib.suppress(OSError):  # it is not empty
+                target.rmdir()
+        # A link that leads nowhere is of a cluster that is gone.
+        if target.exists() and not (ours and target.is_symlink()):
+            raise FileExistsError("there is something else already: mount it at a path that is free")
+        fresh = target.with_name(f"{_MARK}{uuid.uuid4().hex}")
+        fresh.symlink_to(source)
+        try:
+            os.replace(fresh, target)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+
+    def _release(self, note: Path, lock: IO[str]) -> None:
+        with self._alone():
+            claim = _read(note)
+            note.unlink(missing_ok=True)
+            lock.close()
+            living = self._living()
+            if claim is not None and claim not in living:
+                claim.remove_link()
+                # An app that has taken the path over and failed gives it back.
+                before = next((each for each in living if each.target == claim.target), None)
+                if before is not None and not os.path.lexists(claim.target):
+                    self._link(Path(before.target), Path(before.source), ours=True)
+
+    def _living(self) -> list[_Claim]:
+        """The claims of processes that run; what others have left is removed."""
+        living: list[_Claim] = []
+        dead: list[_Claim] = []
+        for note in sorted(self._folder.glob("*.json")):
+            held = _is_held(note)
+            claim = _read(note)
+            if not held:
+                note.unlink(missing_ok=True)
+            if claim is not None:
+                (living if held else dead).append(claim)
+        for claim in dead:
+            if claim not in living:
+                claim.remove_link()
+        return living
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _read(note: Path) -> _Claim | None:
+    try:
+        return _Claim(**json.loads(note.read_text()))
+    except (OSError, ValueError, TypeError):  # cut off by the end of its process
+        return None
+
+
+def _is_held(note: Path) -> bool:
+    with note.open("r") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -1,0 +1,188 @@
+"""Which outputs of tasks apps take: pinned with their content, or followed; and what nobody takes any more."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyteray._control.outputs import Outputs, left_behind
+from flyteray._control.registry import Registry
+from flyteray._plan.outputs import output_key
+from flyteray._plan.spec import (
+    ActionPhase,
+    AppSpec,
+    CodeRef,
+    EnvironmentSpec,
+    OutputRef,
+    ParameterSpec,
+    ReplicaInfo,
+    RunSpec,
+    TaskPlan,
+    TaskSpec,
+)
+from flyteray.errors import ParameterMaterializationError, RunNotFoundError
+from flyteray.storage import Storage
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+CODE = CodeRef(bundle="b", module="m", name="n")
+TRAIN = OutputRef(task_name="env.train")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    registry = Registry(f"sqlite:///{tmp_path}/registry.sqlite")
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def outputs(registry: Registry, tmp_path: Path) -> Outputs:
+    return Outputs(registry, Storage.at(tmp_path / "stored"))
+
+
+def succeed(
+    registry: Registry, name: str, version: str | None = None, phase: ActionPhase = ActionPhase.SUCCEEDED
+) -> None:
+    task = TaskSpec(name="env.train", code=CODE, environment=EnvironmentSpec(), version=version)
+    registry.create_run(RunSpec(name=name, task=task), NOON)
+    if phase.is_terminal:
+        registry.finish_run(name, phase, None, 1, NOON)
+
+
+def app(**parameter: Any) -> AppSpec:
+    given = ParameterSpec(**{"name": "p", "kind": "object", **parameter})
+    return AppSpec(name="shop", kind="asgi", code=CODE, environment=EnvironmentSpec(), parameters=(given,))
+
+
+def pinned(outputs: Outputs, **parameter: Any) -> ParameterSpec:
+    return asyncio.run(outputs.pin(app(**parameter))).parameters[0]
+
+
+def test_an_output_is_pinned_to_the_newest_run_and_its_content(
+    outputs: Outputs, registry: Registry, tmp_path: Path
+) -> None:
+    for name in ("r1", "r2"):
+        succeed(registry, name)
+        Storage.at(tmp_path / "stored").put(output_key(name), b"weights")
+    succeed(registry, "r3", phase=ActionPhase.FAILED)
+
+    found = pinned(outputs, output=TRAIN)
+
+    assert found.output == OutputRef(run_name="r2", task_name="env.train")
+    assert found.hash == f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
+    assert pinned(outputs, output=TRAIN) == found
+
+
+def test_a_followed_output_stays_open_but_must_exist(outputs: Outputs, registry: Registry) -> None:
+    follow = TRAIN.model_copy(update={"follow": True})
+    with pytest.raises(ParameterMaterializationError, match=r"'p': No runs found for task 'env\.train'"):
+        pinned(outputs, output=follow)
+
+    succeed(registry, "r1")
+    before = pinned(outputs, output=follow)
+    succeed(registry, "r2")
+
+    assert before == pinned(outputs, output=follow)
+    assert before.output == follow
+
+
+def test_a_run_without_outputs_is_refused(outputs: Outputs, registry: Registry) -> None:
+    succeed(registry, "r1", phase=ActionPhase.RUNNING)
+
+    with pytest.raises(ParameterMaterializationError, match="'p': Run 'r1' has no outputs, it is queued"):
+        pinned(outputs, output=OutputRef(run_name="r1"))
+    with pytest.raises(RunNotFoundError, match="r0"):
+        pinned(outputs, output=OutputRef(run_name="r0"))
+
+
+def test_runs_of_one_version_count_where_one_is_asked_for(outputs: Outputs, registry: Registry) -> None:
+    for number, version in enumerate(["v1", "v2", None, "v1"]):
+        succeed(registry, f"r{number}", version)
+    task = TaskSpec(name="env.train", code=CODE, environment=EnvironmentSpec())
+    for version in ("v1", "v2"):
+        plan = TaskPlan(spec=task.model_copy(update={"version": version}))
+        registry.deploy_tasks([plan], datetime.now(timezone.utc))
+
+    def located(**fields: Any) -> str:
+        return outputs.locate(OutputRef(task_name="env.train", **fields))
+
+    assert located() == located(task_version="v1") == "r3"
+    assert located(task_version="v2") == located(latest_version=True) == "r1"
+    with pytest.raises(ParameterMaterializationError, match="of version 'v3'"):
+        located(task_version="v3")
+    with pytest.raises(ParameterMaterializationError, match=r"'env\.tune'"):
+        outputs.locate(OutputRef(task_name="env.tune", latest_version=True))
+
+
+def test_files_and_directories_are_known_by_their_content(outputs: Outputs, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "a.bin").write_text("one")
+    (folder / "b.log").write_text("log")
+    file = {"kind": "file", "value": str(folder / "deep" / "a.bin")}
+    directory = {"kind": "directory", "value": str(folder), "ignore_patterns": ("*.log",)}
+    before = [pinned(outputs, **each).hash for each in (file, directory)]
+
+    (folder / "b.log").write_text("more")
+    assert [pinned(outputs, **each).hash for each in (file, directory)] == before
+    (folder / "deep" / "a.bin").write_text("two")
+    after = [pinned(outputs, **each).hash for each in (file, directory)]
+
+    assert all(each is not None and each.startswith("sha256:") for each in before + after)
+    assert not set(before) & set(after)
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"kind": "file", "value": "/nowhere/x.bin"},
+        {"kind": "file", "value": "s3://bucket/x.bin", "download": False},
+        {"kind": "string", "value": "/etc/hostname"},
+    ],
+    ids=["missing", "not downloaded", "text"],
+)
+def test_what_is_not_read_here_has_no_content(outputs: Outputs, parameter: dict[str, Any]) -> None:
+    assert pinned(outputs, **parameter) == app(**parameter).parameters[0]
+
+
+def test_those_who_wait_are_woken_by_a_newer_run_of_their_task(outputs: Outputs, registry: Registry) -> None:
+    succeed(registry, "r1")
+
+    async def wait() -> list[list[str]]:
+        now = await outputs.newer([TRAIN], ["r0"], 60)
+        nothing = await outputs.newer([TRAIN], ["r1"], 0.01)
+        waiting = [asyncio.ensure_future(outputs.newer([TRAIN], ["r1"], 60)) for _ in range(3)]
+        await asyncio.sleep(0)
+        succeed(registry, "r2")
+        outputs.succeeded("r2")
+        return [now, nothing, *await asyncio.gather(*waiting)]
+
+    assert asyncio.run(asyncio.wait_for(wait(), 30)) == [["r1"], ["r1"], ["r2"], ["r2"], ["r2"]]
+    assert not outputs._waiting
+
+
+def test_an_older_run_that_ends_later_is_not_newer(outputs: Outputs, registry: Registry) -> None:
+    succeed(registry, "r1", phase=ActionPhase.RUNNING)
+    succeed(registry, "r2")
+    registry.finish_run("r1", ActionPhase.SUCCEEDED, None, 1, NOON)
+
+    assert asyncio.run(outputs.newer([TRAIN], ["r2"], 0.01)) == ["r2"]
+
+
+def test_what_no_replica_and_no_app_takes_is_left_behind() -> None:
+    follow = app(output=TRAIN.model_copy(update={"follow": True}))
+    fixed = app(output=OutputRef(run_name="r2", task_name="env.train"))
+    replicas = [
+        ReplicaInfo(replica_id=run, actor_name="a", version="v", host="h", port=1, pid=1, outputs={"p": run})
+        for run in ("r4", "r5")
+    ]
+    runs = {"env.train": ["r6", "r5", "r4", "r3", "r2", "r1"]}
+
+    assert left_behind([follow, fixed], replicas, runs.__getitem__) == ["r3", "r1"]
+    assert left_behind([fixed], replicas, runs.__getitem__) == []
