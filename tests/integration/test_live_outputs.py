@@ -63,6 +63,7 @@ def test_newer_outputs_are_taken_by_a_running_app(cluster: Any, data: Any) -> No
         first = httpx.get(f"{app.endpoint}/").json()
         assert (first["generation"], first["first"], first["data"]) == (1, 1, "one")
         with Asker(f"{app.endpoint}/") as asker:
+            asker.wait_for(1)
             for generation in (2, 3):
                 runs[generation] = flyte.run(sample.train, generation)
                 asker.wait_for(generation)
