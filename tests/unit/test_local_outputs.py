@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flyteray._client.local_serve import LocalApps
+from flyteray._client.local_outputs import LocalOutputs
 from flyteray._control.registry import Registry
 from flyteray._plan.spec import (
     ActionPhase,
     CodeRef,
     EnvironmentSpec,
     OutputRef,
-    ParameterSpec,
     RunSpec,
     TaskPlan,
     TaskSpec,
@@ -51,33 +49,20 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def apps(tmp_path: Path) -> Iterator[LocalApps]:
-    apps = LocalApps(tmp_path)
-    yield apps
-    apps.end()
+def outputs(tmp_path: Path) -> LocalOutputs:
+    (tmp_path / "shared").mkdir()
+    return LocalOutputs(tmp_path / "shared", tmp_path / "newest.json")
 
 
-def run(apps: LocalApps, settings: Settings, **fields: str | bool) -> str | None:
-    output = OutputRef(**{"task_name": "env.train", **fields})
-    parameter, storage = apps._pin(ParameterSpec(name="model", kind="object", output=output), settings)
+def located(outputs: LocalOutputs, settings: Settings, **fields: Any) -> str:
+    run, storage = outputs.locate("model", OutputRef(**{"task_name": "env.train", **fields}), settings)
     assert storage == settings.storage
-    assert parameter.output is not None
-    return parameter.output.run_name
+    return run
 
 
-def test_versions_of_tasks_count(apps: LocalApps, settings: Settings) -> None:
-    assert run(apps, settings) == "r3"
-    assert run(apps, settings, task_version="v1") == "r1"
-    assert run(apps, settings, latest_version=True) == "r2"
+def test_versions_of_tasks_count(outputs: LocalOutputs, settings: Settings) -> None:
+    assert located(outputs, settings) == "r3"
+    assert located(outputs, settings, task_version="v1") == "r1"
+    assert located(outputs, settings, latest_version=True) == "r2"
     with pytest.raises(ParameterMaterializationError, match=r"'model'.*'env\.tune'"):
-        run(apps, settings, task_name="env.tune", latest_version=True)
-
-
-def test_a_local_app_says_that_it_follows_nothing(apps: LocalApps, settings: Settings) -> None:
-    with pytest.warns(
-        UserWarning, match="'model': a local app follows no task. It has the output of run 'r3'"
-    ):
-        assert run(apps, settings, follow=True) == "r3"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        run(apps, settings)
+        located(outputs, settings, task_name="env.tune", latest_version=True)
