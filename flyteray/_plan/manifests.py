@@ -52,7 +52,7 @@ def requirements_file(file: Path) -> Wanted:
             raise ImageBuildError(
                 f"{file} asks for an editable install ({line}). Your own modules travel with the code: leave it out."
             )
-        elif option in ("-f", "--find-links") and "://" not in argument:
+        elif option in ("-f", "--find-links") and not argument.startswith("$") and "://" not in argument:
             requirements.append(f"--find-links {(file.parent / argument).resolve()}")
         elif line.startswith(("./", "../")):
             requirements.append(str((file.parent / line).resolve()))

@@ -18,7 +18,7 @@ from flyteray._cluster.local import LocalCluster
 from flyteray._plan import code
 from flyteray._plan.image import image_spec
 from flyteray._plan.spec import ActionPhase, AppPhase
-from flyteray.errors import DeploymentError, ImageBuildError
+from flyteray.errors import DeploymentError, ImageBuildError, SecretNotFoundError
 from tests.acceptance.command import Shell
 from tests.wheels import offline, wheel
 
@@ -175,6 +175,16 @@ def test_images_are_built_ahead(cluster: LocalCluster, sample: ModuleType, tmp_p
         flyteray.build(flyteray.Image.from_base("python:3.12"))
     with pytest.raises(ImageBuildError, match=r"iniconfig==0\.3"):
         flyteray.run(sample.of_bad).outputs()
+
+    wheels = Path(sample.__file__ or "").parent / "wheels"
+    secret = flyteray.Image.from_debian_base(name="secret").with_pip_packages(
+        "flytesecret @ file://$WHEELS/flytesecret-1.0-py3-none-any.whl", secret_mounts="WHEELS"
+    )
+    wheel(wheels, "flytesecret", "1.0")
+    with pytest.raises(SecretNotFoundError, match="'WHEELS'"):
+        flyteray.build(secret)
+    flyteray.remote.Secret.create("WHEELS", str(wheels))
+    assert flyteray.build(secret).uri == secret.uri
 
     built = flyteray.build_images(sample.old, sample.plain, sample.app_old)
 
