@@ -284,7 +284,7 @@ class LocalApp:
         process = self._process
         if self._desired == "stopped" or process is None:
             raise DeploymentError(f"App {self.name!r} was stopped while it was waited for.")
-        if not process.running:
+        if not process.running or Path(self._plan.folder, ERROR).exists():
             raise self._failure(process)
         return self._is_ready() and self._answers()
 

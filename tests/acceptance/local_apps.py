@@ -18,7 +18,7 @@ from flyteray.app import AppEndpoint, AppEnvironment, Parameter, RunOutput, ctx,
 from flyteray.app.extras import FastAPIAppEnvironment
 
 tasks = flyte.TaskEnvironment(name="local-tasks")
-backend_api, api, broken_api, slow_api, note_api, inner_api = (FastAPI() for _ in range(6))
+backend_api, api, broken_api, slow_api, note_api, inner_api, live_api = (FastAPI() for _ in range(7))
 NOTES = "NOTES"  # the variable that names the file which hooks write to
 
 
@@ -128,6 +128,26 @@ slow = FastAPIAppEnvironment(name="slow", app=slow_api, port=0)
 @slow.on_startup
 def dawdle() -> None:
     threading.Event().wait(600)
+
+
+live = FastAPIAppEnvironment(
+    name="live",
+    app=live_api,
+    port=0,
+    parameters=[Parameter("model", RunOutput(type="object", task_name="local-tasks.train", follow=True))],
+)
+
+
+@live.on_update
+async def check(model: dict[str, float]) -> None:
+    if model["rate"] < 0:
+        raise ValueError("a rate below zero")
+
+
+@live_api.get("/")
+def rate() -> float:
+    model: dict[str, float] = get_parameter("model")
+    return model["rate"]
 
 
 plain = AppEnvironment(name="plain", port=0)

@@ -137,6 +137,22 @@ def test_the_endpoint_is_that_of_the_local_app_here_and_in_local_tasks(served: A
     assert url.startswith("http://localhost:")
 
 
+def test_a_live_output_is_that_of_the_newest_run_that_the_app_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    local = flyte.with_runcontext(mode="local")
+    local.run(apps.train, 1.0)
+    app = flyte.with_servecontext(mode="local").serve(apps.live)
+    assert httpx.get(app.url).json() == 1.0
+
+    local.run(apps.train, -1.0)
+    eventually(lambda: "a rate below zero" in capsys.readouterr().err)
+    assert httpx.get(app.url).json() == 1.0
+    local.run(apps.train, 3.0)
+    eventually(lambda: httpx.get(app.url).json() == 3.0)
+    app.deactivate(wait=True)
+
+
 def test_a_handle_starts_and_stops_its_app_again_and_again(home: Path) -> None:
     app = flyte.with_servecontext(mode="local").serve(apps.note)
     assert isinstance(app, flyte.AppHandle)
