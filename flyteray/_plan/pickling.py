@@ -9,7 +9,7 @@ from typing import Any
 
 from flyteray.storage.pickler import Pickler, alias_main, is_guarded, unpicklable_part
 
-__all__ = ["Payload", "alias_main", "dump", "is_guarded", "load"]
+__all__ = ["Own", "Payload", "alias_main", "dump", "is_guarded", "load"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,19 @@ class Payload:
     def nbytes(self) -> int:
         """The size in bytes."""
         return len(self.header) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+
+
+class Own:
+    """A value that stays flyteray's to pickle, also where Ray pickles what it is in; it arrives as the value itself.
+
+    Ray's own copy of cloudpickle would make each class that travels by value a new one in every process.
+    """
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load, (dump(self._value, "output"),)
 
 
 def dump(value: object, name: str = "value") -> Payload:

@@ -15,9 +15,9 @@ from flyteray._cluster.code import code_folder, load_code
 from flyteray._cluster.workplace import Workplace
 from flyteray._declare import context
 from flyteray._declare.task import Task
-from flyteray._plan import failure, inputs, pickling
+from flyteray._plan import failure, inputs, pickled, pickling
 from flyteray._plan.outputs import as_outputs
-from flyteray._plan.pickling import Payload
+from flyteray._plan.pickling import Own, Payload
 from flyteray._plan.spec import ActionPhase, ClusterInfo, CodeRef, SecretSpec
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
@@ -115,13 +115,21 @@ def _worker(env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ..
     return Worker(env_vars, secrets)
 
 
+@functools.cache
+def _is_by_value(bundle: str) -> bool:
+    """Whether a bundle holds tasks by value, and so maybe classes of what they return."""
+    code = code_folder(CodeRef(bundle=bundle, module="", name=""))
+    return code is not None and (code / pickled.FILE).exists()
+
+
 def execute(packed: bytes, arguments: Payload | bytes) -> Any:
     """A child action: its value goes to the parent through Ray."""
     call = Call.unpacked(packed)
-    return _worker(call.env_vars, call.secrets).run(call, _payload(arguments), lambda _, value: value)
+    value = _worker(call.env_vars, call.secrets).run(call, _payload(arguments), lambda _, value: value)
+    return Own(value) if _is_by_value(call.bundle) else value
 
 
-def execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, ...], int]:
+def execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, ...] | Own, int]:
     """The root action of a run: its outputs, and how many bytes of them were written to storage."""
     call = Call.unpacked(packed)
     worker = _worker(call.env_vars, call.secrets)
@@ -131,7 +139,7 @@ def execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, 
         return outputs, write_outputs(worker.cluster.storage, call.run, outputs)
 
     try:
-        result: tuple[tuple[Any, ...], int] = worker.run(call, _payload(arguments), keep)
+        outputs, size = worker.run(call, _payload(arguments), keep)
     finally:
         worker.recorder.flush()
-    return result
+    return (Own(outputs) if _is_by_value(call.bundle) else outputs), size

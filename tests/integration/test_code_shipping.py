@@ -74,6 +74,14 @@ def test_only_a_change_of_what_an_app_imports_or_includes_makes_a_new_version(pr
 def test_what_is_defined_inside_a_function_runs_and_serves_and_each_task_has_a_folder_to_write_in() -> None:
     env = flyte.TaskEnvironment("nested")
 
+    class Point:
+        def __init__(self, x: int) -> None:
+            self.x = x
+
+    @env.task
+    def place(x: int):  # type: ignore[no-untyped-def] # a local class has no name that an annotation could find
+        return Point(x)
+
     @env.task
     def child(x: int) -> list[str]:
         there = sorted(os.listdir("."))
@@ -81,10 +89,14 @@ def test_what_is_defined_inside_a_function_runs_and_serves_and_each_task_has_a_f
         return [*there, str(x)]
 
     @env.task
-    async def parent() -> list[list[str]]:
-        return [await child.override(retries=1).aio(x) for x in (1, 2)]
+    async def parent():  # type: ignore[no-untyped-def]
+        made = await place.aio(7)
+        assert type(made) is Point
+        return [await child.override(retries=1).aio(x) for x in (1, 2)], made
 
-    first, second = flyte.run(parent).outputs()[0]
+    (first, second), made = flyte.run(parent).outputs()[0]
+    assert type(made) is Point
+    assert made.x == 7
     assert (first[-1], second[-1]) == ("1", "2")
     assert first[:-1] == second[:-1]  # the second does not find what the first has left
     assert "tests" in first

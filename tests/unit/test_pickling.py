@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from flyteray._plan.pickling import dump, load
+from flyteray._plan.pickling import Own, dump, load
 from flyteray.errors import ModuleLoadError
 from flyteray.storage.pickler import main_name
 
@@ -19,7 +19,7 @@ import pickle, subprocess, sys
 from dataclasses import dataclass
 from enum import Enum
 from pydantic import BaseModel
-from flyteray._plan.pickling import dump, load
+from flyteray._plan.pickling import Own, dump, load
 
 class Color(Enum):
     RED = "red"
@@ -79,7 +79,7 @@ if __name__ == "__main__":
 
 WORKER = """
 import pickle, sys
-from flyteray._plan.pickling import dump, load
+from flyteray._plan.pickling import Own, dump, load
 received = load(pickle.load(sys.stdin.buffer))
 module = sys.modules[MODULE]
 assert received["class"] is module.Point
@@ -210,3 +210,13 @@ def test_a_value_of_a_missing_module_says_which(tmp_path: Path) -> None:
 
     with pytest.raises(ModuleLoadError, match=r"gone.Point can't be read here: there is no module 'gone'"):
         load(payload)
+
+
+def test_a_value_of_our_own_arrives_as_itself_through_any_pickler() -> None:
+    class Local:
+        x = 3
+
+    arrived = pickle.loads(pickle.dumps(Own({"local": Local(), "array": np.zeros(3)}), protocol=5))
+
+    assert type(arrived["local"]) is Local
+    assert arrived["array"].shape == (3,)
