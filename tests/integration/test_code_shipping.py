@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -79,7 +80,7 @@ def test_what_is_defined_inside_a_function_runs_and_serves_and_each_task_has_a_f
             self.x = x
 
     @env.task
-    def place(x: int):  # type: ignore[no-untyped-def] # a local class has no name that an annotation could find
+    def place(x: int) -> Any:  # an annotation here can't name a class of this function
         return Point(x)
 
     @env.task
@@ -89,14 +90,15 @@ def test_what_is_defined_inside_a_function_runs_and_serves_and_each_task_has_a_f
         return [*there, str(x)]
 
     @env.task
-    async def parent():  # type: ignore[no-untyped-def]
+    async def parent() -> dict[str, Any]:
         made = await place.aio(7)
         assert type(made) is Point
-        return [await child.override(retries=1).aio(x) for x in (1, 2)], made
+        return {"found": [await child.override(retries=1).aio(x) for x in (1, 2)], "made": made}
 
-    (first, second), made = flyte.run(parent).outputs()[0]
-    assert type(made) is Point
-    assert made.x == 7
+    answer = flyte.run(parent).outputs()[0]
+    first, second = answer["found"]
+    assert type(answer["made"]) is Point
+    assert answer["made"].x == 7
     assert (first[-1], second[-1]) == ("1", "2")
     assert first[:-1] == second[:-1]  # the second does not find what the first has left
     assert "tests" in first
