@@ -14,6 +14,7 @@ from flyteray.remote import App
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHOWN = {
     "ab_graph": ["Model a, LogisticRegression: 0.9", "Model b, KNeighborsClassifier: 0.9"],
+    "live_model": ["Newer:   {'rows': 1000", "right in 20% of cases", "Still:   {'rows': 1000"],
     "other_language": ["The words of this file: {'import': 6"],
     "server_sent_events": ['data: {"step": 10, "accuracy": 0.'],
     "webhook_starts_task": ["Started: r", "Score:   0.4"],

@@ -245,6 +245,13 @@ def test_a_draft_model_is_fetched_as_the_model_is() -> None:
             {"model_hf_path": "", "model_path": RunOutput(type="string", task_name="t.f")},
             r'RunOutput\(type="directory"\)',
         ),
+        (
+            {
+                "model_hf_path": "",
+                "model_path": RunOutput(type="directory", task_name="t.f", follow=True),
+            },
+            "can't follow newer runs",
+        ),
     ],
     ids=str,
 )

@@ -154,7 +154,7 @@ def _folder(owner: str, name: str, value: object) -> Dir[Any] | RunOutput:
     if isinstance(value, RunOutput):
         if value.type != "directory":
             raise ValueError(f'{owner}: {name} must be a RunOutput(type="directory"), got {value.type!r}.')
-        if getattr(value, "follow", False):
+        if value.follow:
             raise ValueError(f"{owner}: {name} can't follow newer runs: the server reads its model once.")
         return value
     if isinstance(value, str):
