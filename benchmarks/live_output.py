@@ -97,9 +97,13 @@ def private_mib(pids: set[int]) -> list[float]:
 
 def stored_mib() -> float:
     """What lies in Ray's object store."""
-    from ray._private.internal_api import node_stats  # deferred: replicas import this module and need it not
+    # Deferred: replicas import this module and need neither.
+    import ray
+    from ray._private.internal_api import node_stats
 
-    return float(node_stats().store_stats.object_store_bytes_used) / 2**20
+    (node,) = ray.nodes()
+    stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False)
+    return float(stats.store_stats.object_store_bytes_used) / 2**20
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
     python -m benchmarks.output_sharing --mib 1024 --repeat 2
 
 The same weights reach three replicas on one machine as an object, from Ray's object store, and as a file: the task
-returns a pickled ``File``, which each replica downloads and unpickles as with Flyte. An app without parameters shows
-what a replica takes by itself.
+returns a pickled ``File``, which is downloaded once for the node and unpickled by each replica. An app without
+parameters shows what a replica takes by itself.
 
 Two times are shown: the delivery, from the moment at which a replica begins to resolve its parameters until it has the
 array, and the whole ``serve()``, which includes starting three processes.
@@ -48,7 +48,7 @@ by_file = FastAPIAppEnvironment(
     name="by-file",
     app=api,
     scaling=three,
-    # A mount, so that each replica gets a copy as it would from a bucket; without one a local path is used in place.
+    # A mount, so that the file is fetched as from a bucket; without one a local path is used in place.
     parameters=[
         Parameter("weights", RunOutput(type="file", task_name="output-sharing.as_file"), mount="weights.pkl")
     ],
