@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -126,8 +126,8 @@ slow = FastAPIAppEnvironment(name="slow", app=slow_api, port=0)
 
 
 @slow.on_startup
-def dawdle() -> None:
-    threading.Event().wait(600)
+async def dawdle() -> None:
+    await asyncio.sleep(600)
 
 
 live = FastAPIAppEnvironment(

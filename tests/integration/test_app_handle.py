@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -37,8 +38,8 @@ def facts() -> dict[str, Any]:
 
 
 @dawdling.on_startup
-def dawdle() -> None:
-    threading.Event().wait(600)
+async def dawdle() -> None:
+    await asyncio.sleep(600)
 
 
 def context(**options: Any) -> Any:
