@@ -52,6 +52,7 @@ class Apps:
         self._replicas = {replica.info.replica_id: replica for replica in registry.load_replicas()}
         self._building: dict[str, asyncio.Task[None]] = {}  # by version
         self._waiting: dict[str, str] = {}  # by version: what keeps its replicas from starting
+        self._begun = asyncio.Event()  # what the registry says of another cluster's replicas is set right
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._replica_counts = ReplicaCounts()
@@ -119,6 +120,7 @@ class Apps:
 
     async def wait(self, name: str, timeout_s: float) -> AppInfo:
         """The app as soon as its target serves, has failed, or is stopped; or as it is after ``timeout_s``."""
+        await self._begun.wait()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._settled(name), timeout_s)
         return self.get(name)
@@ -220,13 +222,12 @@ class Apps:
 
     async def run(self) -> None:
         """Reconcile for as long as the controller lives."""
-        begun = False
         for tick in itertools.count():
             try:
-                if not begun:
+                if not self._begun.is_set():
                     await asyncio.to_thread(deployment.start_serve)
                     self._forget_other_clusters(await asyncio.to_thread(self._deployed))
-                    begun = True
+                    self._begun.set()
                 if tick % _LIVENESS_EVERY == 0:
                     await self._bury_the_dead()
                     await self._fail_what_died()

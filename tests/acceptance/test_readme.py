@@ -70,7 +70,7 @@ def test_every_block_runs_in_the_order_of_the_page(terminal: Terminal) -> None:
         elif kind == "sh":
             terminal.run(text)
 
-    assert written == ["hello.py", "search.py", "weights.py"]
+    assert written == ["hello.py", "search.py", "weights.py", "notes.py"]
 
 
 @pytest.fixture(scope="module")
