@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import json
 import textwrap
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from flyteray._client import app_logs
-from flyteray._client.bridge import MethodVerb, Verb, run_blocking
+from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.ephemeral import Ephemeral
 from flyteray._client.handle import Awaited
 from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
@@ -39,7 +40,7 @@ _STATUSES: dict[str, AppPhase | None] = {
 _SORTABLE = ("name", "created_at", "updated_at", "revision", "phase")
 
 
-class App:
+class App(Ephemeral):
     """An app on a cluster. The handle is a name: it stays valid in other processes, through :meth:`get`."""
 
     def __init__(
@@ -216,24 +217,6 @@ class App:
             print(line, flush=True)
 
     show_logs = MethodVerb(_show_logs)
-
-    @contextlib.asynccontextmanager
-    async def ephemeral_ctx(self) -> AsyncIterator[App]:
-        """Active inside ``async with``, stopped after it, also when the block raises."""
-        await self._activate(wait=True)
-        try:
-            yield self
-        finally:
-            await self._deactivate(wait=True)
-
-    @contextlib.contextmanager
-    def ephemeral_ctx_sync(self) -> Iterator[App]:
-        """Active inside ``with``, stopped after it, also when the block raises."""
-        run_blocking(self._activate(wait=True))
-        try:
-            yield self
-        finally:
-            run_blocking(self._deactivate(wait=True))
 
     def to_dict(self) -> dict[str, Any]:
         """What is known of the app as plain JSON values."""

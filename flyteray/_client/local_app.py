@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http.client
 import shutil
 import socket
@@ -11,12 +10,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flyteray._client.bridge import MethodVerb, run_blocking
+from flyteray._client.bridge import MethodVerb
+from flyteray._client.ephemeral import Ephemeral
 from flyteray._client.handle import Awaited
 from flyteray._client.local_process import LocalProcess
 from flyteray._plan import failure
@@ -42,7 +41,7 @@ class Patience:
     health_check_interval: float = 1.0
 
 
-class LocalApp:
+class LocalApp(Ephemeral):
     """An app that runs in a process of its own, as a child of this process, which it does not outlive.
 
     Args:
@@ -220,24 +219,6 @@ class LocalApp:
                 await asyncio.sleep(0.1)
 
     show_logs = MethodVerb(_show_logs)
-
-    @contextlib.asynccontextmanager
-    async def ephemeral_ctx(self) -> AsyncIterator[LocalApp]:
-        """Active inside ``async with``, stopped after it, also when the block raises."""
-        await self._activate(wait=True)
-        try:
-            yield self
-        finally:
-            await self._deactivate(wait=True)
-
-    @contextlib.contextmanager
-    def ephemeral_ctx_sync(self) -> Iterator[LocalApp]:
-        """Active inside ``with``, stopped after it, also when the block raises."""
-        run_blocking(self._activate(wait=True))
-        try:
-            yield self
-        finally:
-            run_blocking(self._deactivate(wait=True))
 
     def stop(self) -> None:
         """Ask it to end, without waiting."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from flyteray._client.bridge import MethodVerb
+from flyteray._client.ephemeral import Ephemeral
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.spec import AppPhase, AppSpec
 from flyteray.errors import DeploymentError
@@ -21,7 +21,7 @@ class Planned:
     bundle: Bundle
 
 
-class PlannedApp:
+class PlannedApp(Ephemeral):
     """What ``dry_run=True`` gives instead of a running app: nothing of it runs or is on a cluster.
 
     Args:
@@ -75,19 +75,8 @@ class PlannedApp:
         """Raise DeploymentError: there is nothing to do it with."""
         raise DeploymentError(f"App {self.name!r} was planned only: serve it without dry_run.")
 
+    _activate = _deactivate = _refuse
     activate = deactivate = wait = watch = show_logs = MethodVerb(_refuse)
-
-    @contextlib.asynccontextmanager
-    async def ephemeral_ctx(self) -> AsyncIterator[PlannedApp]:
-        """Raise as all that would need a running app."""
-        await self._refuse()
-        yield self
-
-    @contextlib.contextmanager
-    def ephemeral_ctx_sync(self) -> Iterator[PlannedApp]:
-        """Raise as all that would need a running app."""
-        self.activate()
-        yield self
 
     def __repr__(self) -> str:
         return f"PlannedApp(name={self.name!r})"
