@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
 import time
 from typing import Any
 
@@ -26,6 +28,27 @@ def keeper_name(shard: int = 0) -> str:
     return f"keeper-v1-{shard}"
 
 
+class Hosted:
+    """What Ray knows of a detached actor: it makes the object that does the work, and hands on calls to it.
+
+    Ray imports the class of an actor wherever it is called from; with this one the callers, which every worker and
+    every command is, do without the modules of the controller.
+
+    Args:
+        kind: The object's class, ``module:name``.
+        arguments: What it is made with.
+    """
+
+    def __init__(self, kind: str, *arguments: Any) -> None:
+        module, _, name = kind.partition(":")
+        self._object = getattr(importlib.import_module(module), name)(*arguments)
+
+    async def ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the object."""
+        answer = getattr(self._object, method)(*arguments)
+        return await answer if inspect.isawaitable(answer) else answer
+
+
 def find(name: str) -> ActorHandle:
     """A handle of a flyteray actor on the connected cluster.
 
@@ -41,6 +64,11 @@ def find(name: str) -> ActorHandle:
         ) from error
 
 
+def send(name: str, method: str, *arguments: Any) -> ray.ObjectRef:
+    """Call a method of an actor without waiting for it; errors as in :func:`find`."""
+    return find(name).ask.remote(method, *arguments)
+
+
 def call(name: str, method: str, *arguments: Any) -> Any:
     """Call a method of an actor and block for its result.
 
@@ -50,7 +78,7 @@ def call(name: str, method: str, *arguments: Any) -> Any:
     deadline = time.monotonic() + _RESTART_S
     while True:
         try:
-            return ray.get(_send(name, method, arguments))
+            return ray.get(send(name, method, *arguments))
         except (RayTaskError, RayActorError) as error:
             _raise_unless_restarting(error, deadline)
         time.sleep(_AGAIN_S)
@@ -61,7 +89,7 @@ async def acall(name: str, method: str, *arguments: Any) -> Any:
     deadline = time.monotonic() + _RESTART_S
     while True:
         # Not on the caller's loop, which may be an app's: finding asks the cluster, and arguments may be large.
-        ref = await asyncio.to_thread(_send, name, method, arguments)
+        ref = await asyncio.to_thread(send, name, method, *arguments)
         future = ref.future()
         runtime = context.runtime.get()
         if runtime is not None:
@@ -71,10 +99,6 @@ async def acall(name: str, method: str, *arguments: Any) -> Any:
         except (RayTaskError, RayActorError) as error:
             _raise_unless_restarting(error, deadline)
         await asyncio.sleep(_AGAIN_S)
-
-
-def _send(name: str, method: str, arguments: tuple[Any, ...]) -> ray.ObjectRef:
-    return getattr(find(name), method).remote(*arguments)
 
 
 def _raise_unless_restarting(error: RayTaskError | RayActorError, deadline: float) -> None:

@@ -9,15 +9,16 @@ import ray
 
 from flyteray._cluster import actors
 from flyteray._cluster.local import LocalCluster
-from flyteray._control.controller import Controller
 from flyteray._control.resident import start_resident
-from flyteray._ingress.ingress import Ingress
 from flyteray._plan.spec import ClusterInfo
 from flyteray._settings import Settings
-from flyteray._tasks.keeper import Keeper
 from flyteray.errors import ClusterError, InitializationError
 
 _START_S = 60.0
+# By name: with Ray Serve they take a second to import, and whoever finds them running does without.
+_INGRESS = "flyteray._ingress.ingress:Ingress"
+_KEEPER = "flyteray._tasks.keeper:Keeper"
+_CONTROLLER = "flyteray._control.controller:Controller"
 _HEAD = {"node:__internal_head__": 0.001}  # the registry's file and the ingress' port are on the head node
 
 
@@ -46,7 +47,7 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
 def start_actors(settings: Settings) -> None:
     """Start what is missing of ingress, keeper and controller on the connected cluster."""
     host = "127.0.0.1"
-    _detached(Ingress, actors.INGRESS, str(settings.home / "ingress"), host, settings.port or 0)
+    _detached(_INGRESS, actors.INGRESS, str(settings.home / "ingress"), host, settings.port or 0)
     port: int = actors.call(actors.INGRESS, "port")
     cluster = ClusterInfo(
         storage=settings.storage,
@@ -54,8 +55,8 @@ def start_actors(settings: Settings) -> None:
         ingress_port=port,
         endpoint_pattern=f"http://{host}:{port}/{{app_fqdn}}",
     )
-    _detached(Keeper, actors.keeper_name())
-    _detached(Controller, actors.CONTROLLER, cluster, settings.database_url, str(settings.secrets_key_path))
+    _detached(_KEEPER, actors.keeper_name())
+    _detached(_CONTROLLER, actors.CONTROLLER, cluster, settings.database_url, str(settings.secrets_key_path))
 
 
 def _runs() -> bool:
@@ -76,7 +77,7 @@ def _await_controller() -> None:
         time.sleep(0.05)
 
 
-def _detached(cls: type, name: str, *arguments: Any) -> None:
+def _detached(kind: str, name: str, *arguments: Any) -> None:
     options: dict[str, Any] = {
         "name": name,
         "namespace": actors.NAMESPACE,
@@ -87,4 +88,4 @@ def _detached(cls: type, name: str, *arguments: Any) -> None:
         "max_restarts": -1,
         "max_task_retries": 0,
     }
-    ray.remote(cls).options(**options).remote(*arguments)
+    ray.remote(actors.Hosted).options(**options).remote(kind, *arguments)

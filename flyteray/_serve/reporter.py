@@ -73,7 +73,7 @@ def report_failure(version: str, error: ErrorInfo) -> None:
 
 def _tell(method: str, *args: Any) -> bool:
     try:
-        ray.get(getattr(actors.find(actors.CONTROLLER), method).remote(*args), timeout=_ANSWER_S)
+        ray.get(actors.send(actors.CONTROLLER, method, *args), timeout=_ANSWER_S)
     except Exception:  # no answer, no controller, no cluster: all the same here, it is tried again
         logger.warning("The controller did not take %s.", method, exc_info=True)
         return False

@@ -8,6 +8,7 @@ from collections import deque
 from flyteray._plan.spec import ScalingSpec
 
 _WINDOW_S = 3.0  # traffic is averaged over it: a moment's peak starts no replica
+_LEAST_S = 1e-3  # a rate over less than this says nothing
 _ROUNDING = 1e-9
 
 
@@ -57,6 +58,6 @@ class Autoscaler:
         if self.policy.by == "concurrency":
             return sum(in_flight for _, in_flight, _ in self._seen) / len(self._seen)
         (began, _, before), (now, _, after) = self._seen[0], self._seen[-1]
-        if now == began:
+        if now - began < _LEAST_S:
             return 0.0
         return (after - before if after >= before else after) / (now - began)

@@ -70,7 +70,7 @@ class Recorder:
         events, self._events = self._events, {}
         if events:
             # As bytes: Ray's own pickler asks Python about every object in them.
-            actors.find(actors.CONTROLLER).record.remote(pickle.dumps(list(events.values())))
+            actors.send(actors.CONTROLLER, "record", pickle.dumps(list(events.values())))
 
     def _send_forever(self) -> None:
         while True:

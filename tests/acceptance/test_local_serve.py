@@ -262,7 +262,10 @@ def test_a_busy_port_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             flyte.with_servecontext(mode="local").serve(apps.plain)
 
 
-def test_what_a_parameter_lacks_is_said_before_anything_starts() -> None:
+def test_what_a_parameter_lacks_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(
+        "INTERNAL_APP_ENDPOINT_PATTERN", raising=False
+    )  # a connected process knows a cluster's apps
     missing = flyte.app.AppEnvironment(
         name="program",
         args="sleep 1",

@@ -60,6 +60,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     terminal.run("flyteray down")
 
 
+@pytest.mark.timeout(600)  # all of the page
 def test_every_block_runs_in_the_order_of_the_page(terminal: Terminal) -> None:
     written: list[str] = []
     for kind, text in BLOCKS:

@@ -179,6 +179,7 @@ def test_a_blocked_replica_gets_no_requests_while_another_is_free(tmp_path: Path
 
     with ThreadPoolExecutor(16) as pool:
         blocked = pool.submit(httpx.get, f"{app.endpoint}/block", params={"until": str(free)}, timeout=120)
+        eventually(lambda: any(replica.blocked for replica in app.sync().info.replica_list), timeout=60)
         answers = eventually(lambda: None not in (got := set(pool.map(ask, range(15)))) and got, timeout=60)
         free.touch()
 
