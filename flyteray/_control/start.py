@@ -88,4 +88,5 @@ def _detached(kind: str, name: str, *arguments: Any) -> None:
         "max_restarts": -1,
         "max_task_retries": 0,
     }
-    ray.remote(actors.Hosted).options(**options).remote(kind, *arguments)
+    named = type(kind.rpartition(":")[2], (actors.Hosted,), {})  # what Ray and `ps` show
+    ray.remote(named).options(**options).remote(kind, *arguments)

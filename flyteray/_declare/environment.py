@@ -158,7 +158,9 @@ def check_env_vars(owner: str, env_vars: object) -> None:
 
 def without_meaning(owner: str, option: str) -> None:
     """Say that an option of Flyte means nothing on Ray."""
-    warnings.warn(f"{owner}: {option} has no meaning on Ray and changes nothing.", UserWarning, stacklevel=5)
+    _, level = _users_frame()
+    text = f"{owner}: {option} has no meaning on Ray and changes nothing."
+    warnings.warn(text, UserWarning, stacklevel=level + 1)
 
 
 def _globs(owner: str, include: object) -> tuple[str, ...]:
@@ -174,14 +176,15 @@ def _globs(owner: str, include: object) -> tuple[str, ...]:
 
 
 def _caller() -> Path | None:
-    """The file of the first frame outside flyteray and the dataclass machinery."""
+    """The file that user code is in, unless that is an interactive session."""
+    name, _ = _users_frame()
+    return Path(name) if name and not name.startswith("<") else None
+
+
+def _users_frame() -> tuple[str | None, int]:
+    """The file of the first frame outside flyteray and the dataclass machinery, and how far above the caller it is."""
     ours = str(Path(flyteray.__file__).parent)
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((ours, "<string>")):
-            return None if name.startswith("<") else Path(name)
-        if frame.f_back is None:
-            return None
-        frame = frame.f_back
-    return None
+    frame, level = sys._getframe(1).f_back, 1
+    while frame is not None and frame.f_code.co_filename.startswith((ours, "<string>")):
+        frame, level = frame.f_back, level + 1
+    return (frame.f_code.co_filename if frame else None), level

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from flyteray import Environment, TaskEnvironment
-from flyteray.app import AppContext, AppEnvironment, Parameter, Port, Scaling, ctx
+from flyteray.app import AppContext, AppEnvironment, Link, Parameter, Port, Scaling, Timeouts, ctx
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import InitializationError
 
@@ -46,6 +47,15 @@ def test_impossible_ports_are_refused(port: int) -> None:
         ("requires_auth", "no"),
         ("type", 3),
         ("resources", "2Gi"),
+        ("args", 3),
+        ("command", ["a", 3]),
+        ("domain", "shop"),
+        ("links", ["/docs"]),
+        ("timeouts", 30),
+        ("secrets", 3),
+        ("include", "data"),
+        ("include", (3,)),
+        ("image", 3),
     ],
     ids=str,
 )
@@ -72,6 +82,55 @@ def test_in_a_replica_the_port_is_the_one_to_use(monkeypatch: pytest.MonkeyPatch
 
     assert app.port.port == app.get_port().port == 31234
     assert app.declared_port == Port(4000)
+
+
+def test_a_function_wins_over_a_command_and_a_command_over_args() -> None:
+    app = AppEnvironment("api", command="serve --port 8080", args=["other"])
+    assert (app.kind, app.words()) == ("command", ["serve", "--port", "8080"])
+    assert AppEnvironment("api", args="other 'two words'").words() == ["other", "two words"]
+
+    @app.server
+    def serve() -> None: ...
+
+    assert app.kind == "function"
+
+
+def test_parameters_do_not_reach_a_command() -> None:
+    with pytest.raises(ValueError, match=r"parameters beside a command.*args="):
+        AppEnvironment("api", command="serve", parameters=[Parameter("p", "a")])
+
+    assert AppEnvironment("api", args="serve", parameters=[Parameter("p", "a")]).kind == "command"
+
+
+def test_a_cluster_and_a_pool_exclude_each_other_and_mean_nothing_here() -> None:
+    with pytest.raises(ValueError, match="cluster or cluster_pool, not both"):
+        AppEnvironment("api", cluster="a", cluster_pool="b")
+    for option in ("cluster", "cluster_pool"):
+        with pytest.warns(UserWarning, match=f"'api': {option} has no meaning on Ray"):
+            AppEnvironment("api", **{option: "a"})
+
+
+@pytest.mark.parametrize("seconds", [-1, 3601, timedelta(hours=1, seconds=1)], ids=str)
+def test_a_request_may_take_an_hour_at_most(seconds: Any) -> None:
+    with pytest.raises(ValueError, match="from 0 s to one hour"):
+        Timeouts(request=seconds)
+
+
+@pytest.mark.parametrize("seconds", [1.5, "30", True], ids=repr)
+def test_a_time_limit_is_whole_seconds_or_a_timedelta(seconds: Any) -> None:
+    with pytest.raises(TypeError, match="int of seconds or a timedelta"):
+        Timeouts(request=seconds)
+
+
+def test_time_limits_are_kept_as_timedeltas() -> None:
+    assert Timeouts(request=30).request == timedelta(seconds=30)
+    assert Timeouts(request=30).request_s() == 30.0
+    assert Timeouts().request_s() is None
+
+
+def test_a_link_has_a_path_and_a_title() -> None:
+    with pytest.raises(TypeError, match="str path and a str title"):
+        Link("/docs", None)  # type: ignore[arg-type]
 
 
 def test_two_parameters_of_one_name_are_refused() -> None:

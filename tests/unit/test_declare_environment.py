@@ -88,3 +88,24 @@ def test_a_clone_keeps_what_is_not_given_and_has_no_tasks() -> None:
 def test_a_clone_refuses_unknown_fields() -> None:
     with pytest.raises(TypeError, match="Unexpected keyword arguments: \\['gpu'\\]"):
         TaskEnvironment("a").clone_with("b", gpu=1)
+
+
+@pytest.mark.parametrize("option", ["pod_template", "service_account"])
+def test_what_means_nothing_on_ray_says_so_at_the_users_line(option: str) -> None:
+    with pytest.warns(UserWarning, match=f"'train': {option} has no meaning on Ray") as caught:
+        Environment("train", **{option: "x"})  # type: ignore[arg-type]
+
+    assert caught[0].filename == __file__
+
+
+def test_what_is_included_is_a_tuple_of_paths() -> None:
+    assert Environment("train", include=["data", "*.json"]).include == ("data", "*.json")  # type: ignore[arg-type]
+    for wrong, message in [("data", "not one str"), (3, "must be a tuple"), ((3,), "must hold str")]:
+        with pytest.raises(TypeError, match=message):
+            Environment("train", include=wrong)  # type: ignore[arg-type]
+
+
+def test_secrets_are_keys_or_secrets() -> None:
+    assert Environment("train", secrets="a-b").secret_list()[0].as_env_var == "A_B"
+    with pytest.raises(TypeError, match="secrets must be a str, a Secret or a list"):
+        Environment("train", secrets=[3])  # type: ignore[list-item]
