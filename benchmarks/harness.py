@@ -102,8 +102,8 @@ def wrk(url: str, connections: int, seconds: float, host: str | None = None) -> 
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
     return Load(
         requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
-        p50_ms=_milliseconds(_found(r"50%\s+(\S+)", said)),
-        p99_ms=_milliseconds(_found(r"99%\s+(\S+)", said)),
+        p50_ms=_milliseconds(_found(r"(?m)^ +50%\s+(\S+)", said)),
+        p99_ms=_milliseconds(_found(r"(?m)^ +99%\s+(\S+)", said)),
         failed=(int(bad[1]) if bad else 0) + sum(map(int, broken.groups()) if broken else ()),
     )
 
