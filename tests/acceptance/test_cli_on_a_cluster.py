@@ -9,11 +9,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from flyteray._cluster import processes
 from tests.acceptance.command import Shell
+from tests.processes import listening
 from tests.waiting import eventually
 
 APP = """
@@ -206,11 +206,7 @@ def test_a_job_uses_the_cluster_it_runs_on(shell: Shell) -> None:
 
 def test_everything_listens_on_this_machine_only(shell: Shell) -> None:
     mark = json.loads((shell.home / "cluster.json").read_text())["id"]
-    listening = {
-        connection.laddr.ip
-        for process in processes.members(mark)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    addresses = {ip for ip, _ in listening(processes.members(mark))}
 
-    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}

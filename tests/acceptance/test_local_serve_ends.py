@@ -16,6 +16,7 @@ import httpx
 import psutil
 
 from tests.acceptance.command import COMMAND
+from tests.processes import runs
 from tests.waiting import eventually
 
 SCRIPT = Path(__file__).with_name("outlived.py")
@@ -50,10 +51,6 @@ def watched(line: str) -> list[psutil.Process]:
     return found
 
 
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-
-
 def left(find: Callable[[], list[Any]]) -> list[Any]:
     """What is found even after a while."""
     with contextlib.suppress(AssertionError):
@@ -76,7 +73,9 @@ def test_an_app_never_outlives_the_process_that_serves_it(tmp_path: Path) -> Non
     codes = {end: caller.wait(60) for end, caller in callers.items()}
 
     assert (codes["return"], codes["exception"], codes["terminated"], codes["killed"]) == (0, 1, -15, -9)
-    assert left(lambda: [(end, each) for end, found in processes.items() for each in alive(found)]) == []
+    assert (
+        left(lambda: [(end, each) for end, found in processes.items() for each in filter(runs, found)]) == []
+    )
     assert [end for end, home in homes.items() if not (home / "notes").exists()] == []
     assert left(lambda: [each for home in homes.values() for each in home.glob("local-apps/*/")]) == []
     for caller in callers.values():
@@ -101,4 +100,4 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert (facts["name"], facts["phase"]) == ("outlived", "active")
     assert caller.returncode == 0
     assert "App outlived is stopped." in errors
-    assert alive(processes) == []
+    assert list(filter(runs, processes)) == []

@@ -17,6 +17,7 @@ from flyteray.errors import AppNotFoundError, DeploymentError, ParameterMaterial
 from flyteray.remote import App, AppPhase
 from tests.integration import sample_apps as apps
 from tests.integration import sample_tasks
+from tests.processes import listening
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -131,11 +132,7 @@ def test_a_startup_that_raises_leaves_the_old_version_serving(hello: App) -> Non
 def test_a_replica_listens_on_loopback_alone(hello: App) -> None:
     replica = psutil.Process(httpx.get(f"{hello.endpoint}/").json()["pid"])
 
-    listening = [
-        each.laddr.ip for each in replica.net_connections("tcp") if each.status == psutil.CONN_LISTEN
-    ]
-
-    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+    assert {ip.removeprefix("::ffff:") for ip, _ in listening([replica])} == {"127.0.0.1"}
 
 
 def test_a_killed_replica_is_replaced(hello: App) -> None:

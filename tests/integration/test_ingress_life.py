@@ -19,6 +19,7 @@ from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
 from flyteray.errors import ClusterError
 from tests.integration.ingress_servers import Replica, replicas
+from tests.processes import listening
 from tests.waiting import eventually
 
 
@@ -238,14 +239,7 @@ def test_only_the_user_can_read_its_directory_and_sockets(ingress: Ingress, dire
 
 
 def test_it_listens_on_the_given_address_alone(ingress: Ingress, directory: Path) -> None:
-    listening = {
-        connection.laddr
-        for one in processes(directory).values()
-        for connection in one.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
-
-    assert listening == {("127.0.0.1", ingress.port())}
+    assert listening(processes(directory).values()) == {("127.0.0.1", ingress.port())}
 
 
 def test_few_file_descriptors_mean_fewer_connections_not_a_refusal(directory: Path, replica: Replica) -> None:

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError
+from tests.processes import listening
 from tests.waiting import eventually
 
 SELF = [sys.executable, "-c"]
@@ -70,12 +70,7 @@ def home_of(cluster: LocalCluster) -> Settings:
 
 
 def test_everything_listens_on_this_machine_only(cluster: LocalCluster) -> None:
-    addresses = {
-        connection.laddr.ip
-        for pid in cluster.pids()
-        for connection in psutil.Process(pid).net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    addresses = {ip for ip, _ in listening(processes.members(cluster.id, cluster.leader))}
 
     assert addresses
     assert addresses <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}

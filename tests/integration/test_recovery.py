@@ -12,17 +12,19 @@ import psutil
 import pytest
 
 import flyteray as flyte
+from flyteray._cluster import processes
 from flyteray._cluster.local import LocalCluster
 from flyteray.remote import ActionPhase, App, Run
 from tests.integration import sample_apps as apps
 from tests.integration import sample_tasks as samples
+from tests.processes import words
 from tests.waiting import eventually
 
 
 def process(cluster: LocalCluster, title: str) -> psutil.Process:
     """The one process of the cluster whose title starts like that."""
-    found = [psutil.Process(pid) for pid in cluster.pids() if psutil.pid_exists(pid)]
-    (one,) = [each for each in found if each.cmdline() and each.cmdline()[0].startswith(title)]
+    found = processes.members(cluster.id, cluster.leader)
+    (one,) = [each for each in found if "".join(words(each)[:1]).startswith(title)]
     return one
 
 

@@ -20,6 +20,7 @@ from flyteray.app import AppEnvironment, Parameter, Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import DeploymentError
 from flyteray.remote import App
+from tests.processes import listening, runs
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -108,22 +109,6 @@ def programs(app: App, replicas: int) -> set[psutil.Process]:
     return found
 
 
-def runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
-def listening(processes: set[psutil.Process]) -> set[int]:
-    return {
-        each.laddr.port
-        for process in processes
-        for each in process.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN
-    }
-
-
 def test_programs_serve_are_replaced_and_leave_nothing_behind(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     program.parameters[1] = Parameter(name="journal", value=str(journal))
@@ -147,7 +132,7 @@ def test_programs_serve_are_replaced_and_leave_nothing_behind(tmp_path: Path) ->
     App.delete(app.name)
 
     eventually(lambda: not any(map(runs, first | second | guards)), timeout=60)
-    assert not any(ports.accepts("127.0.0.1", port) for port in used)
+    assert not any(ports.accepts("127.0.0.1", port) for _, port in used)
     # The two that were killed could not; the one whose program was killed did.
     assert sorted(journal.read_text().split()) == ["down"] * 5 + ["up"] * 7
 

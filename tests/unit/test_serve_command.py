@@ -21,6 +21,7 @@ from flyteray._serve import ports
 from flyteray._serve.command import CommandServer
 from flyteray._serve.hosting import Hosting
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
+from tests.processes import runs
 from tests.waiting import eventually
 
 SERVER = """
@@ -88,12 +89,6 @@ def serve(hosting: Hosting, talk: Callable[[], Awaitable[Any]], deadline_s: floa
 async def get(url: str) -> str:
     async with httpx.AsyncClient() as client:
         return (await client.get(url)).text
-
-
-def runs(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    return False
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -1,0 +1,37 @@
+"""What processes do, when any of them may end while it is looked at."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+import psutil
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it has not ended; one that only waits to be reaped has."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Its command line; none once it has ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
+def listening(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
+    """The addresses and ports on which they listen; one that has ended listens nowhere."""
+    found: set[tuple[str, int]] = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= {
+                (each.laddr.ip, each.laddr.port)
+                for each in process.net_connections("inet")
+                if each.status == psutil.CONN_LISTEN
+            }
+    return found
