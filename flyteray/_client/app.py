@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from flyteray._client import app_logs
-from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.ephemeral import Ephemeral
 from flyteray._client.handle import Awaited
 from flyteray._client.session import session
@@ -272,7 +272,7 @@ class App(Ephemeral):
         wanted.sort(key=lambda info: getattr(info, key), reverse=order == "desc")
         return [App(info) for info in wanted[:limit]]
 
-    listall = Verb(_listall)
+    listall = ListVerb(_listall)
 
     @staticmethod
     async def _delete(name: str, project: str | None = None, domain: str | None = None) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import functools
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -30,6 +30,42 @@ class Verb(Generic[P, R]):
         except BaseRuntimeError as error:
             # The cause has the user's frames; ours in between help nobody.
             raise error.with_traceback(None) from error.__cause__
+
+
+class Listing(Coroutine[Any, Any, list[R]]):
+    """What the async form of a :class:`ListVerb` returns: await it for the list, or go through it by ``async for``."""
+
+    def __init__(self, listing: Coroutine[Any, Any, list[R]]) -> None:
+        self._listing = listing
+
+    def __await__(self) -> Generator[Any, Any, list[R]]:
+        return self._listing.__await__()
+
+    async def __aiter__(self) -> AsyncIterator[R]:
+        for each in await self._listing:
+            yield each
+
+    def send(self, value: Any) -> Any:
+        """As coroutines have it."""
+        return self._listing.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Likewise."""
+        return self._listing.throw(*error)
+
+    def close(self) -> None:
+        """Likewise."""
+        self._listing.close()
+
+
+class ListVerb(Verb[P, list[R]]):
+    """A :class:`Verb` that gives a list: ``name.aio(...)`` is awaited, or gone through by ``async for`` as in Flyte."""
+
+    aio: Callable[P, Listing[R]]
+
+    def __init__(self, function: Callable[P, Coroutine[Any, Any, list[R]]]) -> None:
+        super().__init__(function)
+        self.aio = lambda *args, **kwargs: Listing(function(*args, **kwargs))
 
 
 class MethodVerb(Generic[S, P, R]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, Literal
 
-from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.bridge import ListVerb, MethodVerb
 from flyteray._client.session import session
 from flyteray._declare import context
 from flyteray._plan.inputs import bind_deployed
@@ -88,7 +88,7 @@ class RemoteTask:
         found: list[TaskInfo] = await session().call("list_tasks", by_task_name, by_task_env, limit)
         return [TaskDetails(info) for info in found]
 
-    listall = Verb(_listall)
+    listall = ListVerb(_listall)
 
     async def _fetch(self) -> TaskDetails:
         """What is recorded of it.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.local_run import LocalRun, run_locally
 from flyteray._client.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session import inside_local_run, session
@@ -146,7 +146,7 @@ class Run:
         found: list[RunInfo] = await session().call("list_runs", task_name, phase, limit)
         return [Run(info) for info in found]
 
-    listall = Verb(_listall)
+    listall = ListVerb(_listall)
 
     def __repr__(self) -> str:
         return f"Run(name={self.name!r}, task={self._info.task!r}, phase={self._info.phase})"

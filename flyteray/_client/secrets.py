@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import Any, Literal
 
-from flyteray._client.bridge import Verb
+from flyteray._client.bridge import ListVerb, Verb
 from flyteray._client.local_secrets import store
 from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
@@ -96,7 +96,7 @@ class Secret:
         """Secrets by name, at most ``limit`` of them."""
         return [Secret(info) for info in await _ask("listall", limit)]
 
-    listall = Verb(_listall)
+    listall = ListVerb(_listall)
 
     @staticmethod
     async def _delete(name: str) -> None:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray.errors import RuntimeUserError
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
@@ -34,6 +34,21 @@ class Counter:
 def test_a_verb_blocks_when_called_and_is_awaited_by_aio() -> None:
     assert double(2) == 4
     assert asyncio.run(double.aio(3)) == 6
+
+
+def test_a_list_is_returned_awaited_or_gone_through() -> None:
+    async def _up_to(n: int) -> list[int]:
+        await asyncio.sleep(0)
+        return list(range(n))
+
+    up_to = ListVerb(_up_to)
+
+    async def main() -> list[int]:
+        return [each async for each in up_to.aio(n=3)] + await up_to.aio(2)
+
+    assert up_to(3) == [0, 1, 2]
+    assert asyncio.run(main()) == [0, 1, 2, 0, 1]
+    assert asyncio.run(up_to.aio(1)) == [0]
 
 
 def test_the_plain_form_works_in_async_code_too() -> None:
