@@ -13,6 +13,7 @@ from flyteray._client import app_logs
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.ephemeral import Ephemeral
 from flyteray._client.handle import Awaited
+from flyteray._client.projects import without_projects
 from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
 from flyteray._plan import failure
@@ -235,7 +236,7 @@ class App(Ephemeral):
             project: Of Flyte: Ray has none, so this changes nothing, and says so.
             domain: Likewise.
         """
-        _without_projects(project, domain)
+        without_projects("App", project, domain)
         return App(await session().call("get_app", name))
 
     get = Verb(_get)
@@ -283,7 +284,7 @@ class App(Ephemeral):
             project: As in :meth:`get`.
             domain: Likewise.
         """
-        _without_projects(project, domain)
+        without_projects("App", project, domain)
         with contextlib.suppress(AppNotFoundError):
             await session().call("delete_app", name)
 
@@ -305,12 +306,6 @@ def _phases(in_status: str | AppPhase | Sequence[str | AppPhase] | None) -> set[
         if phase is not None:  # Ray's apps never have the others
             phases.add(phase)
     return phases
-
-
-def _without_projects(project: str | None, domain: str | None) -> None:
-    for option, value in {"project": project, "domain": domain}.items():
-        if value is not None:
-            without_meaning("App", option)
 
 
 def _failed(info: AppInfo) -> DeploymentError:

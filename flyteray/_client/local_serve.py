@@ -22,8 +22,7 @@ from flyteray._plan.local import NEWEST, SECRETS, LocalPlan
 from flyteray._plan.shared_folder import SharedFolder
 from flyteray._plan.spec import AppPhase, ParameterSpec
 from flyteray._settings import Settings
-from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
-from flyteray.app.environment import ENDPOINT_PATTERN
+from flyteray.app.endpoints import ENDPOINT_PATTERN, LOCAL_APPS, local_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.app.port import REPLICA_PORT
 from flyteray.errors import (

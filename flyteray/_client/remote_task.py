@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Literal
 
 from flyteray._client.bridge import ListVerb, MethodVerb
+from flyteray._client.projects import without_projects
 from flyteray._client.session import session
 from flyteray._declare import context
 from flyteray._plan.inputs import bind_deployed
@@ -54,13 +54,7 @@ class RemoteTask:
         Raises:
             ValueError: Neither or both of the versions are given, or ``"current"`` outside a deployed task.
         """
-        for option, given in (("project", project), ("domain", domain)):
-            if given is not None:
-                warnings.warn(
-                    f"Task.get: {option} has no meaning on Ray and changes nothing.",
-                    UserWarning,
-                    stacklevel=2,
-                )
+        without_projects("Task.get", project, domain)
         if (version is None) == (auto_version is None):
             raise ValueError(f'Task {name!r}: say version="..." or auto_version="latest", one of them.')
         if auto_version not in (None, "latest", "current"):

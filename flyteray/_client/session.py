@@ -16,6 +16,7 @@ from flyteray._plan.shipping import SHIPPING, Shipping
 from flyteray._plan.spec import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.app import context as app_context
+from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
 from flyteray.errors import ClusterError
 
 
@@ -30,8 +31,11 @@ class Session:
     def configure(self, settings: Settings) -> None:
         """Use other settings from the next connection on."""
         with self._lock:
+            if self._cluster is not None:  # endpoints were those of apps there
+                os.environ.pop(ENDPOINT_PATTERN, None)
             self._settings = settings
             self._cluster = None
+        cluster_endpoints().ask(lambda: self.connect().endpoint_pattern if self.has_cluster() else None)
 
     @property
     def settings(self) -> Settings:
@@ -57,7 +61,7 @@ class Session:
                     if connection.started:  # nothing half made: the next start begins anew
                         disconnect(self.settings)
                     raise
-                os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self._cluster.endpoint_pattern
+                os.environ[ENDPOINT_PATTERN] = self._cluster.endpoint_pattern
             return self._cluster
 
     def has_cluster(self) -> bool:

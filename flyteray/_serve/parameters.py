@@ -14,6 +14,7 @@ from flyteray._plan.bundle import cache_folder
 from flyteray._plan.spec import OutputRef, ParameterSpec
 from flyteray._serve.downloads import Downloads, Held
 from flyteray._serve.mounts import Mount, Mounts
+from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.errors import ParameterMaterializationError, RuntimeSystemError
 from flyteray.io import Dir, File
@@ -217,14 +218,12 @@ class _Fetcher:
     def _endpoint(self, app: str) -> str:
         if "://" in app:
             return app
-        pattern = os.environ.get("INTERNAL_APP_ENDPOINT_PATTERN")
-        if not pattern:
+        url = cluster_endpoints().find(app)
+        if url is None:
             raise _error(
-                self._spec,
-                f"the endpoint of app {app!r} is unknown here",
-                "INTERNAL_APP_ENDPOINT_PATTERN is not set",
+                self._spec, f"the endpoint of app {app!r} is unknown here", f"{ENDPOINT_PATTERN} is not set"
             )
-        return pattern.replace("{app_fqdn}", app)
+        return url
 
     def _located(self, url: str, kind: type[File[Any]] | type[Dir[Any]]) -> Value:
         spec = self._spec

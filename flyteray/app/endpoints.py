@@ -1,4 +1,4 @@
-"""Where the apps of local mode are reached: known to the process that serves them, its apps and their programs."""
+"""Where apps are reached: those of local mode as the processes know that serve them, others as the cluster tells."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import functools
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
+ENDPOINT_PATTERN = "INTERNAL_APP_ENDPOINT_PATTERN"  # an environment variable, as in Flyte
 LOCAL_APPS = "FLYTERAY_LOCAL_APPS"  # the environment variable by which an app finds the others: a JSON file
 
 
@@ -65,3 +67,25 @@ def local_endpoints() -> LocalEndpoints:
     """Those that this process knows."""
     inherited = os.environ.get(LOCAL_APPS)
     return LocalEndpoints(Path(inherited) if inherited else None)
+
+
+class ClusterEndpoints:
+    """The URLs of apps on the cluster: as the environment says, or as the cluster does that this process may ask."""
+
+    def __init__(self) -> None:
+        self._ask: Callable[[], str | None] | None = None
+
+    def ask(self, pattern: Callable[[], str | None]) -> None:
+        """Ask ``pattern`` from now on where the environment says nothing: it gives None where there is no cluster."""
+        self._ask = pattern
+
+    def find(self, app: str) -> str | None:
+        """The URL that an app of this name has; None where that is not known."""
+        pattern = os.environ.get(ENDPOINT_PATTERN) or (self._ask() if self._ask is not None else None)
+        return pattern.replace("{app_fqdn}", app) if pattern else None
+
+
+@functools.cache
+def cluster_endpoints() -> ClusterEndpoints:
+    """Those of this process."""
+    return ClusterEndpoints()

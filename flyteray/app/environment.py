@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
@@ -12,14 +11,12 @@ from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray.app.command import LAUNCHER, program, split_words
 from flyteray.app.context import ctx
-from flyteray.app.endpoints import local_endpoints
+from flyteray.app.endpoints import cluster_endpoints, local_endpoints
 from flyteray.app.parameters import Parameter
 from flyteray.app.port import Port, PortField
 from flyteray.app.routing import Domain, Link, Timeouts
 from flyteray.app.scaling import Scaling
 from flyteray.errors import InitializationError
-
-ENDPOINT_PATTERN = "INTERNAL_APP_ENDPOINT_PATTERN"  # an environment variable, as in Flyte
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -201,22 +198,24 @@ class AppEnvironment(Environment):
     def endpoint(self) -> str:
         """The URL of the app, usable from the driver, tasks and other apps.
 
-        That of the app in local mode where this process knows one or is in local mode itself; else that on the cluster.
+        That of the app in local mode where this process knows one or is in local mode itself; else that on the cluster,
+        to which this connects after :func:`flyteray.init`.
 
         Raises:
-            InitializationError: Not connected, so that the address is not known.
+            InitializationError: No cluster runs, or this process has had nothing to do with one.
         """
         local = local_endpoints().find(self.name)
         if local is not None:
             return local
         if task_context().mode == "local" or ctx().mode == "local":
             return f"http://localhost:{self.declared_port.port}"
-        pattern = os.environ.get(ENDPOINT_PATTERN)
-        if not pattern:
+        url = cluster_endpoints().find(self.name)
+        if url is None:
             raise InitializationError(
-                f"The endpoint of {self._words()} is not known yet: connect with flyteray.init() first."
+                f"The endpoint of {self._words()} is not known: serve it, or call flyteray.init() where it is served "
+                "already."
             )
-        return pattern.replace("{app_fqdn}", self.name)
+        return url
 
 
 def _callable(hook: str, func: F) -> F:

@@ -16,6 +16,7 @@ from flyteray.app.extras import FastAPIAppEnvironment
 from tests.integration import sample_tasks
 
 api = FastAPI()
+callers = flyte.TaskEnvironment(name="callers")
 
 
 def version_of_hello(greeting: str) -> FastAPIAppEnvironment:
@@ -53,6 +54,11 @@ async def double(x: int) -> dict[str, int]:
 @api.get("/double-sync/{x}")
 def double_sync(x: int) -> dict[str, int]:
     return {"doubled": flyte.run(sample_tasks.double, x).outputs()[0]}
+
+
+@callers.task
+def where() -> str:
+    return hello.endpoint
 
 
 @api.get("/stream")

@@ -65,8 +65,11 @@ def test_a_handler_runs_tasks_sync_and_async(hello: App) -> None:
     assert httpx.get(f"{hello.endpoint}/double-sync/5", timeout=60).json() == {"doubled": 10}
 
 
-def test_a_task_reads_the_endpoint_of_an_app(hello: App) -> None:
+def test_tasks_and_whoever_has_called_init_read_the_endpoint_of_an_app(hello: App) -> None:
+    flyte.init()  # forgets the connection that there was
+
     assert apps.hello.endpoint == hello.endpoint
+    assert flyte.run(apps.where).outputs()[0] == hello.endpoint
 
 
 def test_serving_unchanged_code_again_restarts_nothing(hello: App) -> None:

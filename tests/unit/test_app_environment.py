@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from flyteray import Environment, TaskEnvironment
 from flyteray.app import AppContext, AppEnvironment, Link, Parameter, Port, Scaling, Timeouts, ctx
+from flyteray.app.endpoints import cluster_endpoints
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import InitializationError
 
@@ -174,8 +175,20 @@ def test_the_endpoint_comes_from_the_pattern(monkeypatch: pytest.MonkeyPatch) ->
     assert AppEnvironment("api").endpoint == "http://127.0.0.1:8787/api"
 
 
-def test_without_a_connection_the_endpoint_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_environment_says_nothing_the_cluster_is_asked_for_the_endpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("INTERNAL_APP_ENDPOINT_PATTERN", raising=False)
+    monkeypatch.setattr(cluster_endpoints(), "_ask", None)
+    cluster_endpoints().ask(lambda: "http://10.0.0.1:8080/{app_fqdn}")
+
+    assert AppEnvironment("api").endpoint == "http://10.0.0.1:8080/api"
+
+
+@pytest.mark.parametrize("ask", [None, lambda: None], ids=["nobody", "no cluster"])
+def test_without_a_cluster_the_endpoint_says_what_to_do(monkeypatch: pytest.MonkeyPatch, ask: Any) -> None:
+    monkeypatch.delenv("INTERNAL_APP_ENDPOINT_PATTERN", raising=False)
+    monkeypatch.setattr(cluster_endpoints(), "_ask", ask)
 
     with pytest.raises(InitializationError, match=r"'api'.*flyteray\.init"):
         _ = AppEnvironment("api").endpoint
