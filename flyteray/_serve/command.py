@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import logging
 import os
 import sys
 import time
@@ -12,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flyteray._serve import words
-from flyteray._serve.listening import addresses, first_taken, listed
+from flyteray._serve.listening import Address, addresses, first_taken, listed, strays
 from flyteray._serve.program import Exit, Program, unstartable
 from flyteray.errors import RuntimeUserError
+
+logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
 _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
@@ -27,7 +30,8 @@ class CommandServer:
 
     The command sees the environment variables of this process, with the port in ``PORT`` and in the variables that
     frameworks ask for theirs. Where its words name the declared port they are given the replica's. A program that
-    listens on the declared port all the same is taken as it is: then :attr:`port` is that one.
+    listens on the declared port all the same, or on all interfaces, is taken as it is, and that is logged; in the first
+    case :attr:`port` is that one.
 
     Args:
         command: Its words; ``$NAME`` in them stands for an environment variable. A shell's script is left to the shell.
@@ -59,6 +63,7 @@ class CommandServer:
         self._program: Program | None = None
         self._stopping = False
         self._seen = ""
+        self._assigned = Address(host, port)
         self.port = port
 
     loop = None  # that of its run
@@ -72,6 +77,7 @@ class CommandServer:
         try:
             if await self._comes_up(program, ended):
                 ready()
+                await asyncio.to_thread(self._tell_of_strays, program)
             await asyncio.wait([ended])
         finally:
             if program.running:
@@ -165,3 +171,7 @@ class CommandServer:
             self.port = port
         elif found:
             self._seen = f"listens on {listed(found)}"
+
+    def _tell_of_strays(self, program: Program) -> None:
+        if wrong := strays(addresses(program.pid), self._assigned, self.port):
+            logger.warning("%s %s Let it take its address from $HOST and $PORT.", self._name, wrong)

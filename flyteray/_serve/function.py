@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import logging
 import os
 import threading
 import time
@@ -15,9 +16,11 @@ from flyteray._serve import ports
 from flyteray._serve.asgi import drain
 from flyteray._serve.blocked import LoopThread
 from flyteray._serve.hosting import bind
-from flyteray._serve.listening import Address, addresses, first_taken, listed
+from flyteray._serve.listening import Address, addresses, first_taken, listed, strays
 from flyteray._serve.started import Started, watched
 from flyteray.errors import RuntimeUserError
+
+logger = logging.getLogger(__name__)
 
 _POLL_S = 0.02
 _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
@@ -48,6 +51,7 @@ class FunctionServer:
         self._arguments = bind(function, arguments)
         self._declared = declared
         self._host = host
+        self._assigned = Address(host, port)
         self.port = port
         self._seen: set[Address] = set()
         self._running: asyncio.Future[Any] | None = None
@@ -72,6 +76,7 @@ class FunctionServer:
                     self._look(await asyncio.to_thread(addresses, os.getpid()) - others)
                     look_at = time.monotonic() + _LOOK_S
             ready()
+            self._tell_of_strays(await asyncio.to_thread(addresses, os.getpid()))
             await asyncio.wait([running])
         if not running.cancelled():
             running.result()
@@ -104,6 +109,16 @@ class FunctionServer:
         """A process that the function has started may insist on the declared port: then that is taken."""
         self._seen = found
         self.port = first_taken(found, self._host, (self.port, self._declared)) or self.port
+
+    def _tell_of_strays(self, found: set[Address]) -> None:
+        """Where a C library or a process that the function has started listens, nobody could move it."""
+        if wrong := strays(found, self._assigned, self.port):
+            logger.warning(
+                "The server function %r %s Let it listen on %s and on the port that env.get_port() gives.",
+                self._function.__name__,
+                wrong,
+                self._host,
+            )
 
     def _call(self) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()

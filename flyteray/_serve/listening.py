@@ -30,6 +30,20 @@ def first_taken(found: set[Address], host: str, ports: tuple[int, ...]) -> int |
     return next((port for port in ports for each in found if each.port == port and each.takes(host)), None)
 
 
+def strays(found: set[Address], wanted: Address, port: int) -> str | None:
+    """What is wrong with where a server listens that is reached on ``port``, as sentences; None: nothing."""
+    there = {each for each in found if each.port == port and each.takes(wanted.host)}
+    exposed = wanted.host not in _EVERYWHERE and any(each.host in _EVERYWHERE for each in there)
+    if not exposed and port == wanted.port:
+        return None
+    told = [f"listens on {listed(there)} instead of {wanted}."]
+    if exposed:
+        told.append("Whoever reaches this machine gets to it past the ingress.")
+    if port != wanted.port:
+        told.append("No second replica fits on this node.")
+    return " ".join(told)
+
+
 def listed(found: set[Address]) -> str:
     """The addresses as words."""
     return ", ".join(map(str, sorted(found)))

@@ -125,11 +125,28 @@ def test_a_shells_script_has_variables_of_its_own(running: Running) -> None:
     assert serve(running.command(["sh", "-c", script]), lambda: get(running.url))
 
 
-def test_a_program_that_insists_on_the_declared_port_is_taken_as_it_is(running: Running) -> None:
+def test_a_program_that_insists_on_the_declared_port_is_taken_as_it_is_and_told_of(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     hosting = running.python(f"serve('127.0.0.1', {running.declared})")
 
     assert serve(hosting, lambda: get(f"http://127.0.0.1:{running.declared}"))
     assert running.server.port == running.declared
+    told = f"127.0.0.1:{running.declared} instead of 127.0.0.1:{running.port}. No second replica fits on this node"
+    assert told in caplog.text
+
+
+def test_a_program_that_listens_on_all_interfaces_is_told_of(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    hosting = running.python("serve('0.0.0.0', os.environ['PORT'])")
+
+    async def talk() -> None:
+        await until(lambda: "past the ingress. Let it take its address from $HOST" in caplog.text)
+
+    serve(hosting, talk)
+
+    assert f"'python' listens on 0.0.0.0:{running.port} instead of 127.0.0.1:{running.port}" in caplog.text
 
 
 def test_a_program_that_ignores_the_request_to_end_is_killed_with_its_descendants(running: Running) -> None:
@@ -174,7 +191,7 @@ def test_nothing_is_left_when_guard_or_program_is_killed(running: Running, victi
 
 def test_nothing_is_left_when_the_replica_is_killed(running: Running) -> None:
     code = f"""
-import asyncio, os
+import asyncio, os, time
 from pathlib import Path
 from flyteray._serve.command import CommandServer
 from flyteray._serve.hosting import Hosting
@@ -182,27 +199,29 @@ words = ["python", "-c", "from server import *; serve('127.0.0.1', os.environ['P
 server = CommandServer(words, {{}}, Path({str(running.folder)!r}), declared=1, host="127.0.0.1",
     port={running.port}, health_path="/")
 asyncio.run(Hosting(server, arguments={{}}, visible={{}}).start())
-if os.fork() == 0:  # holds everything open that this process has
-    os.execvp("sleep", ["sleep", "600"])
+holder = os.fork()  # holds everything open that this process has
+if holder == 0:
+    time.sleep(600)
+Path("holder").write_text(str(holder))
 os.kill(os.getpid(), 9)
 """
     script = running.folder / "replica.py"
     script.write_text(code)
-    replica = psutil.Popen([sys.executable, str(script)], start_new_session=True)
+    replica = psutil.Popen([sys.executable, str(script)], cwd=running.folder, start_new_session=True)
     session = replica.pid
     try:
         tree: list[psutil.Process] = []
 
         def is_up() -> bool:
             with contextlib.suppress(psutil.Error):
-                tree[:] = [
-                    each for each in replica.children(recursive=True) if each.name() != "sleep"
-                ] or tree
+                tree[:] = replica.children(recursive=True) or tree
             return replica.poll() is not None
 
         eventually(is_up, every=0.01)
-        assert tree
-        eventually(lambda: not any(map(runs, tree)))
+        holder = int((running.folder / "holder").read_text())
+        left = {each for each in tree if each.pid != holder}
+        assert left
+        eventually(lambda: not any(map(runs, left)))
         ports.listening_socket("127.0.0.1").close()
         assert not ports.accepts("127.0.0.1", running.port)
     finally:
