@@ -18,6 +18,7 @@ from flyteray._client.local_outputs import LocalOutputs
 from flyteray._client.local_secrets import local_values
 from flyteray._client.planned import Planned
 from flyteray._plan.bundle import cache_folder
+from flyteray._plan.image import build_env_vars
 from flyteray._plan.local import NEWEST, SECRETS, LocalPlan
 from flyteray._plan.shared_folder import SharedFolder
 from flyteray._plan.spec import AppPhase, ParameterSpec
@@ -173,9 +174,8 @@ def _python(plan: LocalPlan, settings: Settings) -> Path:
     from flyteray._cluster.venv import python_for
 
     values = local_values(image.secrets, settings)
-    environ = {secret.env_var: values[secret.name].decode() for secret in image.secrets if secret.env_var}
     try:
-        return python_for(image, settings.home / "images", environ)
+        return python_for(image, settings.home / "images", build_env_vars(image, values))
     except ImageBuildError as error:
         raise DeploymentError(f"App {plan.app.name!r} could not start: ImageBuildError: {error}") from error
 

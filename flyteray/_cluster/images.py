@@ -17,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flyteray._cluster.venv import encoded, images_folder, python_for
+from flyteray._plan.image import build_env_vars
 from flyteray._plan.spec import ImageSpec
 from flyteray.errors import ImageBuildError
 
@@ -33,7 +34,8 @@ _OUTSIDE = "FLYTERAY_PYTHON"  # in a process with an image: the Python without i
 # What bash executes on the node in place of Ray's Python. Usually one look at the disk; a node that has joined since
 # the image was built builds it, and prints where.
 _START = """\
-D="${{FLYTERAY_HOME:+$FLYTERAY_HOME/images}}"; D="${{D:-${{FLYTERAY_CACHE:-/tmp}}/flyteray-images-$(id -u)}}/{key}"
+D="${{FLYTERAY_HOME:+$FLYTERAY_HOME/images}}"; T="${{FLYTERAY_CACHE:-${{TMPDIR:-/tmp}}}}"
+D="${{D:-$T/flyteray-images-$(id -u)}}/{key}"
 if test -x "$D/bin/python"; then D="$(readlink -f "$D")"; else
 P={python}; test -x "$P" || P=python3; D="$("$P" -m flyteray._cluster.venv {spec})" || exit 1; fi
 export PATH="$D/bin:$PATH" VIRTUAL_ENV="$D" {mark}={python}; exec "$D/bin/python" "$@"
@@ -135,9 +137,9 @@ class Images:
         return (("image_uri", image.container),)
 
     def _environ(self, image: ImageSpec) -> dict[str, str]:
-        named = {secret.name: secret.env_var for secret in image.secrets if secret.env_var}
-        values = self._secret_values(list(named)) if named else {}
-        return {named[name]: value.decode() for name, value in values.items()}
+        names = [secret.name for secret in image.secrets]
+        values = self._secret_values(names) if names else {}
+        return build_env_vars(image, values)
 
 
 def worker_command(image: ImageSpec) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flyteray._cluster.mounted import MountedFile
+from flyteray._plan.secrets import as_text
 from flyteray._plan.spec import SecretSpec
 from flyteray.errors import RuntimeUserError
 
@@ -45,15 +46,15 @@ class ProcessSecrets:
         if self._delivered_at is not None and time.monotonic() - self._delivered_at < _FRESH_S:
             return
         values = self._values(self._specs)
-        if self._delivered_at is None:
+        if not self._earlier and not self._files:
             atexit.register(self.withdraw)
-        self._delivered_at = time.monotonic()
         for spec in self._specs:
             if spec.env_var is not None:
                 self._earlier.setdefault(spec.env_var, os.environ.get(spec.env_var))
                 os.environ[spec.env_var] = _text(spec, values[spec.name])
             if spec.mount is not None:
                 self._mount(spec, values[spec.name])
+        self._delivered_at = time.monotonic()  # not before: half of them is none
 
     def withdraw(self) -> None:
         """Take the files away, and give the environment variables back the values they had."""
@@ -97,14 +98,11 @@ def _ask(specs: Sequence[SecretSpec]) -> Mapping[str, bytes]:
 
 
 def _text(spec: SecretSpec, value: bytes) -> str:
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
+    text = as_text(value)
+    if text is None:
         raise RuntimeUserError(
             "SecretNotText",
             f"Secret {spec.name!r} is no text, so it can't be environment variable {spec.env_var}: ask for "
             'it as a file, with mount=Path("/etc/flyte/secrets").',
-        ) from None
+        )
     return text

@@ -40,9 +40,7 @@ _COUNTS: dict[DeviceClass, dict[str, range | tuple[int, ...]]] = {
         "Inf2": range(1, 13),
         **dict.fromkeys(("Trn1", "Trn1n", "Trn2", "Trn2u"), _NEURON_SIZES),
     },
-    "AMD_GPU": dict.fromkeys(
-        ("MI100", "MI210", "MI250", "MI250X", "MI300A", "MI300X", "MI325X", "MI350X", "MI355X"), (1,)
-    ),
+    "AMD_GPU": dict.fromkeys(_AMD, (1,)),
     "HABANA_GAUDI": {"Gaudi1": (1,)},
     "APPLE_SILICON": {_APPLE: (1,)},
 }

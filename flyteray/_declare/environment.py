@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import sys
 import warnings
@@ -183,7 +184,7 @@ def _caller() -> Path | None:
 
 def _users_frame() -> tuple[str | None, int]:
     """The file of the first frame outside flyteray and the dataclass machinery, and how far above the caller it is."""
-    ours = str(Path(flyteray.__file__).parent)
+    ours = f"{Path(flyteray.__file__).parent}{os.sep}"
     frame, level = sys._getframe(1).f_back, 1
     while frame is not None and frame.f_code.co_filename.startswith((ours, "<string>")):
         frame, level = frame.f_back, level + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import dropwhile
 from pathlib import Path
 from types import FrameType
@@ -84,26 +84,25 @@ def user_traceback(error: BaseException) -> str:
     frame is the user's.
     """
     described = traceback.TracebackException.from_exception(error)
-    frames = 0
+    any_frame = False
     for link in _chain(described):
-        kept = [frame for frame in link.stack if not any(ours in frame.filename for ours in _OURS)]
-        kept = list(dropwhile(lambda frame: any(way in frame.filename for way in _WAY_IN), kept))
-        frames += len(kept)
-        for frame in kept:
-            frame.line  # noqa: B018  # reads the source while the file's real path is still known
-            frame.filename = _BUNDLE.sub("", frame.filename)
+        kept = _users(link.stack)
+        any_frame = any_frame or bool(kept)
         link.stack = traceback.StackSummary.from_list(kept)
-    return "".join(described.format()) if frames or isinstance(error, SyntaxError) else ""
+    return "".join(described.format()) if any_frame or isinstance(error, SyntaxError) else ""
 
 
 def frames(frame: FrameType) -> list[traceback.FrameSummary]:
     """Where a running thread is, outermost first, without the frames of flyteray and Ray; paths as in tracebacks."""
-    kept = [
-        each for each in traceback.extract_stack(frame) if not any(ours in each.filename for ours in _OURS)
-    ]
-    kept = list(dropwhile(lambda each: any(way in each.filename for way in _WAY_IN), kept))
-    for each in kept:
-        each.filename = _BUNDLE.sub("", each.filename)
+    return _users(traceback.extract_stack(frame))
+
+
+def _users(stack: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    kept = [frame for frame in stack if not any(ours in frame.filename for ours in _OURS)]
+    kept = list(dropwhile(lambda frame: any(way in frame.filename for way in _WAY_IN), kept))
+    for frame in kept:
+        frame.line  # noqa: B018  # reads the source while the file's real path is still known
+        frame.filename = _BUNDLE.sub("", frame.filename)
     return kept
 
 

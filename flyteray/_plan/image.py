@@ -29,7 +29,7 @@ from flyteray._declare.layers import (
 from flyteray._declare.secret import Secret
 from flyteray._plan import bundle, manifests
 from flyteray._plan.manifests import Wanted
-from flyteray._plan.secrets import secret_specs
+from flyteray._plan.secrets import as_text, secret_specs
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray.errors import BaseRuntimeError, ImageBuildError, InvalidImageNameError
 
@@ -108,6 +108,25 @@ def image_env_vars(image: Image | str | None) -> dict[str, str]:
     return known | (image.env_vars() if isinstance(image, Image) else {})
 
 
+def build_env_vars(image: ImageSpec, values: Mapping[str, bytes]) -> dict[str, str]:
+    """The environment variables that the build of an image is given, of the values of its secrets by their names.
+
+    Raises:
+        ImageBuildError: one of the values is no text.
+    """
+    given = {}
+    for secret in image.secrets:
+        text = as_text(values[secret.name])
+        if text is None:
+            raise ImageBuildError(
+                f"Image {image.name!r}: secret {secret.name!r} is no text, and pip is given secrets as environment "
+                "variables."
+            )
+        if secret.env_var:
+            given[secret.env_var] = text
+    return given
+
+
 def references(environ: Mapping[str, str]) -> dict[str, str]:
     """What named images are, as an environment tells it."""
     return named(environ.get(REFERENCES, "").split(","))
@@ -177,11 +196,13 @@ def _install(image: Image, layer: PipLayer | Pixi) -> InstallSpec:
         case PoetryProject():
             _refuse_project(image, layer.install_mode)
             return _of(manifests.poetry_project(layer.pyproject, layer.lock), layer.options)
-    raise ImageBuildError(
-        f"Image {image.name!r} asks for the conda packages of {layer.content() and getattr(layer, 'file', '')}, which "
-        "can't be put under the Python that a Ray cluster runs. Use packages from PyPI (with_pip_packages, "
-        "from_uv_script), or a container (from_base)."
-    )
+        case Pixi():
+            raise ImageBuildError(
+                f"Image {image.name!r} asks for the conda packages of {layer.file}, which can't be put under the "
+                "Python that a Ray cluster runs. Use packages from PyPI (with_pip_packages, from_uv_script), or a "
+                "container (from_base)."
+            )
+    raise AssertionError(layer)
 
 
 def _refuse_project(image: Image, mode: InstallMode) -> None:

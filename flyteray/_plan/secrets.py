@@ -56,6 +56,15 @@ def as_value(name: str, value: object) -> bytes:
     return data
 
 
+def as_text(value: bytes) -> str | None:
+    """A value as an environment variable can hold it; None where it can't."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
+
+
 def not_found(missing: Sequence[str], or_else: str = "") -> SecretNotFoundError:
     """The error for secrets that nobody has created; ``or_else`` is another remedy."""
     parts = [name.rpartition("/") for name in missing]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import flyteray
 from flyteray import Environment, Resources, TaskEnvironment
 
 
@@ -109,3 +111,12 @@ def test_secrets_are_keys_or_secrets() -> None:
     assert Environment("train", secrets="a-b").secret_list()[0].as_env_var == "A_B"
     with pytest.raises(TypeError, match="secrets must be a str, a Secret or a list"):
         Environment("train", secrets=[3])  # type: ignore[list-item]
+
+
+def test_a_file_beside_flyteray_of_a_similar_name_is_the_users() -> None:
+    file = f"{Path(flyteray.__file__).parent}-shop/app.py"
+    names: dict[str, Any] = {}
+
+    exec(compile("import flyteray; env = flyteray.TaskEnvironment('shop')", file, "exec"), names)
+
+    assert names["env"]._declaring_file == Path(file)

@@ -19,11 +19,13 @@ from flyteray._client.local_secrets import local_values
 from flyteray._cluster.mounted import MountedFile, sweep
 from flyteray._cluster.secrets import ProcessSecrets
 from flyteray._control.secrets import Secrets
+from flyteray._plan.image import build_env_vars
 from flyteray._plan.secrets import secret_specs
-from flyteray._plan.spec import SecretSpec
+from flyteray._plan.spec import ImageSpec, SecretSpec
 from flyteray._settings import Settings
 from flyteray.cli.root import flyteray as command
 from flyteray.errors import (
+    ImageBuildError,
     InitializationError,
     RuntimeSystemError,
     RuntimeUserError,
@@ -165,8 +167,18 @@ def test_environment_variables_get_their_old_values_back(monkeypatch: pytest.Mon
 
 def test_what_is_no_text_can_not_be_a_variable() -> None:
     for value in (b"\xff", b"a\x00b"):
-        with pytest.raises(RuntimeUserError, match="'TOKEN' is no text"):
-            given({"TOKEN": value}).deliver()
+        process_secrets = given({"TOKEN": value})
+        for _ in range(2):  # the next task in the process is told as well
+            with pytest.raises(RuntimeUserError, match="'TOKEN' is no text"):
+                process_secrets.deliver()
+
+
+def test_what_is_no_text_can_not_be_given_to_a_build() -> None:
+    image = ImageSpec(name="shop", secrets=(SecretSpec(key="TOKEN", env_var="TOKEN"),))
+
+    with pytest.raises(ImageBuildError, match="'shop': secret 'TOKEN' is no text"):
+        build_env_vars(image, {"TOKEN": b"\xff"})
+    assert build_env_vars(image, {"TOKEN": b"abc"}) == {"TOKEN": "abc"}
 
 
 def test_values_are_asked_for_again_after_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:

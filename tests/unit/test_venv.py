@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from importlib.metadata import version
 from pathlib import Path
@@ -209,6 +211,21 @@ def test_a_worker_is_started_with_what_its_node_has_or_builds(
         assert Path(prefix) == (tmp_path / "it's a home" / "images" / image.key).resolve()
         assert path.startswith(f"{prefix}/bin:")
         assert arguments == [str(program), "--option=a b"]
+
+
+def test_a_worker_looks_where_its_node_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = asked("flytesample==1.0")
+    for name in ("FLYTERAY_HOME", "FLYTERAY_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # what gettempdir() has found before
+    python = venv.images_folder() / image.key / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(shutil.which("echo") or "")
+
+    done = subprocess.run(["bash", "-c", f"exec {worker_command(image)} found"], capture_output=True)
+
+    assert done.stdout == b"found\n"
 
 
 def test_a_task_without_an_image_does_not_inherit_its_parents(monkeypatch: pytest.MonkeyPatch) -> None:
