@@ -61,7 +61,6 @@ class Controller:
         self._secrets = Secrets(database, Path(secrets_key_path), Settings.load().secrets_key)
         self._runs = Runs(self._registry)
         self._outputs = Outputs(self._registry, self._storage)
-        self._gone: set[str] = set()  # runs whose outputs the keeper was told to let go of
         self._images = Images(self._secrets.get_values)
         self._apps = Apps(self._registry, cluster, self._images)
         # Kept: the event loop holds tasks weakly.
@@ -72,19 +71,19 @@ class Controller:
         """Where things are."""
         return self._cluster
 
-    # Code
+    # Code: beside the loop, for the storage may be far away
 
     async def has_bundle(self, digest: str) -> bool:
         """Whether a bundle of code is there."""
-        return self._storage.exists(_bundle_key(digest))
+        return await asyncio.to_thread(self._storage.exists, _bundle_key(digest))
 
     async def put_bundle(self, digest: str, data: bytes) -> None:
         """Keep a bundle of code; equal code is kept once."""
-        self._storage.put(_bundle_key(digest), data)
+        await asyncio.to_thread(self._storage.put, _bundle_key(digest), data)
 
     async def get_bundle(self, digest: str) -> bytes:
         """A bundle of code."""
-        return self._storage.get(_bundle_key(digest))
+        return await asyncio.to_thread(self._storage.get, _bundle_key(digest))
 
     # Images
 
@@ -144,7 +143,6 @@ class Controller:
 
     async def list_actions(self, run: str) -> list[ActionInfo]:
         """The actions of a run."""
-        self._runs.get(run)
         return self._registry.list_actions(run)
 
     async def abort_run(self, name: str, reason: str) -> None:
@@ -249,10 +247,8 @@ class Controller:
 
     async def _let_go(self) -> None:
         """Have the keeper forget the outputs of followed tasks that no replica serves any more."""
-        runs = self._outputs.left_behind(self._apps.running_specs(), self._apps.ready_replicas())
-        if fresh := [run for run in runs if run not in self._gone]:
-            self._gone.update(fresh)
-            await actors.acall(actors.keeper_name(), "let_go", fresh)
+        if runs := self._outputs.left_behind(self._apps.running_specs(), self._apps.ready_replicas()):
+            await actors.acall(actors.keeper_name(), "let_go", runs)
 
     async def _reap_forever(self) -> None:
         while True:

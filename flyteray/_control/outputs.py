@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from flyteray._control.registry import Registry
 from flyteray._plan import contents
@@ -31,6 +32,9 @@ class Outputs:
         self._registry = registry
         self._storage = storage
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)  # by task
+        self._successes = 0
+        self._looked_at: tuple[_Taken, int] | None = None  # when it was last asked what is left behind
+        self._left: list[str] = []  # which runs were, then
         # Where nothing has changed since, nothing is read again.
         self._hash = functools.lru_cache(_REMEMBERED)(lambda url, ignore, _state: _hash_of(url, ignore))
 
@@ -89,18 +93,31 @@ class Outputs:
 
     def succeeded(self, run: str) -> None:
         """Wake those who wait for a newer output of the task of a run."""
+        self._successes += 1
         if self._waiting:
             for woken in self._waiting.get(self._registry.get_run(run).task, ()):
                 woken.set()
 
     def left_behind(self, specs: Iterable[AppSpec], replicas: Iterable[ReplicaInfo]) -> list[str]:
-        """The older runs of followed tasks whose output no app and no replica takes any more."""
+        """The older runs of followed tasks whose output nobody takes any more, each told once.
 
-        def newest_first(task: str) -> list[str]:
-            found = self._registry.list_runs(task=task, phase=ActionPhase.SUCCEEDED, limit=_LOOKED_AT)
-            return [run.name for run in found]
+        Args:
+            specs: The app versions that are wanted, or of which something runs.
+            replicas: The replicas that are ready.
+        """
+        taken = _Taken.by(specs, replicas)
+        if (taken, self._successes) == self._looked_at:
+            return []
+        self._looked_at = taken, self._successes
+        known, self._left = self._left, self._runs_without(taken)
+        return [run for run in self._left if run not in known]
 
-        return left_behind(specs, replicas, newest_first)
+    def _runs_without(self, taken: _Taken) -> list[str]:
+        found = (
+            self._registry.list_runs(task=task, phase=ActionPhase.SUCCEEDED, limit=_LOOKED_AT)[1:]
+            for task in sorted(taken.followed)
+        )
+        return [run.name for runs in found for run in runs if run.name not in taken.runs]
 
     def _newest(self, ref: OutputRef) -> str | None:
         version = ref.task_version
@@ -146,15 +163,19 @@ class Outputs:
             return None  # it may be where the replicas are, and they tell what is wrong with it
 
 
-def left_behind(
-    specs: Iterable[AppSpec], replicas: Iterable[ReplicaInfo], newest_first: Callable[[str], Sequence[str]]
-) -> list[str]:
-    """The same, of what is known: ``newest_first`` gives the runs of a task that succeeded."""
-    refs = [each.output for spec in specs for each in spec.parameters if each.output is not None]
-    taken = {run for replica in replicas for run in replica.outputs.values()}
-    taken |= {ref.run_name for ref in refs if ref.run_name is not None}
-    followed = sorted({ref.task_name for ref in refs if ref.follow and ref.task_name is not None})
-    return [run for task in followed for run in newest_first(task)[1:] if run not in taken]
+class _Taken(NamedTuple):
+    """The runs whose outputs apps take, and the tasks that they follow."""
+
+    runs: frozenset[str]
+    followed: frozenset[str]
+
+    @classmethod
+    def by(cls, specs: Iterable[AppSpec], replicas: Iterable[ReplicaInfo]) -> _Taken:
+        refs = [each.output for spec in specs for each in spec.parameters if each.output is not None]
+        served = {run for replica in replicas for run in replica.outputs.values()}
+        named = {ref.run_name for ref in refs if ref.run_name is not None}
+        followed = {ref.task_name for ref in refs if ref.follow and ref.task_name is not None}
+        return cls(frozenset(served | named), frozenset(followed))
 
 
 def _hash_of(url: str, ignore: tuple[str, ...] | None) -> str:

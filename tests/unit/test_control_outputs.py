@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flyteray._control.outputs import Outputs, left_behind
+from flyteray._control.outputs import Outputs
 from flyteray._control.registry import Registry
 from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import (
@@ -175,14 +175,49 @@ def test_an_older_run_that_ends_later_is_not_newer(outputs: Outputs, registry: R
     assert asyncio.run(outputs.newer([TRAIN], ["r2"], 0.01)) == ["r2"]
 
 
-def test_what_no_replica_and_no_app_takes_is_left_behind() -> None:
+def replica(number: int, run: str) -> ReplicaInfo:
+    return ReplicaInfo(
+        replica_id=str(number), actor_name="a", version="v", host="h", port=1, pid=1, outputs={"p": run}
+    )
+
+
+def test_what_no_replica_and_no_app_takes_is_left_behind(outputs: Outputs, registry: Registry) -> None:
     follow = app(output=TRAIN.model_copy(update={"follow": True}))
     fixed = app(output=OutputRef(run_name="r2", task_name="env.train"))
-    replicas = [
-        ReplicaInfo(replica_id=run, actor_name="a", version="v", host="h", port=1, pid=1, outputs={"p": run})
-        for run in ("r4", "r5")
-    ]
-    runs = {"env.train": ["r6", "r5", "r4", "r3", "r2", "r1"]}
+    for number in range(1, 7):
+        succeed(registry, f"r{number}")
 
-    assert left_behind([follow, fixed], replicas, runs.__getitem__) == ["r3", "r1"]
-    assert left_behind([fixed], replicas, runs.__getitem__) == []
+    assert outputs.left_behind([fixed], [replica(1, "r4")]) == []  # nobody follows
+    assert outputs.left_behind([follow, fixed], [replica(1, "r4"), replica(2, "r5")]) == ["r3", "r1"]
+
+
+def test_what_is_left_behind_is_told_once(
+    outputs: Outputs, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow = [app(output=TRAIN.model_copy(update={"follow": True}))]
+    asked = []
+    list_runs = registry.list_runs
+    monkeypatch.setattr(registry, "list_runs", lambda **given: asked.append(1) or list_runs(**given))
+    for run in ("r1", "r2"):
+        succeed(registry, run)
+
+    assert outputs.left_behind(follow, [replica(1, "r1"), replica(2, "r2")]) == []
+    for _ in range(3):  # replicas report every few seconds, most often the same
+        assert outputs.left_behind(follow, [replica(1, "r1"), replica(2, "r2")]) == []
+    assert len(asked) == 1
+    assert outputs.left_behind(follow, [replica(1, "r2"), replica(2, "r2")]) == ["r1"]
+    succeed(registry, "r3")
+    outputs.succeeded("r3")
+    assert outputs.left_behind(follow, [replica(1, "r2"), replica(2, "r2")]) == []
+    assert outputs.left_behind(follow, [replica(1, "r3"), replica(2, "r3")]) == ["r2"]
+
+
+def test_a_run_that_no_replica_took_is_left_behind_by_the_next(outputs: Outputs, registry: Registry) -> None:
+    follow = [app(output=TRAIN.model_copy(update={"follow": True}))]
+    for run in ("r1", "r2"):
+        succeed(registry, run)
+
+    assert outputs.left_behind(follow, [replica(1, "r1")]) == []
+    succeed(registry, "r3")
+    outputs.succeeded("r3")
+    assert outputs.left_behind(follow, [replica(1, "r1")]) == ["r2"]

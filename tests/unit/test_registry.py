@@ -154,6 +154,19 @@ def test_the_newest_success_is_the_one_that_was_started_last(registry: Registry)
     assert registry.newest_success("env.other") is None
 
 
+def test_the_newest_success_of_a_version_is_no_other_versions(registry: Registry) -> None:
+    for name, version, code in [("r1", "v_1", "c"), ("r2", "v-1", "c"), ("r3", None, "v_1")]:
+        spec = run_spec(name)
+        named = spec.task.code.model_copy(update={"version": code})
+        task = spec.task.model_copy(update={"version": version, "code": named})
+        registry.create_run(spec.model_copy(update={"task": task}), NOON)
+        registry.finish_run(name, ActionPhase.SUCCEEDED, None, 0, NOON)
+
+    assert registry.newest_success("env.train", "v_1") == "r1"
+    assert registry.newest_success("env.train", "v-1") == "r2"
+    assert registry.newest_success("env.train", "c") is None
+
+
 def test_times_of_other_zones_are_the_same_times(registry: Registry) -> None:
     registry.create_run(run_spec("r"), NOON.astimezone(timezone(timedelta(hours=5))))
 
