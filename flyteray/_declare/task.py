@@ -6,9 +6,9 @@ import asyncio
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, cast
 
 from flyteray._declare.context import runtime
 from flyteray._declare.environment import check_env_vars
@@ -62,6 +62,38 @@ class Overrides(TypedDict, total=False):
     env_vars: dict[str, str] | None
     secrets: SecretRequest | None
     interruptible: bool | None
+
+
+def checked_overrides(
+    changes: Mapping[str, Any], known: Collection[str] = Overrides.__annotations__.keys()
+) -> Overrides:
+    """What an override changes: secrets as a list, retries as a strategy, nothing that is None.
+
+    Args:
+        changes: What was given.
+        known: What may be.
+
+    Raises:
+        ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden.
+        TypeError: No such setting, or a value of a wrong type.
+    """
+    for key in changes:
+        if key in _FIXED:
+            raise ValueError(f"{key.capitalize()} cannot be overridden.")
+        if key not in known:
+            raise TypeError(
+                f"override() got an unexpected keyword argument {key!r}. Known are: {', '.join(known)}."
+            )
+    given = {key: value for key, value in changes.items() if value is not None}
+    if not isinstance(given.get("resources", Resources()), Resources):
+        raise TypeError(f"override(): resources must be a Resources, got {given['resources']!r}.")
+    if "env_vars" in given:
+        check_env_vars("override()", given["env_vars"])
+    if "secrets" in given:
+        given["secrets"] = as_secrets("override()", given["secrets"])
+    if "retries" in given:
+        given["retries"] = RetryStrategy.of(given["retries"])
+    return cast("Overrides", given)
 
 
 class Task(ABC, Generic[P, R]):
@@ -161,26 +193,10 @@ class Task(ABC, Generic[P, R]):
             ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden.
             TypeError: No such setting, or a value of a wrong type.
         """
-        for key in changes:
-            if key in _FIXED:
-                raise ValueError(f"{key.capitalize()} cannot be overridden.")
-            if key not in Overrides.__annotations__:
-                raise TypeError(
-                    f"override() got an unexpected keyword argument {key!r}. Known are: "
-                    f"{', '.join(Overrides.__annotations__)}."
-                )
-        given = {key: value for key, value in changes.items() if value is not None}
-        if not isinstance(given.get("resources", Resources()), Resources):
-            raise TypeError(f"override(): resources must be a Resources, got {given['resources']!r}.")
-        if "env_vars" in given:
-            check_env_vars("override()", given["env_vars"])
-        if "secrets" in given:
-            given["secrets"] = as_secrets("override()", given["secrets"])
-        if "retries" in given:
-            given["retries"] = RetryStrategy.of(given["retries"])
+        given = checked_overrides(changes)
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__, **given)
-        copy._overridden = (self, given)  # type: ignore[assignment] # checked above
+        copy._overridden = (self, given)
         return copy
 
     def declared(self) -> Task[P, R]:

@@ -74,17 +74,28 @@ def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
         default_cpus: CPUs where none are declared: 1 for tasks; 0 for apps, so that two versions fit side
             by side.
     """
-    resources = env.resources or Resources()
-    cpus = resources.cpu_request()
-    device = resources.get_device()
     return EnvironmentSpec(
+        **hardware(env.resources, default_cpus),
         env_vars=image_env_vars(env.image) | dict(env.env_vars or {}),
-        num_cpus=default_cpus if cpus is None else cpus,
-        memory=resources.memory_request(),
-        **({} if device is None else _accelerators(device)),
         secrets=secret_specs(env.secret_list()),
         image=image_spec(env.image, env.name.partition(".")[0]),
     )
+
+
+def hardware(resources: Resources | None, default_cpus: float) -> dict[str, Any]:
+    """The fields of an :class:`EnvironmentSpec` that tell of hardware, all of them."""
+    declared = resources or Resources()
+    cpus = declared.cpu_request()
+    device = declared.get_device()
+    return {
+        "num_cpus": default_cpus if cpus is None else cpus,
+        "memory": declared.memory_request(),
+        "num_gpus": 0.0,
+        "accelerator_type": None,
+        "resources": {},
+        "labels": {},
+        **({} if device is None else _accelerators(device)),
+    }
 
 
 def ray_options(environment: EnvironmentSpec) -> dict[str, Any]:

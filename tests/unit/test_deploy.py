@@ -12,7 +12,7 @@ import pytest
 import flyteray as flyte
 from flyteray._client.deploy import DeployedAppEnvironment, DeployedTaskEnvironment
 from flyteray._plan.inputs import bind_deployed
-from flyteray._plan.spec import InputSpec, TaskPlan
+from flyteray._plan.spec import EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
 from flyteray._plan.tasks import overridden
 from flyteray.errors import DeploymentError, RemoteTaskUsageError
 from flyteray.remote import Task
@@ -162,6 +162,10 @@ def test_a_deployed_task_can_have_other_settings() -> None:
         3,
     )
     assert overridden(spec, {}) == spec
+    on_gpu = overridden(spec, {"resources": flyte.Resources(gpu="T4:1")})
+    assert on_gpu.environment == EnvironmentSpec(num_gpus=1, accelerator_type="T4")
+    assert on_gpu.digest() == TaskSpec.model_validate_json(on_gpu.model_dump_json()).digest()
+    assert overridden(on_gpu, {"resources": flyte.Resources(), "env_vars": None}) == spec
     secret = overridden(spec, {"secrets": flyte.Secret("k", group="g")}).environment.secrets
     assert [(each.name, each.env_var) for each in secret] == [("g/k", "G_K")]
     with pytest.raises(ValueError, match="Name cannot be overridden"):
