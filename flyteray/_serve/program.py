@@ -19,9 +19,9 @@ from typing import IO
 
 from flyteray._cluster import processes
 from flyteray._serve import guard
+from flyteray._serve.orphans import MARK, end_orphans
 
 ORPHAN_GRACE_S = 5.0  # for a program to end when its replica was killed
-_MARK = "FLYTERAY_PROGRAM"  # inherited by what the program starts
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Program:
         try:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, str(status), str(orphan_grace_s), *words],
-                env={**variables, _MARK: self._mark},
+                env={**variables, MARK: self._mark},
                 cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -91,6 +91,7 @@ class Program:
         self._reader = os.fdopen(read, "r")
         self._ended: Future[Exit] = Future()
         threading.Thread(target=self._follow, name="flyteray-program", daemon=True).start()
+        threading.Thread(target=end_orphans, name="flyteray-orphans", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -126,7 +127,7 @@ class Program:
                 how = how or _exit(word, int(number))
         self._guard.communicate()  # closes the pipe to it
         if how is None:
-            processes.end(lambda: processes.members(self._mark, variable=_MARK), grace_s=0)
+            processes.end(lambda: processes.members(self._mark, variable=MARK), grace_s=0)
         self._ended.set_result(how or Exit())
 
 
