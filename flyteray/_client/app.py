@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import textwrap
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
 from flyteray._client import app_logs
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.ephemeral import Ephemeral
-from flyteray._client.handle import Awaited
+from flyteray._client.failed_start import failed_start, last_lines
+from flyteray._client.handle import Awaited, checked
+from flyteray._client.known import Known
+from flyteray._client.logged import Logged, Wanted
 from flyteray._client.projects import without_projects
 from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
-from flyteray._plan import failure
-from flyteray._plan.spec import STARTUP_TIMEOUT, AppInfo, AppPhase, to_json
+from flyteray._plan.spec import AppInfo, AppPhase, to_json
 from flyteray.errors import ActivationTimeoutError, AppNotFoundError, DeploymentError
 
 ACTIVATE_S = 300.0
@@ -41,25 +42,15 @@ _STATUSES: dict[str, AppPhase | None] = {
 _SORTABLE = ("name", "created_at", "updated_at", "revision", "phase")
 
 
-class App(Ephemeral):
+class App(Ephemeral, Logged, Known[AppInfo]):
     """An app on a cluster. The handle is a name: it stays valid in other processes, through :meth:`get`."""
 
     def __init__(
         self, info: AppInfo, activate_timeout: float = ACTIVATE_S, deactivate_timeout: float | None = None
     ) -> None:
-        self._info = info
+        super().__init__(info)
         self._activate_timeout = activate_timeout
         self._deactivate_timeout = deactivate_timeout
-
-    @property
-    def info(self) -> AppInfo:
-        """What was known when the handle last asked; :meth:`sync` asks anew."""
-        return self._info
-
-    @property
-    def name(self) -> str:
-        """The app's name."""
-        return self._info.name
 
     @property
     def url(self) -> str:
@@ -148,10 +139,8 @@ class App(Ephemeral):
             DeploymentError: it failed, or it was stopped while it was to serve.
             ValueError: another thing to wait for.
         """
-        if wait_for == "activated":
+        if checked(wait_for) == "activated":
             return await self._wait()
-        if wait_for != "deactivated":
-            raise ValueError(f'wait_for must be "activated" or "deactivated", not {wait_for!r}.')
         self._info = await session().call("wait_stopped", self.name)
         return self
 
@@ -190,34 +179,8 @@ class App(Ephemeral):
 
     deactivate = MethodVerb(_deactivate)
 
-    async def _show_logs(
-        self,
-        max_lines: int = 30,
-        show_ts: bool = False,
-        raw: bool = False,
-        filter_system: bool = False,
-        replica_name: str | None = None,
-        follow: bool = True,
-    ) -> None:
-        """Print the end of what the replicas have written, and then what they write until the app is stopped.
-
-        Args:
-            max_lines: How many of the lines that are there, of each replica and stream.
-            show_ts: The time at which a line was read before it.
-            raw: Without the beginning of the replica's id before each line.
-            filter_system: Without what Ray Serve writes.
-            replica_name: Only of replicas whose id begins so.
-            follow: False: only what is there. Not of Flyte.
-
-        Raises:
-            ValueError: no replica has such a name.
-            RuntimeSystemError: the cluster's dashboard does not give the logs.
-        """
-        wanted = app_logs.Wanted(max_lines, show_ts, raw, filter_system, replica_name, follow)
-        async for line in app_logs.lines(self.name, wanted):
-            print(line, flush=True)
-
-    show_logs = MethodVerb(_show_logs)
+    def _lines(self, wanted: Wanted) -> AsyncIterator[str]:
+        return app_logs.lines(self.name, wanted)
 
     def to_dict(self) -> dict[str, Any]:
         """What is known of the app as plain JSON values."""
@@ -311,11 +274,4 @@ def _phases(in_status: str | AppPhase | Sequence[str | AppPhase] | None) -> set[
 def _failed(info: AppInfo) -> DeploymentError:
     assert info.error is not None
     old = "The version before it goes on serving." if info.version else "No version of it serves."
-    log = info.error.log
-    kind = ActivationTimeoutError if info.error.code == STARTUP_TIMEOUT else DeploymentError
-    error = kind(
-        f"App {info.name!r} could not start: {info.error.code}: {info.error.message}\n{old}"
-        + (f"\nLast lines of its log:\n{textwrap.indent(log, '  ')}" if log else "")
-    )
-    error.__cause__ = failure.restore(info.error)
-    return error
+    return failed_start(info.name, info.error, f"\n{old}{last_lines(info.error.log)}")

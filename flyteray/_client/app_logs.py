@@ -6,9 +6,8 @@ import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime
 
+from flyteray._client.logged import Wanted
 from flyteray._client.session import session
 from flyteray._plan.spec import AppInfo, AppPhase, ReplicaInfo
 from flyteray.errors import AppNotFoundError, BaseRuntimeError
@@ -17,22 +16,6 @@ _LOOK_S = 2.0  # how often replicas that are new are looked for
 _SERVE = "serve"  # the namespace of its actors
 # Serve's own lines begin so.
 _SYSTEM = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) \d{4}-\d\d-\d\d .* -- ")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which lines: the last ``max_lines`` of each stream of each replica, and those that come while ``follow``.
-
-    ``show_ts`` puts the time at which a line was read before it; ``raw`` leaves out which replica it is of;
-    ``filter_system`` leaves out what Ray Serve writes; ``replica_name`` is the beginning of a replica's id.
-    """
-
-    max_lines: int = 30
-    show_ts: bool = False
-    raw: bool = False
-    filter_system: bool = False
-    replica_name: str | None = None
-    follow: bool = True
 
 
 async def lines(app: str, wanted: Wanted) -> AsyncIterator[str]:
@@ -130,5 +113,4 @@ class _Streams:
             self._loop.call_soon_threadsafe(self._arrived.put_nowait, line)
 
     def _shown(self, replica: ReplicaInfo, line: str) -> str:
-        before = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} " if self._wanted.show_ts else ""
-        return line if self._wanted.raw else f"{before}[{replica.replica_id[:8]}] {line}"
+        return line if self._wanted.raw else f"[{replica.replica_id[:8]}] {line}"

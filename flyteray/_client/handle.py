@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from flyteray._client.bridge import Verb
 from flyteray._plan.spec import AppPhase
@@ -73,3 +73,14 @@ class AppHandle(Protocol):
 
     def ephemeral_ctx_sync(self) -> AbstractContextManager[Any]:
         """Active inside ``with``, stopped after it."""
+
+
+def checked(wait_for: Awaited) -> Awaited:
+    """What ``watch`` waits for.
+
+    Raises:
+        ValueError: another thing.
+    """
+    if wait_for not in get_args(Awaited):
+        raise ValueError(f'wait_for must be "activated" or "deactivated", not {wait_for!r}.')
+    return wait_for

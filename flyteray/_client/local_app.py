@@ -6,21 +6,22 @@ import asyncio
 import http.client
 import shutil
 import socket
-import sys
 import threading
 import time
 from collections import deque
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.ephemeral import Ephemeral
-from flyteray._client.handle import Awaited
+from flyteray._client.failed_start import failed_start, last_lines
+from flyteray._client.handle import Awaited, checked
 from flyteray._client.local_process import LocalProcess
-from flyteray._plan import failure
+from flyteray._client.logged import Logged, Wanted
 from flyteray._plan.local import ERROR, READY, LocalPlan
-from flyteray._plan.spec import STARTUP_TIMEOUT, AppPhase, ErrorInfo
+from flyteray._plan.spec import AppPhase, ErrorInfo
 from flyteray.app.endpoints import local_endpoints
 from flyteray.errors import ActivationTimeoutError, DeploymentError
 
@@ -29,6 +30,7 @@ _DRAIN_SHARE = 0.7  # of the time to stop in is for open requests; the rest is f
 _HEAR_S = 15.0  # for a process to say why it was not ready in time
 _ENDED_S = 2.0  # for what is killed to be gone
 _TAIL = 30  # lines
+_READ_S = 0.1  # how often its log is read while it is shown
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Patience:
     health_check_interval: float = 1.0
 
 
-class LocalApp(Ephemeral):
+class LocalApp(Ephemeral, Logged):
     """An app that runs in a process of its own, as a child of this process, which it does not outlive.
 
     Args:
@@ -105,12 +107,16 @@ class LocalApp(Ephemeral):
     @property
     def deployment_status(self) -> AppPhase:
         """What is observed now; failed is an app that has ended without having been asked to."""
-        process = self._process
-        if process is None or not process.running:
-            return AppPhase.FAILED if self._desired == "active" else AppPhase.STOPPED
+        if self.is_deactivated():
+            return AppPhase.FAILED if self.has_failed else AppPhase.STOPPED
         return AppPhase.ACTIVE if self._is_ready() and self._answers() else AppPhase.DEPLOYING
 
     status = deployment_status
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended without having been asked to."""
+        return self._desired == "active" and self.is_deactivated()
 
     def is_active(self) -> bool:
         """Whether it takes requests: it is up and answers its health path with anything below 500."""
@@ -182,43 +188,33 @@ class LocalApp(Ephemeral):
             DeploymentError: it failed, or was stopped while it was to serve.
             ValueError: another thing to wait for.
         """
-        if wait_for == "activated":
+        if checked(wait_for) == "activated":
             return await self._wait()
-        if wait_for != "deactivated":
-            raise ValueError(f'wait_for must be "activated" or "deactivated", not {wait_for!r}.')
         while not self.is_deactivated():  # noqa: ASYNC110  # a process tells no event loop of its end
             await asyncio.sleep(_LOOK_S)
         return self
 
     watch = MethodVerb(_watch)
 
-    async def _show_logs(
-        self,
-        max_lines: int = 30,
-        show_ts: bool = False,
-        raw: bool = False,
-        filter_system: bool = False,
-        replica_name: str | None = None,
-        follow: bool = True,
-    ) -> None:
-        """Print the end of what it has written, and then what it writes until it is stopped if ``follow``.
-
-        Its output is shown on this process's stderr in any case. The other options are those of
-        :class:`flyteray.remote.App`: here there is one replica and no system beside it, so they change nothing.
-        """
+    async def _lines(self, wanted: Wanted) -> AsyncIterator[str]:
+        if wanted.replica_name:
+            raise ValueError(
+                f"App {self.name!r} runs in local mode, where replicas have no names: leave it out."
+            )
         with self._log.open("rb") as file:
-            for line in deque(file, maxlen=max_lines):
-                sys.stdout.write(line.decode(errors="replace"))
+            there = deque(file, maxlen=wanted.max_lines)
+            rest = b""
             while True:
                 ended = self.is_deactivated()
-                while text := file.read(65536):
-                    sys.stdout.write(text.decode(errors="replace"))
-                sys.stdout.flush()
-                if ended or not follow:
+                *whole, rest = b"".join([*there, rest, file.read()]).split(b"\n")
+                for line in whole:
+                    yield line.decode(errors="replace")
+                if ended or not wanted.follow:
+                    if rest:
+                        yield rest.decode(errors="replace")
                     return
-                await asyncio.sleep(0.1)
-
-    show_logs = MethodVerb(_show_logs)
+                there.clear()
+                await asyncio.sleep(_READ_S)
 
     def stop(self) -> None:
         """Ask it to end, without waiting."""
@@ -290,20 +286,14 @@ class LocalApp(Ephemeral):
             return DeploymentError(
                 f"App {self.name!r} could not start: its process {process.exit}.{self._tail()}"
             )
-        log = f"\nLast lines of its log:\n{info.log.rstrip()}" if info.log else self._tail()
-        if info.code == STARTUP_TIMEOUT:
-            return ActivationTimeoutError(f"App {self.name!r} failed to become active: {info.message}{log}")
-        error = DeploymentError(f"App {self.name!r} could not start: {info.code}: {info.message}{log}")
-        error.__cause__ = failure.restore(info)
-        return error
+        return failed_start(self.name, info, last_lines(info.log) or self._tail())
 
     def _tail(self) -> str:
         try:
             with self._log.open(errors="replace") as file:
-                lines = deque(file, maxlen=_TAIL)
+                return last_lines("".join(deque(file, maxlen=_TAIL)))
         except OSError:
             return ""
-        return f"\nLast lines of its log:\n{''.join(lines).rstrip()}" if lines else ""
 
     def __repr__(self) -> str:
         return f"LocalApp(name={self.name!r}, url={self.url!r}, desired_state={self._desired!r})"

@@ -21,7 +21,7 @@ from flyteray._plan.bundle import cache_folder
 from flyteray._plan.image import build_env_vars
 from flyteray._plan.local import NEWEST, SECRETS, LocalPlan
 from flyteray._plan.shared_folder import SharedFolder
-from flyteray._plan.spec import AppPhase, ParameterSpec
+from flyteray._plan.spec import ParameterSpec
 from flyteray._settings import Settings
 from flyteray.app.endpoints import ENDPOINT_PATTERN, LOCAL_APPS, local_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
@@ -87,7 +87,7 @@ class LocalApps:
         known = self._apps.get(planned.spec.name)
         port = known.plan.port if known and planned.spec.port == 0 else planned.spec.port
         plan = await asyncio.to_thread(self._plan, planned, port, settings, patience)
-        if known is not None and known.plan == plan and known.deployment_status is not AppPhase.FAILED:
+        if known is not None and known.plan == plan and not known.has_failed:
             return known
         python = await asyncio.to_thread(_python, plan, settings)
         if known is not None:

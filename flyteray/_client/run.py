@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
+from flyteray._client.known import Known
 from flyteray._client.local_run import LocalRun, run_locally
 from flyteray._client.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session import inside_local_run, session
@@ -32,21 +33,8 @@ Mode = Literal["local", "remote"]
 _POLL_S = 10.0  # how long one question to the controller may wait
 
 
-class Run:
+class Run(Known[RunInfo]):
     """A run on a cluster. The handle is a name: it stays valid in other processes, through :meth:`get`."""
-
-    def __init__(self, info: RunInfo) -> None:
-        self._info = info
-
-    @property
-    def info(self) -> RunInfo:
-        """What was known when the handle last asked; :meth:`sync` asks anew."""
-        return self._info
-
-    @property
-    def name(self) -> str:
-        """The run's name."""
-        return self._info.name
 
     @property
     def url(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import uuid
 from collections.abc import Iterator
@@ -204,8 +205,10 @@ def test_an_app_that_ends_by_itself_has_failed_and_can_be_started_again(
     app.activate(wait=True)
     assert app.is_active()
     app.deactivate(wait=True)
-    app.show_logs(max_lines=2)
-    assert "the app begins" in capsys.readouterr().out
+    app.show_logs(max_lines=2, show_ts=True)
+    assert re.search(r"^\d{4}-\d\d-\d\d [\d:]{8} the app begins$", capsys.readouterr().out, re.MULTILINE)
+    with pytest.raises(ValueError, match="replicas have no names"):
+        app.show_logs(replica_name="x")
 
 
 def test_an_app_is_up_inside_a_block_only() -> None:
