@@ -59,7 +59,7 @@ class Settings:
         storage = environ.get("FLYTERAY_STORAGE") or str(home / "storage")
         return cls(
             home=home,
-            storage=storage if "://" in storage else str(_absolute(storage)),
+            storage=storage_place(storage),
             database=environ.get("FLYTERAY_DATABASE") or None,
             address=environ.get("RAY_ADDRESS") or None,
             port=_whole(environ, "FLYTERAY_PORT", 0, 65535),
@@ -86,6 +86,11 @@ class Settings:
         tag = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:8]
         base = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
         return base / f"flyteray-{os.getuid()}-{tag}"
+
+
+def storage_place(storage: str) -> str:
+    """A storage's URL, or the absolute path of its folder: other processes have another working directory."""
+    return storage if "://" in storage else str(_absolute(storage))
 
 
 def _absolute(path: str) -> Path:

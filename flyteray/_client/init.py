@@ -10,7 +10,7 @@ from pathlib import Path
 from flyteray._client.bridge import Verb
 from flyteray._client.session import session
 from flyteray._plan.image import REFERENCES, named
-from flyteray._settings import Settings
+from flyteray._settings import Settings, storage_place
 
 
 async def _init(
@@ -36,8 +36,12 @@ async def _init(
             each module is placed by its name, below the folder that it is imported from.
 
     Raises:
+        TypeError: An option of a wrong type.
         ValueError: One of the images is a name without a URI.
     """
+    for name, given in (("address", address), ("storage", storage), ("database", database)):
+        if given is not None and not isinstance(given, str):
+            raise TypeError(f"flyteray.init: {name} must be a str, got {given!r}.")
     if images:
         found = named([images] if isinstance(images, str) else images)
         os.environ[REFERENCES] = ",".join(
@@ -48,7 +52,7 @@ async def _init(
         replace(
             settings,
             address=address or settings.address,
-            storage=storage or settings.storage,
+            storage=storage_place(storage) if storage else settings.storage,
             database=database or settings.database,
             root_dir=Path(root_dir).expanduser().absolute() if root_dir else None,
         )

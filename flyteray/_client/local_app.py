@@ -318,6 +318,6 @@ def free_port(app: str, port: int) -> int:
             raise DeploymentError(
                 f"App {app!r} can't listen on port {port}: {error.strerror}. End what uses the port, or declare "
                 "another one; port=0 takes any that is free."
-            ) from error
+            ) from None
         number: int = probe.getsockname()[1]
         return number

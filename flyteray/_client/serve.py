@@ -170,7 +170,7 @@ class ServeContext:
                 f"flyteray.serve serves an AppEnvironment, not {app_env!r}. To run a task, use flyteray.run."
             )
         ordered = apps.in_order(app_env)
-        values = self.parameter_values or {}
+        values = _checked(self.parameter_values or {})
         if unknown := [name for name in values if all(env.name != name for env in ordered)]:
             raise ValueError(
                 f"parameter_values names {', '.join(map(repr, unknown))}, but what is served is "
@@ -244,6 +244,12 @@ async def _serve(app_env: AppEnvironment) -> AppHandle:
 
 
 serve = Verb(_serve)
+
+
+def _checked(values: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(values, Mapping) or not all(isinstance(each, Mapping) for each in values.values()):
+        raise TypeError(f"parameter_values must be {{app name: {{parameter name: value}}}}, got {values!r}.")
+    return values
 
 
 def _folder(path: str | Path | None) -> Path | None:

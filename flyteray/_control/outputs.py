@@ -13,7 +13,12 @@ from flyteray._control.registry import Registry
 from flyteray._plan import contents
 from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import ActionPhase, AppSpec, OutputRef, ParameterSpec, ReplicaInfo
-from flyteray.errors import ParameterMaterializationError, RemoteTaskNotFoundError, RuntimeSystemError
+from flyteray.errors import (
+    ParameterMaterializationError,
+    RemoteTaskNotFoundError,
+    RunNotFoundError,
+    RuntimeSystemError,
+)
 from flyteray.storage import Storage
 
 _REMEMBERED = 256  # hashes of contents
@@ -132,7 +137,7 @@ class Outputs:
         if parameter.output is not None:
             try:
                 run = self.locate(parameter.output)
-            except ParameterMaterializationError as error:
+            except (ParameterMaterializationError, RunNotFoundError) as error:
                 raise ParameterMaterializationError(f"Parameter {parameter.name!r}: {error}") from None
             if parameter.output.follow:
                 return parameter

@@ -76,6 +76,8 @@ class Environment:
             self.description = self.description[:_LONGEST_DESCRIPTION]
         as_secrets(self._words(), self.secrets)
         self.include = _globs(self._words(), self.include)
+        if self.service_account is not None and not isinstance(self.service_account, str):
+            raise TypeError(f"{self._words()}: service_account must be a str, got {self.service_account!r}.")
         for option in ("pod_template", "service_account"):
             if getattr(self, option) is not None:
                 without_meaning(self._words(), option)
@@ -115,7 +117,9 @@ class Environment:
             if env.name == self.name:
                 raise ValueError(f"{self._words()} can't depend on an environment of its own name.")
         for env in envs:
-            if all(known.name != env.name for known in self.depends_on):
+            if all(
+                known is not env for known in self.depends_on
+            ):  # another of that name is refused in a plan
                 self.depends_on.append(env)
 
     def clone_with(self: E, name: str, **changes: object) -> E:

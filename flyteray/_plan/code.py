@@ -76,9 +76,11 @@ def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
     if isinstance(found, kind):
         return found
     there = sorted(key for key, value in vars(module).items() if isinstance(value, kind))
-    what = {Task: "task", AppEnvironment: "app environment"}.get(kind, "environment")
+    what, article = {Task: ("task", "a"), AppEnvironment: ("app environment", "an")}.get(
+        kind, ("environment", "an")
+    )
     hint = f"it has: {', '.join(there)}" if there else f"it has no {what} at all"
-    wrong = f"is a {type(found).__name__}, not a {what}" if found is not None else "does not exist"
+    wrong = f"is a {type(found).__name__}, not {article} {what}" if found is not None else "does not exist"
     raise ModuleLoadError(f"{name!r} in {module.__name__!r} {wrong}; {hint}.")
 
 
@@ -196,8 +198,9 @@ def _by_value(
     asking = [env for env in environments if env.include]
     if asking:
         raise ValueError(
-            f"{type(asking[0]).__name__} {asking[0].name!r} includes {asking[0].include!r}, but {declared.name!r} has "
-            "no file that these could be relative to, so it is pickled: put it in a .py file, or leave include out."
+            f"{type(asking[0]).__name__} {asking[0].name!r} includes {asking[0].include!r}, but {declared.name!r} is "
+            "no global of any module that a cluster can import, so it is pickled, without files: define it at the top "
+            "level of a .py file, or leave include out."
         )
     data, names = pickled.dump(declared)
     root = shipping.root_dir
@@ -248,9 +251,14 @@ def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str] | None:
             importable = _importable(module, name)
             if importable is not None:
                 return importable, name
-    for module in list(sys.modules.values()):
-        # A module's dict, not getattr: lazy modules would load at a touch.
-        for name, value in list(getattr(module, "__dict__", {}).items()):
+    # A module's dict, not getattr: lazy modules would load at a touch.
+    dicts = [(module, getattr(module, "__dict__", {})) for module in list(sys.modules.values())]
+    if isinstance(
+        declared, AppEnvironment
+    ):  # the module that declares it, before those that import it from there
+        dicts.sort(key=lambda each: each[1].get("__file__") != str(declared._declaring_file))
+    for module, names in dicts:
+        for name, value in list(names.items()):
             if value is declared:
                 importable = _importable(module, name)
                 if importable is not None:

@@ -187,4 +187,5 @@ def _number(amount: float) -> str:
 
 
 def _gib(amount: float) -> str:
-    return f"{amount / 2**30:.3g}"
+    gib = amount / 2**30
+    return f"{gib:.3g}" if gib < 1000 else f"{gib:.0f}"

@@ -20,6 +20,7 @@ from flyteray.errors import RuntimeUserError
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_ASK_AGAIN_S = 0.5  # when it has answered that it is not ready: it may log each question
 _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
 _PROBE_S = 5.0  # for an answer; a program may take connections long before it answers
 _GIVE_UP_S = 3.0  # for a program that did not come up to end when it is asked to
@@ -64,6 +65,7 @@ class CommandServer:
         self._stopping = False
         self._seen = ""
         self._assigned = Address(host, port)
+        self._declined = False
         self.port = port
 
     loop = None  # that of its run
@@ -104,7 +106,8 @@ class CommandServer:
 
     @property
     def _wanted(self) -> str:
-        return f"{self._declared} (here {self.port}, which is in $PORT)"
+        here = "" if self.port == self._declared else f"here {self.port}, "
+        return f"{self._declared} ({here}which is in $PORT)"
 
     def _start(self) -> Program:
         variables = words.variables(os.environ, self._chosen, self._host, self.port)
@@ -127,7 +130,7 @@ class CommandServer:
         """Wait until it answers; False when it was stopped before."""
         look_at = time.monotonic() + _LOOK_S
         while not await asyncio.to_thread(self._answers):
-            await asyncio.wait([ended], timeout=_POLL_S)
+            await asyncio.wait([ended], timeout=_ASK_AGAIN_S if self._declined else _POLL_S)
             if ended.done():
                 if self._stopping:
                     return False
@@ -162,7 +165,8 @@ class CommandServer:
                 self._seen = f"does not speak HTTP: {type(error).__name__}: {error}"
                 return False
         self._seen = f"answers GET {self._health_path} with status {status}"
-        return status < 500
+        self._declined = status >= 500
+        return not self._declined
 
     def _look(self, program: Program) -> None:
         found = addresses(program.pid)

@@ -102,7 +102,8 @@ class FunctionServer:
     def waits_for(self) -> str:
         """A connection: where, and what there is instead."""
         seen = f"listens on {listed(self._seen)}" if self._seen else "does not listen on any port"
-        expected = f"expected is port {self._declared} (here {self.port}, as env.get_port() says)"
+        here = "" if self.port == self._declared else f"here {self.port}, "
+        expected = f"expected is port {self._declared} ({here}as env.get_port() says)"
         return f"the server function {self._function.__name__!r} {seen}; {expected}"
 
     def _look(self, found: set[Address]) -> None:
@@ -145,7 +146,8 @@ async def _exit_as_error(serving: Awaitable[Any]) -> Any:
 
 
 def _exited(error: SystemExit) -> RuntimeUserError:
-    return RuntimeUserError("SystemExit", f"The server function exited with status {error.code}.")
+    how = f": {error.code}" if isinstance(error.code, str) else f" with status {error.code}."
+    return RuntimeUserError("SystemExit", f"The server function exited{how}")
 
 
 def _in_thread(function: Callable[..., Any], arguments: Mapping[str, Any]) -> asyncio.Future[Any]:

@@ -146,9 +146,12 @@ class Hosting:
 
     async def _too_late(self) -> RuntimeUserError:
         """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
+        give_up_s = _GIVE_UP_S
         if self._in_startup:
             place, stack = blocked.whereabouts(self._thread.ident or 0)
-            if not stack and self._living is not None:
+            if stack:
+                give_up_s = 0.0  # what holds up the loop can't be cancelled
+            elif self._living is not None:
                 place, stack = blocked.waits_at(self._living)
             missing = f"on_startup has not returned, it is held up{place}:\n{stack}\n"
         else:
@@ -157,10 +160,10 @@ class Hosting:
             self._loop.call_soon_threadsafe(self._living.cancel)
         ended = asyncio.wrap_future(self._ended)
         ended.add_done_callback(_heard)
-        await asyncio.wait([ended], timeout=_GIVE_UP_S)
+        await asyncio.wait([ended], timeout=give_up_s)
         return RuntimeUserError(
             STARTUP_TIMEOUT,
-            f"The app was not ready within {self._startup_timeout_s:g} s: {missing}"
+            f"The app was not ready within {round(self._startup_timeout_s, 1):g} s: {missing}"
             "If it needs more time, serve it by with_servecontext(activate_timeout=...).",
         )
 

@@ -232,9 +232,7 @@ class _Fetcher:
         path = url
         if spec.mount is not None or spec.download:
             if local is not None and not (local.is_dir() if kind is Dir else local.is_file()):
-                raise _error(
-                    spec, f"there is no such {spec.kind}: {url}", "It must be readable on every node"
-                )
+                raise _missing(spec, local)
             if local is not None and spec.mount is None and not spec.ignore_patterns:
                 path = str(local)  # readable as it is: no copy
             else:
@@ -267,6 +265,15 @@ class _Fetcher:
 
 def _error(spec: ParameterSpec, problem: str, remedy: str) -> ParameterMaterializationError:
     return ParameterMaterializationError(f"Parameter {spec.name!r}: {problem}. {remedy}.")
+
+
+def _missing(spec: ParameterSpec, path: Path) -> ParameterMaterializationError:
+    if not path.exists():
+        return _error(spec, f"there is no such {spec.kind}: {path}", "It must be readable on every node")
+    there, wanted = ("directory", "a Dir") if path.is_dir() else ("file", "a File")
+    return _error(
+        spec, f"{path} is a {there}, but it is declared as a {spec.kind}", f'Give {wanted}, or type="{there}"'
+    )
 
 
 def _local(path: str) -> Path | None:

@@ -44,7 +44,7 @@ class Exit:
             except ValueError:  # a real-time signal
                 name = "no name"
             hint = ", most likely for memory" if self.signal == signal.SIGKILL else ""
-            return f"was killed by signal {self.signal} ({name}){hint}"
+            return f"was killed by signal {self.signal} ({name}{hint})"
         return "ended unseen: its guard was killed"
 
 

@@ -9,16 +9,25 @@ LAUNCHER = "fserve"  # starts apps in Flyte; what it starts follows ``--``
 _SHELL = {"&&", "||", "|", ";", "&", ">", ">>", "<", "<<", "2>", "2>>", "2>&1", "&>"}
 
 
-def split_words(words: Sequence[str] | str | None) -> list[str]:
-    """A command's words; a text is split as a shell splits it."""
-    return shlex.split(words) if isinstance(words, str) else list(words or [])
+def split_words(owner: str, words: Sequence[str] | str | None) -> list[str]:
+    """A command's words; a text is split as a shell splits it.
+
+    Raises:
+        ValueError: a quotation in the text has no end.
+    """
+    if not isinstance(words, str):
+        return list(words or [])
+    try:
+        return shlex.split(words)
+    except ValueError as error:
+        raise ValueError(f"{owner}: {words!r} can't be split into words: {error}.") from None
 
 
 def program(owner: str, words: Sequence[str]) -> list[str]:
     """The words without Flyte's launcher.
 
     Raises:
-        ValueError: they need a shell, or there is nothing behind the launcher.
+        ValueError: they need a shell, the first one is empty, or there is nothing behind the launcher.
     """
     if words and words[0] == LAUNCHER:
         if "--" not in words or words[-1] == "--":
@@ -33,4 +42,6 @@ def program(owner: str, words: Sequence[str]) -> list[str]:
                 f"{owner}: {word!r} in the command means something to a shell only, and none runs it. "
                 f'Use a shell: ["sh", "-c", {" ".join(words)!r}].'
             )
+    if words and not words[0]:
+        raise ValueError(f"{owner}: the first word of its command names the program, and it is empty.")
     return list(words)

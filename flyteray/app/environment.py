@@ -112,8 +112,8 @@ class AppEnvironment(Environment):
                 raise TypeError(
                     f"{self._words()}: {field_name} must be a str or a list of str, got {words!r}."
                 )
-        program(self._words(), split_words(self.command) or split_words(self.args))
-        command = split_words(self.command)
+        self._program()
+        command = split_words(self._words(), self.command)
         if command and self.parameters and command[0] != LAUNCHER:
             raise ValueError(
                 f"{self._words()} has parameters beside a command, which does not take them: "
@@ -172,7 +172,11 @@ class AppEnvironment(Environment):
 
     def words(self) -> list[str]:
         """The program to run and its arguments, before ``$VAR`` is replaced: ``command``, or else ``args``."""
-        return program(self._words(), split_words(self.command) or split_words(self.args))
+        return self._program()
+
+    def _program(self) -> list[str]:
+        owner = self._words()
+        return program(owner, split_words(owner, self.command) or split_words(owner, self.args))
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:

@@ -61,11 +61,16 @@ class Parameter:
                 f"Parameter {self.name!r}: {self.env_var!r} is no name for an environment variable: "
                 "use letters, digits and _, not starting with a digit."
             )
-        if isinstance(self.ignore_patterns, str):
+        if not isinstance(self.download, bool):
+            raise TypeError(f"Parameter {self.name!r}: download must be a bool, got {self.download!r}.")
+        if self.mount is not None and not isinstance(self.mount, str):
+            raise TypeError(f"Parameter {self.name!r}: mount must be a str, got {self.mount!r}.")
+        patterns = self.ignore_patterns
+        if not isinstance(patterns, (list, tuple)) or not all(isinstance(each, str) for each in patterns):
             raise TypeError(
-                f"Parameter {self.name!r}: ignore_patterns must be a list, got {self.ignore_patterns!r}."
+                f"Parameter {self.name!r}: ignore_patterns must be a list of str, got {patterns!r}."
             )
-        object.__setattr__(self, "ignore_patterns", tuple(self.ignore_patterns))
+        object.__setattr__(self, "ignore_patterns", tuple(patterns))
 
     def _check_value(self) -> None:
         value = self.value

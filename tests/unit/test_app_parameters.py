@@ -51,8 +51,15 @@ def test_a_bad_type_is_refused() -> None:
 
 def test_patterns_are_a_list_and_not_text() -> None:
     assert Parameter("p", ignore_patterns=["*.tmp"]).ignore_patterns == ("*.tmp",)
-    with pytest.raises(TypeError, match="ignore_patterns"):
-        Parameter("p", ignore_patterns="*.tmp")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [("ignore_patterns", "*.tmp"), ("ignore_patterns", [3]), ("mount", 3), ("download", "no")],
+)
+def test_options_of_a_wrong_type_are_refused(option: str, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"'p': {option} must be"):
+        Parameter("p", **{option: wrong})
 
 
 def test_a_parameter_without_a_name_is_the_first_input() -> None:

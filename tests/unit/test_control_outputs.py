@@ -26,7 +26,7 @@ from flyteray._plan.spec import (
     TaskPlan,
     TaskSpec,
 )
-from flyteray.errors import ParameterMaterializationError, RunNotFoundError
+from flyteray.errors import ParameterMaterializationError
 from flyteray.storage import Storage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -97,7 +97,7 @@ def test_a_run_without_outputs_is_refused(outputs: Outputs, registry: Registry) 
 
     with pytest.raises(ParameterMaterializationError, match="'p': Run 'r1' has no outputs, it is queued"):
         pinned(outputs, output=OutputRef(run_name="r1"))
-    with pytest.raises(RunNotFoundError, match="r0"):
+    with pytest.raises(ParameterMaterializationError, match="'p': There is no run 'r0'"):
         pinned(outputs, output=OutputRef(run_name="r0"))
 
 

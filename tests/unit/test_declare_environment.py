@@ -32,6 +32,7 @@ def test_other_names_are_refused_with_the_rule(name: str) -> None:
         ("description", 1),
         ("image", 3),
         ("image", ["python:3.12"]),
+        ("service_account", 3),
     ],
 )
 def test_fields_of_a_wrong_type_are_refused(field: str, value: Any) -> None:

@@ -109,6 +109,13 @@ def test_two_environments_of_one_name_are_refused() -> None:
         dry(within)
 
 
+def test_an_environment_that_needs_two_of_one_name_is_refused() -> None:
+    env = flyte.TaskEnvironment("front", [flyte.TaskEnvironment("base"), flyte.TaskEnvironment("base")])
+
+    with pytest.raises(ValueError, match="Two different environments are named 'base'"):
+        dry(env)
+
+
 def test_apps_that_need_one_another_in_a_circle_are_refused() -> None:
     one, two = flyte.app.AppEnvironment(name="one"), flyte.app.AppEnvironment(name="two")
     one.add_dependency(two)

@@ -236,7 +236,9 @@ def test_what_is_pickled_includes_no_files(tmp_path: Path) -> None:
     @env.task
     def work() -> None: ...
 
-    with pytest.raises(ValueError, match=r"'nested' includes \('data',\).*is pickled: put it in a \.py file"):
+    with pytest.raises(
+        ValueError, match=r"'nested' includes \('data',\).*is pickled, .*top level of a \.py file"
+    ):
         code.ship(work)
 
 

@@ -185,7 +185,7 @@ def test_nothing_is_left_when_guard_or_program_is_killed(running: Running, victi
     tree = serve(hosting, talk)
 
     assert not any(map(runs, tree))
-    expected = "ended unseen" if victim == "guard" else "signal 9 (SIGKILL), most likely for memory"
+    expected = "ended unseen" if victim == "guard" else "signal 9 (SIGKILL, most likely for memory)"
     assert expected in str(running.exits[0])
 
 
@@ -233,7 +233,7 @@ os.kill(os.getpid(), 9)
     [
         ("sys.exit(3)", "exited with status 3 before it answered"),
         ("sys.exit(0)", "exited with status 0 .* must stay in the foreground"),
-        ("os.kill(os.getpid(), 9)", "signal 9 \\(SIGKILL\\), most likely for memory"),
+        ("os.kill(os.getpid(), 9)", "signal 9 \\(SIGKILL, most likely for memory\\)"),
         ("os.kill(os.getpid(), 15)", "signal 15 \\(SIGTERM\\) before"),
     ],
 )

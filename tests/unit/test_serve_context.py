@@ -54,6 +54,12 @@ def test_values_of_parameters_take_the_place_of_those_declared() -> None:
     assert {parameter.name: parameter.value for parameter in spec.parameters} == {"model": "m", "rate": "0.5"}
 
 
+@pytest.mark.parametrize("values", [["frontend"], {"frontend": "model"}], ids=str)
+def test_values_of_parameters_are_by_app_and_name(values: Any) -> None:
+    with pytest.raises(TypeError, match=r"must be \{app name: \{parameter name: value\}\}"):
+        flyte.with_servecontext(dry_run=True, parameter_values=values).serve(frontend)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

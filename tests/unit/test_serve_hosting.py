@@ -388,14 +388,19 @@ def test_a_server_function_that_raises_is_a_failed_start_with_its_exception(
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_server_function_that_exits_the_process_only_fails_itself(running: Running, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "told"), [(3, "exited with status 3"), ("no key", "exited: no key")], ids=str
+)
+def test_a_server_function_that_exits_the_process_only_fails_itself(
+    running: Running, kind: str, status: Any, told: str
+) -> None:
     def leaves() -> None:
-        raise SystemExit(3)
+        raise SystemExit(status)
 
     async def leaves_async() -> None:
         leaves()
 
-    with pytest.raises(RuntimeUserError, match="exited with status 3"):
+    with pytest.raises(RuntimeUserError, match=told):
         asyncio.run(running.function(leaves if kind == "sync" else leaves_async).start())
 
 

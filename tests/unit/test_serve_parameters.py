@@ -156,6 +156,19 @@ def test_a_missing_file_is_named(work: Path, mount: str | None) -> None:
         only(ParameterSpec(name="p", kind="file", value="/nowhere/x.bin", mount=mount), work)
 
 
+@pytest.mark.parametrize(("kind", "there"), [("file", "directory"), ("directory", "file")])
+def test_a_file_in_the_place_of_a_directory_is_told_and_the_other_way_round(
+    work: Path, model: Path, kind: Any, there: str
+) -> None:
+    path = model if there == "file" else model.parent
+
+    with pytest.raises(
+        ParameterMaterializationError,
+        match=rf"'p': {path} is a {there}, but .* a {kind}\. Give a .*{there}\"",
+    ):
+        only(ParameterSpec(name="p", kind=kind, value=str(path)), work)
+
+
 def test_a_mount_that_cannot_be_made_is_named(work: Path, model: Path) -> None:
     with pytest.raises(ParameterMaterializationError, match=r"'p'.*/dev/null/x"):
         only(ParameterSpec(name="p", kind="file", value=str(model), mount="/dev/null/x"), work)

@@ -115,6 +115,18 @@ def test_what_needs_a_shell_is_refused_with_the_way_to_have_one(command: str | l
     assert "AppEnvironment 'a'" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("serve 'it", "\"serve 'it\" can't be split into words: No closing quotation"),
+        ("'' --port 1", "is empty"),
+    ],
+)
+def test_a_command_that_names_no_program_is_refused_with_its_app(command: str, told: str) -> None:
+    with pytest.raises(ValueError, match=f"AppEnvironment 'a': .*{told}"):
+        AppEnvironment(name="a", command=command)
+
+
 def test_a_shell_that_is_asked_for_gets_its_script_whole() -> None:
     assert AppEnvironment(name="a", args=["sh", "-c", "a && b"]).words() == ["sh", "-c", "a && b"]
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import flyteray
+from flyteray._client.session import session
 from flyteray._settings import Settings
 from flyteray.errors import InitializationError
 
@@ -47,6 +49,24 @@ def test_each_setting_comes_from_its_variable() -> None:
 def test_storage_lies_in_the_home_unless_it_is_named() -> None:
     assert Settings.of({"FLYTERAY_HOME": "/h"}).storage == "/h/storage"
     assert Settings.of({"FLYTERAY_STORAGE": "relative"}).storage == str(Path("relative").absolute())
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("relative", str(Path("relative").absolute())), ("s3://bucket/prefix", "s3://bucket/prefix")],
+)
+def test_init_names_the_storage_for_processes_of_every_folder(given: str, kept: str) -> None:
+    try:
+        flyteray.init(storage=given)
+        assert session().settings.storage == kept
+    finally:
+        flyteray.init()
+
+
+@pytest.mark.parametrize("option", ["address", "storage", "database"])
+def test_init_refuses_what_is_no_text(option: str) -> None:
+    with pytest.raises(TypeError, match=f"{option} must be a str, got 3"):
+        flyteray.init(**{option: 3})
 
 
 def test_empty_variables_count_as_missing() -> None:

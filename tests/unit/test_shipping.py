@@ -366,3 +366,16 @@ def test_a_run_refuses_them_before_anything_starts() -> None:
         flyteray.with_runcontext(copy_style="custom")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Version is required"):
         flyteray.with_runcontext(copy_style="none")
+
+
+def test_an_app_is_found_in_the_module_that_declares_it_and_not_where_it_is_imported(project: Path) -> None:
+    declaring = "from flyteray.app import AppEnvironment\napp = AppEnvironment('st-app', args='serve')\n"
+    write(project, {"st_driver.py": "import st_app\nfrom st_app import app\n", "st_app.py": declaring})
+    driver = importlib.import_module("st_driver")
+    imported_last = sys.modules.pop("st_app")
+    sys.modules["st_app"] = imported_last
+
+    ref, made = code.ship(driver.app)
+
+    assert (ref.module, ref.name) == ("st_app", "app")
+    assert names(made) == ["st_app.py"]

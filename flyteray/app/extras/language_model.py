@@ -101,7 +101,10 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
 
     def words(self) -> list[str]:
         """The command that serves the model; ``$NAME`` in it is where a replica finds the weights."""
-        return [*self._server_words(self._model), *self._speculative_words(), *split_words(self.extra_args)]
+        return [*self._server_words(self._model), *self._speculative_words(), *self._extra_words()]
+
+    def _extra_words(self) -> list[str]:
+        return split_words(self._words(), self.extra_args)
 
     def server(self, func: F) -> F:
         """Refused: the server is the model's."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from flyteray.app.command import split_words
 from flyteray.app.extras.language_model import LanguageModelEnvironment
 
 
@@ -29,7 +28,7 @@ class SGLangAppEnvironment(LanguageModelEnvironment):
         module = "sglang_router.launch_server" if self.router else "sglang.launch_server"
         words = ["python", "-m", module, "--model-path", model, "--served-model-name", self.model_id]
         words += ["--host", "$HOST", "--port", "$PORT"]
-        return words if "--enable-metrics" in split_words(self.extra_args) else [*words, "--enable-metrics"]
+        return words if "--enable-metrics" in self._extra_words() else [*words, "--enable-metrics"]
 
     def _speculative_words(self) -> list[str]:
         self._check_draft_key("draft_model_path", "draft-model-path")

@@ -72,7 +72,7 @@ class StreamlitAppEnvironment(AppEnvironment):
         return [
             *("python", "-m", _streamlit.__name__, page),
             *(f"--{name}={value}" for name, value in _OPTIONS.items()),
-            *split_words(self.args),
+            *split_words(self._words(), self.args),
         ]
 
     def _place(self, script: str) -> str:

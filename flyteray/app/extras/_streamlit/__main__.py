@@ -10,14 +10,12 @@ def main() -> None:
     """Become ``streamlit run``.
 
     Raises:
-        ModuleNotFoundError: Streamlit is not installed here.
+        SystemExit: Streamlit is not installed here.
     """
     try:
         from streamlit.web.cli import main as streamlit  # deferred: to say what is missing
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "This app needs Streamlit where it runs: pip install streamlit", name=error.name
-        ) from error
+        raise SystemExit(f"{error}. This app needs Streamlit where it runs: pip install streamlit") from None
 
     page, *options = sys.argv[1:]
     if ":" in page:
