@@ -247,7 +247,7 @@ class Controller:
 
     async def _let_go(self) -> None:
         """Have the keeper forget the outputs of followed tasks that no replica serves any more."""
-        if runs := self._outputs.left_behind(self._apps.running_specs(), self._apps.ready_replicas()):
+        if runs := self._outputs.left_behind(self._apps.specs(), self._apps.ready_replicas()):
             await actors.acall(actors.keeper_name(), "let_go", runs)
 
     async def _reap_forever(self) -> None:

@@ -15,8 +15,6 @@ REPLACED_DRAIN = timedelta(hours=1)  # what still talks to a replaced version ma
 STOPPED_DRAIN = timedelta(seconds=10)  # when the user stops an app, what is in flight may end
 SETTLE = timedelta(seconds=1)  # requests that the ingress had just routed become visible as sessions
 
-RUNNING = (VersionPhase.DEPLOYING, VersionPhase.READY, VersionPhase.DRAINING)
-
 
 @dataclass(frozen=True)
 class Deploy:

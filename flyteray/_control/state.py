@@ -24,6 +24,9 @@ class VersionPhase(str, Enum):
         return self.value
 
 
+RUNNING = (VersionPhase.DEPLOYING, VersionPhase.READY, VersionPhase.DRAINING)
+
+
 @dataclass(frozen=True)
 class AppRecord:
     """An app: what is wanted (``desired``, ``target``) and which version the route points to (``serving``)."""

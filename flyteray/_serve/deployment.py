@@ -106,6 +106,11 @@ def status(name: str) -> ServeStatus | None:
     return ServeStatus(phase=application.status, message=message, running=running)
 
 
+def replicas_alive() -> set[str]:
+    """The names of the actors of all replicas whose processes live or are being made."""
+    return {each["name"] for each in ray.util.list_named_actors(all_namespaces=True)}
+
+
 def has_unplaced(name: str) -> bool:
     """Whether Ray has found no node yet for a replica of an app version."""
     pending = ray._private.state.state.actor_table(None, actor_state_name="PENDING_CREATION")
