@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import re
 from collections.abc import Mapping, Sequence
@@ -134,7 +135,7 @@ class ServeContext:
                 f"The module of app {app!r} serves an app when it is imported, as each of its replicas does: put that "
                 'under `if __name__ == "__main__":`.',
             )
-        planned = self.plan(app_env)
+        planned = await asyncio.to_thread(self.plan, app_env)  # it reads files: not on an app's loop
         if self.dry_run:
             return PlannedApp(planned)
         if self.mode == "local" or (self.mode is None and inside_local_run()):

@@ -60,6 +60,8 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
             sys.path.insert(0, str(folder))
     try:
         return importlib.import_module(name)
+    except SystemExit as error:
+        raise ModuleLoadError(f"{str(path)!r} {_ends(error)}") from error
     except Exception as error:
         raise ModuleLoadError(
             f"{str(path)!r} could not be imported: {type(error).__name__}: {error}"
@@ -137,6 +139,8 @@ def load(ref: CodeRef, folder: Path | None) -> Any:
         return _load_by_value(ref, folder)
     try:
         found: Any = importlib.import_module(ref.module)
+    except SystemExit as error:
+        raise ModuleLoadError(f"Module {ref.module!r} {_ends(error)}") from error
     except Exception as error:
         hint = "" if folder else " Nothing was shipped with it: the cluster's own Python must find it."
         raise ModuleLoadError(
@@ -149,6 +153,13 @@ def load(ref: CodeRef, folder: Path | None) -> Any:
             )
         found = getattr(found, part)
     return found
+
+
+def _ends(error: SystemExit) -> str:
+    return (
+        f"ends the process with status {error.code} when it is imported: put that under "
+        '`if __name__ == "__main__":`.'
+    )
 
 
 def _load_by_value(ref: CodeRef, folder: Path | None) -> Any:

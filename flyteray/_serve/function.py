@@ -9,19 +9,20 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flyteray._serve import ports
 from flyteray._serve.asgi import drain
 from flyteray._serve.blocked import LoopThread
-from flyteray._serve.hosting import bind
+from flyteray._serve.hosting import bind, exit_as_error, exited
 from flyteray._serve.listening import Address, addresses, first_taken, listed, strays
 from flyteray._serve.started import Started, watched
 from flyteray.errors import RuntimeUserError
 
 logger = logging.getLogger(__name__)
 
+_WHAT = "The server function"
 _POLL_S = 0.02
 _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
 _END_S = 2.0  # for a server to end once it was told to, and again once its connections were dropped
@@ -124,7 +125,7 @@ class FunctionServer:
     def _call(self) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         if inspect.iscoroutinefunction(self._function):
-            return loop.create_task(_exit_as_error(self._function(**self._arguments)))
+            return loop.create_task(exit_as_error(_WHAT, self._function(**self._arguments)))
         return _in_thread(self._function, self._arguments)
 
     def _raise_early_end(self, running: asyncio.Future[Any]) -> None:
@@ -136,18 +137,6 @@ class FunctionServer:
             f"The server function {self._function.__name__!r} returned without listening on port "
             f"{self._declared}. It must serve on that port (or on env.get_port()) until the app is stopped.",
         )
-
-
-async def _exit_as_error(serving: Awaitable[Any]) -> Any:
-    try:
-        return await serving
-    except SystemExit as error:  # it would tear down the loop instead of ending the task
-        raise _exited(error) from error
-
-
-def _exited(error: SystemExit) -> RuntimeUserError:
-    how = f": {error.code}" if isinstance(error.code, str) else f" with status {error.code}."
-    return RuntimeUserError("SystemExit", f"The server function exited{how}")
 
 
 def _in_thread(function: Callable[..., Any], arguments: Mapping[str, Any]) -> asyncio.Future[Any]:
@@ -170,8 +159,7 @@ def _in_thread(function: Callable[..., Any], arguments: Mapping[str, Any]) -> as
         try:
             result = copied.run(function, **arguments)
         except SystemExit as exit_:  # how uvicorn.run and many servers say that they could not start
-            error = _exited(exit_)
-            error.__cause__ = exit_
+            error = exited(_WHAT, exit_)
         except BaseException as failure:  # noqa: BLE001  # user code: whatever it raises is the app's failure
             error = failure
         if not loop.is_closed():

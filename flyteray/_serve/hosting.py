@@ -140,9 +140,13 @@ class Hosting:
         """
         bound = contextvars.copy_context()
         bound.run(context.parameters.set, self._visible)
-        result = bound.run(functools.partial(hook, **bind(hook, arguments)))
+        try:
+            result = bound.run(functools.partial(hook, **bind(hook, arguments)))
+        except SystemExit as exit_:
+            raise exited("on_update", exit_) from exit_
         if inspect.isawaitable(result):
-            bound.run(asyncio.run_coroutine_threadsafe, _awaited(result), self._loop).result()
+            awaited = exit_as_error("on_update", result)
+            bound.run(asyncio.run_coroutine_threadsafe, awaited, self._loop).result()
 
     async def _too_late(self) -> RuntimeUserError:
         """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
@@ -176,6 +180,8 @@ class Hosting:
             self._living = self._loop.create_task(self._life())
             self._loop.run_until_complete(self._living)
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        except SystemExit as exit_:  # raised on, it would end the replica's own loop
+            error = exited("on_startup" if self._in_startup else "The app", exit_)
         except BaseException as failure:  # noqa: BLE001  # user code: it may raise anything
             error = failure
         finally:
@@ -224,8 +230,20 @@ def _heard(future: asyncio.Future[None]) -> None:
         future.exception()
 
 
-async def _awaited(result: Awaitable[Any]) -> None:
-    await result
+def exited(what: str, error: SystemExit) -> RuntimeUserError:
+    """The error for user code that wanted to end the process."""
+    how = f": {error.code}" if isinstance(error.code, str) else f" with status {error.code}."
+    wrong = RuntimeUserError("SystemExit", f"{what} exited{how}")
+    wrong.__cause__ = error
+    return wrong
+
+
+async def exit_as_error(what: str, running: Awaitable[Any]) -> Any:
+    """What an awaitable of user code gives; SystemExit would tear down the loop instead of ending the task."""
+    try:
+        return await running
+    except SystemExit as error:
+        raise exited(what, error) from error
 
 
 async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:

@@ -30,7 +30,6 @@ from flyteray._serve.hosting import Hosting
 from flyteray._serve.own_log import OwnLog
 from flyteray._serve.parameters import Parameters, Resolver, named_run
 from flyteray._serve.servers import server_for
-from flyteray.errors import RuntimeUserError
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value
 
@@ -65,6 +64,7 @@ class LocalReplica:
         asked: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
+            self.close()
             os._exit(1)  # on_startup can't be interrupted; what it began to use ends with the process
         hosting = starting.result()
         (self._folder / READY).touch()
@@ -126,13 +126,7 @@ class LocalReplica:
             shipped = bundle.activate(ref.bundle, Path(self._plan.bundle).read_bytes, bundle.cache_folder())
             furnish(self._folder, shipped)
         os.chdir(self._folder)
-        try:
-            return code.load(ref, shipped)
-        except SystemExit as error:
-            raise RuntimeUserError(
-                "SystemExit",
-                f"Module {ref.module!r} ends the process with status {error.code} when it is imported.",
-            ) from error
+        return code.load(ref, shipped)
 
     def _read_output(self, ref: OutputRef) -> Any:
         run = named_run(ref)

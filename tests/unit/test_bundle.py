@@ -10,7 +10,8 @@ import pytest
 from flyteray._declare.task import Task
 from flyteray._plan import bundle
 from flyteray._plan.bundle import pack
-from flyteray._plan.code import load_file, lookup
+from flyteray._plan.code import load, load_file, lookup
+from flyteray._plan.spec import CodeRef
 from flyteray.errors import CodeBundleError, ModuleLoadError
 
 
@@ -98,6 +99,16 @@ def test_an_error_inside_the_file_is_the_cause(project: Path) -> None:
         load_file(project / "bt_broken.py")
 
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_code_that_ends_the_process_when_it_is_imported_is_told_where_to_put_that(project: Path) -> None:
+    (project / "bt_leaves.py").write_text("raise SystemExit(3)\n")
+    advice = "ends the process with status 3 when it is imported.*__main__"
+
+    with pytest.raises(ModuleLoadError, match=f"'bt_leaves' {advice}"):
+        load(CodeRef(bundle="", module="bt_leaves", name="env"), None)
+    with pytest.raises(ModuleLoadError, match=advice):
+        load_file(project / "bt_leaves.py")
 
 
 def test_a_missing_name_lists_what_there_is(project: Path) -> None:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import uvicorn
 import websockets
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
 
 from flyteray._declare import context
 from flyteray._serve import ports
@@ -143,6 +143,58 @@ def test_a_startup_that_raises_is_a_failed_start_and_has_no_shutdown(running: Ru
     with pytest.raises(ZeroDivisionError):
         asyncio.run(hosting.start())
     assert running.happened == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_startup_that_exits_the_process_is_a_failed_start(running: Running, kind: str) -> None:
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    async def leaves_async() -> None:
+        leaves()
+
+    hosting = running.asgi(FastAPI(), on_startup=leaves if kind == "sync" else leaves_async)
+
+    with pytest.raises(RuntimeUserError, match="on_startup exited with status 3"):
+        asyncio.run(hosting.start())
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_update_that_exits_the_process_only_fails_itself(running: Running, kind: str) -> None:
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    async def leaves_async() -> None:
+        leaves()
+
+    hosting = running.asgi(small_app())
+
+    async def talk() -> httpx.Response:
+        with pytest.raises(RuntimeUserError, match="on_update exited with status 3"):
+            await asyncio.to_thread(hosting.update, leaves if kind == "sync" else leaves_async, {})
+        return await get(running.url)
+
+    assert serve(hosting, talk).json() == "served"
+
+
+def test_background_tasks_finish_before_the_shutdown(running: Running) -> None:
+    app = FastAPI()
+    free = asyncio.Event()
+
+    async def clean_up() -> None:
+        await free.wait()
+        running.happened.append("background")
+
+    @app.get("/")
+    async def root(tasks: BackgroundTasks) -> str:
+        tasks.add_task(clean_up)
+        asyncio.get_running_loop().call_later(0.2, free.set)
+        return "answered"
+
+    hosting = running.asgi(app, on_shutdown=lambda: running.happened.append("shutdown"))
+
+    assert serve(hosting, lambda: get(running.url)).json() == "answered"
+    assert running.happened == ["background", "shutdown"]
 
 
 def test_open_requests_finish_when_the_replica_stops(running: Running) -> None:
