@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 
 import websockets
-from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, WebSocket
 from fastapi.responses import HTMLResponse
 
 import flyteray as flyte
@@ -44,9 +44,8 @@ async def take_part(socket: WebSocket, name: str) -> None:
     room.add(socket)
     try:
         async for text in socket.iter_text():
-            await asyncio.gather(*(each.send_text(f"{name}: {text}") for each in room))
-    except WebSocketDisconnect:
-        pass  # somebody left while this was sent to them
+            said = (each.send_text(f"{name}: {text}") for each in room)
+            await asyncio.gather(*said, return_exceptions=True)  # somebody may be leaving just now
     finally:
         room.discard(socket)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -34,7 +35,21 @@ _HONOURED = (
     "timeout_keep_alive",
     "lifespan",
 )
-_DEFAULTS = {
+# Decided here too, to the same end or as the documentation says, so that nobody misses them.
+_DECIDED = {
+    "access_log",
+    "app",
+    "forwarded_allow_ips",
+    "host",
+    "log_config",
+    "log_level",
+    "loop",
+    "port",
+    "proxy_headers",
+    "use_colors",
+    "workers",
+}
+_DEFAULTS: dict[str, Any] = {
     # The ingress keeps idle connections: were the server to close one first, a request could meet the close.
     "timeout_keep_alive": 300,
     "lifespan": "on",
@@ -102,14 +117,21 @@ class _Uvicorn(uvicorn.Server):
         yield  # signals are Ray's
 
 
+def without_effect(user: uvicorn.Config) -> list[str]:
+    """The options of a user's configuration that change nothing here, though the user may think so."""
+    names = inspect.signature(uvicorn.Config).parameters.keys() - _DECIDED - set(_HONOURED)
+    return sorted(_chosen(user, names))
+
+
+def _chosen(user: uvicorn.Config, names: Iterable[str]) -> dict[str, Any]:
+    """Those options that are not as they are without being said."""
+    standard = uvicorn.Config(user.app, log_config=None)
+    values = {name: getattr(user, name, None) for name in names}
+    return {name: value for name, value in values.items() if value != getattr(standard, name, None)}
+
+
 def _config(app: ASGIApp, user: uvicorn.Config | None) -> uvicorn.Config:
-    options: dict[str, Any] = dict(_DEFAULTS)
-    if user is not None:
-        standard = uvicorn.Config(app, log_config=None)
-        for name in _HONOURED:
-            value = getattr(user, name, None)
-            if value != getattr(standard, name, None):
-                options[name] = value
+    options = _DEFAULTS | (_chosen(user, _HONOURED) if user is not None else {})
     return uvicorn.Config(
         app,
         interface="asgi3",

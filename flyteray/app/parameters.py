@@ -34,7 +34,7 @@ class Parameter:
         ignore_patterns: Files of a directory that are not fetched.
 
     Raises:
-        TypeError: A value of another type.
+        TypeError: A field of another type.
         ValueError: A bad ``env_var`` or ``type``, or a RunOutput of no run and no task.
     """
 
@@ -56,6 +56,12 @@ class Parameter:
             raise ValueError(
                 f"Parameter {self.name!r}: type must be one of {', '.join(KINDS)}, got {self.type!r}."
             )
+        for field in ("env_var", "mount"):
+            text = getattr(self, field)
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"Parameter {self.name!r}: {field} must be a str, got {text!r}.")
+        if not isinstance(self.download, bool):
+            raise TypeError(f"Parameter {self.name!r}: download must be a bool, got {self.download!r}.")
         if self.env_var is not None and not _ENV_VAR.fullmatch(self.env_var):
             raise ValueError(
                 f"Parameter {self.name!r}: {self.env_var!r} is no name for an environment variable: "

@@ -13,6 +13,10 @@ from flyteray.cli.logs import logs
 from flyteray.cli.running import require_cluster
 from flyteray.remote import App, Run, Secret, Task, TaskDetails
 
+_limit = click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many."
+)
+
 
 @click.group(
     epilog=examples(
@@ -37,7 +41,7 @@ get.add_command(logs)
 @click.option(
     "--in-phase", type=click.Choice([str(phase) for phase in ActionPhase]), help="Only runs in this phase."
 )
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many.")
+@_limit
 @printing.output_option
 def runs(
     name: str | None, task_name: str | None, in_phase: str | None, limit: int, output: printing.Output
@@ -64,7 +68,7 @@ def runs(
 @click.argument("name", required=False)
 @click.argument("version", required=False)
 @click.option("--env", help="Only tasks of this environment.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many.")
+@_limit
 @printing.output_option
 def tasks(
     name: str | None, version: str | None, env: str | None, limit: int, output: printing.Output
@@ -82,12 +86,13 @@ def tasks(
 
 @get.command(name="app", epilog=examples("flyteray get app", "flyteray get app hello -o json"))
 @click.argument("name", required=False)
+@_limit
 @printing.output_option
-def apps(name: str | None, output: printing.Output) -> None:
+def apps(name: str | None, limit: int, output: printing.Output) -> None:
     """The apps, or one of them."""
     require_cluster()
     if name is None:
-        found = [_app(app.info) for app in App.listall()]
+        found = [_app(app.info) for app in App.listall(limit=limit)]
         printing.rows(found, output, ("name", "phase", "revision", "replicas", "url", "waiting"))
     else:
         info = App.get(name).info
@@ -96,7 +101,7 @@ def apps(name: str | None, output: printing.Output) -> None:
 
 @get.command(name="secret", epilog=examples("flyteray get secret", "flyteray get secret OPENAI_API_KEY"))
 @click.argument("name", required=False)
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many.")
+@_limit
 @printing.output_option
 def secrets(name: str | None, limit: int, output: printing.Output) -> None:
     """The secrets by name, or one of them; their values are never shown."""

@@ -18,7 +18,7 @@ _VERBS = {
     "deploy": "Deploy tasks and apps, to be used by name.",
     "build": "Build the images of a file's environments.",
     "create": "Keep a secret.",
-    "get": "Show runs, tasks, apps or secrets.",
+    "get": "Show runs, tasks, apps, their logs or secrets.",
     "update": "Start or stop an app.",
     "abort": "End a run.",
     "delete": "Delete an app or a secret.",

@@ -244,3 +244,12 @@ def test_uvicorn_is_configured_by_its_own_class() -> None:
     FastAPIAppEnvironment(name="api", app=api, uvicorn_config=uvicorn.Config(api))
     with pytest.raises(TypeError, match=r"uvicorn\.Config"):
         FastAPIAppEnvironment(name="api", app=api, uvicorn_config={"port": 1})  # type: ignore[arg-type]
+
+
+def test_settings_of_uvicorn_without_an_effect_are_told_of() -> None:
+    api = FastAPI()
+    usual = {"host": "0.0.0.0", "port": 80, "workers": 4, "timeout_keep_alive": 9, "log_config": None}
+    config = uvicorn.Config(api, **usual, limit_max_requests=9, ssl_keyfile="key.pem")  # type: ignore[arg-type]
+
+    with pytest.warns(UserWarning, match="'api': uvicorn_config with limit_max_requests and ssl_keyfile has"):
+        FastAPIAppEnvironment(name="api", app=api, uvicorn_config=config)

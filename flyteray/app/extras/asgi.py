@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from flyteray._declare.environment import without_meaning
 from flyteray.app.environment import AppEnvironment
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class ASGIAppEnvironment(AppEnvironment):
     Args:
         app: The application: Starlette, Litestar, Quart, Django's ``get_asgi_application()``, ... For one that
             refuses the lifespan protocol, as Django's does, say so: ``uvicorn.Config(app, lifespan="off")``.
-        uvicorn_config: Settings of uvicorn for it. Host, port, logging and workers are chosen by flyteray.
+        uvicorn_config: Settings of uvicorn for it. Host, port, logging and workers are chosen by flyteray; TLS belongs
+            to the ingress. Of other settings that have no effect here a warning tells.
 
     Raises:
         TypeError: ``app`` can't be called, or ``uvicorn_config`` is no ``uvicorn.Config``.
@@ -62,9 +64,13 @@ class ASGIAppEnvironment(AppEnvironment):
             raise TypeError(f"{self._words()}: app must be an ASGI application, got {self.app!r}.")
 
     def _check_uvicorn_config(self) -> None:
-        import uvicorn  # only for those who configure it: it takes a tenth of a second to load
+        import uvicorn  # deferred: only for those who configure it: it takes a tenth of a second to load
 
         if not isinstance(self.uvicorn_config, uvicorn.Config):
             raise TypeError(
                 f"{self._words()}: uvicorn_config must be a uvicorn.Config, got {self.uvicorn_config!r}."
             )
+        from flyteray._serve.asgi import without_effect  # likewise
+
+        if names := without_effect(self.uvicorn_config):
+            without_meaning(self._words(), f"uvicorn_config with {' and '.join(names)}")

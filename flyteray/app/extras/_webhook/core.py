@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 
 
 async def health() -> dict[str, str]:
@@ -12,5 +13,8 @@ async def health() -> dict[str, str]:
 
 def me() -> dict[str, str]:
     """The user that the cluster runs as, in whose name everything here is done."""
-    name = getpass.getuser()
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # containers may run as a user without a name
+        name = str(os.getuid())
     return {"subject": name, "name": name}

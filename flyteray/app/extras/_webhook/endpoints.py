@@ -42,7 +42,7 @@ GROUPS: dict[str, dict[str, Endpoint]] = {
 }
 
 MISSING = {  # groups of Flyte, and why they are not here
-    "trigger": "there are no triggers yet",
+    "trigger": "there are no triggers yet: let what you have for schedules call run_task",
     "prefetch": "there is no prefetching of models yet: let a task download the model and use its RunOutput",
 }
 _MISSING_ENDPOINTS = {

@@ -16,14 +16,14 @@ async def run_task(
     project: str,
     name: str,
     allowed: Allowed,
-    inputs: Annotated[dict[str, Any], Body()],
+    inputs: Annotated[dict[str, Any] | None, Body()] = None,
     version: str | None = None,
 ) -> dict[str, str]:
-    """Start a task, with its inputs by name as JSON has them, and answer at once."""
+    """Start a task, with its inputs by name as JSON has them (none: no body), and answer at once."""
     allowed.check_task(domain, project, name)
     details = await _details(name, version)
     try:
-        started = await run.aio(details, **inputs)
+        started = await run.aio(details, **(inputs or {}))
     except (TypeError, ValueError) as error:  # inputs that the task does not take
         raise HTTPException(400, str(error)) from error
     return {"url": started.url, "name": started.name}
