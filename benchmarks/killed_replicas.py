@@ -23,6 +23,7 @@ import psutil
 
 import flyteray as flyte
 from benchmarks import harness
+from flyteray._serve.listening import addresses
 from flyteray.app import AppEnvironment
 from flyteray.errors import ActivationTimeoutError
 from flyteray.remote import App
@@ -76,12 +77,7 @@ def marked() -> dict[str, set[psutil.Process]]:
 
 
 def listening(processes: set[psutil.Process]) -> set[int]:
-    return {
-        each.laddr.port
-        for process in processes
-        for each in process.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN
-    }
+    return {address.port for process in processes for address in addresses(process.pid)}
 
 
 def count(found: dict[str, set[psutil.Process]]) -> list[int]:

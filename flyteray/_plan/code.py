@@ -157,8 +157,7 @@ def load(ref: CodeRef, folder: Path | None) -> Any:
 
 def _ends(error: SystemExit) -> str:
     return (
-        f"ends the process with status {error.code} when it is imported: put that under "
-        '`if __name__ == "__main__":`.'
+        f'ends the process ({error.code}) when it is imported: put that under `if __name__ == "__main__":`.'
     )
 
 

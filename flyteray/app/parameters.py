@@ -67,10 +67,6 @@ class Parameter:
                 f"Parameter {self.name!r}: {self.env_var!r} is no name for an environment variable: "
                 "use letters, digits and _, not starting with a digit."
             )
-        if not isinstance(self.download, bool):
-            raise TypeError(f"Parameter {self.name!r}: download must be a bool, got {self.download!r}.")
-        if self.mount is not None and not isinstance(self.mount, str):
-            raise TypeError(f"Parameter {self.name!r}: mount must be a str, got {self.mount!r}.")
         patterns = self.ignore_patterns
         if not isinstance(patterns, (list, tuple)) or not all(isinstance(each, str) for each in patterns):
             raise TypeError(

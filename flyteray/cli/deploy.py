@@ -75,14 +75,10 @@ def deploy(
 
 
 def _chosen(module: ModuleType, env: str | None, everything: bool) -> list[Environment]:
+    if env is not None:
+        return [code.lookup(module, env, Environment)]
     there = {name: value for name, value in vars(module).items() if isinstance(value, Environment)}
-    if everything:
-        return list(there.values())
-    if env is None and len(there) == 1:
-        return list(there.values())
-    names = ", ".join(sorted(there)) or "none"
-    if env is None:
+    if not everything and len(there) != 1:
+        names = ", ".join(sorted(there)) or "none"
         raise ModuleLoadError(f"Say which environment of {module.__name__!r}, or --all. It has: {names}.")
-    if env not in there:
-        raise ModuleLoadError(f"{module.__name__!r} has no environment {env!r}. It has: {names}.")
-    return [there[env]]
+    return list(there.values())

@@ -148,7 +148,7 @@ def test_wrong_usage_is_explained_with_exit_code_2(arguments: list[str], problem
         (["get", "task"], "No local cluster runs"),
         (["run", "deployed-task", "env.train"], "No local cluster runs"),
         (["update", "app", "hello", "--activate"], "No local cluster runs"),
-        (["deploy", "train.py", "nothing"], "'train' has no environment 'nothing'. It has: env."),
+        (["deploy", "train.py", "nothing"], "'nothing' in 'train' does not exist; it has: env."),
         (["deploy", "--all", "-r", "home"], "There is no environment in 'home'."),
         (["status"], "No local cluster runs"),
     ],

@@ -103,7 +103,7 @@ def test_an_error_inside_the_file_is_the_cause(project: Path) -> None:
 
 def test_code_that_ends_the_process_when_it_is_imported_is_told_where_to_put_that(project: Path) -> None:
     (project / "bt_leaves.py").write_text("raise SystemExit(3)\n")
-    advice = "ends the process with status 3 when it is imported.*__main__"
+    advice = r"ends the process \(3\) when it is imported.*__main__"
 
     with pytest.raises(ModuleLoadError, match=f"'bt_leaves' {advice}"):
         load(CodeRef(bundle="", module="bt_leaves", name="env"), None)
