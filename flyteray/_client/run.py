@@ -20,7 +20,7 @@ from flyteray._declare.task import Task
 from flyteray._plan import code, failure, inputs, pickling
 from flyteray._plan.inputs import bind_deployed
 from flyteray._plan.outputs import ActionOutputs
-from flyteray._plan.shipping import SHIPPING, CopyStyle, Shipping
+from flyteray._plan.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
 from flyteray._plan.spec import ActionInfo, ActionPhase, RunInfo, RunSpec, TaskSpec
 from flyteray._plan.tasks import task_spec
 from flyteray.errors import ActionAbortedError
@@ -158,11 +158,21 @@ class RunContext:
             the task raises. Default: remote, and inside a local run local.
         name: The run's name. Default: a random one.
         shipping: How the code travels.
+
+    Raises:
+        ValueError: a bad name: storage has a folder of it.
     """
 
     mode: Mode | None = None
     name: str | None = None
     shipping: Shipping = SHIPPING
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not (isinstance(self.name, str) and PLAIN_NAME.fullmatch(self.name)):
+            raise ValueError(
+                f"{self.name!r} can't be a run's name: use at most 63 letters, digits, '.', '_' and '-', a letter or "
+                "digit first."
+            )
 
     async def _run(
         self, task: Task[..., Any] | RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any
@@ -223,7 +233,7 @@ def with_runcontext(
 
     Args:
         mode: ``"remote"`` or ``"local"``; see :class:`RunContext`.
-        name: The run's name; it must be new on the cluster.
+        name: The run's name; it must be new on the cluster. Letters, digits, ``.``, ``-`` and ``_``.
         version: What this state of the code is called, ``ctx().version`` in tasks.
         copy_style: ``"loaded_modules"`` ships the task's module and the modules of yours that it imports;
             ``"all"`` every file below ``init(root_dir=...)`` (or the folder that the module is imported from) which
@@ -233,7 +243,7 @@ def with_runcontext(
         copy_bundle_to: A folder to put a copy of what is shipped in, to look at.
 
     Raises:
-        ValueError: another mode or copy style, or ``"none"`` without a version.
+        ValueError: another mode or copy style, ``"none"`` without a version, or a bad name.
     """
     if mode not in (None, "local", "remote"):
         raise ValueError(f'mode must be "local" or "remote", not {mode!r}.')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -19,13 +18,12 @@ from flyteray._client.session import inside_local_run, session
 from flyteray._declare import context
 from flyteray._declare.environment import check_env_vars, without_meaning
 from flyteray._plan import apps, code
-from flyteray._plan.shipping import CopyStyle, Shipping
+from flyteray._plan.shipping import PLAIN_NAME, CopyStyle, Shipping
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import RuntimeUserError
 
 Mode = Literal["local", "remote"]
 
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PLACED_S = (
     15.0  # for replicas to get a process; each then has its own time to start in, and says why it did not
 )
@@ -102,7 +100,7 @@ class ServeContext:
         if self.cluster is not None and self.cluster_pool is not None:
             raise ValueError("with_servecontext: say cluster or cluster_pool, not both.")
         if self.version is not None and not (
-            isinstance(self.version, str) and _VERSION.fullmatch(self.version)
+            isinstance(self.version, str) and PLAIN_NAME.fullmatch(self.version)
         ):
             raise ValueError(
                 f"{self.version!r} is no name for a version: use up to 63 letters, digits, '.', '-' and '_', beginning "

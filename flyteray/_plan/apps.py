@@ -127,6 +127,12 @@ def _parameter(app: str, parameter: Parameter) -> ParameterSpec:
             f"Parameter {parameter.name!r} of app {app!r} has no value: give it one in Parameter(value=...), or when "
             f"it is served: with_servecontext(parameter_values={{{app!r}: {{{parameter.name!r}: ...}}}})."
         )
+    if parameter.mount is not None and parameter.kind not in ("file", "directory"):
+        raise ValueError(
+            f"Parameter {parameter.name!r} of app {app!r} has a mount, {parameter.mount!r}, but is of type "
+            f"{parameter.kind!r}: only files and directories are put somewhere. Where the value is the path of one, "
+            'say type="file" or type="directory".'
+        )
     output = None
     if isinstance(value, RunOutput):
         output = _output(parameter.name, value)

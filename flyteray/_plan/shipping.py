@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 CopyStyle = Literal["loaded_modules", "all", "none"]
 
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # it is part of names in Ray and in the ingress
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""Of versions and runs: they are part of names in Ray, in the ingress and in storage."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Shipping:
             )
         if self.copy_style == "none" and self.interactive:
             raise ValueError('interactive_mode ships a pickle, and copy_style="none" ships nothing: say one.')
-        if self.version is not None and not _VERSION.fullmatch(self.version):
+        if self.version is not None and not PLAIN_NAME.fullmatch(self.version):
             raise ValueError(
                 f"{self.version!r} can't be a version's name: use at most 63 letters, digits, '.', '_' and '-', a "
                 "letter or digit first."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
@@ -14,11 +13,10 @@ from flyteray.app.context import ctx
 from flyteray.app.endpoints import cluster_endpoints, local_endpoints
 from flyteray.app.parameters import Parameter
 from flyteray.app.port import Port, PortField
-from flyteray.app.routing import Domain, Link, Timeouts
+from flyteray.app.routing import APP_NAME, Domain, Link, Timeouts
 from flyteray.app.scaling import Scaling
 from flyteray.errors import InitializationError
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -123,7 +121,7 @@ class AppEnvironment(Environment):
     def _check_name(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"An app's name must be a str, got {self.name!r}.")
-        if not _NAME.fullmatch(self.name):
+        if not APP_NAME.fullmatch(self.name):
             raise ValueError(
                 f"{self.name!r} is no name for an app: "
                 "use lower-case letters, digits and -, with a letter or digit at both ends."

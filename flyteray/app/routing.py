@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+APP_NAME = re.compile("[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+"""What apps may be called: it is part of their addresses."""
+
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _LONGEST_HOST = 243  # with what follows a subdomain, at most 253

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from flyteray.app.routing import APP_NAME
 from flyteray.io import Dir, File
 
 if TYPE_CHECKING:
@@ -52,8 +53,11 @@ class AppEndpoint(_Source):
     public: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.app_name, str) or not self.app_name:
-            raise ValueError(f"AppEndpoint needs the name of an app, got {self.app_name!r}.")
+        if not isinstance(self.app_name, str) or not APP_NAME.fullmatch(self.app_name):
+            raise ValueError(
+                f"AppEndpoint needs the name of an app, got {self.app_name!r}: it has lower-case letters, digits and - "
+                "only."
+            )
 
     @property
     def type(self) -> Literal["string"]:

@@ -49,6 +49,8 @@ def run(file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> Non
     runs a task that was deployed.
     """
     ctx = get_current_context()
+    if file.startswith("-"):  # options that are unknown may be inputs, but behind the task only
+        raise click.NoSuchOption(file, ctx=ctx)
     with failures.users_code():
         found: Task[..., Any] | TaskDetails
         if file == _DEPLOYED:
@@ -90,11 +92,13 @@ def _given(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 def _run(task: Task[..., Any] | TaskDetails, arguments: dict[str, Any], flags: dict[str, Any]) -> None:
     output: printing.Output = flags["output"]
-    context = RunContext(
-        mode="local" if flags["local"] else "remote",
-        name=flags["name"],
-        shipping=shipping.shipping(*(flags[name] for name in shipping.NAMES)),
-    )
+    shipped = shipping.shipping(*(flags[name] for name in shipping.NAMES))
+    try:
+        context = RunContext(
+            mode="local" if flags["local"] else "remote", name=flags["name"], shipping=shipped
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     with failures.users_code():
         started = context.run(task, **arguments)
     facts = {"run": started.name, "task": task.name}

@@ -113,6 +113,8 @@ def test_version(shell: Shell) -> None:
         (["dance"], "No such command 'dance'"),
         (["up", "--loud"], "No such option '--loud'"),
         (["run", "train.py"], "Missing argument 'TASK'"),
+        (["run", "--loud", "train.py", "add"], "No such option '--loud'"),
+        (["run", "--name", "a b", "train.py", "add", "--x", "1"], "'a b' can't be a run's name"),
         (["run", "train.py", "add"], "Missing option '--x'"),
         (["run", "train.py", "add", "--z", "1"], "No such option '--z'"),
         (["run", "train.py", "add", "--x", "one"], "'one' is not a valid integer"),

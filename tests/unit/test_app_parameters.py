@@ -147,9 +147,10 @@ def test_sources_travel_as_json(source: Any) -> None:
     assert type(source).model_validate(source.model_dump()) == source
 
 
-def test_an_endpoint_needs_an_app() -> None:
+@pytest.mark.parametrize("name", ["", "Not A Name", "a_b", 3], ids=repr)
+def test_an_endpoint_needs_an_app(name: Any) -> None:
     with pytest.raises(ValueError, match="name of an app"):
-        AppEndpoint("")
+        AppEndpoint(name)
 
 
 def test_outside_apps_there_are_no_parameters() -> None:

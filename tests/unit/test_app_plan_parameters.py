@@ -55,6 +55,16 @@ def test_values_for_parameters_that_are_not_there_are_refused_with_those_that_ar
         planned(given={"x": "1"})
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["s3://b/m.bin", AppEndpoint("other"), RunOutput("object", run_name="r")],
+    ids=["str", "app", "object"],
+)
+def test_only_files_and_directories_have_a_mount(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"'p' of app 'shop' has a mount, '/m', .* say type=\"file\""):
+        planned(Parameter("p", value, mount="/m"))
+
+
 def test_a_value_of_another_type_is_refused() -> None:
     with pytest.raises(TypeError, match="'p' must be"):
         planned(Parameter("p", "1"), given={"p": 1})

@@ -8,6 +8,7 @@ import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path))
     attempts.clear()
     return tmp_path
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../../x", "-x", "x" * 64, 3], ids=repr)
+def test_what_could_be_no_folder_is_no_runs_name(name: Any) -> None:
+    with pytest.raises(ValueError, match="can't be a run's name"):
+        flyte.with_runcontext(mode="local", name=name)
 
 
 @env.task
