@@ -14,7 +14,7 @@ _LOCK = ".lock"
 
 
 class Workplace:
-    """A working folder for one action after the other; what one leaves behind, the next does not find.
+    """A working folder for one action after the other; what one leaves at its top, the next does not find.
 
     It links to what lies at the top of the bundle, so files open by the relative path that they have beside the code.
     """

@@ -19,7 +19,7 @@ from flyteray._plan.tasks import task_spec
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.pump import Pump
 from flyteray._tasks.record import Recorder
-from flyteray._tasks.submit import Submitter, plain
+from flyteray._tasks.submit import Asked, Submitter, plain
 
 
 class Children:
@@ -52,7 +52,8 @@ class Children:
         """Run a deployed task as a child and await its value; its inputs' types are checked where it runs."""
         call = self._call(plan.spec)._replace(unchecked=True)
         arguments = pickling.dump(inputs, "inputs")
-        return await self._awaited(_Child(plan.spec, call, arguments, self._pump, self._recorder))
+        asked = Asked.of(plan.spec.environment)
+        return await self._awaited(_Child(plan.spec, asked, call, arguments, self._pump, self._recorder))
 
     async def _awaited(self, child: _Child) -> Any:
         start = child.ready_start()
@@ -71,8 +72,8 @@ class Children:
 
     def _child(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Child:
         arguments = pickling.dump(inputs.bind(task, args, kwargs), "inputs")
-        spec = _spec(task, self._parent.bundle, self._parent.version)
-        return _Child(spec, self._call(spec), arguments, self._pump, self._recorder)
+        spec, asked = _planned(task, self._parent.bundle, self._parent.version)
+        return _Child(spec, asked, self._call(spec), arguments, self._pump, self._recorder)
 
     def _call(self, spec: TaskSpec) -> Call:
         action = f"{self._parent.action}.{next(self._numbers)}"
@@ -83,9 +84,16 @@ class _Child:
     """One child action over its attempts."""
 
     def __init__(
-        self, spec: TaskSpec, call: Call, arguments: pickling.Payload, pump: Pump, recorder: Recorder
+        self,
+        spec: TaskSpec,
+        asked: Asked,
+        call: Call,
+        arguments: pickling.Payload,
+        pump: Pump,
+        recorder: Recorder,
     ) -> None:
         self._spec = spec
+        self._asked = asked
         self._call = call
         self._arguments = arguments
         self._pump = pump
@@ -107,7 +115,7 @@ class _Child:
     def start(self, attempt: int, start: Start) -> Future[Any]:
         call = self._call._replace(attempt=attempt)
         self._recorder.submitted(call)
-        ref = _submitter().submit(self._spec.environment, call, self._arguments, start)
+        ref = _submitter().submit(self._asked, call, self._arguments, start)
         future = self._pump.watch(ref)
         future.add_done_callback(lambda _: self._recorder.ended(call))
         return future
@@ -141,5 +149,6 @@ def _starts() -> dict[str, Start]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _spec(task: Task[..., Any], bundle: str, version: str | None) -> TaskSpec:
-    return task_spec(task, code.beside(task, bundle), version)
+def _planned(task: Task[..., Any], bundle: str, version: str | None) -> tuple[TaskSpec, Asked]:
+    spec = task_spec(task, code.beside(task, bundle), version)
+    return spec, Asked.of(spec.environment)

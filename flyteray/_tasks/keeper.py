@@ -15,7 +15,7 @@ from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import ActionPhase, RunEnd, RunSpec
 from flyteray._tasks.call import Call
 from flyteray._tasks.execute import execute_root
-from flyteray._tasks.submit import Submitter, error_info, plain
+from flyteray._tasks.submit import Asked, Submitter, error_info, plain
 from flyteray.errors import ActionAbortedError, BaseRuntimeError
 
 _STORE_SHARE = 0.3  # of the object store may be held for later readers; beyond it, storage serves them
@@ -74,10 +74,11 @@ class Keeper:
         self._aborted.discard(spec.name)
 
     async def _attempts(self, spec: RunSpec, inputs: Payload) -> RunEnd:
+        asked = Asked.of(spec.task.environment)
         for attempt in itertools.count():
             call = Call.of(spec.task, run=spec.name, action="a0", parent=None, attempt=attempt)
             try:
-                refs = self._submitter.submit(spec.task.environment, call, inputs, await self._start(spec))
+                refs = self._submitter.submit(asked, call, inputs, await self._start(spec))
                 self._refs[spec.name] = refs
                 if spec.name in self._aborted:
                     await self.cancel(spec.name)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import (
@@ -57,6 +57,18 @@ def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) 
     }
 
 
+class Asked(NamedTuple):
+    """An environment and its JSON, which names it: worked out once, not once per call."""
+
+    environment: EnvironmentSpec
+    name: str
+
+    @classmethod
+    def of(cls, environment: EnvironmentSpec) -> Asked:
+        """The same with its name."""
+        return cls(environment, environment.model_dump_json())
+
+
 class Submitter:
     """Submits one function to Ray; the options of an environment are worked out once, not once per call.
 
@@ -67,21 +79,18 @@ class Submitter:
         self._function = ray.remote(function)
         self._num_returns = num_returns
         self._prepared = functools.cache(self._prepare)
-        self._placeable: dict[str, float] = {}  # environments by JSON, and until when nobody asks again
+        self._placeable: dict[str, float] = {}  # environments by name, and until when nobody asks again
 
-    def submit(
-        self, environment: EnvironmentSpec, call: Call, arguments: Payload, start: Start = NO_IMAGE
-    ) -> Any:
-        """The ObjectRef (or list of them) of one call; ``start`` is what its image needs.
+    def submit(self, asked: Asked, call: Call, arguments: Payload, start: Start = NO_IMAGE) -> Any:
+        """The ObjectRef (or list of them) of one call in an environment; ``start`` is what its image needs.
 
         Raises:
             PlacementError: no node of the cluster can take it.
         """
-        asked = environment.model_dump_json()
-        if self._placeable.get(asked, 0.0) < time.monotonic():
-            _check_placement(environment, call.task)
-            self._placeable[asked] = time.monotonic() + _PLACEABLE_S
-        prepared = self._prepared(asked, call.bundle or call.version or "", start)
+        if self._placeable.get(asked.name, 0.0) < time.monotonic():
+            _check_placement(asked.environment, call.task)
+            self._placeable[asked.name] = time.monotonic() + _PLACEABLE_S
+        prepared = self._prepared(asked.name, call.bundle or call.version or "", start)
         return prepared.remote(call.packed(), arguments if arguments.buffers else arguments.header)
 
     def _prepare(self, environment: str, bundle: str, start: Start) -> Any:
