@@ -5,39 +5,34 @@ from __future__ import annotations
 import hashlib
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import InitVar, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from flyteray._declare.layered import Layered, with_suffix
 from flyteray._declare.layers import (
-    AptPackages,
-    CodeBundle,
-    Commands,
-    DockerIgnore,
     EnvVars,
-    InstallMode,
     Layer,
-    LocalWheels,
+    PipArguments,
     PipOptions,
-    PipPackages,
     Pixi,
-    PoetryProject,
-    Requirements,
     Source,
-    UVProject,
     UVScript,
-    WorkDir,
+    mounted,
 )
-from flyteray._declare.secret import Secret, SecretRequest, as_secrets
+from flyteray._declare.secret import Secret, SecretRequest
 from flyteray.errors import ImageBuildError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _BY_CONSTRUCTOR = object()
 _DEFAULT_NAME = "flyteray"
 
 
 @dataclass(frozen=True, repr=False)
-class Image:
+class Image(Layered):
     """What a task or app finds installed; made by a ``from_...`` method and extended by ``with_...`` methods.
 
     On Ray an image of :meth:`from_debian_base` is the cluster's own Python environment with the image's packages in
@@ -141,12 +136,8 @@ class Image:
         registry: str | None = None,
         registry_secret: str | Secret | None = None,
         python_version: tuple[int, int] | None = None,
-        index_url: str | None = None,
-        extra_index_urls: str | Iterable[str] | None = None,
-        pre: bool = False,
-        extra_args: str | None = None,
         platform: tuple[str, ...] | None = None,
-        secret_mounts: SecretRequest | None = None,
+        **pip: Unpack[PipArguments],
     ) -> Image:
         """What the head of a script (``# /// script``) says that it needs.
 
@@ -156,21 +147,18 @@ class Image:
             registry: Likewise.
             registry_secret: Likewise.
             python_version: As in :meth:`from_debian_base`.
-            index_url: As in :meth:`with_pip_packages`, as all that follow.
-            extra_index_urls: Likewise.
-            pre: Likewise.
-            extra_args: Likewise.
             platform: See the attributes.
-            secret_mounts: As in :meth:`with_pip_packages`.
+            pip: As in :meth:`with_pip_packages`.
 
         Raises:
             ValueError: The file does not end in ``.py``.
         """
-        path = _with_suffix(script, ".py", "A uv script")
+        path = with_suffix(script, ".py", "A uv script")
         _warn_of_python(python_version)
-        base = cls.from_debian_base(None, None, False, registry, registry_secret, name, platform)
-        options = _options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
-        return base._add(UVScript(options=options, script=path))
+        base = cls.from_debian_base(
+            registry=registry, registry_secret=registry_secret, name=name, platform=platform
+        )
+        return base._add(UVScript(PipOptions.given(pip), script=path))
 
     @classmethod
     def from_pixi_script(
@@ -190,10 +178,12 @@ class Image:
         Raises:
             ValueError: The file does not end in ``.py``.
         """
-        path = _with_suffix(script, ".py", "A pixi script")
-        base = cls.from_debian_base(None, None, False, registry, registry_secret, name, platform)
+        path = with_suffix(script, ".py", "A pixi script")
+        base = cls.from_debian_base(
+            registry=registry, registry_secret=registry_secret, name=name, platform=platform
+        )
         return base._add(
-            Pixi(path, None, environment, extra_args, "dependencies_only", _secrets(secret_mounts))
+            Pixi(path, None, environment, extra_args, "dependencies_only", mounted(secret_mounts))
         )
 
     @classmethod
@@ -208,207 +198,6 @@ class Image:
         return _new(
             dockerfile=Path(file), registry=registry, name=name, platform=_tuple(platform), _cloned=True
         )
-
-    # What to add
-
-    def with_pip_packages(
-        self,
-        *packages: str,
-        index_url: str | None = None,
-        extra_index_urls: str | Iterable[str] | None = None,
-        pre: bool = False,
-        extra_args: str | None = None,
-        secret_mounts: SecretRequest | None = None,
-    ) -> Image:
-        """Packages from an index, as pip takes them: ``"pandas"``, ``"torch==2.4.0"``.
-
-        Args:
-            packages: Requirements. Those that the cluster's environment meets already are not installed again.
-            index_url: Where to look instead of PyPI.
-            extra_index_urls: Where to look as well.
-            pre: Take pre-releases.
-            extra_args: More options of ``pip install``, as one text.
-            secret_mounts: Secrets that the build may use: ``${NAME}`` in an index URL or a requirement stands for the
-                secret whose environment variable that is.
-
-        Raises:
-            TypeError: A list instead of separate arguments.
-            ValueError: A password in a URL; it would be visible wherever the image is.
-        """
-        options = _options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
-        return self._add(PipPackages(options=options, packages=packages))
-
-    def with_requirements(
-        self,
-        file: str | Path,
-        index_url: str | None = None,
-        extra_index_urls: str | Iterable[str] | None = None,
-        pre: bool = False,
-        extra_args: str | None = None,
-        secret_mounts: SecretRequest | None = None,
-    ) -> Image:
-        """What a requirements file lists; options as in :meth:`with_pip_packages`.
-
-        Raises:
-            ValueError: The file does not end in ``.txt``.
-        """
-        path = _with_suffix(file, ".txt", "A requirements file")
-        options = _options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
-        return self._add(Requirements(options=options, file=path))
-
-    def with_uv_project(
-        self,
-        pyproject_file: str | Path,
-        uvlock: str | Path | None = None,
-        index_url: str | None = None,
-        extra_index_urls: str | Iterable[str] | None = None,
-        pre: bool = False,
-        extra_args: str | None = None,
-        secret_mounts: SecretRequest | None = None,
-        project_install_mode: InstallMode = "dependencies_only",
-    ) -> Image:
-        """The dependencies of a project, at the versions that its ``uv.lock`` fixes.
-
-        Args:
-            pyproject_file: Its ``pyproject.toml``.
-            uvlock: The lock file; by default the one beside it, if there is one.
-            index_url: As in :meth:`with_pip_packages`, as all that follow.
-            extra_index_urls: Likewise.
-            pre: Likewise.
-            extra_args: Likewise.
-            secret_mounts: Likewise.
-            project_install_mode: On Ray the project's own modules travel with the code, so only
-                ``"dependencies_only"`` can be built.
-        """
-        pyproject = Path(pyproject_file)
-        beside = pyproject.parent / "uv.lock"
-        lock = Path(uvlock) if uvlock is not None else beside if beside.exists() else None
-        options = _options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
-        return self._add(
-            UVProject(options, pyproject=pyproject, lock=lock, install_mode=project_install_mode)
-        )
-
-    def with_poetry_project(
-        self,
-        pyproject_file: str | Path,
-        poetry_lock: str | Path | None = None,
-        extra_args: str | None = None,
-        secret_mounts: SecretRequest | None = None,
-        project_install_mode: InstallMode = "dependencies_only",
-    ) -> Image:
-        """The dependencies of a project, at the versions that its ``poetry.lock`` (by default the one beside) fixes."""
-        pyproject = Path(pyproject_file)
-        lock = Path(poetry_lock) if poetry_lock is not None else pyproject.parent / "poetry.lock"
-        options = _options(None, None, False, extra_args, secret_mounts)
-        return self._add(
-            PoetryProject(options, pyproject=pyproject, lock=lock, install_mode=project_install_mode)
-        )
-
-    def with_pixi_project(
-        self,
-        manifest_file: str | Path,
-        pixi_lock: str | Path | None = None,
-        environment: str = "default",
-        extra_args: str | None = None,
-        secret_mounts: SecretRequest | None = None,
-        project_install_mode: InstallMode = "dependencies_only",
-    ) -> Image:
-        """A project of conda packages. It can be declared; Ray's workers can't be given them."""
-        manifest = Path(manifest_file)
-        if manifest.is_dir():
-            pixi = manifest / "pixi.toml"
-            manifest = pixi if pixi.exists() else manifest / "pyproject.toml"
-        beside = manifest.parent / "pixi.lock"
-        lock = Path(pixi_lock) if pixi_lock is not None else beside if beside.exists() else None
-        secrets = _secrets(secret_mounts)
-        return self._add(Pixi(manifest, lock, environment, extra_args, project_install_mode, secrets))
-
-    def with_apt_packages(self, *packages: str, secret_mounts: SecretRequest | None = None) -> Image:
-        """Packages of Debian, which Ray's nodes can't be given: a warning says so.
-
-        Raises:
-            TypeError: A list instead of separate arguments.
-        """
-        return self._add(AptPackages(packages, _secrets(secret_mounts)))
-
-    def with_commands(self, commands: Iterable[str], secret_mounts: SecretRequest | None = None) -> Image:
-        """Commands of a build, which Ray's nodes don't run: a warning says so."""
-        told = (commands,) if isinstance(commands, str) else tuple(commands)
-        return self._add(Commands(told, _secrets(secret_mounts)))
-
-    def with_env_vars(self, env_vars: Mapping[str, str]) -> Image:
-        """Environment variables; those of the environment that uses the image win.
-
-        Raises:
-            TypeError: Something else than a mapping of str to str.
-        """
-        if not isinstance(env_vars, Mapping) or not all(
-            isinstance(text, str) for pair in env_vars.items() for text in pair
-        ):
-            raise TypeError(f"env_vars of an image must map str to str, got {env_vars!r}.")
-        return self._add(EnvVars(tuple(env_vars.items())))
-
-    def with_source_file(self, src: str | Path | list[Path], dst: str = ".") -> Image:
-        """Files that travel with the code, into the folder ``dst`` of it.
-
-        Raises:
-            ValueError: Two of them have one name.
-        """
-        paths = [Path(path) for path in (src if isinstance(src, list) else [src])]
-        names = [path.name for path in paths]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"Several files would be put at {dst!r} under one name: {twice}.")
-        image = self
-        for path in paths:
-            image = image._add(Source(path, dst, "file"))
-        return image
-
-    def with_source_folder(self, src: str | Path, dst: str = ".", copy_contents_only: bool = False) -> Image:
-        """A folder that travels with the code.
-
-        Args:
-            src: The folder.
-            dst: Where it is put, relative to the code. ``"."`` is a folder of its own name beside the code.
-            copy_contents_only: With ``dst="."``: put what is in it there, instead of the folder.
-        """
-        path = Path(src)
-        where = path.name if dst == "." and not copy_contents_only else dst
-        return self._add(Source(path, where, "folder"))
-
-    def with_code_bundle(
-        self, copy_style: Literal["loaded_modules", "all"] = "loaded_modules", dst: str = "."
-    ) -> Image:
-        """The code itself. On Ray it travels in a bundle of its own in any case, so this changes nothing."""
-        return self._add(CodeBundle(copy_style, dst))
-
-    def with_dockerignore(self, path: str | Path) -> Image:
-        """An ignore file of Docker, which has no meaning on Ray: a warning says so."""
-        return self._add(DockerIgnore(str(path)))
-
-    def with_workdir(self, workdir: str) -> Image:
-        """A working directory, which has no meaning on Ray: a warning says so."""
-        return self._add(WorkDir(workdir))
-
-    def with_local_v2(self) -> Image:
-        """A development build of Flyte, which has no meaning on Ray: a warning says so."""
-        return self._add(LocalWheels("flyte"))
-
-    def with_local_rs_controller(self) -> Image:
-        """Likewise, of its controller."""
-        return self._add(LocalWheels("flyte_controller_base"))
-
-    def with_local_v2_plugins(self, plugins: str | list[str] | None = None) -> Image:
-        """Likewise, of its plugins.
-
-        Raises:
-            ValueError: A name that is no plugin's.
-        """
-        image = self
-        for plugin in [plugins] if isinstance(plugins, str) else plugins or []:
-            if not plugin.startswith("flyteplugins-"):
-                raise ValueError(f"Plugin {plugin!r} must start with 'flyteplugins-'.")
-            image = image._add(LocalWheels(plugin.replace("-", "_")))
-        return image
 
     def clone(
         self,
@@ -557,30 +346,9 @@ def _warn_of_python(wanted: tuple[int, int] | None) -> None:
         )
 
 
-def _options(
-    index_url: str | None,
-    extra_index_urls: str | Iterable[str] | None,
-    pre: bool,
-    extra_args: str | None,
-    secret_mounts: SecretRequest | None,
-) -> PipOptions:
-    return PipOptions(index_url, _tuple(extra_index_urls), pre, extra_args, _secrets(secret_mounts))
-
-
 def _tuple(texts: str | Iterable[str] | None) -> tuple[str, ...]:
     return (texts,) if isinstance(texts, str) else tuple(texts or ())
 
 
 def _secret(secret: str | Secret | None) -> Secret | None:
     return Secret(secret) if isinstance(secret, str) else secret
-
-
-def _secrets(asked: SecretRequest | None) -> tuple[Secret, ...]:
-    return tuple(as_secrets("secret_mounts of an image", asked))
-
-
-def _with_suffix(file: str | Path, suffix: str, what: str) -> Path:
-    path = Path(file)
-    if path.suffix != suffix:
-        raise ValueError(f"{what} must end in {suffix}, got {str(file)!r}.")
-    return path

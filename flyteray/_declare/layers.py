@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypedDict
 
-from flyteray._declare.secret import Secret
+from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 from flyteray.errors import ImageBuildError
 
 InstallMode = Literal["dependencies_only", "install_project"]
@@ -51,17 +52,28 @@ class Layer(ABC):
         """Raise what is wrong with the files of it: FileNotFoundError, ValueError or ImageBuildError."""
 
 
+class PipArguments(TypedDict, total=False):
+    """Where and how pip finds packages, as the methods of images take it.
+
+    Keys:
+        index_url: Where to look instead of PyPI.
+        extra_index_urls: Where to look as well.
+        pre: Take pre-releases. Default: False.
+        extra_args: More options of ``pip install``, as one text.
+        secret_mounts: Secrets that the build may use: ``${NAME}`` in an index URL or a requirement stands for the
+            secret whose environment variable that is.
+    """
+
+    index_url: str | None
+    extra_index_urls: str | Iterable[str] | None
+    pre: bool
+    extra_args: str | None
+    secret_mounts: SecretRequest | None
+
+
 @dataclass(frozen=True)
 class PipOptions:
-    """Where and how pip finds packages.
-
-    Args:
-        index_url: Instead of PyPI.
-        extra_index_urls: Besides it.
-        pre: Take pre-releases as well.
-        extra_args: More of pip's options, as one text.
-        secret_mounts: What the build is given in secret; ``${NAME}`` in an index URL stands for it.
-    """
+    """The same, checked."""
 
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
@@ -69,8 +81,33 @@ class PipOptions:
     extra_args: str | None = None
     secret_mounts: tuple[Secret, ...] = ()
 
+    @classmethod
+    def given(cls, pip: PipArguments) -> PipOptions:
+        """What the keyword arguments of a method say.
+
+        Raises:
+            TypeError: pip has no such option here.
+            ValueError: a password in a URL.
+        """
+        if unknown := sorted(pip.keys() - PipArguments.__annotations__.keys()):
+            known = ", ".join(PipArguments.__annotations__)
+            raise TypeError(f"Unexpected keyword arguments: {unknown}. Options of pip are: {known}.")
+        urls = pip.get("extra_index_urls") or ()
+        return cls(
+            index_url=pip.get("index_url"),
+            extra_index_urls=(urls,) if isinstance(urls, str) else tuple(urls),
+            pre=pip.get("pre", False),
+            extra_args=pip.get("extra_args"),
+            secret_mounts=mounted(pip.get("secret_mounts")),
+        )
+
     def __post_init__(self) -> None:
         refuse_passwords(self.index_url or "", *self.extra_index_urls, self.extra_args or "")
+
+
+def mounted(asked: SecretRequest | None) -> tuple[Secret, ...]:
+    """The secrets that a build is given."""
+    return tuple(as_secrets("secret_mounts of an image", asked))
 
 
 def refuse_passwords(*texts: str) -> None:

@@ -104,6 +104,11 @@ def test_an_empty_base_is_refused(uri: Any) -> None:
     ("make", "error", "message"),
     [
         (lambda at: base().with_requirements(at / "reqs.toml"), ValueError, "must end in .txt"),
+        (
+            lambda at: base().with_pip_packages("six", url="x"),
+            TypeError,
+            r"\['url'\]. Options of pip are: index_url",
+        ),
         (lambda at: Image.from_uv_script(at / "x.sh", name="x"), ValueError, "A uv script must end in .py"),
         (
             lambda at: Image.from_pixi_script(at / "x.sh", name="x"),
