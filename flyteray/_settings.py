@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import tempfile
 from collections.abc import Mapping
@@ -22,7 +23,10 @@ class Settings:
             the home).
         database: SQLAlchemy URL of the registry (``FLYTERAY_DATABASE``; None: an SQLite file in the storage root).
         address: A Ray cluster (``RAY_ADDRESS``); None: the local one in the background, started when needed.
-        port: Where the ingress listens (``FLYTERAY_PORT``); None: a free port.
+        host: The IP address that the ingress listens on (``FLYTERAY_HOST``; 127.0.0.1, this machine only).
+        port: The port (``FLYTERAY_PORT``); None: a free one.
+        auth: Whether the ingress asks for keys (``FLYTERAY_AUTH``, ``on`` or ``off``); None: where it listens beyond
+            this machine.
         num_cpus: Cores that the local cluster offers (``FLYTERAY_NUM_CPUS``); None: all.
         object_store_memory: Bytes of shared memory for the local cluster's objects
             (``FLYTERAY_OBJECT_STORE_MEMORY``); None: Ray's default, 30% of the memory that is free.
@@ -42,6 +46,8 @@ class Settings:
     start_timeout_s: float = 120.0
     root_dir: Path | None = None
     secrets_key: str | None = field(default=None, repr=False)
+    host: str = "127.0.0.1"
+    auth: bool | None = None
 
     @classmethod
     def load(cls) -> Settings:
@@ -53,7 +59,7 @@ class Settings:
         """The settings that an environment asks for; empty values count as missing.
 
         Raises:
-            InitializationError: a number is none, or is out of range.
+            InitializationError: a number is none, or is out of range; no IP address; neither on nor off.
         """
         home = _absolute(environ.get("FLYTERAY_HOME") or "~/.flyteray")
         storage = environ.get("FLYTERAY_STORAGE") or str(home / "storage")
@@ -62,7 +68,9 @@ class Settings:
             storage=storage_place(storage),
             database=environ.get("FLYTERAY_DATABASE") or None,
             address=environ.get("RAY_ADDRESS") or None,
+            host=_host(environ, "FLYTERAY_HOST") or "127.0.0.1",
             port=_whole(environ, "FLYTERAY_PORT", 0, 65535),
+            auth=_switch(environ, "FLYTERAY_AUTH"),
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
@@ -74,6 +82,26 @@ class Settings:
         """The registry's address: an SQLite file beside the outputs where they are on disk, unless it is given."""
         folder = self.home if "://" in self.storage else Path(self.storage)
         return self.database or f"sqlite:///{folder / 'registry.sqlite'}"
+
+    @property
+    def beyond_loopback(self) -> bool:
+        """Whether other machines can reach the ingress."""
+        return not ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether apps that require auth answer only those who send a key."""
+        return self.beyond_loopback if self.auth is None else self.auth
+
+    @property
+    def exposure(self) -> str | None:
+        """What to warn of before anything is started so; None: nothing."""
+        if self.asks_for_keys or not self.beyond_loopback:
+            return None
+        return (
+            f"apps are open to everybody who reaches this machine: the ingress listens on {self.host} and asks for "
+            "no keys (FLYTERAY_AUTH=off or --no-auth)."
+        )
 
     @property
     def secrets_key_path(self) -> Path:
@@ -93,8 +121,36 @@ def storage_place(storage: str) -> str:
     return storage if "://" in storage else str(_absolute(storage))
 
 
+def ip_address(text: str) -> str:
+    """An IP address as it is usually written.
+
+    Raises:
+        ValueError: it is none, or one of a link (``fe80::1%eth0``), which nobody else can use.
+    """
+    if "%" in text:
+        raise ValueError(f"{text!r} holds for one link only.")
+    return str(ipaddress.ip_address(text))
+
+
 def _absolute(path: str) -> Path:
     return Path(path).expanduser().absolute()
+
+
+def _host(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
+    try:
+        return ip_address(text) if text else None
+    except ValueError:
+        raise InitializationError(
+            f"{name} is {text!r}: set it to an IP address of this machine (0.0.0.0: all of them), or unset it."
+        ) from None
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool | None:
+    text = environ.get(name, "").strip().lower()
+    if text not in ("", "on", "off"):
+        raise InitializationError(f"{name} is {text!r}: set it to on or off, or unset it.")
+    return text == "on" if text else None
 
 
 def _whole(environ: Mapping[str, str], name: str, low: int, high: int) -> int | None:

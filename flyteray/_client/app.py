@@ -54,12 +54,15 @@ class App(Ephemeral, Logged, Known[AppInfo]):
 
     @property
     def url(self) -> str:
-        """The address for browsers: a host name of its own, ``http://<app>.localhost:<port>/``."""
+        """The address for browsers: a host name of its own, ``http://<app>.localhost:<port>/``.
+
+        Where the ingress listens beyond this machine, that is the :attr:`endpoint` with a slash.
+        """
         return self._info.url
 
     @property
     def endpoint(self) -> str:
-        """The address for programs, which needs no name resolution: ``http://127.0.0.1:<port>/<app>``."""
+        """The address for programs, which needs no name resolution: ``http://<address>:<port>/<app>``."""
         return self._info.endpoint
 
     @property

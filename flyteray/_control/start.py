@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -28,13 +29,15 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
     Two clients that come at the same time start them once.
 
     Args:
-        settings: What to start them with.
+        settings: What to start them with. To listen beyond this machine and ask for no keys is warned of.
         cluster: The connected cluster where it is flyteray's own.
 
     Raises:
         ClusterError: they could not be started.
     """
     if not _runs():
+        if settings.exposure:
+            print(f"Warning: {settings.exposure}", file=sys.stderr)
         if cluster is None:
             start_actors(settings)
         else:
@@ -46,14 +49,16 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
 
 def start_actors(settings: Settings) -> None:
     """Start what is missing of ingress, keeper and controller on the connected cluster."""
-    host = "127.0.0.1"
-    _detached(_INGRESS, actors.INGRESS, str(settings.home / "ingress"), host, settings.port or 0)
+    _detached(_INGRESS, actors.INGRESS, str(settings.home / "ingress"), settings.host, settings.port or 0)
     port: int = actors.call(actors.INGRESS, "port")
+    found_at: str = actors.call(actors.INGRESS, "found_at")
+    where = f"[{found_at}]" if ":" in found_at else found_at
     cluster = ClusterInfo(
         storage=settings.storage,
-        ingress_host=host,
+        ingress_host=settings.host,
         ingress_port=port,
-        endpoint_pattern=f"http://{host}:{port}/{{app_fqdn}}",
+        endpoint_pattern=f"http://{where}:{port}/{{app_fqdn}}",
+        auth=settings.asks_for_keys,
     )
     _detached(_KEEPER, actors.keeper_name())
     _detached(_CONTROLLER, actors.CONTROLLER, cluster, settings.database_url, str(settings.secrets_key_path))

@@ -34,7 +34,7 @@ def app_info(
     shown = versions.get(app.serving or "", target)
     here = [replica.info for replica in replicas if replica.info.version == shown.id]
     ready = len(here)
-    url = cluster.url(shown.spec.subdomain or app.name)
+    url = cluster.url(app.name, shown.spec.subdomain)
     return AppInfo(
         name=app.name,
         phase=_phase(app, target, ready),

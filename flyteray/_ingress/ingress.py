@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from flyteray._ingress import config, maps, process
+from flyteray._ingress.address import found_at
 from flyteray._ingress.changes import changes
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.runtime import CommandRefusedError, Conversation
@@ -61,6 +62,10 @@ class Ingress:
     def port(self) -> int:
         """The port that the apps are served on."""
         return self._port
+
+    def found_at(self) -> str:
+        """The address at which clients find the apps."""
+        return found_at(self._host)
 
     def apply(self, state: IngressState) -> None:
         """Bring HAProxy to a state; no request is lost. Applying a state again repairs whatever differs.

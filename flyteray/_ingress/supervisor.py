@@ -67,7 +67,12 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         what = "is taken by another process" if taken else f"can't be listened on ({error.strerror})"
-        advice = "Choose another port, or 0 for a free one."
+        foreign = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+        advice = (
+            "Choose an address of this machine; 0.0.0.0 stands for all of them."
+            if foreign
+            else "Choose another port, or 0 for a free one."
+        )
         return _fail(PORT_TAKEN if taken else REFUSED, f"Port {port} of {host} {what}. {advice}")
 
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_LOCALHOST = ("127.0.0.1", "::1")  # where browsers look for names below localhost
+
 
 class Spec(BaseModel):
     """A frozen value; unknown fields are refused so that a typo never passes silently."""
@@ -453,16 +455,22 @@ class ReplicaInfo(Spec):
 
 
 class ClusterInfo(Spec):
-    """What a client must know. ``endpoint_pattern`` has ``{app_fqdn}`` where the app's name goes."""
+    """What a client must know. ``endpoint_pattern`` has ``{app_fqdn}`` where the app's name goes.
+
+    The ingress listens on ``ingress_host`` and ``ingress_port``; with ``auth`` it asks for keys.
+    """
 
     storage: str
     ingress_host: str
     ingress_port: int
     endpoint_pattern: str
+    auth: bool = False
 
-    def url(self, app: str) -> str:
-        """The address for browsers: a host of its own."""
-        return f"http://{app}.localhost:{self.ingress_port}/"
+    def url(self, app: str, subdomain: str | None = None) -> str:
+        """The address for browsers: a host of its own, where no other machine is to find it; else a path."""
+        if self.ingress_host in _LOCALHOST:
+            return f"http://{subdomain or app}.localhost:{self.ingress_port}/"
+        return self.endpoint(app) + "/"
 
     def endpoint(self, app: str) -> str:
         """The address that needs no name resolution: a path."""

@@ -46,6 +46,8 @@ def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings
     ours = running is not None and settings.address in (None, "local", "auto", running.address)
     shown: dict[str, Any] = {
         "address": running.address if ours and running else settings.address,
+        "listens": f"{cluster.ingress_host} port {cluster.ingress_port}",
+        "auth": "on" if cluster.auth else "off",
         "apps": cluster.endpoint_pattern.replace("{app_fqdn}", "<app>"),
         "storage": cluster.storage,
     }

@@ -9,31 +9,57 @@ import rich_click as click
 
 from flyteray._client.session import session
 from flyteray._cluster import local
-from flyteray._settings import Settings
+from flyteray._settings import Settings, ip_address
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.status import facts
 
 
+def _address(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else ip_address(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no IP address. Use one of this machine's, or 0.0.0.0 for all of them."
+        ) from None
+
+
 @click.command(
     epilog=examples(
-        "flyteray up", "flyteray up --num-cpus 4 --port 8080", "RAY_ADDRESS=10.0.0.1:6379 flyteray up"
+        "flyteray up",
+        "flyteray up --num-cpus 4 --port 8080",
+        "flyteray up --host 0.0.0.0 --port 8080",
+        "RAY_ADDRESS=10.0.0.1:6379 flyteray up",
     )
 )
 @click.option("--num-cpus", type=click.IntRange(1), help="Cores that the local cluster offers. Default: all.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Where apps are reached. Default: a free port.")
+@click.option(
+    "--host",
+    callback=_address,
+    help="The address that apps listen on; 0.0.0.0 for all of the machine's. Default: this machine only.",
+)
+@click.option(
+    "--auth/--no-auth",
+    default=None,
+    help="Whether apps that require auth ask for a key. Default: if they listen beyond this machine.",
+)
 @printing.output_option
-def up(num_cpus: int | None, port: int | None, output: printing.Output) -> None:
+def up(
+    num_cpus: int | None, port: int | None, host: str | None, auth: bool | None, output: printing.Output
+) -> None:
     """Start the local cluster, or flyteray on the cluster that RAY_ADDRESS names.
 
     Other commands and scripts start the local cluster by themselves; this is for choosing how. It runs until
     `flyteray down`. Where it runs already nothing changes.
     """
-    given: dict[str, Any] = {"num_cpus": num_cpus, "port": port}
+    given: dict[str, Any] = {"num_cpus": num_cpus, "port": port, "host": host, "auth": auth}
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = replace(Settings.load(), **chosen)
     if chosen and local.find(settings):
-        options = " and ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        options = " and ".join(
+            f"--{'no-' if value is False else ''}{name.replace('_', '-')}" for name, value in chosen.items()
+        )
         printing.note(
             f"The local cluster runs already, so {options} changes nothing. `flyteray down` ends it."
         )

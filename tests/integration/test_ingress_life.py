@@ -203,6 +203,11 @@ def test_a_requested_port_that_is_taken_is_named(directory: Path, ingress: Ingre
         Ingress(tmp_path / "other", port=ingress.port(), watched=os.getpid())
 
 
+def test_an_address_of_another_machine_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"of 203.0.113.1 can't be.*Choose an address of this machine"):
+        Ingress(tmp_path, host="203.0.113.1", watched=os.getpid())
+
+
 def test_a_requested_port_is_used_even_if_one_runs_on_another(directory: Path) -> None:
     found = leave_running(directory)
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from flyteray._control.reached import links, own_hosts, refuse_taken_hosts, time
 from flyteray._control.reconcile import ingress_state
 from flyteray._control.state import AppRecord, VersionPhase, VersionRecord
 from flyteray._control.status import app_info
+from flyteray._ingress.address import found_at
 from flyteray._plan.apps import app_spec
 from flyteray._plan.spec import AppSpec, ClusterInfo, CodeRef, EnvironmentSpec, LinkSpec
 from flyteray.app import AppEnvironment, Domain, Link, Subdomain, Timeouts
@@ -170,3 +173,28 @@ def test_an_apps_status_has_its_addresses_and_links() -> None:
     assert (info.url, info.endpoint) == ("http://x.localhost:80/", "http://127.0.0.1:80/a")
     assert info.hosts == ("x.localhost", "m.example.com")
     assert info.links == {"t": "http://x.localhost:80/p"}
+
+
+def test_beyond_this_machine_an_app_is_reached_by_its_path() -> None:
+    cluster = ClusterInfo(
+        storage="s",
+        ingress_host="0.0.0.0",
+        ingress_port=80,
+        endpoint_pattern="http://10.0.0.7:80/{app_fqdn}",
+    )
+
+    assert cluster.url("a", "x") == "http://10.0.0.7:80/a/"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.7", "::1"])
+def test_an_address_of_its_own_is_found_as_it_is(host: str) -> None:
+    assert found_at(host) == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_an_address_for_all_is_found_at_one_of_this_machine(host: str) -> None:
+    address = ip_address(found_at(host))
+
+    assert not address.is_unspecified
+    with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET) as free:
+        free.bind((str(address), 0))

@@ -22,7 +22,9 @@ def test_each_setting_comes_from_its_variable() -> None:
             "FLYTERAY_HOME": "/home/of/flyteray",
             "FLYTERAY_STORAGE": "s3://bucket/prefix",
             "FLYTERAY_DATABASE": "postgresql+psycopg://db/flyteray",
+            "FLYTERAY_HOST": " 10.0.0.7 ",
             "FLYTERAY_PORT": "8080",
+            "FLYTERAY_AUTH": "off",
             "FLYTERAY_NUM_CPUS": " 4 ",
             "FLYTERAY_OBJECT_STORE_MEMORY": "4294967296",
             "FLYTERAY_START_TIMEOUT": "30",
@@ -36,7 +38,9 @@ def test_each_setting_comes_from_its_variable() -> None:
         storage="s3://bucket/prefix",
         database="postgresql+psycopg://db/flyteray",
         address="10.0.0.1:6379",
+        host="10.0.0.7",
         port=8080,
+        auth=False,
         num_cpus=4,
         object_store_memory=4 * 2**30,
         start_timeout_s=30.0,
@@ -85,6 +89,42 @@ def test_empty_variables_count_as_missing() -> None:
 def test_a_number_out_of_range_is_named_with_its_variable(name: str, value: str) -> None:
     with pytest.raises(InitializationError, match=f"{name} is '{value}': set it to a whole number from"):
         Settings.of({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("FLYTERAY_HOST", "localhost", "set it to an IP address of this machine"),
+        ("FLYTERAY_HOST", "10.0.0", "set it to an IP address of this machine"),
+        ("FLYTERAY_HOST", "fe80::1%eth0", "set it to an IP address of this machine"),
+        ("FLYTERAY_AUTH", "yes", "set it to on or off"),
+    ],
+)
+def test_an_address_or_a_switch_that_is_none_is_named(name: str, value: str, problem: str) -> None:
+    with pytest.raises(InitializationError, match=f"{name} is '{value}': {problem}"):
+        Settings.of({name: value})
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "asks", "open_to_all"),
+    [
+        ("", "", False, False),
+        ("127.0.0.2", "", False, False),
+        ("::1", "", False, False),
+        ("127.0.0.1", "ON", True, False),
+        ("0.0.0.0", "", True, False),
+        ("::", "", True, False),
+        ("10.0.0.7", "off", False, True),
+    ],
+)
+def test_keys_are_asked_for_beyond_this_machine_unless_said_otherwise(
+    host: str, auth: str, asks: bool, open_to_all: bool
+) -> None:
+    settings = Settings.of({"FLYTERAY_HOST": host, "FLYTERAY_AUTH": auth})
+
+    assert settings.asks_for_keys is asks
+    assert (settings.exposure is not None) is open_to_all
+    assert settings.exposure is None or f"listens on {host} and asks for no keys" in settings.exposure
 
 
 def test_the_folder_of_sockets_is_short_and_of_one_home() -> None:
