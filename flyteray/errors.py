@@ -12,6 +12,7 @@ RuntimeError
     │   │   └── ActivationTimeoutError     not in time; a TimeoutError as well
     │   ├── ImageBuildError         an image could not be built, or can't be on Ray
     │   ├── InvalidImageNameError   no image is configured under that name
+    │   ├── KeyNotFoundError        no key of that name
     │   ├── ModuleLoadError         user code could not be imported, or a name in it is missing
     │   ├── NonRecoverableError     raised by users: no retry
     │   ├── OOMError                killed for memory
@@ -50,6 +51,7 @@ __all__ = [
     "ImageBuildError",
     "InitializationError",
     "InvalidImageNameError",
+    "KeyNotFoundError",
     "ModuleLoadError",
     "NonRecoverableError",
     "OOMError",
@@ -176,6 +178,10 @@ class ImageBuildError(_NamedUserError):
 
 class InvalidImageNameError(_NamedUserError):
     """``Image.from_ref_name`` names an image that ``flyteray.init(images=...)`` does not."""
+
+
+class KeyNotFoundError(_NamedUserError):
+    """There is no key of that name."""
 
 
 class ModuleLoadError(_NamedUserError):

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from flyteray._cluster import actors, nodes
 from flyteray._cluster.images import Images
 from flyteray._control import reconcile
+from flyteray._control.keys import Keys
 from flyteray._control.reached import refuse_taken_hosts
 from flyteray._control.records import Records
 from flyteray._control.registry import Registry
@@ -44,9 +45,11 @@ class Apps:
         registry: Where they are remembered.
         cluster: The addresses that apps are reached at.
         images: What makes the images of apps ready.
+        keys: Who may use the apps that require auth.
     """
 
-    def __init__(self, registry: Registry, cluster: ClusterInfo, images: Images) -> None:
+    def __init__(self, registry: Registry, cluster: ClusterInfo, images: Images, keys: Keys) -> None:
+        self._keys = keys
         self._cluster = cluster
         self._records = records = Records(registry)
         self._begun = asyncio.Event()  # what the registry says of another cluster's replicas is set right
@@ -165,6 +168,10 @@ class Apps:
         self._records.forget_app(name)
         self._wake.set()
         await self._route()  # so that who deleted it finds its name free
+
+    async def keys_changed(self) -> None:
+        """Have the ingress let in those who have a key now, and nobody else."""
+        await self._route()
 
     def specs(self) -> list[AppSpec]:
         """What the apps have or are to have."""
@@ -307,7 +314,11 @@ class Apps:
     async def _route(self) -> None:
         async with self._routing:  # a state must not arrive after a later one
             state = reconcile.ingress_state(
-                self._records.apps.values(), self._records.versions.values(), self._records.replicas.values()
+                self._records.apps.values(),
+                self._records.versions.values(),
+                self._records.replicas.values(),
+                self._keys.names(),
+                self._cluster.auth,
             )
             if state != self._applied:
                 await actors.acall(actors.INGRESS, "apply", state)

@@ -12,6 +12,7 @@ from typing import Literal
 from flyteray._cluster import actors
 from flyteray._cluster.images import Images, Start
 from flyteray._control.apps import Apps
+from flyteray._control.keys import Keys
 from flyteray._control.outputs import Outputs
 from flyteray._control.registry import Registry
 from flyteray._control.runs import Runs
@@ -26,6 +27,7 @@ from flyteray._plan.spec import (
     ClusterInfo,
     ErrorInfo,
     ImageSpec,
+    KeyInfo,
     OutputRef,
     ReplicaInfo,
     RunEnd,
@@ -62,7 +64,8 @@ class Controller:
         self._runs = Runs(self._registry)
         self._outputs = Outputs(self._registry, self._storage)
         self._images = Images(self._secrets.get_values)
-        self._apps = Apps(self._registry, cluster, self._images)
+        self._keys = Keys(database)
+        self._apps = Apps(self._registry, cluster, self._images, self._keys)
         # Kept: the event loop holds tasks weakly.
         endless = (self._apps.run(), self._images.follow_nodes(), self._reap_forever())
         self._loops = [asyncio.ensure_future(loop) for loop in endless]
@@ -244,6 +247,31 @@ class Controller:
     async def secret_values(self, names: list[str]) -> dict[str, bytes]:
         """The values that a process of an environment that asks for them is given."""
         return self._secrets.get_values(names)
+
+    # Keys
+
+    async def create_key(self, name: str, digest: str) -> KeyInfo:
+        """Let in who has the key of that digest, from the moment that this returns.
+
+        Raises:
+            ValueError: a bad name, or one that is taken.
+        """
+        created = self._keys.create(name, digest)
+        await self._apps.keys_changed()
+        return created
+
+    async def list_keys(self, limit: int) -> list[KeyInfo]:
+        """Keys by name."""
+        return self._keys.listall(limit)
+
+    async def delete_key(self, name: str) -> None:
+        """Answer no more requests with that key, from the moment that this returns.
+
+        Raises:
+            KeyNotFoundError: there is none of that name.
+        """
+        self._keys.delete(name)
+        await self._apps.keys_changed()
 
     async def _let_go(self) -> None:
         """Have the keeper forget the outputs of followed tasks that no replica serves any more."""

@@ -121,13 +121,24 @@ def _drained(version: VersionRecord, sessions: Mapping[int, int], now: datetime,
 
 
 def ingress_state(
-    apps: Iterable[AppRecord], versions: Iterable[VersionRecord], replicas: Iterable[ReplicaRecord]
+    apps: Iterable[AppRecord],
+    versions: Iterable[VersionRecord],
+    replicas: Iterable[ReplicaRecord],
+    keys: Mapping[str, str] | None = None,
+    auth: bool = False,
 ) -> IngressState:
     """Where requests go: apps to the backend of the version that serves, backends to replicas.
 
     A replica whose event loop is blocked is left out while another one of its version is free; what it is at goes on.
-    What an app asks of the ingress (host names, a time limit) is that of the version that serves, so that it changes
-    together with the version.
+    What an app asks of the ingress (host names, a time limit, keys) is that of the version that serves, so that it
+    changes together with the version.
+
+    Args:
+        apps: What is wanted.
+        versions: All versions of all apps.
+        replicas: The replicas that are ready.
+        keys: The names of their owners by the digests of the keys.
+        auth: Whether apps that require auth ask for keys.
     """
     apps = list(apps)
     known = {version.id: version for version in versions}
@@ -153,6 +164,8 @@ def ingress_state(
         hosts={host: name for name, spec in shown.items() for host in own_hosts(spec)},
         timeouts={name: timeout for name, timeout in timeouts.items() if timeout is not None},
         sticky=frozenset(name for name, spec in shown.items() if spec.sticky),
+        private=frozenset(name for name, spec in shown.items() if auth and spec.requires_auth),
+        keys=keys or {},
     )
 
 

@@ -161,6 +161,14 @@ replicas = Table(
     Column("slot", Integer, nullable=False),
 )
 
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("digest", String, nullable=False, unique=True),
+    Column("created_at", Utc, nullable=False),
+)
+
 secrets = Table(
     "secrets",
     metadata,

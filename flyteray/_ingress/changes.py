@@ -17,7 +17,15 @@ def changes(old: IngressState, new: IngressState) -> list[str]:
     leaves takes no new requests from then on, and what it has open goes on until either side ends it.
     Running the commands twice does no harm.
     """
-    return [*_arrivals(old, new), *_routes(maps.entries(old), maps.entries(new)), *_departures(old, new)]
+    before, after = maps.entries(old), maps.entries(new)
+    return [
+        # An app that asks for keys is never without that: it comes before all else of it and goes after its route.
+        *_set(maps.PRIVATE, before[maps.PRIVATE], after[maps.PRIVATE]),
+        *_arrivals(old, new),
+        *_routes(before, after),
+        *_removed(maps.PRIVATE, before[maps.PRIVATE], after[maps.PRIVATE]),
+        *_departures(old, new),
+    ]
 
 
 def observed(shown: Mapping[str, str], server_lines: str) -> IngressState:
@@ -66,7 +74,7 @@ def _arrivals(old: IngressState, new: IngressState) -> list[str]:
 
 def _routes(old: dict[str, dict[str, str]], new: dict[str, dict[str, str]]) -> list[str]:
     # What is said of an app comes after the app and goes before it: an interrupted change leaves nothing unseen.
-    of_apps = [file for file in maps.FILES if file != maps.APPS]
+    of_apps = [file for file in maps.FILES if file not in (maps.APPS, maps.PRIVATE)]
     return [
         *(command for file in of_apps for command in _removed(file, old[file], new[file])),
         *_set(maps.APPS, old[maps.APPS], new[maps.APPS]),

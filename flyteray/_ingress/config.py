@@ -18,6 +18,14 @@ _NOT_NAMED = (
     "'flyteray get app' lists the apps.\\n"
 )
 _UNKNOWN = "There is no app named '%[var(txn.app)]'. 'flyteray get app' lists the apps.\\n"
+_NO_KEY = (
+    "App '%[var(txn.app)]' asks for a key: send the header 'Authorization: Bearer KEY'. "
+    "'flyteray create key NAME' makes one.\\n"
+)
+_WRONG_KEY = (
+    "App '%[var(txn.app)]' asks for a key, and the one that was sent is not or no longer right. "
+    "'flyteray get key' lists those that are, 'flyteray create key NAME' makes one.\\n"
+)
 _STOPPED = "App '%[var(txn.app)]' is stopped. 'flyteray serve' starts it again.\\n"
 _NOT_READY = (
     "App '%[var(txn.app)]' has no replica ready to answer. "
@@ -97,6 +105,16 @@ frontend apps
     http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
     http-request return status 404 {text} lf-string "{not_named}" if {{ var(txn.app) -m len 0 }}
     http-request return status 404 {text} lf-string "{unknown}" unless {{ var(txn.backend) -m found }}
+
+    # whose key it is; one that is missing or wrong has no owner
+    http-request set-var(txn.user) http_auth_bearer,sha2(256),hex,lower,map_str({keys})
+    acl private var(txn.app),map_str({private}) -m found
+    acl known_user var(txn.user) -m found
+    acl any_key http_auth_bearer -m found
+    http-request return status 401 {text} {bearer} lf-string "{wrong_key}" if private any_key !known_user
+    http-request return status 401 {text} {bearer} lf-string "{no_key}" if private !known_user
+    http-request set-header X-Flyteray-User %[var(txn.user)] if known_user
+
     http-request return status 503 {text} lf-string "{stopped}" if {{ var(txn.backend) -m str {stopped_word} }}
 
     # what a page names without a slash in front is beside it only if its own path ends in one
@@ -152,6 +170,11 @@ def render(state: IngressState, *, threads: int, connections: int) -> str:
         apps=maps.APPS,
         hosts=maps.HOSTS,
         timeouts=maps.TIMEOUTS,
+        private=maps.PRIVATE,
+        keys=maps.KEYS,
+        bearer="hdr WWW-Authenticate Bearer",
+        no_key=_NO_KEY,
+        wrong_key=_WRONG_KEY,
         text=_TEXT,
         not_named=_NOT_NAMED,
         unknown=_UNKNOWN,

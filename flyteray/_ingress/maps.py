@@ -18,7 +18,13 @@ TIMEOUTS = "timeouts.map"
 STICKY = "sticky.map"
 """The names of the apps that keep a browser on one replica."""
 
-FILES = (APPS, HOSTS, TIMEOUTS, STICKY)
+PRIVATE = "private.map"
+"""The names of the apps that answer only those who send a key."""
+
+KEYS = "keys.map"
+"""SHA-256 of a key to the name of its owner."""
+
+FILES = (APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, KEYS)
 
 STOPPED = "stopped"
 """Stands in the map for an app without a backend."""
@@ -45,6 +51,8 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
         HOSTS: dict(state.hosts),
         TIMEOUTS: {app: str(timeout) for app, timeout in state.timeouts.items()},
         STICKY: dict.fromkeys(state.sticky, _YES),
+        PRIVATE: dict.fromkeys(state.private, _YES),
+        KEYS: dict(state.keys),
     }
 
 
@@ -69,7 +77,9 @@ def parse(lines: str) -> dict[str, str]:
 def state(
     content: Mapping[str, Mapping[str, str]], backends: Mapping[int, Mapping[int, Slot]]
 ) -> IngressState:
-    """The state that maps describe, with the replicas that are there. Of unknown apps only the route is told."""
+    """The state that maps describe, with the replicas that are there. Of an app without a route only that it
+    is private counts.
+    """
     apps = {
         app: None if name == STOPPED else int(name.removeprefix("b"))
         for app, name in content.get(APPS, {}).items()
@@ -80,4 +90,6 @@ def state(
         hosts={host: app for host, app in content.get(HOSTS, {}).items() if app in apps},
         timeouts={app: int(value) for app, value in content.get(TIMEOUTS, {}).items() if app in apps},
         sticky=frozenset(content.get(STICKY, {}).keys() & apps.keys()),
+        private=frozenset(content.get(PRIVATE, {})),
+        keys=content.get(KEYS, {}),
     )

@@ -15,6 +15,8 @@ SLOTS = 32
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _HOST = re.compile(r"[0-9A-Za-z.:-]+")
 _HOST_NAME = re.compile(r"[0-9a-z.-]+")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_OWNER = re.compile(r"[0-9A-Za-z._@-]+")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class IngressState:
         hosts: The app that a host name leads to, in lower case, besides ``<app>.localhost``.
         timeouts: Milliseconds that an app may let a client wait; an hour for apps that are missing.
         sticky: The apps that keep a browser on one replica.
+        private: The apps that answer only those who send a key, whether they are there or not.
+        keys: Whose each key is, by the SHA-256 of the key in hex.
         backends: The replicas of a backend by slot. A backend that serves no app may be here while it drains:
             its open connections go on. A slot that is missing takes no requests.
 
@@ -57,13 +61,16 @@ class IngressState:
     hosts: Mapping[str, str] = field(default_factory=dict)
     timeouts: Mapping[str, int] = field(default_factory=dict)
     sticky: frozenset[str] = frozenset()
+    private: frozenset[str] = frozenset()
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, backend in self.apps.items():
+        for name in [*self.apps, *self.private]:
             if not _NAME.fullmatch(name):
                 raise ValueError(
                     f"{name!r} can't be an app's name: use lower-case letters, digits, and '-' or '_' between."
                 )
+        for backend in self.apps.values():
             if backend is not None:
                 _check_backend(backend)
         for backend, slots in self.backends.items():
@@ -77,6 +84,9 @@ class IngressState:
         for app, timeout in self.timeouts.items():
             if timeout < 1:
                 raise ValueError(f"The timeout of app {app!r} must be at least 1 ms, not {timeout}.")
+        for digest, owner in self.keys.items():
+            if not _DIGEST.fullmatch(digest) or not _OWNER.fullmatch(owner):
+                raise ValueError(f"{digest!r} is no SHA-256 in hex, or {owner!r} no name of an owner.")
         for app in {*self.hosts.values(), *self.timeouts, *self.sticky} - self.apps.keys():
             raise ValueError(f"There is no app {app!r} to route to.")
 

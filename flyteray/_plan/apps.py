@@ -45,6 +45,7 @@ def app_spec(
             _parameter(env.name, parameter) for parameter in _given(env, parameter_values or {})
         ),
         command=tuple(env.words()) if env.kind == "command" else (),
+        requires_auth=env.requires_auth,
         sticky=env._sticky,
         request_timeout_s=env.timeouts.request_s(),
         subdomain=_subdomain(env),

@@ -76,6 +76,13 @@ class SecretInfo(Spec):
     updated_at: datetime
 
 
+class KeyInfo(Spec):
+    """A key that apps which require auth ask for; the key itself is known to its owner only."""
+
+    name: str
+    created_at: datetime
+
+
 class InstallSpec(Spec):
     """One run of pip: the lines of a requirements file, those of a constraints file, and pip's options."""
 
@@ -327,8 +334,9 @@ class AppSpec(Spec):
     ``kind`` says what a replica hosts: an ASGI application (``asgi``), the user's server function (``function``) or a
     program (``command``, its words in ``command``). ``port`` is the port that a function or a program expects to
     listen on; ``health_path`` is asked until a program answers. ``subdomain`` replaces the app's name in its host name;
-    ``host`` is a whole host name that it answers to as well. ``sticky`` keeps a browser on one replica. There are at
-    least ``replicas``, and without ``scaling`` no more. ``version`` is a name that the user gave. Times are in seconds.
+    ``host`` is a whole host name that it answers to as well. With ``requires_auth`` it answers only those who send a
+    key, where keys are asked for. ``sticky`` keeps a browser on one replica. There are at least ``replicas``, and
+    without ``scaling`` no more. ``version`` is a name that the user gave. Times are in seconds.
     """
 
     name: str
@@ -344,6 +352,7 @@ class AppSpec(Spec):
     request_timeout_s: float | None = None
     subdomain: str | None = None
     host: str | None = None
+    requires_auth: bool = True
     links: tuple[LinkSpec, ...] = ()
     sticky: bool = False
     version: str | None = None
@@ -362,6 +371,7 @@ class AppSpec(Spec):
             "links",
             "replicas",
             "request_timeout_s",
+            "requires_auth",
             "scaling",
             "sticky",
             "subdomain",

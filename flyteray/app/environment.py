@@ -35,7 +35,11 @@ class AppEnvironment(Environment):
         port: The port that the server listens on, an int or a :class:`Port`. In a replica this is the port to use
             instead, because two replicas on a node can't share one. A program finds that one in ``$PORT``, and where
             its words name the declared port (``8080``, ``--port=8080``, ``0.0.0.0:8080``) they name the replica's.
-        requires_auth: Enforced only where the ingress listens beyond loopback, which it does not yet.
+        requires_auth: Answer only requests with a key that ``flyteray create key`` made, as the header
+            ``Authorization: Bearer KEY``; others get 401. The app finds whose it is in the header ``X-Flyteray-User``.
+            Keys are asked for where the ingress listens beyond this machine (``FLYTERAY_HOST``), or as
+            ``FLYTERAY_AUTH`` says (``on``, ``off``); never in local mode. Tasks and apps that call the app's endpoint
+            need one as well: give them a :class:`Secret` that holds it. Changing this restarts no replica.
         scaling: The number of replicas.
         parameters: What the app is given when it starts.
         command: A program that serves on the port, as words or as one text that is split as a shell splits it.

@@ -8,7 +8,7 @@ import rich_click as click
 
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
-from flyteray.remote import Secret
+from flyteray.remote import Key, Secret
 
 _SECRET = examples(
     "flyteray create secret OPENAI_API_KEY",
@@ -17,9 +17,9 @@ _SECRET = examples(
 )
 
 
-@click.group(epilog=examples("flyteray create secret OPENAI_API_KEY"))
+@click.group(epilog=examples("flyteray create secret OPENAI_API_KEY", "flyteray create key alice"))
 def create() -> None:
-    """Keep a secret."""
+    """Keep a secret, or make a key for apps."""
 
 
 @create.command(name="secret", epilog=_SECRET)
@@ -55,3 +55,22 @@ def secret(name: str, value: str | None, from_file: Path | None, output: printin
         )
     else:
         printing.note(f"Secret {name} is kept.")
+
+
+@create.command(name="key", epilog=examples("flyteray create key alice", "KEY=$(flyteray create key ci)"))
+@click.argument("name")
+@printing.output_option
+def key(name: str, output: printing.Output) -> None:
+    """Make a key for apps that require auth, and print it this once; NAME says whose it is.
+
+    It goes with each request as the header 'Authorization: Bearer KEY'. flyteray keeps only its SHA-256.
+    """
+    try:
+        made = Key.create(name)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if output == "json":
+        printing.record({"name": made.name, "key": made.value, "created_at": made.created_at}, output)
+    else:
+        print(made.value)
+        printing.note(f"This is the key of {name}. It is not shown again: keep it safe.")

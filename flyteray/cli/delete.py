@@ -7,12 +7,12 @@ import rich_click as click
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.running import require_cluster
-from flyteray.remote import App, Secret
+from flyteray.remote import App, Key, Secret
 
 
 @click.group(epilog=examples("flyteray delete app hello"))
 def delete() -> None:
-    """Delete an app or a secret."""
+    """Delete an app, a secret or a key."""
 
 
 @delete.command(name="app", epilog=examples("flyteray delete app hello"))
@@ -39,3 +39,15 @@ def secret(name: str, output: printing.Output) -> None:
         printing.record({"name": name, "deleted": True}, output)
     else:
         printing.note(f"Secret {name} is deleted.")
+
+
+@delete.command(name="key", epilog=examples("flyteray delete key alice"))
+@click.argument("name")
+@printing.output_option
+def key(name: str, output: printing.Output) -> None:
+    """Answer no more requests with a key; WebSockets and answers that are under way go on."""
+    Key.delete(name)
+    if output == "json":
+        printing.record({"name": name, "deleted": True}, output)
+    else:
+        printing.note(f"Key {name} is deleted.")

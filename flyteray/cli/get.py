@@ -11,7 +11,7 @@ from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.logs import logs
 from flyteray.cli.running import require_cluster
-from flyteray.remote import App, Run, Secret, Task, TaskDetails
+from flyteray.remote import App, Key, Run, Secret, Task, TaskDetails
 
 _limit = click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many."
@@ -27,7 +27,7 @@ _limit = click.option(
     )
 )
 def get() -> None:
-    """Show runs, tasks, apps, their logs or secrets."""
+    """Show runs, tasks, apps, their logs, secrets or keys."""
 
 
 get.add_command(logs)
@@ -110,6 +110,15 @@ def secrets(name: str | None, limit: int, output: printing.Output) -> None:
         printing.rows(found, output, ("name", "created_at", "updated_at"))
     else:
         printing.record(_secret(Secret.get(name)), output)
+
+
+@get.command(name="key", epilog=examples("flyteray get key", "flyteray get key -o json"))
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many.")
+@printing.output_option
+def keys(limit: int, output: printing.Output) -> None:
+    """The keys for apps that require auth, by name; the keys themselves are never shown."""
+    found = [{"name": key.name, "created_at": key.created_at} for key in Key.listall(limit)]
+    printing.rows(found, output, ("name", "created_at"))
 
 
 def _secret(secret: Secret) -> dict[str, Any]:

@@ -17,11 +17,11 @@ _VERBS = {
     "serve": "Serve an app of a file.",
     "deploy": "Deploy tasks and apps, to be used by name.",
     "build": "Build the images of a file's environments.",
-    "create": "Keep a secret.",
-    "get": "Show runs, tasks, apps, their logs or secrets.",
+    "create": "Keep a secret, or make a key for apps.",
+    "get": "Show runs, tasks, apps, their logs, secrets or keys.",
     "update": "Start or stop an app.",
     "abort": "End a run.",
-    "delete": "Delete an app or a secret.",
+    "delete": "Delete an app, a secret or a key.",
 }
 _EXAMPLES = examples(
     "flyteray up",

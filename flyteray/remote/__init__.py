@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flyteray._client.app import App
 from flyteray._client.auth import auth_metadata, current_auth_metadata
+from flyteray._client.keys import Key
 from flyteray._client.remote_task import RemoteTask as Task
 from flyteray._client.remote_task import TaskDetails
 from flyteray._client.run import Run
@@ -14,6 +15,7 @@ __all__ = [
     "ActionPhase",
     "App",
     "AppPhase",
+    "Key",
     "Run",
     "Secret",
     "Task",

@@ -156,6 +156,26 @@ def test_the_ingress_is_told_what_the_version_that_serves_asks_for() -> None:
     assert (stopped.apps, stopped.hosts) == ({"a": None}, {"y.localhost": "a"})
 
 
+def test_apps_that_require_auth_ask_for_keys_where_these_are_asked_for() -> None:
+    specs = {"closed": spec("closed"), "open": spec("open", requires_auth=False)}
+    versions = [
+        VersionRecord(name, name, each, 1, VersionPhase.READY, None, None, NOON, None)
+        for name, each in specs.items()
+    ]
+    apps = [AppRecord(name, "active", name, name, 1, NOON, NOON) for name in specs]
+
+    asked = ingress_state(apps, versions, [], {"1" * 64: "ann"}, auth=True)
+    not_asked = ingress_state(apps, versions, [], {"1" * 64: "ann"}, auth=False)
+
+    assert (asked.private, not_asked.private) == ({"closed"}, frozenset())
+    assert asked.keys == not_asked.keys == {"1" * 64: "ann"}
+
+
+def test_who_may_use_an_app_is_no_part_of_its_version() -> None:
+    assert planned().requires_auth
+    assert planned(requires_auth=False).version_id == planned().version_id
+
+
 def test_an_apps_status_has_its_addresses_and_links() -> None:
     shown = spec(
         "a", subdomain="x", host="m.example.com", links=(LinkSpec(title="t", path="p", is_relative=True),)

@@ -20,7 +20,11 @@ def some_states(draw: st.DrawFn) -> IngressState:
     app = st.sampled_from(sorted(apps)) if apps else st.nothing()
     hosts = st.dictionaries(st.sampled_from(["x.localhost", "models.example.com"]), app)
     timeouts = st.dictionaries(app, st.integers(1, 2))
-    return IngressState(apps, draw(backends), draw(hosts), draw(timeouts), draw(st.frozensets(app)))
+    private = st.frozensets(st.sampled_from(["a", "b-c", "d_e", "f1"]))
+    keys = st.dictionaries(st.sampled_from(["1" * 64, "2" * 64]), st.sampled_from(["ann", "bob"]))
+    return IngressState(
+        apps, draw(backends), draw(hosts), draw(timeouts), draw(st.frozensets(app)), draw(private), draw(keys)
+    )
 
 
 states = some_states()
@@ -98,11 +102,17 @@ def test_commands_given_again_after_an_interruption_lead_to_the_new_state(
 
 @settings(max_examples=200)
 @given(states, states)
-def test_an_app_with_replicas_before_and_after_is_never_without(old: IngressState, new: IngressState) -> None:
+def test_an_app_is_at_no_moment_without_the_replicas_or_the_lock_that_it_has_before_and_after(
+    old: IngressState, new: IngressState
+) -> None:
     proxy = Proxy(old)
     for command in changes(old, new):
         proxy.run([command])
         now = proxy.state()
+        for app, backend in now.apps.items():
+            asks = [state.private for state in (old, new) if state.apps.get(app, -1) == backend]
+            if backend is not None and now.slots(backend) and asks and all(app in names for names in asks):
+                assert app in now.private, f"{app} is open after {command!r}"
         for app, backend in old.apps.items():
             after = new.apps.get(app)
             if backend is None or after is None or not old.slots(backend) or not new.slots(after):

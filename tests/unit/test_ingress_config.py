@@ -14,6 +14,8 @@ STATE = IngressState(
     {3: {2: Slot("127.0.0.1", 4001), 32: Slot("::1", 4002)}},
 )
 
+DIGEST = "0123456789abcdef" * 4
+
 
 def backend(text: str, name: str) -> list[str]:
     """The server lines of a backend, without what is the same in all."""
@@ -40,7 +42,12 @@ def test_used_slots_are_servers_and_the_rest_is_ready_to_be_used() -> None:
 
 def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
     state = replace(
-        STATE, hosts={"x.localhost": "hello"}, timeouts={"halted": 1500}, sticky=frozenset({"hello"})
+        STATE,
+        hosts={"x.localhost": "hello"},
+        timeouts={"halted": 1500},
+        sticky=frozenset({"hello"}),
+        private=frozenset({"hello"}),
+        keys={DIGEST: "ann@example.com"},
     )
 
     assert maps.render(state) == {
@@ -48,12 +55,19 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         "hosts.map": "x.localhost hello\n",
         "timeouts.map": "halted 1500\n",
         "sticky.map": "hello yes\n",
+        "private.map": "hello yes\n",
+        "keys.map": f"{DIGEST} ann@example.com\n",
     }
 
 
 def test_maps_are_read_as_they_were_written() -> None:
     state = replace(
-        STATE, hosts={"x.localhost": "hello"}, timeouts={"halted": 1}, sticky=frozenset({"hello"})
+        STATE,
+        hosts={"x.localhost": "hello"},
+        timeouts={"halted": 1},
+        sticky=frozenset({"hello"}),
+        private=frozenset({"hello", "coming"}),
+        keys={DIGEST: "ann@example.com"},
     )
     content = {file: maps.parse(text) for file, text in maps.render(state).items()}
 

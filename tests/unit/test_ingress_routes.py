@@ -46,6 +46,19 @@ def test_what_is_said_of_an_app_that_is_not_there_is_refused(said: dict[str, Any
         IngressState({"a": 0}, **said)
 
 
+@pytest.mark.parametrize(
+    ("digest", "owner"), [("1" * 63, "ann"), ("A" * 64, "ann"), ("1" * 64, "ann b"), ("1" * 64, "")]
+)
+def test_a_key_that_is_no_digest_or_has_no_owner_is_refused(digest: str, owner: str) -> None:
+    with pytest.raises(ValueError, match=r"no SHA-256 in hex, or .* no name"):
+        IngressState(keys={digest: owner})
+
+
+def test_an_app_that_asks_for_keys_has_a_name() -> None:
+    with pytest.raises(ValueError, match="can't be an app's name"):
+        IngressState(private=frozenset({"a b"}))
+
+
 def test_a_timeout_of_no_time_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 ms"):
         IngressState({"a": 0}, timeouts={"a": 0})

@@ -1,0 +1,107 @@
+"""``flyteray.remote.Key``: who may use the apps that require auth."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from flyteray._client.bridge import Verb
+from flyteray._client.session import session
+from flyteray._plan.keys import check_name, digest, new_key
+from flyteray._plan.spec import KeyInfo
+from flyteray._settings import Settings
+
+if TYPE_CHECKING:
+    from flyteray._control.keys import Keys
+
+_ON_CLUSTER = {"create": "create_key", "listall": "list_keys", "delete": "delete_key"}
+
+
+class Key:
+    """Lets its owner use apps with ``requires_auth=True``, all of them, where the ingress asks for keys.
+
+    It goes with each request as the header ``Authorization: Bearer KEY``; the app learns the owner's name from the
+    header ``X-Flyteray-User``. A secret can hold one for tasks and apps that call others. flyteray keeps only the
+    SHA-256 of a key: one that is lost can only be deleted. Keys stay after ``flyteray down``.
+
+    With no cluster named and none running, they are kept where the local cluster will find them.
+    """
+
+    def __init__(self, info: KeyInfo, value: str | None = None) -> None:
+        self._info = info
+        self._value = value
+
+    @property
+    def name(self) -> str:
+        """Whose it is."""
+        return self._info.name
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was made, UTC."""
+        return self._info.created_at
+
+    @property
+    def value(self) -> str | None:
+        """The key itself, on what :meth:`create` returns only; it is kept nowhere else."""
+        return self._value
+
+    @staticmethod
+    async def _create(name: str) -> Key:
+        """Make a key; requests with it are answered at once.
+
+        Args:
+            name: Whose it is: up to 63 letters, digits, dots, ``_``, ``-`` and ``@``.
+
+        Raises:
+            ValueError: A bad name, or one that is taken.
+        """
+        check_name(name)
+        value = new_key()
+        return Key(await _ask("create", name, digest(value)), value)
+
+    create = Verb(_create)
+
+    @staticmethod
+    async def _listall(limit: int = 100) -> list[Key]:
+        """Keys by name, at most ``limit`` of them, without their values."""
+        return [Key(info) for info in await _ask("listall", limit)]
+
+    listall = Verb(_listall)
+
+    @staticmethod
+    async def _delete(name: str) -> None:
+        """Answer no more requests with a key; WebSockets and answers that are under way go on.
+
+        Raises:
+            KeyNotFoundError: There is none of that name; the message says which there are.
+        """
+        await _ask("delete", name)
+
+    delete = Verb(_delete)
+
+    def __repr__(self) -> str:
+        return f"Key(name={self.name!r})"
+
+
+async def _ask(verb: str, *arguments: Any) -> Any:
+    if await asyncio.to_thread(session().has_cluster):
+        return await session().call(_ON_CLUSTER[verb], *arguments)
+    with _store(session().settings) as keys:
+        return getattr(keys, verb)(*arguments)
+
+
+@contextlib.contextmanager
+def _store(settings: Settings) -> Iterator[Keys]:
+    """What a local cluster of these settings uses as well."""
+    # Deferred: databases are for those who use keys.
+    from flyteray._control.keys import Keys
+
+    keys = Keys(settings.database_url)
+    try:
+        yield keys
+    finally:
+        keys.close()
