@@ -60,8 +60,9 @@ def up(
         options = " and ".join(
             f"--{'no-' if value is False else ''}{name.replace('_', '-')}" for name, value in chosen.items()
         )
+        change = "changes" if len(chosen) == 1 else "change"
         printing.note(
-            f"The local cluster runs already, so {options} changes nothing. `flyteray down` ends it."
+            f"The local cluster runs already, so {options} {change} nothing. `flyteray down` ends it."
         )
     session().configure(settings)
     printing.record(facts(session().connect(), local.find(settings), settings), output)

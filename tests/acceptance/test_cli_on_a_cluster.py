@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +79,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     (folder / "sums.py").write_text(APP)
     (folder / "deployable.py").write_text(DEPLOYABLE)
     shell = Shell(folder, tmp_path_factory.mktemp("home"))
-    started = shell.flyteray("up", "--num-cpus", "2")
+    started = shell.flyteray("up", "--num-cpus", "2", "--auth")
     try:
         assert started.returncode == 0, started.stderr
         assert "Starting a local Ray cluster: done in" in started.stderr
@@ -102,14 +103,15 @@ def test_status_says_what_runs_where(shell: Shell) -> None:
 
     assert status["running"] is True
     assert status["apps"].endswith("/<app>")
+    assert (status["listens"].split()[0], status["auth"]) == ("127.0.0.1", "on")
     assert status["dashboard"].startswith("http://127.0.0.1:")
     assert status["storage"] == str(shell.home / "storage")
 
 
 def test_up_finds_the_cluster_that_runs_and_says_what_it_cannot_change(shell: Shell) -> None:
-    again = shell.flyteray("up", "--num-cpus", "1")
+    again = shell.flyteray("up", "--num-cpus", "1", "--host", "127.0.0.2", "--no-auth")
 
-    assert "runs already, so --num-cpus changes nothing" in again.stderr
+    assert "runs already, so --num-cpus and --host and --no-auth change nothing" in again.stderr
     assert shell.json("up")["address"] == shell.json("status")["address"]
 
 
@@ -151,8 +153,13 @@ def test_a_name_can_be_used_once(shell: Shell) -> None:
 
 def test_an_app_is_served_shown_and_deleted(shell: Shell) -> None:
     served = shell.json("serve", "sums.py", "web")
-    with urllib.request.urlopen(f"{served['endpoint']}/?x=40", timeout=60) as answer:
+    key = shell.flyteray("create", "key", "ann").stdout.strip()
+    ask = urllib.request.Request(f"{served['endpoint']}/?x=40", headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(ask, timeout=60) as answer:
         total = json.load(answer)
+    shell.json("delete", "key", "ann")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(ask, timeout=60)
 
     assert total == {"total": 42}
     assert [app["name"] for app in shell.json("get", "app")] == ["sums"]
