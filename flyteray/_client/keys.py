@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from flyteray._client.bridge import Verb
+from flyteray._client.bridge import ListVerb, Verb
 from flyteray._client.session import session
 from flyteray._plan.keys import check_name, digest, new_key
 from flyteray._plan.spec import KeyInfo
@@ -70,7 +70,7 @@ class Key:
         """Keys by name, at most ``limit`` of them, without their values."""
         return [Key(info) for info in await _ask("listall", limit)]
 
-    listall = Verb(_listall)
+    listall = ListVerb(_listall)
 
     @staticmethod
     async def _delete(name: str) -> None:
