@@ -3,8 +3,8 @@
     python -m benchmarks.killed_replicas --replicas 50
 
 Two apps whose servers are programs, each with a child of its own in another session. Half of the replicas are ended by
-SIGKILL, Serve replaces them, then both apps are deleted. Counted are the processes that outlive what they belong to and
-the ports that are still taken.
+SIGKILL (with --guards the guards of their programs too, in the same instant), Serve replaces them, then both apps are
+deleted. Counted are the processes that outlive what they belong to and the ports that are still taken.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def still_taken(ports: set[int]) -> set[int]:
     return ports & taken
 
 
-def measure(module: Any, replicas: int, rows: list[list[Any]], seconds: dict[str, float]) -> None:
+def measure(
+    module: Any, replicas: int, guards: bool, rows: list[list[Any]], seconds: dict[str, float]
+) -> None:
     envs: list[AppEnvironment] = [module.first, module.second]
     began = time.perf_counter()
     for env in envs:
@@ -104,8 +106,9 @@ def measure(module: Any, replicas: int, rows: list[list[Any]], seconds: dict[str
 
     victims = sorted(running["replica"], key=lambda process: process.pid)[: replicas // 2]
     of_victims = {child for victim in victims for child in victim.children(recursive=True)}
-    for victim in victims:
-        os.kill(victim.pid, signal.SIGKILL)
+    killed = [*victims, *(child for victim in victims for child in victim.children() if guards)]
+    for each in killed:
+        os.kill(each.pid, signal.SIGKILL)
     seconds["gone"] = harness.until(lambda: not any(runs(each) for each in of_victims), timeout_s=120)
     left = {kind: {each for each in found if runs(each)} for kind, found in running.items()}
     rows.append(
@@ -144,6 +147,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--replicas", type=int, default=50, help="of both apps together (default: 50)")
+    parser.add_argument("--guards", action="store_true", help="kill the guards of their programs as well")
     given = parser.parse_args()
 
     rows: list[list[Any]] = []
@@ -154,7 +158,7 @@ def main() -> None:
         Path(folder, "killed_apps.py").write_text(source)
         sys.path.insert(0, folder)
         try:
-            measure(importlib.import_module("killed_apps"), given.replicas, rows, seconds)
+            measure(importlib.import_module("killed_apps"), given.replicas, given.guards, rows, seconds)
         finally:
             for row in rows:
                 harness.progress(str(row))

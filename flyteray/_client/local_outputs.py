@@ -15,7 +15,6 @@ from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import ActionPhase, OutputRef, RunInfo
 from flyteray._settings import Settings
 from flyteray.errors import (
-    BaseRuntimeError,
     ParameterMaterializationError,
     RemoteTaskNotFoundError,
     RunNotFoundError,
@@ -69,8 +68,8 @@ class LocalOutputs:
 
     def _look_forever(self) -> None:
         while self._folder.exists():
-            # When it fails, the apps keep what they have.
-            with self._lock, contextlib.suppress(BaseRuntimeError, OSError):
+            # When it fails, as for a database that others hold, the apps keep what they have and it is tried again.
+            with self._lock, contextlib.suppress(Exception):
                 self._look()
             time.sleep(_LOOK_S)
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -195,8 +195,9 @@ def _told(url: str, size: int, folder: Path) -> Iterator[None]:
 
     def tell() -> None:
         while not done.wait(_TELL_EVERY_S):
-            there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            logger.info("Fetching %s: %.0f of %.0f MiB.", url, there / _MIB, size / _MIB)
+            with suppress(OSError):  # a file that was moved just now
+                there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                logger.info("Fetching %s: %.0f of %.0f MiB.", url, there / _MIB, size / _MIB)
 
     teller = threading.Thread(target=tell, name="flyteray-download", daemon=True)
     teller.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ class Metric:
 
     Raises:
         TypeError: Not a number.
-        ValueError: Less than 1.
+        ValueError: Less than 1, or endless.
     """
 
     val: float
@@ -23,8 +24,8 @@ class Metric:
     def __post_init__(self) -> None:
         if isinstance(self.val, bool) or not isinstance(self.val, (int, float)):
             raise TypeError(f"{type(self).__name__} must be given a number, got {self.val!r}.")
-        if not self.val >= 1:
-            raise ValueError(f"{type(self).__name__} must be at least 1, got {self.val!r}.")
+        if not 1 <= self.val < math.inf:
+            raise ValueError(f"{type(self).__name__} must be at least 1 and finite, got {self.val!r}.")
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,9 @@ def test_the_time_to_wait_is_seconds_or_a_timedelta(after: Any) -> None:
 @pytest.mark.parametrize("kind", [Scaling.Concurrency, Scaling.RequestRate])
 def test_a_share_is_a_number_of_at_least_one(kind: Any) -> None:
     assert kind(1.5).val == 1.5
-    for low in (0, 0.5, -1, float("nan")):
+    for wrong in (0, 0.5, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="at least 1"):
-            kind(low)
+            kind(wrong)
     for no_number in ("1", None, True):
         with pytest.raises(TypeError, match="must be given a number"):
             kind(no_number)
