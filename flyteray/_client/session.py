@@ -11,12 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from flyteray._declare import context
+from flyteray._plan.apps import output_ref
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.shipping import SHIPPING, Shipping
 from flyteray._plan.spec import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.app import context as app_context
 from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
+from flyteray.app.outputs import cluster_outputs
+from flyteray.app.sources import RunOutput
 from flyteray.errors import ClusterError
 
 
@@ -35,6 +38,7 @@ class Session:
                 os.environ.pop(ENDPOINT_PATTERN, None)
             self._settings = settings
             self._cluster = None
+        cluster_outputs().ask(self._read_output)
         cluster_endpoints().ask(lambda: self.connect().endpoint_pattern if self.has_cluster() else None)
 
     @property
@@ -84,6 +88,13 @@ class Session:
         from flyteray._cluster import actors  # deferred: it needs Ray
 
         return await actors.acall(actors.CONTROLLER, method, *arguments)
+
+    async def _read_output(self, output: RunOutput) -> Any:
+        ref = output_ref("materialize", output)
+        run = await self.call("locate_output", ref)
+        from flyteray._tasks import outputs  # deferred: it needs Ray
+
+        return await asyncio.to_thread(outputs.load, run, ref.getter)
 
     def shipping(self, asked: Shipping = SHIPPING) -> Shipping:
         """How to ship code: what is asked for, from the root that ``init`` was told where none is."""

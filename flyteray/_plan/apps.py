@@ -136,7 +136,7 @@ def _parameter(app: str, parameter: Parameter) -> ParameterSpec:
         )
     output = None
     if isinstance(value, RunOutput):
-        output = _output(parameter.name, value)
+        output = output_ref(f"Parameter {parameter.name!r}", value)
         text = None
     elif isinstance(value, (File, Dir)):
         text = value.path
@@ -156,7 +156,18 @@ def _parameter(app: str, parameter: Parameter) -> ParameterSpec:
     )
 
 
-def _output(parameter: str, output: RunOutput) -> OutputRef:
+def output_ref(owner: str, output: RunOutput) -> OutputRef:
+    """Which output a declaration means.
+
+    Args:
+        owner: Whose it is, for errors.
+        output: As declared.
+
+    Raises:
+        ValueError: the "current" version of a task where none runs, or neither a run nor a task.
+    """
+    if output.run_name is None and output.task_name is None:
+        raise ValueError(f"{owner}: RunOutput needs run_name or task_name.")
     if output.run_name is not None:
         return OutputRef(run_name=output.run_name, getter=output.getter)
     version = output.task_version
@@ -164,7 +175,7 @@ def _output(parameter: str, output: RunOutput) -> OutputRef:
         version = task_context().version
         if version is None:
             raise ValueError(
-                f'Parameter {parameter!r}: task_auto_version="current" is the version of the task that serves the app, '
+                f'{owner}: task_auto_version="current" is the version of the task that serves the app, '
                 'and no deployed task does. Use "latest", or name one with task_version.'
             )
     return OutputRef(

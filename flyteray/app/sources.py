@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from flyteray.app.outputs import cluster_outputs
 from flyteray.app.routing import APP_NAME
 from flyteray.io import Dir, File
 
@@ -58,6 +59,10 @@ class AppEndpoint(_Source):
                 f"AppEndpoint needs the name of an app, got {self.app_name!r}: it has lower-case letters, digits and - "
                 "only."
             )
+
+    async def materialize(self) -> Self:
+        """Itself: the URL is looked up when the app starts."""
+        return self
 
     @property
     def type(self) -> Literal["string"]:
@@ -130,6 +135,16 @@ class RunOutput(_Source):
         if not isinstance(steps, (tuple, list)) or not all(isinstance(step, (int, str)) for step in steps):
             raise TypeError(f"RunOutput getter must be a tuple of ints and strs, got {steps!r}.")
         object.__setattr__(self, "getter", tuple(steps))
+
+    async def materialize(self) -> Any:
+        """The output as it is now, read from the cluster. Apps do not need it: they are given the value itself.
+
+        Raises:
+            InitializationError: before :func:`flyteray.init`.
+            ParameterMaterializationError: no run of the task has succeeded, or the one that is named has not.
+            OutputNotFoundError: there is nothing under ``getter``, or no class for it here.
+        """
+        return await cluster_outputs().read(self)
 
     def _check_version(self) -> None:
         if self.task_auto_version not in (None, "latest", "current"):

@@ -70,6 +70,7 @@ def test_tasks_and_whoever_has_called_init_read_the_endpoint_of_an_app(hello: Ap
 
     assert apps.hello.endpoint == hello.endpoint
     assert flyte.run(apps.where).outputs()[0] == hello.endpoint
+    assert asyncio.run(RunOutput("string", task_name="callers.where").materialize()) == hello.endpoint
 
 
 def test_serving_unchanged_code_again_restarts_nothing(hello: App) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 
 from flyteray._declare.context import parameters
 from flyteray.app import AppEndpoint, Parameter, RunOutput, get_parameter
+from flyteray.app.outputs import cluster_outputs
+from flyteray.errors import InitializationError
 from flyteray.io import Dir, File
 
 
@@ -185,3 +188,23 @@ def test_parameters_are_values() -> None:
     one, other = (Parameter("p", RunOutput(type="object", run_name="r")) for _ in range(2))
 
     assert one == other
+
+
+def test_an_output_is_read_from_the_cluster_that_init_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = RunOutput("string", task_name="env.train", getter=(1,))
+    monkeypatch.setattr(cluster_outputs(), "_read", None)
+    with pytest.raises(InitializationError, match=r"env\.train.*flyteray\.init"):
+        asyncio.run(output.materialize())
+
+    async def read(asked: RunOutput) -> str:
+        return f"output {asked.getter[0]} of {asked.task_name}"
+
+    cluster_outputs().ask(read)
+
+    assert asyncio.run(output.materialize()) == "output 1 of env.train"
+
+
+def test_an_endpoint_is_looked_up_by_the_app_only() -> None:
+    endpoint = AppEndpoint("embed")
+
+    assert asyncio.run(endpoint.materialize()) is endpoint
