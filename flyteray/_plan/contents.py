@@ -26,7 +26,6 @@ def directory_hash(url: str, ignore: Sequence[str] = ()) -> str:
     """A name for the content of a directory: of its files and their paths, without those ignored."""
     storage = Storage.at(url)
     digest = hashlib.sha256()
-    for key in storage.list():
-        if not is_ignored(key, ignore):
-            digest.update(f"{key}\0{storage.fingerprint(key)}\n".encode())
+    for key, fingerprint in storage.fingerprints(lambda key: not is_ignored(key, ignore)):
+        digest.update(f"{key}\0{fingerprint}\n".encode())
     return f"sha256:{digest.hexdigest()}"

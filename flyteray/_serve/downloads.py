@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from flyteray._plan import contents
 from flyteray._plan.contents import is_ignored
 from flyteray.storage import State, Storage
 
@@ -24,6 +25,10 @@ _FILES_AT_A_TIME = 8
 _TELL_EVERY_S = 10.0
 _UNFINISHED = ".tmp-"
 _MIB = 2**20
+
+
+class OtherContentError(Exception):
+    """What is there is not what was asked for."""
 
 
 class Held:
@@ -59,11 +64,12 @@ class Downloads:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def file(self, url: str) -> Held:
-        """A file.
+    def file(self, url: str, content: str | None = None) -> Held:
+        """A file; with ``content`` it must be the one of that hash.
 
         Raises:
             FileNotFoundError: There is none.
+            OtherContentError: It is another one.
             OSError: It changed while it was fetched, or there is no room for it.
             RuntimeSystemError: Its storage can't be reached.
         """
@@ -71,18 +77,20 @@ class Downloads:
         state = storage.state(key)
 
         def fetch(target: Path) -> None:
+            _check(content, lambda: contents.file_hash(url))
             storage.get_file(key, target / key)
             if storage.state(key) != state:
                 raise _changed(url)
 
-        held = self._entry(repr(("file", url, state)), url, state.size, fetch)
+        held = self._entry(repr(("file", url, state, content)), url, state.size, fetch)
         return Held(held.path / key, held.path, held._lock)
 
-    def directory(self, url: str, ignore: Sequence[str] = ()) -> Held:
-        """A directory without the files that match one of the patterns.
+    def directory(self, url: str, ignore: Sequence[str] = (), content: str | None = None) -> Held:
+        """A directory without the files that match one of the patterns; with ``content`` the one of that hash.
 
         Raises:
             FileNotFoundError: There is none.
+            OtherContentError: It is another one.
             OSError: A file in it changed, came or went while it was fetched, or there is no room for it.
             RuntimeSystemError: Its storage can't be reached.
         """
@@ -90,6 +98,7 @@ class Downloads:
         states = _listing(storage, ignore)
 
         def fetch(target: Path) -> None:
+            _check(content, lambda: contents.directory_hash(url, ignore))
             with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
                 for _ in pool.map(lambda key: storage.get_file(key, target / key), states):
                     pass
@@ -98,7 +107,7 @@ class Downloads:
                 raise _changed(storage.join(changed))
 
         size = sum(state.size for state in states.values())
-        return self._entry(repr(("directory", url, states, tuple(ignore))), url, size, fetch)
+        return self._entry(repr(("directory", url, states, tuple(ignore), content)), url, size, fetch)
 
     def _entry(self, name: str, url: str, size: int, fetch: Callable[[Path], None]) -> Held:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -158,6 +167,11 @@ def _listing(storage: Storage, ignore: Sequence[str]) -> Mapping[str, State]:
     if not found and not (storage.is_local and Path(storage.url).is_dir()):
         raise FileNotFoundError(f"nothing is stored below {storage.url}")
     return {key: state for key, state in found.items() if not is_ignored(key, ignore)}
+
+
+def _check(content: str | None, found: Callable[[], str]) -> None:
+    if content is not None and found() != content:
+        raise OtherContentError
 
 
 def _changed(url: str) -> OSError:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.spec import OutputRef, ParameterSpec
-from flyteray._serve.downloads import Downloads, Held
+from flyteray._serve.downloads import Downloads, Held, OtherContentError
 from flyteray._serve.mounts import Mount, Mounts
 from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
@@ -241,10 +241,18 @@ class _Fetcher:
         return Value(kind(path=path), path, path, self._run, held)
 
     def _download(self, url: str) -> Held:
+        # The hash of an output is that of the whole output, which may hold more than this file.
+        content = self._spec.hash if self._spec.output is None else None
         try:
             if self._spec.kind == "directory":
-                return self._downloads.directory(url, self._spec.ignore_patterns)
-            return self._downloads.file(url)
+                return self._downloads.directory(url, self._spec.ignore_patterns, content)
+            return self._downloads.file(url, content)
+        except OtherContentError:
+            raise _error(
+                self._spec,
+                f"{url} holds something else than when this version of the app was served",
+                "Serve the app again to have what is there now",
+            ) from None
         except (OSError, ValueError, RuntimeSystemError) as error:
             raise _error(
                 self._spec,

@@ -23,6 +23,9 @@ class Parameter:
 
     Server and hook functions take it as an argument of its name; everything else calls :func:`get_parameter`.
 
+    A file or directory that is fetched is the one that was there when the app was served: a replica that starts later
+    and finds another content says so and does not start, so that all replicas of a version have the same.
+
     Args:
         name: What the functions call it; ``"i0"`` for None.
         value: A str, File, Dir, :class:`RunOutput` or :class:`AppEndpoint`. None: must be given when it is served.

@@ -74,12 +74,7 @@ class ObjectStorage(Storage):
 
     def states(self, prefix: str = "") -> Mapping[str, State]:
         """The objects below a prefix, sorted."""
-        folder = checked(prefix, self.url).rstrip("/") if prefix else None
-        with self._explained("list", prefix):
-            found = {
-                each["path"]: _state(each) for batch in obstore.list(self._store, folder) for each in batch
-            }
-        return dict(sorted(found.items()))
+        return {key: _state(meta) for key, meta in self._metas(prefix).items()}
 
     def state(self, key: str) -> State:
         """Size, the store's tag and the time of the last change."""
@@ -87,8 +82,11 @@ class ObjectStorage(Storage):
 
     def fingerprint(self, key: str) -> str:
         """The store's tag where it has one."""
-        head = self._head(key)
-        return f"etag:{head['e_tag']}" if head["e_tag"] else f"state:{_state(head).size} {_state(head).tag}"
+        return _fingerprint(self._head(key))
+
+    def fingerprints(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+        """The same of many, in one question."""
+        return ((key, _fingerprint(meta)) for key, meta in self._metas("").items() if wanted(key))
 
     def local_path(self, key: str, cache_dir: Path) -> Path:
         """A copy in ``cache_dir``, downloaded unless this version of the object is there already."""
@@ -123,6 +121,12 @@ class ObjectStorage(Storage):
             file.flush()
             self.put_file(key, Path(file.name))
 
+    def _metas(self, prefix: str) -> dict[str, Any]:
+        folder = checked(prefix, self.url).rstrip("/") if prefix else None
+        with self._explained("list", prefix):
+            found = {each["path"]: each for batch in obstore.list(self._store, folder) for each in batch}
+        return dict(sorted(found.items()))
+
     def _head(self, key: str) -> Any:
         with self._explained("read", key):
             return obstore.head(self._store, checked(key, self.url))
@@ -147,6 +151,11 @@ class ObjectStorage(Storage):
 
 def _state(meta: Any) -> State:
     return State(meta["size"], f"{meta['e_tag']} {meta['last_modified']}")
+
+
+def _fingerprint(meta: Any) -> str:
+    state = _state(meta)
+    return f"etag:{meta['e_tag']}" if meta["e_tag"] else f"state:{state.size} {state.tag}"
 
 
 def _open(url: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -130,6 +130,10 @@ class Storage(ABC):
     @abstractmethod
     def fingerprint(self, key: str) -> str:
         """Names the content of a key: ``"sha256:…"`` of a local file, which is read for it; else the store's tag."""
+
+    def fingerprints(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+        """The keys that are ``wanted``, sorted, each with its :meth:`fingerprint`."""
+        return ((key, self.fingerprint(key)) for key in self.list() if wanted(key))
 
     @abstractmethod
     def local_path(self, key: str, cache_dir: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flyteray._plan import contents
 from flyteray._plan.spec import OutputRef, ParameterSpec
 from flyteray._serve.parameters import Parameters, Resolver, Value
 from flyteray.errors import ParameterMaterializationError
@@ -234,3 +235,27 @@ def test_new_values_are_seen_all_at_once_by_those_who_hold_the_views(work: Path)
     assert dict(arguments) == {"a": "new", "b": "new", "c": "old"}
     assert found.runs == {"a": "r2", "b": "r2"}
     assert {value.text for value in before.values()} == {"old"}
+
+
+def test_what_has_changed_since_the_app_was_served_is_refused(work: Path, model: Path, tree: Path) -> None:
+    file = ParameterSpec(
+        name="model", kind="file", value=str(model), mount="model.bin", hash=contents.file_hash(str(model))
+    )
+    data = ParameterSpec(
+        name="data",
+        kind="directory",
+        value=str(tree),
+        ignore_patterns=("*.log",),
+        hash=contents.directory_hash(str(tree), ("*.log",)),
+    )
+    (tree / "b.log").write_text("does not count")
+    assert Path(only(file, work).texts["model"]).read_bytes() == b"weights"
+    assert files(only(data, work).texts["data"]) == {"a.txt", "deep/c.txt", "cache/d.txt"}
+
+    model.write_bytes(b"newer weights")
+    (tree / "deep" / "c.txt").write_text("newer")
+    for spec in (file, data):
+        with pytest.raises(
+            ParameterMaterializationError, match=rf"'{spec.name}': {spec.value} holds something else .* Serve"
+        ):
+            only(spec, work)
