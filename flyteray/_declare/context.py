@@ -1,12 +1,11 @@
 """What is bound around running user code: how task calls are carried out, what the code may ask about itself.
 
 Unbound means plain Python: a task call is then a function call. Whoever runs user code (a worker, a replica,
-local mode) binds these variables; user code reads them through :func:`ctx` and ``get_parameter``.
+local mode) binds these variables; user code reads them through :func:`ctx`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -84,7 +83,6 @@ runtime: ContextVar[TaskRuntime | None] = ContextVar("flyteray_runtime", default
 task_context: ContextVar[TaskContext | None] = ContextVar("flyteray_task_context", default=None)
 loading: ContextVar[str | None] = ContextVar("flyteray_loading", default=None)
 """The app whose module is being imported in its replica."""
-parameters: ContextVar[Mapping[str, object] | None] = ContextVar("flyteray_parameters", default=None)
 
 
 def ctx() -> TaskContext | NoTaskContext:

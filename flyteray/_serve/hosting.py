@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
 import inspect
 import logging
 import threading
@@ -14,7 +12,6 @@ from typing import Any, Protocol
 
 import uvloop
 
-from flyteray._declare import context
 from flyteray._plan.spec import STARTUP_TIMEOUT
 from flyteray._serve import blocked
 from flyteray._serve.blocked import LoopThread, LoopWatch
@@ -56,7 +53,7 @@ class Hosting:
 
     Args:
         server: What to run.
-        arguments: The app's parameters, by name: for the hooks and for ``get_parameter``.
+        arguments: The app's parameters by name, for the hooks.
         on_startup: The user's function, sync or async, or None.
         on_shutdown: Likewise.
         on_exit: Called in the thread when the server ends without having been asked to.
@@ -70,7 +67,6 @@ class Hosting:
         server: Server,
         *,
         arguments: Mapping[str, Any],
-        visible: Mapping[str, Any],
         on_startup: Hook | None = None,
         on_shutdown: Hook | None = None,
         on_exit: Callable[[BaseException | None], None] | None = None,
@@ -80,7 +76,6 @@ class Hosting:
     ) -> None:
         self._server = server
         self._arguments = arguments
-        self._visible = visible
         self._on_startup = on_startup
         self._on_shutdown = on_shutdown
         self._on_exit = on_exit
@@ -138,15 +133,13 @@ class Hosting:
 
         An async one runs on the app's loop, another one in the calling thread: it never holds up the loop.
         """
-        bound = contextvars.copy_context()
-        bound.run(context.parameters.set, self._visible)
         try:
-            result = bound.run(functools.partial(hook, **bind(hook, arguments)))
+            result = hook(**bind(hook, arguments))
         except SystemExit as exit_:
             raise exited("on_update", exit_) from exit_
         if inspect.isawaitable(result):
             awaited = exit_as_error("on_update", result)
-            bound.run(asyncio.run_coroutine_threadsafe, awaited, self._loop).result()
+            asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
 
     async def _too_late(self) -> RuntimeUserError:
         """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
@@ -172,8 +165,6 @@ class Hosting:
         )
 
     def _work(self) -> None:
-        # Bound on the thread itself, not in a context: callbacks from uvloop's C code see it as well.
-        context.parameters.set(self._visible)
         asyncio.set_event_loop(self._loop)
         error: BaseException | None = None
         try:

@@ -100,7 +100,6 @@ class LocalReplica:
         hosting = Hosting(
             server,
             arguments=parameters.arguments,
-            visible=parameters.visible,
             on_startup=app._on_startup,
             on_shutdown=app._on_shutdown,
             on_exit=on_exit,

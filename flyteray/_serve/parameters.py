@@ -15,7 +15,7 @@ from flyteray._plan.spec import OutputRef, ParameterSpec
 from flyteray._serve.downloads import Downloads, Held, OtherContentError
 from flyteray._serve.mounts import Mount, Mounts
 from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
-from flyteray.app.parameters import PARAMETERS_FILE
+from flyteray.app.parameters import PARAMETERS_FILE, published
 from flyteray.errors import ParameterMaterializationError, RuntimeSystemError
 from flyteray.io import Dir, File
 
@@ -84,13 +84,14 @@ class Parameters:
         self._values = {**self._values, **values}
 
     def publish(self, folder: Path) -> None:
-        """Set the environment variables, and write the texts to the file that child processes read."""
+        """Set the environment variables, and have ``get_parameter`` find the rest, here and in child processes."""
         os.environ.update(self.env_vars)
         file = folder / PARAMETERS_FILE
         fresh = file.with_suffix(".new")
         fresh.write_text(json.dumps(self.texts))
         os.replace(fresh, file)
         os.environ[PARAMETERS_FILE] = str(file)
+        published()[str(file)] = self.visible
 
     def release(self) -> None:
         """Give up all that they hold; nothing reads them any more."""

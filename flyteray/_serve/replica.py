@@ -109,7 +109,6 @@ class Replica:
         self._hosting = hosting = Hosting(
             server,
             arguments=parameters.arguments,
-            visible=parameters.visible,
             on_startup=app._on_startup,
             on_shutdown=app._on_shutdown,
             on_exit=lambda _error: self._leave(),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flyteray._declare.context import parameters
 from flyteray.app.sources import KINDS, AppEndpoint, ParameterKind, RunOutput
 from flyteray.io import Dir, File
 
@@ -106,21 +107,26 @@ class Parameter:
 def get_parameter(name: str) -> Any:
     """A parameter of the app that runs here: text (a path for files), or the value itself of kind "object".
 
-    A thread that you start yourself sees texts only: start it with ``contextvars.copy_context().run``.
+    A process that the app starts sees texts only.
 
     Raises:
         ValueError: No app runs here.
         KeyError: It has no such parameter; the message lists those it has.
     """
-    found = parameters.get()
-    if found is None:
-        path = os.environ.get(PARAMETERS_FILE)
-        if path is None:
-            raise ValueError("Parameters are not mounted: get_parameter works inside a running app only.")
-        # A child process of the app, or a thread without its context: the file has texts only.
+    path = os.environ.get(PARAMETERS_FILE)
+    if path is None:
+        raise ValueError("Parameters are not mounted: get_parameter works inside a running app only.")
+    found = published().get(path)
+    if found is None:  # a child process of the app
         found = json.loads(Path(path).read_text())
     if name not in found:
         raise KeyError(
             f"There is no parameter {name!r}. This app has: {', '.join(map(repr, found)) or 'none'}."
         )
     return found[name]
+
+
+@functools.cache
+def published() -> dict[str, Mapping[str, Any]]:
+    """The parameters of the apps that run in this process, by the path of the file with their texts."""
+    return {}

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from flyteray._declare.context import parameters
 from flyteray.app import AppEndpoint, Parameter, RunOutput, get_parameter
 from flyteray.app.outputs import cluster_outputs
 from flyteray.errors import InitializationError
@@ -159,17 +158,6 @@ def test_an_endpoint_needs_an_app(name: Any) -> None:
 def test_outside_apps_there_are_no_parameters() -> None:
     with pytest.raises(ValueError, match="Parameters are not mounted"):
         get_parameter("p")
-
-
-def test_inside_an_app_parameters_are_what_was_bound() -> None:
-    model = object()
-    token = parameters.set({"model": model})
-    try:
-        assert get_parameter("model") is model
-        with pytest.raises(KeyError, match="'model'"):
-            get_parameter("p")
-    finally:
-        parameters.reset(token)
 
 
 def test_a_child_process_of_an_app_reads_parameters_from_the_file(

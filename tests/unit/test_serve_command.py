@@ -65,7 +65,7 @@ class Running:
             health_path=health_path,
         )
         self.server = server
-        return Hosting(server, arguments={}, visible={}, on_exit=self.exits.append, **options)
+        return Hosting(server, arguments={}, on_exit=self.exits.append, **options)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ from flyteray._serve.hosting import Hosting
 words = ["python", "-c", "from server import *; serve('127.0.0.1', os.environ['PORT'])"]
 server = CommandServer(words, {{}}, Path({str(running.folder)!r}), declared=1, host="127.0.0.1",
     port={running.port}, health_path="/")
-asyncio.run(Hosting(server, arguments={{}}, visible={{}}).start())
+asyncio.run(Hosting(server, arguments={{}}).start())
 holder = os.fork()  # holds everything open that this process has
 if holder == 0:
     time.sleep(600)

@@ -19,7 +19,6 @@ import uvicorn
 import websockets
 from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
 
-from flyteray._declare import context
 from flyteray._serve import ports
 from flyteray._serve.asgi import AsgiServer
 from flyteray._serve.function import FunctionServer
@@ -50,7 +49,7 @@ class Running:
 
     def _hosting(self, server: Any, **hooks: Any) -> Hosting:
         hooks.setdefault("arguments", {})
-        return Hosting(server, visible=hooks["arguments"], on_exit=self.exits.append, **hooks)
+        return Hosting(server, on_exit=self.exits.append, **hooks)
 
 
 @pytest.fixture
@@ -100,7 +99,7 @@ def test_startup_lifespan_handlers_and_shutdown_share_a_loop_and_run_in_order(ru
     @app.get("/")
     async def handler() -> dict[str, Any]:
         note("handler")
-        return {"variable": variable.get(), "parameters": context.parameters.get()}
+        return {"variable": variable.get()}
 
     async def startup(size: int) -> None:
         note(f"startup {size}")
@@ -112,7 +111,7 @@ def test_startup_lifespan_handlers_and_shutdown_share_a_loop_and_run_in_order(ru
     hosting = running.asgi(app, on_startup=startup, on_shutdown=shutdown, arguments={"size": 3, "other": 4})
     answer = serve(hosting, lambda: get(running.url))
 
-    assert answer.json() == {"variable": "from startup", "parameters": {"size": 3, "other": 4}}
+    assert answer.json() == {"variable": "from startup"}
     assert running.happened == ["startup 3", "lifespan up", "handler", "lifespan down", "shutdown"]
     assert len(loops) == 1
 

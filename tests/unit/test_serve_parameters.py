@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import pytest
 from flyteray._plan import contents
 from flyteray._plan.spec import OutputRef, ParameterSpec
 from flyteray._serve.parameters import Parameters, Resolver, Value
+from flyteray.app import get_parameter
+from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.errors import ParameterMaterializationError
 from flyteray.io import Dir, File
 
@@ -259,3 +263,20 @@ def test_what_has_changed_since_the_app_was_served_is_refused(work: Path, model:
             ParameterMaterializationError, match=rf"'{spec.name}': {spec.value} holds something else .* Serve"
         ):
             only(spec, work)
+
+
+def test_every_thread_of_an_app_gets_the_values_themselves(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PARAMETERS_FILE, "")  # put back afterwards, whatever is published
+    model = object()
+    found = only(ParameterSpec(name="model", kind="object", output=RUN), work, model)
+    found.publish(work)
+
+    with ThreadPoolExecutor(1) as threads:  # without the context of this one
+        assert threads.submit(get_parameter, "model").result() is get_parameter("model") is model
+    newer = object()
+    found.replace({"model": replace(found.values["model"], visible=newer)})
+    assert get_parameter("model") is newer
+    with pytest.raises(KeyError, match="'model'"):
+        get_parameter("p")

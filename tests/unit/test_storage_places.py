@@ -39,6 +39,16 @@ def test_keys_are_listed_with_those_of_inner_folders(storage: Storage) -> None:
     assert list(storage.list("none")) == []
 
 
+def test_content_has_one_name_whether_asked_for_alone_or_with_others(storage: Storage) -> None:
+    for key in ("a", "b/c", "b/d"):
+        storage.put(key, key.encode())
+
+    assert list(storage.fingerprints(lambda key: key != "b/d")) == [
+        (key, storage.fingerprint(key)) for key in ("a", "b/c")
+    ]
+    assert storage.fingerprint("a") != storage.fingerprint("b/c")
+
+
 def test_a_deleted_key_is_gone_and_may_be_deleted_again(storage: Storage) -> None:
     storage.put("a", b"")
 
