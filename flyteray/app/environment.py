@@ -39,7 +39,8 @@ class AppEnvironment(Environment):
             ``Authorization: Bearer KEY``; others get 401. The app finds whose it is in the header ``X-Flyteray-User``.
             Keys are asked for where the ingress listens beyond this machine (``FLYTERAY_HOST``), or as
             ``FLYTERAY_AUTH`` says (``on``, ``off``); never in local mode. Tasks and apps that call the app's endpoint
-            need one as well: give them a :class:`Secret` that holds it. Changing this restarts no replica.
+            need one as well: give them a :class:`Secret` that holds it. Browsers send none of themselves: pages for
+            people say False. Changing this restarts no replica.
         scaling: The number of replicas.
         parameters: What the app is given when it starts.
         command: A program that serves on the port, as words or as one text that is split as a shell splits it.

@@ -23,10 +23,7 @@ def app(name: str, output: printing.Output) -> None:
     require_cluster()
     App.get(name)  # says which apps there are when there is no such one
     App.delete(name)
-    if output == "json":
-        printing.record({"name": name, "deleted": True}, output)
-    else:
-        printing.note(f"App {name} is deleted.")
+    _say("App", name, output)
 
 
 @delete.command(name="secret", epilog=examples("flyteray delete secret OPENAI_API_KEY"))
@@ -35,10 +32,7 @@ def app(name: str, output: printing.Output) -> None:
 def secret(name: str, output: printing.Output) -> None:
     """Forget a secret; processes that were given it keep it."""
     Secret.delete(name)
-    if output == "json":
-        printing.record({"name": name, "deleted": True}, output)
-    else:
-        printing.note(f"Secret {name} is deleted.")
+    _say("Secret", name, output)
 
 
 @delete.command(name="key", epilog=examples("flyteray delete key alice"))
@@ -47,7 +41,11 @@ def secret(name: str, output: printing.Output) -> None:
 def key(name: str, output: printing.Output) -> None:
     """Answer no more requests with a key; WebSockets and answers that are under way go on."""
     Key.delete(name)
+    _say("Key", name, output)
+
+
+def _say(kind: str, name: str, output: printing.Output) -> None:
     if output == "json":
         printing.record({"name": name, "deleted": True}, output)
     else:
-        printing.note(f"Key {name} is deleted.")
+        printing.note(f"{kind} {name} is deleted.")
