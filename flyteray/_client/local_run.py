@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 import functools
 import itertools
+import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timezone
 from pathlib import Path
@@ -163,4 +165,19 @@ class _LocalRuntime:
         if task.is_async:
             return await bound.run(asyncio.ensure_future, task.func(**arguments))
         function = functools.partial(bound.run, task.func, **arguments)
-        return await asyncio.to_thread(function) if threads else function()
+        return await _in_thread(function) if threads else function()
+
+
+def _in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+    # A plain thread, not an executor's: those are joined when the process ends, and Ctrl+C is to end it.
+    future: Future[Any] = Future()
+
+    def work() -> None:
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001  # raised where the task is awaited
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="flyteray-task", daemon=True).start()
+    return asyncio.wrap_future(future)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import threading
@@ -168,3 +169,22 @@ def test_what_is_no_task_or_no_mode_is_refused() -> None:
         local.run(lambda: 1)
     with pytest.raises(ValueError, match="'hybrid'"):
         flyte.with_runcontext(mode="hybrid")  # type: ignore[arg-type]
+
+
+def test_ctrl_c_ends_a_local_run_whatever_its_task_does(tmp_path: Path) -> None:
+    script = tmp_path / "waits.py"
+    script.write_text(
+        "import threading\nimport flyteray\nenv = flyteray.TaskEnvironment('waits')\n"
+        "@env.task\ndef work() -> None:\n    print('begun', flush=True)\n    threading.Event().wait()\n"
+        "flyteray.with_runcontext(mode='local').run(work)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "begun\n"
+        running.send_signal(signal.SIGINT)
+        _, error = running.communicate(timeout=60)
+
+    assert error.splitlines()[-1] == "KeyboardInterrupt"
+    assert running.returncode == -signal.SIGINT
