@@ -62,8 +62,16 @@ def serve(file: str, env: str, local: bool, follow: bool, output: printing.Outpu
     with failures.users_code():
         found = code.lookup(code.load_file(file, options["root_dir"]), env, AppEnvironment)
         context = with_servecontext(mode="local" if local else "remote", **options)
-        with Console(stderr=True).status(f"Serving {found.name} …"):
-            app = context.serve(found)
+        try:
+            with Console(stderr=True).status(f"Serving {found.name} …"):
+                app = context.serve(found)
+        except KeyboardInterrupt:
+            printing.note(
+                f"App {found.name} is stopped."
+                if local
+                else f"App {found.name} may still come up; `flyteray delete app {found.name}` ends it."
+            )
+            raise Exit(failures.INTERRUPTED) from None
     printing.record(_facts(app), output, _SHOWN)
     if local:
         _until_interrupted(app)

@@ -101,3 +101,23 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert caller.returncode == 0
     assert "App outlived is stopped." in errors
     assert list(filter(runs, processes)) == []
+
+
+def test_a_start_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import threading\nfrom flyteray.app import AppEnvironment\nenv = AppEnvironment('slow', port=0)\n"
+        "@env.on_startup\ndef wait() -> None:\n    print('begun', flush=True)\n    threading.Event().wait()\n"
+        "@env.server\ndef serve() -> None: ...\n"
+    )
+    caller = start([*COMMAND, "serve", "--local", str(script), "env"], tmp_path)
+    assert caller.stderr is not None
+    while (line := caller.stderr.readline()) != "begun\n":
+        assert line, caller.communicate()[0]
+
+    caller.send_signal(signal.SIGINT)
+    _, errors = caller.communicate(timeout=60)
+
+    assert caller.returncode == 130
+    assert "App slow is stopped." in errors
+    assert list(tmp_path.glob("local-apps/*/")) == []
