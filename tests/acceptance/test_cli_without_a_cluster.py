@@ -79,7 +79,7 @@ def shell(tmp_path: Path) -> Shell:
 
 def test_help_lists_the_verbs_and_ends_with_examples_in_little_time(shell: Shell) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = shell.flyteray("--help")
+    done = shell.run([*COMMAND, "--help"])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     for verb in ("up", "down", "status", "run", "serve", "deploy", "get", "update", "abort", "delete"):
