@@ -24,6 +24,7 @@ from flyteray._serve.asgi import AsgiServer
 from flyteray._serve.function import FunctionServer
 from flyteray._serve.hosting import Hosting, bind
 from flyteray.errors import RuntimeUserError
+from tests.waiting import eventually
 
 DECLARED = 8080  # what the functions below have hard-coded; nothing is bound to it here
 
@@ -57,15 +58,12 @@ def running() -> Running:
     return Running()
 
 
-async def until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+async def until(condition: Callable[[], object]) -> None:
+    await asyncio.to_thread(eventually, condition)
 
 
 async def get(url: str) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return await client.get(url)
 
 
@@ -241,27 +239,38 @@ def test_websockets_are_closed_with_1012_at_the_deadline(running: Running) -> No
     assert serve(hosting, talk) == 1012
 
 
-def test_a_blocked_loop_fails_the_check_only_past_the_limit(running: Running) -> None:
-    app = FastAPI()
+class Blocking:
+    """An app with a handler that keeps its loop until it is let go."""
 
-    @app.get("/block")
-    async def block() -> None:
-        time.sleep(0.6)  # noqa: ASYNC251  # the point
+    def __init__(self) -> None:
+        self.app = FastAPI()
+        self.let_go = threading.Event()
+
+        @self.app.get("/block")
+        async def sleepy() -> None:
+            self.let_go.wait(30)
+
+
+def test_a_blocked_loop_fails_the_check_only_past_the_limit(running: Running) -> None:
+    blocking = Blocking()
+
+    def problem() -> str | None:
+        try:
+            hosting.check()
+        except RuntimeUserError as error:
+            return error.code
+        return None
 
     async def talk() -> None:
-        hosting.check()
+        assert problem() is None
         request = asyncio.create_task(get(f"{running.url}/block"))
-        failures = []
-        while not request.done():
-            try:
-                hosting.check()
-            except RuntimeUserError as error:
-                failures.append(error.code)
-            await asyncio.sleep(0.05)
-        hosting.check()
-        assert set(failures) == {"LoopBlocked"}
+        await until(problem)
+        assert problem() == "LoopBlocked"
+        blocking.let_go.set()
+        await request
+        await until(lambda: problem() is None)
 
-    hosting = running.asgi(app, lag_limit_s=0.3)
+    hosting = running.asgi(blocking.app, lag_limit_s=0.3)
     serve(hosting, talk)
 
 
@@ -269,22 +278,21 @@ def test_a_blocked_loop_fails_the_check_only_past_the_limit(running: Running) ->
 def test_a_blocked_loop_is_told_of_with_the_place_and_told_of_when_it_answers_again(
     running: Running, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    app = FastAPI()
+    blocking = Blocking()
     told: list[bool] = []
 
-    @app.get("/block")
-    async def sleepy() -> None:
-        time.sleep(2)  # noqa: ASYNC251  # the point
-
     async def talk() -> None:
-        await get(f"{running.url}/block")
+        request = asyncio.create_task(get(f"{running.url}/block"))
+        await until(lambda: told == [True])
+        blocking.let_go.set()
+        await request
         await until(lambda: told == [True, False])
 
     def function() -> None:
-        uvicorn.run(app, port=DECLARED, log_config=None)
+        uvicorn.run(blocking.app, port=DECLARED, log_config=None)
 
     host = (
-        functools.partial(running.asgi, app)
+        functools.partial(running.asgi, blocking.app)
         if kind == "asgi"
         else functools.partial(running.function, function)
     )
