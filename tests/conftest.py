@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
+from hypothesis import HealthCheck, settings
 
 from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
@@ -16,6 +18,40 @@ OURS = ("FLYTERAY_HOME", "FLYTERAY_NUM_CPUS", "FLYTERAY_PORT", "FLYTERAY_STORAGE
 RAYS = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", *local.LOOPBACK)
 
 
+# A busy machine is slow, not wrong.
+settings.register_profile("flyteray", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("flyteray")
+
+FOLDER = Path(__file__).parent
+LONG = (
+    "acceptance/test_cli_on_a_cluster.py",
+    "acceptance/test_browser.py",
+    "integration/test_local_cluster.py",
+    "integration/test_replica_life.py",
+    "integration/test_recovery.py",
+    "acceptance/test_examples.py",
+    "integration/test_servers.py",
+    "integration/test_apps.py",
+    "integration/test_images.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The README first, as it takes longest; then what is about processes that no cluster is connected to; long
+    files before short ones, so that no core is idle at the end while the other has a long one.
+    """
+
+    def rank(item: pytest.Item) -> tuple[int, int]:
+        path = item.path.relative_to(FOLDER).as_posix()
+        if path == "acceptance/test_readme.py":
+            return 0, 0
+        if path.startswith("unit/"):
+            return 1, 0
+        return 2, LONG.index(path) if path in LONG else len(LONG)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """The cluster that flyteray's verbs use in this process; nothing of it remains afterwards."""
@@ -24,12 +60,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
             environment.delenv(name, raising=False)
         environment.setenv("FLYTERAY_HOME", str(tmp_path_factory.mktemp("home")))
         environment.setenv("FLYTERAY_NUM_CPUS", "2")
-        settings = Settings.load()
-        started = local.start(settings, quiet=True)
+        of_cluster = Settings.load()
+        started = local.start(of_cluster, quiet=True)
         try:
             yield started
         finally:
             ray.shutdown()
-            local.stop(settings)
+            local.stop(of_cluster)
     assert eventually(lambda: not processes.members(started.id, started.leader)), started.pids()
     assert not started.temp_dir.exists()
