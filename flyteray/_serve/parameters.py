@@ -278,7 +278,10 @@ def _error(spec: ParameterSpec, problem: str, remedy: str) -> ParameterMateriali
 
 def _missing(spec: ParameterSpec, path: Path) -> ParameterMaterializationError:
     if not path.exists():
-        return _error(spec, f"there is no such {spec.kind}: {path}", "It must be readable on every node")
+        remedy = "It must be readable on every node"
+        if not path.is_absolute():
+            remedy = "A relative path begins in the app's own folder: include it with the code, or give an absolute one"
+        return _error(spec, f"there is no such {spec.kind}: {path}", remedy)
     there, wanted = ("directory", "a Dir") if path.is_dir() else ("file", "a File")
     return _error(
         spec, f"{path} is a {there}, but it is declared as a {spec.kind}", f'Give {wanted}, or type="{there}"'

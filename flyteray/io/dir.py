@@ -51,7 +51,7 @@ class Dir(Location[T]):
         if not source.is_dir():
             raise ValueError(f"Directory not found: {local_path}. Give the path of an existing folder.")
         if remote_destination is None and keeps_local_paths():
-            return cls(path=str(local_path))
+            return cls(path=str(source.absolute()))  # apps in local mode have folders of their own
         storage = Storage.at(remote_destination or unique_url(source.absolute().name))
         if storage.is_local:
             Path(storage.url).mkdir(parents=True, exist_ok=True)  # also when there is nothing to copy

@@ -62,7 +62,7 @@ class File(Location[T]):
         if not source.is_file():
             raise ValueError(f"File not found: {local_path}. Give the path of an existing file.")
         if remote_destination is None and keeps_local_paths():
-            return cls(path=str(local_path))
+            return cls(path=str(source.absolute()))  # apps in local mode have folders of their own
         target = remote_destination or unique_url(source.name)
         if target.endswith("/"):
             target += source.name

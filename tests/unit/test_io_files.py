@@ -81,6 +81,18 @@ def test_local_mode_copies_nothing(source: Path) -> None:
 
 
 @pytest.mark.usefixtures("locally")
+def test_what_local_mode_does_not_copy_is_found_from_every_folder(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source.parent)
+    monkeypatch.setenv("HOME", str(source.parent))
+
+    assert File.from_local_sync(source.name).path == str(source)
+    assert File.from_local_sync(f"~/{source.name}").path == str(source)
+    assert Dir.from_local_sync(".").path == str(source.parent)
+
+
+@pytest.mark.usefixtures("locally")
 @pytest.mark.parametrize(("ending", "copied"), [("copy.txt", "copy.txt"), ("into/", "into/source.txt")])
 def test_a_copy_goes_to_the_destination_given(source: Path, ending: str, copied: str) -> None:
     file: File[str] = File.from_local_sync(source, f"{source.parent}/{ending}")

@@ -161,6 +161,13 @@ def test_a_missing_file_is_named(work: Path, mount: str | None) -> None:
         only(ParameterSpec(name="p", kind="file", value="/nowhere/x.bin", mount=mount), work)
 
 
+def test_a_missing_relative_path_is_told_where_it_begins(work: Path) -> None:
+    with pytest.raises(
+        ParameterMaterializationError, match=r"x\.bin\. A relative path begins in the app's own folder"
+    ):
+        only(ParameterSpec(name="p", kind="file", value="x.bin"), work)
+
+
 @pytest.mark.parametrize(("kind", "there"), [("file", "directory"), ("directory", "file")])
 def test_a_file_in_the_place_of_a_directory_is_told_and_the_other_way_round(
     work: Path, model: Path, kind: Any, there: str
