@@ -25,6 +25,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement
 
 from flyteray._cluster.installed import Installed, parsed
+from flyteray._cluster.unused import remove_unused, usage
 from flyteray._plan.spec import ImageSpec, InstallSpec
 from flyteray._settings import Settings
 from flyteray.errors import ImageBuildError
@@ -102,6 +103,7 @@ def build(image: ImageSpec, folder: Path, environ: Mapping[str, str], force: boo
         fresh = folder / f"{target.name}.link"
         fresh.symlink_to(target.name)
         fresh.replace(link)
+    remove_unused(folder)
     return target
 
 
@@ -146,7 +148,7 @@ def _make(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int)
     site = Path(_sites(target)[0])
     # addsitedir rather than a bare path: the cluster's own .pth files count as well (editable installs).
     base = "".join(f"import site; site.addsitedir({path!r})\n" for path in _base())
-    (site / "_flyteray_base.pth").write_text(base)
+    (site / "_flyteray_base.pth").write_text(usage(target) + base)
     _adopt_scripts(target)
     python = str(target / "bin" / "python")
     pip = _pip(target, image, environ, lock)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -15,6 +18,7 @@ from flyteray import Image
 from flyteray._cluster import venv
 from flyteray._cluster.images import NO_IMAGE, not_inherited, worker_command
 from flyteray._cluster.installed import Installed
+from flyteray._cluster.unused import remove_unused
 from flyteray._plan.image import image_spec
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray.errors import ImageBuildError
@@ -83,15 +87,43 @@ def test_an_image_is_built_once_whoever_asks(wheels: Path, images: Path) -> None
     assert {*pythons, again} == {pythons[0]}
 
 
-def test_a_forced_build_leaves_processes_what_they_have(wheels: Path, images: Path) -> None:
+def test_a_forced_build_leaves_processes_what_they_have_until_nobody_needs_it(
+    wheels: Path, tmp_path: Path
+) -> None:
+    def aged(path: Path, seconds: float) -> None:
+        then = time.time() - seconds
+        os.utime(path, (then, then), follow_symlinks=False)
+
     image = asked("flytesample==2.0", args=offline(wheels))
-    before = venv.python_for(image, images)
+    link = tmp_path / image.key
+    old = venv.build(image, tmp_path, {})
+    user = subprocess.Popen(
+        [old / "bin" / "python", "-c", "print(1, flush=True); input()"], stdin=PIPE, stdout=PIPE
+    )
+    assert user.stdout is not None
+    user.stdout.readline()
+    new = venv.build(image, tmp_path, {}, force=True)
+    assert new != old
+    assert venv.build(image, tmp_path, {}) == new
 
-    after = venv.python_for(image, images, force=True)
+    aged(link, 3600)
+    remove_unused(tmp_path)
+    assert old.exists()  # somebody uses it
+    user.communicate(b"\n")
+    aged(link, 0)
+    remove_unused(tmp_path)
+    assert old.exists()  # somebody may be about to
+    aged(link, 3600)
+    remove_unused(tmp_path)
+    assert not old.exists()
 
-    assert after != before
-    assert before.exists()
-    assert venv.python_for(image, images) == after
+    aged(new / "in-use", 40 * 24 * 3600)
+    subprocess.run([new / "bin" / "python", "-c", ""], check=True)  # a new start counts
+    remove_unused(tmp_path)
+    assert new.exists()
+    aged(new / "in-use", 40 * 24 * 3600)
+    remove_unused(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
 def test_what_is_left_or_lost_of_a_build_is_built_anew(wheels: Path, tmp_path: Path) -> None:

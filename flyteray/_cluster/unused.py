@@ -1,0 +1,50 @@
+"""Built images that nobody uses any more: told by locks, which end with the processes that hold them, and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from pathlib import Path
+
+_IN_USE = "in-use"
+_REPLACED_S = 600.0  # who has looked up the way to the old one has started it by then
+_UNUSED_S = 30 * 24 * 3600.0
+
+
+def usage(built: Path) -> str:
+    """A line for a ``.pth`` file of an image: each Python that starts there shows by it, till it ends, that it does."""
+    mark = str(built / _IN_USE)
+    (built / _IN_USE).touch()
+    return (
+        f"import fcntl, os; os.utime({mark!r}); fcntl.flock(os.open({mark!r}, os.O_RDONLY), fcntl.LOCK_SH)\n"
+    )
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove images that were built anew since, and those that were last started a month ago; none that is in use.
+
+    Args:
+        folder: With the built images; each has its link ``<key>``, its lock ``<key>.lock`` and ``<key>-…`` itself.
+    """
+    for mark in folder.glob(f"*-*/{_IN_USE}"):
+        key = mark.parent.name.partition("-")[0]
+        # An OSError: it is being built, is in use, or has just been removed.
+        with contextlib.suppress(OSError), (folder / f"{key}.lock").open("w") as building:
+            fcntl.flock(building, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove_if_unused(mark, folder / key)
+
+
+def _remove_if_unused(mark: Path, link: Path) -> None:
+    built = mark.parent
+    is_current = link.is_symlink() and os.readlink(link) == built.name
+    since = mark.stat().st_mtime if is_current or not link.is_symlink() else link.lstat().st_mtime
+    if time.time() - since < (_UNUSED_S if is_current else _REPLACED_S):
+        return
+    with mark.open() as users:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_current:
+            link.unlink()
+        shutil.rmtree(built, ignore_errors=True)
