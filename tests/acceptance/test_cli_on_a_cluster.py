@@ -69,6 +69,22 @@ web = FastAPIAppEnvironment(name="halves", app=FastAPI(), links=[Link("/x", "Doc
 async def halve(x: int) -> float:
     return x / 2
 """
+JOB = """
+import flyteray as flyte
+import sums
+
+env = flyte.TaskEnvironment(name="job")
+
+
+@env.task
+def answer() -> int:
+    return 42
+
+
+if __name__ == "__main__":
+    own = flyte.with_runcontext(name="from-a-job").run(answer).outputs()[0]
+    print(f"answered {own}, sum {flyte.run(sums.add, 40).outputs()[0]}")
+"""
 PLAIN_RAY = "import ray; ray.init(log_to_driver=False); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
 
 
@@ -201,14 +217,13 @@ def test_status_gives_plain_ray_what_it_needs(shell: Shell) -> None:
 def test_a_job_uses_the_cluster_it_runs_on(shell: Shell) -> None:
     exports = shell.flyteray("status", "--env").stdout.splitlines()
     variables = dict(shlex.split(line)[1].split("=", 1) for line in exports)
-    (shell.folder / "job.py").write_text(
-        "import flyteray, sums; print('sum', flyteray.run(sums.add, 40).outputs()[0])"
-    )
+    (shell.folder / "job.py").write_text(JOB)
     ray = str(Path(sys.executable).with_name("ray"))
 
     done = shell.run([ray, "job", "submit", "--working-dir", ".", "--", "python", "job.py"], **variables)
 
-    assert "sum 42" in done.stdout, done.stdout + done.stderr
+    assert "answered 42, sum 42" in done.stdout, done.stdout + done.stderr
+    assert shell.json("get", "run", "from-a-job")["phase"] == "succeeded"
 
 
 def test_everything_listens_on_this_machine_only(shell: Shell) -> None:

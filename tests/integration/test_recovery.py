@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import httpx
@@ -71,35 +68,3 @@ def test_a_killed_ingress_actor_changes_nothing_for_requests(cluster: LocalClust
     changed = flyte.serve(apps.first_change)
     assert httpx.get(f"{changed.endpoint}/").json()["greeting"] == "one"
     App.delete("hello")
-
-
-def test_a_job_of_the_cluster_runs_on_that_cluster(cluster: LocalCluster, tmp_path: Path) -> None:
-    script = tmp_path / "as_a_job.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            import flyteray as flyte
-
-            env = flyte.TaskEnvironment(name="job")
-
-            @env.task
-            def answer() -> int:
-                return 42
-
-            if __name__ == "__main__":
-                print("answered", flyte.with_runcontext(name="from-a-job").run(answer).outputs()[0])
-            """
-        )
-    )
-    command = [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", cluster.dashboard_url]
-
-    job = subprocess.run(
-        [*command, "--", sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-    assert "answered 42" in job.stdout, job.stdout + job.stderr
-    assert Run.get("from-a-job").phase is ActionPhase.SUCCEEDED
