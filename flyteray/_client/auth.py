@@ -33,7 +33,7 @@ def auth_metadata(*pairs: tuple[str, str]) -> Iterator[None]:
         if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             # Not the pair itself: it may be a secret.
             raise TypeError(
-                f"auth_metadata takes pairs of a name and a value, both str, got a {type(pair).__name__}."
+                f"auth_metadata takes pairs of a name and a value, both str, got {type(pair).__name__}."
             )
     token = _metadata.set(pairs)
     try:

@@ -49,7 +49,7 @@ def as_value(name: str, value: object) -> bytes:
         ValueError: It is empty, or too large.
     """
     if not isinstance(value, (str, bytes)):  # the value itself is never shown
-        raise TypeError(f"The value of secret {name!r} must be a str or bytes, got a {type(value).__name__}.")
+        raise TypeError(f"The value of secret {name!r} must be a str or bytes, got {type(value).__name__}.")
     data = value.encode() if isinstance(value, str) else value
     if not 0 < len(data) <= LARGEST:
         raise ValueError(f"The value of secret {name!r} must have 1 to {LARGEST} bytes, got {len(data)}.")

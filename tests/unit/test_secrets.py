@@ -106,7 +106,7 @@ def test_bad_names_are_refused(secrets: Secrets, name: str) -> None:
 
 
 def test_values_that_can_not_be_are_refused_without_being_shown(secrets: Secrets) -> None:
-    with pytest.raises(TypeError, match="got a int"):
+    with pytest.raises(TypeError, match="got int"):
         secrets.create("TOKEN", 12345)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got 0"):
         secrets.create("TOKEN", "")
