@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -28,10 +28,11 @@ from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
 from flyteray._plan.spec import AppInfo, AppPhase, AppSpec, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._serve import deployment
-from flyteray.errors import AppNotFoundError, PlacementError
+from flyteray.errors import AppNotFoundError, BaseRuntimeError, PlacementError
 
 _TICK_S = 1.0
 _LIVENESS_EVERY = 2  # ticks
+_LISTEN_S = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -207,6 +208,10 @@ class Apps:
         elif version.error != error:  # Serve's word for one that died is heard again and again
             self._records.put_version(replace(version, error=error))
             logger.warning("A replica of %s could not start: %s", version_id, error.message)
+        if version.phase is VersionPhase.READY and not self._records.of_version(version_id):
+            self._sizes.failed(version_id)
+            await self._route()  # who waits for it is told
+            self._wake.set()
 
     async def replica_stopping(self, replica_id: str) -> None:
         """A replica takes no more requests."""
@@ -221,7 +226,7 @@ class Apps:
             try:
                 if not self._begun.is_set():
                     await asyncio.to_thread(deployment.start_serve)
-                    self._forget_other_clusters(await asyncio.to_thread(self._deployed))
+                    self._find(await asyncio.to_thread(deployment.sizes))
                     self._begun.set()
                 if tick % _LIVENESS_EVERY == 0:
                     await self._bury_the_dead()
@@ -234,11 +239,8 @@ class Apps:
                 await asyncio.wait_for(self._wake.wait(), _TICK_S)
             self._wake.clear()
 
-    def _deployed(self) -> set[str]:
-        return {version for version in self._records.versions if deployment.status(version) is not None}
-
-    def _forget_other_clusters(self, deployed: set[str]) -> None:
-        """What the registry says runs, but doesn't: the cluster that ran it is gone."""
+    def _find(self, deployed: Mapping[str, int]) -> None:
+        """Go by what is there: what the registry says runs, but doesn't, ran on a cluster that is gone."""
         for version in list(self._records.versions.values()):
             if version.phase in RUNNING and version.id not in deployed:
                 phase = VersionPhase.PENDING if self._records.is_wanted(version) else VersionPhase.RETIRED
@@ -246,6 +248,8 @@ class Apps:
         for replica in list(self._records.replicas.values()):
             if replica.info.version not in deployed:
                 self._records.forget_replica(replica.info.replica_id)
+        for version_id, replicas in deployed.items():
+            self._sizes.asked(version_id, replicas)
 
     async def _bury_the_dead(self) -> None:
         if not self._records.replicas:
@@ -258,9 +262,10 @@ class Apps:
     async def _fail_what_died(self) -> None:
         """A replica whose process is killed while it starts reports nothing: Serve tells when it has given up."""
         for version in list(self._records.versions.values()):
-            if version.phase is VersionPhase.DEPLOYING and not self._starting.is_building(version.id):
+            coming = version.phase is VersionPhase.DEPLOYING and not self._starting.is_building(version.id)
+            if coming or self._sizes.is_waking(version.id):
                 status = await asyncio.to_thread(deployment.status, version.id)
-                if status is not None and status.has_given_up:
+                if status is not None and (status.has_given_up if coming else status.is_failing):
                     told = "The processes of its replicas ended while they started, most likely for memory."
                     error = ErrorInfo(code="ReplicaDied", message=f"{told} Ray Serve says: {status.message}")
                     await self.replica_failed(version.id, error)
@@ -319,10 +324,21 @@ class Apps:
                 self._records.replicas.values(),
                 self._keys.names(),
                 self._cluster.auth,
+                self._sizes.resting(),
             )
             if state != self._applied:
                 await actors.acall(actors.INGRESS, "apply", state)
                 self._applied = state
+
+    async def wake_sleepers(self) -> None:
+        """Reconcile as soon as a request waits for a replica, rather than with the next tick, for ever."""
+        while True:
+            try:
+                if await actors.acall(actors.INGRESS, "need", _LISTEN_S):
+                    self._wake.set()
+            except BaseRuntimeError:
+                logger.warning("The ingress does not tell who waits; it is asked again", exc_info=True)
+                await asyncio.sleep(_TICK_S)
 
     # What is known
 
@@ -331,8 +347,15 @@ class Apps:
         if self._starting.is_building(app.target):
             waiting = "waits for its image, which is being built"
         wanted = self._sizes.wanted(app.serving or app.target)
+        resting = app.serving in self._sizes.resting()
         return app_info(
-            app, self._records.versions, self._records.replicas.values(), self._cluster, waiting, wanted
+            app,
+            self._records.versions,
+            self._records.replicas.values(),
+            self._cluster,
+            waiting,
+            wanted,
+            resting,
         )
 
     async def _settled(self, name: str) -> None:

@@ -67,7 +67,12 @@ class Controller:
         self._keys = Keys(database)
         self._apps = Apps(self._registry, cluster, self._images, self._keys)
         # Kept: the event loop holds tasks weakly.
-        endless = (self._apps.run(), self._images.follow_nodes(), self._reap_forever())
+        endless = (
+            self._apps.run(),
+            self._apps.wake_sleepers(),
+            self._images.follow_nodes(),
+            self._reap_forever(),
+        )
         self._loops = [asyncio.ensure_future(loop) for loop in endless]
 
     async def info(self) -> ClusterInfo:

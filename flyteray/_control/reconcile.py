@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flyteray._control.reached import own_hosts, timeout_ms
-from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.state import RUNNING, AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.routes import IngressState, Slot
 
 REPLACED_DRAIN = timedelta(hours=1)  # what still talks to a replaced version may go on that long
@@ -126,12 +126,14 @@ def ingress_state(
     replicas: Iterable[ReplicaRecord],
     keys: Mapping[str, str] | None = None,
     auth: bool = False,
+    resting: Collection[str] = (),
 ) -> IngressState:
     """Where requests go: apps to the backend of the version that serves, backends to replicas.
 
     A replica whose event loop is blocked is left out while another one of its version is free; what it is at goes on.
     What an app asks of the ingress (host names, a time limit, keys) is that of the version that serves, so that it
-    changes together with the version.
+    changes together with the version. Requests of an app that may sleep wait for a replica as long as one may take to
+    start, unless the last one could not.
 
     Args:
         apps: What is wanted.
@@ -139,6 +141,7 @@ def ingress_state(
         replicas: The replicas that are ready.
         keys: The names of their owners by the digests of the keys.
         auth: Whether apps that require auth ask for keys.
+        resting: The versions that sleep or are being woken: requests wait for them in any case.
     """
     apps = list(apps)
     known = {version.id: version for version in versions}
@@ -157,16 +160,34 @@ def ingress_state(
         for app in apps
         if (app.serving or app.target) in known
     }
-    timeouts = {name: timeout_ms(spec) for name, spec in shown.items()}
+    waits = {
+        app.name: max(1, round(version.spec.startup_timeout_s * 1000))
+        for app in apps
+        if app.desired == "active" and app.serving
+        if (version := known.get(app.serving)) and _may_wait(version, version.id in resting)
+    }
+    answered = {name for name, backend in routes.items() if backend is not None and slots.get(backend)}
+    # The time in which a replica must answer is counted from when the request came.
+    timeouts = {
+        name: timeout + (0 if name in answered else waits.get(name, 0))
+        for name, spec in shown.items()
+        if (timeout := timeout_ms(spec)) is not None
+    }
     return IngressState(
         apps=routes,
         backends=slots,
         hosts={host: name for name, spec in shown.items() for host in own_hosts(spec)},
-        timeouts={name: timeout for name, timeout in timeouts.items() if timeout is not None},
+        timeouts=timeouts,
         sticky=frozenset(name for name, spec in shown.items() if spec.sticky),
         private=frozenset(name for name, spec in shown.items() if auth and spec.requires_auth),
         keys=keys or {},
+        waits=waits,
     )
+
+
+def _may_wait(version: VersionRecord, resting: bool) -> bool:
+    may_sleep = version.spec.scaling is not None and version.spec.scaling.sleeps_after_s is not None
+    return resting or (may_sleep and version.phase in RUNNING and version.error is None)
 
 
 def _free(replicas: Iterable[ReplicaRecord]) -> list[ReplicaRecord]:

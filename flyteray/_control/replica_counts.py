@@ -13,11 +13,24 @@ class ReplicaCounts:
 
     def __init__(self) -> None:
         self._asked: dict[str, int] = {}
+        self._resting: set[str] = set()
         self._scalers: dict[str, Autoscaler] = {}
 
     def asked(self, version: str, replicas: int) -> None:
         """Note that Serve was asked for that many."""
         self._asked[version] = replicas
+        if replicas == 0:
+            self._resting.add(version)
+
+    def failed(self, version: str) -> None:
+        """Note that one that has no replica could not be woken; it sleeps again, and its next request may wake it."""
+        if version in self._scalers and self._asked.get(version):
+            self._resting.discard(version)
+            self._scalers[version].rest()
+
+    def resting(self) -> set[str]:
+        """The versions that sleep or are being woken: they have no replica, and a request may count on one."""
+        return set(self._resting)
 
     def wanted(self, version: str) -> int | None:
         """How many there should be; None where nothing was asked for yet."""
@@ -53,6 +66,11 @@ class ReplicaCounts:
         known = {version.id for version in versions}
         self._asked = {version: replicas for version, replicas in self._asked.items() if version in known}
         self._scalers = {version: scaler for version, scaler in self._scalers.items() if version in known}
+        self._resting = {
+            version
+            for version in self._resting & known
+            if not (ready.get(version) and self._asked.get(version))
+        }
         wanted = {
             version.id: self._next(version, ready.get(version.id, 0), traffic, at) for version in versions
         }
@@ -64,7 +82,8 @@ class ReplicaCounts:
         spec, policy, backend = version.spec, version.spec.scaling, version.backend
         if policy is None:
             return spec.replicas
-        current = min(max(self._asked.get(version.id, ready), spec.replicas), policy.most)
+        asked = self._asked.get(version.id)
+        current = 0 if asked == 0 else min(max(ready if asked is None else asked, spec.replicas), policy.most)
         if version.phase is not VersionPhase.READY or backend is None or backend not in traffic:
             return current
         scaler = self._scalers.get(version.id)

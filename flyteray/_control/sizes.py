@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from flyteray._cluster import actors, nodes
 from flyteray._control.records import Records
@@ -42,6 +43,18 @@ class Sizes:
         """How many there should be; None where nothing was asked for yet."""
         return self._counts.wanted(version)
 
+    def resting(self) -> set[str]:
+        """The versions that sleep or are being woken: they have no replica, and a request may count on one."""
+        return self._counts.resting()
+
+    def is_waking(self, version: str) -> bool:
+        """Whether Serve was asked for replicas of a version that slept, and none is ready."""
+        return bool(self._counts.wanted(version)) and version in self._counts.resting()
+
+    def failed(self, version: str) -> None:
+        """Note that a version could not be woken: requests do not count on it until it sleeps again."""
+        self._counts.failed(version)
+
     def waiting(self, version: str) -> str | None:
         """What keeps replicas of a version from starting; None where nothing does."""
         return self._waiting.get(version)
@@ -63,13 +76,25 @@ class Sizes:
                 logger.warning("Serve does not give %s %d replicas yet: %s", version, replicas, error)
             else:
                 logger.info("%d replicas of %s", replicas, version)
+                if self._counts.wanted(version) == 0:
+                    self._forget_why(version)
                 self._counts.asked(version, replicas)
+
+    def _forget_why(self, version: str) -> None:
+        """What kept a version from being woken may be over: it is tried again."""
+        record = self._records.versions.get(version)
+        if record is not None and record.error is not None:
+            self._records.put_version(replace(record, error=None))
 
     def _has_a_size(self, version: VersionRecord) -> bool:
         if version.phase is VersionPhase.READY:
             return self._records.is_wanted(version) and self._records.is_serving(version)
         # Of one that is being built Serve knows nothing, and nothing was asked for.
         return version.phase is VersionPhase.DEPLOYING and self._counts.wanted(version.id) is not None
+
+    def _wanted_or_least(self, version: VersionRecord) -> int:
+        wanted = self._counts.wanted(version.id)
+        return version.spec.replicas if wanted is None else wanted
 
     async def _look_who_waits(self, ready: Mapping[str, int]) -> None:
         short = [
@@ -80,7 +105,7 @@ class Sizes:
                 if app.desired == "active"
             )
             if version.phase in (VersionPhase.DEPLOYING, VersionPhase.READY)
-            and ready.get(version.id, 0) < (self._counts.wanted(version.id) or version.spec.replicas)
+            and ready.get(version.id, 0) < self._wanted_or_least(version)
         ]
         cluster = await asyncio.to_thread(nodes.look) if short else None
         known, self._waiting = self._waiting, {}

@@ -25,10 +25,12 @@ def app_info(
     cluster: ClusterInfo,
     waiting: str | None = None,
     replicas_wanted: int | None = None,
+    resting: bool = False,
 ) -> AppInfo:
     """An app with the replicas and the lineage of the version that serves, or else of the one that is coming up.
 
-    ``waiting`` is what the target's replicas wait for, ``replicas_wanted`` how many its traffic asks for.
+    ``waiting`` is what the target's replicas wait for, ``replicas_wanted`` how many its traffic asks for. ``resting``
+    is whether the one that serves sleeps or is being woken.
     """
     target = versions[app.target]
     shown = versions.get(app.serving or "", target)
@@ -37,19 +39,20 @@ def app_info(
     url = cluster.url(app.name, shown.spec.subdomain)
     return AppInfo(
         name=app.name,
-        phase=_phase(app, target, ready),
+        phase=_phase(app, target, ready > 0 or resting),
         desired=app.desired,
         version=app.serving,
         target=app.target,
         revision=app.revision,
         ready_replicas=ready,
-        replicas=replicas_wanted or shown.spec.replicas,
+        replicas=shown.spec.replicas if replicas_wanted is None else replicas_wanted,
         url=url,
         endpoint=cluster.endpoint(app.name),
         created_at=app.created_at,
         updated_at=app.updated_at,
         error=target.error,
         waiting=waiting,
+        asleep=app.desired == "active" and resting and replicas_wanted == 0,
         hosts=own_hosts(shown.spec),
         links=links(shown.spec, url),
         lineage={
@@ -84,11 +87,11 @@ def _replica(info: ReplicaInfo) -> ReplicaStatus:
     )
 
 
-def _phase(app: AppRecord, target: VersionRecord, ready: int) -> AppPhase:
+def _phase(app: AppRecord, target: VersionRecord, answers: bool) -> AppPhase:
     if app.desired == "stopped":
         return AppPhase.STOPPED
     if target.phase is VersionPhase.FAILED:
         return AppPhase.FAILED
-    if app.serving == app.target and target.phase is VersionPhase.READY and ready:
+    if app.serving == app.target and target.phase is VersionPhase.READY and answers:
         return AppPhase.ACTIVE
     return AppPhase.DEPLOYING

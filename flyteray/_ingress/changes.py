@@ -46,9 +46,11 @@ def _observed_backends(server_lines: str) -> dict[int, dict[int, Slot]]:
         if words[:1] == ["#"]:
             columns = {name: position for position, name in enumerate(words[1:])}
         elif columns and len(words) == len(columns):
+            if words[columns["srv_name"]] == maps.ACTIVATOR:
+                continue
             if int(words[columns["srv_admin_state"]]) & (_FORCED_MAINTENANCE | _FORCED_DRAIN):
                 continue
-            backend = int(words[columns["be_name"]].removeprefix("b"))
+            backend = maps.backend_number(words[columns["be_name"]])
             slot = int(words[columns["srv_name"]].removeprefix("s"))
             address = Slot(words[columns["srv_addr"]], int(words[columns["srv_port"]]))
             backends.setdefault(backend, {})[slot] = address

@@ -13,6 +13,8 @@ from flyteray._ingress import maps
 from flyteray._ingress.routes import POOL, SLOTS, IngressState, Slot
 from flyteray._ingress.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER
 
+ACTIVATOR_SOCKET = "act.sock"
+
 _NOT_NAMED = (
     "This address names no app. Use http://<app>.localhost:<port>/ or http://<host>:<port>/<app>/; "
     "'flyteray get app' lists the apps.\\n"
@@ -27,16 +29,19 @@ _WRONG_KEY = (
     "'flyteray get key' lists those that are, 'flyteray create key NAME' makes one.\\n"
 )
 _STOPPED = "App '%[var(txn.app)]' is stopped. 'flyteray serve' starts it again.\\n"
-_NOT_READY = (
-    "App '%[var(txn.app)]' has no replica ready to answer. "
-    "'flyteray get app %[var(txn.app)]' says why; try again in a moment.\\n"
-)
+
+
+def not_ready(app: str) -> str:
+    """What is said when nobody can answer for an app."""
+    return f"App '{app}' has no replica ready to answer. 'flyteray get app {app}' says why; try again in a moment."
+
+
 _ERRORS = {
     400: "The request is not valid HTTP.\\n",
     408: "The request did not arrive in time.\\n",
     500: "The ingress could not handle the request.\\n",
     502: "App '%[var(txn.app)]' broke the connection before it answered, or its answer is not valid HTTP.\\n",
-    503: _NOT_READY,
+    503: not_ready("%[var(txn.app)]") + "\\n",
     504: (
         "App '%[var(txn.app)]' did not answer within the %[var(txn.timeout)] ms that it may take. "
         "Its AppEnvironment(timeouts=Timeouts(request=...)) allows more, up to an hour.\\n"
@@ -80,6 +85,8 @@ defaults
 _FRONTEND = """\
 frontend apps
     bind "fd@${{{listener}}}"
+    # tells the activator what a request is about
+    unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     # without it a client can send a request on a connection that closes at that moment
     option idle-close-on-response
 
@@ -136,6 +143,12 @@ _BACKEND = """\
     cookie flyteray-{backend} insert indirect nocache httponly dynamic
     dynamic-cookie-key flyteray
     ignore-persist unless {{ var(txn.app),map_str({sticky}) -m found }}"""
+
+# it takes what no replica can; each of its requests has a connection of its own
+_ACTIVATOR = (
+    f"    server {maps.ACTIVATOR} unix@{ACTIVATOR_SOCKET} backup pool-max-conn 0 send-proxy-v2 "
+    "proxy-v2-options unique-id"
+)
 
 _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
 _TEXT = 'content-type "text/plain; charset=utf-8"'
@@ -199,6 +212,7 @@ def _backend(number: int, slots: Mapping[int, Slot]) -> str:
         lines.append(f"    server {maps.slot_name(slot)} {_address(slots[slot])} {_CHECK}")
         free = slot + 1
     lines += _unused(free, SLOTS)
+    lines.append(_ACTIVATOR)
     return "\n".join(lines) + "\n"
 
 

@@ -8,11 +8,13 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from flyteray._ingress import config, maps, process
 from flyteray._ingress.address import found_at
+from flyteray._ingress.activator import Activator
 from flyteray._ingress.changes import changes
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.runtime import CommandRefusedError, Conversation
@@ -52,11 +54,18 @@ class Ingress:
         self._stopped = False
         self._done: tuple[int, IngressState] | None = None  # HAProxy's process and what it was told last
 
+        self._activator = Activator(self._directory)  # before HAProxy, which counts on it
         found = process.running(self._directory)
         if found is None or found.watched != self._watched:
             # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
             self._write(self._last_state().without_replicas())
-        self._port = process.ensure(self._directory, host, port, self._watched).port
+        try:
+            self._port = process.ensure(self._directory, host, port, self._watched).port
+            waits = self._last_state().waits
+            self._activator.update(self._insist(lambda haproxy: replace(haproxy.state(), waits=waits)))
+        except BaseException:
+            self._activator.close()
+            raise
         threading.Thread(target=self._keep_supervised, name="ingress-keeper", daemon=True).start()
 
     def port(self) -> int:
@@ -76,6 +85,11 @@ class Ingress:
         with self._lock:
             self._write(state)
             self._insist(lambda haproxy: self._lead_to(state, haproxy))
+            self._activator.update(state)
+
+    async def need(self, timeout_s: float) -> bool:
+        """Whether a request has begun to wait for a replica, at the latest after ``timeout_s`` seconds."""
+        return await self._activator.need(timeout_s)
 
     def sessions(self, backends: list[int]) -> dict[int, int]:
         """How many requests and open connections each backend has, those of WebSockets included."""
@@ -92,6 +106,7 @@ class Ingress:
         with self._lock:
             self._stopped = True
             process.stop(self._directory)
+        self._activator.close()
 
     def _lead_to(self, state: IngressState, haproxy: Conversation) -> None:
         pid = haproxy.pid()
@@ -145,7 +160,7 @@ class Ingress:
 
     def _last_state(self) -> IngressState:
         content = {}
-        for file in maps.FILES:
+        for file in (*maps.FILES, maps.WAITS):
             with contextlib.suppress(FileNotFoundError):
                 content[file] = maps.parse((self._directory / file).read_text())
         return maps.state(content, {})

@@ -25,9 +25,16 @@ KEYS = "keys.map"
 """SHA-256 of a key to the name of its owner."""
 
 FILES = (APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, KEYS)
+"""Those that HAProxy goes by."""
+
+WAITS = "waits.map"
+"""App name to the milliseconds that a request may wait for a replica of it: for the activator alone."""
 
 STOPPED = "stopped"
 """Stands in the map for an app without a backend."""
+
+ACTIVATOR = "act"
+"""The activator's name in each backend."""
 
 _YES = "yes"
 
@@ -35,6 +42,11 @@ _YES = "yes"
 def backend_name(backend: int) -> str:
     """A backend's name in HAProxy."""
     return f"b{backend}"
+
+
+def backend_number(name: str) -> int:
+    """The backend of a name in HAProxy."""
+    return int(name.removeprefix("b"))
 
 
 def slot_name(slot: int) -> str:
@@ -53,6 +65,7 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
         STICKY: dict.fromkeys(state.sticky, _YES),
         PRIVATE: dict.fromkeys(state.private, _YES),
         KEYS: dict(state.keys),
+        WAITS: {app: str(wait) for app, wait in state.waits.items()},
     }
 
 
@@ -81,8 +94,7 @@ def state(
     is private counts.
     """
     apps = {
-        app: None if name == STOPPED else int(name.removeprefix("b"))
-        for app, name in content.get(APPS, {}).items()
+        app: None if name == STOPPED else backend_number(name) for app, name in content.get(APPS, {}).items()
     }
     return IngressState(
         apps=apps,
@@ -92,4 +104,5 @@ def state(
         sticky=frozenset(content.get(STICKY, {}).keys() & apps.keys()),
         private=frozenset(content.get(PRIVATE, {})),
         keys=content.get(KEYS, {}),
+        waits={app: int(value) for app, value in content.get(WAITS, {}).items() if app in apps},
     )

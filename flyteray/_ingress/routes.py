@@ -49,6 +49,7 @@ class IngressState:
         sticky: The apps that keep a browser on one replica.
         private: The apps that answer only those who send a key, whether they are there or not.
         keys: Whose each key is, by the SHA-256 of the key in hex.
+        waits: Milliseconds that a request may wait for a replica of an app; it is answered at once for those missing.
         backends: The replicas of a backend by slot. A backend that serves no app may be here while it drains:
             its open connections go on. A slot that is missing takes no requests.
 
@@ -63,6 +64,7 @@ class IngressState:
     sticky: frozenset[str] = frozenset()
     private: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict)
+    waits: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in [*self.apps, *self.private]:
@@ -81,13 +83,14 @@ class IngressState:
         for host in self.hosts:
             if not _HOST_NAME.fullmatch(host):
                 raise ValueError(f"{host!r} is no host name in lower case.")
-        for app, timeout in self.timeouts.items():
-            if timeout < 1:
-                raise ValueError(f"The timeout of app {app!r} must be at least 1 ms, not {timeout}.")
         for digest, owner in self.keys.items():
             if not _DIGEST.fullmatch(digest) or not _OWNER.fullmatch(owner):
                 raise ValueError(f"{digest!r} is no SHA-256 in hex, or {owner!r} no name of an owner.")
-        for app in {*self.hosts.values(), *self.timeouts, *self.sticky} - self.apps.keys():
+        for what, times in {"timeout": self.timeouts, "wait": self.waits}.items():
+            for app, time in times.items():
+                if time < 1:
+                    raise ValueError(f"The {what} of app {app!r} must be at least 1 ms, not {time}.")
+        for app in {*self.hosts.values(), *self.timeouts, *self.sticky, *self.waits} - self.apps.keys():
             raise ValueError(f"There is no app {app!r} to route to.")
 
     def slots(self, backend: int) -> Mapping[int, Slot]:

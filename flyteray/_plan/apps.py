@@ -82,7 +82,8 @@ def in_order(env: AppEnvironment) -> list[AppEnvironment]:
 
 def _scaling(declared: Scaling) -> ScalingSpec | None:
     least, most = declared.get_replicas()
-    if most <= max(1, least):
+    most = max(1, most)
+    if most == least:
         return None
     share = declared.share()
     return ScalingSpec(
@@ -90,6 +91,7 @@ def _scaling(declared: Scaling) -> ScalingSpec | None:
         by="request_rate" if isinstance(share, Scaling.RequestRate) else "concurrency",
         share=share.val,
         scaledown_after_s=declared.scaledown_after_s(),
+        sleeps_after_s=declared.sleeps_after_s(),
     )
 
 

@@ -319,13 +319,15 @@ class ScalingSpec(Spec):
     """What an app's number of replicas follows, up to ``most``: so much traffic is one replica's ``share``.
 
     ``by`` is requests at one time or requests a second. Fewer replicas must have been enough for
-    ``scaledown_after_s`` seconds before there are fewer.
+    ``scaledown_after_s`` seconds before there are fewer. Unused for ``sleeps_after_s`` seconds it has none; None: it
+    keeps the least.
     """
 
     most: int
     by: Literal["concurrency", "request_rate"]
     share: float
     scaledown_after_s: float
+    sleeps_after_s: float | None = None
 
 
 class AppSpec(Spec):
@@ -335,8 +337,8 @@ class AppSpec(Spec):
     program (``command``, its words in ``command``). ``port`` is the port that a function or a program expects to
     listen on; ``health_path`` is asked until a program answers. ``subdomain`` replaces the app's name in its host name;
     ``host`` is a whole host name that it answers to as well. With ``requires_auth`` it answers only those who send a
-    key, where keys are asked for. ``sticky`` keeps a browser on one replica. There are at least ``replicas``, and
-    without ``scaling`` no more. ``version`` is a name that the user gave. Times are in seconds.
+    key, where keys are asked for. ``sticky`` keeps a browser on one replica. There are at least ``replicas`` while it
+    does not sleep, and without ``scaling`` no more. ``version`` is a name that the user gave. Times are in seconds.
     """
 
     name: str
@@ -422,6 +424,7 @@ class AppInfo(Spec):
 
     ``version`` is the one that serves (None: none does), ``target`` the newest one asked for, ``revision`` counts
     the versions. ``error`` belongs to ``target``: why it did not come up. ``waiting`` says what ``target`` waits for.
+    ``asleep`` tells that the version that serves has no replica because nobody uses it: the first request wakes it.
     ``lineage`` tells where its parameters come from, ``replica_list`` how the ready replicas are.
     ``hosts`` are the host names that it answers to besides ``<name>.localhost``; ``links`` are URLs by title.
     """
@@ -442,6 +445,7 @@ class AppInfo(Spec):
     lineage: dict[str, Lineage] = {}
     replica_list: tuple[ReplicaStatus, ...] = ()
     waiting: str | None = None
+    asleep: bool = False
     hosts: tuple[str, ...] = ()
     links: dict[str, str] = {}
 

@@ -31,6 +31,11 @@ class ServeStatus:
     running: int
 
     @property
+    def is_failing(self) -> bool:
+        """Whether what ran before has failed again and again to come up, or is not healthy."""
+        return self.phase in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
+
+    @property
     def has_given_up(self) -> bool:
         """Whether Serve does not try any more to bring up what never ran."""
         return self.phase is ApplicationStatus.DEPLOY_FAILED
@@ -83,6 +88,16 @@ def scale(name: str, replicas: int) -> None:
     controller = _get_global_client()._controller  # as Serve's own HTTP API does, without its dashboard
     deployment = DeploymentID(name=_DEPLOYMENT, app_name=name)
     ray.get(controller.update_deployment_replicas.remote(deployment, replicas))
+
+
+def sizes() -> dict[str, int]:
+    """How many replicas Serve was asked for last, by application."""
+    applications: dict[str, Any] = _get_global_client().get_serve_details()["applications"]
+    return {
+        name: application["deployments"][_DEPLOYMENT]["target_num_replicas"]
+        for name, application in applications.items()
+        if _DEPLOYMENT in application["deployments"]
+    }
 
 
 def undeploy(name: str) -> None:

@@ -17,8 +17,8 @@ class Autoscaler:
 
     Args:
         policy: What to follow.
-        least: The least number of replicas.
-        current: How many there are, or were asked for, at present.
+        least: The least number of replicas while the version does not sleep.
+        current: How many there are, or were asked for, at present; 0 where it sleeps.
     """
 
     def __init__(self, policy: ScalingSpec, least: int, current: int) -> None:
@@ -28,6 +28,11 @@ class Autoscaler:
         self._seen: deque[tuple[float, int, int]] = deque()
         self._needs: deque[tuple[float, int]] = deque()
         self._since: float | None = None
+        self._used: float | None = -math.inf if current == 0 else None  # when it was in use last
+
+    def rest(self) -> None:
+        """Let it sleep until it is used again."""
+        self._used = -math.inf
 
     def wanted(self, at: float, in_flight: int, total: int) -> int:
         """How many replicas there should be from now on.
@@ -40,6 +45,8 @@ class Autoscaler:
             total: Requests so far; it starts anew when the ingress does.
         """
         self._since = at if self._since is None else self._since
+        if in_flight or self._used is None or (self._seen and _grown(self._seen[-1][2], total)):
+            self._used = at
         self._seen.append((at, in_flight, total))
         while self._seen[0][0] < at - _WINDOW_S:
             self._seen.popleft()
@@ -52,7 +59,12 @@ class Autoscaler:
             self._wanted = need
         elif at - self._since >= patience:
             self._wanted = min(self._wanted, max(each for _, each in self._needs))
-        return self._wanted
+        return 0 if self._sleeps(at - self._used) else self._wanted
+
+    def _sleeps(self, unused_s: float) -> bool:
+        patience = self.policy.sleeps_after_s
+        # Where that is no time at all it must still have been seen to be unused.
+        return patience is not None and unused_s >= max(patience, _WINDOW_S)
 
     def _load(self) -> float:
         if self.policy.by == "concurrency":
@@ -60,4 +72,8 @@ class Autoscaler:
         (began, _, before), (now, _, after) = self._seen[0], self._seen[-1]
         if now - began < _LEAST_S:
             return 0.0
-        return (after - before if after >= before else after) / (now - began)
+        return _grown(before, after) / (now - began)
+
+
+def _grown(before: int, after: int) -> int:
+    return after - before if after >= before else after

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 _CONCURRENCY = 10
 _SCALEDOWN_AFTER_S = 60.0
+_SLEEP_AFTER_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,22 @@ class Metric:
 class Scaling:
     """How many replicas an app has.
 
-    With a range the number follows what clients ask of the app, between the bounds but never below 1: more replicas
-    within seconds, fewer when that many have been enough for ``scaledown_after``. Changing it restarts no replica.
+    With a range the number follows what clients ask of the app, between the bounds: more replicas within seconds,
+    fewer when that many have been enough for ``scaledown_after``. Changing it restarts no replica.
+
+    Where the least is 0, as by default, an app that nobody uses, and to which no connection is open, goes to sleep: it
+    has no replica until the next request, which waits while one starts (seconds, and what the app itself needs for its
+    start) and is answered by it; so do those that come meanwhile, whatever they are. Where the replica can't start they
+    are answered with 503. An app that is deployed, or whose cluster comes back, starts with a replica, whatever the
+    least is. Serving an app that sleeps, unchanged, does not wake it. In local mode no app sleeps.
 
     Args:
-        replicas: A number, or a pair (least, most).
+        replicas: A number, or a pair (least, most); 0 is the same as (0, 1).
         metric: What is one replica's share: ``Scaling.Concurrency(n)`` or ``Scaling.RequestRate(n)``. Default: 10
             requests at one time.
         scaledown_after: How long fewer replicas must have been enough before there are fewer: seconds or a timedelta.
-            Default: a minute.
+            Default: a minute, and five without any request before there are none. Three seconds at least pass
+            before that.
 
     Raises:
         TypeError: A field of a wrong type.
@@ -79,6 +87,12 @@ class Scaling:
         """``scaledown_after`` in seconds."""
         after = self.scaledown_after
         return after.total_seconds() if isinstance(after, timedelta) else _SCALEDOWN_AFTER_S
+
+    def sleeps_after_s(self) -> float | None:
+        """After how many seconds without use there is no replica; None for an app that keeps one."""
+        if self.get_replicas()[0] > 0:
+            return None
+        return _SLEEP_AFTER_S if self.scaledown_after is None else self.scaledown_after_s()
 
     def share(self) -> Metric:
         """The metric, or the one that counts where none is given."""

@@ -93,6 +93,8 @@ def apps(name: str | None, limit: int, output: printing.Output) -> None:
     require_cluster()
     if name is None:
         found = [_app(app.info) for app in App.listall(limit=limit)]
+        if output != "json":
+            found = [each | {"phase": "asleep" if each["asleep"] else each["phase"]} for each in found]
         printing.rows(found, output, ("name", "phase", "revision", "replicas", "url", "waiting"))
     else:
         info = App.get(name).info
@@ -160,6 +162,8 @@ def _app(info: AppInfo) -> dict[str, Any]:
 def _app_in_words(info: AppInfo) -> dict[str, Any]:
     facts = _app(info)
     facts["lineage"] = {name: _origin(lineage) for name, lineage in info.lineage.items()}
+    if info.asleep:
+        facts["phase"] = f"{info.phase}, asleep: the first request wakes it"
     facts["replica_list"] = {replica.name: _state(replica) for replica in info.replica_list}
     return facts
 

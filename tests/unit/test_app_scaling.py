@@ -36,6 +36,12 @@ def test_other_types_are_refused(replicas: Any) -> None:
 def test_the_number_follows_ten_requests_at_a_time_unless_something_is_said() -> None:
     assert Scaling((1, 3)).share() == Scaling.Concurrency(10)
     assert Scaling((1, 3)).scaledown_after_s() == 60
+    assert (Scaling((1, 3)).sleeps_after_s(), Scaling().sleeps_after_s()) == (None, 300)
+    assert (
+        Scaling((0, 3), scaledown_after=7).sleeps_after_s()
+        == Scaling(0, scaledown_after=7).sleeps_after_s()
+        == 7
+    )
     assert Scaling((1, 3), Scaling.RequestRate(2.5)).share() == Scaling.RequestRate(2.5)
 
 

@@ -15,6 +15,7 @@ STATE = IngressState(
 )
 
 DIGEST = "0123456789abcdef" * 4
+ACTIVATOR = "server act unix@act.sock backup pool-max-conn 0 send-proxy-v2 proxy-v2-options unique-id"
 
 
 def backend(text: str, name: str) -> list[str]:
@@ -35,8 +36,9 @@ def test_used_slots_are_servers_and_the_rest_is_ready_to_be_used() -> None:
         "server s2 127.0.0.1:4001",
         "server-template s 3-31 127.0.0.1:1 disabled",
         "server s32 [::1]:4002",
+        ACTIVATOR,
     ]
-    assert backend(text, "b4") == ["server-template s 1-32 127.0.0.1:1 disabled"]
+    assert backend(text, "b4") == ["server-template s 1-32 127.0.0.1:1 disabled", ACTIVATOR]
     assert len(re.findall(r"^backend b", text, re.MULTILINE)) == 128
 
 
@@ -48,6 +50,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         sticky=frozenset({"hello"}),
         private=frozenset({"hello"}),
         keys={DIGEST: "ann@example.com"},
+        waits={"hello": 9},
     )
 
     assert maps.render(state) == {
@@ -57,6 +60,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         "sticky.map": "hello yes\n",
         "private.map": "hello yes\n",
         "keys.map": f"{DIGEST} ann@example.com\n",
+        "waits.map": "hello 9\n",
     }
 
 
@@ -68,6 +72,7 @@ def test_maps_are_read_as_they_were_written() -> None:
         sticky=frozenset({"hello"}),
         private=frozenset({"hello", "coming"}),
         keys={DIGEST: "ann@example.com"},
+        waits={"hello": 9},
     )
     content = {file: maps.parse(text) for file, text in maps.render(state).items()}
 
@@ -79,13 +84,14 @@ def test_what_maps_say_of_an_app_that_is_gone_is_not_believed() -> None:
         "hosts.map": {"x.localhost": "gone"},
         "timeouts.map": {"gone": "1"},
         "sticky.map": {"gone": "yes"},
+        "waits.map": {"gone": "1"},
     }
 
     assert maps.state(content, {}) == IngressState()
 
 
 def test_the_files_are_the_configuration_and_the_maps() -> None:
-    assert files(STATE, threads=2, connections=1000).keys() == {"haproxy.cfg", *maps.FILES}
+    assert files(STATE, threads=2, connections=1000).keys() == {"haproxy.cfg", *maps.FILES, maps.WAITS}
 
 
 def test_the_configuration_says_nothing_of_the_machine() -> None:

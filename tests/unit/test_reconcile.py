@@ -16,7 +16,7 @@ from flyteray._control.reconcile import (
 )
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.routes import Slot
-from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ReplicaInfo
+from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ErrorInfo, ReplicaInfo, ScalingSpec
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SPEC = AppSpec(
@@ -144,6 +144,37 @@ def test_requests_go_to_the_replicas_of_the_serving_version() -> None:
 
     assert dict(state.apps) == {"a": 3}
     assert state.backends == {3: {1: Slot("127.0.0.1", 4001)}, 4: {2: Slot("127.0.0.1", 4002)}}
+
+
+SLEEPY = SPEC.model_copy(
+    update={
+        "scaling": ScalingSpec(most=1, by="concurrency", share=1, scaledown_after_s=1, sleeps_after_s=1),
+        "request_timeout_s": 2.0,
+        "startup_timeout_s": 30.0,
+    }
+)
+
+
+def test_requests_wait_for_a_version_that_may_sleep_unless_it_could_not_start() -> None:
+    sleepy = replace(version("v1", VersionPhase.READY), spec=SLEEPY)
+    failed = replace(sleepy, error=ErrorInfo(code="E", message="m"))
+    never = version("v1", VersionPhase.READY)
+
+    def waits(record: VersionRecord, resting: tuple[str, ...] = ()) -> dict[str, int]:
+        return dict(ingress_state([app("v1", "v1")], [record], [], resting=resting).waits)
+
+    assert waits(sleepy) == waits(failed, ("v1",)) == waits(never, ("v1",)) | {"a": 30_000} == {"a": 30_000}
+    assert waits(failed) == waits(never) == {}
+    assert waits(never, ("v1",)) == {"a": 300_000}
+    assert waits(replace(sleepy, phase=VersionPhase.DEPLOYING)) == {"a": 30_000}  # the cluster was restarted
+    assert ingress_state([app("v1", "v1", "stopped")], [sleepy], []).waits == {}
+
+
+def test_the_time_of_an_answer_begins_when_there_is_a_replica() -> None:
+    sleepy = replace(version("v1", VersionPhase.READY, 0), spec=SLEEPY)
+
+    assert ingress_state([app("v1", "v1")], [sleepy], []).timeouts == {"a": 32_000}
+    assert ingress_state([app("v1", "v1")], [sleepy], [replica("v1")]).timeouts == {"a": 2000}
 
 
 def test_a_stopped_app_has_a_name_and_no_backend() -> None:

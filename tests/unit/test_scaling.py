@@ -68,6 +68,61 @@ def test_the_rate_of_requests_asks_for_replicas() -> None:
     assert [scaler.wanted(second, 0, second * 12) for second in range(4)] == [1, 3, 3, 3]
 
 
+def sleepy(after: float = 5, current: int = 1, **fields: Any) -> Autoscaler:
+    return following(current=current, sleeps_after_s=after, **fields)
+
+
+def test_without_a_request_for_a_while_there_is_no_replica() -> None:
+    assert each_second(sleepy(), [0] * 7) == [1] * 5 + [0, 0]
+    assert each_second(following(), [0] * 20) == [1] * 20
+
+
+def test_an_open_connection_or_a_request_between_two_looks_keeps_it_awake() -> None:
+    scaler = sleepy()
+
+    assert set(each_second(scaler, [1] * 20)) == {1}
+    assert [scaler.wanted(20 + second, 0, 3 + second // 3) for second in range(12)] == [1] * 12
+
+
+def test_the_first_request_wakes_it() -> None:
+    scaler = sleepy(current=0)
+
+    assert each_second(scaler, [0, 0, 1, 0]) == [0, 0, 1, 1]
+    assert sleepy(current=0, by="request_rate").wanted(0, 1, 1) == 1
+    assert scaler.wanted(100, 0, 0) == 0
+    assert scaler.wanted(101, 0, 1) == 1  # it was answered already
+
+
+def test_many_that_wait_wake_as_many_as_they_need() -> None:
+    assert each_second(sleepy(current=0), [0, 0, 0, 0, 25, 25, 25])[-2:] == [2, 2]
+    assert each_second(sleepy(current=0), [25, 25]) == [3, 3]
+
+
+def test_without_patience_it_must_still_be_seen_to_be_unused() -> None:
+    assert each_second(sleepy(after=0, scaledown_after_s=0), [0] * 4) == [1, 1, 1, 0]
+
+
+def test_several_replicas_go_one_by_one_before_the_last() -> None:
+    scaler = sleepy(after=20, current=3)
+
+    assert each_second(scaler, [30] + [0] * 21) == [3] * 6 + [2] + [1] * 13 + [0, 0]
+
+
+def test_a_restarted_ingress_wakes_nobody() -> None:
+    scaler = sleepy(current=0)
+
+    assert [scaler.wanted(at, 0, total) for at, total in enumerate([500, 500, 0, 0])] == [0] * 4
+
+
+def test_one_that_could_not_be_woken_sleeps_until_it_is_asked_again() -> None:
+    scaler = sleepy(current=0)
+    assert scaler.wanted(0, 1, 1) == 1
+
+    scaler.rest()
+
+    assert [scaler.wanted(1, 0, 1), scaler.wanted(2, 1, 2)] == [0, 1]
+
+
 def test_a_count_that_starts_anew_is_no_burst() -> None:
     scaler = following(by="request_rate", share=5)
 
@@ -117,6 +172,56 @@ def test_after_a_restart_the_number_begins_with_the_replicas_that_are_there() ->
     patient = ScalingSpec(most=4, by="concurrency", share=1, scaledown_after_s=60)
 
     assert ReplicaCounts().changes([version(scaling=patient)], {"v1": 3}, {7: (0, 0)}, 0) == {"v1": 3}
+
+
+SLEEPY = ScalingSpec(most=4, by="concurrency", share=1, scaledown_after_s=0, sleeps_after_s=60)
+
+
+def test_a_version_that_sleeps_is_resting_until_a_replica_is_ready() -> None:
+    counts, sleeper = ReplicaCounts(), version(scaling=SLEEPY)
+    counts.asked("v1", 0)
+
+    assert counts.changes([sleeper], {}, {7: (0, 0)}, 0) == {}
+    assert (counts.wanted("v1"), counts.resting()) == (0, {"v1"})
+    assert counts.changes([sleeper], {}, {}, 1) == {}
+    assert counts.changes([sleeper], {}, {7: (1, 1)}, 2) == {"v1": 1}
+    counts.asked("v1", 1)
+    assert counts.changes([sleeper], {}, {7: (1, 1)}, 3) == {}
+    assert counts.resting() == {"v1"}
+    counts.changes([sleeper], {"v1": 1}, {7: (1, 1)}, 4)
+    assert counts.resting() == set()
+
+
+def test_the_last_replica_of_one_that_goes_to_sleep_does_not_end_its_rest() -> None:
+    counts = ReplicaCounts()
+    counts.asked("v1", 0)
+
+    assert counts.changes([version(scaling=SLEEPY)], {"v1": 1}, {7: (0, 0)}, 0) == {}
+    assert counts.resting() == {"v1"}
+
+
+def test_one_that_could_not_be_woken_sleeps_again() -> None:
+    counts, sleeper = ReplicaCounts(), version(scaling=SLEEPY)
+    counts.asked("v1", 0)
+    counts.changes([sleeper], {}, {7: (1, 1)}, 0)
+    counts.asked("v1", 1)
+
+    counts.failed("v1")
+
+    assert counts.resting() == set()
+    assert counts.changes([sleeper], {}, {7: (0, 1)}, 1) == {"v1": 0}
+    counts.asked("v1", 0)
+    assert counts.resting() == {"v1"}
+    counts.failed("v1")  # told late
+    assert counts.resting() == {"v1"}
+
+
+def test_one_that_sleeps_and_is_to_sleep_no_more_is_woken() -> None:
+    counts = ReplicaCounts()
+    counts.asked("v1", 0)
+
+    assert counts.changes([version(scaling=None)], {}, {}, 0) == {"v1": 1}
+    assert counts.resting() == {"v1"}
 
 
 def test_a_fixed_number_that_was_changed_is_asked_for_while_replicas_run() -> None:

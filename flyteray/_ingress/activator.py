@@ -1,0 +1,272 @@
+"""The activator: requests that find no replica wait here while one starts, and are then handed on; none is lost.
+
+HAProxy sends it what no replica of a backend can take, each request on a connection of its own that begins with a
+PROXY header. That says which backend and app it is about, where no client can.
+
+A request that can be repeated is handed on by ending its connection unanswered: HAProxy takes that for a broken
+replica and asks the one that is ready, as it does for any such request. From then on the request is like any other,
+however long it lasts. What has a body, or may act twice, passes through to the replica instead, to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import resource
+import socket
+import struct
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flyteray._ingress import maps
+from flyteray._ingress.config import ACTIVATOR_SOCKET, not_ready
+from flyteray._ingress.routes import IngressState, Slot
+
+_MOST = 1024  # requests at one time
+_HEAD_S = 10.0  # for HAProxy to send what it has in its memory
+_HEAD_BYTES = 64 << 10
+_AHEAD = 64 << 10  # of a body, read while its request waits
+_CONNECT_S = 1.0
+_AGAIN_S = 0.5  # from one attempt to reach a replica that HAProxy could not reach to the next
+_LINGER_S = 5.0  # for HAProxy to take a refusal, and what it sends meanwhile
+_PROXY = struct.Struct("!12sBBH")  # signature, version and command, address family, length of the rest
+_ADDRESSES = {0x11: 12, 0x21: 36, 0x31: 216}  # bytes by address family: IPv4, IPv6, UNIX
+_FIELD = struct.Struct("!BH")  # type, length
+_UNIQUE_ID = 0x05
+_REPEATABLE = {"GET", "HEAD", "OPTIONS"}
+
+
+@dataclass
+class _Request:
+    """What waits: its head as it arrived, and what came of its body so far."""
+
+    backend: int
+    app: str
+    head: bytes
+    body: bytearray = field(default_factory=bytearray)
+
+    @property
+    def method(self) -> str:
+        return self.head.partition(b" ")[0].decode("latin-1")
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether HAProxy asks another replica when this connection ends unanswered, as its configuration says."""
+        names = {line.partition(b":")[0].lower() for line in self.head.split(b"\r\n")[1:]}
+        return self.method in _REPEATABLE and not names & {b"content-length", b"transfer-encoding"}
+
+
+class Activator:
+    """Serves the backends of an ingress that have no replica, in a thread of its own.
+
+    A request waits as long as the state lets its app wait for a replica; that of an app that is not to wait is
+    answered at once. A new one for the same directory takes the place of an older one, whose requests end.
+
+    Args:
+        directory: Where HAProxy runs.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._socket = _listen(directory)
+        self._state = IngressState()
+        self._open = 0
+        self._most = max(16, min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._changed = asyncio.Event()  # the state is another one; each has an event of its own
+        self._arrived = asyncio.Event()  # a request has begun to wait
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._work, name="flyteray-activator", daemon=True)
+        self._thread.start()
+
+    def update(self, state: IngressState) -> None:
+        """Go by another state from now on; HAProxy must know it already."""
+        self._loop.call_soon_threadsafe(self._update, state)
+
+    def close(self) -> None:
+        """Take no more; what waits ends. Doing it again is fine."""
+        with contextlib.suppress(RuntimeError):  # closed already
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    async def need(self, timeout_s: float) -> bool:
+        """Whether a request has begun to wait for a replica, at the latest after ``timeout_s`` seconds."""
+        waiting = asyncio.run_coroutine_threadsafe(self._need(timeout_s), self._loop)
+        return await asyncio.wrap_future(waiting)
+
+    def _work(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        serving = self._loop.create_task(
+            asyncio.start_unix_server(self._serve, sock=self._socket, limit=_HEAD_BYTES)
+        )
+        try:
+            self._loop.run_forever()
+        finally:
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(serving, *tasks, return_exceptions=True))
+            self._socket.close()
+            self._loop.close()
+
+    def _update(self, state: IngressState) -> None:
+        self._state = state
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _need(self, timeout_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._arrived.wait(), timeout_s)
+        except asyncio.TimeoutError:
+            return False
+        self._arrived.clear()
+        return True
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
+        try:
+            request = await asyncio.wait_for(_read(reader), _HEAD_S)
+            if self._open > self._most:
+                await _refuse(request, reader, writer)
+            else:
+                await self._hold(request, reader, writer)
+        except (OSError, EOFError, ValueError, asyncio.TimeoutError):
+            pass  # it is over, for whoever asked has left, or a replica that was reached has
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _hold(
+        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        arrived = self._loop.time()
+        unreached = self._state.slots(request.backend)
+        ahead = self._loop.create_task(_read_ahead(reader, request.body))
+        try:
+            while True:
+                changed = self._changed
+                own = self._state.slots(request.backend)
+                if own and own != unreached and request.is_repeatable:
+                    return
+                if (replica := await self._reach(request, own)) is not None:
+                    break
+                left = arrived + self._state.waits.get(request.app, 0) / 1000 - self._loop.time()
+                if left <= 0:
+                    ahead.cancel()
+                    await _refuse(request, reader, writer)
+                    return
+                self._arrived.set()
+                changing = self._loop.create_task(changed.wait())
+                await asyncio.wait(
+                    {ahead, changing},
+                    timeout=min(left, _AGAIN_S) if own else left,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                changing.cancel()
+                if ahead.done():
+                    return  # who asked has left
+        finally:
+            ahead.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ahead
+        await _pass_on(request, (reader, writer), replica)
+
+    async def _reach(
+        self, request: _Request, own: Mapping[int, Slot]
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection to a replica of the request's version, or of the one that has taken its place meanwhile."""
+        serving = self._state.apps.get(request.app)
+        slots = own or ({} if serving is None else self._state.slots(serving))
+        for slot in random.sample(sorted(slots.values(), key=str), len(slots)):
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                return await asyncio.wait_for(asyncio.open_connection(slot.host, slot.port), _CONNECT_S)
+        return None
+
+
+def _listen(directory: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    # By way of /proc, because the path of a socket may be no longer than 107 characters.
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    path = f"/proc/self/fd/{handle}/{ACTIVATOR_SOCKET}"
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.listen(4096)
+    finally:
+        os.close(handle)
+    listener.setblocking(False)
+    return listener
+
+
+async def _read(reader: asyncio.StreamReader) -> _Request:
+    """A request up to its body.
+
+    Raises:
+        ValueError: this is none from HAProxy.
+    """
+    *_, family, length = _PROXY.unpack(await reader.readexactly(_PROXY.size))
+    fields = (await reader.readexactly(length))[_ADDRESSES.get(family, 0) :]
+    while fields:
+        kind, size = _FIELD.unpack_from(fields)
+        value, fields = fields[_FIELD.size : _FIELD.size + size], fields[_FIELD.size + size :]
+        if kind == _UNIQUE_ID:
+            backend, app = value.decode().split(" ")
+            return _Request(maps.backend_number(backend), app, await reader.readuntil(b"\r\n\r\n"))
+    raise ValueError("The connection does not say which app it is about.")
+
+
+async def _read_ahead(reader: asyncio.StreamReader, body: bytearray) -> None:
+    """Read while a request waits; return when whoever asked has left."""
+    while len(body) < _AHEAD:
+        data = await reader.read(_AHEAD - len(body))
+        if not data:
+            return
+        body += data
+    await asyncio.Event().wait()  # the rest waits with HAProxy
+
+
+async def _refuse(request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    text = f"{not_ready(request.app)}\n".encode()
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Retry-After: 1\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+    )
+    writer.write(head.encode() + (b"" if request.method == "HEAD" else text))
+    writer.write_eof()
+
+    async def discard() -> None:
+        while await reader.read(_AHEAD):
+            pass
+
+    # A connection that is closed before all was read breaks, with what was written to it.
+    await asyncio.wait_for(discard(), _LINGER_S)
+
+
+async def _pass_on(
+    request: _Request,
+    client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    replica: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+) -> None:
+    """Let bytes through in both directions until one side ends."""
+    replica[1].write(request.head + request.body)
+    ways = [
+        asyncio.ensure_future(_pump(source, target))
+        for source, target in ((client[0], replica[1]), (replica[0], client[1]))
+    ]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        replica[1].close()
+        await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while data := await source.read(_AHEAD):
+        target.write(data)
+        await target.drain()
