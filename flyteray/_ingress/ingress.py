@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from flyteray._ingress import config, maps, process
-from flyteray._ingress.address import found_at
 from flyteray._ingress.activator import Activator
+from flyteray._ingress.address import found_at
 from flyteray._ingress.changes import changes
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.runtime import CommandRefusedError, Conversation
