@@ -1,0 +1,76 @@
+"""What is told of an app that sleeps."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.status import app_info
+from flyteray._plan.spec import (
+    AppInfo,
+    AppPhase,
+    AppSpec,
+    ClusterInfo,
+    CodeRef,
+    EnvironmentSpec,
+    ErrorInfo,
+    ReplicaInfo,
+)
+from flyteray.cli.get import _app_in_words
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+CLUSTER = ClusterInfo(
+    storage="s", ingress_host="127.0.0.1", ingress_port=80, endpoint_pattern="http://127.0.0.1:80/{app_fqdn}"
+)
+SPEC = AppSpec(
+    name="a",
+    kind="asgi",
+    code=CodeRef(bundle="b", module="m", name="n"),
+    environment=EnvironmentSpec(),
+)
+READY = ReplicaInfo(replica_id="r", actor_name="x", version="v1", host="127.0.0.1", port=4000, pid=1)
+
+
+def told(
+    wanted: int, resting: bool, ready: bool = False, desired: str = "active", error: ErrorInfo | None = None
+) -> AppInfo:
+    app = AppRecord("a", desired, "v1", "v1", 1, NOON, NOON)  # type: ignore[arg-type]
+    version = VersionRecord("v1", "a", SPEC, 1, VersionPhase.READY, 0, error, NOON, None)
+    replicas = [ReplicaRecord(READY, 1)] if ready else []
+    return app_info(app, {"v1": version}, replicas, CLUSTER, None, wanted, resting)
+
+
+def test_an_app_that_sleeps_is_active_and_has_no_replica() -> None:
+    info = told(0, resting=True)
+
+    assert (info.phase, info.asleep, info.ready_replicas, info.replicas) == (AppPhase.ACTIVE, True, 0, 0)
+    assert _app_in_words(info)["phase"] == "active, asleep: the first request wakes it"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "resting", "ready", "phase"),
+    [
+        (1, True, False, AppPhase.ACTIVE),  # it is being woken
+        (1, False, True, AppPhase.ACTIVE),
+        (1, False, False, AppPhase.DEPLOYING),  # its replica has died
+    ],
+)
+def test_one_that_is_to_have_replicas_does_not_sleep(
+    wanted: int, resting: bool, ready: bool, phase: AppPhase
+) -> None:
+    info = told(wanted, resting, ready)
+
+    assert (info.phase, info.asleep, info.replicas) == (phase, False, 1)
+    assert _app_in_words(info)["phase"] == str(phase)
+
+
+def test_one_that_could_not_be_woken_says_why_and_may_be_asked_again() -> None:
+    info = told(0, resting=True, error=ErrorInfo(code="E", message="no"))
+
+    assert (info.phase, info.asleep, info.error) == (AppPhase.ACTIVE, True, ErrorInfo(code="E", message="no"))
+
+
+def test_a_stopped_app_is_not_asleep() -> None:
+    assert not told(0, resting=True, desired="stopped").asleep
