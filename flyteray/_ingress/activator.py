@@ -132,8 +132,10 @@ class Activator:
                 await _refuse(request, reader, writer)
             else:
                 await self._hold(request, reader, writer)
-        except (OSError, EOFError, ValueError, asyncio.TimeoutError):
-            pass  # it is over, for whoever asked has left, or a replica that was reached has
+        except (OSError, EOFError, asyncio.TimeoutError):
+            pass  # whoever asked has left, or a replica that was reached has
+        except (ValueError, struct.error, asyncio.LimitOverrunError):
+            pass  # it is not HAProxy that asks
         finally:
             self._open -= 1
             writer.close()
@@ -169,8 +171,7 @@ class Activator:
                     return  # who asked has left
         finally:
             ahead.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await ahead
+        await asyncio.wait({ahead})
         await _pass_on(request, (reader, writer), replica)
 
     async def _reach(
@@ -222,7 +223,10 @@ async def _read(reader: asyncio.StreamReader) -> _Request:
 async def _read_ahead(reader: asyncio.StreamReader, body: bytearray) -> None:
     """Read while a request waits; return when whoever asked has left."""
     while len(body) < _AHEAD:
-        data = await reader.read(_AHEAD - len(body))
+        try:
+            data = await reader.read(_AHEAD - len(body))
+        except OSError:
+            return
         if not data:
             return
         body += data
