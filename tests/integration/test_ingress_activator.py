@@ -223,7 +223,7 @@ def test_somebody_learns_that_a_request_waits(ingress: Ingress, pool: ThreadPool
 
 
 def test_what_no_client_of_the_ingress_sends_is_refused(ingress: Ingress) -> None:
-    signature, address = b"\r\n\r\n\0\r\nQUIT\n!\x21\x11\0", b"\x7f\0\0\1\x7f\0\0\1\1\1\1\1"
+    signature, address = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0", b"\x7f\0\0\1\x7f\0\0\1\1\1\1\1"
     for nonsense in (
         b"GET / HTTP/1.1\r\n\r\n" + b"x" * 70_000,
         signature + b"\x0c" + address,  # about no app
