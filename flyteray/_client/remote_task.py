@@ -98,7 +98,7 @@ class RemoteTask:
     fetch = MethodVerb(_fetch)
 
     def override(self, **changes: Any) -> RemoteTask:
-        """A handle of the same task with other settings: ``resources``, ``env_vars`` or ``retries``.
+        """A handle of the same task with other ``resources``, ``env_vars``, ``secrets`` or ``retries``.
 
         They are checked when the handle is used, as :meth:`flyteray.Task.override` does it.
         """

@@ -75,16 +75,15 @@ def pack(contents: Mapping[str, Path | bytes], paths: Iterable[str] = ()) -> Bun
     digest = hashlib.sha256()
     total = 0
     for name, content in sorted(contents.items()):
-        if isinstance(content, bytes):
-            state, size = None, len(content)
-        else:
-            state = sources.state(content)
-            size = state.size
-        total += size
+        total += _size(content)
         if total > LARGEST:
             raise _too_large(contents)
-        known = sources.content_hash(state) if state else hashlib.sha256(content).hexdigest()  # type: ignore[arg-type]
-        digest.update(f"{name}\0{known}\0{bool(state and state.executable)}\n".encode())
+        if isinstance(content, bytes):
+            known, executable = hashlib.sha256(content).hexdigest(), False
+        else:
+            state = sources.state(content)
+            known, executable = sources.content_hash(state), state.executable
+        digest.update(f"{name}\0{known}\0{executable}\n".encode())
     return Bundle(digest.hexdigest()[:16], contents)
 
 
@@ -135,11 +134,12 @@ def _unpack(data: bytes, target: Path) -> None:
             os.chmod(target / entry.filename, entry.external_attr >> 16)
 
 
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else sources.state(content).size
+
+
 def _too_large(contents: Mapping[str, Path | bytes]) -> CodeBundleError:
-    sizes = {
-        name: len(content) if isinstance(content, bytes) else sources.state(content).size
-        for name, content in contents.items()
-    }
+    sizes = {name: _size(content) for name, content in contents.items()}
     largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
     return CodeBundleError(
         f"The code to ship is {_mebibytes(sum(sizes.values()))} in {len(sizes)} files; at most "
