@@ -33,9 +33,8 @@ class LocalSecrets:
             RuntimeUserError: One of them can't be put there.
         """
         specs = secret_specs(secrets)
-        if specs and specs not in self._delivered:
-            self._delivered[specs] = ProcessSecrets(specs, self._values)
-            self._delivered[specs].deliver()
+        if specs:
+            self._delivered.setdefault(specs, ProcessSecrets(specs, self._values)).deliver()
 
     def withdraw(self) -> None:
         """Leave the environment and the files as they were."""

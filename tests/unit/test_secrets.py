@@ -272,9 +272,23 @@ def read() -> tuple[str, str]:
     return os.environ["TOKEN"], os.environ["DB_PASSWORD"]
 
 
-@flyte.TaskEnvironment(name="without-secrets").task
+bare = flyte.TaskEnvironment(name="without-secrets")
+
+
+@bare.task
 def parent() -> tuple[str, str]:
     return read()
+
+
+@bare.task
+def stubborn() -> int:
+    refused = 0
+    for _ in range(2):
+        try:
+            read()
+        except SecretNotFoundError:
+            refused += 1
+    return refused
 
 
 def test_local_mode_takes_the_environments_values_before_the_stored_ones(
@@ -293,6 +307,7 @@ def test_local_mode_takes_the_environments_values_before_the_stored_ones(
 def test_local_mode_names_what_is_missing_and_both_remedies(home: Path) -> None:
     with pytest.raises(SecretNotFoundError, match=r"TOKEN.*password.*or set TOKEN and DB_PASSWORD in the"):
         flyte.with_runcontext(mode="local").run(parent)
+    assert flyte.with_runcontext(mode="local").run(stubborn).outputs()[0] == 2
 
 
 def test_a_mounted_secret_may_come_from_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
