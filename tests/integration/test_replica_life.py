@@ -22,6 +22,7 @@ from flyteray import TaskEnvironment
 from flyteray._client.app import App
 from flyteray._client.run import run
 from flyteray._client.serve import serve
+from flyteray._cluster.local import LocalCluster
 from flyteray._serve import deployment
 from flyteray.app import AppEnvironment, Parameter, RunOutput, Scaling, get_parameter
 from flyteray.app.extras import FastAPIAppEnvironment
@@ -134,13 +135,14 @@ def score() -> dict[str, Any]:
     return {"sum": float(weights.sum()), "writable": bool(weights.flags.writeable)}
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("life") / "journal"
 
 
-@pytest.fixture
-def served(journal: Path) -> Iterator[App]:
+@pytest.fixture(scope="module")
+def served(cluster: LocalCluster, journal: Path) -> Iterator[App]:
+    """Two replicas for all tests of this file; the last one that takes it ends them."""
     web.parameters[0] = Parameter(name="journal", value=str(journal), env_var="JOURNAL")
     app = serve(web)
     yield app
@@ -170,16 +172,6 @@ def test_a_replica_gives_the_app_its_parameters(served: App, journal: Path) -> N
     assert lines(journal) == ["up me", "up me"]
 
 
-def test_open_requests_finish_and_shutdown_runs_once_in_every_replica(served: App, journal: Path) -> None:
-    with ThreadPoolExecutor() as pool:
-        answer = pool.submit(httpx.get, f"{served.endpoint}/slow", timeout=30)
-        eventually(lambda: "asked" in lines(journal))
-        served.deactivate(wait=True)
-
-        assert answer.result().json() == "finished"
-    eventually(lambda: lines(journal) == ["asked", "down", "down", "up me", "up me"])
-
-
 def test_a_killed_replica_is_replaced(served: App) -> None:
     before = pids(served)
     victim = min(before)
@@ -189,9 +181,10 @@ def test_a_killed_replica_is_replaced(served: App) -> None:
     assert victim not in pids(served)
 
 
-def test_replicas_outlive_serves_controller(served: App) -> None:
+def test_replicas_with_a_hard_coded_port_on_one_node_outlive_serves_controller(served: App) -> None:
     app = serve(function)
     before = pids(app), pids(served)
+    assert httpx.get(app.endpoint).json()["who"] == "function"
 
     old = controller_pid()
     assert old is not None
@@ -203,12 +196,16 @@ def test_replicas_outlive_serves_controller(served: App) -> None:
     App.delete(app.name)
 
 
-def test_a_hard_coded_port_serves_from_two_replicas_of_one_node() -> None:
-    app = serve(function)
+def test_open_requests_finish_and_shutdown_runs_once_in_every_replica(served: App, journal: Path) -> None:
+    pids(served)
+    before = lines(journal)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(httpx.get, f"{served.endpoint}/slow", timeout=30)
+        eventually(lambda: "asked" in lines(journal))
+        served.deactivate(wait=True)
 
-    assert len(pids(app)) == 2
-    assert httpx.get(app.endpoint).json()["who"] == "function"
-    App.delete(app.name)
+        assert answer.result().json() == "finished"
+    eventually(lambda: lines(journal) == sorted([*before, "asked", "down", "down"]))
 
 
 def test_a_replica_whose_server_function_ends_is_replaced() -> None:

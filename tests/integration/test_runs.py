@@ -204,8 +204,8 @@ def test_a_run_goes_on_when_its_driver_is_killed(tmp_path: Path) -> None:
 
             @env.task
             def slow(path: str) -> str:
-                time.sleep(3)
-                open(path, "w").close()
+                while not os.path.exists(path):
+                    time.sleep(0.05)
                 return "survived"
 
             if __name__ == "__main__":
@@ -215,9 +215,11 @@ def test_a_run_goes_on_when_its_driver_is_killed(tmp_path: Path) -> None:
         )
     )
 
+    goes_on = tmp_path / "goes-on"
     driver = subprocess.run(
-        [sys.executable, script, tmp_path / "done"], capture_output=True, text=True, timeout=60
+        [sys.executable, script, goes_on], capture_output=True, text=True, timeout=60, check=False
     )
+    goes_on.touch()
     reader = "import sys, flyteray.remote as r; print(r.Run.get(sys.argv[1]).outputs()[0])"
     output = subprocess.run(
         [sys.executable, "-c", reader, driver.stdout.strip()], capture_output=True, text=True, timeout=60
