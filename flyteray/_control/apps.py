@@ -197,7 +197,10 @@ class Apps:
             self._wake.set()
 
     async def replica_failed(self, version_id: str, error: ErrorInfo) -> None:
-        """A replica could not start. A version that is coming up has failed with it; one that serves tries again."""
+        """A replica could not start. A version that is coming up has failed with it.
+
+        One that serves tries again: at once, or where it has no other replica and may sleep, when it is asked next.
+        """
         version = self._records.versions.get(version_id)
         if version is None:
             return
