@@ -213,7 +213,7 @@ def test_a_replica_whose_server_function_ends_is_replaced() -> None:
     before = httpx.get(app.endpoint).json()
     httpx.post(f"{app.endpoint}/end")
 
-    eventually(lambda: (answer := httpx.get(app.endpoint)).is_success and answer.json() != before)
+    eventually(lambda: (answer := httpx.get(app.endpoint, timeout=60)).is_success and answer.json() != before)
     App.delete(app.name)
 
 
