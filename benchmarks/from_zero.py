@@ -155,9 +155,8 @@ def main() -> None:
     rows = [[name, median(each), min(each), max(each)] for name, each in samples.items()]
     harness.report(
         "from_zero",
-        "Seconds until the answer to one request begins; then "
-        f"{given.clients} clients from zero: {answers['200']} answered, {failed} failed",
-        ["app", "median s", "least", "most"],
+        f"Of {given.clients} clients from zero {answers['200']} requests were answered, {failed} failed",
+        ["first byte of one request", "median s", "least", "most"],
         rows,
         {"seconds": samples, "answers": dict(answers)},
     )
