@@ -227,7 +227,7 @@ def test_websockets_are_closed_with_1012_at_the_deadline(running: Running) -> No
         async with websockets.connect(f"ws://127.0.0.1:{running.port}/ws") as socket:
             await socket.send("hello")
             assert await socket.recv() == "hello"
-            stopping = asyncio.create_task(hosting.stop(1.0))
+            stopping = asyncio.create_task(hosting.stop(2.0))
             await asyncio.sleep(0)
             await socket.send("still here")
             assert await socket.recv() == "still here"

@@ -59,12 +59,11 @@ def test_storage_lies_in_the_home_unless_it_is_named() -> None:
     ("given", "kept"),
     [("relative", str(Path("relative").absolute())), ("s3://bucket/prefix", "s3://bucket/prefix")],
 )
+@pytest.mark.usefixtures("own_session")
 def test_init_names_the_storage_for_processes_of_every_folder(given: str, kept: str) -> None:
-    try:
-        flyteray.init(storage=given)
-        assert session().settings.storage == kept
-    finally:
-        flyteray.init()
+    flyteray.init(storage=given)
+
+    assert session().settings.storage == kept
 
 
 @pytest.mark.parametrize("option", ["address", "storage", "database"])
