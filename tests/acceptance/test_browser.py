@@ -47,7 +47,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
@@ -83,11 +83,12 @@ def digits(cluster: Any) -> Iterator[App]:
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     """A page that has met no failing request once its test has ended."""
-    page = browser.new_page()
+    page = browser.new_context().new_page()
     page.set_default_timeout(PATIENCE_MS)
     failed: list[tuple[int, str]] = []
     page.on("response", lambda answer: answer.status >= 400 and failed.append((answer.status, answer.url)))
     yield page
+    page.context.close()
     assert [each for each in failed if not each[1].endswith("/favicon.ico")] == []
 
 
