@@ -71,7 +71,8 @@ defaults
     timeout http-request 10s
     timeout http-keep-alive 75s
     timeout queue 60s
-    retries 3
+    # a replica that dies with a request, two attempts at its port, then the activator's handing on
+    retries 4
     retry-on conn-failure empty-response
     option redispatch 1
     option http-no-delay

@@ -192,6 +192,34 @@ def test_a_replica_that_cannot_be_reached_is_tried_until_it_can(
     assert [each.result().status_code for each in answers] == [200, 200]
 
 
+def test_a_request_whose_replica_dies_waits_for_the_next(
+    ingress: Ingress, replica: Replica, pool: ThreadPoolExecutor
+) -> None:
+    mortal = socket.create_server(("127.0.0.1", 0))
+
+    def answer_once() -> None:
+        while True:
+            with contextlib.suppress(ConnectionError), mortal.accept()[0] as connection:
+                if connection.recv(1 << 16):  # more than a look whether anybody listens
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    connection.recv(1 << 16)  # the next request finds it dead
+                    mortal.shutdown(socket.SHUT_RDWR)
+                    mortal.close()
+                    return
+
+    dying = threading.Thread(target=answer_once)
+    dying.start()
+    ingress.apply(IngressState({"app": 0}, {0: {1: Slot(*mortal.getsockname())}}, waits={"app": 60_000}))
+    assert asked(pool, ingress, "GET").result().status_code == 200
+    answer = asked(pool, ingress, "GET")
+    dying.join()
+    eventually(lambda: answer.done() or ingress._activator._open == 1)
+
+    ingress.apply(awake(replica))
+
+    assert answer.result().status_code == 200
+
+
 def test_an_answer_of_the_app_itself_is_never_asked_for_again(ingress: Ingress) -> None:
     answered = []
     with socket.create_server(("127.0.0.1", 0)) as early:
