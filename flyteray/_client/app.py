@@ -18,7 +18,7 @@ from flyteray._client.logged import Logged, Wanted
 from flyteray._client.projects import without_projects
 from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
-from flyteray._plan.spec import AppInfo, AppPhase, to_json
+from flyteray._plan.info import AppInfo, AppPhase, to_json
 from flyteray.errors import ActivationTimeoutError, AppNotFoundError, DeploymentError
 
 ACTIVATE_S = 300.0

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from flyteray._client.logged import Wanted
 from flyteray._client.session import session
-from flyteray._plan.spec import AppInfo, AppPhase, ReplicaInfo
+from flyteray._plan.info import AppInfo, AppPhase, ReplicaInfo
 from flyteray.errors import AppNotFoundError, BaseRuntimeError
 
 _LOOK_S = 2.0  # how often replicas that are new are looked for

@@ -13,8 +13,9 @@ from flyteray._client.session import session
 from flyteray._declare.environment import Environment
 from flyteray._plan import deploy as planning
 from flyteray._plan.deploy import DeploymentPlan
+from flyteray._plan.info import AppInfo
 from flyteray._plan.shipping import CopyStyle, Shipping
-from flyteray._plan.spec import AppInfo, TaskPlan
+from flyteray._plan.spec import TaskPlan
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import DeploymentError
 

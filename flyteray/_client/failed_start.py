@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from flyteray._plan import failure
-from flyteray._plan.spec import STARTUP_TIMEOUT, ErrorInfo
+from flyteray._plan.info import STARTUP_TIMEOUT, ErrorInfo
 from flyteray.errors import ActivationTimeoutError, DeploymentError
 
 

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from flyteray._client.bridge import Verb
-from flyteray._plan.spec import AppPhase
+from flyteray._plan.info import AppPhase
 
 Awaited = Literal["activated", "deactivated"]
 

@@ -20,8 +20,8 @@ from flyteray._client.failed_start import failed_start, last_lines
 from flyteray._client.handle import Awaited, checked
 from flyteray._client.local_process import LocalProcess
 from flyteray._client.logged import Logged, Wanted
+from flyteray._plan.info import AppPhase, ErrorInfo
 from flyteray._plan.local import ERROR, READY, LocalPlan
-from flyteray._plan.spec import AppPhase, ErrorInfo
 from flyteray.app.endpoints import local_endpoints
 from flyteray.errors import ActivationTimeoutError, DeploymentError
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flyteray._client.local_run import LocalRun, local_runs
+from flyteray._plan.info import ActionPhase, RunInfo
 from flyteray._plan.outputs import output_key
-from flyteray._plan.spec import ActionPhase, OutputRef, RunInfo
+from flyteray._plan.spec import OutputRef
 from flyteray._settings import Settings
 from flyteray.errors import (
     ParameterMaterializationError,

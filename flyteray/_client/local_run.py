@@ -19,9 +19,10 @@ from flyteray._client.local_secrets import LocalSecrets
 from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs
+from flyteray._plan.info import ActionPhase
 from flyteray._plan.outputs import ActionOutputs, as_outputs
 from flyteray._plan.retry import retry_delay, retry_spec
-from flyteray._plan.spec import ActionPhase, TaskPlan
+from flyteray._plan.spec import TaskPlan
 from flyteray._settings import Settings
 from flyteray.errors import RemoteTaskUsageError
 

@@ -9,7 +9,8 @@ from typing import Literal, NoReturn
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.ephemeral import Ephemeral
 from flyteray._plan.bundle import Bundle
-from flyteray._plan.spec import AppPhase, AppSpec
+from flyteray._plan.info import AppPhase
+from flyteray._plan.spec import AppSpec
 from flyteray.errors import DeploymentError
 
 

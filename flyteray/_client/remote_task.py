@@ -8,8 +8,9 @@ from flyteray._client.bridge import ListVerb, MethodVerb
 from flyteray._client.projects import without_projects
 from flyteray._client.session import session
 from flyteray._declare import context
+from flyteray._plan.info import TaskInfo
 from flyteray._plan.inputs import bind_deployed
-from flyteray._plan.spec import EnvironmentSpec, TaskInfo, TaskPlan
+from flyteray._plan.spec import EnvironmentSpec, TaskPlan
 from flyteray._plan.tasks import overridden
 from flyteray.errors import RemoteTaskUsageError
 

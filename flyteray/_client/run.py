@@ -18,10 +18,11 @@ from flyteray._client.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session import inside_local_run, session
 from flyteray._declare.task import Task
 from flyteray._plan import code, failure, inputs, pickling
+from flyteray._plan.info import ActionInfo, ActionPhase, RunInfo
 from flyteray._plan.inputs import bind_deployed
 from flyteray._plan.outputs import ActionOutputs
 from flyteray._plan.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
-from flyteray._plan.spec import ActionInfo, ActionPhase, RunInfo, RunSpec, TaskSpec
+from flyteray._plan.spec import RunSpec, TaskSpec
 from flyteray._plan.tasks import task_spec
 from flyteray.errors import ActionAbortedError
 

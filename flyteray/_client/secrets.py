@@ -10,8 +10,8 @@ from flyteray._client.bridge import ListVerb, Verb
 from flyteray._client.local_secrets import store
 from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
+from flyteray._plan.info import SecretInfo
 from flyteray._plan.secrets import as_value, check_name
-from flyteray._plan.spec import SecretInfo
 
 _ON_CLUSTER = {
     "create": "create_secret",

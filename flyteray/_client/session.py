@@ -13,8 +13,8 @@ from typing import Any
 from flyteray._declare import context
 from flyteray._plan.apps import output_ref
 from flyteray._plan.bundle import Bundle
+from flyteray._plan.info import ClusterInfo
 from flyteray._plan.shipping import SHIPPING, Shipping
-from flyteray._plan.spec import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.app import context as app_context
 from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from flyteray._plan.spec import ActionEvent, ActionInfo, ActionPhase
+from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase
 
 _ORDER = {ActionPhase.QUEUED: 0, ActionPhase.RUNNING: 1, ActionPhase.FAILED: 2}
 

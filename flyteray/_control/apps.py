@@ -26,7 +26,8 @@ from flyteray._control.state import RUNNING, AppRecord, VersionPhase, VersionRec
 from flyteray._control.status import app_info
 from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
-from flyteray._plan.spec import AppInfo, AppPhase, AppSpec, ClusterInfo, ErrorInfo, ReplicaInfo
+from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo, ReplicaInfo
+from flyteray._plan.spec import AppSpec
 from flyteray._serve import deployment
 from flyteray.errors import AppNotFoundError, BaseRuntimeError, PlacementError
 

@@ -17,26 +17,21 @@ from flyteray._control.outputs import Outputs
 from flyteray._control.registry import Registry
 from flyteray._control.runs import Runs
 from flyteray._control.secrets import Secrets
-from flyteray._plan.pickling import Payload
-from flyteray._plan.spec import (
+from flyteray._plan.info import (
     ActionEvent,
     ActionInfo,
     ActionPhase,
     AppInfo,
-    AppSpec,
     ClusterInfo,
     ErrorInfo,
-    ImageSpec,
-    KeyInfo,
-    OutputRef,
     ReplicaInfo,
     RunEnd,
     RunInfo,
-    RunSpec,
     SecretInfo,
     TaskInfo,
-    TaskPlan,
 )
+from flyteray._plan.pickling import Payload
+from flyteray._plan.spec import AppSpec, ImageSpec, KeyInfo, OutputRef, RunSpec, TaskPlan
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError
 from flyteray.storage import Storage

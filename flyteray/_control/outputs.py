@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from flyteray._control.registry import Registry
 from flyteray._plan import contents
+from flyteray._plan.info import ActionPhase, ReplicaInfo
 from flyteray._plan.outputs import output_key
-from flyteray._plan.spec import ActionPhase, AppSpec, OutputRef, ParameterSpec, ReplicaInfo
+from flyteray._plan.spec import AppSpec, OutputRef, ParameterSpec
 from flyteray.errors import (
     ParameterMaterializationError,
     RemoteTaskNotFoundError,

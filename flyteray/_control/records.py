@@ -7,7 +7,8 @@ from collections import Counter
 from flyteray._control.registry import Registry
 from flyteray._control.state import RUNNING, AppRecord, ReplicaRecord, VersionRecord
 from flyteray._ingress.routes import POOL, SLOTS
-from flyteray._plan.spec import AppSpec, ReplicaInfo
+from flyteray._plan.info import ReplicaInfo
+from flyteray._plan.spec import AppSpec
 from flyteray.errors import RuntimeSystemError
 
 

@@ -28,16 +28,8 @@ from flyteray._control.actions import after
 from flyteray._control.database import connect, upsert, writing
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionRecord
 from flyteray._control.tables import actions, apps, replicas, runs, schema, tasks, versions
-from flyteray._plan.spec import (
-    ActionEvent,
-    ActionInfo,
-    ActionPhase,
-    ErrorInfo,
-    RunInfo,
-    RunSpec,
-    TaskInfo,
-    TaskPlan,
-)
+from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, ErrorInfo, RunInfo, TaskInfo
+from flyteray._plan.spec import RunSpec, TaskPlan
 from flyteray.errors import (
     InitializationError,
     RemoteTaskNotFoundError,

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta, timezone
 
 from flyteray._cluster import actors
 from flyteray._control.registry import Registry
+from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo
 from flyteray._plan.pickling import Payload
-from flyteray._plan.spec import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo, RunSpec
+from flyteray._plan.spec import RunSpec
 from flyteray.errors import ActionAbortedError, BaseRuntimeError, RunAlreadyExistsError
 
 _SETTLE = timedelta(seconds=10)  # from recording a run until its keeper surely knows of it

@@ -14,8 +14,8 @@ from sqlalchemy import delete, select
 
 from flyteray._control import database
 from flyteray._control.tables import secrets
+from flyteray._plan.info import SecretInfo
 from flyteray._plan.secrets import as_value, check_name, not_found
-from flyteray._plan.spec import SecretInfo
 from flyteray.errors import InitializationError, RuntimeSystemError
 
 _INFO = [secrets.c[name] for name in SecretInfo.model_fields]

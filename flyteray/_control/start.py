@@ -11,7 +11,7 @@ import ray
 from flyteray._cluster import actors
 from flyteray._cluster.local import LocalCluster
 from flyteray._control.resident import start_resident
-from flyteray._plan.spec import ClusterInfo
+from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError, InitializationError
 

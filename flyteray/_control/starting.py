@@ -12,7 +12,8 @@ from flyteray._control.records import Records
 from flyteray._control.sizes import Sizes
 from flyteray._control.state import VersionPhase, VersionRecord
 from flyteray._plan import failure
-from flyteray._plan.spec import AppSpec, ClusterInfo
+from flyteray._plan.info import ClusterInfo
+from flyteray._plan.spec import AppSpec
 from flyteray._serve import deployment
 
 

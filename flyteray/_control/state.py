@@ -7,7 +7,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Literal
 
-from flyteray._plan.spec import AppSpec, ErrorInfo, ReplicaInfo
+from flyteray._plan.info import ErrorInfo, ReplicaInfo
+from flyteray._plan.spec import AppSpec
 
 
 class VersionPhase(str, Enum):

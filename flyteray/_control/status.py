@@ -7,15 +7,8 @@ from collections.abc import Set as AbstractSet
 
 from flyteray._control.reached import links, own_hosts
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
-from flyteray._plan.spec import (
-    AppInfo,
-    AppPhase,
-    ClusterInfo,
-    Lineage,
-    ParameterSpec,
-    ReplicaInfo,
-    ReplicaStatus,
-)
+from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, Lineage, ReplicaInfo, ReplicaStatus
+from flyteray._plan.spec import ParameterSpec
 
 
 def app_info(

@@ -25,7 +25,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from flyteray._control.state import VersionPhase
-from flyteray._plan.spec import ActionPhase, AppSpec, ErrorInfo, ReplicaInfo, RunSpec, TaskPlan
+from flyteray._plan.info import ActionPhase, ErrorInfo, ReplicaInfo
+from flyteray._plan.spec import AppSpec, RunSpec, TaskPlan
 
 SCHEMA = 1  # raised with every change that an older flyteray can't live with
 

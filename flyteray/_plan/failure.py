@@ -12,7 +12,7 @@ from types import FrameType
 import cloudpickle
 
 import flyteray
-from flyteray._plan.spec import ErrorInfo
+from flyteray._plan.info import ErrorInfo
 from flyteray.errors import BaseRuntimeError, RuntimeSystemError, RuntimeUserError
 
 _OURS = (f"{Path(flyteray.__file__).parent}/", "/site-packages/ray/", "/dist-packages/ray/")

@@ -1,15 +1,15 @@
-"""The words that travel between driver, controller, workers and replicas: validated, frozen, printable, hashable."""
+"""What is asked for, as it travels between driver, controller, workers and replicas: validated, frozen, printable.
+
+What is told of it is in :mod:`flyteray._plan.info`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-_LOCALHOST = ("127.0.0.1", "::1")  # where browsers look for names below localhost
+from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
@@ -20,24 +20,6 @@ class Spec(BaseModel):
     def digest(self) -> str:
         """A stable hash of the content: 12 hex characters."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
-
-
-class ActionPhase(str, Enum):
-    """Where an action (or the run whose root it is) stands."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    ABORTED = "aborted"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nothing more will happen."""
-        return self in (ActionPhase.SUCCEEDED, ActionPhase.FAILED, ActionPhase.ABORTED)
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class CodeRef(Spec):
@@ -66,14 +48,6 @@ class SecretSpec(Spec):
     def name(self) -> str:
         """Which one: ``key``, or ``group/key``."""
         return f"{self.group}/{self.key}" if self.group else self.key
-
-
-class SecretInfo(Spec):
-    """A secret that is kept; its value is told to the processes that ask for it only."""
-
-    name: str
-    created_at: datetime
-    updated_at: datetime
 
 
 class KeyInfo(Spec):
@@ -181,13 +155,6 @@ class TaskPlan(Spec):
         return self.spec.version
 
 
-class TaskInfo(Spec):
-    """A deployed version of a task as the registry knows it; ``deployed_at`` is when it was deployed last, in UTC."""
-
-    plan: TaskPlan
-    deployed_at: datetime
-
-
 class RunSpec(Spec):
     """One execution of a task asked for from outside.
 
@@ -197,81 +164,6 @@ class RunSpec(Spec):
     name: str
     task: TaskSpec
     request: str = ""
-
-
-STARTUP_TIMEOUT = "StartupTimeout"  # the code of the error of an app that was not ready in time
-
-
-class ErrorInfo(Spec):
-    """An exception that crosses processes: printable everywhere, the original where it can be unpickled.
-
-    ``code`` is the class name of the user's exception; ``traceback`` holds the user's frames only;
-    ``pickled`` is the exception object itself, or None when it can't be pickled; ``log`` holds the last lines that an
-    app had written before it failed.
-    """
-
-    code: str
-    kind: Literal["user", "system", "unknown"] = "user"
-    message: str
-    traceback: str = ""
-    log: str = ""
-    pickled: bytes | None = Field(default=None, repr=False)
-
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", frozen=True, extra="forbid")
-
-
-class RunInfo(Spec):
-    """A run as the registry knows it. Times are UTC; ``output_bytes`` is the size of the stored output."""
-
-    name: str
-    task: str
-    phase: ActionPhase
-    created_at: datetime
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    error: ErrorInfo | None = None
-    output_bytes: int | None = None
-
-
-class RunEnd(Spec):
-    """How a run ended, reported by its keeper. ``output_bytes`` is the size of its outputs in storage."""
-
-    run: str
-    phase: ActionPhase
-    error: ErrorInfo | None = None
-    output_bytes: int | None = None
-
-
-class ActionEvent(Spec):
-    """A change in the life of an action, reported by the process that saw it; later phases win.
-
-    ``at`` is when it happened, ``began`` when the action's function was called (None: it was not, or the reporter
-    does not know), both in seconds since the epoch.
-    """
-
-    run: str
-    action: str
-    parent: str | None
-    task: str
-    phase: ActionPhase
-    attempt: int = 0
-    at: float
-    began: float | None = None
-    error: str | None = None
-
-
-class ActionInfo(Spec):
-    """An action as the registry knows it; the run's root is ``a0``."""
-
-    run: str
-    action: str
-    parent: str | None
-    task: str
-    phase: ActionPhase
-    attempts: int
-    started_at: datetime | None
-    ended_at: datetime | None
-    error: str | None
 
 
 class OutputRef(Spec):
@@ -381,117 +273,3 @@ class AppSpec(Spec):
         }
         content = self.model_dump_json(exclude=beside)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
-class AppPhase(str, Enum):
-    """What is observed of an app."""
-
-    DEPLOYING = "deploying"
-    ACTIVE = "active"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-class Lineage(Spec):
-    """Where the value of a parameter of an app comes from.
-
-    ``run`` is the run that it is an output of and ``output`` which one, as Python; with ``follow`` ``run`` is None
-    while replicas serve different runs. ``hash`` names the content.
-    """
-
-    run: str | None = None
-    output: str | None = None
-    hash: str | None = None
-    follow: bool = False
-
-
-class ReplicaStatus(Spec):
-    """A ready replica as it is shown: ``outputs``, ``refused`` and ``blocked`` are those of :class:`ReplicaInfo`."""
-
-    name: str
-    host: str
-    port: int
-    outputs: dict[str, str] = {}
-    refused: dict[str, str] = {}
-    blocked: bool = False
-
-
-class AppInfo(Spec):
-    """An app as the registry knows it.
-
-    ``version`` is the one that serves (None: none does), ``target`` the newest one asked for, ``revision`` counts
-    the versions. ``error`` belongs to ``target``: why it did not come up. ``waiting`` says what ``target`` waits for.
-    ``asleep`` tells that the version that serves has no replica because nobody uses it: the first request wakes it.
-    ``lineage`` tells where its parameters come from, ``replica_list`` how the ready replicas are.
-    ``hosts`` are the host names that it answers to besides ``<name>.localhost``; ``links`` are URLs by title.
-    """
-
-    name: str
-    phase: AppPhase
-    desired: Literal["active", "stopped"]
-    version: str | None
-    target: str
-    revision: int
-    ready_replicas: int
-    replicas: int
-    url: str
-    endpoint: str
-    created_at: datetime
-    updated_at: datetime
-    error: ErrorInfo | None = None
-    lineage: dict[str, Lineage] = {}
-    replica_list: tuple[ReplicaStatus, ...] = ()
-    waiting: str | None = None
-    asleep: bool = False
-    hosts: tuple[str, ...] = ()
-    links: dict[str, str] = {}
-
-
-class ReplicaInfo(Spec):
-    """A replica that is ready: where it listens and the Ray actor whose life is its own.
-
-    ``outputs`` tells which run each parameter's value is of, ``refused`` why the app did not take a newer one;
-    ``blocked`` that its event loop does not answer at the moment.
-    """
-
-    replica_id: str
-    actor_name: str
-    version: str
-    host: str
-    port: int
-    pid: int
-    outputs: dict[str, str] = {}
-    refused: dict[str, str] = {}
-    blocked: bool = False
-
-
-class ClusterInfo(Spec):
-    """What a client must know. ``endpoint_pattern`` has ``{app_fqdn}`` where the app's name goes.
-
-    The ingress listens on ``ingress_host`` and ``ingress_port``; with ``auth`` it asks for keys.
-    """
-
-    storage: str
-    ingress_host: str
-    ingress_port: int
-    endpoint_pattern: str
-    auth: bool = False
-
-    def url(self, app: str, subdomain: str | None = None) -> str:
-        """The address for browsers: a host of its own, where no other machine is to find it; else a path."""
-        if self.ingress_host in _LOCALHOST:
-            return f"http://{subdomain or app}.localhost:{self.ingress_port}/"
-        return self.endpoint(app) + "/"
-
-    def endpoint(self, app: str) -> str:
-        """The address that needs no name resolution: a path."""
-        return self.endpoint_pattern.replace("{app_fqdn}", app)
-
-
-def to_json(value: BaseModel) -> dict[str, Any]:
-    """A model as plain JSON values, for ``--output json``."""
-    data: dict[str, Any] = value.model_dump(mode="json")
-    return data

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import uvloop
 
-from flyteray._plan.spec import STARTUP_TIMEOUT
+from flyteray._plan.info import STARTUP_TIMEOUT
 from flyteray._serve import blocked
 from flyteray._serve.blocked import LoopThread, LoopWatch
 from flyteray.errors import RuntimeSystemError, RuntimeUserError

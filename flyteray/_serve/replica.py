@@ -18,7 +18,8 @@ from flyteray._cluster.code import code_folder, load_code
 from flyteray._cluster.workplace import furnish
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.failure import describe
-from flyteray._plan.spec import AppSpec, ReplicaInfo
+from flyteray._plan.info import ReplicaInfo
+from flyteray._plan.spec import AppSpec
 from flyteray._serve import loopback, ports, serve_logs
 from flyteray._serve.follow import Follower
 from flyteray._serve.hosting import Hosting

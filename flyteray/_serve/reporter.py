@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from flyteray._cluster import actors
-from flyteray._plan.spec import ErrorInfo, ReplicaInfo
+from flyteray._plan.info import ErrorInfo, ReplicaInfo
 
 logger = logging.getLogger(__name__)
 

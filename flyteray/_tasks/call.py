@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import NamedTuple
 
-from flyteray._plan.spec import CodeRef, ErrorInfo, TaskSpec
+from flyteray._plan.info import ErrorInfo
+from flyteray._plan.spec import CodeRef, TaskSpec
 
 SecretName = tuple[str, str | None, str | None, str | None]
 """The fields of a :class:`SecretSpec`: key, group, environment variable, mount."""

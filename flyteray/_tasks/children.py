@@ -13,8 +13,9 @@ from flyteray._cluster import actors
 from flyteray._cluster.images import NO_IMAGE, Start
 from flyteray._declare.task import Task
 from flyteray._plan import code, inputs, pickling
+from flyteray._plan.info import ActionPhase
 from flyteray._plan.retry import retry_delay
-from flyteray._plan.spec import ActionPhase, ImageSpec, TaskPlan, TaskSpec
+from flyteray._plan.spec import ImageSpec, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.pump import Pump

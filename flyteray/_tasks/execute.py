@@ -16,9 +16,10 @@ from flyteray._cluster.workplace import Workplace
 from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs, pickled, pickling
+from flyteray._plan.info import ActionPhase, ClusterInfo
 from flyteray._plan.outputs import as_outputs
 from flyteray._plan.pickling import Own, Payload
-from flyteray._plan.spec import ActionPhase, ClusterInfo, CodeRef, SecretSpec
+from flyteray._plan.spec import CodeRef, SecretSpec
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
 from flyteray._tasks.outputs import write_outputs

@@ -10,9 +10,10 @@ import ray
 
 from flyteray._cluster import actors
 from flyteray._cluster.images import NO_IMAGE, Start
+from flyteray._plan.info import ActionPhase, RunEnd
 from flyteray._plan.pickling import Payload
 from flyteray._plan.retry import retry_delay
-from flyteray._plan.spec import ActionPhase, RunEnd, RunSpec
+from flyteray._plan.spec import RunSpec
 from flyteray._tasks.call import Call
 from flyteray._tasks.execute import execute_root
 from flyteray._tasks.submit import Asked, Submitter, error_info, plain

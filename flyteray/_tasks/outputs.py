@@ -9,8 +9,8 @@ import ray
 from ray.exceptions import ObjectLostError, OwnerDiedError, RaySystemError
 
 from flyteray._cluster import actors
+from flyteray._plan.info import ClusterInfo
 from flyteray._plan.outputs import output_key, select
-from flyteray._plan.spec import ClusterInfo
 from flyteray.errors import ModuleLoadError, OutputNotFoundError
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value, write_value

@@ -7,7 +7,7 @@ import threading
 import time
 
 from flyteray._cluster import actors
-from flyteray._plan.spec import ActionEvent, ActionPhase
+from flyteray._plan.info import ActionEvent, ActionPhase
 from flyteray._tasks.call import Call
 
 _Attempt = tuple[str, str, int]

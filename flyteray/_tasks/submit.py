@@ -23,10 +23,11 @@ from ray.exceptions import (
 from flyteray._cluster import nodes
 from flyteray._cluster.images import NO_IMAGE, Start, not_inherited
 from flyteray._plan import failure
+from flyteray._plan.info import ErrorInfo
 from flyteray._plan.pickling import Payload
 from flyteray._plan.placement import impossible
 from flyteray._plan.resources import ray_options
-from flyteray._plan.spec import EnvironmentSpec, ErrorInfo
+from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray.errors import (
     ActionAbortedError,

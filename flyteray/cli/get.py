@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from flyteray._plan.spec import ActionPhase, AppInfo, Lineage, ReplicaStatus, RunInfo
+from flyteray._plan.info import ActionPhase, AppInfo, Lineage, ReplicaStatus, RunInfo
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.logs import logs

@@ -11,7 +11,7 @@ from click.exceptions import Exit
 from flyteray._client.session import session
 from flyteray._cluster import local
 from flyteray._cluster.local import LocalCluster
-from flyteray._plan.spec import ClusterInfo
+from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.cli import failures, printing
 from flyteray.cli.examples import examples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from flyteray._plan.spec import to_json
+from flyteray._plan.info import to_json
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.running import require_cluster

@@ -9,7 +9,7 @@ from flyteray._client.remote_task import RemoteTask as Task
 from flyteray._client.remote_task import TaskDetails
 from flyteray._client.run import Run
 from flyteray._client.secrets import Secret
-from flyteray._plan.spec import ActionPhase, AppPhase
+from flyteray._plan.info import ActionPhase, AppPhase
 
 __all__ = [
     "ActionPhase",

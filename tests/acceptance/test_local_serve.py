@@ -19,8 +19,9 @@ import pytest
 import flyteray as flyte
 from flyteray._client.local_serve import local_apps
 from flyteray._control.registry import Registry
+from flyteray._plan.info import ActionPhase
 from flyteray._plan.outputs import output_key
-from flyteray._plan.spec import ActionPhase, CodeRef, EnvironmentSpec, RunSpec, TaskSpec
+from flyteray._plan.spec import CodeRef, EnvironmentSpec, RunSpec, TaskSpec
 from flyteray.errors import ActivationTimeoutError, DeploymentError, ParameterMaterializationError
 from flyteray.io import Dir, File
 from flyteray.remote import AppPhase

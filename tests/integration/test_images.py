@@ -17,7 +17,7 @@ import flyteray
 from flyteray._cluster.local import LocalCluster
 from flyteray._plan import code
 from flyteray._plan.image import image_spec
-from flyteray._plan.spec import ActionPhase, AppPhase
+from flyteray._plan.info import ActionPhase, AppPhase
 from flyteray.errors import DeploymentError, ImageBuildError, SecretNotFoundError
 from tests.acceptance.command import Shell
 from tests.wheels import offline, wheel

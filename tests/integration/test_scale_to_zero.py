@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 import flyteray as flyte
 from flyteray._cluster.local import LocalCluster
-from flyteray._plan.spec import AppPhase
+from flyteray._plan.info import AppPhase
 from flyteray.app import Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.remote import App

@@ -15,7 +15,8 @@ from flyteray._control.state import AppRecord, VersionPhase, VersionRecord
 from flyteray._control.status import app_info
 from flyteray._ingress.address import found_at
 from flyteray._plan.apps import app_spec
-from flyteray._plan.spec import AppSpec, ClusterInfo, CodeRef, EnvironmentSpec, LinkSpec
+from flyteray._plan.info import ClusterInfo
+from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, LinkSpec
 from flyteray.app import AppEnvironment, Domain, Link, Subdomain, Timeouts
 
 CODE = CodeRef(bundle="b", module="m", name="n")

@@ -13,15 +13,14 @@ import pytest
 
 from flyteray._control.outputs import Outputs
 from flyteray._control.registry import Registry
+from flyteray._plan.info import ActionPhase, ReplicaInfo
 from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import (
-    ActionPhase,
     AppSpec,
     CodeRef,
     EnvironmentSpec,
     OutputRef,
     ParameterSpec,
-    ReplicaInfo,
     RunSpec,
     TaskPlan,
     TaskSpec,

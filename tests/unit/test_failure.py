@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 
 from flyteray._plan.failure import as_flyteray, describe, restore
-from flyteray._plan.spec import ErrorInfo
+from flyteray._plan.info import ErrorInfo
 from flyteray.errors import NonRecoverableError, RuntimeSystemError, RuntimeUserError
 
 

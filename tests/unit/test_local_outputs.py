@@ -10,15 +10,8 @@ import pytest
 
 from flyteray._client.local_outputs import LocalOutputs
 from flyteray._control.registry import Registry
-from flyteray._plan.spec import (
-    ActionPhase,
-    CodeRef,
-    EnvironmentSpec,
-    OutputRef,
-    RunSpec,
-    TaskPlan,
-    TaskSpec,
-)
+from flyteray._plan.info import ActionPhase
+from flyteray._plan.spec import CodeRef, EnvironmentSpec, OutputRef, RunSpec, TaskPlan, TaskSpec
 from flyteray._settings import Settings
 from flyteray.errors import ParameterMaterializationError
 

@@ -16,7 +16,8 @@ from flyteray._control.reconcile import (
 )
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.routes import Slot
-from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ErrorInfo, ReplicaInfo, ScalingSpec
+from flyteray._plan.info import ErrorInfo, ReplicaInfo
+from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ScalingSpec
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SPEC = AppSpec(

@@ -17,17 +17,8 @@ from sqlalchemy import event
 
 from flyteray._control.registry import Registry
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
-from flyteray._plan.spec import (
-    ActionEvent,
-    ActionPhase,
-    AppSpec,
-    CodeRef,
-    EnvironmentSpec,
-    ErrorInfo,
-    ReplicaInfo,
-    RunSpec,
-    TaskSpec,
-)
+from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, ReplicaInfo
+from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, RunSpec, TaskSpec
 from flyteray.errors import InitializationError, RunAlreadyExistsError, RunNotFoundError
 
 POSTGRESQL = os.environ.get("FLYTERAY_TEST_POSTGRESQL")  # a server to test on: postgresql://user@host:port

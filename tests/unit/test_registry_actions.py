@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyteray._control.actions import after
-from flyteray._plan.spec import ActionEvent, ActionInfo, ActionPhase
+from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase
 
 events = st.lists(
     st.builds(
