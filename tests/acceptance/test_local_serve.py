@@ -18,6 +18,7 @@ import pytest
 
 import flyteray as flyte
 from flyteray._client.local_serve import local_apps
+from flyteray._client.session import session
 from flyteray._control.registry import Registry
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.outputs import output_key
@@ -42,8 +43,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv(apps.NOTES, str(folder / "notes"))
         for name in ("FLYTERAY_STORAGE", "FLYTERAY_DATABASE", "RAY_ADDRESS"):
             patch.delenv(name, raising=False)
+        session.cache_clear()  # it knows the home of the tests before
         yield folder
         local_apps(folder).end()
+    session.cache_clear()
     assert list((folder / "local-apps").glob("*/")) == []
 
 
