@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flyteray._client.bridge import ListVerb, Verb
-from flyteray._client.session import session
+from flyteray._client.kept import ask
 from flyteray._plan.keys import check_name, digest, new_key
 from flyteray._plan.spec import KeyInfo
 from flyteray._settings import Settings
 
 if TYPE_CHECKING:
     from flyteray._control.keys import Keys
-
-_ON_CLUSTER = {"create": "create_key", "listall": "list_keys", "delete": "delete_key"}
 
 
 class Key:
@@ -61,14 +58,14 @@ class Key:
         """
         check_name(name)
         value = new_key()
-        return Key(await _ask("create", name, digest(value)), value)
+        return Key(await ask("key", _store, "create", name, digest(value)), value)
 
     create = Verb(_create)
 
     @staticmethod
     async def _listall(limit: int = 100) -> list[Key]:
         """Keys by name, at most ``limit`` of them, without their values."""
-        return [Key(info) for info in await _ask("listall", limit)]
+        return [Key(info) for info in await ask("key", _store, "list", limit)]
 
     listall = ListVerb(_listall)
 
@@ -79,19 +76,12 @@ class Key:
         Raises:
             KeyNotFoundError: There is none of that name; the message says which there are.
         """
-        await _ask("delete", name)
+        await ask("key", _store, "delete", name)
 
     delete = Verb(_delete)
 
     def __repr__(self) -> str:
         return f"Key(name={self.name!r})"
-
-
-async def _ask(verb: str, *arguments: Any) -> Any:
-    if await asyncio.to_thread(session().has_cluster):
-        return await session().call(_ON_CLUSTER[verb], *arguments)
-    with _store(session().settings) as keys:
-        return getattr(keys, verb)(*arguments)
 
 
 @contextlib.contextmanager

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from flyteray._client.bridge import ListVerb, Verb
+from flyteray._client.kept import ask
 from flyteray._client.local_secrets import store
-from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
 from flyteray._plan.info import SecretInfo
 from flyteray._plan.secrets import as_value, check_name
-
-_ON_CLUSTER = {
-    "create": "create_secret",
-    "get": "get_secret",
-    "listall": "list_secrets",
-    "delete": "delete_secret",
-}
 
 
 class Secret:
@@ -76,7 +68,7 @@ class Secret:
         if cluster_pool is not None:
             without_meaning(f"Secret {name!r}", "cluster_pool")
         check_name(name)
-        return Secret(await _ask("create", name, as_value(name, value)))
+        return Secret(await ask("secret", store, "create", name, as_value(name, value)))
 
     create = Verb(_create)
 
@@ -87,14 +79,14 @@ class Secret:
         Raises:
             SecretNotFoundError: There is none.
         """
-        return Secret(await _ask("get", name))
+        return Secret(await ask("secret", store, "get", name))
 
     get = Verb(_get)
 
     @staticmethod
     async def _listall(limit: int = 10) -> list[Secret]:
         """Secrets by name, at most ``limit`` of them."""
-        return [Secret(info) for info in await _ask("listall", limit)]
+        return [Secret(info) for info in await ask("secret", store, "list", limit)]
 
     listall = ListVerb(_listall)
 
@@ -105,16 +97,9 @@ class Secret:
         Raises:
             SecretNotFoundError: There is none.
         """
-        await _ask("delete", name)
+        await ask("secret", store, "delete", name)
 
     delete = Verb(_delete)
 
     def __repr__(self) -> str:
         return f"Secret(name={self.name!r})"
-
-
-async def _ask(verb: str, *arguments: Any) -> Any:
-    if await asyncio.to_thread(session().has_cluster):
-        return await session().call(_ON_CLUSTER[verb], *arguments)
-    with store(session().settings) as secrets:
-        return getattr(secrets, verb)(*arguments)

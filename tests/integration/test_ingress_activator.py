@@ -28,13 +28,6 @@ ASLEEP = IngressState({"app": 0, "other": 1}, waits={"app": 60_000})
 
 
 @pytest.fixture(scope="module")
-def ingress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingress]:
-    ingress = Ingress(tmp_path_factory.mktemp("ingress"), watched=os.getpid())
-    yield ingress
-    ingress.stop()
-
-
-@pytest.fixture(scope="module")
 def replica() -> Iterator[Replica]:
     with replicas("r1") as [replica]:
         yield replica

@@ -21,13 +21,6 @@ from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
-def ingress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingress]:
-    ingress = Ingress(tmp_path_factory.mktemp("ingress"), watched=os.getpid())
-    yield ingress
-    ingress.stop()
-
-
-@pytest.fixture(scope="module")
 def members(ingress: Ingress) -> Iterator[list[Replica]]:
     with replicas("one", "two", "three", "four") as members:
         yield members

@@ -34,17 +34,10 @@ def state(replica: Replica) -> IngressState:
     return IngressState(APPS, {0: {1: replica.slot}}, private=private, keys={digest(KEY): "ann@example.com"})
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingress]:
-    ingress = Ingress(tmp_path_factory.mktemp("ingress"), watched=os.getpid())
-    yield ingress
-    ingress.stop()
-
-
 @pytest.fixture
-def ingress(running: Ingress, state: IngressState) -> Ingress:
-    running.apply(state)
-    return running
+def ingress(ingress: Ingress, state: IngressState) -> Ingress:
+    ingress.apply(state)
+    return ingress
 
 
 def ask(ingress: Ingress, path: str = "/closed/", **headers: str) -> httpx.Response:

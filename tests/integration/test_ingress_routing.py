@@ -19,13 +19,6 @@ from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
-def ingress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ingress]:
-    ingress = Ingress(tmp_path_factory.mktemp("ingress"), watched=os.getpid())
-    yield ingress
-    ingress.stop()
-
-
-@pytest.fixture(scope="module")
 def replica(ingress: Ingress) -> Iterator[Replica]:
     with replicas("r1") as [replica]:
         yield replica
