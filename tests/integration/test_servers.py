@@ -116,11 +116,11 @@ def test_programs_serve_are_replaced_and_leave_nothing_behind(tmp_path: Path) ->
     first = programs(app, 4)
     used = listening(first)
     guards = {process.parent() for process in first}
-    replicas = [guard.parent() for guard in guards]
+    replicas = {guard.parent() for guard in guards}
 
     assert httpx.get(app.endpoint).text.endswith(" me me-high")
     assert len(used) == 4
-    for replica in replicas[:2]:
+    for replica in list(replicas)[:2]:
         replica.kill()
     eventually(lambda: sum(map(runs, first)) == 2)
     next(filter(runs, first)).kill()
@@ -129,9 +129,11 @@ def test_programs_serve_are_replaced_and_leave_nothing_behind(tmp_path: Path) ->
     second = programs(app, 4)
     used |= listening(second)
     guards |= {process.parent() for process in second}
+    replicas |= {process.parent().parent() for process in second}
     App.delete(app.name)
 
-    eventually(lambda: not any(map(runs, first | second | guards)), timeout=60)
+    # A replica calls on_shutdown once its program has ended.
+    eventually(lambda: not any(map(runs, first | second | guards | replicas)), timeout=60)
     assert not any(ports.accepts("127.0.0.1", port) for _, port in used)
     # The two that were killed could not; the one whose program was killed did.
     assert sorted(journal.read_text().split()) == ["down"] * 5 + ["up"] * 7
