@@ -48,7 +48,11 @@ _ERRORS = {
     ),
 }
 
-_CHECK = "check inter 1s fastinter 200ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 2 on-error mark-down"
+# Connections that become idle once a replica stops are closed within seconds: one that is open then is a request.
+_CHECK = (
+    "check inter 1s fastinter 200ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 2 "
+    "pool-purge-delay 500ms on-error mark-down"
+)
 
 _GLOBAL = """\
 global

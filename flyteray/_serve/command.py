@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flyteray._serve import words
+from flyteray._serve.connections import drained
 from flyteray._serve.listening import Address, addresses, first_taken, listed, strays
 from flyteray._serve.program import Exit, Program, unstartable
 from flyteray.errors import RuntimeUserError
@@ -23,7 +24,9 @@ _POLL_S = 0.05
 _ASK_AGAIN_S = 0.5  # when it has answered that it is not ready: it may log each question
 _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
 _PROBE_S = 5.0  # for an answer; a program may take connections long before it answers
-_GIVE_UP_S = 3.0  # for a program that did not come up to end when it is asked to
+_GIVE_UP_S = (
+    3.0  # for a program to end that did not come up in time, or that has had requests open to the deadline
+)
 
 
 class CommandServer:
@@ -42,6 +45,8 @@ class CommandServer:
         host: Where to listen.
         port: The port of this replica.
         health_path: What to ask for.
+        behind_ingress: Whether nobody but an ingress connects to the port: then a connection that is open is a request,
+            and the program is not asked to end before the last of them has been answered.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class CommandServer:
         host: str,
         port: int,
         health_path: str,
+        behind_ingress: bool = False,
     ) -> None:
         self._command = command
         self._chosen = chosen
@@ -61,6 +67,8 @@ class CommandServer:
         self._declared = declared
         self._host = host
         self._health_path = health_path
+        self._behind_ingress = behind_ingress
+        self._is_up = False
         self._program: Program | None = None
         self._stopping = False
         self._seen = ""
@@ -78,6 +86,7 @@ class CommandServer:
         ended = program.ended()
         try:
             if await self._comes_up(program, ended):
+                self._is_up = True
                 ready()
                 await asyncio.to_thread(self._tell_of_strays, program)
             await asyncio.wait([ended])
@@ -89,11 +98,19 @@ class CommandServer:
             raise RuntimeUserError("ServerExited", f"{self._name} {ended.result()}.")
 
     async def stop(self, deadline_s: float) -> None:
-        """Ask the program to end (SIGTERM), and kill what is left of it at the deadline."""
+        """Ask the program to end (SIGTERM), and kill what is left of it at the deadline.
+
+        Behind an ingress it is asked once no request is open; at the deadline it is given a few seconds all the same.
+        """
         self._stopping = True
-        if self._program is not None:
-            self._program.end(deadline_s)
-            await asyncio.wait([self._program.ended()])
+        program = self._program
+        if program is None:
+            return
+        deadline = time.monotonic() + deadline_s
+        if self._behind_ingress and self._is_up:
+            await drained(self.port, deadline_s, program.ended())
+        program.end(max(min(_GIVE_UP_S, deadline_s), deadline - time.monotonic()))
+        await asyncio.wait([program.ended()])
 
     def waits_for(self) -> str:
         """An answer: which, and what there is instead."""
@@ -170,7 +187,7 @@ class CommandServer:
 
     def _look(self, program: Program) -> None:
         found = addresses(program.pid)
-        port = first_taken(found, self._host, (self.port, self._declared))
+        port = first_taken(found, self._host, (self._assigned.port, self._declared))
         if port is not None:
             self.port = port
         elif found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import logging
 import os
@@ -15,8 +14,11 @@ from typing import Any
 from flyteray._serve import ports
 from flyteray._serve.asgi import drain
 from flyteray._serve.blocked import LoopThread
-from flyteray._serve.hosting import bind, exit_as_error, exited
+from flyteray._serve.connections import drained
+from flyteray._serve.exits import exit_as_error
+from flyteray._serve.hosting import bind
 from flyteray._serve.listening import Address, addresses, first_taken, listed, strays
+from flyteray._serve.own_thread import in_own_thread
 from flyteray._serve.started import Started, watched
 from flyteray.errors import RuntimeUserError
 
@@ -37,6 +39,8 @@ class FunctionServer:
         declared: The port in the app's declaration, which the function may have hard-coded.
         host: Where to listen.
         port: The port of this replica.
+        behind_ingress: Whether nobody but an ingress connects to the port: then a connection that is open is a request,
+            and the function is not ended before the last of them has been answered.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class FunctionServer:
         declared: int,
         host: str,
         port: int,
+        behind_ingress: bool = False,
     ) -> None:
         self._function = function
         self._arguments = bind(function, arguments)
@@ -55,6 +60,9 @@ class FunctionServer:
         self._assigned = Address(host, port)
         self.port = port
         self._seen: set[Address] = set()
+        self._behind_ingress = behind_ingress
+        self._is_up = False
+        self._stopping = False
         self._running: asyncio.Future[Any] | None = None
         self._started = Started()
 
@@ -67,15 +75,22 @@ class FunctionServer:
         """Call the function with its port moved to the replica's."""
         with ports.moved(self._declared, self._host, self.port), watched(self._started):
             others = await asyncio.to_thread(addresses, os.getpid())
+            if self._stopping:
+                return
             self._running = running = self._call()
             look_at = time.monotonic() + _LOOK_S
             while not await asyncio.to_thread(ports.accepts, self._host, self.port):
                 await asyncio.wait([running], timeout=_POLL_S)
                 if running.done():
+                    if self._stopping:
+                        return
                     self._raise_early_end(running)
                 if time.monotonic() >= look_at:
                     self._look(await asyncio.to_thread(addresses, os.getpid()) - others)
                     look_at = time.monotonic() + _LOOK_S
+            if self._stopping:
+                return
+            self._is_up = True
             ready()
             self._tell_of_strays(await asyncio.to_thread(addresses, os.getpid()))
             await asyncio.wait([running])
@@ -83,15 +98,22 @@ class FunctionServer:
             running.result()
 
     async def stop(self, deadline_s: float) -> None:
-        """End the servers that the function has started, as :class:`AsgiServer` does; then cancel it."""
+        """End the servers that the function has started, as :class:`AsgiServer` does; then cancel it.
+
+        Behind an ingress a server of another kind is ended once no request is open.
+        """
+        self._stopping = True
         running = self._running
         if running is None:
             return
         started = self._started
+        deadline = time.monotonic() + deadline_s
+        if self._behind_ingress and self._is_up and not started.has_uvicorn_at(self.port):
+            await drained(self.port, deadline_s, running)
         for plain in started.plain:
             # Blocks until the server's loop has noticed, and for ever if that has ended.
             threading.Thread(target=plain.shutdown, daemon=True).start()
-        await drain(started.uvicorns, deadline_s)
+        await drain(started.uvicorns, deadline - time.monotonic())
         for server in started.uvicorns:
             server.should_exit = True
         await asyncio.wait([running], timeout=_END_S if started.uvicorns or started.plain else 0)
@@ -110,7 +132,7 @@ class FunctionServer:
     def _look(self, found: set[Address]) -> None:
         """A process that the function has started may insist on the declared port: then that is taken."""
         self._seen = found
-        self.port = first_taken(found, self._host, (self.port, self._declared)) or self.port
+        self.port = first_taken(found, self._host, (self._assigned.port, self._declared)) or self.port
 
     def _tell_of_strays(self, found: set[Address]) -> None:
         """Where a C library or a process that the function has started listens, nobody could move it."""
@@ -126,7 +148,7 @@ class FunctionServer:
         loop = asyncio.get_running_loop()
         if inspect.iscoroutinefunction(self._function):
             return loop.create_task(exit_as_error(_WHAT, self._function(**self._arguments)))
-        return _in_thread(self._function, self._arguments)
+        return in_own_thread(_WHAT, self._function, **self._arguments)[0]
 
     def _raise_early_end(self, running: asyncio.Future[Any]) -> None:
         error = running.exception()
@@ -137,33 +159,3 @@ class FunctionServer:
             f"The server function {self._function.__name__!r} returned without listening on port "
             f"{self._declared}. It must serve on that port (or on env.get_port()) until the app is stopped.",
         )
-
-
-def _in_thread(function: Callable[..., Any], arguments: Mapping[str, Any]) -> asyncio.Future[Any]:
-    # A plain thread, not an executor's: those are joined when the process ends, and this one may never end.
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-    copied = contextvars.copy_context()
-
-    def finish(error: BaseException | None, result: Any) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    def work() -> None:
-        error: BaseException | None = None
-        result = None
-        try:
-            result = copied.run(function, **arguments)
-        except SystemExit as exit_:  # how uvicorn.run and many servers say that they could not start
-            error = exited(_WHAT, exit_)
-        except BaseException as failure:  # noqa: BLE001  # user code: whatever it raises is the app's failure
-            error = failure
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(finish, error, result)
-
-    threading.Thread(target=work, name="flyteray-server", daemon=True).start()
-    return future

@@ -6,15 +6,17 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
 import uvloop
 
-from flyteray._plan.info import STARTUP_TIMEOUT
 from flyteray._serve import blocked
 from flyteray._serve.blocked import LoopThread, LoopWatch
+from flyteray._serve.exits import exit_as_error, exited
+from flyteray._serve.own_thread import heard
+from flyteray._serve.start_up import StartUp, held_up
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ class Hosting:
         on_exit: Called in the thread when the server ends without having been asked to.
         on_blocked: Called with True when the loop is blocked, and with False when it answers again.
         lag_limit_s: How long the loop may be blocked before :meth:`check` raises.
-        startup_timeout_s: How long the start-up may take, until requests are taken.
+        start_up: The time that is left until requests are taken; 300 seconds by default.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Hosting:
         on_exit: Callable[[BaseException | None], None] | None = None,
         on_blocked: Callable[[bool], None] | None = None,
         lag_limit_s: float = 30.0,
-        startup_timeout_s: float = 300.0,
+        start_up: StartUp | None = None,
     ) -> None:
         self._server = server
         self._arguments = arguments
@@ -81,7 +83,7 @@ class Hosting:
         self._on_exit = on_exit
         self._on_blocked = on_blocked
         self._lag_limit_s = lag_limit_s
-        self._startup_timeout_s = startup_timeout_s
+        self._start_up = start_up or StartUp()
         self._loop = uvloop.new_event_loop()
         self._ready: Future[None] = Future()
         self._ended: Future[None] = Future()
@@ -99,9 +101,9 @@ class Hosting:
         """
         self._thread.start()
         ready = asyncio.wrap_future(self._ready)
-        done, _ = await asyncio.wait([ready], timeout=self._startup_timeout_s)
+        ready.add_done_callback(heard)
+        done, _ = await asyncio.wait([ready], timeout=self._start_up.left_s)
         if not done:
-            ready.add_done_callback(_heard)
             raise await self._too_late()
         await ready
 
@@ -150,19 +152,15 @@ class Hosting:
                 give_up_s = 0.0  # what holds up the loop can't be cancelled
             elif self._living is not None:
                 place, stack = blocked.waits_at(self._living)
-            missing = f"on_startup has not returned, it is held up{place}:\n{stack}\n"
+            missing = held_up("on_startup has not returned", place, stack)
         else:
             missing = f"{self._server.waits_for()}. "
         if self._living is not None:
             self._loop.call_soon_threadsafe(self._living.cancel)
         ended = asyncio.wrap_future(self._ended)
-        ended.add_done_callback(_heard)
+        ended.add_done_callback(heard)
         await asyncio.wait([ended], timeout=give_up_s)
-        return RuntimeUserError(
-            STARTUP_TIMEOUT,
-            f"The app was not ready within {round(self._startup_timeout_s, 1):g} s: {missing}"
-            "If it needs more time, serve it by with_servecontext(activate_timeout=...).",
-        )
+        return self._start_up.too_late(missing)
 
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -213,28 +211,6 @@ class Hosting:
                 self._on_exit(error)
         elif error is not None:
             logger.error("The app failed while it was stopped.", exc_info=error)
-
-
-def _heard(future: asyncio.Future[None]) -> None:
-    """Ask for a failure that is known already, so that asyncio does not log it."""
-    if not future.cancelled():
-        future.exception()
-
-
-def exited(what: str, error: SystemExit) -> RuntimeUserError:
-    """The error for user code that wanted to end the process."""
-    how = f": {error.code}" if isinstance(error.code, str) else f" with status {error.code}."
-    wrong = RuntimeUserError("SystemExit", f"{what} exited{how}")
-    wrong.__cause__ = error
-    return wrong
-
-
-async def exit_as_error(what: str, running: Awaitable[Any]) -> Any:
-    """What an awaitable of user code gives; SystemExit would tear down the loop instead of ending the task."""
-    try:
-        return await running
-    except SystemExit as error:
-        raise exited(what, error) from error
 
 
 async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:

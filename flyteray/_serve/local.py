@@ -30,10 +30,10 @@ from flyteray._serve.hosting import Hosting
 from flyteray._serve.own_log import OwnLog
 from flyteray._serve.parameters import Parameters, Resolver, named_run
 from flyteray._serve.servers import server_for
+from flyteray._serve.start_up import CODE, SERVER, StartUp
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value
 
-_LEAST_S = 1.0  # to start in, after a slow import
 _LOOK_S = 0.1  # how often newer outputs are looked for
 
 
@@ -43,7 +43,7 @@ class LocalReplica:
     def __init__(self, plan: LocalPlan) -> None:
         self._plan = plan
         self._folder = Path(plan.folder)
-        self._begun = time.monotonic()
+        self._start_up = StartUp(plan.app.startup_timeout_s)
         self._log = OwnLog()
         self._parameters: Parameters | None = None
         self._follower: Follower | None = None
@@ -92,18 +92,20 @@ class LocalReplica:
         plan = self._plan
         self._secrets.deliver()  # first of all: the user's module may look for them
         sock = ports.listening_socket(plan.host, plan.port)
-        app = await asyncio.to_thread(self._load)
+        step = self._start_up.step
+        app = await step(CODE, self._load)
         resolver = Resolver(self._folder, plan.app.name, self._read_output, self._newest)
-        self._parameters = parameters = await asyncio.to_thread(resolver.all, plan.app.parameters)
+        parameters = await step(resolver.waits_for, lambda: resolver.all(plan.app.parameters))
+        self._parameters = parameters
         parameters.publish(self._folder)
-        server = await asyncio.to_thread(server_for, plan.app, app, parameters, sock)
+        server = await step(SERVER, lambda: server_for(plan.app, app, parameters, sock, behind_ingress=False))
         hosting = Hosting(
             server,
             arguments=parameters.arguments,
             on_startup=app._on_startup,
             on_shutdown=app._on_shutdown,
             on_exit=on_exit,
-            startup_timeout_s=max(_LEAST_S, plan.app.startup_timeout_s - (time.monotonic() - self._begun)),
+            start_up=self._start_up,
         )
         await hosting.start()
         self._follower = Follower(

@@ -143,6 +143,11 @@ class Resolver:
         self._mounts = Mounts(shared / f"flyteray-mounts-{os.getuid()}", app)
         self._locate = locate
         self._read = read
+        self._fetching = ""
+
+    def waits_for(self) -> str:
+        """What :meth:`all` is at, as a sentence without its full stop."""
+        return f"parameter {self._fetching!r} is still being fetched"
 
     def all(self, specs: Sequence[ParameterSpec]) -> Parameters:
         """The parameters of an app version.
@@ -155,6 +160,7 @@ class Resolver:
         values: dict[str, Value] = {}
         try:
             for spec in specs:
+                self._fetching = spec.name
                 values[spec.name] = self.place(spec, self.fetch(spec))
         except BaseException:
             for value in values.values():

@@ -28,6 +28,8 @@ from flyteray._serve.own_log import OwnLog
 from flyteray._serve.parameters import Parameters, Resolver
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import server_for
+from flyteray._serve.start_up import CODE, SECRETS, SERVER, StartUp
+from flyteray.errors import RuntimeSystemError
 
 DRAIN_S = 30.0  # how long open requests and WebSockets may go on once a replica is asked to stop
 _GIVE_UP_S = 5.0  # for what has started to end when the rest could not
@@ -44,6 +46,8 @@ class Replica:
 
     async def __init__(self, spec_json: str, version: str) -> None:  # type: ignore[misc]  # Serve awaits it
         spec = AppSpec.model_validate_json(spec_json)
+        self._start_up = StartUp(spec.startup_timeout_s)
+        self._stopping = False
         self._log = OwnLog()
         self._folder = _folder()
         self._secrets = secrets.of_worker(spec.environment.secrets)
@@ -51,9 +55,14 @@ class Replica:
         self._reporter: Reporter | None = None
         self._parameters: Parameters | None = None
         self._follower: Follower | None = None
+        self._starting = asyncio.ensure_future(self._start(spec, version))
         try:
-            await self._start(spec, version)
+            await self._starting
         except BaseException as error:
+            if self._stopping:
+                raise RuntimeSystemError(
+                    "ReplicaStopped", "The replica was stopped while it started."
+                ) from None
             failure = describe(error).model_copy(update={"log": self._log.tail()})
             await asyncio.to_thread(report_failure, version, failure)
             with contextlib.suppress(
@@ -69,7 +78,10 @@ class Replica:
             self._hosting.check()
 
     async def __del__(self) -> None:  # Serve awaits it before it ends the actor
-        """Drain and stop. Runs on scale-down, redeploy and delete alike."""
+        """Drain and stop. Runs on scale-down, redeploy and delete alike, also while the constructor is awaited."""
+        self._stopping = True
+        self._starting.cancel()
+        await asyncio.wait([self._starting])
         await self._stop(DRAIN_S)
 
     async def _stop(self, deadline_s: float) -> None:
@@ -91,22 +103,22 @@ class Replica:
     async def _start(self, spec: AppSpec, version: str) -> None:
         serve_logs.protect()
         serve_logs.show_own()
-        await asyncio.to_thread(self._secrets.deliver)  # first of all: the user's module may look for them
+        step = self._start_up.step
+        await step(SECRETS, self._secrets.deliver)  # first of all: the user's module may look for them
         node = ray.util.get_node_ip_address()
         loopback.confine(node)
         sock, self._claim = ports.claimed_socket(node)
         host, port = sock.getsockname()[:2]
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
-        # In a thread, where user code may start event loops of its own, and Serve's loop stays responsive.
-        app = await asyncio.to_thread(load_code, spec.code, spec.name)
+        app = await step(CODE, lambda: load_code(spec.code, spec.name))
         resolver = Resolver(self._folder, spec.name, read_output, locate_output)
-        self._parameters = parameters = await asyncio.to_thread(resolver.all, spec.parameters)
+        self._parameters = parameters = await step(resolver.waits_for, lambda: resolver.all(spec.parameters))
         parameters.publish(self._folder)
         code = code_folder(spec.code)
         if code is not None:
             furnish(self._folder, code)
         os.chdir(self._folder)
-        server = await asyncio.to_thread(server_for, spec, app, parameters, sock)  # kinds may build it there
+        server = await step(SERVER, lambda: server_for(spec, app, parameters, sock, behind_ingress=True))
         self._hosting = hosting = Hosting(
             server,
             arguments=parameters.arguments,
@@ -114,7 +126,7 @@ class Replica:
             on_shutdown=app._on_shutdown,
             on_exit=lambda _error: self._leave(),
             on_blocked=self._tell_blocked,
-            startup_timeout_s=spec.startup_timeout_s,
+            start_up=self._start_up,
         )
         await hosting.start()
         context = serve.get_replica_context()

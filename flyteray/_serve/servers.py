@@ -14,7 +14,9 @@ from flyteray._serve.hosting import Server
 from flyteray._serve.parameters import Parameters
 
 
-def server_for(spec: AppSpec, app: Any, parameters: Parameters, sock: socket.socket) -> Server:
+def server_for(
+    spec: AppSpec, app: Any, parameters: Parameters, sock: socket.socket, *, behind_ingress: bool
+) -> Server:
     """What hosts an app. It may run user code: call it on a thread.
 
     Args:
@@ -22,6 +24,7 @@ def server_for(spec: AppSpec, app: Any, parameters: Parameters, sock: socket.soc
         app: Its environment. The working directory is the folder of its code.
         parameters: Resolved, and their variables in this process's environment.
         sock: Bound where the app is to listen; it becomes the server's own, or is closed for it.
+        behind_ingress: Whether nobody else connects to it: then a connection that is open is a request.
     """
     if spec.kind == "asgi":
         return AsgiServer(app.asgi_app(), sock, app.uvicorn_config)
@@ -29,7 +32,14 @@ def server_for(spec: AppSpec, app: Any, parameters: Parameters, sock: socket.soc
     declared = spec.port or port  # 0 is no port of anybody's, so nothing that says 0 means it
     sock.close()  # held until here, so that no other replica was given the port
     if spec.kind == "function":
-        return FunctionServer(app._server, parameters.arguments, declared=declared, host=host, port=port)
+        return FunctionServer(
+            app._server,
+            parameters.arguments,
+            declared=declared,
+            host=host,
+            port=port,
+            behind_ingress=behind_ingress,
+        )
     return CommandServer(
         spec.command,
         spec.environment.env_vars,
@@ -38,4 +48,5 @@ def server_for(spec: AppSpec, app: Any, parameters: Parameters, sock: socket.soc
         host=host,
         port=port,
         health_path=spec.health_path,
+        behind_ingress=behind_ingress,
     )

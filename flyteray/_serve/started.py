@@ -25,6 +25,11 @@ class Started:
     uvicorns: list[uvicorn.Server] = field(default_factory=list)
     plain: list[socketserver.BaseServer] = field(default_factory=list)
 
+    def has_uvicorn_at(self, port: int) -> bool:
+        """Whether a uvicorn listens on a port."""
+        servers = [each for uvicorn_ in self.uvicorns for each in getattr(uvicorn_, "servers", ())]
+        return any(sock.getsockname()[1] == port for each in servers for sock in each.sockets)
+
     def lifespan_error(self) -> BaseException | None:
         """What a lifespan has raised, of which uvicorn keeps the text only."""
         apps = [server.config.app for server in self.uvicorns]

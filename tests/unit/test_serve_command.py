@@ -20,12 +20,13 @@ import pytest
 from flyteray._serve import ports
 from flyteray._serve.command import CommandServer
 from flyteray._serve.hosting import Hosting
+from flyteray._serve.start_up import StartUp
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 from tests.processes import runs
 from tests.waiting import eventually
 
 SERVER = """
-import http.server, os, signal, sys
+import http.server, os, pathlib, signal, sys
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -63,6 +64,7 @@ class Running:
             host="127.0.0.1",
             port=self.port,
             health_path=health_path,
+            behind_ingress=True,
         )
         self.server = server
         return Hosting(server, arguments={}, on_exit=self.exits.append, **options)
@@ -147,6 +149,59 @@ def test_a_program_that_listens_on_all_interfaces_is_told_of(
     serve(hosting, talk)
 
     assert f"'python' listens on 0.0.0.0:{running.port} instead of 127.0.0.1:{running.port}" in caplog.text
+
+
+def test_a_program_that_listens_elsewhere_for_a_moment_is_found_where_it_should_be(running: Running) -> None:
+    hosting = running.python(
+        f"import socket, time; early = socket.create_server(('127.0.0.1', {running.declared}));"
+        "go = pathlib.Path('go');\n"
+        "while not go.exists(): time.sleep(0.01)\n"
+        "early.close(); serve('127.0.0.1', os.environ['PORT'])"
+    )
+
+    async def main() -> int:
+        starting = asyncio.create_task(hosting.start())
+        await until(lambda: running.server.port == running.declared)
+        (running.folder / "go").touch()
+        await starting
+        await hosting.stop(5)
+        return running.server.port
+
+    assert asyncio.run(main()) == running.port
+
+
+SLOW = """
+class Slow(Handler):
+    def do_POST(self):
+        open('asked', 'w').close()
+        time.sleep(float(self.headers['x-seconds']))
+        self.do_GET()
+"""
+
+
+@pytest.mark.parametrize(("seconds", "deadline_s"), [(1, 20.0), (60, 1.0)], ids=["in time", "too late"])
+def test_open_requests_are_answered_before_a_program_is_asked_to_end(
+    running: Running, seconds: float, deadline_s: float
+) -> None:
+    (running.folder / "server.py").write_text(SERVER.replace("import http", "import time, http") + SLOW)
+    hosting = running.python("serve('127.0.0.1', os.environ['PORT'], Slow)")
+
+    async def post() -> str:
+        async with httpx.AsyncClient(timeout=60) as client:
+            return (await client.post(running.url, headers={"x-seconds": str(seconds)})).text
+
+    async def talk() -> str | None:
+        request = asyncio.create_task(post())
+        await until((running.folder / "asked").exists)
+        await hosting.stop(deadline_s)
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            return await request
+        return None
+
+    answer = serve(hosting, talk)
+
+    assert (answer is not None) == (seconds < deadline_s)
+    assert running.exits == []
 
 
 def test_a_program_that_ignores_the_request_to_end_is_killed_with_its_descendants(running: Running) -> None:
@@ -294,7 +349,7 @@ def test_while_a_program_is_not_ready_it_is_known_what_it_does(
 
 
 def test_a_program_that_is_not_ready_in_time_is_ended(running: Running) -> None:
-    hosting = running.command(["sleep", "600"], startup_timeout_s=0.5)
+    hosting = running.command(["sleep", "600"], start_up=StartUp(0.5))
 
     with pytest.raises(
         RuntimeUserError, match=r"within 0\.5 s: the program 'sleep' does not listen on any port"

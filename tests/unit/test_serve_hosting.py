@@ -23,7 +23,8 @@ from flyteray._serve import ports
 from flyteray._serve.asgi import AsgiServer
 from flyteray._serve.function import FunctionServer
 from flyteray._serve.hosting import Hosting, bind
-from flyteray.errors import RuntimeUserError
+from flyteray._serve.start_up import StartUp
+from flyteray.errors import RuntimeSystemError, RuntimeUserError
 from tests.waiting import eventually
 
 DECLARED = 8080  # what the functions below have hard-coded; nothing is bound to it here
@@ -45,7 +46,9 @@ class Running:
     def function(self, function: Callable[..., Any], **hooks: Any) -> Hosting:
         self.sock.close()
         arguments = hooks.get("arguments", {})
-        server = FunctionServer(function, arguments, declared=DECLARED, host="127.0.0.1", port=self.port)
+        server = FunctionServer(
+            function, arguments, declared=DECLARED, host="127.0.0.1", port=self.port, behind_ingress=True
+        )
         return self._hosting(server, **hooks)
 
     def _hosting(self, server: Any, **hooks: Any) -> Hosting:
@@ -312,7 +315,7 @@ def test_a_startup_that_takes_too_long_says_where_it_is(running: Running, kind: 
         await asyncio.sleep(60)
 
     hosting = running.asgi(
-        FastAPI(), on_startup=slow if kind == "sync" else slow_async, startup_timeout_s=0.3
+        FastAPI(), on_startup=slow if kind == "sync" else slow_async, start_up=StartUp(0.3)
     )
 
     with pytest.raises(RuntimeUserError, match=r"not ready within 0\.3 s: on_startup") as caught:
@@ -329,7 +332,7 @@ def test_a_lifespan_that_takes_too_long_is_a_failed_start(running: Running) -> N
         yield
 
     with pytest.raises(RuntimeUserError, match="lifespan has not ended"):
-        asyncio.run(running.asgi(FastAPI(lifespan=lifespan), startup_timeout_s=0.3).start())
+        asyncio.run(running.asgi(FastAPI(lifespan=lifespan), start_up=StartUp(0.3)).start())
 
 
 def test_a_server_function_that_never_listens_on_its_port_is_told_where_it_does(running: Running) -> None:
@@ -411,6 +414,69 @@ def test_a_server_function_is_reached_on_the_replicas_port_and_ends_gracefully(
     assert serve(hosting, lambda: get(running.url)).json() == "served"
     assert running.happened == ["shutdown"]
     assert running.exits == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_server_function_that_is_stopped_before_it_was_called_is_not_called(
+    running: Running, kind: str
+) -> None:
+    entered, let_go = threading.Event(), threading.Event()
+
+    def startup() -> None:
+        entered.set()
+        let_go.wait(30)
+
+    async def startup_async() -> None:
+        entered.set()
+        await until(let_go.is_set)
+
+    async def main() -> None:
+        starting = asyncio.create_task(hosting.start())
+        await until(entered.is_set)
+        stopping = asyncio.create_task(hosting.stop(5))
+        await asyncio.sleep(0)
+        let_go.set()
+        await stopping
+        with pytest.raises(RuntimeSystemError, match="ended before it was ready"):
+            await starting
+
+    hosting = running.function(
+        lambda: running.happened.append("function"),
+        on_startup=startup if kind == "sync" else startup_async,
+        on_shutdown=lambda: running.happened.append("shutdown"),
+    )
+    asyncio.run(main())
+
+    assert running.happened == ["shutdown"]
+
+
+def test_requests_that_a_plain_server_has_open_finish_when_the_replica_stops(running: Running) -> None:
+    entered = threading.Event()
+
+    class Slow(Handler):
+        def do_POST(self) -> None:
+            entered.set()
+            time.sleep(1)
+            self.do_GET()
+
+    def function() -> None:
+        with http.server.ThreadingHTTPServer(("", DECLARED), Slow) as server:
+            server.serve_forever()
+
+    async def post() -> httpx.Response:
+        async with httpx.AsyncClient(timeout=60) as client:
+            return await client.post(running.url)
+
+    async def talk() -> httpx.Response:
+        request = asyncio.create_task(post())
+        await until(entered.is_set)
+        await hosting.stop(30)
+        return await request
+
+    hosting = running.function(function, on_shutdown=lambda: running.happened.append("shutdown"))
+
+    assert serve(hosting, talk).json() == "served"
+    assert running.happened == ["shutdown"]
 
 
 def test_a_server_function_gets_the_parameters_that_it_names(running: Running) -> None:

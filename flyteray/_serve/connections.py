@@ -1,0 +1,43 @@
+"""Who is connected to a server that can't tell which requests it has open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+_TABLES = (
+    Path("/proc/net/tcp"),
+    Path("/proc/net/tcp6"),
+)  # of the kernel, with those that nobody has accepted yet
+_ESTABLISHED = "01"
+_LOOK_S = 0.1
+
+
+async def drained(port: int, deadline_s: float, ended: asyncio.Future[Any]) -> None:
+    """Wait until no connection to a port of this node is open, at most until the deadline.
+
+    The ingress closes those that are idle when it learns that a replica stops, and others soon after they have become
+    idle: one that is open is a request, a stream or a WebSocket. Only Linux tells; elsewhere nothing is waited for.
+
+    Args:
+        port: Where the server listens.
+        deadline_s: Seconds.
+        ended: Done when there is nobody any more who could answer.
+    """
+    deadline = time.monotonic() + deadline_s
+    while not ended.done() and time.monotonic() < deadline and await asyncio.to_thread(is_used, port):
+        await asyncio.wait([ended], timeout=_LOOK_S)
+
+
+def is_used(port: int) -> bool:
+    """Whether a connection to a port of this node is open."""
+    for table in _TABLES:
+        with contextlib.suppress(OSError):  # no Linux, or no IPv6
+            for line in table.read_text().splitlines()[1:]:
+                _, local, _, state, *_ = line.split()
+                if state == _ESTABLISHED and int(local.rpartition(":")[2], 16) == port:
+                    return True
+    return False

@@ -1,0 +1,62 @@
+"""Functions in threads of their own, which may never end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flyteray._serve.exits import exited
+
+T = TypeVar("T")
+
+
+def in_own_thread(
+    what: str, function: Callable[..., T], /, **arguments: Any
+) -> tuple[asyncio.Future[T], int]:
+    """What a function gives, once it has returned, and the thread that it runs in.
+
+    A plain thread, not an executor's: those are joined when the process ends, and this one may never end.
+
+    Args:
+        what: Who is to blame where it wants to end the process, which is an error.
+        function: It sees the caller's context variables.
+        arguments: Its own.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    copied = contextvars.copy_context()
+
+    def finish(error: BaseException | None, result: Any) -> None:
+        if future.cancelled():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def work() -> None:
+        error: BaseException | None = None
+        result = None
+        try:
+            result = copied.run(function, **arguments)
+        except SystemExit as exit_:  # how uvicorn.run and many servers say that they could not start
+            error = exited(what, exit_)
+        except BaseException as failure:  # noqa: BLE001  # user code: whatever it raises is the app's failure
+            error = failure
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody asks any more
+            loop.call_soon_threadsafe(finish, error, result)
+
+    thread = threading.Thread(target=work, name="flyteray-code", daemon=True)
+    thread.start()
+    assert thread.ident is not None
+    return future, thread.ident
+
+
+def heard(future: asyncio.Future[Any]) -> None:
+    """Ask for a failure that is known already, so that asyncio does not log it."""
+    if not future.cancelled():
+        future.exception()
