@@ -132,8 +132,8 @@ def ingress_state(
 
     A replica whose event loop is blocked is left out while another one of its version is free; what it is at goes on.
     What an app asks of the ingress (host names, a time limit, keys) is that of the version that serves, so that it
-    changes together with the version. Requests of an app that may sleep wait for a replica as long as one may take to
-    start, unless the last one could not.
+    changes together with the version. Where an app sleeps or its last replica died, requests wait as long as one may
+    take to start, unless it could not.
 
     Args:
         apps: What is wanted.
@@ -175,6 +175,7 @@ def ingress_state(
     }
     return IngressState(
         apps=routes,
+        coming=frozenset(app.name for app in apps if app.desired == "active" and routes[app.name] is None),
         backends=slots,
         hosts={host: name for name, spec in shown.items() for host in own_hosts(spec)},
         timeouts=timeouts,
@@ -186,8 +187,7 @@ def ingress_state(
 
 
 def _may_wait(version: VersionRecord, resting: bool) -> bool:
-    may_sleep = version.spec.scaling is not None and version.spec.scaling.sleeps_after_s is not None
-    return resting or (may_sleep and version.phase in RUNNING and version.error is None)
+    return resting or (version.phase in RUNNING and version.error is None)
 
 
 def _free(replicas: Iterable[ReplicaRecord]) -> list[ReplicaRecord]:

@@ -128,6 +128,8 @@ frontend apps
     http-request set-header X-Flyteray-User %[var(txn.user)] if known_user
 
     http-request return status 503 {text} lf-string "{stopped}" if {{ var(txn.backend) -m str {stopped_word} }}
+    acl coming var(txn.backend) -m str {coming_word}
+    http-request return status 503 {text} hdr Retry-After 1 lf-string "{coming}" if coming
 
     # what a page names without a slash in front is beside it only if its own path ends in one
     acl page req.hdr(accept) -m sub text/html
@@ -198,6 +200,8 @@ def render(state: IngressState, *, threads: int, connections: int) -> str:
         unknown=_UNKNOWN,
         stopped=_STOPPED,
         stopped_word=maps.STOPPED,
+        coming=_ERRORS[503],
+        coming_word=maps.COMING,
     )
     backends = [_backend(number, state.slots(number)) for number in range(POOL)]
     return "\n".join([head, frontend, *backends])

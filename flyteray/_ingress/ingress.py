@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,7 +62,7 @@ class Ingress:
         try:
             self._port = process.ensure(self._directory, host, port, self._watched).port
             waits = self._last_state().waits
-            self._activator.update(self._insist(lambda haproxy: replace(haproxy.state(), waits=waits)))
+            self._activator.update(self._insist(lambda haproxy: haproxy.state().with_waits(waits)))
         except BaseException:
             self._activator.close()
             raise
@@ -140,9 +140,10 @@ class Ingress:
                 try:
                     process.ensure(self._directory, self._host, self._port, self._watched)
                     continue
-                except ClusterError as error:
+                except (ClusterError, OSError, subprocess.SubprocessError) as error:
                     print(
-                        f"The ingress's supervisor ended and can't be started again yet: {error}", flush=True
+                        f"The ingress's supervisor ended and can't be started again yet: {error!r}",
+                        flush=True,
                     )
             time.sleep(1.0)
 

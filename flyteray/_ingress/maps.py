@@ -33,6 +33,9 @@ WAITS = "waits.map"
 STOPPED = "stopped"
 """Stands in the map for an app without a backend."""
 
+COMING = "coming"
+"""Stands in the map for one that is to have a backend."""
+
 ACTIVATOR = "act"
 """The activator's name in each backend."""
 
@@ -58,7 +61,8 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
     """What the maps say of a state: by file name, value by key."""
     return {
         APPS: {
-            app: STOPPED if backend is None else backend_name(backend) for app, backend in state.apps.items()
+            app: _word(state, app) if backend is None else backend_name(backend)
+            for app, backend in state.apps.items()
         },
         HOSTS: dict(state.hosts),
         TIMEOUTS: {app: str(timeout) for app, timeout in state.timeouts.items()},
@@ -93,9 +97,8 @@ def state(
     """The state that maps describe, with the replicas that are there. Of an app without a route only that it
     is private counts.
     """
-    apps = {
-        app: None if name == STOPPED else backend_number(name) for app, name in content.get(APPS, {}).items()
-    }
+    words = content.get(APPS, {})
+    apps = {app: None if word in (STOPPED, COMING) else backend_number(word) for app, word in words.items()}
     return IngressState(
         apps=apps,
         backends=backends,
@@ -105,4 +108,9 @@ def state(
         private=frozenset(content.get(PRIVATE, {})),
         keys=content.get(KEYS, {}),
         waits={app: int(value) for app, value in content.get(WAITS, {}).items() if app in apps},
+        coming=frozenset(app for app, word in words.items() if word == COMING),
     )
+
+
+def _word(state: IngressState, app: str) -> str:
+    return COMING if app in state.coming else STOPPED

@@ -43,7 +43,8 @@ class IngressState:
     """Everything that the ingress routes by. Mappings must not change afterwards.
 
     Args:
-        apps: The backend that serves an app by the app's name, or None for an app that exists but is stopped.
+        apps: The backend that serves an app by the app's name, or None for an app that exists but has none.
+        coming: Those of the apps without a backend that are to have one; the others are stopped.
         hosts: The app that a host name leads to, in lower case, besides ``<app>.localhost``.
         timeouts: Milliseconds that an app may let a client wait; an hour for apps that are missing.
         sticky: The apps that keep a browser on one replica.
@@ -65,6 +66,7 @@ class IngressState:
     private: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict)
     waits: Mapping[str, int] = field(default_factory=dict)
+    coming: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name in [*self.apps, *self.private]:
@@ -90,7 +92,8 @@ class IngressState:
             for app, time in times.items():
                 if time < 1:
                     raise ValueError(f"The {what} of app {app!r} must be at least 1 ms, not {time}.")
-        for app in {*self.hosts.values(), *self.timeouts, *self.sticky, *self.waits} - self.apps.keys():
+        named = {*self.hosts.values(), *self.timeouts, *self.sticky, *self.waits, *self.coming}
+        for app in named - self.apps.keys():
             raise ValueError(f"There is no app {app!r} to route to.")
 
     def slots(self, backend: int) -> Mapping[int, Slot]:
@@ -100,6 +103,10 @@ class IngressState:
     def without_replicas(self) -> IngressState:
         """The same apps with nothing behind them: what is still true when the replicas are gone."""
         return replace(self, backends={})
+
+    def with_waits(self, waits: Mapping[str, int]) -> IngressState:
+        """The same with the waits of those apps that it has."""
+        return replace(self, waits={app: wait for app, wait in waits.items() if app in self.apps})
 
 
 def _check_backend(backend: int) -> None:

@@ -51,10 +51,12 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         private=frozenset({"hello"}),
         keys={DIGEST: "ann@example.com"},
         waits={"hello": 9},
+        apps={**STATE.apps, "first": None},
+        coming=frozenset({"first"}),
     )
 
     assert maps.render(state) == {
-        "apps.map": "halted stopped\nhello b3\n",
+        "apps.map": "first coming\nhalted stopped\nhello b3\n",
         "hosts.map": "x.localhost hello\n",
         "timeouts.map": "halted 1500\n",
         "sticky.map": "hello yes\n",
@@ -73,6 +75,8 @@ def test_maps_are_read_as_they_were_written() -> None:
         private=frozenset({"hello", "coming"}),
         keys={DIGEST: "ann@example.com"},
         waits={"hello": 9},
+        apps={**STATE.apps, "first": None},
+        coming=frozenset({"first"}),
     )
     content = {file: maps.parse(text) for file, text in maps.render(state).items()}
 

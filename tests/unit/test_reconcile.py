@@ -156,17 +156,17 @@ SLEEPY = SPEC.model_copy(
 )
 
 
-def test_requests_wait_for_a_version_that_may_sleep_unless_it_could_not_start() -> None:
+def test_requests_wait_for_a_version_unless_it_could_not_start() -> None:
     sleepy = replace(version("v1", VersionPhase.READY), spec=SLEEPY)
     failed = replace(sleepy, error=ErrorInfo(code="E", message="m"))
-    never = version("v1", VersionPhase.READY)
+    busy = version("v1", VersionPhase.READY)
 
     def waits(record: VersionRecord, resting: tuple[str, ...] = ()) -> dict[str, int]:
         return dict(ingress_state([app("v1", "v1")], [record], [], resting=resting).waits)
 
-    assert waits(sleepy) == waits(failed, ("v1",)) == waits(never, ("v1",)) | {"a": 30_000} == {"a": 30_000}
-    assert waits(failed) == waits(never) == {}
-    assert waits(never, ("v1",)) == {"a": 300_000}
+    assert waits(sleepy) == waits(failed, ("v1",)) == {"a": 30_000}
+    assert waits(busy) == {"a": 300_000}  # its only replica may have died
+    assert waits(failed) == {}
     assert waits(replace(sleepy, phase=VersionPhase.DEPLOYING)) == {"a": 30_000}  # the cluster was restarted
     assert ingress_state([app("v1", "v1", "stopped")], [sleepy], []).waits == {}
 
@@ -176,6 +176,17 @@ def test_the_time_of_an_answer_begins_when_there_is_a_replica() -> None:
 
     assert ingress_state([app("v1", "v1")], [sleepy], []).timeouts == {"a": 32_000}
     assert ingress_state([app("v1", "v1")], [sleepy], [replica("v1")]).timeouts == {"a": 2000}
+
+
+def test_an_app_that_never_served_is_on_its_way_until_it_is_stopped() -> None:
+    coming = version("v1", VersionPhase.DEPLOYING)
+
+    assert ingress_state([app("v1")], [coming], []).coming == {"a"}
+    assert ingress_state([app("v1", None, "stopped")], [coming], []).coming == frozenset()
+    assert (
+        ingress_state([app("v1", "v1")], [replace(coming, phase=VersionPhase.READY)], []).coming
+        == frozenset()
+    )
 
 
 def test_a_stopped_app_has_a_name_and_no_backend() -> None:
