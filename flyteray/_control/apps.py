@@ -29,11 +29,13 @@ from flyteray._plan import placement
 from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec
 from flyteray._serve import deployment
-from flyteray.errors import AppNotFoundError, BaseRuntimeError, PlacementError
+from flyteray.errors import AppNotFoundError, BaseRuntimeError, PlacementError, RuntimeUserError
 
 _TICK_S = 1.0
 _LIVENESS_EVERY = 2  # ticks
+_TIDY_EVERY = 10  # ticks
 _LISTEN_S = 30.0
+_ENDED_POLL_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Apps:
         self._changed = asyncio.Condition()
         self._sizes = Sizes(records)
         self._starting = Starting(records, images, self._sizes, cluster, self._wake.set)
+        self._failed: set[str] = set()  # versions that Serve is still to end
         self._routing = asyncio.Lock()
         self._applied: Any = None
 
@@ -126,6 +129,7 @@ class Apps:
         await self._begun.wait()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._settled(name), timeout_s)
+        await self._route()  # what was just decided may be on its way to the ingress still
         return self.get(name)
 
     def get(self, name: str) -> AppInfo:
@@ -158,13 +162,32 @@ class Apps:
         return self.get(name)
 
     async def wait_stopped(self, name: str) -> AppInfo:
-        """A stopped app when nothing of it runs any more."""
+        """An app when nothing of it runs any more, its replicas' ``on_shutdown`` included.
+
+        Raises:
+            RuntimeUserError: it was to stop, and somebody has started it again.
+            AppNotFoundError: somebody has deleted it.
+        """
+        to_stop = self.get(name).desired == "stopped"
+
+        def is_started_again() -> bool:
+            app = self._records.apps.get(name)
+            return app is None or (to_stop and app.desired == "active")
+
+        versions = {version.id for version in self._records.of_app(name)}
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._records.running(name))
-        return self.get(name)
+            await self._changed.wait_for(lambda: is_started_again() or not self._records.running(name))
+        while not is_started_again() and await asyncio.to_thread(deployment.have_processes, versions):  # noqa: ASYNC110
+            await asyncio.sleep(_ENDED_POLL_S)
+        info = self.get(name)
+        if is_started_again():
+            raise RuntimeUserError(
+                "StartedAgain", f"App {name!r} was started again before it had stopped; it goes on."
+            )
+        return info
 
     async def delete(self, name: str) -> None:
-        """Stop an app, end its replicas, forget it. What is in flight may end first."""
+        """Stop an app, end its replicas, forget it; errors as in :meth:`wait_stopped`."""
         await self.set_desired(name, "stopped")
         await self.wait_stopped(name)
         self._records.forget_app(name)
@@ -193,6 +216,7 @@ class Apps:
         known = self._records.replicas.get(info.replica_id)
         if known is None or known.info != info:
             self._records.put_replica(info)
+            self._starting.forgive(info.version)
             if version.error is not None:
                 self._records.put_version(replace(version, error=None))  # it was not for long
             self._wake.set()
@@ -203,11 +227,11 @@ class Apps:
         One that serves tries again: at once, or where it has no other replica and may sleep, when it is asked next.
         """
         version = self._records.versions.get(version_id)
-        if version is None:
-            return
+        if version is None or version.phase not in RUNNING:
+            return  # one that is being ended may fail at that
         if version.phase is VersionPhase.DEPLOYING and not self._records.is_serving(version):
             self._records.put_version(replace(version, phase=VersionPhase.FAILED, error=error, backend=None))
-            await asyncio.to_thread(deployment.undeploy, version_id)
+            self._failed.add(version_id)  # ended by the loop: asked for anew, it must not be ended after that
             self._wake.set()
         elif version.error != error:  # Serve's word for one that died is heard again and again
             self._records.put_version(replace(version, error=error))
@@ -235,6 +259,8 @@ class Apps:
                 if tick % _LIVENESS_EVERY == 0:
                     await self._bury_the_dead()
                     await self._fail_what_died()
+                if tick % _TIDY_EVERY == 0:
+                    await self._end_what_nobody_wants()
                 await self._reconcile()
                 await self._sizes.adjust()
             except Exception:
@@ -270,32 +296,51 @@ class Apps:
             if coming or self._sizes.is_waking(version.id):
                 status = await asyncio.to_thread(deployment.status, version.id)
                 if status is not None and (status.has_given_up if coming else status.is_failing):
-                    told = "The processes of its replicas ended while they started, most likely for memory."
-                    error = ErrorInfo(code="ReplicaDied", message=f"{told} Ray Serve says: {status.message}")
-                    await self.replica_failed(version.id, error)
+                    if version.error is None:  # else a replica could tell more
+                        told = (
+                            "The processes of its replicas ended while they started, most likely for memory."
+                        )
+                        error = ErrorInfo(
+                            code="ReplicaDied", message=f"{told} Ray Serve says: {status.message}"
+                        )
+                        await self.replica_failed(version.id, error)
+                    if coming:
+                        await self._starting.again_later(version.id)
+
+    async def _end_what_nobody_wants(self) -> None:
+        """Serve may have been asked for a version just before, or not been told that it has ended."""
+        for version_id in await asyncio.to_thread(deployment.sizes):
+            version = self._records.versions.get(version_id)
+            if version is None or version.phase in (VersionPhase.RETIRED, VersionPhase.FAILED):
+                await asyncio.to_thread(deployment.undeploy, version_id)
 
     async def _reconcile(self) -> None:
+        while self._failed:
+            await asyncio.to_thread(deployment.undeploy, self._failed.pop())
         draining = [
             version.backend
             for version in self._records.versions.values()
             if version.phase is VersionPhase.DRAINING and version.backend is not None
         ]
         sessions = await actors.acall(actors.INGRESS, "sessions", draining) if draining else {}
+        apps, versions = dict(self._records.apps), dict(self._records.versions)
         steps = reconcile.next_steps(
-            self._records.apps.values(),
-            self._records.versions.values(),
-            self._records.replicas.values(),
-            sessions,
-            _now(),
+            apps.values(), versions.values(), self._records.replicas.values(), sessions, _now()
         )
         for step in steps:
-            await self._take(step)
+            version = versions[step.version]
+            app = self._records.apps.get(version.app)
+            if self._records.versions.get(version.id) is version and app is apps.get(version.app):
+                await self._take(step, version)
+            else:
+                self._wake.set()  # while an earlier step was taken it changed: it is looked at again
         await self._route()
         async with self._changed:
             self._changed.notify_all()
 
-    async def _take(self, step: reconcile.Step) -> None:
-        version = self._records.versions[step.version]
+    async def _take(self, step: reconcile.Step, version: VersionRecord) -> None:
+        if isinstance(step, reconcile.Deploy) and not self._starting.is_due(version.id):
+            return
         logger.info("%s %s", type(step).__name__, version.id)
         match step:
             case reconcile.Deploy():
@@ -372,7 +417,8 @@ class Apps:
             )
 
     def _forgive(self, version: VersionRecord) -> None:
-        """Asked for anew, a version that failed gets another chance."""
+        """Asked for anew, a version that failed gets another chance, at once."""
+        self._starting.forgive(version.id)
         if version.phase is VersionPhase.FAILED:
             self._records.put_version(replace(version, phase=VersionPhase.PENDING, error=None))
 

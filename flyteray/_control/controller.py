@@ -33,7 +33,6 @@ from flyteray._plan.info import (
 from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import AppSpec, ImageSpec, KeyInfo, OutputRef, RunSpec, TaskPlan
 from flyteray._settings import Settings
-from flyteray.errors import BaseRuntimeError
 from flyteray.storage import Storage
 
 _REAP_EVERY_S = 5.0
@@ -282,7 +281,7 @@ class Controller:
         while True:
             try:
                 await self._runs.reap()
-            except BaseRuntimeError:
+            except Exception:
                 logger.exception("Looking for lost runs failed; it is tried again")
             await asyncio.sleep(_REAP_EVERY_S)
 

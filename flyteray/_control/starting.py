@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +17,11 @@ from flyteray._plan import failure
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import AppSpec
 from flyteray._serve import deployment
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 300.0
 
 
 class Starting:
@@ -42,17 +49,26 @@ class Starting:
         self._cluster = cluster
         self._wake = wake
         self._building: dict[str, asyncio.Task[None]] = {}  # by version
+        self._failures: dict[str, int] = {}  # of those that served before: how often they could not start
+        self._not_before: dict[str, float] = {}
 
     def is_building(self, version: str) -> bool:
         """Whether a version waits for its image, so that Serve does not know it yet."""
         return version in self._building
+
+    def is_due(self, version: str) -> bool:
+        """Whether a version may be started now: one that could not start has to wait."""
+        return self._not_before.get(version, 0.0) <= time.monotonic()
 
     async def start(self, version: VersionRecord) -> None:
         """Have a version deployed; returns before its replicas, or even its image, are there."""
         try:
             self._records.put_version(
                 replace(
-                    version, phase=VersionPhase.DEPLOYING, backend=self._records.free_backend(), error=None
+                    version,
+                    phase=VersionPhase.DEPLOYING,
+                    backend=self._records.free_backend(),
+                    error=version.error if version.id in self._failures else None,
                 )
             )
             if version.spec.environment.image is None:
@@ -64,6 +80,26 @@ class Starting:
                 building.add_done_callback(lambda _: self._building.pop(version.id, None))
         except Exception as error:  # noqa: BLE001  # whatever Serve refuses it for, who asked must see it
             self._give_up(version, error)
+
+    async def again_later(self, version_id: str) -> None:
+        """Have another try at one that served before and that Serve has given up, after a pause that grows.
+
+        What kept it from starting may be over then: another app that it needs, or its storage.
+        """
+        version = self._records.versions.get(version_id)
+        if version is None or version.phase is not VersionPhase.DEPLOYING:
+            return
+        failures = self._failures[version_id] = self._failures.get(version_id, 0) + 1
+        pause_s = min(_FIRST_PAUSE_S * 2 ** (failures - 1), _LONGEST_PAUSE_S)
+        self._not_before[version_id] = time.monotonic() + pause_s
+        self._records.put_version(replace(version, phase=VersionPhase.PENDING, backend=None))
+        await asyncio.to_thread(deployment.undeploy, version_id)
+        logger.warning("%s could not start; it is tried again in %d s", version_id, pause_s)
+
+    def forgive(self, version_id: str) -> None:
+        """Forget that a version could not start: it is tried at once, because it was asked for or has come up."""
+        self._failures.pop(version_id, None)
+        self._not_before.pop(version_id, None)
 
     async def _build_and_hand_over(self, version: VersionRecord) -> None:
         try:
@@ -83,10 +119,11 @@ class Starting:
         self._sizes.asked(version.id, replicas)
 
     def _give_up(self, version: VersionRecord, error: Exception) -> None:
-        if self._is_deploying(version):
+        known = self._records.versions.get(version.id)
+        if known is not None and self._records.is_wanted(known):
             described = failure.describe(error)
             self._records.put_version(
-                replace(version, phase=VersionPhase.FAILED, backend=None, error=described)
+                replace(known, phase=VersionPhase.FAILED, backend=None, error=described)
             )
 
     def _is_deploying(self, version: VersionRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import AppSpec
 from flyteray._serve.replica import DRAIN_S, Replica
 
-_DEPLOYMENT = "replica"
+_DEPLOYMENT = "flyteray-replica"  # tells our applications from the user's own
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,18 @@ def scale(name: str, replicas: int) -> None:
 
 
 def sizes() -> dict[str, int]:
-    """How many replicas Serve was asked for last, by application."""
+    """How many replicas Serve was asked for last, by application of ours; those that are being ended are left out."""
     applications: dict[str, Any] = _get_global_client().get_serve_details()["applications"]
     return {
         name: application["deployments"][_DEPLOYMENT]["target_num_replicas"]
         for name, application in applications.items()
         if _DEPLOYMENT in application["deployments"]
     }
+
+
+def known() -> set[str]:
+    """The applications that Serve knows, those included whose replicas are just ending."""
+    return set(serve.status().applications)
 
 
 def undeploy(name: str) -> None:
@@ -128,5 +134,16 @@ def replicas_alive() -> set[str]:
 
 def has_unplaced(name: str) -> bool:
     """Whether Ray has found no node yet for a replica of an app version."""
-    pending = ray._private.state.state.actor_table(None, actor_state_name="PENDING_CREATION")
-    return any(f"{name}#{_DEPLOYMENT}#" in actor["Name"] and not actor["Pid"] for actor in pending.values())
+    return any(not actor["Pid"] for actor in _actors("PENDING_CREATION", {name}))
+
+
+def have_processes(names: set[str]) -> bool:
+    """Whether any replica of these app versions starts, serves or ends; those without a node do not count."""
+    return any(actor["Pid"] for state in ("PENDING_CREATION", "ALIVE") for actor in _actors(state, names))
+
+
+def _actors(state: str, names: set[str]) -> Iterator[dict[str, Any]]:
+    for actor in ray._private.state.state.actor_table(None, actor_state_name=state).values():
+        application, _, deployment = actor["Name"].rpartition("::")[2].partition(f"#{_DEPLOYMENT}#")
+        if deployment and application in names:
+            yield actor

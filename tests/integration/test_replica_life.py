@@ -18,15 +18,16 @@ import ray
 import uvicorn
 from fastapi import FastAPI
 
-from flyteray import TaskEnvironment
+from flyteray import Resources, TaskEnvironment
 from flyteray._client.app import App
 from flyteray._client.run import run
 from flyteray._client.serve import serve
 from flyteray._cluster.local import LocalCluster
+from flyteray._plan import apps, code
 from flyteray._serve import deployment
 from flyteray.app import AppEnvironment, Parameter, RunOutput, Scaling, get_parameter
 from flyteray.app.extras import FastAPIAppEnvironment
-from flyteray.errors import DeploymentError
+from flyteray.errors import DeploymentError, RuntimeUserError
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -80,7 +81,8 @@ def serve_forever() -> None:
     uvicorn.run(api, host="0.0.0.0", port=8080)  # with uvicorn's own logging, which closes log handlers
 
 
-ending = AppEnvironment(name="life-ending")
+nowhere = AppEnvironment(name="life-nowhere", args=["true"], resources=Resources(cpu=64))
+ending = AppEnvironment(name="life-ending", scaling=Scaling(1))
 
 
 @ending.server
@@ -97,6 +99,17 @@ async def serve_until_told() -> None:
         server.should_exit = True
 
     await server.serve()
+
+
+needing = FastAPIAppEnvironment(
+    name="life-needing", app=FastAPI(), scaling=Scaling(1), parameters=[Parameter(name="needed", value="")]
+)
+
+
+@needing.on_startup
+def need(needed: str) -> None:
+    if not Path(needed).exists():
+        raise LookupError("what it needs is missing")
 
 
 @asynccontextmanager
@@ -153,7 +166,7 @@ def pids(app: App, replicas: int = 2) -> set[int]:
     found: set[int] = set()
 
     def all_found() -> bool:
-        found.add(httpx.get(app.endpoint, timeout=60).json()["pid"])
+        found.add(httpx.get(app.endpoint).json()["pid"])
         return len(found) == replicas
 
     eventually(all_found)
@@ -165,7 +178,7 @@ def lines(journal: Path) -> list[str]:
 
 
 def test_a_replica_gives_the_app_its_parameters(served: App, journal: Path) -> None:
-    answer = httpx.get(served.endpoint, timeout=60).json()
+    answer = httpx.get(served.endpoint).json()
 
     assert answer["who"] == "me"
     assert answer["journal"] == str(journal)
@@ -184,7 +197,7 @@ def test_a_killed_replica_is_replaced(served: App) -> None:
 def test_replicas_with_a_hard_coded_port_on_one_node_outlive_serves_controller(served: App) -> None:
     app = serve(function)
     before = pids(app), pids(served)
-    assert httpx.get(app.endpoint, timeout=60).json()["who"] == "function"
+    assert httpx.get(app.endpoint).json()["who"] == "function"
 
     old = controller_pid()
     assert old is not None
@@ -205,15 +218,64 @@ def test_open_requests_finish_and_shutdown_runs_once_in_every_replica(served: Ap
         served.deactivate(wait=True)
 
         assert answer.result().json() == "finished"
-    eventually(lambda: lines(journal) == sorted([*before, "asked", "down", "down"]))
+    assert lines(journal) == sorted([*before, "asked", "down", "down"])
+
+
+def test_an_app_that_is_started_again_while_it_is_deleted_stays(served: App, journal: Path) -> None:
+    served.activate(wait=True)
+    before = pids(served)
+    asked = lines(journal).count("asked")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(httpx.get, f"{served.endpoint}/slow", timeout=30)
+        eventually(lambda: lines(journal).count("asked") > asked)
+        deleted = pool.submit(App.delete, served.name)
+        eventually(lambda: served.sync().is_deactivated())
+        served.activate(wait=True)
+
+        with pytest.raises(RuntimeUserError, match="'life-web' was started again before it had stopped"):
+            deleted.result()
+        assert answer.result().json() == "finished"
+    assert pids(served) == before
+
+
+def test_what_serve_runs_of_ours_and_nobody_wants_is_ended(cluster: LocalCluster) -> None:
+    App.listall()  # connects
+    spec = apps.app_spec(nowhere, code.ship(nowhere)[0])
+    deployment.deploy("life-nobody.v1", "life-nobody.v1", spec, {}, 1)
+    assert "life-nobody.v1" in deployment.known()
+
+    eventually(lambda: "life-nobody.v1" not in deployment.sizes(), timeout=60)
+
+
+def test_an_app_that_served_and_cannot_start_is_tried_until_it_can(tmp_path: Path) -> None:
+    needed = tmp_path / "needed"
+    needed.touch()
+    needing.parameters[0] = Parameter(name="needed", value=str(needed))
+    app = serve(needing)
+    app.deactivate(wait=True)
+    needed.unlink()
+    app.activate()
+
+    eventually(
+        lambda: (error := app.sync().info.error) and "what it needs is missing" in error.message, timeout=90
+    )
+    unanswered = httpx.get(f"{app.endpoint}/")
+    assert (unanswered.status_code, unanswered.headers["retry-after"]) == (503, "1")
+    eventually(lambda: app.info.target not in deployment.known(), timeout=90)  # Serve has given it up
+    needed.touch()
+    app.wait(timeout=120)
+    assert httpx.get(f"{app.endpoint}/docs", timeout=60).is_success
+    assert app.info.error is None
+    App.delete(app.name)
 
 
 def test_a_replica_whose_server_function_ends_is_replaced() -> None:
     app = serve(ending)
-    before = httpx.get(app.endpoint, timeout=60).json()
-    httpx.post(f"{app.endpoint}/end", timeout=60)
+    before = httpx.get(app.endpoint).json()
+    httpx.post(f"{app.endpoint}/end")
 
-    eventually(lambda: (answer := httpx.get(app.endpoint, timeout=60)).is_success and answer.json() != before)
+    # Requests wait for the one that takes its place.
+    eventually(lambda: httpx.get(app.endpoint, timeout=60).raise_for_status().json() != before)
     App.delete(app.name)
 
 
@@ -229,7 +291,7 @@ def test_an_object_from_a_run_arrives_without_a_copy() -> None:
     run(train, rows=1000).wait()
     app = serve(model)
 
-    assert httpx.get(app.endpoint, timeout=60).json() == {"sum": 1_000_000.0, "writable": False}
+    assert httpx.get(app.endpoint).json() == {"sum": 1_000_000.0, "writable": False}
     App.delete(app.name)
 
 
