@@ -38,7 +38,7 @@ def test_a_version_that_waits_says_what_for_while_the_old_one_serves(tmp_path: P
         flyte.serve(samples.with_gpu)
     with pytest.raises(PlacementError, match=r"asks 3 times for 1 CPU, .*: room for 2"):
         flyte.serve(samples.many)
-    assert time.monotonic() - before < 20
+    assert time.monotonic() - before < 60  # not as long as a start may take
     assert App.get("roomy").info.target == app.info.version
 
     released = tmp_path / "released"
