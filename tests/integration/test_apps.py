@@ -91,7 +91,7 @@ def test_replacing_a_version_loses_no_request_and_cuts_no_websocket(hello: App) 
         with httpx.Client() as client:
             while not stop.is_set():
                 try:
-                    answers.append(client.get(f"{hello.endpoint}/", timeout=10).status_code)
+                    answers.append(client.get(f"{hello.endpoint}/", timeout=60).status_code)
                 except httpx.HTTPError:
                     answers.append(0)
 
@@ -150,7 +150,7 @@ def test_a_killed_replica_is_replaced(hello: App) -> None:
 
 def _answer(app: App) -> Any:
     try:
-        answer = httpx.get(f"{app.endpoint}/", timeout=10)
+        answer = httpx.get(f"{app.endpoint}/", timeout=60)
     except httpx.RemoteProtocolError:  # it was with the only replica when that died
         return None
     return answer.json() if answer.status_code == 200 else None

@@ -51,7 +51,7 @@ class Load:
         eventually(lambda: self.answers.total() >= enough, every=0.005)
 
     def _ask(self) -> None:
-        with httpx.Client(timeout=10) as client:
+        with httpx.Client(timeout=60) as client:
             while not self._over.is_set():
                 for method in ("GET", "POST"):
                     try:

@@ -34,7 +34,7 @@ def hello(ingress: Ingress, replica: Replica) -> None:
 
 @pytest.fixture
 def client(ingress: Ingress) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{ingress.port()}", timeout=10) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{ingress.port()}", timeout=60) as client:
         yield client
 
 

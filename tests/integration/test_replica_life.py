@@ -298,7 +298,7 @@ def test_an_object_from_a_run_arrives_without_a_copy() -> None:
 def controller_pid() -> int | None:
     controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
     try:
-        pid: int = ray.get(controller.get_pid.remote(), timeout=5)
+        pid: int = ray.get(controller.get_pid.remote(), timeout=30)
     except ray.exceptions.RayError:
         return None  # between two lives
     return pid

@@ -86,7 +86,7 @@ def test_an_error_reaches_the_caller_without_our_frames_below_the_verb() -> None
 
 
 def test_verbs_of_several_threads_run_side_by_side() -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     async def meet() -> int:
         return await asyncio.to_thread(both.wait)
@@ -95,7 +95,7 @@ def test_verbs_of_several_threads_run_side_by_side() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
 
     assert both.broken is False
     assert not any(thread.is_alive() for thread in threads)

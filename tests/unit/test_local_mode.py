@@ -60,7 +60,7 @@ async def blocks_its_loop() -> int:
     return double(1)
 
 
-meeting = threading.Barrier(3, timeout=10)
+meeting = threading.Barrier(3, timeout=60)
 
 
 @env.task

@@ -56,10 +56,10 @@ def test_a_step_that_hangs_is_told_of_with_its_place_and_not_waited_for(never: t
         never.wait(60)
 
     with pytest.raises(RuntimeUserError, match="with_servecontext") as caught:
-        asyncio.run(StartUp(0.2).step("the import of its code has not ended", hangs))
+        asyncio.run(StartUp(1).step("the import of its code has not ended", hangs))
 
     assert caught.value.code == STARTUP_TIMEOUT
-    told = "not ready within 0.2 s: the import of its code has not ended, it is held up by hangs() in "
+    told = "not ready within 1 s: the import of its code has not ended, it is held up by hangs() in "
     assert told in str(caught.value)
     assert "never.wait(60)" in str(caught.value)
 
@@ -85,4 +85,4 @@ def test_a_parameter_that_takes_too_long_is_named(
     resolver = Resolver(tmp_path, "shop", lambda _: never.wait(60))
 
     with pytest.raises(RuntimeUserError, match="parameter 'weights' is still being fetched"):
-        asyncio.run(StartUp(0.2).step(resolver.waits_for, lambda: resolver.all(specs)))
+        asyncio.run(StartUp(1).step(resolver.waits_for, lambda: resolver.all(specs)))
