@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import ray
 from hypothesis import HealthCheck, settings
 
+from flyteray._client.session import session
 from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._settings import Settings
@@ -18,8 +20,10 @@ OURS = ("FLYTERAY_HOME", "FLYTERAY_NUM_CPUS", "FLYTERAY_PORT", "FLYTERAY_STORAGE
 RAYS = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", *local.LOOPBACK)
 
 
-# A busy machine is slow, not wrong.
-settings.register_profile("flyteray", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine is slow, not wrong. A change is judged by the same examples as the one before it.
+settings.register_profile(
+    "flyteray", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("flyteray")
 
 FOLDER = Path(__file__).parent
@@ -36,6 +40,12 @@ LONG = (
 )
 
 
+def pytest_configure() -> None:
+    """Let Ctrl+C mean what it means in a terminal: a shell's ``pytest &`` ignores it, and all children would."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The README first, as it takes longest; then what is about processes that no cluster is connected to; long
     files before short ones, so that no core is idle at the end while the other has a long one.
@@ -50,6 +60,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 2, LONG.index(path) if path in LONG else len(LONG)
 
     items.sort(key=rank)
+
+
+@pytest.fixture
+def own_session() -> Iterator[None]:
+    """What a test tells `init`, and the home that it finds, holds for that test, whichever ran before."""
+    session.cache_clear()
+    yield
+    session.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def listening(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
     """The addresses and ports on which they listen; one that has ended listens nowhere."""
     found: set[tuple[str, int]] = set()
     for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):  # one that is ending may refuse its last look
             found |= {
                 (each.laddr.ip, each.laddr.port)
                 for each in process.net_connections("inet")

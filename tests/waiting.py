@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], timeout: float = 30.0, every: float = 0.05) -> T:
+def eventually(condition: Callable[[], T], timeout: float = 90.0, every: float = 0.05) -> T:
     """Return the first truthy value of ``condition``; fail with its last value after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

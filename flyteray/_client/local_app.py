@@ -238,7 +238,7 @@ class LocalApp(Ephemeral, Logged):
             folder = Path(self._plan.folder)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            free_port(self.name, self._plan.port)
+            _check_free(self.name, self._plan.port)
             told = folder / "plan.json"
             told.write_text(self._plan.model_dump_json())
             command = [str(self._python), "-m", "flyteray._serve.local", str(told)]
@@ -304,12 +304,7 @@ def drain_s(patience: Patience) -> float:
     return patience.deactivate_timeout * _DRAIN_SHARE
 
 
-def free_port(app: str, port: int) -> int:
-    """The port itself, or any free one for 0.
-
-    Raises:
-        DeploymentError: something listens there already.
-    """
+def _check_free(app: str, port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -319,5 +314,3 @@ def free_port(app: str, port: int) -> int:
                 f"App {app!r} can't listen on port {port}: {error.strerror}. End what uses the port, or declare "
                 "another one; port=0 takes any that is free."
             ) from None
-        number: int = probe.getsockname()[1]
-        return number

@@ -13,10 +13,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from flyteray._client.local_app import LocalApp, Patience, drain_s, free_port
+from flyteray._client.local_app import LocalApp, Patience, drain_s
 from flyteray._client.local_outputs import LocalOutputs
 from flyteray._client.local_secrets import local_values
 from flyteray._client.planned import Planned
+from flyteray._plan import ports
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.image import build_env_vars
 from flyteray._plan.local import NEWEST, SECRETS, LocalPlan
@@ -124,7 +125,7 @@ class LocalApps:
             shared=str(root),
             folder=str(root / spec.name),
             host=_HOST,
-            port=free_port(spec.name, 0) if port == 0 else port,
+            port=port or ports.free_port(_HOST),
             outputs=outputs,
             drain_s=drain_s(patience),
         )

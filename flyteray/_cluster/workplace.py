@@ -22,10 +22,14 @@ class Workplace:
     def __init__(self, code: Path) -> None:
         parent = bundle.cache_folder().parent / f"flyteray-work-{os.getuid()}"
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _remove_abandoned(parent)
-        self._own = Path(tempfile.mkdtemp(dir=parent))
-        self._lock = os.open(self._own / _LOCK, os.O_CREAT | os.O_RDONLY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # given up by the system however the process ends
+        with (parent / _LOCK).open("w") as others:
+            fcntl.flock(
+                others, fcntl.LOCK_EX
+            )  # nobody takes one that is just being made for an abandoned one
+            _remove_abandoned(parent)
+            self._own = Path(tempfile.mkdtemp(dir=parent))
+            self._lock = os.open(self._own / _LOCK, os.O_CREAT | os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)  # given up by the system however the process ends
         self._folder = self._own / "code"
         self._folder.mkdir()
         furnish(self._folder, code)
@@ -57,7 +61,7 @@ def _remove_abandoned(parent: Path) -> None:
         try:
             lock = os.open(own / _LOCK, os.O_RDONLY)
         except OSError:
-            continue  # just being made, or just being removed
+            continue  # not one of these folders
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

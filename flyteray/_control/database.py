@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -62,13 +64,10 @@ def _sqlite(engine: Engine) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
         connection.isolation_level = None  # so that Python begins no transactions of its own
-        for pragma in [
-            f"busy_timeout = {_BUSY_MS}",
-            "journal_mode = WAL",  # readers don't wait for the writer
-            "synchronous = NORMAL",  # with WAL, safe against crashes of processes
-            "foreign_keys = ON",
-        ]:
-            connection.execute(f"PRAGMA {pragma}")
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        _write_ahead(connection)  # readers don't wait for the writer
+        connection.execute("PRAGMA synchronous = NORMAL")  # with that, safe against crashes of processes
+        connection.execute("PRAGMA foreign_keys = ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -77,3 +76,16 @@ def _sqlite(engine: Engine) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Keep a write-ahead log; SQLite waits for others in anything but this, which the first one of a file does."""
+    deadline = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)

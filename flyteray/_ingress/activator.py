@@ -73,7 +73,7 @@ class Activator:
     def __init__(self, directory: Path) -> None:
         self._socket = _listen(directory)
         self._state = IngressState()
-        self._open = 0
+        self._held = 0
         self._most = max(16, min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
         self._changed = asyncio.Event()  # the state is another one; each has an event of its own
         self._arrived = asyncio.Event()  # a request has begun to wait
@@ -125,19 +125,21 @@ class Activator:
         return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
         try:
             request = await asyncio.wait_for(_read(reader), _HEAD_S)
-            if self._open > self._most:
+            if self._held >= self._most:
                 await _refuse(request, reader, writer)
             else:
-                await self._hold(request, reader, writer)
+                self._held += 1
+                try:
+                    await self._hold(request, reader, writer)
+                finally:
+                    self._held -= 1
         except (OSError, EOFError, asyncio.TimeoutError):
             pass  # whoever asked has left, or a replica that was reached has
         except (ValueError, struct.error, asyncio.LimitOverrunError):
             pass  # it is not HAProxy that asks
         finally:
-            self._open -= 1
             writer.close()
 
     async def _hold(

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from flyteray._ingress import supervisor
+from flyteray._plan import ports
 from flyteray.errors import ClusterError
 
 _PORT_FILE = "port"
@@ -83,14 +84,14 @@ def ensure(directory: Path, host: str, port: int, watched: int) -> Supervisor:
     Args:
         directory: Where HAProxy's files are.
         host: The address to listen on.
-        port: The port to listen on; 0 for the one used here before, or a free one.
+        port: The port to listen on; 0 for the one used here before, or a free one that lasts.
         watched: The process with which the supervisor ends.
 
     Raises:
         ClusterError: the port is taken, HAProxy is missing or refuses to start, or ``watched`` is gone.
     """
     deadline = time.monotonic() + _TIMEOUT_S
-    wanted = port or _remembered_port(directory)
+    wanted = port or _remembered_port(directory) or _free_port(host)
     while True:
         found = running(directory)
         if found is not None:
@@ -98,8 +99,8 @@ def ensure(directory: Path, host: str, port: int, watched: int) -> Supervisor:
                 return found
             stop(directory)
         code, message = _start(directory, host, wanted, watched)
-        if code == supervisor.PORT_TAKEN and port == 0 and wanted:
-            wanted = 0
+        if code == supervisor.PORT_TAKEN and port == 0 and time.monotonic() < deadline:
+            wanted = _free_port(host)
         elif code not in (supervisor.READY, supervisor.ALREADY_RUNNING) or time.monotonic() > deadline:
             raise ClusterError(f"The ingress did not start. {message}")
         if code == supervisor.READY and (started := running(directory)) is not None:
@@ -151,6 +152,13 @@ def _start(directory: Path, host: str, port: int, watched: int) -> tuple[int, st
         check=False,
     )
     return started.returncode, started.stderr.strip()
+
+
+def _free_port(host: str) -> int:
+    try:
+        return ports.free_port(host)
+    except OSError:
+        return 0  # the supervisor says what is wrong with the address
 
 
 def _remembered_port(directory: Path) -> int:

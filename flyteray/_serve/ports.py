@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from flyteray._plan.ports import free_socket
 from flyteray._serve.replaced import replaced
 
 
 def listening_socket(host: str, port: int = 0) -> socket.socket:
     """A TCP socket bound to ``host``, to a free port for 0; it takes connections once somebody listens on it."""
+    if port == 0:
+        return free_socket(host)
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -98,8 +98,8 @@ def _facts(app: AppHandle) -> dict[str, Any]:
 
 def _until_interrupted(app: AppHandle) -> None:
     """Return when the app was stopped by Ctrl+C; leave with a failure when it ended by itself."""
-    printing.note("Its output is shown here; Ctrl+C stops it.")
     try:
+        printing.note("Its output is shown here; Ctrl+C stops it.")
         app.watch(wait_for="deactivated")
     except KeyboardInterrupt:
         app.deactivate(wait=True)

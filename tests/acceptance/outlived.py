@@ -32,8 +32,8 @@ def end() -> None:
 
 
 def main() -> None:
-    app = flyte.with_servecontext(mode="local").serve(env)
-    print(*httpx.get(app.url).json(), flush=True)
+    app = flyte.with_servecontext(mode="local", activate_timeout=180, deactivate_timeout=60).serve(env)
+    print(*httpx.get(app.url, timeout=60).json(), flush=True)
     if sys.argv[1] == "exception":
         raise RuntimeError("the caller fails")
     if sys.argv[1] != "return":

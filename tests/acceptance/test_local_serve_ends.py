@@ -54,8 +54,13 @@ def watched(line: str) -> list[psutil.Process]:
 def left(find: Callable[[], list[Any]]) -> list[Any]:
     """What is found even after a while."""
     with contextlib.suppress(AssertionError):
-        eventually(lambda: not find(), timeout=60)
+        eventually(lambda: not find())
     return find()
+
+
+def folders(home: Path) -> list[Path]:
+    """Those of local apps."""
+    return [each for each in home.glob("local-apps/*") if each.is_dir()]
 
 
 def test_an_app_never_outlives_the_process_that_serves_it(tmp_path: Path) -> None:
@@ -70,14 +75,14 @@ def test_an_app_never_outlives_the_process_that_serves_it(tmp_path: Path) -> Non
     for end, number in ENDS.items():
         if number is not None:
             callers[end].send_signal(number)
-    codes = {end: caller.wait(60) for end, caller in callers.items()}
+    codes = {end: caller.wait(120) for end, caller in callers.items()}
 
     assert (codes["return"], codes["exception"], codes["terminated"], codes["killed"]) == (0, 1, -15, -9)
     assert (
         left(lambda: [(end, each) for end, found in processes.items() for each in filter(runs, found)]) == []
     )
     assert [end for end, home in homes.items() if not (home / "notes").exists()] == []
-    assert left(lambda: [each for home in homes.values() for each in home.glob("local-apps/*/")]) == []
+    assert left(lambda: [each for home in homes.values() for each in folders(home)]) == []
     for caller in callers.values():
         caller.communicate()
 
@@ -86,16 +91,19 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     arguments = ["serve", "--local", "-e", "GREETING=hi", "-o", "json", str(SCRIPT), "env"]
     caller = start([*COMMAND, *arguments], tmp_path)
     assert caller.stdout is not None
+    assert caller.stderr is not None
     shown = ""
     while not shown.rstrip().endswith("}"):
         line = caller.stdout.readline()
         assert line, caller.communicate()[1]
         shown += line
     facts = json.loads(shown)
-    processes = watched(" ".join(str(pid) for pid in httpx.get(facts["url"]).json()))
+    processes = watched(" ".join(str(pid) for pid in httpx.get(facts["url"], timeout=60).json()))
 
+    while "Ctrl+C stops it" not in (line := caller.stderr.readline()):
+        assert line, "it has ended"
     caller.send_signal(signal.SIGINT)
-    _, errors = caller.communicate(timeout=60)
+    _, errors = caller.communicate(timeout=120)
 
     assert (facts["name"], facts["phase"]) == ("outlived", "active")
     assert caller.returncode == 0
@@ -116,8 +124,8 @@ def test_a_start_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
         assert line, caller.communicate()[0]
 
     caller.send_signal(signal.SIGINT)
-    _, errors = caller.communicate(timeout=60)
+    _, errors = caller.communicate(timeout=120)
 
     assert caller.returncode == 130
     assert "App slow is stopped." in errors
-    assert list(tmp_path.glob("local-apps/*/")) == []
+    assert folders(tmp_path) == []

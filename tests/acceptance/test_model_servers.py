@@ -16,7 +16,7 @@ from tests.acceptance import model_servers
 
 
 @pytest.fixture
-def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_session: None) -> Iterator[Any]:
     """The module, declared anew for the folder of this test."""
     monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("STAND_INS", str(tmp_path))
@@ -28,8 +28,8 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def served(app: Any) -> Any:
-    handle = flyte.with_servecontext(mode="local").serve(app)
-    return httpx.get(f"{handle.endpoint}/v1/models").json()
+    handle = flyte.with_servecontext(mode="local", activate_timeout=180).serve(app)
+    return httpx.get(f"{handle.endpoint}/v1/models", timeout=60).json()
 
 
 def test_vllm_is_given_the_weights_that_a_task_made_and_a_draft_model(servers: Any) -> None:

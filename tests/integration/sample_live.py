@@ -15,7 +15,7 @@ from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.io import Dir
 from tests.integration.sample_tasks import env
 
-DATA = Path(tempfile.gettempdir(), f"flyteray-live-{os.getuid()}")
+DATA = Path(tempfile.gettempdir(), f"flyteray-live-{os.getpid()}")  # of the process that serves it
 MOUNT = DATA / "mounted"
 
 api = FastAPI()

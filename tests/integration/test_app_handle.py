@@ -56,7 +56,7 @@ def app(cluster: Any) -> Iterator[App]:
 
 
 def test_what_is_said_when_serving_reaches_the_replicas(app: App) -> None:
-    answer = httpx.get(f"{app.endpoint}/").json()
+    answer = httpx.get(f"{app.endpoint}/", timeout=60).json()
 
     assert answer["greeting"] == "hi"
     assert answer["variable"] == "yes"
@@ -67,7 +67,7 @@ def test_what_is_said_when_serving_reaches_the_replicas(app: App) -> None:
 def test_a_name_of_a_version_stands_for_one_content_for_ever(app: App) -> None:
     with pytest.raises(ValueError, match="'v1'"):
         context(version="v1").serve(env)
-    assert httpx.get(f"{app.endpoint}/").json()["variable"] == "yes"
+    assert httpx.get(f"{app.endpoint}/", timeout=60).json()["variable"] == "yes"
 
 
 def test_a_handle_tells_what_is_observed(app: App) -> None:
@@ -93,7 +93,7 @@ def test_logs_are_shown_until_the_app_is_stopped(app: App, capsys: pytest.Captur
 
     def has_shown() -> bool:
         nonlocal shown
-        httpx.get(f"{app.endpoint}/")
+        httpx.get(f"{app.endpoint}/", timeout=60)
         shown += capsys.readouterr().out
         return "greeted with hi" in shown
 

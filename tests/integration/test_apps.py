@@ -31,8 +31,10 @@ def hello(cluster: Any) -> Iterator[App]:
 
 
 def test_an_app_is_reached_by_host_and_by_path(hello: App) -> None:
-    by_path = httpx.get(f"{hello.endpoint}/").json()
-    by_host = httpx.get(hello.endpoint.rpartition("/")[0], headers={"host": "hello.localhost"}).json()
+    by_path = httpx.get(f"{hello.endpoint}/", timeout=60).json()
+    by_host = httpx.get(
+        hello.endpoint.rpartition("/")[0], headers={"host": "hello.localhost"}, timeout=60
+    ).json()
 
     assert by_path["greeting"] == by_host["greeting"] == "hi"
     assert by_path["variable"] == "hi"
@@ -41,16 +43,18 @@ def test_an_app_is_reached_by_host_and_by_path(hello: App) -> None:
 
 
 def test_the_api_knows_the_prefix_that_it_is_reached_under(hello: App) -> None:
-    assert "url: '/hello/openapi.json'" in httpx.get(f"{hello.endpoint}/docs").text
+    assert "url: '/hello/openapi.json'" in httpx.get(f"{hello.endpoint}/docs", timeout=60).text
     assert (
         "url: '/openapi.json'"
-        in httpx.get(hello.endpoint.rpartition("/")[0] + "/docs", headers={"host": "hello.localhost"}).text
+        in httpx.get(
+            hello.endpoint.rpartition("/")[0] + "/docs", headers={"host": "hello.localhost"}, timeout=60
+        ).text
     )
 
 
 def test_streams_and_websockets_pass(hello: App) -> None:
-    with httpx.stream("GET", f"{hello.endpoint}/stream") as answer:
-        assert list(answer.iter_raw()) == [b"0\n", b"1\n", b"2\n"]
+    with httpx.stream("GET", f"{hello.endpoint}/stream", timeout=60) as answer:
+        assert b"".join(answer.iter_raw()) == b"0\n1\n2\n"
 
     async def talk() -> str:
         async with websockets.connect(f"{hello.endpoint}/ws".replace("http", "ws")) as socket:
@@ -65,8 +69,9 @@ def test_a_handler_runs_tasks_sync_and_async(hello: App) -> None:
     assert httpx.get(f"{hello.endpoint}/double-sync/5", timeout=60).json() == {"doubled": 10}
 
 
+@pytest.mark.usefixtures("own_session")
 def test_tasks_and_whoever_has_called_init_read_the_endpoint_of_an_app(hello: App) -> None:
-    flyte.init()  # forgets the connection that there was
+    flyte.init()
 
     assert apps.hello.endpoint == hello.endpoint
     assert flyte.run(apps.where).outputs()[0] == hello.endpoint
@@ -75,11 +80,11 @@ def test_tasks_and_whoever_has_called_init_read_the_endpoint_of_an_app(hello: Ap
 
 def test_serving_unchanged_code_again_restarts_nothing(hello: App) -> None:
     flyte.serve(apps.hello)
-    before = httpx.get(f"{hello.endpoint}/").json()
+    before = httpx.get(f"{hello.endpoint}/", timeout=60).json()
 
     again = flyte.serve(apps.hello)
 
-    assert httpx.get(f"{hello.endpoint}/").json() == before
+    assert httpx.get(f"{hello.endpoint}/", timeout=60).json() == before
     assert again.info.version == App.get("hello").info.version
 
 
@@ -88,7 +93,7 @@ def test_replacing_a_version_loses_no_request_and_cuts_no_websocket(hello: App) 
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client() as client:
+        with httpx.Client(timeout=60) as client:
             while not stop.is_set():
                 try:
                     answers.append(client.get(f"{hello.endpoint}/", timeout=60).status_code)
@@ -115,17 +120,17 @@ def test_replacing_a_version_loses_no_request_and_cuts_no_websocket(hello: App) 
     assert set(answers) == {200}
     assert len(answers) > 50
     assert said[1] == said[0].replace("before", "after")
-    assert httpx.get(f"{hello.endpoint}/").json()["greeting"] == "two"
+    assert httpx.get(f"{hello.endpoint}/", timeout=60).json()["greeting"] == "two"
 
 
 def test_a_startup_that_raises_leaves_the_old_version_serving(hello: App) -> None:
-    before = httpx.get(f"{hello.endpoint}/").json()
+    before = httpx.get(f"{hello.endpoint}/", timeout=60).json()
 
     with pytest.raises(DeploymentError, match="startup exploded") as caught:
         flyte.serve(apps.broken)
 
     assert "sample_apps.py" in str(caught.value.__cause__.__cause__.__cause__)
-    assert httpx.get(f"{hello.endpoint}/").json() == before
+    assert httpx.get(f"{hello.endpoint}/", timeout=60).json() == before
     failed = App.get("hello")
     assert failed.status is AppPhase.FAILED
     assert failed.info.error is not None
@@ -134,17 +139,17 @@ def test_a_startup_that_raises_leaves_the_old_version_serving(hello: App) -> Non
 
 
 def test_a_replica_listens_on_loopback_alone(hello: App) -> None:
-    replica = psutil.Process(httpx.get(f"{hello.endpoint}/").json()["pid"])
+    replica = psutil.Process(httpx.get(f"{hello.endpoint}/", timeout=60).json()["pid"])
 
     assert {ip.removeprefix("::ffff:") for ip, _ in listening([replica])} == {"127.0.0.1"}
 
 
 def test_a_killed_replica_is_replaced(hello: App) -> None:
-    victim = httpx.get(f"{hello.endpoint}/").json()["pid"]
+    victim = httpx.get(f"{hello.endpoint}/", timeout=60).json()["pid"]
 
     psutil.Process(victim).kill()
 
-    answer = eventually(lambda: _answer(hello), timeout=60)
+    answer = eventually(lambda: _answer(hello))
     assert answer["pid"] != victim
 
 
@@ -159,21 +164,21 @@ def _answer(app: App) -> Any:
 def test_an_app_is_stopped_and_started_again(hello: App) -> None:
     hello.deactivate(wait=True)
 
-    stopped = httpx.get(f"{hello.endpoint}/")
+    stopped = httpx.get(f"{hello.endpoint}/", timeout=60)
     assert stopped.status_code == 503
     assert "stopped" in stopped.text
     assert hello.is_deactivated()
 
     hello.activate(wait=True)
-    assert httpx.get(f"{hello.endpoint}/").status_code == 200
+    assert httpx.get(f"{hello.endpoint}/", timeout=60).status_code == 200
 
 
 def test_a_server_function_listens_on_a_port_of_its_own_whatever_it_declares(cluster: Any) -> None:
     app = flyte.serve(apps.plain)
 
-    assert httpx.get(f"{app.endpoint}/").text == "plain"
+    assert httpx.get(f"{app.endpoint}/", timeout=60).text == "plain"
     App.delete("plain")
-    assert httpx.get(f"{app.endpoint}/").status_code == 404
+    assert httpx.get(f"{app.endpoint}/", timeout=60).status_code == 404
     with pytest.raises(AppNotFoundError, match="plain"):
         App.get("plain")
 

@@ -84,7 +84,10 @@ def test_tasks_call_deployed_tasks_as_children(version: str) -> None:
 
     assert (latest, named, changed) == (30, [0, 2, 4], 10)
     assert refused == ["TypeError", "ValueError", "TypeError", "RemoteTaskUsageError"]
-    assert {action.task for action in run.actions() if action.parent == "a0"} == {"deployed.scale"}
+    children = eventually(
+        lambda: [each for each in run.actions() if each.parent == "a0"][4:] and run.actions()
+    )
+    assert {action.task for action in children if action.parent == "a0"} == {"deployed.scale"}
 
 
 def test_a_deployed_task_can_ask_for_its_own_version(version: str) -> None:
@@ -111,7 +114,7 @@ def test_how_an_app_is_reached_changes_while_its_replica_runs(version: str) -> N
     assert app.info.links["Status"] == f"{app.url}status"
 
     def pid(host: str) -> Any:
-        answer = httpx.get(f"http://127.0.0.1:{port}/status", headers={"host": host})
+        answer = httpx.get(f"http://127.0.0.1:{port}/status", headers={"host": host}, timeout=60)
         return answer.json()["pid"] if answer.status_code == 200 else answer.status_code
 
     before = pid("start.localhost")
@@ -147,7 +150,7 @@ def test_replicas_come_with_load_and_go_without_it_and_no_request_is_lost(versio
     for each in asking:
         each.start()
     try:
-        eventually(lambda: app.sync().info.ready_replicas == 2, timeout=60)
+        eventually(lambda: app.sync().info.ready_replicas == 2)
         over.wait(1)  # some requests for both
     finally:
         over.set()
@@ -155,7 +158,7 @@ def test_replicas_come_with_load_and_go_without_it_and_no_request_is_lost(versio
             each.join()
 
     assert app.info.replicas == 2
-    eventually(lambda: app.sync().info.ready_replicas == 1, timeout=60)
+    eventually(lambda: app.sync().info.ready_replicas == 1)
     assert set(answers) == {200}
     assert app.info.version == before
 
@@ -178,7 +181,7 @@ def test_a_task_that_an_app_has_started_outlives_it(version: str, tmp_path: Path
     started, go_on = tmp_path / "started", tmp_path / "go_on"
     asked = {"started": str(started), "go_on": str(go_on)}
     name = httpx.get(f"{App.get('starter').endpoint}/start", params=asked, timeout=60).json()
-    eventually(started.exists, timeout=60)
+    eventually(started.exists)
 
     App.delete("starter")
     assert not Run.get(name).done()

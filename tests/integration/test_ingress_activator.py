@@ -109,7 +109,7 @@ def test_a_websocket_waits_and_passes_the_activator_by(ingress: Ingress, replica
             websocket.send("hi")
 
             assert [websocket.recv(), websocket.recv()] == ["r1 /ws", "r1 hi"]
-            assert ingress._activator._open == 0
+            assert ingress._activator._held == 0
 
 
 def test_an_answer_arrives_as_it_is_written_also_through_the_activator(
@@ -156,7 +156,7 @@ def test_who_leaves_waits_no_more(ingress: Ingress) -> None:
         waiting(ingress, 1)
 
     waiting(ingress, 0)
-    eventually(lambda: ingress._activator._open == 0)
+    eventually(lambda: ingress._activator._held == 0)
 
 
 def test_who_waits_for_a_version_is_answered_by_the_one_that_takes_its_place(
@@ -206,7 +206,7 @@ def test_a_request_whose_replica_dies_waits_for_the_next(
     assert asked(pool, ingress, "GET").result().status_code == 200
     answer = asked(pool, ingress, "GET")
     dying.join()
-    eventually(lambda: answer.done() or ingress._activator._open == 1)
+    eventually(lambda: answer.done() or ingress._activator._held == 1)
 
     ingress.apply(awake(replica))
 
@@ -228,7 +228,7 @@ def test_an_answer_of_the_app_itself_is_never_asked_for_again(ingress: Ingress) 
         answering = threading.Thread(target=answer)
         answering.start()
         ingress.apply(IngressState({"app": 0}, {0: {1: Slot(*early.getsockname())}}))
-        assert httpx.get(f"http://127.0.0.1:{ingress.port()}/app/").status_code == 425
+        assert httpx.get(f"http://127.0.0.1:{ingress.port()}/app/", timeout=60).status_code == 425
         answering.join()
     assert answered == [1]
 
@@ -261,7 +261,7 @@ def test_what_no_client_of_the_ingress_sends_is_refused(ingress: Ingress) -> Non
 
 
 def test_too_many_do_not_wait(ingress: Ingress, replica: Replica, pool: ThreadPoolExecutor) -> None:
-    eventually(lambda: ingress._activator._open == 0)  # those of the tests before have left
+    eventually(lambda: ingress._activator._held == 0)  # those of the tests before have left
     ingress._activator._most = 20
     try:
         answers = [asked(pool, ingress, "GET") for _ in range(25)]

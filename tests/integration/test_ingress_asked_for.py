@@ -91,7 +91,7 @@ def test_hosts_outlive_the_ingress(members: list[Replica], tmp_path: Path) -> No
         first.stop()
     second = Ingress(tmp_path, watched=os.getpid())
     try:
-        answer = httpx.get(f"http://127.0.0.1:{second.port()}/", headers={"Host": "x.localhost"})
+        answer = httpx.get(f"http://127.0.0.1:{second.port()}/", headers={"Host": "x.localhost"}, timeout=60)
     finally:
         second.stop()
 
@@ -116,7 +116,7 @@ def test_an_answer_that_takes_too_long_is_given_up_with_a_reason(
     eventually(lambda: replica.left)
     patient: list[int] = []
     asking = threading.Thread(
-        target=lambda: patient.append(httpx.get(f"{client.base_url}/patient/slow").status_code)
+        target=lambda: patient.append(httpx.get(f"{client.base_url}/patient/slow", timeout=60).status_code)
     )
     asking.start()
     eventually(lambda: ingress.sessions([1]) == {1: 1})
@@ -137,7 +137,7 @@ def test_the_limit_changes_while_the_app_serves(
     ingress.apply(IngressState({"app": 0}, backends))
     answers: list[int] = []
     asking = threading.Thread(
-        target=lambda: answers.append(httpx.get(f"{client.base_url}/app/slow").status_code)
+        target=lambda: answers.append(httpx.get(f"{client.base_url}/app/slow", timeout=60).status_code)
     )
     asking.start()
     eventually(lambda: ingress.sessions([0]) == {0: 1})
@@ -148,7 +148,7 @@ def test_the_limit_changes_while_the_app_serves(
 
 
 def test_a_websocket_outlives_the_limit_of_requests(ingress: Ingress, members: list[Replica]) -> None:
-    ingress.apply(IngressState({"app": 0}, {0: {1: members[0].slot}}, {}, {"app": 200}))
+    ingress.apply(IngressState({"app": 0}, {0: {1: members[0].slot}}, {}, {"app": 1000}))
 
     with (
         socket.create_connection(("127.0.0.1", ingress.port())) as raw,
@@ -156,7 +156,7 @@ def test_a_websocket_outlives_the_limit_of_requests(ingress: Ingress, members: l
     ):
         websocket.recv()
         assert (
-            httpx.get(f"http://127.0.0.1:{ingress.port()}/app/slow").status_code == 504
+            httpx.get(f"http://127.0.0.1:{ingress.port()}/app/slow", timeout=60).status_code == 504
         )  # longer than the limit
 
         websocket.send("still here")
@@ -166,12 +166,12 @@ def test_a_websocket_outlives_the_limit_of_requests(ingress: Ingress, members: l
 def test_a_body_that_arrives_slowly_does_not_count_against_the_answer(
     ingress: Ingress, members: list[Replica]
 ) -> None:
-    ingress.apply(IngressState({"app": 0}, {0: {1: members[0].slot}}, {}, {"app": 200}))
+    ingress.apply(IngressState({"app": 0}, {0: {1: members[0].slot}}, {}, {"app": 1000}))
 
     def slowly() -> Iterator[bytes]:
         for _ in range(3):
             yield b"x" * 1000
-            httpx.get(f"http://127.0.0.1:{ingress.port()}/app/slow")  # as long as the limit
+            httpx.get(f"http://127.0.0.1:{ingress.port()}/app/slow", timeout=60)  # as long as the limit
 
     answer = httpx.post(f"http://127.0.0.1:{ingress.port()}/app/", content=slowly(), timeout=30)
 
@@ -190,7 +190,7 @@ def test_a_browser_stays_on_its_replica_where_the_app_asks_for_it(
     def asked(client: httpx.Client, app: str) -> str:
         return str(client.get(f"{base}/{app}/").headers["x-replica"])
 
-    with httpx.Client() as browser, httpx.Client() as program:
+    with httpx.Client(timeout=60) as browser, httpx.Client(timeout=60) as program:
         stayed = [(asked(browser, "sticky"), asked(browser, "other")) for _ in range(12)]
         assert len({replica for replica, _ in stayed}) == 1
         assert len({replica for _, replica in stayed}) > 1
@@ -210,7 +210,7 @@ def test_a_browser_stays_on_its_replica_where_the_app_asks_for_it(
 def test_an_app_never_sees_the_cookie_that_keeps_a_browser(ingress: Ingress, members: list[Replica]) -> None:
     ingress.apply(IngressState({"app": 0}, {0: {1: members[0].slot}}, {}, {}, frozenset({"app"})))
     url = f"http://127.0.0.1:{ingress.port()}/app/"
-    with httpx.Client(cookies={"mine": "1"}) as browser:
+    with httpx.Client(cookies={"mine": "1"}, timeout=60) as browser:
         browser.get(url)
 
         seen = browser.get(url).json()

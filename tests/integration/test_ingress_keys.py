@@ -41,7 +41,7 @@ def ingress(ingress: Ingress, state: IngressState) -> Ingress:
 
 
 def ask(ingress: Ingress, path: str = "/closed/", **headers: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{ingress.port()}{path}", headers=headers)
+    return httpx.get(f"http://127.0.0.1:{ingress.port()}{path}", headers=headers, timeout=60)
 
 
 def seen(answer: httpx.Response) -> Mapping[str, str]:
@@ -163,7 +163,7 @@ def test_a_stream_needs_the_key(ingress: Ingress, replica: Replica) -> None:
             replica.go_on.set()
     replica.go_on.clear()
 
-    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, timeout=60).status_code == 401
     assert lines == ["line 0", "line 1", "line 2"]
 
 

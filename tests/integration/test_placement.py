@@ -50,10 +50,10 @@ def test_a_version_that_waits_says_what_for_while_the_old_one_serves(tmp_path: P
             waiting = eventually(lambda: App.get("roomy").info.waiting)
             assert waiting == "waits for 2 CPUs on one node; free: 1 of 2"
             assert App.get("roomy").status is AppPhase.DEPLOYING
-            assert httpx.get(app.endpoint).json() == "first"
+            assert httpx.get(app.endpoint, timeout=60).json() == "first"
         finally:
             released.touch()
         serving.result()
-    assert httpx.get(app.endpoint).json() == "wide"
+    assert httpx.get(app.endpoint, timeout=60).json() == "wide"
     assert App.get("roomy").info.waiting is None
     App.delete("roomy")

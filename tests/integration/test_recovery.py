@@ -29,16 +29,16 @@ def test_a_killed_controller_comes_back_and_knows_its_runs_and_apps(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
     app = flyte.serve(apps.hello)
-    before = httpx.get(f"{app.endpoint}/").json()
+    before = httpx.get(f"{app.endpoint}/", timeout=60).json()
     running = flyte.run(samples.writes_when_done, str(tmp_path / "done"), 3.0)
 
     process(cluster, "ray::Controller").kill()
 
-    assert httpx.get(f"{app.endpoint}/").json() == before
+    assert httpx.get(f"{app.endpoint}/", timeout=60).json() == before
     assert running.outputs()[0] == "done"
     assert flyte.run(samples.double, 2).outputs()[0] == 4
     flyte.serve(apps.hello)
-    assert httpx.get(f"{app.endpoint}/").json() == before
+    assert httpx.get(f"{app.endpoint}/", timeout=60).json() == before
     App.delete("hello")
 
 
@@ -53,7 +53,7 @@ def test_outputs_outlive_their_keeper_and_its_runs_are_not_left_hanging(
     process(cluster, "ray::Keeper").kill()
 
     assert Run.get(ended.name).outputs()[0]["w"].sum() == 2 * 131_072
-    eventually(lambda: running.phase is ActionPhase.FAILED, timeout=60)
+    eventually(lambda: running.phase is ActionPhase.FAILED)
     with pytest.raises(flyte.errors.RuntimeSystemError, match="Run it again"):
         running.outputs()
     assert flyte.run(samples.double, 2).outputs()[0] == 4
@@ -64,7 +64,7 @@ def test_a_killed_ingress_actor_changes_nothing_for_requests(cluster: LocalClust
 
     process(cluster, "ray::Ingress").kill()
 
-    assert httpx.get(f"{app.endpoint}/").status_code == 200
+    assert httpx.get(f"{app.endpoint}/", timeout=60).status_code == 200
     changed = flyte.serve(apps.first_change)
-    assert httpx.get(f"{changed.endpoint}/").json()["greeting"] == "one"
+    assert httpx.get(f"{changed.endpoint}/", timeout=60).json()["greeting"] == "one"
     App.delete("hello")

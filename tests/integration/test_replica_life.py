@@ -166,7 +166,7 @@ def pids(app: App, replicas: int = 2) -> set[int]:
     found: set[int] = set()
 
     def all_found() -> bool:
-        found.add(httpx.get(app.endpoint).json()["pid"])
+        found.add(httpx.get(app.endpoint, timeout=60).json()["pid"])
         return len(found) == replicas
 
     eventually(all_found)
@@ -178,7 +178,7 @@ def lines(journal: Path) -> list[str]:
 
 
 def test_a_replica_gives_the_app_its_parameters(served: App, journal: Path) -> None:
-    answer = httpx.get(served.endpoint).json()
+    answer = httpx.get(served.endpoint, timeout=60).json()
 
     assert answer["who"] == "me"
     assert answer["journal"] == str(journal)
@@ -197,7 +197,7 @@ def test_a_killed_replica_is_replaced(served: App) -> None:
 def test_replicas_with_a_hard_coded_port_on_one_node_outlive_serves_controller(served: App) -> None:
     app = serve(function)
     before = pids(app), pids(served)
-    assert httpx.get(app.endpoint).json()["who"] == "function"
+    assert httpx.get(app.endpoint, timeout=60).json()["who"] == "function"
 
     old = controller_pid()
     assert old is not None
@@ -271,8 +271,8 @@ def test_an_app_that_served_and_cannot_start_is_tried_until_it_can(tmp_path: Pat
 
 def test_a_replica_whose_server_function_ends_is_replaced() -> None:
     app = serve(ending)
-    before = httpx.get(app.endpoint).json()
-    httpx.post(f"{app.endpoint}/end")
+    before = httpx.get(app.endpoint, timeout=60).json()
+    httpx.post(f"{app.endpoint}/end", timeout=60)
 
     # Requests wait for the one that takes its place.
     eventually(lambda: httpx.get(app.endpoint, timeout=60).raise_for_status().json() != before)
@@ -291,7 +291,7 @@ def test_an_object_from_a_run_arrives_without_a_copy() -> None:
     run(train, rows=1000).wait()
     app = serve(model)
 
-    assert httpx.get(app.endpoint).json() == {"sum": 1_000_000.0, "writable": False}
+    assert httpx.get(app.endpoint, timeout=60).json() == {"sum": 1_000_000.0, "writable": False}
     App.delete(app.name)
 
 

@@ -145,7 +145,7 @@ def test_abort_ends_the_run_and_its_children(tmp_path: Path) -> None:
     with pytest.raises(ActionAbortedError, match="enough"):
         run.outputs()
     # Code that sleeps in C can't be interrupted: its process ends after a grace period.
-    eventually(lambda: not any(psutil.pid_exists(pid) for pid in children), timeout=30)
+    eventually(lambda: not any(psutil.pid_exists(pid) for pid in children))
 
 
 def test_environment_variables_reach_their_environment_and_no_other() -> None:

@@ -79,7 +79,7 @@ def ask(endpoint: str) -> list[Any]:
 
 def test_an_app_sleeps_and_whoever_comes_is_answered(cluster: LocalCluster, refuse: Path) -> None:
     app = flyte.with_servecontext(env_vars={"REFUSE": str(refuse)}).serve(sleeper)
-    first = httpx.get(app.endpoint).json()
+    first = httpx.get(app.endpoint, timeout=60).json()
 
     eventually(lambda: app.sync().info.asleep)
     second, *rest = ask(app.endpoint)  # the replica may be about to go

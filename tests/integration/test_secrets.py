@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import stat
@@ -38,11 +39,13 @@ def in_any_form(value: str) -> list[bytes]:
     return [data, data.hex().encode(), *inside, quote(value, safe="").encode(), data[::-1]]
 
 
-def files(*folders: Path) -> Iterator[Path]:
-    for folder in folders:
-        for path in folder.rglob("*"):
-            if path.is_file() and stat.S_ISREG(path.lstat().st_mode):
-                yield path
+def in_files(*folders: Path) -> Iterator[tuple[str, bytes]]:
+    """What is in the files of a cluster that lives: some of them may go while they are read."""
+    paths = (Path(parent, name) for each in folders for parent, _, names in os.walk(each) for name in names)
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISREG(path.lstat().st_mode):
+                yield str(path), path.read_bytes()
 
 
 def in_state(cluster: LocalCluster) -> Iterator[tuple[str, bytes]]:
@@ -57,12 +60,14 @@ def in_state(cluster: LocalCluster) -> Iterator[tuple[str, bytes]]:
         "tasks",
         "workers",
     ):
-        yield (
-            kind,
-            repr(
-                getattr(state, f"list_{kind}")(address=cluster.dashboard_url, detail=True, limit=10_000)
-            ).encode(),
+        found = getattr(state, f"list_{kind}")(
+            address=cluster.dashboard_url,
+            detail=True,
+            limit=10_000,
+            timeout=120,
+            raise_on_missing_output=False,  # of a worker that ends meanwhile
         )
+        yield kind, repr(found).encode()
 
 
 def in_dashboard(cluster: LocalCluster) -> Iterator[tuple[str, bytes]]:
@@ -92,17 +97,14 @@ def test_what_tasks_and_apps_are_given_can_be_read_nowhere(cluster: LocalCluster
     token, password = (hashlib.sha256(value.encode()).hexdigest() for value in values)
 
     app = flyte.serve(samples.app)
-    assert httpx.get(f"{app.endpoint}/").json() == [[token, password]] * 2
+    assert httpx.get(f"{app.endpoint}/", timeout=60).json() == [[token, password]] * 2
     run = flyte.run(samples.with_secrets)
     assert run.outputs()[0] == [[token, password], [None, None], [token, None]]
 
     settings = Settings.load()
     needles = [needle for value in values for needle in in_any_form(value)]
     places = [
-        *(
-            (str(path), path.read_bytes())
-            for path in files(settings.home, Path(settings.storage), cluster.temp_dir)
-        ),
+        *in_files(settings.home, Path(settings.storage), cluster.temp_dir),
         *in_state(cluster),
         *in_dashboard(cluster),
         *in_processes(cluster),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._client.session import session
 from flyteray._plan import bundle
 
 
@@ -29,11 +28,3 @@ def project(tmp_path: Path, own_path: None) -> Path:
     """A folder on sys.path whose modules are forgotten afterwards."""
     sys.path.insert(0, str(tmp_path))
     return tmp_path
-
-
-@pytest.fixture
-def own_session() -> Iterator[None]:
-    """What a test tells `init` holds for that test."""
-    session.cache_clear()
-    yield
-    session.cache_clear()

@@ -46,8 +46,10 @@ class Running:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "server.py").write_text(SERVER)
-        with ports.listening_socket("127.0.0.1") as mine, ports.listening_socket("127.0.0.1") as other:
-            self.port, self.declared = int(mine.getsockname()[1]), int(other.getsockname()[1])
+        self.held = [
+            ports.listening_socket("127.0.0.1") for _ in range(2)
+        ]  # nobody else is given their ports
+        self.port, self.declared = (int(sock.getsockname()[1]) for sock in self.held)
         self.url = f"http://127.0.0.1:{self.port}"
         self.exits: list[BaseException | None] = []
         self.happened: list[str] = []
@@ -73,7 +75,10 @@ class Running:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     before = set(psutil.Process().children())
-    yield Running(tmp_path)
+    running = Running(tmp_path)
+    yield running
+    for sock in running.held:
+        sock.close()
     assert eventually(lambda: set(psutil.Process().children()) <= before)
 
 
@@ -89,7 +94,7 @@ def serve(hosting: Hosting, talk: Callable[[], Awaitable[Any]], deadline_s: floa
 
 
 async def get(url: str) -> str:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return (await client.get(url)).text
 
 
@@ -131,11 +136,14 @@ def test_a_program_that_insists_on_the_declared_port_is_taken_as_it_is_and_told_
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     hosting = running.python(f"serve('127.0.0.1', {running.declared})")
-
-    assert serve(hosting, lambda: get(f"http://127.0.0.1:{running.declared}"))
-    assert running.server.port == running.declared
     told = f"127.0.0.1:{running.declared} instead of 127.0.0.1:{running.port}. No second replica fits on this node"
-    assert told in caplog.text
+
+    async def talk() -> str:
+        await until(lambda: told in caplog.text)
+        return await get(f"http://127.0.0.1:{running.declared}")
+
+    assert serve(hosting, talk)
+    assert running.server.port == running.declared
 
 
 def test_a_program_that_listens_on_all_interfaces_is_told_of(
@@ -277,7 +285,6 @@ os.kill(os.getpid(), 9)
         left = {each for each in tree if each.pid != holder}
         assert left
         eventually(lambda: not any(map(runs, left)))
-        ports.listening_socket("127.0.0.1").close()
         assert not ports.accepts("127.0.0.1", running.port)
     finally:
         os.killpg(session, signal.SIGKILL)
@@ -302,10 +309,11 @@ def test_a_program_that_ends_before_it_listens_says_how(running: Running, code: 
 def test_a_program_that_ends_later_says_how(running: Running) -> None:
     hosting = running.python(
         "import threading; threading.Thread(target=serve, args=('127.0.0.1', os.environ['PORT']),"
-        "daemon=True).start(); import time; time.sleep(1.5); sys.exit(7)"
+        "daemon=True).start(); import time\nwhile not os.path.exists('go'): time.sleep(0.05)\nsys.exit(7)"
     )
 
     async def talk() -> None:
+        (running.folder / "go").touch()
         await until(lambda: running.exits != [])
         with pytest.raises(RuntimeUserError, match="exited with status 7"):
             hosting.check()
@@ -326,7 +334,8 @@ def test_a_program_that_ends_later_says_how(running: Running) -> None:
             "answers GET /health with status 503",
         ),
         (
-            "import socketserver; socketserver.TCPServer(('127.0.0.1', int(os.environ['PORT'])), "
+            "import socketserver; socketserver.TCPServer.allow_reuse_address = True; "
+            "socketserver.TCPServer(('127.0.0.1', int(os.environ['PORT'])), "
             "lambda request, *_: request.sendall(b'220 mail\\r\\n')).serve_forever()",
             "does not speak HTTP",
         ),

@@ -77,6 +77,7 @@ def test_replicas_that_start_together_make_one_download_and_leave_nothing(
     first, second, third = replicas
 
     first.kill()
+    first.wait()
     second.communicate("")
     assert len(there(node)) == 2  # one entry with its lock: the third uses it
     third.communicate("")

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from flyteray._serve.program import Program
+from tests.processes import runs
 from tests.waiting import eventually
 
 PROGRAM = """
@@ -47,9 +48,10 @@ def test_whoever_starts_a_program_ends_what_a_killed_guard_and_replica_have_left
     replica.suspend()  # it must not see its guard's end
     os.kill(guard.pid, signal.SIGKILL)
     replica.kill()
+    eventually(lambda: not runs(guard))
     other = Program(["sleep", "600"], os.environ, tmp_path)
 
-    eventually(lambda: not stray.is_running() or stray.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: not runs(stray))
 
     assert other.running
     other.end(0)

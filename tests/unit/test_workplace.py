@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,12 @@ def test_folders_of_processes_that_were_killed_are_removed_and_those_of_others_a
     assert not abandoned.exists()
     assert kept.is_dir()
     alive.communicate()
+
+
+def test_one_that_is_just_being_made_is_not_abandoned(code: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        places = list(pool.map(Workplace, [code] * 200))
+
+    for place in places:
+        place.enter()
+        assert sorted(os.listdir(".")) == ["data", "main.py"]
