@@ -14,6 +14,7 @@ from flyteray._client.session import session
 from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._settings import Settings
+from flyteray.io.storage_root import storage_root
 from tests.waiting import eventually
 
 OURS = ("FLYTERAY_HOME", "FLYTERAY_NUM_CPUS", "FLYTERAY_PORT", "FLYTERAY_STORAGE", "FLYTERAY_DATABASE")
@@ -65,9 +66,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def own_session() -> Iterator[None]:
     """What a test tells `init`, and the home that it finds, holds for that test, whichever ran before."""
-    session.cache_clear()
+    for kept in (session, storage_root):
+        kept.cache_clear()
     yield
-    session.cache_clear()
+    for kept in (session, storage_root):
+        kept.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -38,10 +38,13 @@ async def _init(
     Raises:
         TypeError: An option of a wrong type.
         ValueError: One of the images is a name without a URI.
+        ClusterError: Another ``address`` than that of the cluster which this process has connected to.
     """
     for name, given in (("address", address), ("storage", storage), ("database", database)):
         if given is not None and not isinstance(given, str):
             raise TypeError(f"flyteray.init: {name} must be a str, got {given!r}.")
+    if address:
+        session().check_address(address)
     if images:
         found = named([images] if isinstance(images, str) else images)
         os.environ[REFERENCES] = ",".join(

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flyteray._declare import context
 from flyteray._plan.apps import output_ref
@@ -21,6 +21,10 @@ from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
 from flyteray.app.outputs import cluster_outputs
 from flyteray.app.sources import RunOutput
 from flyteray.errors import ClusterError
+from flyteray.io.storage_root import storage_root
+
+if TYPE_CHECKING:
+    from flyteray._cluster.connect import Connection
 
 
 class Session:
@@ -29,7 +33,9 @@ class Session:
     def __init__(self) -> None:
         self._settings: Settings | None = None
         self._cluster: ClusterInfo | None = None
+        self._connection: Connection | None = None
         self._lock = threading.Lock()
+        storage_root().ask(self._storage)
 
     def configure(self, settings: Settings) -> None:
         """Use other settings from the next connection on."""
@@ -40,6 +46,21 @@ class Session:
             self._cluster = None
         cluster_outputs().ask(self._read_output)
         cluster_endpoints().ask(lambda: self.connect().endpoint_pattern if self.has_cluster() else None)
+
+    def check_address(self, address: str) -> None:
+        """Refuse another cluster than the one that this process has connected to.
+
+        What Ray or the user has connected is left alone: workers import modules that say where their driver is to run.
+
+        Raises:
+            ClusterError: it is another one.
+        """
+        connection = self._connection
+        if connection is not None and _is_connected() and not connection.is_of(address):
+            raise ClusterError(
+                f"This process is connected to the Ray cluster at {connection.address}, and flyteray.init asks for "
+                f"{address!r}: a process talks to one cluster. Start another process for the other."
+            )
 
     @property
     def settings(self) -> Settings:
@@ -59,6 +80,8 @@ class Session:
         with self._lock:
             if self._cluster is None:
                 connection = connect(self.settings)
+                if connection.own:
+                    self._connection = connection
                 try:
                     self._cluster = ensure_controller(self.settings, connection.local)
                 except ClusterError:
@@ -76,11 +99,7 @@ class Session:
 
         if local.find(self.settings) is not None:
             return True
-        if "ray" not in sys.modules:
-            return False
-        from flyteray._cluster.connect import is_connected  # deferred: it needs Ray
-
-        return is_connected()
+        return _is_connected()
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """Ask the controller; connects first."""
@@ -88,6 +107,9 @@ class Session:
         from flyteray._cluster import actors  # deferred: it needs Ray
 
         return await actors.acall(actors.CONTROLLER, method, *arguments)
+
+    def _storage(self) -> str:
+        return self.connect().storage if self.has_cluster() else self.settings.storage
 
     async def _read_output(self, output: RunOutput) -> Any:
         ref = output_ref("materialize", output)
@@ -105,6 +127,14 @@ class Session:
         if bundle.contents and not await self.call("has_bundle", bundle.digest):
             data = await asyncio.to_thread(lambda: bundle.data)
             await self.call("put_bundle", bundle.digest, data)
+
+
+def _is_connected() -> bool:
+    if "ray" not in sys.modules:
+        return False
+    from flyteray._cluster.connect import is_connected  # deferred: it needs Ray
+
+    return is_connected()
 
 
 @functools.cache

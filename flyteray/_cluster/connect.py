@@ -24,12 +24,20 @@ from flyteray.errors import ClusterError
 class Connection:
     """What this process is connected to; ``local`` where that is flyteray's own cluster on this machine.
 
-    ``started`` tells that it was started for this connection.
+    ``started`` tells that it was started for this connection, ``own`` that flyteray made the connection: in a worker it
+    is Ray's, and after the user's own ``ray.init`` theirs.
     """
 
     address: str
     local: LocalCluster | None
     started: bool = False
+    own: bool = False
+
+    def is_of(self, address: str) -> bool:
+        """Whether it is what an address names, as the user wrote it."""
+        if address in ("auto", "local"):
+            return address == "auto" or self.local is not None
+        return self.address == address or self.address == _resolve(address)  # the latter may raise
 
 
 def connect(settings: Settings, quiet: bool = False) -> Connection:
@@ -71,7 +79,10 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
                 f"The Ray cluster at {wanted} answers, but connecting failed: {error}"
             ) from error
     return Connection(
-        wanted, running if running and running.address == wanted else None, started=running is not found
+        wanted,
+        running if running and running.address == wanted else None,
+        started=running is not found,
+        own=True,
     )
 
 

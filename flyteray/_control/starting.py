@@ -13,6 +13,7 @@ from flyteray._cluster.images import NO_IMAGE, Images, Start
 from flyteray._control.records import Records
 from flyteray._control.sizes import Sizes
 from flyteray._control.state import VersionPhase, VersionRecord
+from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._plan import failure
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import AppSpec
@@ -135,5 +136,6 @@ class Starting:
         ours = {
             "FLYTERAY_CODE": spec.code.bundle or spec.code.version,
             "INTERNAL_APP_ENDPOINT_PATTERN": self._cluster.endpoint_pattern,
+            RAW_DATA_PATH: f"{self._cluster.storage.rstrip('/')}/apps/{spec.name}/data",
         }
         return {"env_vars": ours | spec.environment.env_vars}

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from flyteray._declare.task import Task
 
+RAW_DATA_PATH = "_FLYTE_APP_RAW_DATA_PATH"  # where an app's files go: an environment variable, as in Flyte
+
 
 class TaskRuntime(Protocol):
     """Carries out the task calls that user code makes."""

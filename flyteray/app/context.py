@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from flyteray._declare.context import RAW_DATA_PATH
+
 
 @dataclass(frozen=True)
 class AppContext:
@@ -26,6 +28,6 @@ def ctx() -> AppContext:
     return AppContext(
         mode="local" if os.environ.get("_RUN_MODE") == "local" else "remote",
         project=os.environ.get("FLYTE_INTERNAL_EXECUTION_PROJECT", ""),
-        raw_data_path=os.environ.get("_FLYTE_APP_RAW_DATA_PATH", ""),
+        raw_data_path=os.environ.get(RAW_DATA_PATH, ""),
         domain=os.environ.get("FLYTE_INTERNAL_EXECUTION_DOMAIN", ""),
     )

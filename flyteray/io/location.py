@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flyteray._declare.context import ctx
-from flyteray._settings import Settings
+from flyteray._declare.context import RAW_DATA_PATH, ctx
+from flyteray.io.storage_root import storage_root
 from flyteray.storage import Storage
 
 T = TypeVar("T")
@@ -70,10 +71,10 @@ class Location(Generic[T]):
 
 
 def upload_root() -> Storage:
-    """Where new files go: to the running task's data; outside tasks to ``files`` in the storage root."""
-    if root := ctx().raw_data_path:
+    """Where new files go: to the data of the task or app that runs here, else to ``files`` in the storage root."""
+    if root := ctx().raw_data_path or os.environ.get(RAW_DATA_PATH):
         return Storage.at(root)
-    return Storage.at(Storage.at(Settings.load().storage).join("files"))
+    return Storage.at(Storage.at(storage_root().url()).join("files"))
 
 
 def unique_url(name: str | None) -> str:

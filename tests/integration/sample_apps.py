@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 import flyteray as flyte
 from flyteray.app import AppEnvironment, Parameter, Scaling, get_parameter
 from flyteray.app.extras import FastAPIAppEnvironment
+from flyteray.io import File
 from tests.integration import sample_tasks
 
 api = FastAPI()
@@ -43,6 +44,14 @@ def explode() -> None:
 @api.get("/")
 def root() -> dict[str, Any]:
     return {"greeting": get_parameter("greeting"), "variable": os.environ["GREETING"], "pid": os.getpid()}
+
+
+@api.get("/file")
+def file() -> str:
+    made: File[str] = File.new_remote("note.txt")
+    with made.open_sync("w") as stream:
+        stream.write("from a handler")
+    return made.path
 
 
 @api.get("/double/{x}")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -67,6 +68,13 @@ def test_streams_and_websockets_pass(hello: App) -> None:
 def test_a_handler_runs_tasks_sync_and_async(hello: App) -> None:
     assert httpx.get(f"{hello.endpoint}/double/4", timeout=60).json() == {"doubled": 8}
     assert httpx.get(f"{hello.endpoint}/double-sync/5", timeout=60).json() == {"doubled": 10}
+
+
+def test_files_that_a_handler_makes_are_in_the_clusters_storage(hello: App) -> None:
+    path = httpx.get(f"{hello.endpoint}/file").json()
+
+    assert "/storage/apps/hello/data/" in path
+    assert Path(path).read_text() == "from a handler"
 
 
 @pytest.mark.usefixtures("own_session")

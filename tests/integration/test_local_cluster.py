@@ -29,6 +29,24 @@ from flyteray._settings import Settings
 print(connect(Settings.load(), quiet=True).address)
 print(ray.get(ray.remote(lambda: 6 * 7).remote()))
 """
+ONE_CLUSTER = """
+import os
+from pathlib import Path
+import flyteray as flyte
+from flyteray._client.session import session
+from flyteray.io import File
+
+storage = session().connect().storage
+for same in (None, "auto", "local", os.environ["SAME"]):
+    flyte.init(address=same)
+try:
+    flyte.init(address="10.9.9.9:6379")
+except flyte.errors.ClusterError as error:
+    print(error)
+flyte.init(storage="/nowhere")
+file = File.from_local_sync(os.environ["FLYTERAY_HOME"] + "/cluster.json")
+print(Path(file.path).is_relative_to(Path(storage, "files")))
+"""
 
 
 def run(code: str, settings: Settings, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -87,6 +105,15 @@ def test_starting_again_finds_the_cluster_that_runs(cluster: LocalCluster) -> No
 
 def test_a_script_that_imported_ray_first_connects_as_well(cluster: LocalCluster) -> None:
     assert run("import ray" + CONNECT, home_of(cluster)).stdout.split() == [cluster.address, "42"]
+
+
+def test_a_process_talks_to_one_cluster_and_keeps_its_files_there(cluster: LocalCluster) -> None:
+    done = run(ONE_CLUSTER, home_of(cluster), SAME=cluster.address)
+
+    error, kept = done.stdout.splitlines()
+    assert f"connected to the Ray cluster at {cluster.address}" in error
+    assert "asks for '10.9.9.9:6379'" in error
+    assert kept == "True"
 
 
 def test_plain_ray_connects_with_the_environment_of_the_cluster(cluster: LocalCluster) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+import flyteray
 from flyteray._declare.context import ActionID, TaskContext, task_context
 from flyteray.io import Dir, File
 
@@ -68,6 +69,30 @@ def test_a_local_file_is_copied_to_where_every_node_can_read_it(raw_data: Path, 
     assert Path(file.path).is_relative_to(raw_data)
     assert file.name == "source.txt"
     assert Path(file.path).read_text() == "hello"
+
+
+@pytest.mark.usefixtures("own_session")
+def test_outside_tasks_files_go_to_the_storage_that_init_names(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_ADDRESS", "FLYTERAY_STORAGE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path / "home"))
+    assert Path(File.from_local_sync(source).path).is_relative_to(tmp_path / "home/storage/files")
+
+    flyteray.init(storage=str(tmp_path / "named"))
+
+    assert Path(File.from_local_sync(source).path).is_relative_to(tmp_path / "named/files")
+    assert Path(Dir.from_local_sync(source.parent / "named").path).is_relative_to(tmp_path / "named/files")
+
+
+def test_an_app_has_a_folder_of_its_own_for_files(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_FLYTE_APP_RAW_DATA_PATH", str(tmp_path / "of the app"))
+
+    assert Path(File.from_local_sync(source).path).is_relative_to(tmp_path / "of the app")
+    assert File.named_remote("one").path == str(tmp_path / "of the app/one")
 
 
 def test_two_copies_do_not_meet(raw_data: Path, source: Path) -> None:
