@@ -51,7 +51,7 @@ class LocalApp(Ephemeral, Logged):
         python: What it runs in: this process's own, or that of its image.
         environment: Its environment variables.
         log: The file that takes what it writes.
-        patience: How long to wait for it.
+        patience: How long to wait for it; :attr:`patience` may be set while it runs.
         revision: Counts the versions of the app that this process has served.
     """
 
@@ -68,7 +68,7 @@ class LocalApp(Ephemeral, Logged):
         self._python = python
         self._environment = environment
         self._log = log
-        self._patience = patience
+        self.patience = patience
         self._revision = revision
         self._desired: Literal["active", "stopped"] = "stopped"
         self._process: LocalProcess | None = None
@@ -163,8 +163,10 @@ class LocalApp(Ephemeral, Logged):
             DeploymentError: it could not start or has ended (the user's exception is the cause), or was stopped.
             ActivationTimeoutError: the time is up, and it is stopped.
         """
-        timeout = self._patience.activate_timeout if timeout is None else timeout
-        deadline = time.monotonic() + timeout + _HEAR_S
+        timeout = self.patience.activate_timeout if timeout is None else timeout
+        # Until then the process itself gives up, and says what it waited for.
+        told = timeout >= self.patience.activate_timeout
+        deadline = time.monotonic() + timeout + (_HEAR_S if told else 0)
         while not await asyncio.to_thread(self._has_come_up):
             if time.monotonic() > deadline:
                 self.stop()
@@ -173,7 +175,7 @@ class LocalApp(Ephemeral, Logged):
                 )
             left = max(0.0, deadline - time.monotonic())
             ready = self._is_ready()
-            await asyncio.sleep(min(left, self._patience.health_check_interval if ready else _LOOK_S))
+            await asyncio.sleep(min(left, self.patience.health_check_interval if ready else _LOOK_S))
         return self
 
     wait = MethodVerb(_wait)
@@ -222,12 +224,12 @@ class LocalApp(Ephemeral, Logged):
             self._desired = "stopped"
             if self._process is not None and self._process.running:
                 local_endpoints().remove(self.name)
-                self._process.stop(self._patience.deactivate_timeout)
+                self._process.stop(self.patience.deactivate_timeout)
 
     def join(self) -> None:
         """Block until nothing of a stopped app is left."""
         if self._process is not None:
-            self._process.join(self._patience.deactivate_timeout + _ENDED_S)
+            self._process.join(self.patience.deactivate_timeout + _ENDED_S)
 
     def _start(self) -> None:
         with self._lock:
@@ -247,7 +249,7 @@ class LocalApp(Ephemeral, Logged):
                 self._environment,
                 folder=folder,
                 log=self._log,
-                grace_s=self._patience.deactivate_timeout,
+                grace_s=self.patience.deactivate_timeout,
                 on_end=lambda: local_endpoints().remove(self.name),
             )
             self._desired = "active"
@@ -267,7 +269,7 @@ class LocalApp(Ephemeral, Logged):
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(
-            self._plan.host, self._plan.port, timeout=self._patience.health_check_timeout
+            self._plan.host, self._plan.port, timeout=self.patience.health_check_timeout
         )
         try:
             connection.request("GET", self._plan.app.health_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 import threading
 import time
@@ -25,6 +26,8 @@ from flyteray.storage.values import write_value
 
 if TYPE_CHECKING:
     from flyteray._control.registry import Registry
+
+logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.5  # how often newer runs are looked for
 _KEPT = 2  # of a followed task: an app may be about to read the one before the newest
@@ -62,20 +65,28 @@ class LocalOutputs:
     def follow(self, parameter: str, output: OutputRef, settings: Settings) -> None:
         """Tell the apps of the newest run of a task from now on; errors as in :meth:`locate`."""
         with self._lock:
+            found = self._locate(parameter, output, settings)
             self._followed[output.digest()] = parameter, output, settings
-            self._look()
+            self._tell(self._found | {output.digest(): found})
             if self._thread.ident is None:
                 self._thread.start()
 
     def _look_forever(self) -> None:
         while self._folder.exists():
-            # When it fails, as for a database that others hold, the apps keep what they have and it is tried again.
-            with self._lock, contextlib.suppress(Exception):
-                self._look()
+            with self._lock:
+                found = dict(self._found)
+                for key, followed in self._followed.items():
+                    try:
+                        found[key] = self._locate(*followed)
+                    except Exception as error:  # noqa: BLE001  # as of a database that others hold: tried again
+                        logger.debug(
+                            "The outputs of %s can't be looked for: %r", followed[1].task_name, error
+                        )
+                with contextlib.suppress(OSError):  # the folder may just have been removed
+                    self._tell(found)
             time.sleep(_LOOK_S)
 
-    def _look(self) -> None:
-        found = {key: self._locate(*followed) for key, followed in self._followed.items()}
+    def _tell(self, found: dict[str, tuple[str, str]]) -> None:
         if found != self._found:
             fresh = self._newest.with_suffix(".new")
             fresh.write_text(json.dumps(found))

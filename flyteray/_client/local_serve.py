@@ -17,6 +17,7 @@ from flyteray._client.local_app import LocalApp, Patience, drain_s
 from flyteray._client.local_outputs import LocalOutputs
 from flyteray._client.local_secrets import local_values
 from flyteray._client.planned import Planned
+from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._plan import ports
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.image import build_env_vars
@@ -35,7 +36,7 @@ from flyteray.errors import (
 
 _HOST = "127.0.0.1"
 # Of the app that this process may itself be, and what user code has no use for.
-_NOT_INHERITED = (REPLICA_PORT, PARAMETERS_FILE, "FLYTERAY_SECRETS_KEY", "_FLYTE_APP_RAW_DATA_PATH")
+_NOT_INHERITED = (REPLICA_PORT, PARAMETERS_FILE, "FLYTERAY_SECRETS_KEY", RAW_DATA_PATH)
 
 
 class LocalApps:
@@ -89,11 +90,12 @@ class LocalApps:
         port = known.plan.port if known and planned.spec.port == 0 else planned.spec.port
         plan = await asyncio.to_thread(self._plan, planned, port, settings, patience)
         if known is not None and known.plan == plan and not known.has_failed:
+            known.patience = patience
             return known
         python = await asyncio.to_thread(_python, plan, settings)
-        if known is not None:
-            await known.deactivate.aio(wait=True)
         environment = await asyncio.to_thread(self._environment, plan, settings)
+        if known is not None:  # only now: what could be refused has been asked for
+            await known.deactivate.aio(wait=True)
         name = planned.spec.name
         log = self._folder.path / f"{name}.log"
         app = LocalApp(plan, python, environment, log, patience, known.revision + 1 if known else 1)
@@ -155,7 +157,7 @@ class LocalApps:
             "FLYTERAY_CODE": spec.code.bundle,
             "PYTHONPATH": _absolute(inherited.get("PYTHONPATH", "")),
             "PYTHONUNBUFFERED": "1",
-            "_FLYTE_APP_RAW_DATA_PATH": str(settings.home / "local" / "raw_data"),
+            RAW_DATA_PATH: str(settings.home / "local" / "raw_data"),
             "_RUN_MODE": "local",
             LOCAL_APPS: str(self._folder.path / "apps.json"),
             REPLICA_PORT: str(plan.port),

@@ -17,13 +17,19 @@ import psutil
 import pytest
 
 import flyteray as flyte
+from flyteray._client.local_app import LocalApp
 from flyteray._client.local_serve import local_apps
 from flyteray._client.session import session
 from flyteray._control.registry import Registry
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, RunSpec, TaskSpec
-from flyteray.errors import ActivationTimeoutError, DeploymentError, ParameterMaterializationError
+from flyteray.errors import (
+    ActivationTimeoutError,
+    DeploymentError,
+    ParameterMaterializationError,
+    SecretNotFoundError,
+)
 from flyteray.io import Dir, File
 from flyteray.remote import AppPhase
 from flyteray.storage import Storage
@@ -166,7 +172,9 @@ def test_a_handle_starts_and_stops_its_app_again_and_again(home: Path) -> None:
     eventually(lambda: app.deployment_status is AppPhase.ACTIVE)  # a busy app may not answer at once
     assert app.desired_state == "active"
     first = httpx.get(app.url, timeout=60).json()
-    assert flyte.with_servecontext(mode="local").serve(apps.note) is app
+    assert flyte.with_servecontext(mode="local", health_check_interval=0.5).serve(apps.note) is app
+    assert isinstance(app, LocalApp)
+    assert app.patience.health_check_interval == 0.5
     assert httpx.get(app.url, timeout=60).json() == first
 
     app.deactivate(wait=True)
@@ -184,9 +192,14 @@ def test_a_handle_starts_and_stops_its_app_again_and_again(home: Path) -> None:
     assert notes == ["begin", "end", "begin", "end"]
 
 
-def test_a_changed_app_takes_the_place_of_the_old_one() -> None:
+def test_a_changed_app_takes_the_place_of_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
     old = flyte.with_servecontext(mode="local").serve(apps.note)
     before = httpx.get(old.url, timeout=60).json()
+    with monkeypatch.context() as patch:
+        patch.setattr(apps.note, "secrets", (flyte.Secret("nowhere"),))
+        with pytest.raises(SecretNotFoundError, match="nowhere"):
+            flyte.with_servecontext(mode="local").serve(apps.note)
+    assert httpx.get(old.url, timeout=60).json() == before  # what can't be served takes nobody's place
 
     new = flyte.with_servecontext(mode="local", env_vars={"CHANGED": "1"}).serve(apps.note)
 
@@ -230,6 +243,9 @@ def test_an_app_is_up_inside_a_block_only() -> None:
 
     asyncio.run(block())
     assert app.is_deactivated()
+    with pytest.raises(ActivationTimeoutError, match=r"within 0\.01 seconds"):
+        app.activate().wait(timeout=0.01)
+    app.watch("deactivated")
 
 
 def test_a_program_is_served_and_ends_with_all_that_it_started() -> None:

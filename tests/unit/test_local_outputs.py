@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from flyteray._plan.info import ActionPhase
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, OutputRef, RunSpec, TaskPlan, TaskSpec
 from flyteray._settings import Settings
 from flyteray.errors import ParameterMaterializationError
+from tests.waiting import eventually
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -25,26 +30,32 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv("FLYTERAY_DATABASE", raising=False)
     settings = Settings.load()
     Path(settings.database_url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    registry = Registry(settings.database_url)
     for name, version in (("r1", "v1"), ("r2", "v2"), ("r3", None)):
-        task = TaskSpec(
-            name="env.train",
-            code=CodeRef(bundle="b", module="m", name="n"),
-            environment=EnvironmentSpec(),
-            version=version,
-        )
-        registry.create_run(RunSpec(name=name, task=task), NOON)
-        registry.finish_run(name, ActionPhase.SUCCEEDED, None, 1, NOON)
-        if version is not None:
-            registry.deploy_tasks([TaskPlan(spec=task)], datetime.now(timezone.utc))
-    registry.close()
+        succeed(settings, name, version)
     return settings
 
 
+def succeed(settings: Settings, name: str, version: str | None = None, at: datetime = NOON) -> None:
+    """Record a run of the task, of a deployed one where there is a version."""
+    task = TaskSpec(
+        name="env.train",
+        code=CodeRef(bundle="b", module="m", name="n"),
+        environment=EnvironmentSpec(),
+        version=version,
+    )
+    registry = Registry(settings.database_url)
+    registry.create_run(RunSpec(name=name, task=task), at)
+    registry.finish_run(name, ActionPhase.SUCCEEDED, None, 1, at)
+    if version is not None:
+        registry.deploy_tasks([TaskPlan(spec=task)], datetime.now(timezone.utc))
+    registry.close()
+
+
 @pytest.fixture
-def outputs(tmp_path: Path) -> LocalOutputs:
+def outputs(tmp_path: Path) -> Iterator[LocalOutputs]:
     (tmp_path / "shared").mkdir()
-    return LocalOutputs(tmp_path / "shared", tmp_path / "newest.json")
+    yield LocalOutputs(tmp_path / "shared", tmp_path / "newest.json")
+    shutil.rmtree(tmp_path / "shared")  # looking for newer runs ends with it
 
 
 def located(outputs: LocalOutputs, settings: Settings, **fields: Any) -> str:
@@ -59,3 +70,29 @@ def test_versions_of_tasks_count(outputs: LocalOutputs, settings: Settings) -> N
     assert located(outputs, settings, latest_version=True) == "r2"
     with pytest.raises(ParameterMaterializationError, match=r"'model'.*'env\.tune'"):
         located(outputs, settings, task_name="env.tune", latest_version=True)
+
+
+def followed(version: str | None = None, task: str = "env.train") -> OutputRef:
+    return OutputRef(task_name=task, task_version=version, follow=True)
+
+
+def test_newer_runs_are_told_of_though_others_can_not_be_found(
+    outputs: LocalOutputs, settings: Settings, tmp_path: Path
+) -> None:
+    def newest(ref: OutputRef) -> str:
+        run: str = json.loads((tmp_path / "newest.json").read_text())[ref.digest()][0]
+        return run
+
+    elsewhere = tmp_path / "other.sqlite"
+    shutil.copy(settings.database_url.removeprefix("sqlite:///"), elsewhere)
+    outputs.follow("old", followed("v1"), replace(settings, database=f"sqlite:///{elsewhere}"))
+    outputs.follow("model", followed(), settings)
+    with pytest.raises(ParameterMaterializationError, match=r"'other'.*'env\.tune'"):
+        outputs.follow("other", followed(task="env.tune"), settings)
+    assert (newest(followed("v1")), newest(followed())) == ("r1", "r3")
+
+    elsewhere.write_text("no database")
+    succeed(settings, "r4", at=NOON + timedelta(hours=1))
+
+    assert eventually(lambda: newest(followed()) == "r4")
+    assert newest(followed("v1")) == "r1"
