@@ -195,14 +195,28 @@ class RunContext:
         await session().upload(bundle)
         return await _start(name, task_spec(task, ref, self.shipping.version), payload)
 
+    def check_deployed(self, task: str) -> None:
+        """Refuse what is said that can't be so of a deployed task.
+
+        Raises:
+            ValueError: how to ship its code, which was shipped when it was deployed, or local mode.
+        """
+        if self.shipping != SHIPPING:
+            raise ValueError(
+                f"The code of {task!r} is that which was deployed, so nothing can be said of how to ship it (version, "
+                'copy_style, root_dir, ...). A version is named in remote.Task.get(name, version="..."), and as '
+                "`flyteray run deployed-task NAME:VERSION`."
+            )
+        if self.mode == "local" or (self.mode is None and inside_local_run()):
+            raise ValueError(
+                f"Deployed task {task!r} runs on its cluster only: its code is there. Import the task to run it in "
+                "local mode."
+            )
+
     async def _run_deployed(
         self, task: RemoteTask | TaskDetails, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Run:
-        if self.mode == "local" or (self.mode is None and inside_local_run()):
-            raise ValueError(
-                f"Deployed task {task.name!r} runs on its cluster only: its code is there. Import the task to run it "
-                "in local mode."
-            )
+        self.check_deployed(task.name)
         plan = await deployed_plan(task)
         payload = pickling.dump(bind_deployed(plan, args, kwargs), "inputs")
         return await _start(self._name(), plan.spec, payload)

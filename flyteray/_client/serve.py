@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from flyteray._client.session import inside_local_run, session
 from flyteray._declare import context
 from flyteray._declare.environment import check_env_vars, without_meaning
 from flyteray._plan import apps, code
-from flyteray._plan.shipping import PLAIN_NAME, CopyStyle, Shipping
+from flyteray._plan.shipping import CopyStyle, Shipping
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import RuntimeUserError
 
@@ -27,6 +28,7 @@ Mode = Literal["local", "remote"]
 _PLACED_S = (
     15.0  # for replicas to get a process; each then has its own time to start in, and says why it did not
 )
+_PATH = re.compile("/[!-~]*")  # as it is sent
 _SECONDS = ("deactivate_timeout", "activate_timeout", "health_check_timeout", "health_check_interval")
 
 
@@ -62,11 +64,12 @@ class ServeContext:
         health_check_interval: Seconds from one question to the next, in local mode (1).
         health_check_path: What is asked for (``"/health"``): any answer below 500 is a good one. On a cluster only
             commands are asked.
-        raw_data_path: ``flyteray.app.ctx().raw_data_path`` of the app.
+        raw_data_path: ``flyteray.app.ctx().raw_data_path`` of the app, where the files go that it makes. Default: a
+            folder of its own in the storage, which outlives the app.
 
     Raises:
-        ValueError: another mode or copy style, a bad version, ``cluster`` beside ``cluster_pool``, or a time that is
-            not positive.
+        ValueError: another mode or copy style, a bad version, ``cluster`` beside ``cluster_pool``, a path that can't
+            be asked for, or a time that is not positive.
         TypeError: an option of a wrong type.
     """
 
@@ -99,19 +102,16 @@ class ServeContext:
             raise ValueError(f'mode must be "local" or "remote", not {self.mode!r}.')
         if self.cluster is not None and self.cluster_pool is not None:
             raise ValueError("with_servecontext: say cluster or cluster_pool, not both.")
-        if self.version is not None and not (
-            isinstance(self.version, str) and PLAIN_NAME.fullmatch(self.version)
-        ):
-            raise ValueError(
-                f"{self.version!r} is no name for a version: use up to 63 letters, digits, '.', '-' and '_', beginning "
-                "with a letter or digit."
-            )
         if self.log_format not in ("console", "json"):
             raise ValueError(f'log_format must be "console" or "json", not {self.log_format!r}.')
         if self.env_vars is not None:
             check_env_vars("with_servecontext", self.env_vars)
-        if self.health_check_path is not None and not str(self.health_check_path).startswith("/"):
-            raise ValueError(f'health_check_path must begin with "/", got {self.health_check_path!r}.')
+        path = self.health_check_path
+        if path is not None and not (isinstance(path, str) and _PATH.fullmatch(path)):
+            raise ValueError(
+                'health_check_path must begin with "/" and be written as it is sent, such as %20 for a space, '
+                f"got {path!r}."
+            )
         for option in _SECONDS:
             seconds = getattr(self, option)
             if seconds is None:
@@ -134,17 +134,16 @@ class ServeContext:
                 'under `if __name__ == "__main__":`.',
             )
         planned = await asyncio.to_thread(self.plan, app_env)  # it reads files: not on an app's loop
+        if not self._is_local:
+            self._warn_of_health_checks(app_env)
         if self.dry_run:
             return PlannedApp(planned)
-        if self.mode == "local" or (self.mode is None and inside_local_run()):
+        if self._is_local:
             # Deferred: only local mode pays for it.
             from flyteray._client.local_serve import local_apps
 
             settings = session().settings
             return await local_apps(settings.home).serve(planned, settings, self._patience())
-        for option in ("health_check_timeout", "health_check_interval"):
-            if getattr(self, option) is not None:
-                without_meaning('with_servecontext(mode="remote")', option)
         for each in planned:
             await session().upload(each.bundle)
             served = App(
@@ -186,12 +185,25 @@ class ServeContext:
         spec = apps.app_spec(changed, ref, parameter_values=values)
         said = {
             "version": self.version,
-            "health_path": self.health_check_path,
+            "health_path": self.health_check_path if self._is_local or env.kind == "command" else None,
             "startup_timeout_s": self.activate_timeout,
         }
         return Planned(
             spec.model_copy(update={name: value for name, value in said.items() if value is not None}), bundle
         )
+
+    def _warn_of_health_checks(self, env: AppEnvironment) -> None:
+        for option in ("health_check_timeout", "health_check_interval"):
+            if getattr(self, option) is not None:
+                without_meaning('with_servecontext(mode="remote")', option)
+        if self.health_check_path is not None and env.kind != "command":
+            without_meaning(
+                f'with_servecontext(mode="remote") of {env.name!r}, which is no program', "health_check_path"
+            )
+
+    @property
+    def _is_local(self) -> bool:
+        return self.mode == "local" or (self.mode is None and inside_local_run())
 
     def _shipping(self) -> Shipping:
         return Shipping(
@@ -209,7 +221,7 @@ class ServeContext:
             "LOG_LEVEL": self.log_level,
             "LOG_FORMAT": None if self.log_format == "console" else self.log_format,
             "USER_LOG_LEVEL": self.user_log_level,
-            "_FLYTE_APP_RAW_DATA_PATH": self.raw_data_path,
+            context.RAW_DATA_PATH: self.raw_data_path,
         }
         return {name: str(value) for name, value in said.items() if value is not None} | (self.env_vars or {})
 

@@ -97,6 +97,8 @@ def _run(task: Task[..., Any] | TaskDetails, arguments: dict[str, Any], flags: d
         context = RunContext(
             mode="local" if flags["local"] else "remote", name=flags["name"], shipping=shipped
         )
+        if isinstance(task, TaskDetails):
+            context.check_deployed(task.name)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     with failures.users_code():

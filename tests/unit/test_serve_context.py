@@ -6,10 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 import flyteray as flyte
 from flyteray._declare import context
 from flyteray.app import AppEnvironment, Domain, Parameter, Subdomain
+from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import ActivationTimeoutError, DeploymentError, RuntimeUserError
 from flyteray.remote import App, AppPhase
 
@@ -22,6 +24,7 @@ frontend = AppEnvironment(
     parameters=[Parameter("model"), Parameter("rate", "0.5")],
     domain=Domain(subdomain=Subdomain.from_function(lambda _, at: f"front{at.project}")),
 )
+api = FastAPIAppEnvironment(name="api", app=FastAPI())
 VALUES = {"frontend": {"model": "m"}}
 
 
@@ -109,14 +112,17 @@ def test_options_reach_the_app_that_is_served_and_no_other() -> None:
     [
         ({"mode": "hybrid"}, ValueError, "'hybrid'"),
         ({"cluster": "a", "cluster_pool": "b"}, ValueError, "cluster or cluster_pool, not both"),
-        ({"version": "a b"}, ValueError, "'a b' is no name for a version"),
-        ({"version": 1}, ValueError, "1 is no name for a version"),
+        ({"version": "a b"}, ValueError, "'a b' can't be a version's name"),
+        ({"version": 1}, ValueError, "1 can't be a version's name"),
         ({"log_format": "xml"}, ValueError, "'xml'"),
         ({"env_vars": {"A": 1}}, TypeError, "must map str to str"),
         ({"copy_style": "some"}, ValueError, "'some'"),
         ({"copy_style": "custom"}, ValueError, "'custom'"),
         ({"copy_style": "none"}, ValueError, "Version is required"),
         ({"health_check_path": "up"}, ValueError, "must begin with"),
+        ({"health_check_path": "/a b"}, ValueError, "as it is sent, .* got '/a b'"),
+        ({"health_check_path": "/é"}, ValueError, "as it is sent, .* got '/é'"),
+        ({"health_check_path": 3}, ValueError, "must begin with"),
         ({"activate_timeout": 0}, ValueError, "activate_timeout must be more than 0"),
         ({"deactivate_timeout": "6"}, TypeError, "deactivate_timeout must be a number"),
         ({"health_check_interval": True}, TypeError, "health_check_interval must be a number"),
@@ -127,6 +133,16 @@ def test_wrong_options_are_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(error, match=message):
         flyte.with_servecontext(**options)
+
+
+def test_on_a_cluster_only_programs_are_asked_for_a_path() -> None:
+    context = flyte.with_servecontext(dry_run=True, health_check_path="/up?full=1")
+    with pytest.warns(UserWarning, match="'api', which is no program: health_check_path has no meaning"):
+        app: Any = context.serve(api)
+    [spec] = app.plan
+    assert spec.health_path == "/health"
+    [locally] = flyte.with_servecontext("local", health_check_path="/up").plan(api)
+    assert locally.spec.health_path == "/up"
 
 
 @pytest.mark.parametrize("option", ["cluster", "cluster_pool"])
