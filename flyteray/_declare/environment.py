@@ -125,6 +125,8 @@ class Environment:
     def clone_with(self: E, name: str, **changes: object) -> E:
         """A new environment like this one under another name, without its tasks or server functions.
 
+        Relative paths in it mean what they mean in this one; a new ``include`` is relative to the file that clones.
+
         Args:
             name: The new name.
             changes: Any field of this kind of environment; None keeps what is there.
@@ -138,7 +140,10 @@ class Environment:
                 f"Unexpected keyword arguments: {unknown}. {type(self).__name__} has: {sorted(known)}."
             )
         kept = {key: value for key, value in changes.items() if value is not None}
-        return dataclasses.replace(self, name=name, **kept)  # type: ignore[arg-type]
+        clone = dataclasses.replace(self, name=name, **kept)  # type: ignore[arg-type]
+        if "include" not in kept:
+            clone._declaring_file = self._declaring_file
+        return clone
 
     def __repr__(self) -> str:
         shown = [f"name={self.name!r}"]
@@ -188,8 +193,8 @@ def _caller() -> Path | None:
 
 def _users_frame() -> tuple[str | None, int]:
     """The file of the first frame outside flyteray and the dataclass machinery, and how far above the caller it is."""
-    ours = f"{Path(flyteray.__file__).parent}{os.sep}"
+    ours = f"{Path(flyteray.__file__).parent}{os.sep}", "<string>", dataclasses.__file__
     frame, level = sys._getframe(1).f_back, 1
-    while frame is not None and frame.f_code.co_filename.startswith((ours, "<string>")):
+    while frame is not None and frame.f_code.co_filename.startswith(ours):
         frame, level = frame.f_back, level + 1
     return (frame.f_code.co_filename if frame else None), level

@@ -127,6 +127,12 @@ def active() -> dict[str, Path]:
     return {}
 
 
+def paths() -> list[str]:
+    """The folders of active bundles that this process imports from."""
+    folders = [os.path.join(folder, "") for folder in active().values()]
+    return [path for path in sys.path if any(os.path.join(path, "").startswith(each) for each in folders)]
+
+
 def _unpack(data: bytes, target: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         archive.extractall(target)

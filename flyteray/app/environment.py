@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment, without_meaning
@@ -16,6 +16,9 @@ from flyteray.app.port import Port, PortField
 from flyteray.app.routing import APP_NAME, Domain, Link, Timeouts
 from flyteray.app.scaling import Scaling
 from flyteray.errors import InitializationError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -196,6 +199,11 @@ class AppEnvironment(Environment):
             f"{self._words()} has nothing to run: decorate a function with @env.server, give it a command or "
             "args, or use a ready-made kind such as flyteray.app.extras.FastAPIAppEnvironment."
         )
+
+    def clone_with(self, name: str, **changes: object) -> Self:
+        """As of any environment; the clone declares the same port, also where a replica makes it."""
+        kept = {"port": self.declared_port} if changes.get("port") is None else {}
+        return super().clone_with(name, **changes | kept)
 
     def get_port(self) -> Port:
         """The port to listen on: in a replica the one it must use, elsewhere the declared one."""

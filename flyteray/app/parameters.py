@@ -15,6 +15,12 @@ from flyteray.app.sources import KINDS, AppEndpoint, ParameterKind, RunOutput
 from flyteray.io import Dir, File
 
 PARAMETERS_FILE = "flyte-parameters.json"  # the name of an environment variable, as in Flyte
+_TYPES_OF: dict[type, tuple[str, ...]] = {  # what an app may be given of a value; of an output, anything
+    str: ("string", "file", "directory", "app_endpoint"),
+    File: ("file", "string"),
+    Dir: ("directory", "string"),
+    AppEndpoint: ("app_endpoint", "string"),
+}
 _ENV_VAR = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 
 
@@ -39,7 +45,8 @@ class Parameter:
 
     Raises:
         TypeError: A field of another type.
-        ValueError: A bad ``env_var`` or ``type``, or a RunOutput of no run and no task.
+        ValueError: A bad ``env_var``, a ``type`` that there is not or that the value can't be, or a RunOutput of no
+            run and no task.
     """
 
     name: str
@@ -60,6 +67,12 @@ class Parameter:
             raise ValueError(
                 f"Parameter {self.name!r}: type must be one of {', '.join(KINDS)}, got {self.type!r}."
             )
+        for kind, types in _TYPES_OF.items():
+            if isinstance(self.value, kind) and self.type not in (None, *types):
+                raise ValueError(
+                    f"Parameter {self.name!r} is of type {self.type!r}, which {self.value!r} can't be: "
+                    f"its type is {' or '.join(types)}."
+                )
         for field in ("env_var", "mount"):
             text = getattr(self, field)
             if text is not None and not isinstance(text, str):
@@ -92,6 +105,8 @@ class Parameter:
     @property
     def kind(self) -> ParameterKind:
         """What the app is given: ``type``, or else what the value tells; a string when there is neither."""
+        if isinstance(self.value, AppEndpoint):  # its URL, which is a string as well
+            return "app_endpoint"
         if self.type is not None:
             return self.type
         if isinstance(self.value, RunOutput):
@@ -101,7 +116,7 @@ class Parameter:
             return "file"
         if isinstance(self.value, Dir):
             return "directory"
-        return "app_endpoint" if isinstance(self.value, AppEndpoint) else "string"
+        return "string"
 
 
 def get_parameter(name: str) -> Any:

@@ -79,7 +79,7 @@ class Subdomain:
             context: Has ``project`` and ``domain``.
 
         Raises:
-            ValueError: The function returned no text.
+            ValueError: The function returned no text, or project and domain are not known.
         """
         if self.function is not None:
             name = self.function(env, context)
@@ -89,6 +89,11 @@ class Subdomain:
                 )
             return name
         if self.suffix == "default":
+            if not context.project or not context.domain:
+                raise ValueError(
+                    f"The subdomain of app {env.name!r} is made of project and domain, but they are "
+                    f"{context.project!r} and {context.domain!r}: say with_servecontext(project=..., domain=...)."
+                )
             return f"{self.app_name}-{context.project}-{context.domain}"
         digest = hashlib.sha256(f"{context.project}-{context.domain}".encode()).hexdigest()
         return f"{self.app_name}-{digest[:8]}"

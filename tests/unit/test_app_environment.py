@@ -85,6 +85,18 @@ def test_in_a_replica_the_port_is_the_one_to_use(monkeypatch: pytest.MonkeyPatch
     assert app.declared_port == Port(4000)
 
 
+def test_a_clone_made_in_a_replica_declares_the_port_that_was_declared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env = AppEnvironment(name="shop", port=8081)
+    monkeypatch.setenv("FLYTERAY_REPLICA_PORT", "31234")
+
+    assert (
+        env.clone_with("twin").declared_port == env.clone_with("twin", port=None).declared_port == Port(8081)
+    )
+    assert env.clone_with("twin", port=8082).declared_port == Port(8082)
+
+
 def test_a_function_wins_over_a_command_and_a_command_over_args() -> None:
     app = AppEnvironment("api", command="serve --port 8080", args=["other"])
     assert (app.kind, app.words()) == ("command", ["serve", "--port", "8080"])

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -121,6 +123,34 @@ def test_streamlit_runs_a_script_that_is_shipped_beside_its_module() -> None:
     words = app.words()
     assert words[:4] == ["python", "-m", "flyteray.app.extras._streamlit", "tests/unit/ui/page.py"]
     assert {"--server.headless=true", "--server.port=$PORT"} <= set(words)
+
+
+def test_streamlit_runs_the_script_that_is_shipped_also_where_it_is_named_in_full() -> None:
+    app = StreamlitAppEnvironment(name="ui", script=str(Path(__file__).with_name("ui") / "page.py"))
+
+    assert (app.script, app.include) == ("ui/page.py", ("ui/page.py",))
+    assert app.clone_with("twin").words()[3] == "tests/unit/ui/page.py"
+
+
+def test_streamlit_finds_its_script_along_the_import_path(tmp_path: Path) -> None:
+    (tmp_path / "streamlit/web").mkdir(parents=True)
+    for package in ("streamlit", "streamlit/web"):
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "streamlit/web/cli.py").write_text("import sys\ndef main(): print(*sys.argv)\n")
+    (tmp_path / "src/ui").mkdir(parents=True)
+    (tmp_path / "src/ui/page.py").touch()
+    paths = os.pathsep.join([str(tmp_path), str(tmp_path / "src"), *sys.path])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flyteray.app.extras._streamlit", "ui/page.py", "--server.port=1"],
+        env=os.environ | {"PYTHONPATH": paths},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == ["streamlit", "run", str(tmp_path / "src/ui/page.py"), "--server.port=1"]
 
 
 def test_streamlit_runs_a_function_by_its_name_with_more_options() -> None:
@@ -252,6 +282,10 @@ def test_a_draft_model_is_fetched_as_the_model_is() -> None:
             },
             "can't follow newer runs",
         ),
+        ({"extra_args": "--served-model-name other"}, "extra_args can't say --served-model-name"),
+        ({"extra_args": ["--port=1"]}, "extra_args can't say --port: the environment does"),
+        ({"extra_args": "--served_model_name=other"}, "extra_args can't say --served-model-name"),
+        ({"extra_args": "--model other"}, "extra_args can't say --model"),
     ],
     ids=str,
 )
@@ -275,6 +309,20 @@ def test_model_fields_of_a_wrong_type_are_refused(kind: Any) -> None:
         kind(name="llm", model_hf_path="org/big", model_id=3)
     with pytest.raises(TypeError, match="model_path must be a str, a Dir or a RunOutput"):
         kind(name="llm", model_path=3, model_id="big")
+    for extra in (3, ["--x", 3], {"x": 1}):
+        with pytest.raises(TypeError, match="extra_args must be a str or a list of str"):
+            kind(name="llm", model_hf_path="org/big", model_id="big", extra_args=extra)
+    with pytest.raises(TypeError, match="speculative_config must be a dict, got 'eagle'"):
+        kind(name="llm", model_hf_path="org/big", model_id="big", speculative_config="eagle")
+
+
+def test_how_to_decode_is_said_once() -> None:
+    words = "--speculative-config {}"
+    model = {"model_hf_path": "org/big", "model_id": "big"}
+
+    assert VLLMAppEnvironment(name="llm", extra_args=words, **model).words()[-1] == "{}"  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="extra_args can't say --speculative-config"):
+        VLLMAppEnvironment(name="llm", extra_args=words, speculative_config={}, **model)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -34,6 +34,28 @@ def test_the_type_wins_over_the_value() -> None:
     assert Parameter("p", "s3://bucket/model.bin", type="file").kind == "file"
 
 
+def test_an_app_is_given_by_its_address_also_as_text() -> None:
+    assert Parameter("p", AppEndpoint("other"), type="string").kind == "app_endpoint"
+    assert Parameter("p", File(path="s3://bucket/a"), type="string").kind == "string"
+    assert Parameter("p", RunOutput(type="object", run_name="r"), type="directory").kind == "directory"
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong", "right"),
+    [
+        (File(path="a"), "object", "file or string"),
+        (File(path="a"), "directory", "file or string"),
+        (Dir(path="a"), "file", "directory or string"),
+        (AppEndpoint("other"), "file", "app_endpoint or string"),
+        ("text", "object", "string or file or directory or app_endpoint"),
+    ],
+    ids=str,
+)
+def test_a_type_that_the_value_can_not_be_is_refused(value: Any, wrong: Any, right: str) -> None:
+    with pytest.raises(ValueError, match=f"'p' is of type '{wrong}', which .*can't be: its type is {right}"):
+        Parameter("p", value, type=wrong)
+
+
 @pytest.mark.parametrize("value", [1, 1.5, True, ["a"], {"a": 1}, b"a"], ids=repr)
 def test_other_values_are_refused_with_the_way_out(value: Any) -> None:
     with pytest.raises(TypeError, match=r"Parameter 'p' must be .*str\(\.\.\.\)"):

@@ -60,7 +60,9 @@ def test_a_subdomain_that_lacks_its_project_is_refused(monkeypatch: pytest.Monke
     for name in ("PROJECT", "DOMAIN"):
         monkeypatch.delenv(f"FLYTE_INTERNAL_EXECUTION_{name}", raising=False)
 
-    with pytest.raises(ValueError, match="subdomain of app 'shop', 'shop--' can't be a host name"):
+    with pytest.raises(
+        ValueError, match=r"app 'shop' is made of project .* '' and '': say with_servecontext"
+    ):
         planned(domain=Domain(Subdomain.from_app_name("shop", "default")))
 
 

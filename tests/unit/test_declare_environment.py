@@ -88,6 +88,17 @@ def test_a_clone_keeps_what_is_not_given_and_has_no_tasks() -> None:
     assert list(env.tasks) == ["a.work"]
 
 
+def test_paths_of_a_clone_are_relative_to_the_file_they_were_written_in() -> None:
+    env = TaskEnvironment("a", include=("data",))
+    made: dict[str, Any] = {"env": env}
+    code = "kept, given = env.clone_with('b'), env.clone_with('c', include=('x',))"
+    exec(compile(code, "/elsewhere/clones.py", "exec"), made)
+
+    assert env._declaring_file == env.clone_with("d")._declaring_file == Path(__file__)
+    assert made["kept"]._declaring_file == Path(__file__)
+    assert made["given"]._declaring_file == Path("/elsewhere/clones.py")
+
+
 def test_a_clone_refuses_unknown_fields() -> None:
     with pytest.raises(TypeError, match="Unexpected keyword arguments: \\['gpu'\\]"):
         TaskEnvironment("a").clone_with("b", gpu=1)

@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from flyteray._plan import bundle
 from flyteray._serve import ports
 from flyteray._serve.command import CommandServer
 from flyteray._serve.hosting import Hosting
@@ -117,6 +118,15 @@ def test_a_program_serves_from_the_apps_folder_on_the_replicas_port(running: Run
     assert not psutil.pid_exists(int(pid))
     assert running.happened == ["startup", "shutdown"]
     assert running.exits == []
+
+
+def test_a_program_imports_what_the_apps_code_does(running: Running, own_path: None) -> None:
+    made = bundle.pack({"src/sc_shipped.py": b"import server\n"}, ["src"])
+    bundle.activate(made.digest, lambda: made.data, running.folder / "cache")
+
+    hosting = running.python("import sc_shipped; serve(os.environ['HOST'], os.environ['PORT'])")
+
+    assert serve(hosting, lambda: get(running.url))
 
 
 def test_a_program_may_read_its_port_from_the_environment(running: Running) -> None:

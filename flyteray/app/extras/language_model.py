@@ -41,8 +41,9 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
 
     Raises:
         TypeError: A field of a wrong type.
-        ValueError: No ``model_id``, neither or both of the paths, a draft model without ``speculative_config``, or a
-            field or hook that belongs to the kind itself: server, command, args, parameters, on_startup, ...
+        ValueError: No ``model_id``, neither or both of the paths, a draft model without ``speculative_config``, an
+            option in ``extra_args`` that the environment says itself, or a field or hook that belongs to the kind:
+            server, command, args, parameters, on_startup, ...
     """
 
     _speculative_example: ClassVar[dict[str, Any]]
@@ -63,13 +64,17 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
             if getattr(self, name):
                 self._refuse(name, "give the server's options in extra_args")
         super().__post_init__()
+        if self.speculative_config is not None and not isinstance(self.speculative_config, dict):
+            raise TypeError(
+                f"{self._words()}: speculative_config must be a dict, got {self.speculative_config!r}."
+            )
         for name in ("model_hf_path", "model_id", "draft_model_hf_path"):
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"{self._words()}: {name} must be a str, got {getattr(self, name)!r}.")
         if not self.model_id:
             raise ValueError(f"{self._words()} needs model_id, the name that clients call the model by.")
         self._check_paths()
-        self._speculative_words()  # to refuse now what it refuses
+        self._check_extra()
         if self.stream_model:
             without_meaning(self._words(), "stream_model")
         self.parameters = _Own(
@@ -105,6 +110,20 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
 
     def _extra_words(self) -> list[str]:
         return split_words(self._words(), self.extra_args)
+
+    def _check_extra(self) -> None:
+        extra = self.extra_args
+        listed = isinstance(extra, (list, tuple)) and all(isinstance(word, str) for word in extra)
+        if not isinstance(extra, str) and not listed:
+            raise TypeError(f"{self._words()}: extra_args must be a str or a list of str, got {extra!r}.")
+        own = {"--model"}.union(self._server_words(self._model), self._speculative_words())
+        for word in self._extra_words():
+            option = word.partition("=")[0].replace("_", "-")
+            if option.startswith("--") and option in own:
+                raise ValueError(
+                    f"{self._words()}: extra_args can't say {option}: the environment does, by its own fields. Where a "
+                    "replica listens is the replica's own."
+                )
 
     def server(self, func: F) -> F:
         """Refused: the server is the model's."""

@@ -54,6 +54,8 @@ class StreamlitAppEnvironment(AppEnvironment):
             raise ValueError(f"{self._words()} makes its own command: give options in args.")
         if isinstance(self.script, (str, Path)):
             self.script = str(self.script)
+            if os.path.isabs(self.script) and self._declaring_file is not None:  # it is shipped beside that
+                self.script = os.path.relpath(self.script, self._declaring_file.parent)
             if self.script not in self.include:
                 self.include = (self.script, *self.include)
         elif not callable(self.script):

@@ -22,6 +22,10 @@ def main() -> None:
         at = options.index("--") if "--" in options else len(options)
         options[at : at + 1] = ["--", page]
         page = str(Path(__file__).with_name("flyteray_function_page.py"))
+    else:
+        # With a root_dir the code may lie in a folder of the bundle; the import path leads there.
+        places = [Path(folder, page) for folder in ("", *sys.path)]
+        page = str(next((place for place in places if place.is_file()), page))
     sys.argv = ["streamlit", "run", page, *options]
     streamlit()
 
