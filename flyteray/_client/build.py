@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flyteray._client.bridge import Verb
@@ -11,6 +11,7 @@ from flyteray._client.session import session
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.image import Image, ImageBuild
 from flyteray._plan.image import image_spec
+from flyteray._plan.included import with_dependencies
 
 
 @dataclass(frozen=True)
@@ -71,25 +72,13 @@ async def _build_images(
     if copy_style != "loaded_modules":
         without_meaning("build_images", f"copy_style={copy_style!r}")
     known = dict(seed_cache.images) if seed_cache else {}
-    todo = [env for env in with_dependencies(envs) if env.name not in known]
+    todo = [env for env in with_dependencies(*envs) if env.name not in known]
     uris = await asyncio.gather(*(_uri(env) for env in todo))
     return ImageCache(known | {env.name: uri for env, uri in zip(todo, uris, strict=True)})
 
 
 build = Verb(_build)
 build_images = Verb(_build_images)
-
-
-def with_dependencies(envs: Iterable[Environment]) -> list[Environment]:
-    """The environments and those that they depend on, directly or not, each once."""
-    found: dict[int, Environment] = {}
-    todo = list(envs)
-    while todo:
-        env = todo.pop(0)
-        if id(env) not in found:
-            found[id(env)] = env
-            todo += env.depends_on
-    return list(found.values())
 
 
 async def _uri(env: Environment) -> str:

@@ -86,7 +86,7 @@ class Device:
         partition: The slice of each GPU, or the topology of a TPU slice; None for whole ones.
 
     Raises:
-        ValueError: Fewer than one, or an unknown family.
+        ValueError: Fewer than one, an unknown family, or a slice or topology that the kind does not have.
     """
 
     quantity: int
@@ -103,6 +103,12 @@ class Device:
             raise ValueError(
                 f"There is no class {self.device_class!r} of devices. Known are: {', '.join(get_args(DeviceClass))}."
             )
+        parts = {"GPU": PARTITIONS, "TPU": TOPOLOGIES}.get(self.device_class, {}).get(self.device or "")
+        if self.partition is not None and parts is not None and self.partition not in parts:
+            raise ValueError(
+                f"{self.device_class} {self.device!r} has no partition {self.partition!r}. "
+                f"It has: {', '.join(parts)}."
+            )
 
 
 def GPU(device: str, quantity: int, partition: str | None = None) -> Device:
@@ -117,17 +123,12 @@ def GPU(device: str, quantity: int, partition: str | None = None) -> Device:
         ValueError: An unknown kind, a slice that the kind does not have, or fewer than one.
     """
     kind = _known("GPU", modern(device, stacklevel=3) if isinstance(device, str) else device)
-    if partition is not None:
-        if kind not in PARTITIONS:
-            warnings.warn(
-                f"GPU {kind!r} can't be split, so partition={partition!r} changes nothing.",
-                UserWarning,
-                stacklevel=2,
-            )
-        elif partition not in PARTITIONS[kind]:
-            raise ValueError(
-                f"GPU {kind!r} has no partition {partition!r}. It has: {', '.join(PARTITIONS[kind])}."
-            )
+    if partition is not None and kind not in PARTITIONS:
+        warnings.warn(
+            f"GPU {kind!r} can't be split, so partition={partition!r} changes nothing.",
+            UserWarning,
+            stacklevel=2,
+        )
     return Device(quantity, "GPU", kind, partition)
 
 
@@ -143,10 +144,6 @@ def TPU(device: str, partition: str | None = None) -> Device:
     """
     if device not in TOPOLOGIES:
         raise ValueError(f"There is no TPU {device!r}. Known are: {', '.join(TOPOLOGIES)}.")
-    if partition is not None and partition not in TOPOLOGIES[device]:
-        raise ValueError(
-            f"TPU {device!r} has no partition {partition!r}. It has: {', '.join(TOPOLOGIES[device])}."
-        )
     return Device(1, "TPU", device, partition)
 
 
@@ -190,12 +187,12 @@ def parse(text: str) -> Device:
     """
     word, colon, count = text.partition(":")
     kind = _WORDS.get(word.strip().lower())
+    if kind is None:
+        raise ValueError(f"gpu {text!r} names an unknown kind. Known are: {', '.join(_FAMILY)}.")
     if kind == _APPLE and not colon:
         count = "1"
     elif not colon:
         raise ValueError(f'gpu {text!r} lacks a number: write for example "{text}:1".')
-    if kind is None:
-        raise ValueError(f"gpu {text!r} names an unknown kind. Known are: {', '.join(_FAMILY)}.")
     family = _FAMILY[kind]
     allowed = _COUNTS[family][kind]
     if not count.isdecimal() or int(count) not in allowed:

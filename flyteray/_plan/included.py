@@ -21,13 +21,13 @@ class Included(NamedTuple):
     asked_by: Path
 
 
-def with_dependencies(env: Environment) -> list[Environment]:
-    """An environment and those that it depends on, directly or not."""
+def with_dependencies(*envs: Environment) -> list[Environment]:
+    """Environments and those that they depend on, directly or not, each once."""
     found: list[Environment] = []
-    queue = [env]
+    queue = [*envs]
     while queue:
-        current = queue.pop()
-        if current not in found:
+        current = queue.pop(0)
+        if all(known is not current for known in found):
             found.append(current)
             queue.extend(current.depends_on)
     return found
@@ -79,11 +79,12 @@ def _matches(env: Environment, pattern: str) -> Iterator[Included]:
         )
     asked_by = env._declaring_file.resolve()
     path = os.path.normpath(asked_by.parent / Path(pattern).expanduser())
+    wanted = os.path.normpath(Path(glob.escape(str(asked_by.parent))) / Path(pattern).expanduser())
     if os.path.exists(path):
         found = [Path(path)]
     else:
         folder = Path(os.path.commonpath([path, asked_by.parent]))
-        matches = map(Path, sorted(glob.glob(path, recursive=True)))
+        matches = map(Path, sorted(glob.glob(wanted, recursive=True)))
         found = [match for match in matches if not is_clutter(match, folder)]
     count = 0
     for each in found:

@@ -6,6 +6,7 @@ What is told of it is in :mod:`flyteray._plan.info`.
 from __future__ import annotations
 
 import hashlib
+import math
 from datetime import datetime
 from typing import Literal
 
@@ -110,7 +111,10 @@ class RetrySpec(Spec):
 
     def delay_s(self, attempt: int) -> float:
         """Seconds to wait before the attempt after ``attempt`` (counted from 0)."""
-        delay = self.base_s * self.factor**attempt
+        try:
+            delay = self.base_s * self.factor**attempt
+        except OverflowError:
+            delay = math.inf  # there is a cap where the factor is more than 1
         return delay if self.cap_s is None else min(delay, self.cap_s)
 
 

@@ -123,6 +123,11 @@ def test_bad_gpus_are_refused_with_their_value(gpu: Any) -> None:
         Resources(gpu=gpu)
 
 
+def test_a_word_that_is_no_gpu_is_told_which_there_are() -> None:
+    with pytest.raises(ValueError, match=r"'auto' names an unknown kind\. Known are: .*T4"):
+        Resources(gpu="auto")  # type: ignore[arg-type]
+
+
 def test_ray_is_asked_for_what_was_declared() -> None:
     env = TaskEnvironment(
         "train", resources=Resources(cpu=("2", 4), memory="1Gi", gpu="L40s:2"), env_vars={"SEED": "7"}
@@ -188,6 +193,8 @@ def test_devices_have_a_helper_for_each_family() -> None:
         (lambda: AMD_GPU("L4"), "L4"),
         (lambda: HABANA_GAUDI("Gaudi9"), "Gaudi9"),
         (lambda: Device(0, "GPU"), "0"),
+        (lambda: Device(1, "GPU", "A100", "half"), "'A100' has no partition 'half'"),
+        (lambda: Device(1, "TPU", "V5E", "2x2x1"), "'V5E' has no partition '2x2x1'"),
         (lambda: Device(1, "NPU"), "NPU"),  # type: ignore[arg-type]
     ],
 )

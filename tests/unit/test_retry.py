@@ -23,6 +23,10 @@ def test_a_failure_is_tried_again_as_often_as_asked() -> None:
     assert retry_delay(FAILED, RetrySpec(), 0) is None
 
 
+def test_a_pause_never_grows_beyond_its_cap() -> None:
+    assert retry_delay(FAILED, RetrySpec(count=9999, base_s=1.0, factor=2.0, cap_s=60.0), 5000) == 60.0
+
+
 def test_an_interruption_is_tried_again_unasked() -> None:
     assert [retry_delay(INTERRUPTED, RetrySpec(), attempt) for attempt in range(4)] == [0.0, 0.0, 0.0, None]
 

@@ -203,6 +203,14 @@ def test_included_files_are_beside_the_code_as_they_are_here(project: Path) -> N
     ]
 
 
+def test_files_below_a_folder_of_odd_name_are_included(project: Path) -> None:
+    root = project / "run[1]*"
+    write(root, {"st_entry.py": source(include=("data/*.txt",)), "data/a.txt": "", "data/b.csv": ""})
+    sys.path.insert(0, str(root))
+
+    assert names(task("st_entry")[1]) == ["data/a.txt", "st_entry.py"]
+
+
 def test_what_an_environment_depends_on_has_its_files_included_too(project: Path) -> None:
     write(
         project,
