@@ -35,7 +35,7 @@ Wrong arguments are plain ``TypeError`` and ``ValueError``, as in Flyte.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -86,8 +86,6 @@ class BaseRuntimeError(RuntimeError):
     An error that :func:`flyteray.map` yields as a value raises itself in arithmetic, so that summing results
     blindly shows the failure instead of a ``TypeError``.
     """
-
-    default_kind: ClassVar[Kind] = "unknown"
 
     def __init__(self, code: str, kind: Kind, root_cause_message: str, worker: str | None = None) -> None:
         super().__init__(root_cause_message)

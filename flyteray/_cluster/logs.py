@@ -10,13 +10,11 @@ from ray.util.state.exception import RayStateApiException
 
 from flyteray.errors import RuntimeSystemError
 
-OUT, ERR = "out", "err"  # an actor's two streams, each a file of its own
-
 _MAGICS = (":actor_name:", ":job_id:", ":task_name:")  # lines that Ray writes for itself
 
 
 def lines(actor: str, namespace: str, stream: str, tail: int, follow: bool) -> Iterator[str]:
-    """The last lines of a stream of an actor, then those that it writes while it lives if ``follow``.
+    """The last lines of an actor's stream, "out" or "err", and if ``follow`` those that it writes while it lives.
 
     Raises:
         RuntimeSystemError: the dashboard does not give them.

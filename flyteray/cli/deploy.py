@@ -12,6 +12,7 @@ from flyteray._client.deploy import deploy as deploy_environments
 from flyteray._client.init import init
 from flyteray._declare.environment import Environment
 from flyteray._plan import code
+from flyteray._plan.ignored import files_below
 from flyteray.cli import failures, printing, shipping
 from flyteray.cli.examples import examples
 from flyteray.errors import ModuleLoadError
@@ -29,7 +30,12 @@ _EPILOG = examples(
     "--dry-run", "--dryrun", is_flag=True, help="Only show what would be deployed; no cluster is needed."
 )
 @click.option("--all", "everything", is_flag=True, help="All environments of the file.")
-@click.option("-r", "--recursive", is_flag=True, help="FILE is a folder: the files below it, with --all.")
+@click.option(
+    "-r",
+    "--recursive",
+    is_flag=True,
+    help="FILE is a folder: the files below it that no ignore file names, with --all.",
+)
 @click.option(
     "-i", "--ignore-load-errors", is_flag=True, help="Go on without the files that can't be imported."
 )
@@ -58,7 +64,7 @@ def deploy(
         raise click.UsageError("--recursive deploys all that it finds: say --all as well.")
     with failures.users_code():
         found: list[Environment] = []
-        for path in sorted(Path(file).rglob("*.py")) if recursive else [Path(file)]:
+        for path in _below(Path(file)) if recursive else [Path(file)]:
             try:
                 found += _chosen(code.load_file(path, root_dir), env, everything)
             except ModuleLoadError as error:
@@ -72,6 +78,15 @@ def deploy(
         deployments = deploy_environments(*found, **options)
     rows = [dict(row) for deployment in deployments for row in deployment.table_repr()]
     printing.rows(rows, output, _COLUMNS)
+
+
+def _below(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ModuleLoadError(
+            f"{str(folder)!r} is no folder: --recursive needs one. Leave it out for a file."
+        )
+    root = folder.absolute()
+    return [folder / path.relative_to(root) for path in files_below(root) if path.suffix == ".py"]
 
 
 def _chosen(module: ModuleType, env: str | None, everything: bool) -> list[Environment]:

@@ -115,7 +115,7 @@ def secrets(name: str | None, limit: int, output: printing.Output) -> None:
 
 
 @get.command(name="key", epilog=examples("flyteray get key", "flyteray get key -o json"))
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most that many.")
+@_limit
 @printing.output_option
 def keys(limit: int, output: printing.Output) -> None:
     """The keys for apps that require auth, by name; the keys themselves are never shown."""

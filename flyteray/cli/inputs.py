@@ -13,6 +13,7 @@ from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from flyteray._declare.interface import MISSING, Input
 from flyteray._declare.task import Task
+from flyteray._plan.inputs import type_name
 from flyteray._plan.spec import TaskPlan
 
 _WORDS: dict[str, Any] = {"bool": bool, "float": float, "int": int, "str": str}
@@ -55,7 +56,7 @@ class Json(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
             adapter: TypeAdapter[Any] = TypeAdapter(self._annotation)
         except PydanticSchemaGenerationError:
             self.fail(
-                f"a {_shown(self._annotation)} can't be given on the command line: run it from Python.",
+                f"a {type_name(self._annotation)} can't be given on the command line: run it from Python.",
                 param,
                 ctx,
             )
@@ -94,7 +95,7 @@ class Member(click.Choice[str]):
 
 
 def _option(name: str, declared: Input) -> click.Option:
-    text = _shown(declared.type) + ("" if declared.required else f" (default: {declared.default!r})")
+    text = type_name(declared.type) + ("" if declared.required else f" (default: {declared.default!r})")
     return _named_option(name, _without_none(declared.type), required=declared.required, text=text)
 
 
@@ -131,15 +132,7 @@ def _without_none(annotation: Any) -> Any:
     return annotation
 
 
-def _shown(annotation: Any) -> str:
-    if annotation in (MISSING, Any):
-        return "any"
-    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
-        return annotation.__name__
-    return str(annotation).replace("typing.", "")
-
-
 def _problems(error: ValidationError, text: str, annotation: Any) -> str:
     found = error.errors()[0]
     where = "".join(f"[{step!r}]" for step in found["loc"])
-    return f"{text!r} is no {_shown(annotation)}: {where + ': ' if where else ''}{found['msg']}. Give it as JSON."
+    return f"{text!r} is no {type_name(annotation)}: {where + ': ' if where else ''}{found['msg']}. Give it as JSON."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -56,13 +57,27 @@ def up(
     given: dict[str, Any] = {"num_cpus": num_cpus, "port": port, "host": host, "auth": auth}
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = replace(Settings.load(), **chosen)
-    if chosen and local.find(settings):
-        options = " and ".join(
-            f"--{'no-' if value is False else ''}{name.replace('_', '-')}" for name, value in chosen.items()
+    named = settings.address not in (None, "local", "auto")
+    if named and num_cpus is not None:
+        raise click.UsageError(
+            f"--num-cpus is for the local cluster, and RAY_ADDRESS names {settings.address!r}: its nodes say "
+            "themselves what they offer."
         )
-        change = "changes" if len(chosen) == 1 else "change"
+    if chosen and not named and local.find(settings):
         printing.note(
-            f"The local cluster runs already, so {options} {change} nothing. `flyteray down` ends it."
+            f"The local cluster runs already, so {_changes_nothing(chosen)}. `flyteray down` ends it."
         )
     session().configure(settings)
-    printing.record(facts(session().connect(), local.find(settings), settings), output)
+    cluster = session().connect()
+    there = {"host": cluster.ingress_host, "port": port and cluster.ingress_port, "auth": cluster.auth}
+    ignored = {name: value for name, value in chosen.items() if value != there.get(name)}
+    if named and ignored:
+        printing.note(f"flyteray runs already on that cluster, so {_changes_nothing(ignored)}.")
+    printing.record(facts(cluster, local.find(settings), settings), output)
+
+
+def _changes_nothing(options: Mapping[str, Any]) -> str:
+    named = " and ".join(
+        f"--{'no-' if value is False else ''}{name.replace('_', '-')}" for name, value in options.items()
+    )
+    return f"{named} {'changes' if len(options) == 1 else 'change'} nothing"

@@ -193,6 +193,9 @@ def test_tasks_are_deployed_and_shown_and_an_app_is_stopped_and_started(shell: S
     [shown] = shell.json("get", "task")
     assert (shown["name"], shown["version"], shown["inputs"]) == ("later.halve", "v1", {"x": "int"})
     assert shell.json("run", "deployed-task", "later.halve:v1", "--x", "3")["outputs"] == [1.5]
+    refused = shell.flyteray("run", "--version", "v1", "deployed-task", "later.halve", "--x", "3")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is that which was deployed" in refused.stderr
     assert shell.json("update", "app", "halves", "--activate", "--wait")["phase"] == "active"
     assert "Docs: http://halves.localhost" in shell.flyteray("get", "app", "halves").stdout
     assert shell.json("update", "app", "halves", "--deactivate")["phase"] == "stopped"
@@ -212,6 +215,8 @@ def test_status_gives_plain_ray_what_it_needs(shell: Shell) -> None:
     variables = dict(shlex.split(line)[1].split("=", 1) for line in exports)
 
     assert shell.run([sys.executable, "-c", PLAIN_RAY], **variables).stdout.strip() == "42"
+    up = shell.flyteray("up", "--no-auth", "--host", "127.0.0.1", "--port", "1", **variables)
+    assert "flyteray runs already on that cluster, so --port and --no-auth change nothing." in up.stderr
 
 
 def test_a_job_uses_the_cluster_it_runs_on(shell: Shell) -> None:

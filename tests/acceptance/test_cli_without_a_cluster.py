@@ -156,7 +156,7 @@ def test_wrong_usage_is_explained_with_exit_code_2(arguments: list[str], problem
         (["run", "deployed-task", "env.train"], "No local cluster runs"),
         (["update", "app", "hello", "--activate"], "No local cluster runs"),
         (["deploy", "train.py", "nothing"], "'nothing' in 'train' does not exist; it has: env."),
-        (["deploy", "--all", "-r", "home"], "There is no environment in 'home'."),
+        (["deploy", "--all", "-r", "train.py"], "'train.py' is no folder: --recursive needs one."),
         (["status"], "No local cluster runs"),
     ],
 )
@@ -199,11 +199,17 @@ def test_a_local_run_as_json_is_json_alone(shell: Shell) -> None:
 
 
 def test_a_deployment_is_planned_without_a_cluster(shell: Shell) -> None:
+    for ignored in ("scratch", ".venv"):
+        (shell.folder / ignored).mkdir()
+        (shell.folder / ignored / "old.py").write_text(TRAIN.replace("train", "old"))
+    (shell.folder / ".gitignore").write_text("scratch/\n")
     planned = shell.json("deploy", "--dry-run", "--version", "v1", "train.py")
-    everything = shell.json("deploy", "--dry-run", "--all", "-r", "-i", ".")
+    everything = shell.flyteray("deploy", "--dry-run", "--all", "-r", "-i", ".", "-o", "json")
 
     assert {each["version"] for each in planned} == {"v1"}
-    assert "train.pair" in {each["name"] for each in planned} == {each["name"] for each in everything}
+    assert "train.pair" in {each["name"] for each in planned}
+    assert {each["name"] for each in planned} == {each["name"] for each in json.loads(everything.stdout)}
+    assert everything.stderr.startswith("broken.py is left out: ")
 
 
 def test_every_kind_of_input_has_its_option(shell: Shell) -> None:
@@ -255,6 +261,13 @@ def test_a_cluster_that_does_not_answer_is_named(shell: Shell) -> None:
     assert done.returncode == 1
     assert "Error: No Ray cluster answers at" in done.stderr
     assert "127.0.0.1:1" in done.stderr
+
+
+def test_the_nodes_of_another_cluster_say_themselves_what_they_offer(shell: Shell) -> None:
+    done = shell.flyteray("up", "--num-cpus", "2", RAY_ADDRESS="127.0.0.1:1")
+
+    assert done.returncode == 2
+    assert "--num-cpus is for the local cluster, and RAY_ADDRESS names" in done.stderr
 
 
 def test_a_setting_that_is_no_number_is_named(shell: Shell) -> None:
