@@ -59,7 +59,8 @@ class ServeContext:
         copy_bundle_to: A folder to put a copy of the bundle in.
         deactivate_timeout: Seconds for the app to stop in; then it is killed in local mode (6), and waiting for it ends
             on a cluster (no limit).
-        activate_timeout: Seconds for the app to start in: 60 in local mode, 300 on a cluster.
+        activate_timeout: Seconds for the app to start in, import and downloads included: 60 in local mode, 300 on a
+            cluster.
         health_check_timeout: Seconds for an answer, in local mode (2). On a cluster replicas tell of themselves.
         health_check_interval: Seconds from one question to the next, in local mode (1).
         health_check_path: What is asked for (``"/health"``): any answer below 500 is a good one. On a cluster only

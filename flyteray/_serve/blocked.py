@@ -89,7 +89,8 @@ class LoopWatch:
                 self._asked_at = time.monotonic()
                 try:
                     self._watched.loop.call_soon_threadsafe(self._answer)
-                except RuntimeError:  # it has ended by itself
+                except RuntimeError:  # it has ended by itself, which is not to be blocked
+                    self._asked_at = None
                     return
             elif self._blocked_at is None and time.monotonic() - asked_at > _BLOCKED_S:
                 self._tell_if_blocked(asked_at)

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _FILES_AT_A_TIME = 8
 _TELL_EVERY_S = 10.0
 _UNFINISHED = ".tmp-"
+_UNUSED_S = 600.0  # a replica that takes the place of a killed one may need it again
 _MIB = 2**20
 
 
@@ -111,7 +112,7 @@ class Downloads:
 
     def _entry(self, name: str, url: str, size: int, fetch: Callable[[Path], None]) -> Held:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._sweep()
+        self._sweep_unfinished()
         digest = hashlib.sha256(name.encode()).hexdigest()[:24]
         entry, lock_path = self._folder / digest, self._folder / f"{digest}.lock"
         while True:
@@ -121,6 +122,7 @@ class Downloads:
                 if not _is_at(lock, lock_path):  # removed by the last user meanwhile
                     lock.close()
                     continue
+                lock.truncate(0)  # it is used
                 if entry.is_dir():
                     return Held(entry, entry, lock)
                 # Another process may get in between two locks, so what is there is looked at after each.
@@ -151,7 +153,22 @@ class Downloads:
             raise
         logger.info("Fetched %s (%.1f MiB) in %.1f s.", url, size / _MIB, time.monotonic() - began)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Remove what nobody has used for a while: its last user was killed, and nobody has taken its place.
+
+        Call it when a replica has all that it needs.
+        """
+        for lock_path in self._folder.glob("*.lock"):
+            with suppress(OSError), lock_path.open("r+") as lock:
+                if not _try_alone(lock) or not _is_at(lock, lock_path):
+                    continue
+                noted = os.fstat(lock.fileno())
+                if noted.st_size == 0:
+                    lock.write("unused")  # since now
+                elif time.time() - noted.st_mtime > _UNUSED_S:
+                    _remove(self._folder / lock_path.stem, lock)
+
+    def _sweep_unfinished(self) -> None:
         """Remove what processes that were killed have left unfinished."""
         for fresh in self._folder.glob(f"{_UNFINISHED}*"):
             lock_path = self._folder / f"{fresh.name.removeprefix(_UNFINISHED)}.lock"

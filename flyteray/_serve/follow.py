@@ -63,6 +63,9 @@ class Follower:
         self._tell = tell
         self._seen = {name: parameters.runs[name] for name in self._specs}
         self._refused: dict[str, str] = {}
+        self._trouble: dict[str, str] = {}  # that is nobody's refusal, but keeps newer values away as well
+        self._unpublished = False
+        self._told: dict[str, dict[str, str]] = {"outputs": parameters.runs, "refused": {}}
         self._old: list[tuple[float, Value]] = []
         self._retry_s = _RETRY_S
         self._stopping = threading.Event()
@@ -83,19 +86,32 @@ class Follower:
                 value.release()
 
     def _work(self) -> None:
-        names = list(self._specs)
         while not self._stopping.is_set():
             try:
-                newest = self._newer([self._refs[name] for name in names], list(self._seen.values()), _POLL_S)
+                self._look()
+                self._trouble = {}
             except BaseRuntimeError:
                 logger.warning("Asking for newer outputs failed; it is tried again.", exc_info=True)
                 self._stopping.wait(_RETRY_S)
-                continue
-            changed = {name: run for name, run in zip(names, newest, strict=True) if run != self._seen[name]}
-            with self._taking:
-                if changed and not self._stopping.is_set():
-                    self._take(changed)
-                self._release_old()
+            except Exception as error:
+                logger.exception("Following newer outputs failed; it is tried again.")
+                self._trouble = {name: _refusal(run, error) for name, run in self._seen.items()}
+                self._stopping.wait(_RETRY_S)
+            self._tell_news()
+
+    def _look(self) -> None:
+        names = list(self._specs)
+        newest = self._newer([self._refs[name] for name in names], list(self._seen.values()), _POLL_S)
+        changed = {name: run for name, run in zip(names, newest, strict=True) if run != self._seen[name]}
+        with self._taking:
+            if self._stopping.is_set():
+                return
+            if changed:
+                self._take(changed)
+            self._release_old()
+            if self._unpublished:
+                self._parameters.publish(self._folder)
+                self._unpublished = False
 
     def _take(self, changed: Mapping[str, str]) -> None:
         values: dict[str, Value] = {}
@@ -115,25 +131,29 @@ class Follower:
         old = (self._parameters.values[name] for name in changed)
         self._old += [(until, value.without_content()) for value in old if value.held is not None]
         self._parameters.replace(values)
-        self._parameters.publish(self._folder)
+        self._unpublished = True
         self._seen |= changed
         self._retry_s = _RETRY_S
         self._refused = {name: why for name, why in self._refused.items() if name not in changed}
         logger.info("Took %s.", ", ".join(f"{name} of run {run}" for name, run in changed.items()))
-        self._tell(outputs=self._parameters.runs, refused=self._refused)
 
     def _refuse(self, changed: Mapping[str, str], error: Exception) -> None:
         described = failure.describe(error)
         logger.warning("Kept the old values: %s\n%s", described.message, described.traceback)
-        refused = {name: f"{run}: {described.code}: {described.message}" for name, run in changed.items()}
-        if self._refused != {**self._refused, **refused}:
-            self._refused = {**self._refused, **refused}
-            self._tell(outputs=self._parameters.runs, refused=self._refused)
+        refused = {name: _refusal(run, error) for name, run in changed.items()}
+        self._refused = {**self._refused, **refused}
+        self._tell_news()  # before it waits
         if _may_pass(error):
             self._stopping.wait(self._retry_s)
             self._retry_s = min(2 * self._retry_s, _RETRY_AT_MOST_S)
         else:
             self._seen |= changed
+
+    def _tell_news(self) -> None:
+        news = {"outputs": self._parameters.runs, "refused": {**self._refused, **self._trouble}}
+        if news != self._told:
+            self._told = news
+            self._tell(**news)
 
     def _release_old(self) -> None:
         now = time.monotonic()
@@ -141,6 +161,11 @@ class Follower:
             if until <= now:
                 value.release()
         self._old = [(until, value) for until, value in self._old if until > now]
+
+
+def _refusal(run: str, error: Exception) -> str:
+    described = failure.describe(error)
+    return f"{run}: {described.code}: {described.message}"
 
 
 def _may_pass(error: Exception) -> bool:

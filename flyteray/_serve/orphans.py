@@ -1,4 +1,4 @@
-"""What is left of programs when their guard and its replica were killed in the same instant."""
+"""What is left of programs and of replicas that were killed, and of those that end without looking after it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,26 @@ from flyteray._serve import guard
 
 MARK = "FLYTERAY_PROGRAM"  # the environment variable by which a guard and all that it guards are known
 
+_GRACE_S = 2.0
 _WORDS = ["-I", "-S", Path(guard.__file__).name]  # of a guard's command, after the interpreter
 
 
+def mark_children() -> None:
+    """Have all that this replica starts end after it, even if it is killed: the next one on the node sees to that."""
+    os.environ[MARK] = f"{_namespace()}{os.getpid()}"
+
+
+def end_children() -> None:
+    """End all that this process has started, and what that has started: asked first, killed after seconds."""
+    processes.end(lambda: psutil.Process().children(recursive=True), grace_s=_GRACE_S)
+
+
 def end_orphans() -> None:
-    """End the processes of this node that a guard should look after and none does.
+    """End the processes of this node that a guard or a replica should look after and none does.
 
     A guard is there before what it guards and goes after it, so what has its mark without it was left alone. Whoever
-    starts a program does this for those before: the replica that takes the place of a killed one among them.
+    starts a program does this for those before, and every other replica: the one that takes the place of a killed one
+    among them.
     """
     guarded: set[str | None] = {os.environ.get(MARK)}  # a process does not judge what it belongs to itself
     marked: set[str | None] = set()
@@ -30,8 +42,31 @@ def end_orphans() -> None:
                 (guarded if _is_guard(process) else marked).add(mark)
         except (psutil.Error, OSError):  # it has ended, or is somebody else's
             continue
-    for mark in marked - guarded:
+    for mark in filter(_is_left_alone, marked - guarded):
         processes.end(lambda mark=mark: processes.members(mark, variable=MARK), grace_s=0)  # type: ignore[misc]
+
+
+def _is_left_alone(mark: str | None) -> bool:
+    """Whether what has a mark that no guard has is nobody's: that of a replica that lives, or can't be seen, is not."""
+    kind, _, pid = (mark or "").rpartition("-")
+    if not kind:
+        return True
+    return f"{kind}-" == _namespace() and not _lives(int(pid))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _namespace() -> str:
+    """The first part of the marks of replicas whose process ids are those of this process's namespace."""
+    try:
+        return f"replica-{os.stat('/proc/self/ns/pid').st_ino}-"
+    except OSError:  # no Linux: there is only one
+        return "replica-0-"
 
 
 def _is_guard(process: psutil.Process) -> bool:

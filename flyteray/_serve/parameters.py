@@ -85,12 +85,11 @@ class Parameters:
 
     def publish(self, folder: Path) -> None:
         """Set the environment variables, and have ``get_parameter`` find the rest, here and in child processes."""
-        os.environ.update(self.env_vars)
         file = folder / PARAMETERS_FILE
         fresh = file.with_suffix(".new")
         fresh.write_text(json.dumps(self.texts))
         os.replace(fresh, file)
-        os.environ[PARAMETERS_FILE] = str(file)
+        os.environ.update({**self.env_vars, PARAMETERS_FILE: str(file)})
         published()[str(file)] = self.visible
 
     def release(self) -> None:
@@ -166,6 +165,7 @@ class Resolver:
             for value in values.values():
                 value.release()
             raise
+        self._downloads.sweep()
         return Parameters(specs, values)
 
     def fetch(self, spec: ParameterSpec, run: str | None = None) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import socket
 import sys
@@ -32,7 +33,7 @@ def claimed_socket(host: str) -> tuple[socket.socket, socket.socket | None]:
     """A listening socket on a port that no other replica of the node is given, and what claims it.
 
     The port stays claimed until that is closed or this process ends, so the socket may be closed before a server that
-    takes seconds to start listens there. Only Linux has such claims; elsewhere it is None.
+    takes seconds to start listens there. Only Linux has such claims, and not everywhere; without them it is None.
     """
     while True:
         sock = listening_socket(host)
@@ -41,9 +42,11 @@ def claimed_socket(host: str) -> tuple[socket.socket, socket.socket | None]:
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0flyteray-port-{sock.getsockname()[1]}")
-        except OSError:  # a server that starts just now is to listen there
+        except OSError as error:
             claim.close()
-            sock.close()
+            if error.errno != errno.EADDRINUSE:  # this node allows no such claims
+                return sock, None
+            sock.close()  # a server that starts just now is to listen there
         else:
             return sock, claim
 

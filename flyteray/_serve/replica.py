@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import ray
@@ -20,7 +21,7 @@ from flyteray._plan.bundle import cache_folder
 from flyteray._plan.failure import describe
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec
-from flyteray._serve import loopback, ports, serve_logs
+from flyteray._serve import loopback, orphans, ports, serve_logs
 from flyteray._serve.follow import Follower
 from flyteray._serve.hosting import Hosting
 from flyteray._serve.outputs import locate_output, newer_outputs, read_output
@@ -70,6 +71,7 @@ class Replica:
             ):  # a start-up may hang in code that nothing interrupts
                 await asyncio.wait_for(self._stop(_GIVE_UP_S), 2 * _GIVE_UP_S)
             self._clean_up()
+            await asyncio.to_thread(orphans.end_children)
             raise
 
     def check_health(self) -> None:
@@ -101,6 +103,7 @@ class Replica:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _start(self, spec: AppSpec, version: str) -> None:
+        orphans.mark_children()
         serve_logs.protect()
         serve_logs.show_own()
         step = self._start_up.step
@@ -152,6 +155,7 @@ class Replica:
             tell=self._reporter.change,
         )
         self._follower.start()
+        threading.Thread(target=orphans.end_orphans, name="flyteray-orphans", daemon=True).start()
         hosting.check()  # it may have ended already, before anybody was told of it
 
     def _leave(self) -> None:
@@ -159,6 +163,7 @@ class Replica:
         if self._reporter is not None:
             self._reporter.stop()
             self._clean_up()
+            orphans.end_children()
             logging.shutdown()
             os._exit(1)
 

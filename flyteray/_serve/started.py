@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import socketserver
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ class Started:
 
     def lifespan_error(self) -> BaseException | None:
         """What a lifespan has raised, of which uvicorn keeps the text only."""
-        apps = [server.config.app for server in self.uvicorns]
+        apps = [getattr(server.config, "loaded_app", None) for server in self.uvicorns]
         errors = (app.lifespan_error for app in apps if isinstance(app, Forwarded))
         return next((error for error in errors if error is not None), None)
 
@@ -68,8 +67,7 @@ def watched(started: Started) -> Iterator[None]:
 
 
 def _forward(config: uvicorn.Config) -> None:
-    app = config.app
-    is_asgi3 = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None))  # noqa: B004
-    if is_asgi3 and not config.loaded and not config.factory and config.interface in ("auto", "asgi3"):
-        config.app = Forwarded(app)  # type: ignore[arg-type]
-        config.interface = "asgi3"
+    if not config.loaded:
+        config.load()  # as the server would do next: only then it is an application, whatever was given
+    if not isinstance(config.loaded_app, Forwarded):
+        config.loaded_app = Forwarded(config.loaded_app)

@@ -270,7 +270,9 @@ def test_a_failed_start_raises_what_the_user_raised_with_the_end_of_the_log() ->
 
 
 def test_a_start_that_takes_too_long_is_ended_and_says_what_it_waited_for() -> None:
-    with pytest.raises(TimeoutError, match=r"failed to become active(.|\n)*in dawdle") as caught:
+    with pytest.raises(
+        TimeoutError, match=r"failed to become active(.|\n)*(in dawdle|import of its code)"
+    ) as caught:
         flyte.with_servecontext(mode="local", activate_timeout=5).serve(apps.slow)
 
     assert isinstance(caught.value, ActivationTimeoutError)

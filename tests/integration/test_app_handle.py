@@ -107,6 +107,8 @@ def test_logs_are_shown_until_the_app_is_stopped(app: App, capsys: pytest.Captur
 
 
 def test_a_start_out_of_time_fails_and_says_what_it_waited_for() -> None:
-    with pytest.raises(ActivationTimeoutError, match=r"in dawdle|failed to become active within"):
+    with pytest.raises(
+        ActivationTimeoutError, match=r"in dawdle|import of its code|failed to become active within"
+    ):
         flyte.with_servecontext(activate_timeout=1).serve(dawdling)
     App.delete("dawdling")

@@ -198,6 +198,38 @@ def test_what_was_left_unfinished_goes_with_the_next_download(node: Path, tree: 
     assert there(node) == []
 
 
+def test_what_a_killed_replica_had_goes_once_nobody_has_used_it_for_a_while(
+    node: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads = Downloads(node)
+    used = downloads.directory(str(tree))
+    left = [node / "0123", node / "0123.lock", node / "4567.lock"]  # the last is of a download that failed
+    left[0].mkdir()
+    for lock in left[1:]:
+        lock.touch()
+
+    downloads.sweep()
+    assert all(path.exists() for path in left)
+    monkeypatch.setattr("flyteray._serve.downloads._UNUSED_S", -1.0)
+    downloads.sweep()
+
+    assert not any(path.exists() for path in left)
+    assert used.path.exists()
+
+
+def test_what_is_used_again_in_time_stays(node: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads = Downloads(node)
+    first = downloads.directory(str(tree))
+    first._lock.close()  # as if its process was killed
+    downloads.sweep()  # finds it unused
+    monkeypatch.setattr("flyteray._serve.downloads._UNUSED_S", -1.0)
+
+    downloads.directory(str(tree))._lock.close()
+    downloads.sweep()
+
+    assert first.path.exists()
+
+
 def test_long_downloads_are_told_of(
     node: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

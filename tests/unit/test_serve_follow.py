@@ -221,6 +221,41 @@ def test_asking_goes_on_when_the_controller_is_away(start: Callable[..., App], c
     eventually(lambda: app.sees() == {"model": "r2"})
 
 
+def test_trouble_of_any_kind_is_told_and_following_goes_on(
+    start: Callable[..., App], cluster: Cluster
+) -> None:
+    app = start(MODEL)
+    answering, failures = cluster.newer, [KeyError("no such run"), OSError("no descriptor")]
+
+    def fails(*arguments: Any) -> list[str]:
+        if failures:
+            raise failures.pop()
+        return answering(*arguments)
+
+    app.follower._newer = fails
+    eventually(lambda: not failures)
+    cluster.newest["train"] = "r2"
+
+    eventually(lambda: app.told and app.told[-1] == {"outputs": {"model": "r2"}, "refused": {}})
+    assert {"outputs": {"model": "r1"}, "refused": {"model": "r1: OSError: no descriptor"}} in app.told
+
+
+def test_a_value_that_child_processes_can_not_be_told_of_is_told_as_trouble_until_they_can(
+    start: Callable[..., App], cluster: Cluster, tmp_path: Path
+) -> None:
+    app = start(MODEL)
+    (tmp_path / "replica").rename(tmp_path / "away")
+
+    cluster.newest["train"] = "r2"
+    eventually(lambda: app.told)
+    assert app.sees() == {"model": "r2"}
+    assert app.told[0]["refused"]["model"].startswith("r2: FileNotFoundError: ")
+
+    (tmp_path / "away").rename(tmp_path / "replica")
+    eventually(lambda: app.told[-1] == {"outputs": {"model": "r2"}, "refused": {}})
+    assert "<Model of run r2>" in (tmp_path / "replica" / "flyte-parameters.json").read_text()
+
+
 def test_nothing_is_taken_after_the_end(start: Callable[..., App], cluster: Cluster) -> None:
     app = start(MODEL)
     app.follower.stop()

@@ -7,8 +7,10 @@ import contextvars
 import functools
 import http.server
 import re
+import sys
 import threading
 import time
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +23,7 @@ from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
 
 from flyteray._serve import ports
 from flyteray._serve.asgi import AsgiServer
+from flyteray._serve.blocked import LoopThread, LoopWatch
 from flyteray._serve.function import FunctionServer
 from flyteray._serve.hosting import Hosting, bind
 from flyteray._serve.start_up import StartUp
@@ -309,6 +312,17 @@ def test_a_blocked_loop_is_told_of_with_the_place_and_told_of_when_it_answers_ag
     assert "answers again" in caplog.text
 
 
+def test_a_loop_that_has_ended_is_not_blocked() -> None:
+    loop = asyncio.new_event_loop()
+    watch = LoopWatch(LoopThread(loop, threading.get_ident()), None, 0.0)
+    loop.close()
+
+    watch.start()
+    watch._thread.join(30)
+
+    watch.check()
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_startup_that_takes_too_long_says_where_it_is(running: Running, kind: str) -> None:
     let_go = threading.Event()
@@ -533,15 +547,26 @@ def test_a_server_function_that_exits_the_process_only_fails_itself(
         asyncio.run(running.function(leaves if kind == "sync" else leaves_async).start())
 
 
-def test_a_server_function_sees_what_the_ingress_forwards(running: Running) -> None:
+@pytest.mark.parametrize("given", ["application", "factory", "name"])
+def test_a_server_function_sees_what_the_ingress_forwards(
+    running: Running, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = FastAPI()
+    module = types.ModuleType("forwarding")
+    module.app = app  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "forwarding", module)
+    served: dict[str, Any] = {
+        "application": {"app": app},
+        "factory": {"app": lambda: app, "factory": True},
+        "name": {"app": "forwarding:app"},
+    }[given]
 
     @app.get("/link", name="link")
     async def link(request: Request) -> str:
         return str(request.url_for("link"))
 
     def function() -> None:
-        uvicorn.run(app, port=DECLARED, log_config=None)
+        uvicorn.run(**served, port=DECLARED, log_config=None)
 
     async def talk() -> httpx.Response:
         async with httpx.AsyncClient(timeout=60) as client:

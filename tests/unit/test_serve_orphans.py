@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flyteray._serve.orphans import end_orphans
 from flyteray._serve.program import Program
-from tests.processes import runs
+from tests.processes import runs, words
 from tests.waiting import eventually
 
 PROGRAM = """
@@ -56,3 +58,54 @@ def test_whoever_starts_a_program_ends_what_a_killed_guard_and_replica_have_left
     assert other.running
     other.end(0)
     assert other.join(30) is not None
+
+
+CHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+PARENT = f"""
+import subprocess, sys, time
+from flyteray._serve import orphans
+orphans.mark_children()
+subprocess.Popen([sys.executable, "-c", {CHILD!r}], start_new_session=True)
+sys.stdin.readline()
+orphans.end_children()
+print(*[each.status() for each in orphans.psutil.Process().children()], flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def parent() -> Iterator[psutil.Popen]:
+    pipe = subprocess.PIPE
+    process = psutil.Popen([sys.executable, "-c", PARENT], stdin=pipe, stdout=pipe, text=True)
+    yield process
+    for each in [*process.children(recursive=True), process] if process.is_running() else []:
+        each.kill()
+    process.communicate()
+
+
+def child_of(parent: psutil.Popen) -> psutil.Process:
+    return eventually(lambda: next(iter(parent.children()), None))
+
+
+def test_what_a_replica_has_started_ends_with_it_even_if_it_will_not(parent: psutil.Popen) -> None:
+    child = child_of(parent)
+    parent.stdin.write("\n")
+    parent.stdin.flush()
+
+    assert parent.stdout.readline().split() in ([], ["zombie"])
+    assert not runs(child)
+
+
+def test_what_a_killed_replica_has_left_is_ended_by_the_next_and_that_of_a_living_one_is_not(
+    parent: psutil.Popen,
+) -> None:
+    child = child_of(parent)
+    eventually(lambda: "time.sleep" in " ".join(words(child)))
+    end_orphans()
+    assert runs(child)
+
+    parent.kill()
+    eventually(lambda: not runs(parent))
+    end_orphans()
+
+    assert not runs(child)

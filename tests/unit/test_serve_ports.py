@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 
@@ -86,3 +87,20 @@ def test_a_claimed_port_is_given_to_nobody_else_until_the_claim_ends() -> None:
     claim.close()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(f"\0flyteray-port-{port}")
+
+
+def test_a_node_without_such_claims_gives_a_port_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    bind = socket.socket.bind
+
+    def refuse(self: socket.socket, address: object) -> None:
+        if self.family == socket.AF_UNIX:
+            raise PermissionError(errno.EPERM, "not here")
+        bind(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+
+    sock, claim = ports.claimed_socket("127.0.0.1")
+
+    assert claim is None
+    assert sock.getsockname()[1] > 0
+    sock.close()
