@@ -22,8 +22,15 @@ def mark_children() -> None:
 
 
 def end_children() -> None:
-    """End all that this process has started, and what that has started: asked first, killed after seconds."""
-    processes.end(lambda: psutil.Process().children(recursive=True), grace_s=_GRACE_S)
+    """End all that this process has started, and what that has started: asked first, killed after seconds.
+
+    Not :mod:`multiprocessing`'s tracker, which has to clean up after this process.
+    """
+
+    def children() -> list[psutil.Process]:
+        return [each for each in psutil.Process().children(recursive=True) if not _is_tracker(each)]
+
+    processes.end(children, grace_s=_GRACE_S)
 
 
 def end_orphans() -> None:
@@ -67,6 +74,13 @@ def _namespace() -> str:
         return f"replica-{os.stat('/proc/self/ns/pid').st_ino}-"
     except OSError:  # no Linux: there is only one
         return "replica-0-"
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    try:
+        return any("multiprocessing.resource_tracker" in word for word in process.cmdline())
+    except psutil.Error:  # it has ended
+        return True
 
 
 def _is_guard(process: psutil.Process) -> bool:

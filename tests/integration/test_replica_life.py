@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 import ray
 import uvicorn
@@ -28,6 +30,7 @@ from flyteray._serve import deployment
 from flyteray.app import AppEnvironment, Parameter, RunOutput, Scaling, get_parameter
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import DeploymentError, RuntimeUserError
+from tests.processes import runs
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -59,7 +62,8 @@ def note(journal: str, what: str) -> None:
 
 
 @web.on_startup
-async def up(journal: str, who: str) -> None:
+def up(journal: str, who: str) -> None:
+    subprocess.Popen(["sleep", "600"], start_new_session=True)  # nobody ends it, were it left
     note(journal, f"up {who}")
 
 
@@ -185,13 +189,15 @@ def test_a_replica_gives_the_app_its_parameters(served: App, journal: Path) -> N
     assert lines(journal) == ["up me", "up me"]
 
 
-def test_a_killed_replica_is_replaced(served: App) -> None:
+def test_a_killed_replica_is_replaced_and_what_it_had_started_is_ended(served: App) -> None:
     before = pids(served)
     victim = min(before)
+    (left,) = psutil.Process(victim).children()
     os.kill(victim, signal.SIGKILL)
 
     eventually(lambda: len(pids(served) - before) == 1)
     assert victim not in pids(served)
+    eventually(lambda: not runs(left))
 
 
 def test_replicas_with_a_hard_coded_port_on_one_node_outlive_serves_controller(served: App) -> None:
@@ -210,7 +216,7 @@ def test_replicas_with_a_hard_coded_port_on_one_node_outlive_serves_controller(s
 
 
 def test_open_requests_finish_and_shutdown_runs_once_in_every_replica(served: App, journal: Path) -> None:
-    pids(served)
+    started = [child for pid in pids(served) for child in psutil.Process(pid).children()]
     before = lines(journal)
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(httpx.get, f"{served.endpoint}/slow", timeout=30)
@@ -219,6 +225,8 @@ def test_open_requests_finish_and_shutdown_runs_once_in_every_replica(served: Ap
 
         assert answer.result().json() == "finished"
     assert lines(journal) == sorted([*before, "asked", "down", "down"])
+    assert len(started) == 2
+    eventually(lambda: not any(map(runs, started)))
 
 
 def test_an_app_that_is_started_again_while_it_is_deleted_stays(served: App, journal: Path) -> None:
