@@ -11,11 +11,11 @@ import pytest
 
 from flyteray._control.reached import links, own_hosts, refuse_taken_hosts, timeout_ms
 from flyteray._control.reconcile import ingress_state
-from flyteray._control.state import AppRecord, VersionPhase, VersionRecord
+from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._control.status import app_info
 from flyteray._ingress.address import found_at
 from flyteray._plan.apps import app_spec
-from flyteray._plan.info import ClusterInfo
+from flyteray._plan.info import ClusterInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, LinkSpec
 from flyteray.app import AppEnvironment, Domain, Link, Subdomain, Timeouts
 
@@ -150,9 +150,12 @@ def test_the_ingress_is_told_what_the_version_that_serves_asks_for() -> None:
         for number, (name, each) in enumerate({"v1": old, "v2": new}.items())
     ]
 
-    before = ingress_state([AppRecord("a", "active", "v2", "v1", 2, NOON, NOON)], versions, [])
-    after = ingress_state([AppRecord("a", "active", "v2", "v2", 2, NOON, NOON)], versions, [])
-    stopped = ingress_state([AppRecord("a", "stopped", "v2", None, 2, NOON, NOON)], versions, [])
+    replica = ReplicaInfo(replica_id="v1-1", actor_name="x", version="v1", host="127.0.0.1", port=4001, pid=1)
+    ready = [ReplicaRecord(replica, slot=1)]
+
+    before = ingress_state([AppRecord("a", "active", "v2", "v1", 2, NOON, NOON)], versions, ready)
+    after = ingress_state([AppRecord("a", "active", "v2", "v2", 2, NOON, NOON)], versions, ready)
+    stopped = ingress_state([AppRecord("a", "stopped", "v2", None, 2, NOON, NOON)], versions, ready)
 
     assert (before.hosts, before.timeouts, before.sticky) == ({"x.localhost": "a"}, {"a": 5000}, {"a"})
     assert (after.hosts, after.timeouts, after.sticky) == ({"y.localhost": "a"}, {}, frozenset())
