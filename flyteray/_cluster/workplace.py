@@ -23,9 +23,7 @@ class Workplace:
         parent = bundle.cache_folder().parent / f"flyteray-work-{os.getuid()}"
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (parent / _LOCK).open("w") as others:
-            fcntl.flock(
-                others, fcntl.LOCK_EX
-            )  # nobody takes one that is just being made for an abandoned one
+            fcntl.flock(others, fcntl.LOCK_EX)  # one that is just being made is not abandoned
             _remove_abandoned(parent)
             self._own = Path(tempfile.mkdtemp(dir=parent))
             self._lock = os.open(self._own / _LOCK, os.O_CREAT | os.O_RDONLY)

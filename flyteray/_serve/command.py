@@ -25,9 +25,7 @@ _POLL_S = 0.05
 _ASK_AGAIN_S = 0.5  # when it has answered that it is not ready: it may log each question
 _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
 _PROBE_S = 5.0  # for an answer; a program may take connections long before it answers
-_GIVE_UP_S = (
-    3.0  # for a program to end that did not come up in time, or that has had requests open to the deadline
-)
+_GIVE_UP_S = 3.0  # for a program to end that did not come up in time, or had requests open to the deadline
 
 
 class CommandServer:

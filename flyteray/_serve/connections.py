@@ -8,10 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-_TABLES = (
-    Path("/proc/net/tcp"),
-    Path("/proc/net/tcp6"),
-)  # of the kernel, with those that nobody has accepted yet
+# The kernel's, with those connections that nobody has accepted yet.
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _ESTABLISHED = "01"
 _LOOK_S = 0.1
 
