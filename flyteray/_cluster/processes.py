@@ -36,6 +36,14 @@ class Leader:
             return False
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def members(mark: str, leader: Leader | None = None, variable: str = MARK) -> list[psutil.Process]:
     """The cluster's processes: with its mark in ``variable``, in its session, or descended from such a one.
 

@@ -297,13 +297,7 @@ class Apps:
                 status = await asyncio.to_thread(deployment.status, version.id)
                 if status is not None and (status.has_given_up if coming else status.is_failing):
                     if version.error is None:  # else a replica could tell more
-                        told = (
-                            "The processes of its replicas ended while they started, most likely for memory."
-                        )
-                        error = ErrorInfo(
-                            code="ReplicaDied", message=f"{told} Ray Serve says: {status.message}"
-                        )
-                        await self.replica_failed(version.id, error)
+                        await self.replica_failed(version.id, _died(status.message))
                     if coming:
                         await self._starting.again_later(version.id)
 
@@ -429,6 +423,11 @@ def _check_placement(spec: AppSpec) -> None:
         raise PlacementError(
             f"App {spec.name!r} can't run here: {problem}. Ask for less, or connect to a cluster that has it."
         )
+
+
+def _died(serves_word: str) -> ErrorInfo:
+    told = "The processes of its replicas ended while they started, most likely for memory."
+    return ErrorInfo(code="ReplicaDied", message=f"{told} Ray Serve says: {serves_word}")
 
 
 async def _aside(ask: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from flyteray._cluster import processes
 from flyteray._ingress import config, maps, process
 from flyteray._ingress.activator import Activator
 from flyteray._ingress.address import found_at
@@ -135,7 +136,7 @@ class Ingress:
         while True:
             process.wait_ended(self._directory)
             with self._lock:
-                if self._stopped or not process.is_alive(self._watched):
+                if self._stopped or not processes.is_alive(self._watched):
                     return
                 try:
                     process.ensure(self._directory, self._host, self._port, self._watched)

@@ -130,14 +130,6 @@ def wait_ended(directory: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be reaped does not."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _start(directory: Path, host: str, port: int, watched: int) -> tuple[int, str]:
     # Isolated and without site-packages: it needs neither, and starts in a hundredth of a second.
     python = (sys.executable, "-I", "-S", supervisor.__file__)

@@ -101,11 +101,6 @@ def sizes() -> dict[str, int]:
     }
 
 
-def known() -> set[str]:
-    """The applications that Serve knows, those included whose replicas are just ending."""
-    return set(serve.status().applications)
-
-
 def undeploy(name: str) -> None:
     """Have Serve stop an app version; returns before it has. Unknown names are fine."""
     serve.delete(name, _blocking=False)

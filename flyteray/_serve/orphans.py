@@ -58,14 +58,7 @@ def _is_left_alone(mark: str | None) -> bool:
     kind, _, pid = (mark or "").rpartition("-")
     if not kind:
         return True
-    return f"{kind}-" == _namespace() and not _lives(int(pid))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
+    return f"{kind}-" == _namespace() and not processes.is_alive(int(pid))
 
 
 def _namespace() -> str:

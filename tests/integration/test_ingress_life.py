@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from flyteray._cluster.processes import is_alive
 from flyteray._ingress import process
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
@@ -96,7 +97,7 @@ def test_what_is_killed_comes_back_with_the_current_state(
 
     before[victim].kill()
 
-    eventually(lambda: not process.is_alive(before["worker"].pid))
+    eventually(lambda: not is_alive(before["worker"].pid))
     assert eventually(lambda: status(ingress)) == 200
     assert status(ingress, "gone") == 404
     ingress.apply(IngressState({"new": 3}, {3: {1: replica.slot}}))
@@ -135,7 +136,7 @@ def test_stop_leaves_no_process(ingress: Ingress, directory: Path) -> None:
 
     ingress.stop()
 
-    assert not any(process.is_alive(one.pid) for one in before)
+    assert not any(is_alive(one.pid) for one in before)
     assert status(ingress) is None
 
 
@@ -146,7 +147,7 @@ def test_it_ends_with_the_process_it_belongs_to(directory: Path) -> None:
 
     owner.kill()  # still a zombie when the ingress ends
 
-    eventually(lambda: not any(process.is_alive(one.pid) for one in before))
+    eventually(lambda: not any(is_alive(one.pid) for one in before))
     owner.communicate()
     assert status(ingress) is None
     with pytest.raises(ClusterError, match=f"process {owner.pid} .* is gone"):
@@ -271,4 +272,4 @@ def test_a_signal_ends_the_supervisor_and_haproxy_in_order(directory: Path) -> N
 
     before["supervisor"].send_signal(signal.SIGINT)
 
-    eventually(lambda: not any(process.is_alive(one.pid) for one in before.values()))
+    eventually(lambda: not any(is_alive(one.pid) for one in before.values()))

@@ -250,7 +250,7 @@ def test_what_serve_runs_of_ours_and_nobody_wants_is_ended(cluster: LocalCluster
     App.listall()  # connects
     spec = apps.app_spec(nowhere, code.ship(nowhere)[0])
     deployment.deploy("life-nobody.v1", "life-nobody.v1", spec, {}, 1)
-    assert "life-nobody.v1" in deployment.known()
+    assert deployment.status("life-nobody.v1") is not None
 
     eventually(lambda: "life-nobody.v1" not in deployment.sizes(), timeout=60)
 
@@ -269,7 +269,7 @@ def test_an_app_that_served_and_cannot_start_is_tried_until_it_can(tmp_path: Pat
     )
     unanswered = httpx.get(f"{app.endpoint}/")
     assert (unanswered.status_code, unanswered.headers["retry-after"]) == (503, "1")
-    eventually(lambda: app.info.target not in deployment.known(), timeout=90)  # Serve has given it up
+    eventually(lambda: deployment.status(app.info.target) is None, timeout=90)  # Serve has given it up
     needed.touch()
     app.wait(timeout=120)
     assert httpx.get(f"{app.endpoint}/docs", timeout=60).is_success
