@@ -26,6 +26,7 @@ from flyteray._cluster import mounted, processes
 from flyteray._cluster.processes import Leader
 from flyteray._cluster.progress import progress
 from flyteray._declare.secret import MOUNT
+from flyteray._plan import alias
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError
 
@@ -201,6 +202,8 @@ def _command(settings: Settings, ray_dir: Path) -> list[str]:
 
 def _environment(settings: Settings, cluster_id: str, token_path: Path, temp_dir: Path) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    if python_path := alias.without(environment.pop("PYTHONPATH", None)):
+        environment["PYTHONPATH"] = python_path  # its workers run code of both kinds
     environment |= {
         **_HEAD_ENVIRONMENT,
         **LOOPBACK,

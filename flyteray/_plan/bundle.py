@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flyteray._plan import sources
+from flyteray._plan import alias, sources
 from flyteray.errors import CodeBundleError
 
 OWN = ".flyteray"  # what flyteray itself puts into a bundle
+AS_FLYTE = f"{OWN}/as_flyte"  # its code says `import flyte` and means flyteray
 LARGEST = 256 << 20  # bytes
 
 _PATHS = f"{OWN}/paths"
@@ -108,6 +109,8 @@ def activate(digest: str, fetch: Callable[[], bytes], cache: Path) -> Path:
             except OSError:
                 if not folder.is_dir():  # otherwise another process was faster, with the same content
                     raise
+    if (folder / AS_FLYTE).is_file():
+        alias.install()
     listed = folder / _PATHS
     paths = listed.read_text().split("\n") if listed.is_file() else ["."]
     wanted = [os.path.normpath(folder / path) for path in paths]

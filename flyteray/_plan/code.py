@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from flyteray._declare.environment import Environment
 from flyteray._declare.task import Task
-from flyteray._plan import bundle, imports, pickled
+from flyteray._plan import alias, bundle, imports, pickled
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.ignored import files_below
 from flyteray._plan.image import shipped_images
@@ -63,8 +63,11 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
     except SystemExit as error:
         raise ModuleLoadError(f"{str(path)!r} {_ends(error)}") from error
     except Exception as error:
+        hint = ""
+        if isinstance(error, ModuleNotFoundError) and error.name == "flyte":
+            hint = ". It is written for Flyte: say --as-flyte, or start it by python -m flyteray.as_flyte."
         raise ModuleLoadError(
-            f"{str(path)!r} could not be imported: {type(error).__name__}: {error}"
+            f"{str(path)!r} could not be imported: {type(error).__name__}: {error}{hint}"
         ) from error
 
 
@@ -234,6 +237,9 @@ def _packed(
         layout.add_beside(each.file, each.asked_by)
     for path, place in image_files(environments):
         layout.add(path, place)
+    if alias.installed():
+        # Workers are told apart by their bundle: of code that is not in it, by the version.
+        layout.contents[bundle.AS_FLYTE] = b"" if layout.contents else (shipping.version or "").encode()
     return bundle.pack(layout.contents, layout.paths)
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from flyteray._plan import bundle
+from flyteray._plan import alias, bundle
 from flyteray._serve import words
 from flyteray._serve.connections import drained
 from flyteray._serve.listening import Address, addresses, first_taken, listed, strays
@@ -130,7 +130,7 @@ class CommandServer:
         beside_python = str(Path(sys.executable).parent)  # what the app's packages have installed
         variables["PATH"] = os.pathsep.join([beside_python, variables.get("PATH", os.defpath)])
         # Where the app's module came from, its own process may have to find others too.
-        paths = [str(self._folder), *bundle.paths(), variables.get("PYTHONPATH", "")]
+        paths = [*alias.paths(), str(self._folder), *bundle.paths(), variables.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         variables.setdefault("PYTHONUNBUFFERED", "1")  # what it says just before it dies is in the log
         return Program(self._words(variables), variables, self._folder)

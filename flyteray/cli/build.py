@@ -8,11 +8,12 @@ from rich.console import Console
 from flyteray._client.build import build_images
 from flyteray._declare.environment import Environment
 from flyteray._plan import code
-from flyteray.cli import failures, printing
+from flyteray.cli import failures, printing, shipping
 from flyteray.cli.examples import examples
 
 
 @click.command(epilog=examples("flyteray build train.py", "flyteray build train.py env"))
+@shipping.as_flyte_option
 @printing.output_option
 @click.argument("file")
 @click.argument("env", required=False)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 
 import rich_click as click
 
+from flyteray._plan import alias
 from flyteray._plan.shipping import CopyStyle, Shipping
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -16,8 +17,8 @@ NAMES = ("copy_style", "root_dir", "version")
 
 
 def options(command: F) -> F:
-    """Add ``--copy-style``, ``--root-dir`` and ``--version``; :func:`shipping` makes sense of them."""
-    for add in (_VERSION, _ROOT_DIR, _COPY_STYLE):
+    """Add ``--copy-style``, ``--root-dir`` and ``--version``, of which :func:`shipping` makes sense; ``--as-flyte``."""
+    for add in (as_flyte_option, _VERSION, _ROOT_DIR, _COPY_STYLE):
         command = add(command)
     return command
 
@@ -34,6 +35,19 @@ def shipping(copy_style: CopyStyle, root_dir: Path | None, version: str | None) 
         raise click.UsageError(str(error)) from error
 
 
+def _as_flyte(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        alias.install()
+
+
+as_flyte_option = click.option(
+    "--as-flyte",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_as_flyte,
+    help="The file says `import flyte`: put flyteray in its place, here and wherever the file's code runs.",
+)
 _COPY_STYLE = click.option(
     "--copy-style",
     type=click.Choice(get_args(CopyStyle)),

@@ -12,7 +12,7 @@ import flyteray
 
 ROOT = Path(flyteray.__file__).parent
 FLOORS = [
-    {"cli"},
+    {"cli", "as_flyte"},
     {"app/extras"},  # ready-made apps use the verbs, as users' apps do
     {"remote"},
     {"_client"},
