@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 from flyteray._client.logged import Wanted
 from flyteray._client.session import session
+from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import AppInfo, AppPhase, ReplicaInfo
 from flyteray.errors import AppNotFoundError, BaseRuntimeError
 
@@ -37,7 +38,10 @@ async def lines(app: str, wanted: Wanted) -> AsyncIterator[str]:
         named = [each for each in replicas if each.replica_id.startswith(wanted.replica_name or "")]
         if wanted.replica_name and not named and not streams.begun:
             there = ", ".join(each.replica_id for each in replicas) or "none"
-            raise ValueError(f"App {app!r} has no replica {wanted.replica_name!r}; ready are: {there}.")
+            meant = did_you_mean(wanted.replica_name, [each.replica_id for each in replicas])
+            raise ValueError(
+                f"App {app!r} has no replica {wanted.replica_name!r}; ready are: {there}.{meant}"
+            )
         streams.begin(named)
         async for line in streams.arriving():
             yield line

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from flyteray._client.app import App
 from flyteray._client.bridge import Verb
 from flyteray._client.session import session
+from flyteray._client.unknown_apps import warn_of_unknown_apps
 from flyteray._declare.environment import Environment
 from flyteray._plan import deploy as planning
 from flyteray._plan.deploy import DeploymentPlan
@@ -182,6 +183,7 @@ async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
     images = {each.spec.environment.image for tasks in plan.tasks.values() for each in tasks} - {None}
     await asyncio.gather(*(session().call("prepare_image", image) for image in images))
     await session().call("deploy_tasks", [task for tasks in plan.tasks.values() for task in tasks])
+    await warn_of_unknown_apps(plan.apps.values())
     return {name: await session().call("serve", spec) for name, spec in plan.apps.items()}
 
 

@@ -8,10 +8,12 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flyteray._client.local_run import LocalRun, local_runs
+from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import ActionPhase, RunInfo
 from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import OutputRef
@@ -101,7 +103,7 @@ class LocalOutputs:
         if local is not None and (recorded is None or recorded.created_at < local.started_at):
             return local.name, self._keep(local)
         if recorded is None:
-            raise _not_found(parameter, output)
+            raise _not_found(parameter, output, settings)
         if recorded.phase is not ActionPhase.SUCCEEDED:
             raise ParameterMaterializationError(
                 f"Parameter {parameter!r}: run {recorded.name!r} has no outputs, it is {recorded.phase}. "
@@ -120,21 +122,32 @@ class LocalOutputs:
         return storage.url
 
 
-def _recorded(output: OutputRef, settings: Settings) -> RunInfo | None:
-    """A run of the registry that a local cluster of these settings uses as well: that one, or the task's newest."""
+@contextlib.contextmanager
+def _registry(settings: Settings) -> Iterator[Registry | None]:
+    """The registry that a local cluster of these settings uses as well; None where there is none yet."""
     if settings.database is None and not Path(settings.database_url.removeprefix("sqlite:///")).exists():
-        return None  # looking for it would make it
+        yield None  # looking for it would make it
+        return
     # Deferred: a database is for those whose outputs are not of this process alone.
     from flyteray._control.registry import Registry
 
     registry = Registry(settings.database_url)
     try:
-        name = output.run_name or _newest(output, registry)
-        return registry.get_run(name) if name else None
-    except (RemoteTaskNotFoundError, RunNotFoundError):
-        return None
+        yield registry
     finally:
         registry.close()
+
+
+def _recorded(output: OutputRef, settings: Settings) -> RunInfo | None:
+    """A run that a local cluster has recorded: the one that is named, or the task's newest."""
+    with _registry(settings) as registry:
+        if registry is None:
+            return None
+        try:
+            name = output.run_name or _newest(output, registry)
+            return registry.get_run(name) if name else None
+        except (RemoteTaskNotFoundError, RunNotFoundError):
+            return None
 
 
 def _newest(output: OutputRef, registry: Registry) -> str | None:
@@ -143,13 +156,21 @@ def _newest(output: OutputRef, registry: Registry) -> str | None:
     return registry.newest_success(task, version)
 
 
-def _not_found(parameter: str, output: OutputRef) -> ParameterMaterializationError:
+def _not_found(parameter: str, output: OutputRef, settings: Settings) -> ParameterMaterializationError:
+    with _registry(settings) as registry:
+        tasks = [*local_runs().tasks(), *(registry.known_tasks() if registry else ())]
+        runs = [
+            *local_runs().names(),
+            *(run.name for run in (registry.list_runs(limit=1000) if registry else ())),
+        ]
     if output.run_name is not None:
         return ParameterMaterializationError(
             f"Parameter {parameter!r}: there is no run {output.run_name!r}, neither of the local cluster nor a local "
-            "one of this process (whose handle must be kept)."
+            f"one of this process (whose handle must be kept).{did_you_mean(output.run_name, runs)}"
         )
+    task = output.task_name or ""
+    meant = "" if task in tasks else did_you_mean(task, tasks)
     return ParameterMaterializationError(
-        f"Parameter {parameter!r}: no runs found for task {output.task_name!r} that succeeded, neither on the local "
-        "cluster nor in this process. Run the task first."
+        f"Parameter {parameter!r}: no runs found for task {task!r} that succeeded, neither on the local "
+        f"cluster nor in this process.{meant or ' Run the task first.'}"
     )

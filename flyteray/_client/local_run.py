@@ -96,6 +96,14 @@ class LocalRuns:
         self._by_name[run.name] = run
         self._newest[task] = run
 
+    def tasks(self) -> list[str]:
+        """The full names of the tasks that have succeeded."""
+        return list(self._newest)
+
+    def names(self) -> list[str]:
+        """The names of the runs that somebody holds."""
+        return list(self._by_name)
+
     def find(self, name: str | None, task: str | None) -> LocalRun | None:
         """The run of that name, or without one the newest of a task."""
         return self._newest.get(task or "") if name is None else self._by_name.get(name)

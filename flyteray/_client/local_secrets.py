@@ -68,7 +68,7 @@ def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, b
             missing = [spec for spec in stored if spec.name not in known]
             variables = " and ".join(_variable(spec) for spec in missing)
             raise not_found(
-                [spec.name for spec in missing], f", or set {variables} in the environment"
+                [spec.name for spec in missing], known, f", or set {variables} in the environment"
             ) from None
 
 

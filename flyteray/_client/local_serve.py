@@ -18,6 +18,7 @@ from flyteray._client.local_outputs import LocalOutputs
 from flyteray._client.local_secrets import local_values
 from flyteray._client.planned import Planned
 from flyteray._declare.context import RAW_DATA_PATH
+from flyteray._declare.near import did_you_mean
 from flyteray._plan import ports
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.image import build_env_vars
@@ -196,7 +197,7 @@ def _url(parameter: str, app: str) -> str:
     if url is None:
         raise ParameterMaterializationError(
             f"Parameter {parameter!r}: app {app!r} is not served in local mode. Serve it first, or name its "
-            "environment in depends_on."
+            f"environment in depends_on.{did_you_mean(app, local_endpoints().names())}"
         )
     return url
 

@@ -16,8 +16,10 @@ from flyteray._client.handle import AppHandle
 from flyteray._client.local_app import Patience
 from flyteray._client.planned import Planned, PlannedApp
 from flyteray._client.session import inside_local_run, session
+from flyteray._client.unknown_apps import warn_of_unknown_apps
 from flyteray._declare import context
 from flyteray._declare.environment import check_env_vars, without_meaning
+from flyteray._declare.near import did_you_mean
 from flyteray._plan import apps, code
 from flyteray._plan.shipping import CopyStyle, Shipping
 from flyteray.app.environment import AppEnvironment
@@ -145,6 +147,7 @@ class ServeContext:
 
             settings = session().settings
             return await local_apps(settings.home).serve(planned, settings, self._patience())
+        await warn_of_unknown_apps(each.spec for each in planned)
         for each in planned:
             await session().upload(each.bundle)
             served = App(
@@ -171,9 +174,10 @@ class ServeContext:
         ordered = apps.in_order(app_env)
         values = _checked(self.parameter_values or {})
         if unknown := [name for name in values if all(env.name != name for env in ordered)]:
+            served = [env.name for env in ordered]
             raise ValueError(
                 f"parameter_values names {', '.join(map(repr, unknown))}, but what is served is "
-                f"{', '.join(repr(env.name) for env in ordered)}."
+                f"{', '.join(map(repr, served))}.{did_you_mean(unknown[0], served)}"
             )
         return [self._planned(env, values.get(env.name), env is app_env) for env in ordered]
 

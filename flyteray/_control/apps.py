@@ -24,6 +24,7 @@ from flyteray._control.sizes import Sizes
 from flyteray._control.starting import Starting
 from flyteray._control.state import RUNNING, AppRecord, VersionPhase, VersionRecord
 from flyteray._control.status import app_info
+from flyteray._declare.near import did_you_mean
 from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
 from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo, ReplicaInfo
@@ -136,7 +137,8 @@ class Apps:
         """An app; AppNotFoundError with the names there are where there is none."""
         if name not in self._records.apps:
             there = ", ".join(sorted(self._records.apps)) or "none"
-            raise AppNotFoundError(f"There is no app {name!r}. Apps on this cluster: {there}.")
+            meant = did_you_mean(name, self._records.apps)
+            raise AppNotFoundError(f"There is no app {name!r}. Apps on this cluster: {there}.{meant}")
         return self._info(self._records.apps[name])
 
     def all(self) -> list[AppInfo]:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from flyteray._control import database
 from flyteray._control.tables import keys
+from flyteray._declare.near import did_you_mean
 from flyteray._plan.keys import check_name
 from flyteray._plan.spec import KeyInfo
 from flyteray.errors import KeyNotFoundError
@@ -63,8 +64,10 @@ class Keys:
         with self._engine.connect() as connection, database.writing(connection).begin():
             if connection.execute(delete(keys).where(keys.c.name == name)).rowcount:
                 return
-        there = ", ".join(info.name for info in self.listall(None)) or "none"
-        raise KeyNotFoundError(f"There is no key {name!r}. Keys there are: {there}.")
+        known = [info.name for info in self.listall(None)]
+        raise KeyNotFoundError(
+            f"There is no key {name!r}. Keys there are: {', '.join(known) or 'none'}.{did_you_mean(name, known)}"
+        )
 
     def names(self) -> dict[str, str]:
         """Whose each key is: the name by the digest."""

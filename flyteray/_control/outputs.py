@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from flyteray._control.registry import Registry
+from flyteray._declare.near import did_you_mean
 from flyteray._plan import contents
 from flyteray._plan.info import ActionPhase, ReplicaInfo
 from flyteray._plan.outputs import output_key
@@ -63,10 +64,7 @@ class Outputs:
         if ref.run_name is None:
             newest = self._newest(ref)
             if newest is None:
-                version = f" of version {ref.task_version!r}" if ref.task_version else ""
-                raise ParameterMaterializationError(
-                    f"No runs found for task {ref.task_name!r}{version} that succeeded. Run the task first."
-                )
+                raise self._no_success(ref)
             return newest
         info = self._registry.get_run(ref.run_name)
         if info.phase is not ActionPhase.SUCCEEDED:
@@ -133,6 +131,29 @@ class Outputs:
             except RemoteTaskNotFoundError:
                 return None
         return self._registry.newest_success(ref.task_name or "", version)
+
+    def _no_success(self, ref: OutputRef) -> ParameterMaterializationError:
+        task = ref.task_name or ""
+        version = f" of version {ref.task_version!r}" if ref.task_version else ""
+        problem = f"No runs found for task {task!r}{version} that succeeded."
+        newest = self._registry.list_runs(task=task, limit=1)
+        if not newest:
+            known = self._registry.known_tasks()
+            meant = "" if task in known else did_you_mean(task, known)
+            return ParameterMaterializationError(f"{problem}{meant or ' Run the task first.'}")
+        if version or ref.latest_version:
+            other = self._registry.newest_success(task)
+            if other is not None:
+                have = self._registry.run_spec(other).task.version
+                told = f"of version {have!r}" if have else "of no deployed version"
+                return ParameterMaterializationError(
+                    f"{problem} The newest that did, {other!r}, is {told}. Run that version first, or leave the "
+                    "version out."
+                )
+        run = newest[0]
+        why = f": {run.error.code}: {run.error.message}" if run.error else ""
+        rest = why if run.phase.is_terminal else ": wait for it."
+        return ParameterMaterializationError(f"{problem} The newest, {run.name!r}, is {run.phase}{rest}")
 
     async def _pinned(self, parameter: ParameterSpec) -> ParameterSpec:
         if parameter.output is not None:

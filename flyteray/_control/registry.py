@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -28,6 +27,7 @@ from flyteray._control.actions import after
 from flyteray._control.database import connect, upsert, writing
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionRecord
 from flyteray._control.tables import actions, apps, replicas, runs, schema, tasks, versions
+from flyteray._declare.near import did_you_mean, near
 from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, ErrorInfo, RunInfo, TaskInfo
 from flyteray._plan.spec import RunSpec, TaskPlan
 from flyteray.errors import (
@@ -167,6 +167,12 @@ class Registry:
             query = query.where(told).add_columns(runs.c.spec)
             rows = connection.execute(query.execution_options(yield_per=100))
             return next((row.name for row in rows if row.spec.task.version == version), None)
+
+    def known_tasks(self) -> list[str]:
+        """The full names of the tasks that were deployed or run."""
+        query = select(runs.c.task).union(select(tasks.c.name))
+        with self._read() as connection:
+            return list(connection.scalars(query))
 
     def unfinished_runs(self) -> list[str]:
         """The names of the runs that have not ended, oldest first."""
@@ -333,22 +339,21 @@ def _no_task(name: str, version: str | None, connection: Connection) -> RemoteTa
     versions = connection.scalars(select(tasks.c.version).where(tasks.c.name == name).order_by(newest)).all()
     if versions:
         there = f"The newest are {', '.join(map(repr, versions[:3]))}."
-        return RemoteTaskNotFoundError(f"Task {name!r} has no version {version!r}. {there}")
+        meant = did_you_mean(version or "", versions)
+        return RemoteTaskNotFoundError(f"Task {name!r} has no version {version!r}. {there}{meant}")
     names = connection.scalars(select(tasks.c.name).distinct()).all()
-    similar = difflib.get_close_matches(name, names)
-    hint = f"Did you mean {', '.join(map(repr, similar))}? " if similar else ""
     return RemoteTaskNotFoundError(
-        f"There is no deployed task {name!r}. {hint}`flyteray deploy` deploys tasks, `flyteray get task` lists them."
+        f"There is no deployed task {name!r}.{did_you_mean(name, names)} `flyteray deploy` deploys tasks, "
+        "`flyteray get task` lists them."
     )
 
 
 def _no_run(name: str, connection: Connection) -> RunNotFoundError:
     recent = connection.scalars(select(runs.c.name).order_by(runs.c.id.desc()).limit(1000)).all()
-    similar = difflib.get_close_matches(name, recent)
-    if similar:
-        hint = f"Did you mean {', '.join(map(repr, similar))}?"
+    if near(name, recent):
+        hint = did_you_mean(name, recent)
     elif recent:
-        hint = f"The newest runs are {', '.join(map(repr, recent[:3]))}."
+        hint = f" The newest runs are {', '.join(map(repr, recent[:3]))}."
     else:
-        hint = "There are no runs yet."
-    return RunNotFoundError(f"There is no run {name!r}. {hint}")
+        hint = " There are no runs yet."
+    return RunNotFoundError(f"There is no run {name!r}.{hint}")

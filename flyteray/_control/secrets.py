@@ -72,7 +72,7 @@ class Secrets:
         with self._engine.connect() as connection:
             found = {row.name: row.encrypted for row in connection.execute(query)}
         if missing := [name for name in wanted if name not in found]:
-            raise not_found(missing)
+            raise not_found(missing, self._names())
         return {name: self._decrypted(name, found[name]) for name in wanted}
 
     def require(self, names: Iterable[str]) -> None:
@@ -87,7 +87,7 @@ class Secrets:
         with self._engine.connect() as connection:
             found = set(connection.scalars(select(secrets.c.name).where(secrets.c.name.in_(wanted))))
         if missing := [name for name in wanted if name not in found]:
-            raise not_found(missing)
+            raise not_found(missing, self._names())
 
     def get(self, name: str) -> SecretInfo:
         """A secret without its value.
@@ -98,7 +98,7 @@ class Secrets:
         with self._engine.connect() as connection:
             row = connection.execute(select(*_INFO).where(secrets.c.name == name)).one_or_none()
         if row is None:
-            raise not_found([name])
+            raise not_found([name], self._names())
         return SecretInfo(**row._mapping)
 
     def listall(self, limit: int | None) -> list[SecretInfo]:
@@ -115,11 +115,15 @@ class Secrets:
         """
         with self._engine.connect() as connection, database.writing(connection).begin():
             if not connection.execute(delete(secrets).where(secrets.c.name == name)).rowcount:
-                raise not_found([name])
+                raise not_found([name], self._names())
 
     def close(self) -> None:
         """Give all connections back."""
         self._engine.dispose()
+
+    def _names(self) -> list[str]:
+        with self._engine.connect() as connection:
+            return list(connection.scalars(select(secrets.c.name)))
 
     def _decrypted(self, name: str, encrypted: bytes) -> bytes:
         try:

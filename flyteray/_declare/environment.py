@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import flyteray
 from flyteray._declare.image import Image
+from flyteray._declare.near import did_you_mean
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 
@@ -138,6 +139,7 @@ class Environment:
         if unknown := sorted(changes.keys() - known):
             raise TypeError(
                 f"Unexpected keyword arguments: {unknown}. {type(self).__name__} has: {sorted(known)}."
+                f"{did_you_mean(unknown[0], known)}"
             )
         kept = {key: value for key, value in changes.items() if value is not None}
         clone = dataclasses.replace(self, name=name, **kept)  # type: ignore[arg-type]

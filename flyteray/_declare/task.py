@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, c
 from flyteray._declare.context import runtime
 from flyteray._declare.environment import check_env_vars
 from flyteray._declare.interface import Interface, check_signature, describe
+from flyteray._declare.near import did_you_mean
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import RetryStrategy
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
@@ -83,6 +84,7 @@ def checked_overrides(
         if key not in known:
             raise TypeError(
                 f"override() got an unexpected keyword argument {key!r}. Known are: {', '.join(known)}."
+                f"{did_you_mean(key, known)}"
             )
     given = {key: value for key, value in changes.items() if value is not None}
     if not isinstance(given.get("resources", Resources()), Resources):

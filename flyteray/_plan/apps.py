@@ -8,6 +8,7 @@ from typing import Any
 
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment
+from flyteray._declare.near import did_you_mean
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.spec import AppSpec, CodeRef, LinkSpec, OutputRef, ParameterSpec, ScalingSpec
 from flyteray.app.context import ctx
@@ -115,7 +116,7 @@ def _given(env: AppEnvironment, values: Mapping[str, Any]) -> list[Parameter]:
     if unknown := [name for name in values if name not in there]:
         raise ValueError(
             f"App {env.name!r} has no parameter {', '.join(map(repr, unknown))}. "
-            f"It has: {', '.join(map(repr, there)) or 'none'}."
+            f"It has: {', '.join(map(repr, there)) or 'none'}.{did_you_mean(unknown[0], there)}"
         )
     return [
         replace(parameter, value=values[parameter.name]) if parameter.name in values else parameter

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from flyteray._declare.environment import Environment
+from flyteray._declare.near import did_you_mean
 from flyteray._declare.task import Task
 from flyteray._plan import alias, bundle, imports, pickled
 from flyteray._plan.bundle import Bundle
@@ -86,7 +87,11 @@ def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
     )
     hint = f"it has: {', '.join(there)}" if there else f"it has no {what} at all"
     wrong = f"is a {type(found).__name__}, not {article} {what}" if found is not None else "does not exist"
-    raise ModuleLoadError(f"{name!r} in {module.__name__!r} {wrong}; {hint}.")
+    called = [key for key in there if getattr(module, key).name == name]
+    meant = (
+        f" That is the name of what is here called {called[0]!r}." if called else did_you_mean(name, there)
+    )
+    raise ModuleLoadError(f"{name!r} in {module.__name__!r} {wrong}; {hint}.{meant}")
 
 
 def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPING) -> tuple[CodeRef, Bundle]:

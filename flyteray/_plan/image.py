@@ -26,6 +26,7 @@ from flyteray._declare.layers import (
     UVScript,
     refuse_passwords,
 )
+from flyteray._declare.near import did_you_mean
 from flyteray._declare.secret import Secret
 from flyteray._plan import bundle, manifests
 from flyteray._plan.manifests import Wanted
@@ -173,7 +174,8 @@ def _container(image: Image) -> str | None:
         known = references(os.environ)
         if image.ref_name not in known:
             raise InvalidImageNameError(
-                f"No image is called {image.ref_name!r}; known are: {sorted(known) or 'none'}. "
+                f"No image is called {image.ref_name!r}; known are: {sorted(known) or 'none'}."
+                f"{did_you_mean(image.ref_name, known)} "
                 f"Name it: flyteray.init(images=['{image.ref_name}=<uri>'])."
             )
         return known[image.ref_name]

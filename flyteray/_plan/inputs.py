@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from flyteray._declare.interface import MISSING
+from flyteray._declare.near import did_you_mean
 from flyteray._declare.task import Task
 from flyteray._plan.spec import TaskPlan
 from flyteray.errors import RemoteTaskUsageError, RuntimeDataValidationError
@@ -181,7 +182,10 @@ def _named(
     bound = dict(zip(names, args, strict=False))
     for name, value in kwargs.items():
         if name not in known:
-            raise TypeError(f"Task {task!r} has no input {name!r}. Its inputs: {', '.join(names) or 'none'}.")
+            raise TypeError(
+                f"Task {task!r} has no input {name!r}. Its inputs: {', '.join(names) or 'none'}."
+                f"{did_you_mean(name, names)}"
+            )
         if name in bound:
             raise TypeError(f"Task {task!r} got input {name!r} twice: by position and by name.")
         bound[name] = value

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flyteray._declare.near import did_you_mean
 from flyteray._declare.task import Task
 from flyteray.errors import OutputNotFoundError
+
+_SHOWN = 10  # keys
 
 
 class ActionOutputs(tuple[Any, ...]):
@@ -22,7 +25,8 @@ class ActionOutputs(tuple[Any, ...]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("o") and name[1:].isdecimal() and int(name[1:]) < len(self):
             return self[int(name[1:])]
-        raise AttributeError(f"There is no output {name!r}: this run has {', '.join(self.named_outputs)}.")
+        there = self.named_outputs
+        raise AttributeError(f"There is no output {name!r}: this run has {', '.join(there) or 'none'}.")
 
 
 def as_outputs(task: Task[..., Any], value: Any) -> tuple[Any, ...]:
@@ -45,5 +49,22 @@ def select(outputs: tuple[Any, ...], getter: Sequence[int | str], run: str) -> A
             chain = "outputs" + "".join(f"[{step!r}]" for step in getter[: done + 1])
             raise OutputNotFoundError(
                 f"Run {run!r} has no {chain}: {type(value).__name__} gave {type(error).__name__}: {error}."
+                f"{_there(value, key)}"
             ) from error
     return value
+
+
+def _there(value: Any, key: int | str) -> str:
+    """What could have been asked for instead."""
+    if isinstance(value, Mapping):
+        names = [each for each in value if isinstance(each, str)]
+        shown = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+        return f" Its keys: {shown or 'none'}.{did_you_mean(str(key), names)}"
+    if isinstance(value, (list, tuple)):
+        return f" It has {len(value)} of them, counted from 0."
+    if isinstance(key, str) and hasattr(value, key):
+        return (
+            f" {key!r} is an attribute, and a getter takes items only: have the task return it, or take the whole by "
+            'type="object".'
+        )
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from flyteray._declare.near import did_you_mean
 from flyteray._declare.secret import Secret
 from flyteray._plan.spec import SecretSpec
 from flyteray.errors import SecretNotFoundError
@@ -65,13 +66,13 @@ def as_text(value: bytes) -> str | None:
     return None if "\0" in text else text
 
 
-def not_found(missing: Sequence[str], or_else: str = "") -> SecretNotFoundError:
-    """The error for secrets that nobody has created; ``or_else`` is another remedy."""
+def not_found(missing: Sequence[str], there: Iterable[str], or_else: str = "") -> SecretNotFoundError:
+    """The error for secrets that nobody has created; ``there`` are those there are, ``or_else`` is another remedy."""
     parts = [name.rpartition("/") for name in missing]
     named = ", ".join(f"{key!r} of group {group!r}" if group else repr(key) for group, _, key in parts)
     commands = " and ".join(f"`flyteray create secret {name}`" for name in missing)
     one = len(missing) == 1
     return SecretNotFoundError(
-        f"There {'is no secret' if one else 'are no secrets'} {named}. "
+        f"There {'is no secret' if one else 'are no secrets'} {named}.{did_you_mean(missing[0], there)} "
         f"Create {'it' if one else 'them'} with {commands}{or_else}."
     )

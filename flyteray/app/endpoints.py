@@ -37,6 +37,10 @@ class LocalEndpoints:
         url = known.get(app)
         return url if isinstance(url, str) else None
 
+    def names(self) -> list[str]:
+        """The apps of this process that run in local mode."""
+        return list(self._own)
+
     def share(self, file: Path) -> None:
         """Keep the URLs in ``file`` from now on, where apps look."""
         with self._lock:

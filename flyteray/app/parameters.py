@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flyteray._declare.near import did_you_mean
 from flyteray.app.sources import KINDS, AppEndpoint, ParameterKind, RunOutput
 from flyteray.io import Dir, File
 
@@ -137,6 +138,7 @@ def get_parameter(name: str) -> Any:
     if name not in found:
         raise KeyError(
             f"There is no parameter {name!r}. This app has: {', '.join(map(repr, found)) or 'none'}."
+            f"{did_you_mean(name, found)}"
         )
     return found[name]
 

@@ -6,6 +6,7 @@ import importlib
 
 import rich_click as click
 
+from flyteray._declare.near import did_you_mean
 from flyteray.cli import failures
 from flyteray.cli.examples import examples
 
@@ -47,6 +48,8 @@ class Root(click.RichGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The verb that is asked for, imported."""
+        if args and args[0] not in _VERBS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], _VERBS)}")
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
             command = getattr(importlib.import_module(f"flyteray.cli.{name}"), name)

@@ -12,6 +12,7 @@ from flyteray._plan import bundle
 from flyteray._plan.bundle import pack
 from flyteray._plan.code import load, load_file, lookup
 from flyteray._plan.spec import CodeRef
+from flyteray.app import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError
 
 
@@ -118,3 +119,18 @@ def test_a_missing_name_lists_what_there_is(project: Path) -> None:
 
     with pytest.raises(ModuleLoadError, match="'tran' in 'bt_tasks' does not exist; it has: train"):
         lookup(load_file(project / "bt_tasks.py"), "tran", Task)
+
+
+def test_who_gives_a_full_name_is_told_what_the_file_calls_it(project: Path) -> None:
+    (project / "bt_named.py").write_text(
+        "import flyteray\nfrom flyteray.app import AppEnvironment\nenv = flyteray.TaskEnvironment('e')\n"
+        "@env.task\ndef train(): ...\nui = AppEnvironment(name='page', args='true')\n"
+    )
+    module = load_file(project / "bt_named.py")
+
+    with pytest.raises(ModuleLoadError, match=r"That is the name of what is here called 'train'\.$"):
+        lookup(module, "e.train", Task)
+    with pytest.raises(ModuleLoadError, match=r"That is the name of what is here called 'ui'\.$"):
+        lookup(module, "page", AppEnvironment)
+    with pytest.raises(ModuleLoadError, match=r"it has: train\. Did you mean 'train'\?$"):
+        lookup(module, "trian", Task)

@@ -100,6 +100,40 @@ def test_a_run_without_outputs_is_refused(outputs: Outputs, registry: Registry) 
         pinned(outputs, output=OutputRef(run_name="r0"))
 
 
+@pytest.mark.parametrize("typo", ["env.trian", "train", "evn.train", "other.train"])
+def test_a_mistyped_task_is_told_which_one_is_near(outputs: Outputs, registry: Registry, typo: str) -> None:
+    succeed(registry, "r1")
+
+    with pytest.raises(ParameterMaterializationError) as refused:
+        outputs.locate(OutputRef(task_name=typo))
+
+    assert str(refused.value) == (
+        f"No runs found for task {typo!r} that succeeded. Did you mean 'env.train'?"
+    )
+
+
+def test_a_task_that_has_run_is_not_said_to_need_a_run_first(outputs: Outputs, registry: Registry) -> None:
+    succeed(registry, "r1", phase=ActionPhase.FAILED)
+    with pytest.raises(ParameterMaterializationError, match=r"succeeded\. The newest, 'r1', is failed$"):
+        outputs.locate(TRAIN)
+    succeed(registry, "r2", phase=ActionPhase.RUNNING)
+    with pytest.raises(ParameterMaterializationError, match=r"The newest, 'r2', is queued: wait for it"):
+        outputs.locate(TRAIN)
+    succeed(registry, "r3", version="v1")
+    with pytest.raises(ParameterMaterializationError, match=r"'r3', is of version 'v1'\. Run that version"):
+        outputs.locate(TRAIN.model_copy(update={"task_version": "v2"}))
+
+
+def test_a_deployed_task_without_runs_is_to_be_run(outputs: Outputs, registry: Registry) -> None:
+    task = TaskSpec(name="env.train", code=CODE, environment=EnvironmentSpec(), version="v1")
+    registry.deploy_tasks([TaskPlan(spec=task)], datetime.now(timezone.utc))
+
+    with pytest.raises(ParameterMaterializationError, match="Run the task first"):
+        outputs.locate(TRAIN)
+    with pytest.raises(ParameterMaterializationError, match=r"Did you mean 'env\.train'"):
+        outputs.locate(OutputRef(task_name="env.tarin"))
+
+
 def test_runs_of_one_version_count_where_one_is_asked_for(outputs: Outputs, registry: Registry) -> None:
     for number, version in enumerate(["v1", "v2", None, "v1"]):
         succeed(registry, f"r{number}", version)
