@@ -1,11 +1,10 @@
 """flyteray: Flyte 2's tasks and apps on Ray. Train and serve in one Python code base."""
 
-from flyteray._client.build import ImageCache, build, build_images
-from flyteray._client.deploy import deploy
-from flyteray._client.handle import AppHandle
-from flyteray._client.init import init
-from flyteray._client.run import run, with_runcontext
-from flyteray._client.serve import serve, with_servecontext
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from flyteray._declare.context import ctx
 from flyteray._declare.device import (
     AMD_GPU,
@@ -24,6 +23,52 @@ from flyteray._declare.retry import Backoff, RetryStrategy
 from flyteray._declare.secret import Secret, SecretRequest
 from flyteray._declare.task import Task
 from flyteray._declare.task_environment import TaskEnvironment
+from flyteray._version import __version__, version
+
+if TYPE_CHECKING:
+    import logging
+
+    from flyteray import app as app
+    from flyteray import config as config
+    from flyteray import errors as errors
+    from flyteray import git as git
+    from flyteray import io as io
+    from flyteray import models as models
+    from flyteray import remote as remote
+    from flyteray._client.build import ImageCache, build, build_images
+    from flyteray._client.current import current_domain, current_project, is_control_plane_available
+    from flyteray._client.deploy import deploy
+    from flyteray._client.handle import AppHandle
+    from flyteray._client.init import init
+    from flyteray._client.init_from import (
+        init_from_api_key,
+        init_from_config,
+        init_in_cluster,
+        init_passthrough,
+    )
+    from flyteray._client.run import run, with_runcontext
+    from flyteray._client.serve import serve, with_servecontext
+
+    logger: logging.Logger
+    system_logger: logging.Logger
+
+# What only verbs and some programs need is imported when it is first asked for: a worker that calls tasks never does.
+_LATER = {
+    "flyteray._client.build": ("ImageCache", "build", "build_images"),
+    "flyteray._client.current": ("current_domain", "current_project", "is_control_plane_available"),
+    "flyteray._client.deploy": ("deploy",),
+    "flyteray._client.handle": ("AppHandle",),
+    "flyteray._client.init": ("init",),
+    "flyteray._client.init_from": (
+        "init_from_api_key",
+        "init_from_config",
+        "init_in_cluster",
+        "init_passthrough",
+    ),
+    "flyteray._client.run": ("run", "with_runcontext"),
+    "flyteray._client.serve": ("serve", "with_servecontext"),
+}
+_PACKAGES = ("app", "config", "errors", "git", "io", "models", "remote")
 
 __all__ = [
     "AMD_GPU",
@@ -46,13 +91,44 @@ __all__ = [
     "SecretRequest",
     "Task",
     "TaskEnvironment",
+    "__version__",
     "build",
     "build_images",
     "ctx",
+    "current_domain",
+    "current_project",
     "deploy",
     "init",
+    "init_from_api_key",
+    "init_from_config",
+    "init_in_cluster",
+    "init_passthrough",
+    "is_control_plane_available",
+    "logger",
     "run",
     "serve",
+    "system_logger",
+    "version",
     "with_runcontext",
     "with_servecontext",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PACKAGES})
+
+
+if not TYPE_CHECKING:  # a type checker sees the imports above, and so also what is not there
+
+    def __getattr__(name: str) -> object:
+        if name in _PACKAGES:
+            return importlib.import_module(f"flyteray.{name}")
+        if name in ("logger", "system_logger"):
+            logging = importlib.import_module("flyteray._logging")
+            return logging.user_logger() if name == "logger" else logging.system_logger()
+        for module, names in _LATER.items():
+            if name in names:
+                found = getattr(importlib.import_module(module), name)
+                globals()[name] = found
+                return found
+        raise AttributeError(f"module 'flyteray' has no attribute {name!r}")

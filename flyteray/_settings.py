@@ -12,6 +12,11 @@ from pathlib import Path
 
 from flyteray.errors import InitializationError
 
+# Where tasks and apps find out whose they are, as in Flyte.
+ORG = "_U_ORG_NAME"
+PROJECT = "FLYTE_INTERNAL_EXECUTION_PROJECT"
+DOMAIN = "FLYTE_INTERNAL_EXECUTION_DOMAIN"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -33,6 +38,10 @@ class Settings:
         secrets_key: What secrets are encrypted with (``FLYTERAY_SECRETS_KEY``; None: the file ``secrets.key`` in the
             home, made when it is first needed).
         root_dir: The folder that shipped code is laid out from; see :func:`flyteray.init`, the only one to say it.
+        org: Whose what runs is, as far as it is told; see :func:`flyteray.init`
+            (``_U_ORG_NAME``, which tasks and apps have from those who start them, as of the next two).
+        project: Likewise (``FLYTE_INTERNAL_EXECUTION_PROJECT``).
+        domain: Likewise (``FLYTE_INTERNAL_EXECUTION_DOMAIN``).
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
     """
 
@@ -48,6 +57,9 @@ class Settings:
     secrets_key: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     auth: bool | None = None
+    org: str | None = None
+    project: str | None = None
+    domain: str | None = None
 
     @classmethod
     def load(cls) -> Settings:
@@ -75,6 +87,9 @@ class Settings:
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
             start_timeout_s=float(_whole(environ, "FLYTERAY_START_TIMEOUT", 1, 86400) or 120),
+            org=environ.get(ORG) or None,
+            project=environ.get(PROJECT) or None,
+            domain=environ.get(DOMAIN) or None,
         )
 
     @property

@@ -35,10 +35,20 @@ class TaskRuntime(Protocol):
 
 @dataclass(frozen=True)
 class ActionID:
-    """Which action of which run; the run's root action is ``a0``."""
+    """Which action of which run; the run's root action is ``a0``. ``run_name`` is ``name`` unless it is given.
+
+    ``project``, ``domain`` and ``org`` are those that whoever ran it has named; None where nobody did.
+    """
 
     name: str
-    run_name: str
+    run_name: str = ""
+    project: str | None = None
+    domain: str | None = None
+    org: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.run_name:
+            object.__setattr__(self, "run_name", self.name)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ ROOT = Path(flyteray.__file__).parent
 FLOORS = [
     {"cli", "as_flyte"},
     {"app/extras"},  # ready-made apps use the verbs, as users' apps do
-    {"remote"},
+    {"remote", "models"},
     {"_client"},
     {"_control"},
     {"_ingress"},
@@ -23,9 +23,10 @@ FLOORS = [
     {"_cluster"},
     {"_plan"},
     {"app"},
-    {"io", "types", "storage"},
-    {"_declare"},
-    {"errors", "_settings"},
+    {"io", "types", "storage", "git"},
+    {"config"},
+    {"_declare", "_logging"},
+    {"errors", "_settings", "_version"},
 ]
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 KNOW_RAY = {"_control", "_serve", "_tasks", "_cluster"}

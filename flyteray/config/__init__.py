@@ -1,0 +1,17 @@
+"""Flyte's configuration files: where they are found, what they say."""
+
+from __future__ import annotations
+
+from flyteray.config._config import Config, ImageConfig, LocalConfig, PlatformConfig, TaskConfig, auto
+from flyteray.config._file import ConfigFile, get_config_file
+
+__all__ = [
+    "Config",
+    "ConfigFile",
+    "ImageConfig",
+    "LocalConfig",
+    "PlatformConfig",
+    "TaskConfig",
+    "auto",
+    "get_config_file",
+]

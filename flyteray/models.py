@@ -1,0 +1,8 @@
+"""The values that tasks and apps are described by, under the names that Flyte has for them."""
+
+from __future__ import annotations
+
+from flyteray._declare.context import ActionID, TaskContext
+from flyteray._plan.info import ActionPhase
+
+__all__ = ["ActionID", "ActionPhase", "TaskContext"]
