@@ -14,7 +14,6 @@ from flyteray._plan.info import AppInfo, AppPhase, ReplicaInfo
 from flyteray.errors import AppNotFoundError, BaseRuntimeError
 
 _LOOK_S = 2.0  # how often replicas that are new are looked for
-_SERVE = "serve"  # the namespace of its actors
 # Serve's own lines begin so.
 _SYSTEM = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) \d{4}-\d\d-\d\d .* -- ")
 
@@ -97,13 +96,18 @@ class _Streams:
                 yield line
 
     def _read(self, replica: ReplicaInfo, stream: str) -> None:
-        from flyteray._cluster import logs  # deferred: it needs Ray
+        from flyteray._cluster import actors, logs  # deferred: they need Ray
 
         end: BaseRuntimeError | None = None
         try:
-            for line in logs.lines(
-                replica.actor_name, _SERVE, stream, self._wanted.max_lines, self._wanted.follow
-            ):
+            written = logs.lines(
+                replica.actor_name,
+                actors.SERVE_NAMESPACE,
+                stream,
+                self._wanted.max_lines,
+                self._wanted.follow,
+            )
+            for line in written:
                 if not (self._wanted.filter_system and _SYSTEM.match(line)):
                     self._tell(self._shown(replica, line))
         except ValueError:

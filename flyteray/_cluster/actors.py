@@ -19,6 +19,9 @@ NAMESPACE = "flyteray"
 CONTROLLER = "controller-v1"  # a newer flyteray takes over from an older one by another name
 INGRESS = "ingress-v1-head"
 
+SERVE_NAMESPACE = "flyteray-serve"
+"""Where the actors of flyteray's own Serve are, the replicas of apps among them."""
+
 _RESTART_S = 30.0  # how long an actor may take to come back after its process died
 _AGAIN_S = 0.2
 

@@ -29,7 +29,7 @@ from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
 from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec
-from flyteray._serve import deployment
+from flyteray._serve import deployment, own_serve
 from flyteray.errors import AppNotFoundError, BaseRuntimeError, PlacementError, RuntimeUserError
 
 _TICK_S = 1.0
@@ -255,7 +255,7 @@ class Apps:
         for tick in itertools.count():
             try:
                 if not self._begun.is_set():
-                    await asyncio.to_thread(deployment.start_serve)
+                    await asyncio.to_thread(own_serve.start)
                     self._find(await asyncio.to_thread(deployment.sizes))
                     self._begun.set()
                 if tick % _LIVENESS_EVERY == 0:

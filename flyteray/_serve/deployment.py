@@ -1,4 +1,7 @@
-"""App versions as Serve applications: Serve places, watches and replaces replicas; requests never pass it."""
+"""App versions as applications of flyteray's own Serve: it places, watches and replaces replicas.
+
+Requests never pass it.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray.serve._private.build_app import build_app
+from ray.serve._private.client import ServeControllerClient
 from ray.serve._private.common import DeploymentID
-from ray.serve.context import _get_global_client
-from ray.serve.exceptions import RayServeException
-from ray.serve.schema import ApplicationStatus
+from ray.serve.schema import ApplicationStatus, ServeInstanceDetails
 
 from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import AppSpec
+from flyteray._serve import own_serve
 from flyteray._serve.replica import DRAIN_S, Replica
 
-_DEPLOYMENT = "flyteray-replica"  # tells our applications from the user's own
+_DEPLOYMENT = "flyteray-replica"
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,6 @@ class ServeStatus:
         return self.phase is ApplicationStatus.DEPLOY_FAILED
 
 
-def start_serve() -> None:
-    """Start Serve without its proxies; a running one is left as it is."""
-    serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
-
-
 def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], replicas: int) -> None:
     """Ask Serve for an app version; returns before anything of it runs.
 
@@ -59,11 +58,15 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], 
         runtime_env: Everything the replicas need; nothing is inherited.
         replicas: How many to begin with.
     """
+    env_vars = {**own_serve.no_other_ways(), **runtime_env.get("env_vars", {})}
     deployment = serve.deployment(
         Replica,
         name=_DEPLOYMENT,
         num_replicas=replicas,
-        ray_actor_options={**ray_options(spec.environment), "runtime_env": runtime_env},
+        ray_actor_options={
+            **ray_options(spec.environment),
+            "runtime_env": {**runtime_env, "env_vars": env_vars},
+        },
         max_ongoing_requests=1_000_000,  # none passes through Serve
         health_check_period_s=1,
         health_check_timeout_s=15,
@@ -73,8 +76,8 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], 
         version=version, _internal=True
     )  # without a version of ours, every deploy replaces all replicas
     application = deployment.bind(spec.model_dump_json(), version)
-    serve.run_many(
-        [serve.RunTarget(target=application, name=name, route_prefix=None, external_scaler_enabled=True)],
+    ServeControllerClient(own_serve.find()).deploy_applications(
+        [build_app(application, name=name, external_scaler_enabled=True)],
         wait_for_ingress_deployment_creation=False,
         wait_for_applications_running=False,
     )
@@ -86,32 +89,28 @@ def scale(name: str, replicas: int) -> None:
     Raises:
         ValueError: Serve does not know the version.
     """
-    controller = _get_global_client()._controller  # as Serve's own HTTP API does, without its dashboard
     deployment = DeploymentID(name=_DEPLOYMENT, app_name=name)
-    ray.get(controller.update_deployment_replicas.remote(deployment, replicas))
+    # As Serve's own HTTP API does, without its dashboard.
+    ray.get(own_serve.find().update_deployment_replicas.remote(deployment, replicas))
 
 
 def sizes() -> dict[str, int]:
     """How many replicas Serve was asked for last, by application of ours; those that are being ended are left out."""
-    applications: dict[str, Any] = _get_global_client().get_serve_details()["applications"]
     return {
         name: application["deployments"][_DEPLOYMENT]["target_num_replicas"]
-        for name, application in applications.items()
+        for name, application in _details()["applications"].items()
         if _DEPLOYMENT in application["deployments"]
     }
 
 
 def undeploy(name: str) -> None:
     """Have Serve stop an app version; returns before it has. Unknown names are fine."""
-    serve.delete(name, _blocking=False)
+    ray.get(own_serve.find().delete_apps.remote([name]))
 
 
 def status(name: str) -> ServeStatus | None:
     """What Serve says of an app version; None when it knows nothing of it."""
-    try:
-        application = serve.status().applications.get(name)
-    except RayServeException:  # Serve was never started
-        return None
+    application = ServeInstanceDetails(**_details())._get_status().applications.get(name)
     if application is None:
         return None
     deployments = application.deployments.values()
@@ -120,6 +119,11 @@ def status(name: str) -> ServeStatus | None:
     )
     running = sum(each.replica_states.get("RUNNING", 0) for each in deployments)
     return ServeStatus(phase=application.status, message=message, running=running)
+
+
+def _details() -> dict[str, Any]:
+    details: dict[str, Any] = ray.get(own_serve.find().get_serve_instance_details.remote())
+    return details
 
 
 def replicas_alive() -> set[str]:

@@ -24,6 +24,7 @@ from flyteray import Resources, TaskEnvironment
 from flyteray._client.app import App
 from flyteray._client.run import run
 from flyteray._client.serve import serve
+from flyteray._cluster import actors
 from flyteray._cluster.local import LocalCluster
 from flyteray._plan import apps, code
 from flyteray._serve import deployment
@@ -304,7 +305,7 @@ def test_an_object_from_a_run_arrives_without_a_copy() -> None:
 
 
 def controller_pid() -> int | None:
-    controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+    controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace=actors.SERVE_NAMESPACE)
     try:
         pid: int = ray.get(controller.get_pid.remote(), timeout=30)
     except ray.exceptions.RayError:
