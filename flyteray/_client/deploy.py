@@ -131,8 +131,10 @@ async def _deploy(
 ) -> list[Deployment]:
     """Deploy environments with all that they depend on: tasks can be run by name then, apps come up.
 
-    It does not wait for the apps; :func:`flyteray.serve` does. Deploying what is there already changes nothing, but
-    makes it the newest version again.
+    When it returns, tasks can be run. It does not wait for the apps, as :func:`flyteray.serve` does, and need not:
+    a request for one that comes up for the first time waits until there is a replica, or is answered with status 503
+    and the reason where it can't start; one for an app that serves already is answered by its older version until the
+    newer one is ready. Deploying what is there already changes nothing, but makes it the newest version again.
 
     Args:
         envs: What to deploy; those that share something are one deployment.

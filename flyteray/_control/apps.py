@@ -123,6 +123,7 @@ class Apps:
             )
         )
         self._wake.set()
+        await self._route()  # whoever asks for it from now on waits for it
         return self.get(spec.name)
 
     async def wait(self, name: str, timeout_s: float) -> AppInfo:
@@ -161,6 +162,7 @@ class Apps:
             self._forgive(self._records.versions[self._records.apps[name].target])
         self._records.put_app(replace(self._records.apps[name], desired=desired, updated_at=_now()))
         self._wake.set()
+        await self._route()
         return self.get(name)
 
     async def wait_stopped(self, name: str) -> AppInfo:
@@ -370,6 +372,7 @@ class Apps:
                 self._keys.names(),
                 self._cluster.auth,
                 self._sizes.resting(),
+                self._sizes.lacking(),
             )
             if state != self._applied:
                 await actors.acall(actors.INGRESS, "apply", state)

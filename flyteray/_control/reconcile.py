@@ -10,9 +10,12 @@ from datetime import datetime, timedelta
 from flyteray._control.reached import own_hosts, timeout_ms
 from flyteray._control.state import RUNNING, AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.routes import IngressState, Slot
+from flyteray._plan.spec import AppSpec
 
 REPLACED_DRAIN = timedelta(hours=1)  # what still talks to a replaced version may go on that long
 STOPPED_DRAIN = timedelta(seconds=10)  # when the user stops an app, what is in flight may end
+_BUILD_S = 1800.0  # for an image
+_LONGEST_REASON = 2000
 SETTLE = timedelta(seconds=1)  # requests that the ingress had just routed become visible as sessions
 
 
@@ -127,13 +130,14 @@ def ingress_state(
     keys: Mapping[str, str] | None = None,
     auth: bool = False,
     resting: Collection[str] = (),
+    lacking: Mapping[str, str] | None = None,
 ) -> IngressState:
     """Where requests go: apps to the backend of the version that serves, backends to replicas.
 
     A replica whose event loop is blocked is left out while another one of its version is free; what it is at goes on.
     What an app asks of the ingress (host names, a time limit, keys) is that of the version that serves, so that it
-    changes together with the version. Where an app sleeps or its last replica died, requests wait as long as one may
-    take to start, unless it could not.
+    changes together with the version. Where an app comes up for the first time, sleeps, or its last replica died,
+    requests wait as long as one may take to start, unless it could not; then they are told why.
 
     Args:
         apps: What is wanted.
@@ -142,6 +146,7 @@ def ingress_state(
         keys: The names of their owners by the digests of the keys.
         auth: Whether apps that require auth ask for keys.
         resting: The versions that sleep or are being woken: requests wait for them in any case.
+        lacking: What the replicas of a version wait for that can't be started yet.
     """
     apps = list(apps)
     known = {version.id: version for version in versions}
@@ -152,19 +157,20 @@ def ingress_state(
         if backend is not None:
             slots[backend][replica.slot] = Slot(replica.info.host, replica.info.port)
     routes = {
-        app.name: backends.get(app.serving) if app.desired == "active" and app.serving else None
-        for app in apps
+        app.name: backends.get(app.serving or app.target) if app.desired == "active" else None for app in apps
     }
-    shown = {
-        app.name: known[app.serving or app.target].spec
-        for app in apps
-        if (app.serving or app.target) in known
-    }
+    asked = {app.name: version for app in apps if (version := known.get(app.serving or app.target))}
+    shown = {name: version.spec for name, version in asked.items()}
+    active = {app.name: asked[app.name] for app in apps if app.desired == "active" and app.name in asked}
     waits = {
-        app.name: max(1, round(version.spec.startup_timeout_s * 1000))
-        for app in apps
-        if app.desired == "active" and app.serving
-        if (version := known.get(app.serving)) and _may_wait(version, version.id in resting)
+        name: round(_longest_start_s(version.spec) * 1000)
+        for name, version in active.items()
+        if _may_wait(version, version.id in resting)
+    }
+    reasons = {
+        name: reason
+        for name, version in active.items()
+        if (reason := _why_none(version, (lacking or {}).get(version.id)))
     }
     answered = {name for name, backend in routes.items() if backend is not None and slots.get(backend)}
     # The time in which a replica must answer is counted from when the request came.
@@ -183,11 +189,24 @@ def ingress_state(
         private=frozenset(name for name, spec in shown.items() if auth and spec.requires_auth),
         keys=keys or {},
         waits=waits,
+        reasons=reasons,
     )
 
 
 def _may_wait(version: VersionRecord, resting: bool) -> bool:
-    return resting or (version.phase in RUNNING and version.error is None)
+    return resting or (version.phase in (VersionPhase.PENDING, *RUNNING) and version.error is None)
+
+
+def _longest_start_s(spec: AppSpec) -> float:
+    """How long a replica may take from when it is asked for; longer where its image may have to be built."""
+    return max(0.001, spec.startup_timeout_s + (_BUILD_S if spec.environment.image is not None else 0.0))
+
+
+def _why_none(version: VersionRecord, lacks: str | None) -> str | None:
+    """Why there is no replica of a version, in words for whoever asks for it in vain."""
+    if version.error is not None:
+        return f"it could not start: {version.error.code}: {version.error.message}"[:_LONGEST_REASON]
+    return f"it {lacks}" if lacks else None
 
 
 def _free(replicas: Iterable[ReplicaRecord]) -> list[ReplicaRecord]:

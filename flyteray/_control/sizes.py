@@ -59,6 +59,10 @@ class Sizes:
         """What keeps replicas of a version from starting; None where nothing does."""
         return self._waiting.get(version)
 
+    def lacking(self) -> dict[str, str]:
+        """The same of all versions, by version."""
+        return dict(self._waiting)
+
     async def adjust(self) -> None:
         """Ask for as many replicas as the traffic of each version needs, and learn what those wait for that lack."""
         ready = self._records.ready()

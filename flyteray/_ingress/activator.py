@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import resource
@@ -42,9 +43,9 @@ _REPEATABLE = {"GET", "HEAD", "OPTIONS"}
 
 @dataclass
 class _Request:
-    """What waits: its head as it arrived, and what came of its body so far."""
+    """What waits: its head as it arrived, and what came of its body so far; ``backend`` is None before there is one."""
 
-    backend: int
+    backend: int | None
     app: str
     head: bytes
     body: bytearray = field(default_factory=bytearray)
@@ -58,6 +59,14 @@ class _Request:
         """Whether HAProxy asks another replica when this connection ends unanswered, as its configuration says."""
         names = {line.partition(b":")[0].lower() for line in self.head.split(b"\r\n")[1:]}
         return self.method in _REPEATABLE and not names & {b"content-length", b"transfer-encoding"}
+
+    @property
+    def asks_for_json(self) -> bool:
+        """Whether who asks prefers JSON to plain text."""
+        accepts = (
+            line.lower() for line in self.head.split(b"\r\n")[1:] if line.lower().startswith(b"accept:")
+        )
+        return any(b"json" in line for line in accepts)
 
 
 class Activator:
@@ -128,7 +137,7 @@ class Activator:
         try:
             request = await asyncio.wait_for(_read(reader), _HEAD_S)
             if self._held >= self._most:
-                await _refuse(request, reader, writer)
+                await self._refuse(request, reader, writer)
             else:
                 self._held += 1
                 try:
@@ -142,16 +151,22 @@ class Activator:
         finally:
             writer.close()
 
+    async def _refuse(
+        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        why = not_ready(request.app, self._state.reasons.get(request.app))
+        await _refuse(request, why, reader, writer)
+
     async def _hold(
         self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         arrived = self._loop.time()
-        unreached = self._state.slots(request.backend)
+        unreached = self._own(request)
         ahead = self._loop.create_task(_read_ahead(reader, request.body))
         try:
             while True:
                 changed = self._changed
-                own = self._state.slots(request.backend)
+                own = self._own(request)
                 if own and own != unreached and request.is_repeatable:
                     return
                 if (replica := await self._reach(request, own)) is not None:
@@ -159,7 +174,7 @@ class Activator:
                 left = arrived + self._state.waits.get(request.app, 0) / 1000 - self._loop.time()
                 if left <= 0:
                     ahead.cancel()
-                    await _refuse(request, reader, writer)
+                    await self._refuse(request, reader, writer)
                     return
                 self._arrived.set()
                 changing = self._loop.create_task(changed.wait())
@@ -175,6 +190,12 @@ class Activator:
             ahead.cancel()
         await asyncio.wait({ahead})
         await _pass_on(request, (reader, writer), replica)
+
+    def _own(self, request: _Request) -> Mapping[int, Slot]:
+        """The replicas of the backend that the request waits at: none once that is not its app's any more."""
+        if request.backend is None or self._state.apps.get(request.app) != request.backend:
+            return {}
+        return self._state.slots(request.backend)
 
     async def _reach(
         self, request: _Request, own: Mapping[int, Slot]
@@ -218,7 +239,8 @@ async def _read(reader: asyncio.StreamReader) -> _Request:
         value, fields = fields[_FIELD.size : _FIELD.size + size], fields[_FIELD.size + size :]
         if kind == _UNIQUE_ID:
             backend, app = value.decode().split(" ")
-            return _Request(maps.backend_number(backend), app, await reader.readuntil(b"\r\n\r\n"))
+            number = None if backend == maps.COMING else maps.backend_number(backend)
+            return _Request(number, app, await reader.readuntil(b"\r\n\r\n"))
     raise ValueError("The connection does not say which app it is about.")
 
 
@@ -235,13 +257,16 @@ async def _read_ahead(reader: asyncio.StreamReader, body: bytearray) -> None:
     await asyncio.Event().wait()  # the rest waits with HAProxy
 
 
-async def _refuse(request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    text = f"{not_ready(request.app)}\n".encode()
+async def _refuse(
+    request: _Request, why: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    kind = "application/json" if request.asks_for_json else "text/plain; charset=utf-8"
+    body = (json.dumps({"error": why}) if request.asks_for_json else f"{why}\n").encode()
     head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Retry-After: 1\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {kind}\r\n"
+        f"Retry-After: 1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    writer.write(head.encode() + (b"" if request.method == "HEAD" else text))
+    writer.write(head.encode() + (b"" if request.method == "HEAD" else body))
     writer.write_eof()
 
     async def discard() -> None:

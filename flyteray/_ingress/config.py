@@ -31,9 +31,13 @@ _WRONG_KEY = (
 _STOPPED = "App '%[var(txn.app)]' is stopped. 'flyteray serve' starts it again.\\n"
 
 
-def not_ready(app: str) -> str:
-    """What is said when nobody can answer for an app."""
-    return f"App '{app}' has no replica ready to answer. 'flyteray get app {app}' says why; try again in a moment."
+def not_ready(app: str, reason: str | None = None) -> str:
+    """What is said when nobody can answer for an app, and why where that is known."""
+    told = f" ({reason})" if reason else ""
+    return (
+        f"App '{app}' has no replica ready to answer{told}. 'flyteray get app {app}' says "
+        f"{'more' if reason else 'why'}; try again in a moment."
+    )
 
 
 _ERRORS = {
@@ -128,8 +132,6 @@ frontend apps
     http-request set-header X-Flyteray-User %[var(txn.user)] if known_user
 
     http-request return status 503 {text} lf-string "{stopped}" if {{ var(txn.backend) -m str {stopped_word} }}
-    acl coming var(txn.backend) -m str {coming_word}
-    http-request return status 503 {text} hdr Retry-After 1 lf-string "{coming}" if coming
 
     # what a page names without a slash in front is beside it only if its own path ends in one
     acl page req.hdr(accept) -m sub text/html
@@ -153,9 +155,15 @@ _BACKEND = """\
 
 # it takes what no replica can; each of its requests has a connection of its own
 _ACTIVATOR = (
-    f"    server {maps.ACTIVATOR} unix@{ACTIVATOR_SOCKET} backup pool-max-conn 0 send-proxy-v2 "
+    f"    server {maps.ACTIVATOR} unix@{ACTIVATOR_SOCKET} {{role}}pool-max-conn 0 send-proxy-v2 "
     "proxy-v2-options unique-id"
 )
+
+_COMING = f"""\
+backend {maps.COMING}
+    http-request set-timeout server var(txn.timeout)
+{_ACTIVATOR.format(role="")}
+"""
 
 _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
 _TEXT = 'content-type "text/plain; charset=utf-8"'
@@ -200,11 +208,9 @@ def render(state: IngressState, *, threads: int, connections: int) -> str:
         unknown=_UNKNOWN,
         stopped=_STOPPED,
         stopped_word=maps.STOPPED,
-        coming=_ERRORS[503],
-        coming_word=maps.COMING,
     )
     backends = [_backend(number, state.slots(number)) for number in range(POOL)]
-    return "\n".join([head, frontend, *backends])
+    return "\n".join([head, frontend, _COMING, *backends])
 
 
 def files(state: IngressState, *, threads: int, connections: int) -> dict[str, str]:
@@ -221,7 +227,7 @@ def _backend(number: int, slots: Mapping[int, Slot]) -> str:
         lines.append(f"    server {maps.slot_name(slot)} {_address(slots[slot])} {_CHECK}")
         free = slot + 1
     lines += _unused(free, SLOTS)
-    lines.append(_ACTIVATOR)
+    lines.append(_ACTIVATOR.format(role="backup "))
     return "\n".join(lines) + "\n"
 
 

@@ -62,8 +62,8 @@ class Ingress:
             self._write(self._last_state().without_replicas())
         try:
             self._port = process.ensure(self._directory, host, port, self._watched).port
-            waits = self._last_state().waits
-            self._activator.update(self._insist(lambda haproxy: haproxy.state().with_waits(waits)))
+            last = self._last_state()
+            self._activator.update(self._insist(lambda haproxy: haproxy.state().with_told(last)))
         except BaseException:
             self._activator.close()
             raise
@@ -162,7 +162,7 @@ class Ingress:
 
     def _last_state(self) -> IngressState:
         content = {}
-        for file in (*maps.FILES, maps.WAITS):
+        for file in (*maps.FILES, *maps.FOR_ACTIVATOR):
             with contextlib.suppress(FileNotFoundError):
                 content[file] = maps.parse((self._directory / file).read_text())
         return maps.state(content, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import quote, unquote
 
 from flyteray._ingress.routes import IngressState, Slot
 
@@ -30,11 +31,17 @@ FILES = (APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, KEYS)
 WAITS = "waits.map"
 """App name to the milliseconds that a request may wait for a replica of it: for the activator alone."""
 
+REASONS = "reasons.map"
+"""App name to why there is no replica of it: for the activator alone."""
+
+FOR_ACTIVATOR = (WAITS, REASONS)
+"""Those that HAProxy does not know."""
+
 STOPPED = "stopped"
 """Stands in the map for an app without a backend."""
 
 COMING = "coming"
-"""Stands in the map for one that is to have a backend."""
+"""Stands in the map for one that is to have a backend; the name of the backend where its requests wait."""
 
 ACTIVATOR = "act"
 """The activator's name in each backend."""
@@ -70,6 +77,7 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
         PRIVATE: dict.fromkeys(state.private, _YES),
         KEYS: dict(state.keys),
         WAITS: {app: str(wait) for app, wait in state.waits.items()},
+        REASONS: {app: quote(reason) for app, reason in state.reasons.items()},
     }
 
 
@@ -108,6 +116,7 @@ def state(
         private=frozenset(content.get(PRIVATE, {})),
         keys=content.get(KEYS, {}),
         waits={app: int(value) for app, value in content.get(WAITS, {}).items() if app in apps},
+        reasons={app: unquote(value) for app, value in content.get(REASONS, {}).items() if app in apps},
         coming=frozenset(app for app, word in words.items() if word == COMING),
     )
 

@@ -51,6 +51,7 @@ class IngressState:
         private: The apps that answer only those who send a key, whether they are there or not.
         keys: Whose each key is, by the SHA-256 of the key in hex.
         waits: Milliseconds that a request may wait for a replica of an app; it is answered at once for those missing.
+        reasons: Why there is no replica of an app, for whoever asks for it in vain.
         backends: The replicas of a backend by slot. A backend that serves no app may be here while it drains:
             its open connections go on. A slot that is missing takes no requests.
 
@@ -66,6 +67,7 @@ class IngressState:
     private: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict)
     waits: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
     coming: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ class IngressState:
             for app, time in times.items():
                 if time < 1:
                     raise ValueError(f"The {what} of app {app!r} must be at least 1 ms, not {time}.")
-        named = {*self.hosts.values(), *self.timeouts, *self.sticky, *self.waits, *self.coming}
+        named = {*self.hosts.values(), *self.timeouts, *self.sticky, *self.waits, *self.reasons, *self.coming}
         for app in named - self.apps.keys():
             raise ValueError(f"There is no app {app!r} to route to.")
 
@@ -104,9 +106,13 @@ class IngressState:
         """The same apps with nothing behind them: what is still true when the replicas are gone."""
         return replace(self, backends={})
 
-    def with_waits(self, waits: Mapping[str, int]) -> IngressState:
-        """The same with the waits of those apps that it has."""
-        return replace(self, waits={app: wait for app, wait in waits.items() if app in self.apps})
+    def with_told(self, told: IngressState) -> IngressState:
+        """The same with what another one tells the activator of those apps that it has."""
+        return replace(
+            self,
+            waits={app: wait for app, wait in told.waits.items() if app in self.apps},
+            reasons={app: reason for app, reason in told.reasons.items() if app in self.apps},
+        )
 
 
 def _check_backend(backend: int) -> None:

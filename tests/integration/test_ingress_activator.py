@@ -170,6 +170,55 @@ def test_who_waits_for_a_version_is_answered_by_the_one_that_takes_its_place(
     assert [each.result().status_code for each in answers] == [200, 200]
 
 
+def test_requests_of_an_app_without_a_backend_wait_for_the_one_that_it_gets(
+    ingress: Ingress, replica: Replica, pool: ThreadPoolExecutor
+) -> None:
+    coming = IngressState({"app": None}, coming=frozenset({"app"}), waits={"app": 60_000})
+    ingress.apply(coming)
+    answers = [
+        *(asked(pool, ingress, method) for method in ("GET", "DELETE")),
+        asked(pool, ingress, "POST", content=b"x" * 3_000_000),
+    ]
+    eventually(lambda: ingress._activator._held == 3)
+    ingress.apply(replace(coming, apps={"app": 7}, coming=frozenset()))
+    assert not any(each.done() for each in answers)
+
+    ingress.apply(IngressState({"app": 7}, {7: {1: replica.slot}}))
+
+    assert [each.result().status_code for each in answers] == [200, 200, 200]
+    assert answers[0].result().json()["path"] == "/path"
+
+
+def test_who_waits_is_never_answered_by_another_app_that_gets_the_backend(
+    ingress: Ingress, replica: Replica, pool: ThreadPoolExecutor
+) -> None:
+    answers = [asked(pool, ingress, "GET"), asked(pool, ingress, "POST", content=b"x")]
+    waiting(ingress, 2)
+
+    with replicas("theirs") as [theirs]:
+        ingress.apply(IngressState({"app": 5, "new": 0}, {0: {1: theirs.slot}}, waits={"app": 60_000}))
+        ingress.apply(IngressState({"app": 5, "new": 0}, {0: {1: theirs.slot}, 5: {1: replica.slot}}))
+
+        assert {each.result().json()["replica"] for each in answers} == {"r1"}
+
+
+def test_who_waits_in_vain_is_told_why_in_text_or_json(ingress: Ingress) -> None:
+    reason = "it could not start: KeyError: 'größe'\nand more"
+    url = f"http://127.0.0.1:{ingress.port()}/app/"
+    ingress.apply(IngressState({"app": None}, coming=frozenset({"app"}), reasons={"app": reason}))
+
+    text = httpx.get(url, timeout=60)
+    told = httpx.post(url, headers={"Accept": "application/json"}, content=b"x" * 100_000, timeout=60)
+
+    assert (text.status_code, told.status_code) == (503, 503)
+    assert (text.headers["content-type"], told.headers["content-type"]) == (
+        "text/plain; charset=utf-8",
+        "application/json",
+    )
+    assert reason in text.text
+    assert reason in told.json()["error"]
+
+
 def test_a_replica_that_cannot_be_reached_is_tried_until_it_can(
     ingress: Ingress, replica: Replica, pool: ThreadPoolExecutor
 ) -> None:

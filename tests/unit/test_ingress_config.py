@@ -51,6 +51,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         private=frozenset({"hello"}),
         keys={DIGEST: "ann@example.com"},
         waits={"hello": 9},
+        reasons={"hello": "it\nis\u2028 100 %"},
         apps={**STATE.apps, "first": None},
         coming=frozenset({"first"}),
     )
@@ -63,6 +64,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         "private.map": "hello yes\n",
         "keys.map": f"{DIGEST} ann@example.com\n",
         "waits.map": "hello 9\n",
+        "reasons.map": "hello it%0Ais%E2%80%A8%20100%20%25\n",
     }
 
 
@@ -75,6 +77,7 @@ def test_maps_are_read_as_they_were_written() -> None:
         private=frozenset({"hello", "coming"}),
         keys={DIGEST: "ann@example.com"},
         waits={"hello": 9},
+        reasons={"hello": "it\nis\u2028 100 %"},
         apps={**STATE.apps, "first": None},
         coming=frozenset({"first"}),
     )
@@ -89,13 +92,18 @@ def test_what_maps_say_of_an_app_that_is_gone_is_not_believed() -> None:
         "timeouts.map": {"gone": "1"},
         "sticky.map": {"gone": "yes"},
         "waits.map": {"gone": "1"},
+        "reasons.map": {"gone": "it"},
     }
 
     assert maps.state(content, {}) == IngressState()
 
 
 def test_the_files_are_the_configuration_and_the_maps() -> None:
-    assert files(STATE, threads=2, connections=1000).keys() == {"haproxy.cfg", *maps.FILES, maps.WAITS}
+    assert files(STATE, threads=2, connections=1000).keys() == {
+        "haproxy.cfg",
+        *maps.FILES,
+        *maps.FOR_ACTIVATOR,
+    }
 
 
 def test_the_configuration_says_nothing_of_the_machine() -> None:

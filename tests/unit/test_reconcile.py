@@ -17,7 +17,7 @@ from flyteray._control.reconcile import (
 from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.routes import Slot
 from flyteray._plan.info import ErrorInfo, ReplicaInfo
-from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ScalingSpec
+from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ImageSpec, ScalingSpec
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SPEC = AppSpec(
@@ -178,15 +178,34 @@ def test_the_time_of_an_answer_begins_when_there_is_a_replica() -> None:
     assert ingress_state([app("v1", "v1")], [sleepy], [replica("v1")]).timeouts == {"a": 2000}
 
 
-def test_an_app_that_never_served_is_on_its_way_until_it_is_stopped() -> None:
-    coming = version("v1", VersionPhase.DEPLOYING)
+def test_requests_wait_for_an_app_that_comes_up_for_the_first_time_until_it_could_not_or_is_stopped() -> None:
+    pending = version("v1", VersionPhase.PENDING, None)
+    deploying = version("v1", VersionPhase.DEPLOYING, 3)
+    failed = replace(pending, phase=VersionPhase.FAILED, error=ErrorInfo(code="KeyError", message="'x'"))
 
-    assert ingress_state([app("v1")], [coming], []).coming == {"a"}
-    assert ingress_state([app("v1", None, "stopped")], [coming], []).coming == frozenset()
-    assert (
-        ingress_state([app("v1", "v1")], [replace(coming, phase=VersionPhase.READY)], []).coming
-        == frozenset()
+    asked = ingress_state([app("v1")], [pending], [])
+    starting = ingress_state([app("v1")], [deploying], [replica("v1")], lacking={"v1": "waits for 9 CPUs"})
+    refused = ingress_state([app("v1")], [failed], [])
+    stopped = ingress_state([app("v1", None, "stopped")], [deploying], [])
+
+    assert (asked.apps, asked.coming, asked.waits) == ({"a": None}, {"a"}, {"a": 300_000})
+    assert (starting.apps, starting.coming, starting.waits) == ({"a": 3}, frozenset(), {"a": 300_000})
+    assert starting.slots(3) == {
+        1: Slot("127.0.0.1", 4001)
+    }  # the first replica answers, before all are there
+    assert (refused.apps, refused.coming, refused.waits) == ({"a": None}, {"a"}, {})
+    assert (stopped.apps, stopped.coming, stopped.waits) == ({"a": None}, frozenset(), {})
+    assert starting.reasons == {"a": "it waits for 9 CPUs"}
+    assert refused.reasons == {"a": "it could not start: KeyError: 'x'"}
+
+
+def test_requests_wait_longer_for_one_whose_image_may_have_to_be_built() -> None:
+    environment = EnvironmentSpec(image=ImageSpec(name="i"))
+    built = replace(
+        version("v1", VersionPhase.PENDING, None), spec=SPEC.model_copy(update={"environment": environment})
     )
+
+    assert ingress_state([app("v1")], [built], []).waits == {"a": 2_100_000}
 
 
 def test_a_stopped_app_has_a_name_and_no_backend() -> None:
