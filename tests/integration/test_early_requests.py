@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +112,10 @@ def test_who_waits_is_answered_by_a_newer_version_or_told_that_there_is_no_app_a
 
     App.delete("early")
     deployed(held)
-    waits = asked(pool, app.endpoint)
-    deleting = pool.submit(App.delete, "early")
-    assert waits.result().status_code == 503
+    address = httpx.URL(app.endpoint)
+    with contextlib.closing(HTTPConnection(address.host, address.port or 80, timeout=90)) as client:
+        client.request("GET", address.path)
+        deleting = pool.submit(App.delete, "early")
+        assert client.getresponse().status == 503
     HELD.unlink()
     deleting.result()
