@@ -18,10 +18,24 @@ from flyteray._declare.device import (
 )
 from flyteray._declare.environment import Environment
 from flyteray._declare.image import Image, ImageBuild
+from flyteray._declare.options.cache import Cache, CachePolicy, CacheRequest
+from flyteray._declare.options.pod import PodTemplate
+from flyteray._declare.options.reuse import ReusePolicy
+from flyteray._declare.options.shown import Documentation, Link
+from flyteray._declare.options.timeout import Timeout, TimeoutType
+from flyteray._declare.options.trigger import (
+    Cron,
+    FixedRate,
+    OnArtifact,
+    Trigger,
+    TriggeredArtifact,
+    TriggeredPartition,
+    TriggerTime,
+)
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import Backoff, RetryStrategy
 from flyteray._declare.secret import Secret, SecretRequest
-from flyteray._declare.task import Task
+from flyteray._declare.task import AsyncFunctionTaskTemplate, Task, TaskTemplate
 from flyteray._declare.task_environment import TaskEnvironment
 from flyteray._version import __version__, version
 
@@ -77,20 +91,38 @@ __all__ = [
     "HABANA_GAUDI",
     "TPU",
     "AppHandle",
+    "AsyncFunctionTaskTemplate",
     "Backoff",
+    "Cache",
+    "CachePolicy",
+    "CacheRequest",
+    "Cron",
     "Device",
     "DeviceClass",
+    "Documentation",
     "Environment",
+    "FixedRate",
     "Image",
     "ImageBuild",
     "ImageCache",
+    "Link",
     "Neuron",
+    "OnArtifact",
+    "PodTemplate",
     "Resources",
     "RetryStrategy",
+    "ReusePolicy",
     "Secret",
     "SecretRequest",
     "Task",
     "TaskEnvironment",
+    "TaskTemplate",
+    "Timeout",
+    "TimeoutType",
+    "Trigger",
+    "TriggerTime",
+    "TriggeredArtifact",
+    "TriggeredPartition",
     "__version__",
     "build",
     "build_images",

@@ -8,13 +8,14 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import flyteray
 from flyteray._declare.image import Image
 from flyteray._declare.near import did_you_mean
+from flyteray._declare.options.pod import PodTemplate
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 
@@ -31,16 +32,16 @@ class Environment:
     Args:
         name: Lower-case words joined by single ``-`` or ``_``.
         depends_on: Environments that are needed by this one.
+        pod_template: Of Kubernetes: means nothing on Ray, and says so.
         description: For people; more than 255 characters are cut off.
+        secrets: What it is given in secret: a key, a :class:`Secret` or a list of them.
         env_vars: Environment variables of the processes that run it.
         resources: Hardware; see :class:`Resources` for the defaults.
         interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
         image: What it finds installed: an :class:`Image`, the URI of a container, or ``"auto"``, which is what the
             cluster has. Local runs of tasks happen in the calling process and find what that has.
-        secrets: What it is given in secret: a key, a :class:`Secret` or a list of them.
         include: Paths or globs, relative to the file that declares the environment, shipped with the code.
-        pod_template: Of Kubernetes: means nothing on Ray, and says so.
-        service_account: Likewise.
+        service_account: Of Kubernetes: means nothing on Ray, and says so.
 
     Raises:
         TypeError: A field of a wrong type.
@@ -49,17 +50,16 @@ class Environment:
 
     name: str
     depends_on: list[Environment] = field(default_factory=list)
-    _: KW_ONLY
+    pod_template: str | PodTemplate | None = None
     description: str | None = None
+    secrets: SecretRequest | None = None
     env_vars: dict[str, str] | None = None
     resources: Resources | None = None
     interruptible: bool = False
     image: str | Image | None = "auto"
-    secrets: SecretRequest | None = None
     include: tuple[str, ...] = ()
-    pod_template: Any = None
     service_account: str | None = None
-    _declaring_file: Path | None = field(default=None, init=False, repr=False)
+    _declaring_file: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._declaring_file = _caller()
@@ -77,6 +77,10 @@ class Environment:
             self.description = self.description[:_LONGEST_DESCRIPTION]
         as_secrets(self._words(), self.secrets)
         self.include = _globs(self._words(), self.include)
+        if not isinstance(self.pod_template, (str, PodTemplate, type(None))):
+            raise TypeError(
+                f"{self._words()}: pod_template must be a PodTemplate or the name of one, got {self.pod_template!r}."
+            )
         if self.service_account is not None and not isinstance(self.service_account, str):
             raise TypeError(f"{self._words()}: service_account must be a str, got {self.service_account!r}.")
         for option in ("pod_template", "service_account"):
@@ -170,8 +174,16 @@ def check_env_vars(owner: str, env_vars: object) -> None:
 
 def without_meaning(owner: str, option: str) -> None:
     """Say that an option of Flyte means nothing on Ray."""
+    _warn(f"{owner}: {option} has no meaning on Ray and changes nothing.")
+
+
+def not_yet(owner: str, option: str, instead: str) -> None:
+    """Say that an option of Flyte is not followed yet, and what happens instead."""
+    _warn(f"{owner}: {option} is not followed yet: {instead}.")
+
+
+def _warn(text: str) -> None:
     _, level = _users_frame()
-    text = f"{owner}: {option} has no meaning on Ray and changes nothing."
     warnings.warn(text, UserWarning, stacklevel=level + 1)
 
 
@@ -187,10 +199,10 @@ def _globs(owner: str, include: object) -> tuple[str, ...]:
     return globs
 
 
-def _caller() -> Path | None:
+def _caller() -> str | None:
     """The file that user code is in, unless that is an interactive session."""
     name, _ = _users_frame()
-    return Path(name) if name and not name.startswith("<") else None
+    return os.path.abspath(name) if name and not name.startswith("<") else None
 
 
 def _users_frame() -> tuple[str | None, int]:

@@ -41,12 +41,12 @@ class Backoff:
                 f"Backoff with factor {self.factor!r} grows without limit: give cap=timedelta(...) as well."
             )
 
-    def compute_delay(self, attempt: int) -> timedelta:
-        """The pause after failed attempt number ``attempt``, counted from 0."""
-        if attempt < 0:
-            raise ValueError(f"Attempts are counted from 0, got {attempt!r}.")
+    def compute_delay(self, n: int) -> timedelta:
+        """The pause after failed attempt number ``n``, counted from 0."""
+        if n < 0:
+            raise ValueError(f"Attempts are counted from 0, got {n!r}.")
         try:
-            delay = self.base * self.factor**attempt
+            delay = self.base * self.factor**n
         except OverflowError:
             delay = timedelta.max
         return delay if self.cap is None else min(delay, self.cap)

@@ -6,14 +6,20 @@ import asyncio
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from flyteray._declare.context import runtime
-from flyteray._declare.environment import check_env_vars
+from flyteray._declare.image import Image
 from flyteray._declare.interface import Interface, check_signature, describe
-from flyteray._declare.near import did_you_mean
+from flyteray._declare.options.cache import Cache, cache_of
+from flyteray._declare.options.pod import PodTemplate
+from flyteray._declare.options.reuse import ReusePolicy
+from flyteray._declare.options.shown import Documentation, Link
+from flyteray._declare.options.task import TaskOptions, checked_options, checked_overrides
+from flyteray._declare.options.timeout import TimeoutType
+from flyteray._declare.options.trigger import Trigger
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import RetryStrategy
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
@@ -25,77 +31,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound="Task[..., Any]")
-
-_FIXED = ("name", "image", "docs", "interface")
-
-
-class TaskOptions(TypedDict, total=False):
-    """What ``@env.task(...)`` takes.
-
-    Keys:
-        short_name: A name for people; the function's name by default.
-        retries: Attempts after the first one, or a :class:`RetryStrategy`. Default: 0.
-        docs: What it does; the function's docstring by default.
-        interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
-    """
-
-    short_name: str | None
-    retries: int | RetryStrategy | None
-    docs: str | None
-    interruptible: bool | None
-
-
-class Overrides(TypedDict, total=False):
-    """What ``task.override(...)`` takes; what is not given, or None, stays as it is.
-
-    Keys:
-        short_name: A name for people.
-        retries: Attempts after the first one; 0 means none.
-        resources: Hardware for this call alone.
-        env_vars: Environment variables in place of the environment's (not merged with them).
-        secrets: Secrets in place of the environment's.
-        interruptible: Changes nothing on Ray.
-    """
-
-    short_name: str | None
-    retries: int | RetryStrategy | None
-    resources: Resources | None
-    env_vars: dict[str, str] | None
-    secrets: SecretRequest | None
-    interruptible: bool | None
-
-
-def checked_overrides(
-    changes: Mapping[str, Any], known: Collection[str] = Overrides.__annotations__.keys()
-) -> Overrides:
-    """What an override changes: secrets as a list, retries as a strategy, nothing that is None.
-
-    Args:
-        changes: What was given.
-        known: What may be.
-
-    Raises:
-        ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden.
-        TypeError: No such setting, or a value of a wrong type.
-    """
-    for key in changes:
-        if key in _FIXED:
-            raise ValueError(f"{key.capitalize()} cannot be overridden.")
-        if key not in known:
-            raise TypeError(
-                f"override() got an unexpected keyword argument {key!r}. Known are: {', '.join(known)}."
-                f"{did_you_mean(key, known)}"
-            )
-    given = {key: value for key, value in changes.items() if value is not None}
-    if not isinstance(given.get("resources", Resources()), Resources):
-        raise TypeError(f"override(): resources must be a Resources, got {given['resources']!r}.")
-    if "env_vars" in given:
-        check_env_vars("override()", given["env_vars"])
-    if "secrets" in given:
-        given["secrets"] = as_secrets("override()", given["secrets"])
-    if "retries" in given:
-        given["retries"] = RetryStrategy.of(given["retries"])
-    return cast("Overrides", given)
 
 
 class Task(ABC, Generic[P, R]):
@@ -113,25 +48,51 @@ class Task(ABC, Generic[P, R]):
         env_vars: Environment variables of the process that runs it.
         secrets: What it is given in secret.
         image: What it finds installed.
+
+    The other options of ``@env.task`` are attributes of their names as well.
     """
+
+    task_type = "python"
+    short_name: str
+    cache: Cache
+    timeout: TimeoutType
+    triggers: tuple[Trigger, ...]
+    links: tuple[Link, ...]
+    report: bool
+    entrypoint: bool
+    produces_artifacts: bool
+    max_inline_io_bytes: int
+    task_resolver: Any
 
     def __init__(
         self, func: Callable[P, Any], env: TaskEnvironment | None = None, options: TaskOptions | None = None
     ) -> None:
         check_signature(func)
-        given = options or TaskOptions()
+        given: Mapping[str, Any] = options or {}
         self.func = func
         self.name = f"{env.name}.{func.__name__}" if env else func.__name__
         self.short_name = given.get("short_name") or func.__name__
-        self.docs = given.get("docs") or inspect.getdoc(func) or ""
-        self.retries = RetryStrategy.of(given.get("retries"))
-        self.resources = env.resources if env else None
-        self.env_vars = dict(env.env_vars or {}) if env else {}
-        self.image = env.image if env else "auto"
-        self.secrets = env.secret_list() if env else []
-        self.interruptible = given.get("interruptible")
+        self.docs = Documentation(given.get("docs") or inspect.getdoc(func) or "")
+        self.retries: RetryStrategy
+        self.resources: Resources | None = env.resources if env else None
+        self.env_vars: dict[str, str] | None = env.env_vars if env else None
+        self.image: Image | str | None = env.image if env else "auto"
+        self.secrets: SecretRequest | None = env.secrets if env else None
+        self.cache = cache_of(env.cache if env else "disable")
+        self.reusable: ReusePolicy | None = env.reusable if env else None
+        self.plugin_config = env.plugin_config if env else None
+        self.pod_template: str | PodTemplate | None = (
+            given.get("pod_template") or (env and env.pod_template) or None
+        )
+        self.service_account: str | None = (
+            given.get("service_account") or (env and env.service_account) or None
+        )
+        self.queue: str | None = given.get("queue") or (env and env.queue) or None
+        asked = given.get("interruptible")
+        self.interruptible: bool = bool(env and env.interruptible) if asked is None else asked
+        self.__dict__.update(checked_options(f"Task {self.name!r}", given))
         self._env = env
-        self._overridden: tuple[Task[P, R], Overrides] | None = None
+        self._overridden: tuple[Task[P, R], Mapping[str, Any]] | None = None
         self._interface: Interface | None = None
         with suppress(NameError):  # the type may be defined further down the module: tried again when needed
             self._interface = describe(func)
@@ -174,7 +135,17 @@ class Task(ABC, Generic[P, R]):
 
     def secret_list(self) -> list[Secret]:
         """The secrets that it asks for."""
-        return self.secrets
+        return as_secrets(f"Task {self.name!r}", self.secrets)
+
+    @property
+    def native_interface(self) -> Interface:
+        """The same as :attr:`interface`."""
+        return self.interface
+
+    @property
+    def source_file(self) -> str:
+        """The file that its function is in."""
+        return self.func.__code__.co_filename
 
     def parent_env(self) -> TaskEnvironment | None:
         """The environment that it was declared in."""
@@ -189,13 +160,15 @@ class Task(ABC, Generic[P, R]):
         """A copy of this task with other settings; this one stays as it is.
 
         Args:
-            changes: See :class:`Overrides`.
+            changes: See :class:`~flyteray._declare.options.task.Overrides`.
 
         Raises:
             ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden.
             TypeError: No such setting, or a value of a wrong type.
         """
-        given = checked_overrides(changes)
+        return self._changed(checked_overrides(changes, reusable=self.reusable))
+
+    def _changed(self: T, given: Mapping[str, Any]) -> T:
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__, **given)
         copy._overridden = (self, given)
@@ -276,6 +249,13 @@ class SyncTask(Task[P, R]):
         return output
 
 
+TaskTemplate = Task
+"""Flyte's name for it."""
+
+AsyncFunctionTaskTemplate = Task
+"""Flyte's name for a task that is a function, sync or async: here all of them are."""
+
+
 def _loop_runs_here() -> bool:
     try:
         asyncio.get_running_loop()
@@ -284,5 +264,5 @@ def _loop_runs_here() -> bool:
     return True
 
 
-def _override(task: T, changes: Overrides) -> T:
-    return task.override(**changes)
+def _override(task: T, changes: Mapping[str, Any]) -> T:
+    return task._changed(changes)

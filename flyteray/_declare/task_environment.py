@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
-from flyteray._declare.environment import Environment
-from flyteray._declare.task import AsyncTask, SyncTask, Task, TaskOptions
+from flyteray._declare.environment import Environment, without_meaning
+from flyteray._declare.options.cache import Cache, CacheRequest, cache_of
+from flyteray._declare.options.reuse import ReusePolicy
+from flyteray._declare.options.task import TaskOptions, check_plugin, say_cache, say_reuse
+from flyteray._declare.task import AsyncTask, SyncTask, Task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -33,10 +36,39 @@ class TaskDecorator(Protocol):
 class TaskEnvironment(Environment):
     """Where and with what tasks run; ``@env.task`` declares one.
 
-    Takes the fields of :class:`Environment`. A task without ``Resources(cpu=...)`` reserves one CPU.
+    Takes the fields of :class:`Environment` as well. A task without ``Resources(cpu=...)`` reserves one CPU.
+
+    Args:
+        cache: Which results its tasks reuse: ``"auto"``, ``"disable"`` or a :class:`Cache`; each task may say
+            otherwise. A warning says that none is reused for now.
+        reusable: How many warm processes are kept. A warning says that Ray decides that for now.
+        plugin_config: Of a plugin of Flyte; there are none, so that no task can be declared with one.
+        queue: Of Flyte's scheduler: means nothing on Ray, and says so.
+
+    Raises:
+        TypeError: A field of a wrong type.
+        ValueError: A bad name, or ``reusable`` together with a plugin.
     """
 
+    cache: CacheRequest = "disable"
+    reusable: ReusePolicy | None = None
+    plugin_config: Any = None
+    queue: str | None = None
     _tasks: dict[str, Task[..., Any]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cache and not isinstance(self.cache, (str, Cache)):
+            raise TypeError(f"{self._words()}: cache must be a str or a Cache, got {self.cache!r}.")
+        if self.reusable is not None and not isinstance(self.reusable, ReusePolicy):
+            raise TypeError(f"{self._words()}: reusable must be a ReusePolicy, got {self.reusable!r}.")
+        if self.reusable is not None and self.plugin_config is not None:
+            raise ValueError(f"{self._words()}: plugin_config can't be set when environment is reusable.")
+        if self.queue is not None and not isinstance(self.queue, str):
+            raise TypeError(f"{self._words()}: queue must be a str, got {self.queue!r}.")
+        if self.queue is not None:
+            without_meaning(self._words(), "queue")
+        say_reuse(self._words(), self.reusable)
 
     def __getstate__(self) -> dict[str, Any]:
         # Its tasks are no part of what it is: pickling one of them must not drag in all others.
@@ -70,7 +102,8 @@ class TaskEnvironment(Environment):
         Raises:
             TypeError: Not a function, an unknown option, or a return type that is a tuple of one element or
                 of no fixed length.
-            ValueError: Variable or positional-only arguments, or bad retries.
+            ValueError: Variable or positional-only arguments, a bad value of an option, or one that an environment
+                whose processes are reused does not take.
         """
         if unknown := sorted(options.keys() - TaskOptions.__annotations__.keys()):
             known = sorted(TaskOptions.__annotations__)
@@ -79,9 +112,29 @@ class TaskEnvironment(Environment):
         def declare(func: Callable[..., Any]) -> Task[..., Any]:
             if not inspect.isfunction(func):
                 raise TypeError(f"Only a function can be a task, got {func!r}.")
+            self._check_declared(func, options)
             kind = AsyncTask if inspect.iscoroutinefunction(func) else SyncTask
             made: Task[..., Any] = kind(func, self, TaskOptions(**options))  # type: ignore[typeddict-item] # checked
             self._tasks[made.name] = made
             return made
 
         return declare if func is None else declare(func)
+
+    def _check_declared(self, func: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        check_plugin(self._words(), self.plugin_config)
+        if options.get("cache") is None:
+            say_cache(self._words(), cache_of(self.cache))
+        if self.reusable is None:
+            return
+        if options.get("pod_template") is not None:
+            raise ValueError(f"{self._words()}: a task can't set pod_template when environment is reusable.")
+        account = options.get("service_account")
+        if account is not None and account != self.service_account:
+            raise ValueError(
+                f"{self._words()}: a task can't override service_account when environment is reusable."
+            )
+        if self.reusable.concurrency > 1 and not inspect.iscoroutinefunction(func):
+            raise ValueError(
+                f"{self._words()}: a reusable environment with concurrency greater than 1 is only supported for async "
+                f"tasks, and {func.__name__!r} is sync."
+            )

@@ -32,8 +32,14 @@ def app_spec(
 
     Raises:
         TypeError: a value of a type that no parameter has.
-        ValueError: a value for a parameter that the app does not have, or no value for one that it has.
+        ValueError: a value for a parameter that the app does not have, or no value for one that it has, or a port on
+            which nothing that the ingress speaks is spoken.
     """
+    if env.declared_port.name == "h2c":
+        raise ValueError(
+            f'App {env.name!r} speaks HTTP/2 without TLS on its port (name="h2c"), which the ingress does not do yet. '
+            "Serve HTTP/1.1; to clients with TLS the ingress speaks HTTP/2 by itself."
+        )
     return AppSpec(
         name=env.name,
         kind=env.kind,

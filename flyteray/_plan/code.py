@@ -277,7 +277,7 @@ def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str] | None:
     if isinstance(
         declared, AppEnvironment
     ):  # the module that declares it, before those that import it from there
-        dicts.sort(key=lambda each: each[1].get("__file__") != str(declared._declaring_file))
+        dicts.sort(key=lambda each: each[1].get("__file__") != declared._declaring_file)
     for module, names in dicts:
         for name, value in list(names.items()):
             if value is declared:

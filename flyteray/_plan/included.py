@@ -77,7 +77,7 @@ def _matches(env: Environment, pattern: str) -> Iterator[Included]:
         raise CodeBundleError(
             f"{words}, but it was not declared in a file that this could be relative to: declare it in a .py file."
         )
-    asked_by = env._declaring_file.resolve()
+    asked_by = Path(env._declaring_file).resolve()
     path = os.path.normpath(asked_by.parent / Path(pattern).expanduser())
     wanted = os.path.normpath(Path(glob.escape(str(asked_by.parent))) / Path(pattern).expanduser())
     if os.path.exists(path):

@@ -6,18 +6,32 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from flyteray._declare.options.task import checked_overrides
 from flyteray._declare.retry import RetryStrategy
 from flyteray._declare.secret import as_secrets
-from flyteray._declare.task import Task, checked_overrides
+from flyteray._declare.task import Task
 from flyteray._plan.inputs import type_name
 from flyteray._plan.resources import environment_spec, hardware
 from flyteray._plan.retry import retry_spec
 from flyteray._plan.secrets import secret_specs
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
+from flyteray.errors import DeploymentError
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in a repr: another one in each process
 _DEFAULT_CPUS = 1.0
-_OVERRIDABLE = ("resources", "env_vars", "retries", "secrets")  # of a task whose code is not here
+_OVERRIDABLE = (  # of a task whose code is not here
+    "resources",
+    "env_vars",
+    "retries",
+    "secrets",
+    "short_name",
+    "cache",
+    "timeout",
+    "max_inline_io_bytes",
+    "service_account",
+    "queue",
+    "interruptible",
+)
 
 
 def task_spec(task: Task[..., Any], code: CodeRef, version: str | None = None) -> TaskSpec:
@@ -32,7 +46,17 @@ def task_spec(task: Task[..., Any], code: CodeRef, version: str | None = None) -
 
 
 def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
-    """What is recorded of a task when it is deployed, but for its version."""
+    """What is recorded of a task when it is deployed, but for its version.
+
+    Raises:
+        DeploymentError: it has a trigger that would have to fire from now on.
+    """
+    if active := [each.name for each in task.triggers if each.auto_activate and each.automation is not None]:
+        raise DeploymentError(
+            f"Task {task.name!r} has triggers that are to be active: {', '.join(active)}. Nothing fires triggers yet. "
+            "Leave them out of @env.task(triggers=...), or say Trigger(..., auto_activate=False), and start runs with "
+            "a scheduler of your own."
+        )
     return TaskPlan(
         spec=task_spec(task, code),
         inputs=tuple(
@@ -44,7 +68,7 @@ def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
             for name, declared in task.interface.inputs.items()
         ),
         outputs={name: type_name(kind) for name, kind in task.interface.outputs.items()},
-        docs=task.docs,
+        docs=str(task.docs),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from flyteray._declare.context import ctx as task_context
@@ -38,6 +38,9 @@ class AppEnvironment(Environment):
         port: The port that the server listens on, an int or a :class:`Port`. In a replica this is the port to use
             instead, because two replicas on a node can't share one. A program finds that one in ``$PORT``, and where
             its words name the declared port (``8080``, ``--port=8080``, ``0.0.0.0:8080``) they name the replica's.
+        args: The same as ``command``, and it may be combined with ``parameters``.
+        command: A program that serves on the port, as words or as one text that is split as a shell splits it.
+            ``$VAR`` stands for an environment variable of the replica.
         requires_auth: Answer only requests with a key that ``flyteray create key`` made, as the header
             ``Authorization: Bearer KEY``; others get 401. The app finds whose it is in the header ``X-Flyteray-User``.
             Keys are asked for where the ingress listens beyond this machine (``FLYTERAY_HOST``), or as
@@ -45,15 +48,12 @@ class AppEnvironment(Environment):
             need one as well: give them a :class:`Secret` that holds it. Browsers send none of themselves: pages for
             people say False. Changing this restarts no replica.
         scaling: The number of replicas.
-        parameters: What the app is given when it starts.
-        command: A program that serves on the port, as words or as one text that is split as a shell splits it.
-            ``$VAR`` stands for an environment variable of the replica.
-        args: The same, and it may be combined with ``parameters``.
         domain: Host names that it answers to besides its own.
         links: Shown with the app.
-        timeouts: How long a request may take.
+        parameters: What the app is given when it starts.
         cluster_pool: Of Union: means nothing on Ray, and says so.
         cluster: Likewise.
+        timeouts: How long a request may take.
 
     Raises:
         TypeError: A field of a wrong type.
@@ -61,19 +61,18 @@ class AppEnvironment(Environment):
             command.
     """
 
-    _: KW_ONLY
     type: str | None = None
     port: PortField = PortField(8080)  # noqa: RUF009 # a descriptor, not a value
+    args: list[str] | str | None = None
+    command: list[str] | str | None = None
     requires_auth: bool = True
     scaling: Scaling = field(default_factory=Scaling)
-    parameters: list[Parameter] = field(default_factory=list)
-    command: list[str] | str | None = None
-    args: list[str] | str | None = None
     domain: Domain | None = field(default_factory=Domain)
     links: list[Link] = field(default_factory=list)
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    parameters: list[Parameter] = field(default_factory=list)
     cluster_pool: str = "default"
     cluster: str | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
     declared_port: Port = field(init=False, repr=False)
     _sticky: ClassVar[bool] = False  # kinds that keep a session in the replica set it
     _server: Callable[..., Any] | None = field(default=None, init=False)

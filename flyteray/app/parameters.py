@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Parameter:
     env_var: str | None = None
     download: bool = True
     mount: str | None = None
-    ignore_patterns: tuple[str, ...] | list[str] = ()
+    ignore_patterns: list[str] | tuple[str, ...] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.name is None:
@@ -74,10 +74,10 @@ class Parameter:
                     f"Parameter {self.name!r} is of type {self.type!r}, which {self.value!r} can't be: "
                     f"its type is {' or '.join(types)}."
                 )
-        for field in ("env_var", "mount"):
-            text = getattr(self, field)
+        for option in ("env_var", "mount"):
+            text = getattr(self, option)
             if text is not None and not isinstance(text, str):
-                raise TypeError(f"Parameter {self.name!r}: {field} must be a str, got {text!r}.")
+                raise TypeError(f"Parameter {self.name!r}: {option} must be a str, got {text!r}.")
         if not isinstance(self.download, bool):
             raise TypeError(f"Parameter {self.name!r}: download must be a bool, got {self.download!r}.")
         if self.env_var is not None and not _ENV_VAR.fullmatch(self.env_var):
@@ -90,7 +90,6 @@ class Parameter:
             raise TypeError(
                 f"Parameter {self.name!r}: ignore_patterns must be a list of str, got {patterns!r}."
             )
-        object.__setattr__(self, "ignore_patterns", tuple(patterns))
 
     def _check_value(self) -> None:
         value = self.value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     from flyteray.app.environment import AppEnvironment
@@ -19,15 +19,16 @@ class Port:
 
     Args:
         port: 1 to 65535, or 0 for any free one.
-        name: ``"http1"`` or None: both mean HTTP/1.1.
+        name: What is spoken there: HTTP/1.1, but for ``"h2c"``, HTTP/2 without TLS, with which no app can be
+            served yet.
 
     Raises:
-        TypeError: The port is no int.
-        ValueError: A reserved or impossible port, or a protocol that is not supported.
+        TypeError: The port is no int, or the name no str.
+        ValueError: A reserved or impossible port.
     """
 
     port: int
-    name: Literal["http1"] | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.port, bool) or not isinstance(self.port, int):
@@ -38,10 +39,8 @@ class Port:
             )
         if not 0 <= self.port <= 65535:
             raise ValueError(f"A port must be from 1 to 65535, or 0 for any free one, got {self.port}.")
-        if self.name not in (None, "http1"):
-            raise ValueError(
-                f'Port {self.port}: {self.name!r} is not supported yet. Leave name=None or "http1".'
-            )
+        if self.name is not None and not isinstance(self.name, str):
+            raise TypeError(f"The name of port {self.port} must be a str, got {self.name!r}.")
 
     @classmethod
     def of(cls, value: int | Port) -> Port:

@@ -1,6 +1,7 @@
 """Files and folders as inputs and outputs of tasks and as parameters of apps."""
 
-from flyteray.io.dir import Dir
+from flyteray.io.dir import Dir, EmptyDir
 from flyteray.io.file import File
+from flyteray.io.hashing import HashFunction
 
-__all__ = ["Dir", "File"]
+__all__ = ["Dir", "EmptyDir", "File", "HashFunction"]

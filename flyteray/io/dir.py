@@ -6,10 +6,13 @@ import asyncio
 import fnmatch
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 from flyteray.io.file import File
 from flyteray.io.location import Location, T, keeps_local_paths, temporary_path, unique_url
 from flyteray.storage import Storage
+
+_NO_FOLDER = "::flyte-empty-dir::"  # no path and no URL
 
 
 class Dir(Location[T]):
@@ -19,27 +22,49 @@ class Dir(Location[T]):
     """
 
     @classmethod
-    def from_existing_remote(cls, path: str, dir_cache_key: str | None = None) -> Dir[T]:
+    def from_existing_remote(cls, remote_path: str, dir_cache_key: str | None = None) -> Dir[T]:
         """A folder that exists already; nothing is read.
 
         Args:
-            path: Its path or URL.
+            remote_path: Its path or URL.
             dir_cache_key: Identifies the content, for caching.
         """
-        return cls(path=path, hash=dir_cache_key)
+        return cls(path=remote_path, hash=dir_cache_key)
 
     @classmethod
-    def new_remote(cls, dir_name: str | None = None) -> Dir[T]:
-        """A folder for files to be written, at a path that nothing else uses."""
-        return cls(path=unique_url(dir_name))
+    def empty(cls) -> Dir[T]:
+        """A folder that stands for none, of which :attr:`is_empty` is true."""
+        return EmptyDir()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it stands for no folder at all."""
+        return self.path == _NO_FOLDER
 
     @classmethod
-    def from_local_sync(cls, local_path: str | Path, remote_destination: str | None = None) -> Dir[T]:
+    def new_remote(cls, dir_name: str | None = None, hash: str | None = None) -> Dir[T]:
+        """A folder for files to be written, at a path that nothing else uses; ``hash`` identifies its content."""
+        return cls(path=unique_url(dir_name), hash=hash)
+
+    @classmethod
+    def from_local_sync(
+        cls,
+        local_path: str | Path,
+        remote_destination: str | None = None,
+        dir_cache_key: str | None = None,
+        batch_size: int | None = None,
+        chunk_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> Dir[T]:
         """Copy a local folder with all that is in it into storage, where every node can read it.
 
         Args:
             local_path: The folder.
             remote_destination: What the copy is to be; a new path in storage by default.
+            dir_cache_key: Identifies the content, for caching.
+            batch_size: Not needed: uploads are cut as the storage likes them.
+            chunk_size: Likewise.
+            max_concurrency: Likewise.
 
         Returns:
             The copy. In local mode and without a destination the folder itself: nothing is copied.
@@ -51,18 +76,28 @@ class Dir(Location[T]):
         if not source.is_dir():
             raise ValueError(f"Directory not found: {local_path}. Give the path of an existing folder.")
         if remote_destination is None and keeps_local_paths():
-            return cls(path=str(source.absolute()))  # apps in local mode have folders of their own
+            return cls(
+                path=str(source.absolute()), hash=dir_cache_key
+            )  # apps in local mode have folders of their own
         storage = Storage.at(remote_destination or unique_url(source.absolute().name))
         if storage.is_local:
             Path(storage.url).mkdir(parents=True, exist_ok=True)  # also when there is nothing to copy
         for key in Storage.at(source).list():
             storage.put_file(key, source / key)
-        return cls(path=storage.url, name=source.absolute().name)
+        return cls(path=storage.url, name=source.absolute().name, hash=dir_cache_key)
 
     @classmethod
-    async def from_local(cls, local_path: str | Path, remote_destination: str | None = None) -> Dir[T]:
+    async def from_local(
+        cls,
+        local_path: str | Path,
+        remote_destination: str | None = None,
+        dir_cache_key: str | None = None,
+        batch_size: int | None = None,
+        chunk_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> Dir[T]:
         """Like :meth:`from_local_sync`."""
-        return await asyncio.to_thread(cls.from_local_sync, local_path, remote_destination)
+        return await asyncio.to_thread(cls.from_local_sync, local_path, remote_destination, dir_cache_key)
 
     def walk_sync(
         self, recursive: bool = True, file_pattern: str = "*", max_depth: int | None = None
@@ -143,3 +178,10 @@ class Dir(Location[T]):
     async def exists(self) -> bool:
         """Like :meth:`exists_sync`."""
         return await asyncio.to_thread(self.exists_sync)
+
+
+class EmptyDir(Dir[Any]):
+    """What a task returns that has made no folder: a :class:`Dir` that :attr:`~Dir.is_empty`."""
+
+    def __init__(self, **_: object) -> None:
+        super().__init__(path=_NO_FOLDER)

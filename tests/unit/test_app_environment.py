@@ -65,11 +65,6 @@ def test_fields_of_a_wrong_type_are_refused(field: str, value: Any) -> None:
         AppEnvironment("api", **{field: value})
 
 
-def test_grpc_ports_are_refused_until_they_work() -> None:
-    with pytest.raises(ValueError, match="h2c"):
-        Port(8080, "h2c")  # type: ignore[arg-type]
-
-
 def test_a_port_is_an_int_or_a_port() -> None:
     assert AppEnvironment("api").port == Port(8080)
     assert AppEnvironment("api", port=4000).get_port() == Port(4000)

@@ -74,7 +74,7 @@ def test_a_bad_type_is_refused() -> None:
 
 
 def test_patterns_are_a_list_and_not_text() -> None:
-    assert Parameter("p", ignore_patterns=["*.tmp"]).ignore_patterns == ("*.tmp",)
+    assert Parameter("p", ignore_patterns=["*.tmp"]).ignore_patterns == ["*.tmp"]
 
 
 @pytest.mark.parametrize(

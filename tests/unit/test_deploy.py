@@ -12,8 +12,8 @@ import pytest
 import flyteray as flyte
 from flyteray._client.deploy import DeployedAppEnvironment, DeployedTaskEnvironment
 from flyteray._plan.inputs import bind_deployed
-from flyteray._plan.spec import EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
-from flyteray._plan.tasks import overridden
+from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
+from flyteray._plan.tasks import overridden, task_plan
 from flyteray.errors import DeploymentError, RemoteTaskUsageError
 from flyteray.remote import Task
 from tests.unit import deployed_samples as samples
@@ -209,3 +209,20 @@ def test_a_deployed_task_does_not_run_in_local_mode() -> None:
         flyte.with_runcontext(mode="local").run(task, x=1)
     with pytest.raises(RemoteTaskUsageError, match=r"flyteray\.run"):
         asyncio.run(task(x=1))
+
+
+def test_a_schedule_that_would_have_to_fire_is_refused_and_one_that_is_off_is_not() -> None:
+    env = flyte.TaskEnvironment("scheduled")
+
+    @env.task(triggers=flyte.Trigger.daily())
+    def nightly() -> None: ...
+
+    @env.task(triggers=flyte.Trigger.daily(auto_activate=False))
+    def by_hand() -> None: ...
+
+    ref = CodeRef(bundle="b", module="m", name="n")
+    with pytest.raises(
+        DeploymentError, match=r"'scheduled.nightly' has triggers that are to be active: daily"
+    ):
+        task_plan(nightly, ref)
+    assert task_plan(by_hand, ref).name == "scheduled.by_hand"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 import flyteray
 from flyteray._declare.context import ActionID, TaskContext, task_context
-from flyteray.io import Dir, File
+from flyteray.io import Dir, EmptyDir, File, HashFunction
 
 
 def bind(mode: Any, raw_data_path: str) -> Any:
@@ -184,7 +184,8 @@ def test_a_write_that_fails_leaves_no_file(raw_data: Path) -> None:
     ("arguments", "error", "problem"),
     [
         ({"mode": "a"}, ValueError, "can't be opened with mode 'a': use 'rb'"),
-        ({"compression": "gzip"}, TypeError, "takes no compression"),
+        ({"compression": "zip"}, ValueError, "compression 'zip': there are 'gzip', 'bz2', 'xz'"),
+        ({"buffering": 1}, TypeError, "takes no buffering"),
     ],
 )
 def test_what_open_can_not_do_is_said(source: Path, arguments: Any, error: type, problem: str) -> None:
@@ -344,3 +345,44 @@ def test_files_take_keywords_only_and_ignore_those_of_other_versions() -> None:
     with pytest.raises(TypeError):
         File("/a/b.csv")  # type: ignore[misc] # what the test is about
     assert File(path="/a/b.csv", lazy_uploader=None) == File(path="/a/b.csv")
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bz2", "xz"])
+def test_what_is_packed_is_written_and_read_in_flytes_order_of_options(
+    tmp_path: Path, compression: str
+) -> None:
+    file = File[str](path=str(tmp_path / "packed"))
+
+    with file.open_sync("w", None, "readahead", None, compression) as stream:
+        stream.write("many words\n" * 100)
+    with file.open_sync("rb", 1024, "readahead", {}, compression) as stream:
+        assert stream.read() == b"many words\n" * 100
+    with file.open_sync("rb") as stream:
+        assert len(stream.read()) < 200
+
+
+def test_text_is_read_in_its_own_encoding(source: Path) -> None:
+    file = File[str](path=str(source))
+    with file.open_sync("w", encoding="latin-1") as stream:
+        stream.write("Zürich")
+
+    with file.open_sync("r", encoding="latin-1") as stream:
+        assert stream.read() == "Zürich"
+
+
+@pytest.mark.parametrize(
+    ("method", "hashed"),
+    [("mine", "mine"), (HashFunction.from_fn(lambda data: f"{len(data)} bytes"), "5 bytes")],
+)
+def test_a_file_is_identified_as_was_said(tmp_path: Path, method: Any, hashed: str) -> None:
+    (tmp_path / "five").write_text("12345")
+
+    copy = File.from_local_sync(tmp_path / "five", str(tmp_path / "copy"), method)
+
+    assert copy.hash == hashed
+
+
+def test_no_folder_at_all_is_a_folder_that_says_so() -> None:
+    assert Dir.empty().is_empty
+    assert EmptyDir() == Dir.empty()
+    assert not Dir(path="/tmp").is_empty

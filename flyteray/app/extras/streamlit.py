@@ -55,7 +55,7 @@ class StreamlitAppEnvironment(AppEnvironment):
         if isinstance(self.script, (str, Path)):
             self.script = str(self.script)
             if os.path.isabs(self.script) and self._declaring_file is not None:  # it is shipped beside that
-                self.script = os.path.relpath(self.script, self._declaring_file.parent)
+                self.script = os.path.relpath(self.script, os.path.dirname(self._declaring_file))
             if self.script not in self.include:
                 self.include = (self.script, *self.include)
         elif not callable(self.script):
@@ -82,7 +82,7 @@ class StreamlitAppEnvironment(AppEnvironment):
         alias_main()
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
-            if name != "__main__" and file is not None and Path(file) == self._declaring_file:
+            if name != "__main__" and file is not None and os.path.abspath(file) == self._declaring_file:
                 folder = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
                 return os.path.normpath(Path(*folder.split("."), script))
         return script

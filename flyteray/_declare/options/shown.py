@@ -1,0 +1,41 @@
+"""What people are shown of a task: its documentation and links."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Documentation(str):
+    """What a task does, in words: a text, of which :attr:`description` is all."""
+
+    __slots__ = ()
+
+    def __new__(cls, description: str) -> Documentation:
+        """The text as documentation."""
+        return super().__new__(cls, description)
+
+    @property
+    def description(self) -> str:
+        """The text."""
+        return str(self)
+
+
+class Link(Protocol):
+    """A link that is shown with each action of a task. Nothing shows them for now: a warning tells so."""
+
+    name: str
+    icon_uri: str | None = ""
+
+    def get_link(
+        self,
+        run_name: str,
+        project: str,
+        domain: str,
+        context: dict[str, str],
+        parent_action_name: str,
+        action_name: str,
+        pod_name: str,
+        **kwargs: Any,
+    ) -> str:
+        """The URL for one action."""
+        raise NotImplementedError
