@@ -18,7 +18,8 @@ from flyteray._client.planned import Planned, PlannedApp
 from flyteray._client.session import inside_local_run, session
 from flyteray._client.unknown_apps import warn_of_unknown_apps
 from flyteray._declare import context
-from flyteray._declare.environment import check_env_vars, without_meaning
+from flyteray._declare.env_vars import check_env_vars
+from flyteray._declare.environment import without_meaning
 from flyteray._declare.near import did_you_mean
 from flyteray._plan import apps, code
 from flyteray._plan.shipping import CopyStyle, Shipping

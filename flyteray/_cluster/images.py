@@ -1,21 +1,19 @@
-"""Images on the nodes of the connected cluster: built on each of them, and how a worker is started with one."""
+"""Images on the nodes of the connected cluster: built on each of them, those that join later too."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shlex
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from flyteray._cluster.launch import NO_IMAGE, Start
 from flyteray._cluster.venv import encoded, images_folder, python_for
 from flyteray._plan.image import build_env_vars
 from flyteray._plan.spec import ImageSpec
@@ -23,23 +21,7 @@ from flyteray.errors import ImageBuildError
 
 logger = logging.getLogger(__name__)
 
-Start: TypeAlias = tuple[tuple[str, str], ...]
-"""What a process needs in its ``runtime_env`` to be started with an image: keys and values; hashable."""
-
-NO_IMAGE: Start = ()
-
 _NODES_EVERY_S = 5.0
-_OUTSIDE = "FLYTERAY_PYTHON"  # in a process with an image: the Python without it
-
-# What bash executes on the node in place of Ray's Python. Usually one look at the disk; a node that has joined since
-# the image was built builds it, and prints where.
-_START = """\
-D="${{FLYTERAY_HOME:+$FLYTERAY_HOME/images}}"; T="${{FLYTERAY_CACHE:-${{TMPDIR:-/tmp}}}}"
-D="${{D:-$T/flyteray-images-$(id -u)}}/{key}"
-if test -x "$D/bin/python"; then D="$(readlink -f "$D")"; else
-P={python}; test -x "$P" || P=python3; D="$("$P" -m flyteray._cluster.venv {spec})" || exit 1; fi
-export PATH="$D/bin:$PATH" VIRTUAL_ENV="$D" {mark}={python}; exec "$D/bin/python" "$@"
-"""
 
 
 class Images:
@@ -127,35 +109,19 @@ class Images:
             *(_on_node(node, nodes[node], image, environ, force) for node in others),
         )
         if image.container is None:
-            return (("py_executable", worker_command(image)),) if any(needed) else NO_IMAGE
+            return Start(key=image.key, text=encoded(image)) if any(needed) else NO_IMAGE
         lacking = [nodes[node] for node, there in zip([here, *others], needed, strict=True) if not there]
         if lacking:
             raise ImageBuildError(
                 f"Image {image.container!r} is a container, which Ray starts with podman, and these nodes have none: "
                 f"{', '.join(lacking)}. Install podman there, or use Image.from_debian_base()."
             )
-        return (("image_uri", image.container),)
+        return Start(container=image.container)
 
     def _environ(self, image: ImageSpec) -> dict[str, str]:
         names = [secret.name for secret in image.secrets]
         values = self._secret_values(names) if names else {}
         return build_env_vars(image, values)
-
-
-def worker_command(image: ImageSpec) -> str:
-    """The command that starts a Ray worker with an image's packages, for ``py_executable``."""
-    python = shlex.quote(sys.executable)
-    script = _START.format(key=image.key, python=python, spec=encoded(image), mark=_OUTSIDE)
-    return f"sh -c {shlex.quote(script)} flyteray"
-
-
-def not_inherited(start: Start) -> Start:
-    """The same for a task submitted by this process, which Ray would give this process's own image otherwise."""
-    outside = os.environ.get(_OUTSIDE)
-    if start or outside is None:
-        return start
-    script = f'P={shlex.quote(outside)}; test -x "$P" || P=python3; exec "$P" "$@"'
-    return (("py_executable", f"sh -c {shlex.quote(script)} flyteray"),)
 
 
 def _alive() -> dict[str, str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from flyteray._cluster import actors
-from flyteray._cluster.images import Images, Start
+from flyteray._cluster.images import Images
+from flyteray._cluster.launch import Start
 from flyteray._control.apps import Apps
 from flyteray._control.keys import Keys
 from flyteray._control.outputs import Outputs

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from flyteray._cluster.images import NO_IMAGE, Images, Start
+from flyteray._cluster import launch, variables
+from flyteray._cluster.images import Images
+from flyteray._cluster.launch import NO_IMAGE, Start
 from flyteray._control.records import Records
 from flyteray._control.sizes import Sizes
 from flyteray._control.state import VersionPhase, VersionRecord
@@ -112,7 +114,7 @@ class Starting:
         self._wake()
 
     async def _hand_over(self, version: VersionRecord, start: Start) -> None:
-        runtime_env = self._runtime_env(version.spec) | dict(start)
+        runtime_env = await asyncio.to_thread(self._runtime_env, version.spec, start)
         replicas = self._sizes.first(version)
         await asyncio.to_thread(
             deployment.deploy, version.id, version.id, version.spec, runtime_env, replicas
@@ -132,10 +134,14 @@ class Starting:
         known = self._records.versions.get(version.id)
         return known is not None and known.phase in (VersionPhase.PENDING, VersionPhase.DEPLOYING)
 
-    def _runtime_env(self, spec: AppSpec) -> dict[str, Any]:
+    def _runtime_env(self, spec: AppSpec, start: Start) -> dict[str, Any]:
         ours = {
-            "FLYTERAY_CODE": spec.code.bundle or spec.code.version,
             "INTERNAL_APP_ENDPOINT_PATTERN": self._cluster.endpoint_pattern,
             RAW_DATA_PATH: f"{self._cluster.storage.rstrip('/')}/apps/{spec.name}/data",
         }
-        return {"env_vars": ours | spec.environment.env_vars}
+        identity = spec.code.bundle or spec.code.version
+        kept = variables.keep(ours | spec.environment.env_vars)
+        told = launch.runtime_env(identity, start, kept, launch.threads_of(spec.environment))
+        if start.container:
+            told["env_vars"] |= ours
+        return told

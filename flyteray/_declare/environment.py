@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import flyteray
+from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.image import Image
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.pod import PodTemplate
@@ -161,15 +162,6 @@ class Environment:
             if item.init and item.repr and item.name != "name" and value != default:
                 shown.append(f"{item.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
-
-
-def check_env_vars(owner: str, env_vars: object) -> None:
-    """Refuse anything but a mapping of str to str."""
-    if not isinstance(env_vars, dict):
-        raise TypeError(f"{owner}: env_vars must be a dict, got {env_vars!r}.")
-    for key, value in env_vars.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(f"{owner}: env_vars must map str to str, got {key!r}: {value!r}.")
 
 
 def without_meaning(owner: str, option: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.layers import (
     AptPackages,
     CodeBundle,
@@ -141,11 +142,9 @@ class Layered(ABC):
 
         Raises:
             TypeError: Something else than a mapping of str to str.
+            ValueError: A name or a value that no process can be started with.
         """
-        if not isinstance(env_vars, Mapping) or not all(
-            isinstance(text, str) for pair in env_vars.items() for text in pair
-        ):
-            raise TypeError(f"env_vars of an image must map str to str, got {env_vars!r}.")
+        check_env_vars("with_env_vars", env_vars)
         return self._add(EnvVars(tuple(env_vars.items())))
 
     def with_source_file(self, src: str | Path | list[Path], dst: str = ".") -> Self:

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -127,13 +128,18 @@ class CommandServer:
 
     def _start(self) -> Program:
         variables = words.variables(os.environ, self._chosen, self._host, self.port)
-        beside_python = str(Path(sys.executable).parent)  # what the app's packages have installed
-        variables["PATH"] = os.pathsep.join([beside_python, variables.get("PATH", os.defpath)])
+        paths = [str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]
+        found_on = os.pathsep.join(paths)  # what the app's packages have installed comes first
+        if "PATH" not in self._chosen:
+            variables["PATH"] = found_on
         # Where the app's module came from, its own process may have to find others too.
         paths = [*alias.paths(), str(self._folder), *bundle.paths(), variables.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         variables.setdefault("PYTHONUNBUFFERED", "1")  # what it says just before it dies is in the log
-        return Program(self._words(variables), variables, self._folder)
+        name, *rest = self._words(variables)
+        if "PATH" in self._chosen:
+            name = shutil.which(name, path=found_on) or name
+        return Program([name, *rest], variables, self._folder)
 
     def _words(self, variables: Mapping[str, str]) -> Sequence[str]:
         if words.are_a_script(self._command):

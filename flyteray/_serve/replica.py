@@ -14,7 +14,7 @@ from pathlib import Path
 import ray
 from ray import serve
 
-from flyteray._cluster import secrets
+from flyteray._cluster import launch, secrets
 from flyteray._cluster.code import code_folder, load_code
 from flyteray._cluster.workplace import furnish
 from flyteray._plan.bundle import cache_folder
@@ -106,6 +106,7 @@ class Replica:
         orphans.mark_children()
         serve_logs.protect()
         serve_logs.show_own()
+        launch.settle(spec.environment.env_vars)
         step = self._start_up.step
         await step(SECRETS, self._secrets.deliver)  # first of all: the user's module may look for them
         node = ray.util.get_node_ip_address()

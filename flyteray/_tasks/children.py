@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from flyteray._cluster import actors
-from flyteray._cluster.images import NO_IMAGE, Start
+from flyteray._cluster.launch import NO_IMAGE, Start
 from flyteray._declare.task import Task
 from flyteray._plan import code, inputs, pickling
 from flyteray._plan.info import ActionPhase

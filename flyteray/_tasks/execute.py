@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flyteray._cluster import actors
+from flyteray._cluster import actors, launch
 from flyteray._cluster import secrets as process_secrets
 from flyteray._cluster.code import code_folder, load_code
 from flyteray._cluster.workplace import Workplace
@@ -33,7 +33,8 @@ class Worker:
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
         self.cluster: ClusterInfo = actors.call(actors.CONTROLLER, "info")
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
-        os.environ.update(env_vars)
+        wins = {secret_variable for _, _, secret_variable, _ in secrets}
+        self._env_vars = {name: value for name, value in env_vars if name not in wins}
         self._secrets = process_secrets.of_worker(
             [
                 SecretSpec(key=key, group=group, env_var=variable, mount=mount)
@@ -52,6 +53,7 @@ class Worker:
         began = time.time()
         self.recorder.add(call, ActionPhase.RUNNING, began)
         try:
+            launch.settle(self._env_vars)
             self._secrets.deliver()
             task: Task[..., Any] = _load(call.code)
             given = pickling.load(arguments)

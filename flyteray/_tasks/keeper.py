@@ -9,7 +9,7 @@ from collections import OrderedDict
 import ray
 
 from flyteray._cluster import actors
-from flyteray._cluster.images import NO_IMAGE, Start
+from flyteray._cluster.launch import NO_IMAGE, Start
 from flyteray._plan.info import ActionPhase, RunEnd
 from flyteray._plan.pickling import Payload
 from flyteray._plan.retry import retry_delay

@@ -20,8 +20,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from flyteray._cluster import nodes
-from flyteray._cluster.images import NO_IMAGE, Start, not_inherited
+from flyteray._cluster import launch, nodes, variables
+from flyteray._cluster.launch import NO_IMAGE, Start
 from flyteray._plan import failure
 from flyteray._plan.info import ErrorInfo
 from flyteray._plan.pickling import Payload
@@ -47,14 +47,16 @@ def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) 
 
     The runtime_env names the pair by hash alone. It makes Ray keep separate worker processes per pair without
     showing the variables in its state API, and a child can't inherit its parent's variables through it. Processes
-    with secrets run nothing else.
+    with secrets run nothing else, and those of one number of threads no others.
     """
-    inside = (bundle, sorted(environment.env_vars.items()), environment.secrets)
+    threads = launch.threads_of(environment)
+    inside = (bundle, sorted(environment.env_vars.items()), environment.secrets, threads)
     identity = hashlib.sha256(repr(inside).encode()).hexdigest()[:16]
+    kept = variables.keep(environment.env_vars) if environment.env_vars else None
     return {
         **ray_options(environment),
         "max_retries": 0,  # ours, because Ray's re-run silently
-        "runtime_env": {"env_vars": {"FLYTERAY_CODE": identity}, **dict(not_inherited(start))},
+        "runtime_env": launch.runtime_env(identity, start, kept, threads),
     }
 
 

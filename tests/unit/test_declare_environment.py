@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import flyteray
-from flyteray import Environment, Resources, TaskEnvironment
+from flyteray import Environment, Image, Resources, TaskEnvironment
 
 
 @pytest.mark.parametrize("name", ["train", "train-model", "train_model", "3d-model", "a1"])
@@ -132,3 +132,15 @@ def test_a_file_beside_flyteray_of_a_similar_name_is_the_users() -> None:
     exec(compile("import flyteray; env = flyteray.TaskEnvironment('shop')", file, "exec"), names)
 
     assert names["env"]._declaring_file == str(file)
+
+
+@pytest.mark.parametrize(
+    "env_vars", [{"": "x"}, {"A=B": "x"}, {"A": "a\0b"}, {"A\0": "x"}, {"A": "half a pair: \ud800"}]
+)
+def test_variables_that_no_process_can_be_started_with_are_refused(env_vars: dict[str, str]) -> None:
+    for make in (
+        lambda: TaskEnvironment("a", env_vars=env_vars),
+        lambda: Image.from_debian_base().with_env_vars(env_vars),
+    ):
+        with pytest.raises(ValueError, match="environment variable"):
+            make()

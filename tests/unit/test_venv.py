@@ -16,8 +16,8 @@ import pytest
 
 from flyteray import Image
 from flyteray._cluster import venv
-from flyteray._cluster.images import NO_IMAGE, not_inherited, worker_command
 from flyteray._cluster.installed import Installed
+from flyteray._cluster.launch import Start, command
 from flyteray._cluster.unused import remove_unused
 from flyteray._plan.image import image_spec
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
@@ -234,10 +234,10 @@ def test_a_worker_is_started_with_what_its_node_has_or_builds(
         "import flytesample, json, os, sys; print(json.dumps([sys.prefix, os.environ['PATH'], sys.argv]))"
     )
     # As Ray does it: the command as it is, the worker's arguments quoted for the shell.
-    command = ["bash", "-c", f"exec {worker_command(image)} {program} '--option=a b'"]
+    words = ["bash", "-c", f"exec {command(Start(image.key, venv.encoded(image)))} {program} '--option=a b'"]
 
     for _ in range(2):  # built by the first
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
         prefix, path, arguments = json.loads(done.stdout)
 
         assert Path(prefix) == (tmp_path / "it's a home" / "images" / image.key).resolve()
@@ -255,24 +255,11 @@ def test_a_worker_looks_where_its_node_builds(tmp_path: Path, monkeypatch: pytes
     python.parent.mkdir(parents=True)
     python.symlink_to(shutil.which("echo") or "")
 
-    done = subprocess.run(["bash", "-c", f"exec {worker_command(image)} found"], capture_output=True)
-
-    assert done.stdout == b"found\n"
-
-
-def test_a_task_without_an_image_does_not_inherit_its_parents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FLYTERAY_PYTHON", raising=False)
-    assert not_inherited(NO_IMAGE) == NO_IMAGE
-
-    monkeypatch.setenv("FLYTERAY_PYTHON", sys.executable)
-    ((key, command),) = not_inherited(NO_IMAGE)
     done = subprocess.run(
-        ["bash", "-c", f"exec {command} -c 'import sys; print(sys.executable)'"], capture_output=True
+        ["bash", "-c", f"exec {command(Start(image.key, venv.encoded(image)))} found"], capture_output=True
     )
 
-    assert key == "py_executable"
-    assert done.stdout.decode().strip() == sys.executable
-    assert not_inherited((("image_uri", "x"),)) == (("image_uri", "x"),)
+    assert done.stdout == b"found\n"
 
 
 @pytest.mark.parametrize(

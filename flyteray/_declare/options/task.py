@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypedDict, cast
 
-from flyteray._declare.environment import check_env_vars, not_yet, without_meaning
+from flyteray._declare.env_vars import check_env_vars
+from flyteray._declare.environment import not_yet, without_meaning
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.cache import CacheRequest, cache_of
 from flyteray._declare.options.pod import PodTemplate

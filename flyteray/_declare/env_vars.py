@@ -1,0 +1,37 @@
+"""Environment variables as users declare them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def check_env_vars(owner: str, env_vars: object) -> None:
+    """Refuse anything but a mapping of str to str that a process can be started with.
+
+    Raises:
+        TypeError: It is none.
+        ValueError: A name that is empty or has a ``=``, or a text with a null character or half a surrogate pair.
+    """
+    if not isinstance(env_vars, Mapping):
+        raise TypeError(f"{owner}: env_vars must be a dict, got {env_vars!r}.")
+    for name, value in env_vars.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"{owner}: env_vars must map str to str, got {name!r}: {value!r}.")
+        if not name or "=" in name:
+            raise ValueError(
+                f"{owner}: an environment variable can't be called {name!r}: it needs a name without '='."
+            )
+        for text in (name, value):
+            if "\0" in text or not _is_encodable(text):
+                raise ValueError(
+                    f"{owner}: environment variable {name!r} can't be set: {text!r} has a null character or one that "
+                    "can't be written as UTF-8. Encode it, as with base64."
+                )
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
