@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
 from flyteray._client import app_logs
+from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.ephemeral import Ephemeral
 from flyteray._client.failed_start import failed_start, last_lines
@@ -149,6 +150,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
 
     watch = MethodVerb(_watch)
 
+    @acts("App.activate")
     async def _activate(self, wait: bool = False) -> App:
         """Start the app again after it was stopped; nothing happens when it runs.
 
@@ -160,6 +162,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
 
     activate = MethodVerb(_activate)
 
+    @acts("App.deactivate")
     async def _deactivate(self, wait: bool = False) -> App:
         """Stop the app: its replicas end, its name answers that it is stopped. What is in flight may end first.
 
@@ -242,6 +245,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
     listall = ListVerb(_listall)
 
     @staticmethod
+    @acts("App.delete")
     async def _delete(name: str, project: str | None = None, domain: str | None = None) -> None:
         """Stop an app and forget it; returns when its replicas have ended. An unknown one is fine.
 

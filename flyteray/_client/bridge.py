@@ -17,6 +17,11 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
+_caller: contextvars.ContextVar[threading.Thread | None] = contextvars.ContextVar(
+    "flyteray_caller", default=None
+)
+
+
 class Verb(Generic[P, R]):
     """An async function that blocks when called plainly and is awaited as ``name.aio(...)``."""
 
@@ -93,6 +98,7 @@ def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
     """
     result: Future[R] = Future()
     context = contextvars.copy_context()
+    context.run(_caller.set, threading.current_thread())
     loop = _loop()
     task: list[asyncio.Task[R]] = []
 
@@ -107,6 +113,11 @@ def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
         # Ctrl+C reaches the waiting thread only: what it waits for has to end as well.
         loop.call_soon_threadsafe(lambda: task and task[0].cancel())
         raise
+
+
+def calling_thread() -> threading.Thread:
+    """The thread that has called the verb which runs, on the bridge or not."""
+    return _caller.get() or threading.current_thread()
 
 
 def _hand_over(result: Future[R], task: asyncio.Task[R]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flyteray._client.acts import acts
 from flyteray._client.bridge import Verb
 from flyteray._client.session import session
 from flyteray._declare.environment import Environment, without_meaning
@@ -25,6 +26,7 @@ class ImageCache:
     images: Mapping[str, str] = field(default_factory=dict)
 
 
+@acts("flyteray.build")
 async def _build(image: Image, dry_run: bool = False, force: bool = False, wait: bool = True) -> ImageBuild:
     """Build an image on every node of the cluster, so that the first task or app that needs it starts at once.
 
@@ -52,6 +54,7 @@ async def _build(image: Image, dry_run: bool = False, force: bool = False, wait:
     return ImageBuild(uri=spec.container if spec and spec.container else image.uri)
 
 
+@acts("flyteray.build_images")
 async def _build_images(
     *envs: Environment, copy_style: str = "loaded_modules", seed_cache: ImageCache | None = None
 ) -> ImageCache:

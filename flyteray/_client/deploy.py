@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from flyteray._client.acts import acts
 from flyteray._client.app import App
 from flyteray._client.bridge import Verb
 from flyteray._client.session import session
@@ -121,6 +122,7 @@ class Deployment:
         return [row for deployed in self.envs.values() for row in deployed.table_repr()]
 
 
+@acts("flyteray.deploy")
 async def _deploy(
     *envs: Environment,
     dry_run: bool = False,

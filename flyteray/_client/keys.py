@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, Verb
 from flyteray._client.kept import ask
 from flyteray._plan.keys import check_name, digest, new_key
@@ -47,6 +48,7 @@ class Key:
         return self._value
 
     @staticmethod
+    @acts("Key.create")
     async def _create(name: str) -> Key:
         """Make a key; requests with it are answered at once.
 
@@ -70,6 +72,7 @@ class Key:
     listall = ListVerb(_listall)
 
     @staticmethod
+    @acts("Key.delete")
     async def _delete(name: str) -> None:
         """Answer no more requests with a key; WebSockets and answers that are under way go on.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.known import Known
 from flyteray._client.local_run import LocalRun, run_locally
@@ -99,6 +100,7 @@ class Run(Known[RunInfo]):
 
     raise_for_status = MethodVerb(_raise_for_status)
 
+    @acts("Run.abort")
     async def _abort(self, reason: str = "Manually aborted from the SDK api.") -> None:
         """End the run and all of its actions; a run that has ended stays as it is."""
         await session().call("abort_run", self.name, reason)
@@ -175,6 +177,7 @@ class RunContext:
                 "digit first."
             )
 
+    @acts("flyteray.run")
     async def _run(
         self, task: Task[..., Any] | RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any
     ) -> Run | LocalRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, Verb
 from flyteray._client.kept import ask
 from flyteray._client.local_secrets import store
@@ -43,6 +44,7 @@ class Secret:
         return self._info.updated_at
 
     @staticmethod
+    @acts("Secret.create")
     async def _create(
         name: str, value: str | bytes, type: str = "regular", cluster_pool: str | None = None
     ) -> Secret:
@@ -91,6 +93,7 @@ class Secret:
     listall = ListVerb(_listall)
 
     @staticmethod
+    @acts("Secret.delete")
     async def _delete(name: str) -> None:
         """Forget a secret; processes that were given it keep it.
 

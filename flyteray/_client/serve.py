@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from flyteray._client.acts import acts
 from flyteray._client.app import App
 from flyteray._client.bridge import MethodVerb, Verb
 from flyteray._client.handle import AppHandle
@@ -24,7 +25,6 @@ from flyteray._declare.near import did_you_mean
 from flyteray._plan import apps, code
 from flyteray._plan.shipping import CopyStyle, Shipping
 from flyteray.app.environment import AppEnvironment
-from flyteray.errors import RuntimeUserError
 
 Mode = Literal["local", "remote"]
 
@@ -129,14 +129,9 @@ class ServeContext:
             if getattr(self, option) is not None:
                 without_meaning("with_servecontext", option)
 
+    @acts("flyteray.serve")
     async def _serve(self, app_env: AppEnvironment) -> AppHandle:
         """Bring an app up; see :func:`flyteray.serve`."""
-        if (app := context.loading.get()) is not None:
-            raise RuntimeUserError(
-                "ServedWhileImported",
-                f"The module of app {app!r} serves an app when it is imported, as each of its replicas does: put that "
-                'under `if __name__ == "__main__":`.',
-            )
         planned = await asyncio.to_thread(self.plan, app_env)  # it reads files: not on an app's loop
         if not self._is_local:
             self._warn_of_health_checks(app_env)

@@ -6,29 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from flyteray._cluster import actors
-from flyteray._declare import context
 from flyteray._plan import bundle, code
 from flyteray._plan.spec import CodeRef
 
 
-def load_code(ref: CodeRef, app: str | None = None) -> Any:
+def load_code(ref: CodeRef) -> Any:
     """The task or app environment that ``ref`` names, its bundle made importable first.
 
     Args:
         ref: Which.
-        app: The app that is loaded: what its module serves meanwhile would be itself, without end, and is refused.
 
     Raises:
-        ModuleLoadError: the user's module fails to import here; the user's exception is the cause.
+        ModuleLoadError: the user's module fails to import here (the user's exception is the cause), or would start
+            something on a cluster.
     """
     folder = code_folder(ref)
     if folder is not None:
         bundle.activate(ref.bundle, lambda: _fetch(ref.bundle), folder.parent)
-    token = context.loading.set(app)
-    try:
-        return code.load(ref, folder)
-    finally:
-        context.loading.reset(token)
+    return code.load(ref, folder)
 
 
 def code_folder(ref: CodeRef) -> Path | None:

@@ -93,8 +93,6 @@ class NoTaskContext:
 
 runtime: ContextVar[TaskRuntime | None] = ContextVar("flyteray_runtime", default=None)
 task_context: ContextVar[TaskContext | None] = ContextVar("flyteray_task_context", default=None)
-loading: ContextVar[str | None] = ContextVar("flyteray_loading", default=None)
-"""The app whose module is being imported in its replica."""
 
 
 def ctx() -> TaskContext | NoTaskContext:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from flyteray._declare.environment import Environment
+from flyteray._declare.loading import loads
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.task import Task
 from flyteray._plan import alias, bundle, imports, pickled
@@ -35,7 +36,8 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
         root_dir: A folder that modules are imported from as well.
 
     Raises:
-        ModuleLoadError: no such file, not a Python file, or importing it failed (the user's exception is the cause).
+        ModuleLoadError: no such file, not a Python file, importing it failed (the user's exception is the cause), or it
+            would start something on a cluster.
     """
     file = Path(path)
     if not file.is_file():
@@ -60,7 +62,10 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module(name)
+        with loads().loading():
+            return importlib.import_module(name)
+    except ModuleLoadError:  # it says by itself where what stands
+        raise
     except SystemExit as error:
         raise ModuleLoadError(f"{str(path)!r} {_ends(error)}") from error
     except Exception as error:
@@ -141,12 +146,17 @@ def load(ref: CodeRef, folder: Path | None) -> Any:
         folder: Where its bundle was unpacked; None where nothing was shipped.
 
     Raises:
-        ModuleLoadError: the module can't be imported here (the user's exception is the cause), or lacks the name.
+        ModuleLoadError: the module can't be imported here (the user's exception is the cause), lacks the name, or would
+            start something on a cluster.
     """
     if not ref.module:
-        return _load_by_value(ref, folder)
+        with loads().loading():
+            return _load_by_value(ref, folder)
     try:
-        found: Any = importlib.import_module(ref.module)
+        with loads().loading():
+            found: Any = importlib.import_module(ref.module)
+    except ModuleLoadError:  # it says by itself where what stands
+        raise
     except SystemExit as error:
         raise ModuleLoadError(f"Module {ref.module!r} {_ends(error)}") from error
     except Exception as error:

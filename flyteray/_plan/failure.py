@@ -12,6 +12,7 @@ from types import FrameType
 import cloudpickle
 
 import flyteray
+from flyteray._declare.loading import loads
 from flyteray._plan.info import ErrorInfo
 from flyteray.errors import BaseRuntimeError, RuntimeSystemError, RuntimeUserError
 
@@ -126,7 +127,8 @@ def _unpickled(info: ErrorInfo) -> BaseException | None:
     if info.pickled is None:
         return None
     try:
-        error = cloudpickle.loads(info.pickled)
+        with loads().loading():
+            error = cloudpickle.loads(info.pickled)
     except Exception:  # noqa: BLE001  # the user's module may be absent here: then the text must do
         return None
     return error if isinstance(error, BaseException) else None

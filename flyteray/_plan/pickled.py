@@ -54,6 +54,8 @@ def load(folder: Path) -> Mapping[str, Any]:
     """
     try:
         found: dict[str, Any] = pickle.loads((folder / FILE).read_bytes())
+    except ModuleLoadError:
+        raise
     except Exception as error:
         raise ModuleLoadError(
             f"What was pickled by value could not be unpickled: {type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ import pickle
 from dataclasses import dataclass
 from typing import Any
 
+from flyteray._declare.loading import loads
 from flyteray.storage.pickler import Pickler, alias_main, is_guarded, unpicklable_part
 
 __all__ = ["Own", "Payload", "alias_main", "dump", "is_guarded", "load"]
@@ -65,6 +66,8 @@ def load(payload: Payload) -> Any:
     """The value again; arrays in it are read-only views of the payload's buffers.
 
     Raises:
-        ModuleLoadError: a class or function of it can't be found in this process.
+        ModuleLoadError: a class or function of it can't be found in this process, or the module that has it would start
+            something on a cluster.
     """
-    return pickle.loads(payload.header, buffers=payload.buffers)
+    with loads().loading():
+        return pickle.loads(payload.header, buffers=payload.buffers)

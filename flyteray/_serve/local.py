@@ -18,7 +18,6 @@ from typing import Any
 
 from flyteray._cluster.secrets import ProcessSecrets
 from flyteray._cluster.workplace import furnish
-from flyteray._declare import context
 from flyteray._plan import bundle, code, failure
 from flyteray._plan.local import ERROR, NEWEST, READY, SECRETS, LocalPlan
 from flyteray._plan.outputs import output_key, select
@@ -120,7 +119,6 @@ class LocalReplica:
         return hosting
 
     def _load(self) -> Any:
-        context.loading.set(self._plan.app.name)  # in this thread's own context
         ref = self._plan.app.code
         shipped = None
         if ref.bundle:

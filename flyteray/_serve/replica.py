@@ -114,7 +114,7 @@ class Replica:
         sock, self._claim = ports.claimed_socket(node)
         host, port = sock.getsockname()[:2]
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
-        app = await step(CODE, lambda: load_code(spec.code, spec.name))
+        app = await step(CODE, lambda: load_code(spec.code))
         resolver = Resolver(self._folder, spec.name, read_output, locate_output)
         self._parameters = parameters = await step(resolver.waits_for, lambda: resolver.all(spec.parameters))
         parameters.publish(self._folder)

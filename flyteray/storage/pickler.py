@@ -138,12 +138,27 @@ def _guarded_names(file: str) -> frozenset[str]:
         return frozenset()
     guarded, open_to_all = set[str](), set[str]()
     for statement in statements:
-        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "__name__ == '__main__'":
-            guarded.update(name for each in statement.body for name in _bound_by(each))
-            open_to_all.update(name for each in statement.orelse for name in _bound_by(each))
+        if isinstance(statement, ast.If) and (imported := _when_imported(statement.test)) is not None:
+            runs, skipped = (
+                (statement.body, statement.orelse) if imported else (statement.orelse, statement.body)
+            )
+            guarded.update(name for each in skipped for name in _bound_by(each))
+            open_to_all.update(name for each in runs for name in _bound_by(each))
         else:
             open_to_all.update(_bound_by(statement))
     return frozenset(guarded - open_to_all)
+
+
+def _when_imported(test: ast.expr) -> bool | None:
+    """What a condition on ``__name__`` is in a module that is imported; None where it is none, or nobody can tell."""
+    if not any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test)):
+        return None
+    condition = compile(ast.Expression(test), "<guard>", "eval")
+    try:
+        # However it is written. It can use nothing but the name: `and` with anything behind a name that is another.
+        return bool(eval(condition, {"__builtins__": {}, "__name__": "<imported>"}))
+    except Exception:  # noqa: BLE001  # a condition on other things as well
+        return None
 
 
 def _bound_by(node: ast.AST) -> Iterator[str]:

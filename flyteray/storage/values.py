@@ -16,6 +16,7 @@ import struct
 from pathlib import Path
 from typing import IO, Any
 
+from flyteray._declare.loading import loads
 from flyteray._settings import Settings
 from flyteray.errors import ResultSerializationError, RuntimeSystemError
 from flyteray.storage.pickler import Pickler, unpicklable_part
@@ -74,7 +75,8 @@ def read_value(storage: Storage, key: str, cache_dir: Path | None = None) -> Any
     Raises:
         FileNotFoundError: there is no such key.
         RuntimeSystemError: the file is torn or is not a value.
-        ModuleLoadError: a class or function of the value can't be found in this process.
+        ModuleLoadError: a class or function of the value can't be found in this process, or the module that has it
+            would start something on a cluster.
     """
     path = storage.local_path(key, cache_dir or _cache_dir(storage))
     with path.open("rb") as file:
@@ -83,7 +85,8 @@ def read_value(storage: Storage, key: str, cache_dir: Path | None = None) -> Any
     table = _HEADER.size + pickle_size
     places = [_PLACE.unpack_from(view, table + index * _PLACE.size) for index in range(count)]
     buffers = [view[offset : offset + size] for offset, size in places]
-    return pickle.loads(view[_HEADER.size : table], buffers=buffers)
+    with loads().loading():
+        return pickle.loads(view[_HEADER.size : table], buffers=buffers)
 
 
 def _pickle(file: IO[bytes], value: object, name: str) -> list[memoryview]:

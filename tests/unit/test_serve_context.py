@@ -9,10 +9,10 @@ import pytest
 from fastapi import FastAPI
 
 import flyteray as flyte
-from flyteray._declare import context
+from flyteray._declare.loading import loads
 from flyteray.app import AppEnvironment, Domain, Parameter, Subdomain
 from flyteray.app.extras import FastAPIAppEnvironment
-from flyteray.errors import ActivationTimeoutError, DeploymentError, RuntimeUserError
+from flyteray.errors import ActivationTimeoutError, DeploymentError, ModuleLoadError
 from flyteray.remote import App, AppPhase
 
 backend = AppEnvironment(name="backend", args="serve", env_vars={"KEPT": "1"})
@@ -160,14 +160,11 @@ def test_only_apps_are_served() -> None:
 
 
 def test_an_app_whose_module_serves_when_it_is_imported_is_told_so() -> None:
-    token = context.loading.set("frontend")
-    try:
-        with pytest.raises(RuntimeUserError, match="__main__"):
+    with loads().loading():
+        with pytest.raises(ModuleLoadError, match="__main__"):
             flyte.serve(frontend)
-        with pytest.raises(RuntimeUserError, match="'frontend' serves an app when it is imported"):
+        with pytest.raises(ModuleLoadError, match=r"calls flyteray\.serve when its file is loaded"):
             asyncio.run(flyte.serve.aio(frontend))
-    finally:
-        context.loading.reset(token)
 
 
 def test_filters_and_orders_of_apps_are_checked_before_the_cluster_is_asked() -> None:
