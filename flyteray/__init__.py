@@ -5,38 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from flyteray._declare.context import ctx
-from flyteray._declare.device import (
-    AMD_GPU,
-    APPLE_SILICON,
-    GPU,
-    HABANA_GAUDI,
-    TPU,
-    Device,
-    DeviceClass,
-    Neuron,
-)
-from flyteray._declare.environment import Environment
-from flyteray._declare.image import Image, ImageBuild
-from flyteray._declare.options.cache import Cache, CachePolicy, CacheRequest
-from flyteray._declare.options.pod import PodTemplate
-from flyteray._declare.options.reuse import ReusePolicy
-from flyteray._declare.options.shown import Documentation, Link
-from flyteray._declare.options.timeout import Timeout, TimeoutType
-from flyteray._declare.options.trigger import (
-    Cron,
-    FixedRate,
-    OnArtifact,
-    Trigger,
-    TriggeredArtifact,
-    TriggeredPartition,
-    TriggerTime,
-)
-from flyteray._declare.resources import Resources
-from flyteray._declare.retry import Backoff, RetryStrategy
-from flyteray._declare.secret import Secret, SecretRequest
-from flyteray._declare.task import AsyncFunctionTaskTemplate, Task, TaskTemplate
-from flyteray._declare.task_environment import TaskEnvironment
 from flyteray._version import __version__, version
 
 if TYPE_CHECKING:
@@ -62,11 +30,43 @@ if TYPE_CHECKING:
     )
     from flyteray._client.run import run, with_runcontext
     from flyteray._client.serve import serve, with_servecontext
+    from flyteray._declare.context import ctx
+    from flyteray._declare.device import (
+        AMD_GPU,
+        APPLE_SILICON,
+        GPU,
+        HABANA_GAUDI,
+        TPU,
+        Device,
+        DeviceClass,
+        Neuron,
+    )
+    from flyteray._declare.environment import Environment
+    from flyteray._declare.image import Image, ImageBuild
+    from flyteray._declare.options.cache import Cache, CachePolicy, CacheRequest
+    from flyteray._declare.options.pod import PodTemplate
+    from flyteray._declare.options.reuse import ReusePolicy
+    from flyteray._declare.options.shown import Documentation, Link
+    from flyteray._declare.options.timeout import Timeout, TimeoutType
+    from flyteray._declare.options.trigger import (
+        Cron,
+        FixedRate,
+        OnArtifact,
+        Trigger,
+        TriggeredArtifact,
+        TriggeredPartition,
+        TriggerTime,
+    )
+    from flyteray._declare.resources import Resources
+    from flyteray._declare.retry import Backoff, RetryStrategy
+    from flyteray._declare.secret import Secret, SecretRequest
+    from flyteray._declare.task import AsyncFunctionTaskTemplate, Task, TaskTemplate
+    from flyteray._declare.task_environment import TaskEnvironment
 
     logger: logging.Logger
     system_logger: logging.Logger
 
-# What only verbs and some programs need is imported when it is first asked for: a worker that calls tasks never does.
+# Each is imported when it is first asked for: who declares tasks needs no verb, the command's help neither.
 _LATER = {
     "flyteray._client.build": ("ImageCache", "build", "build_images"),
     "flyteray._client.current": ("current_domain", "current_project", "is_control_plane_available"),
@@ -81,6 +81,38 @@ _LATER = {
     ),
     "flyteray._client.run": ("run", "with_runcontext"),
     "flyteray._client.serve": ("serve", "with_servecontext"),
+    "flyteray._declare.context": ("ctx",),
+    "flyteray._declare.device": (
+        "AMD_GPU",
+        "APPLE_SILICON",
+        "GPU",
+        "HABANA_GAUDI",
+        "TPU",
+        "Device",
+        "DeviceClass",
+        "Neuron",
+    ),
+    "flyteray._declare.environment": ("Environment",),
+    "flyteray._declare.image": ("Image", "ImageBuild"),
+    "flyteray._declare.options.cache": ("Cache", "CachePolicy", "CacheRequest"),
+    "flyteray._declare.options.pod": ("PodTemplate",),
+    "flyteray._declare.options.reuse": ("ReusePolicy",),
+    "flyteray._declare.options.shown": ("Documentation", "Link"),
+    "flyteray._declare.options.timeout": ("Timeout", "TimeoutType"),
+    "flyteray._declare.options.trigger": (
+        "Cron",
+        "FixedRate",
+        "OnArtifact",
+        "Trigger",
+        "TriggeredArtifact",
+        "TriggeredPartition",
+        "TriggerTime",
+    ),
+    "flyteray._declare.resources": ("Resources",),
+    "flyteray._declare.retry": ("Backoff", "RetryStrategy"),
+    "flyteray._declare.secret": ("Secret", "SecretRequest"),
+    "flyteray._declare.task": ("AsyncFunctionTaskTemplate", "Task", "TaskTemplate"),
+    "flyteray._declare.task_environment": ("TaskEnvironment",),
 }
 _PACKAGES = ("app", "config", "errors", "git", "io", "models", "remote")
 

@@ -6,12 +6,13 @@ local mode) binds these variables; user code reads them through :func:`ctx`.
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from flyteray._declare.task import Task
 
 RAW_DATA_PATH = "_FLYTE_APP_RAW_DATA_PATH"  # where an app's files go: an environment variable, as in Flyte

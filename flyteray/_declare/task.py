@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 from abc import ABC, abstractmethod
@@ -258,6 +257,8 @@ AsyncFunctionTaskTemplate = Task
 
 def _loop_runs_here() -> bool:
     try:
+        import asyncio  # deferred: who only declares tasks does without it
+
         asyncio.get_running_loop()
     except RuntimeError:
         return False

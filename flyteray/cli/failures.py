@@ -8,10 +8,7 @@ from typing import NoReturn
 
 import rich_click as click
 from click.exceptions import Exit
-from rich.console import Console
-from rich.text import Text
 
-from flyteray._plan import failure
 from flyteray.errors import BaseRuntimeError
 
 FAILED = 1
@@ -40,6 +37,10 @@ def users_code() -> Iterator[None]:
 
 def fail(error: Exception) -> NoReturn:
     """Show an error with the user's frames only, and leave."""
+    # Deferred: most commands succeed, and help must be quick.
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if where := _frames(error):
         console.print(Text(where.strip("\n")))
@@ -50,6 +51,8 @@ def fail(error: Exception) -> NoReturn:
 
 def _frames(error: BaseException) -> str:
     """Where in the user's code it happened: here, or on the cluster."""
+    from flyteray._plan import failure  # deferred, as above
+
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, failure.RemoteTraceback):

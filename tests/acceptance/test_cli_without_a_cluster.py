@@ -92,7 +92,7 @@ def test_help_lists_the_verbs_and_ends_with_examples_in_little_time(shell: Shell
     for verb in ("up", "down", "status", "run", "serve", "deploy", "get", "update", "abort", "delete"):
         assert f"│ {verb} " in done.stdout
     assert [line.strip() for line in done.stdout.splitlines() if line.strip()][-1] == "flyteray down"
-    assert of_ours < 3 * of_another  # about the same, each 0.5 on a quiet machine
+    assert of_ours < of_another  # about half of it, 0.25 on a quiet machine
 
 
 def test_help_imports_no_ray(shell: Shell) -> None:
