@@ -33,6 +33,12 @@ from flyteray.errors import ClusterError
 # Drivers on a cluster bound to 127.0.0.1 need it as well: otherwise Ray turns 127.0.0.1 into the machine's first
 # address. It is the switch that makes loopback Ray's own address on laptops.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+_DASHBOARD = (
+    "RAY_API_SERVER_ADDRESS",
+    "RAY_DASHBOARD_ADDRESS",
+)  # what `ray job` reads, and what `serve` does
+VARIABLES = (*LOOPBACK, "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", *_DASHBOARD)
+"""The variables of :meth:`LocalCluster.shell_environment`."""
 
 _HEAD_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -74,6 +80,11 @@ class LocalCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_path),
         }
+
+    def shell_environment(self) -> dict[str, str]:
+        """What a shell needs in its environment so that Ray's commands do: all of :data:`VARIABLES` that there are."""
+        dashboard = {} if self.dashboard_url is None else dict.fromkeys(_DASHBOARD, self.dashboard_url)
+        return self.environment() | dashboard
 
 
 def find(settings: Settings) -> LocalCluster | None:

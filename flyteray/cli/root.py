@@ -14,6 +14,7 @@ _VERBS = {
     "up": "Start the local cluster, or flyteray on the cluster that RAY_ADDRESS names.",
     "down": "End the local cluster and all that runs on it.",
     "status": "Say what runs where.",
+    "env": "Print what a shell needs for plain Ray to use the local cluster.",
     "run": "Run a task of a file.",
     "serve": "Serve an app of a file.",
     "deploy": "Deploy tasks and apps, to be used by name.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import rich_click as click
@@ -17,16 +16,9 @@ from flyteray.cli import failures, printing
 from flyteray.cli.examples import examples
 
 
-@click.command(
-    epilog=examples(
-        "flyteray status", "flyteray status -o json", 'eval "$(flyteray status --env)" && ray job list'
-    )
-)
-@click.option(
-    "--env", is_flag=True, help="Print what plain Ray needs in the environment to use the local cluster."
-)
+@click.command(epilog=examples("flyteray status", "flyteray status -o json"))
 @printing.output_option
-def status(env: bool, output: printing.Output) -> None:
+def status(output: printing.Output) -> None:
     """Say what runs where. The exit code is 1 when nothing runs."""
     settings = Settings.load()
     running = local.find(settings)
@@ -35,10 +27,7 @@ def status(env: bool, output: printing.Output) -> None:
             printing.record({"running": False}, output)
         printing.note("No local cluster runs: `flyteray up` starts one, as any run or serve does.")
         raise Exit(failures.FAILED)
-    if env:
-        _print_environment(running)
-    else:
-        printing.record({"running": True, **facts(session().connect(), running, settings)}, output)
+    printing.record({"running": True, **facts(session().connect(), running, settings)}, output)
 
 
 def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings) -> dict[str, Any]:
@@ -59,13 +48,3 @@ def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings
             "processes": len(running.pids()),
         }
     return shown
-
-
-def _print_environment(running: LocalCluster | None) -> None:
-    if running is None:
-        raise click.UsageError("--env is about the local cluster, and none runs: `flyteray up` starts it.")
-    variables = running.environment()
-    if running.dashboard_url:
-        variables["RAY_API_SERVER_ADDRESS"] = running.dashboard_url
-    for name, value in variables.items():
-        print(f"export {name}={shlex.quote(value)}")

@@ -210,18 +210,33 @@ def test_an_app_that_cannot_start_shows_the_users_error(shell: Shell) -> None:
     assert "Error: App 'broken' could not start" in failed.stderr
 
 
-def test_status_gives_plain_ray_what_it_needs(shell: Shell) -> None:
-    exports = shell.flyteray("status", "--env").stdout.splitlines()
-    variables = dict(shlex.split(line)[1].split("=", 1) for line in exports)
+def test_env_gives_a_shell_what_plain_ray_needs(shell: Shell) -> None:
+    program = Path(shell.folder, "plain.py")
+    program.write_text(PLAIN_RAY)
+    bin_folder = Path(sys.executable).parent
+    script = f"""
+        PATH={shlex.quote(str(bin_folder))}:$PATH
+        export RAY_AUTH_TOKEN=of-another-cluster
+        eval "$(flyteray env)"
+        python plain.py && ray status && ray job list && ray list nodes --limit 1
+        eval "$(flyteray env --unset)"
+        env | grep ^RAY_ADDRESS= || echo forgotten
+    """
 
-    assert shell.run([sys.executable, "-c", PLAIN_RAY], **variables).stdout.strip() == "42"
+    done = shell.run(["bash", "-euc", script])
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "42"
+    assert "0.0/2.0 CPU" in done.stdout
+    assert "ALIVE" in done.stdout
+    assert done.stdout.splitlines()[-1] == "forgotten"
+    variables = json.loads(shell.flyteray("env", "--json").stdout)
     up = shell.flyteray("up", "--no-auth", "--host", "127.0.0.1", "--port", "1", **variables)
     assert "flyteray runs already on that cluster, so --port and --no-auth change nothing." in up.stderr
 
 
 def test_a_job_uses_the_cluster_it_runs_on(shell: Shell) -> None:
-    exports = shell.flyteray("status", "--env").stdout.splitlines()
-    variables = dict(shlex.split(line)[1].split("=", 1) for line in exports)
+    variables = json.loads(shell.flyteray("env", "--json").stdout)
     (shell.folder / "job.py").write_text(JOB)
     ray = str(Path(sys.executable).with_name("ray"))
 

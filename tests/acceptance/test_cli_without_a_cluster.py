@@ -132,6 +132,7 @@ def test_version(shell: Shell) -> None:
         (["deploy", "--all", "train.py", "env"], "Name an environment or say --all, not both."),
         (["deploy", "-r", "."], "say --all as well"),
         (["update", "app", "hello"], "Say --activate or --deactivate."),
+        (["env", "--json", "--unset"], "Say --json or --unset, not both."),
     ],
 )
 def test_wrong_usage_is_explained_with_exit_code_2(arguments: list[str], problem: str, shell: Shell) -> None:
@@ -158,6 +159,8 @@ def test_wrong_usage_is_explained_with_exit_code_2(arguments: list[str], problem
         (["deploy", "train.py", "nothing"], "'nothing' in 'train' does not exist; it has: env."),
         (["deploy", "--all", "-r", "train.py"], "'train.py' is no folder: --recursive needs one."),
         (["status"], "No local cluster runs"),
+        (["env"], "No local cluster runs"),
+        (["env", "--json"], "No local cluster runs"),
     ],
 )
 def test_a_failure_is_one_line_with_exit_code_1(arguments: list[str], problem: str, shell: Shell) -> None:
@@ -177,6 +180,53 @@ def test_an_error_in_the_users_file_shows_the_users_lines_only(shell: Shell) -> 
     assert "Error: 'broken.py' could not be imported: LookupError: no data" in done.stderr
     assert "importlib" not in done.stderr
     assert "/flyteray/" not in done.stderr
+
+
+UNGUARDED = """
+import asyncio
+import flyteray as flyte
+
+env = flyte.TaskEnvironment(name="env")
+app = flyte.app.AppEnvironment(name="app", args="sleep 1")
+
+@env.task
+def add(x: int) -> int:
+    return x
+
+async def go():
+    await flyte.run.aio(add, x=1)
+
+if True:
+    asyncio.run(go())
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "unguarded.py", "add", "--x", "1"),
+        ("run", "--local", "unguarded.py", "add", "--x", "1"),
+        ("serve", "unguarded.py", "app"),
+        ("deploy", "--all", "unguarded.py"),
+        ("deploy", "--dry-run", "unguarded.py", "env"),
+        ("build", "unguarded.py"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_starts_something_when_it_is_loaded_is_refused_with_the_line(
+    arguments: tuple[str, ...], shell: Shell
+) -> None:
+    (shell.folder / "unguarded.py").write_text(UNGUARDED)
+
+    done = shell.flyteray(*arguments)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "Error: unguarded.py, line 16, calls flyteray.run when its file is loaded, as each worker and replica does. "
+        "Nothing was started. Put what starts something below a main guard:\n\n"
+        '    if __name__ == "__main__":\n        asyncio.run(go())\n'
+    )
+    assert not (shell.home / "cluster.json").exists()
 
 
 def test_a_local_run_needs_no_cluster_and_prints_its_outputs(shell: Shell) -> None:
