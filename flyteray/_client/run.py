@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -15,11 +12,12 @@ from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.known import Known
 from flyteray._client.local_run import LocalRun, run_locally
+from flyteray._client.progress import Progress
 from flyteray._client.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session import inside_local_run, session
 from flyteray._declare.task import Task
 from flyteray._plan import code, failure, inputs, pickling
-from flyteray._plan.info import ActionInfo, ActionPhase, RunInfo
+from flyteray._plan.info import BEFORE_IT_BEGINS, ActionInfo, ActionPhase, RunInfo
 from flyteray._plan.inputs import bind_deployed
 from flyteray._plan.outputs import ActionOutputs
 from flyteray._plan.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
@@ -33,6 +31,8 @@ R = TypeVar("R")
 Mode = Literal["local", "remote"]
 
 _POLL_S = 10.0  # how long one question to the controller may wait
+_LOOK_S = 2.0  # likewise, while the run waits for something itself
+_SOON_S = 0.2  # likewise, where its beginning is waited for, which nobody tells
 
 
 class Run(Known[RunInfo]):
@@ -61,17 +61,33 @@ class Run(Known[RunInfo]):
 
     sync = MethodVerb(_sync)
 
-    async def _wait(self, quiet: bool = False) -> None:
+    async def _wait(self, quiet: bool = False, wait_for: Literal["terminal", "running"] = "terminal") -> None:
         """Wait until the run has ended. A failed run does not raise here; see :meth:`outputs`.
 
         Args:
-            quiet: Show no progress. Without a terminal on stderr there is none anyway.
+            quiet: Say nothing on stderr: neither what the run itself waits for, nor in a terminal that it goes on.
+            wait_for: ``"running"`` returns when the run's task has begun, or the run has ended.
+
+        Raises:
+            ValueError: another thing to wait for.
         """
-        with _progress(self.name, quiet):
-            while not self._info.phase.is_terminal:
-                self._info = await session().call("wait_run", self.name, _POLL_S)
+        if wait_for not in ("terminal", "running"):
+            raise ValueError(f'wait_for must be "terminal" or "running", not {wait_for!r}.')
+        with Progress(self.name, quiet, live=True) as progress:
+            await self._follow(progress, until_running=wait_for == "running")
 
     wait = MethodVerb(_wait)
+
+    async def _follow(self, progress: Progress, until_running: bool = False) -> None:
+        if until_running and not self._info.phase.is_terminal:
+            await self._sync()
+        while not self._info.phase.is_terminal:
+            begun = self._info.phase not in BEFORE_IT_BEGINS
+            if begun and until_running:
+                return
+            patience = _POLL_S if begun and self._info.waiting is None else _LOOK_S
+            self._info = await session().call("wait_run", self.name, _SOON_S if until_running else patience)
+            progress.tell(self._info)
 
     async def _outputs(self) -> ActionOutputs:
         """Wait for the run and return its outputs: ``outputs()[0]`` or ``outputs().o0`` is the first.
@@ -81,7 +97,8 @@ class Run(Known[RunInfo]):
         Raises:
             BaseRuntimeError: the run failed or was aborted; the original exception is the cause.
         """
-        await self._wait(quiet=True)
+        with Progress(self.name, quiet=False, live=False) as progress:
+            await self._follow(progress)
         await self._raise_for_status()
         from flyteray._tasks.outputs import load_outputs  # deferred: it needs Ray
 
@@ -292,14 +309,3 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
 
 
 run = RunVerb(_run)
-
-
-@contextlib.contextmanager
-def _progress(name: str, quiet: bool) -> Iterator[None]:
-    if quiet or not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console  # deferred: only terminals pay for it
-
-    with Console(stderr=True).status(f"Waiting for run {name} …"):
-        yield

@@ -65,6 +65,11 @@ class Images:
         building.add_done_callback(lambda _: self._forget_failed(image.key, building))
         return building
 
+    def is_building(self, image: ImageSpec) -> bool:
+        """Whether an image is being made ready at the moment."""
+        known = self._ready.get(image.key)
+        return known is not None and not known.done()
+
     async def follow_nodes(self) -> None:
         """Build what is in use on nodes that join, for as long as the process lives."""
         while True:

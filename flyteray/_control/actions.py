@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase
 
-_ORDER = {ActionPhase.QUEUED: 0, ActionPhase.RUNNING: 1, ActionPhase.FAILED: 2}
+_ORDER = {phase: number for number, phase in enumerate(ActionPhase)}
 
 
 def after(known: ActionInfo | None, event: ActionEvent) -> ActionInfo:

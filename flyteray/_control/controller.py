@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from flyteray._cluster import actors
+from flyteray._cluster import actors, nodes
 from flyteray._cluster.images import Images
 from flyteray._cluster.launch import Start
 from flyteray._control.apps import Apps
@@ -18,7 +18,9 @@ from flyteray._control.outputs import Outputs
 from flyteray._control.registry import Registry
 from flyteray._control.runs import Runs
 from flyteray._control.secrets import Secrets
+from flyteray._control.waiting import Waiting
 from flyteray._plan.info import (
+    BEFORE_IT_BEGINS,
     ActionEvent,
     ActionInfo,
     ActionPhase,
@@ -59,6 +61,7 @@ class Controller:
         self._runs = Runs(self._registry)
         self._outputs = Outputs(self._registry, self._storage)
         self._images = Images(self._secrets.get_values)
+        self._waiting = Waiting(self._registry, self._images.is_building, nodes.look)
         self._keys = Keys(database)
         self._apps = Apps(self._registry, cluster, self._images, self._keys)
         # Kept: the event loop holds tasks weakly.
@@ -134,32 +137,37 @@ class Controller:
 
     async def get_run(self, name: str) -> RunInfo:
         """A run as it is now."""
-        return self._runs.get(name)
+        return await self._waiting.run(self._runs.get(name))
 
     async def wait_run(self, name: str, timeout_s: float) -> RunInfo:
         """A run when it has ended, or as it is after ``timeout_s`` seconds."""
-        return await self._runs.wait(name, timeout_s)
+        return await self._waiting.run(await self._runs.wait(name, timeout_s))
 
     async def list_runs(self, task: str | None, phase: ActionPhase | None, limit: int) -> list[RunInfo]:
-        """Runs, newest first."""
-        return self._registry.list_runs(task=task, phase=phase, limit=limit)
+        """Runs, newest first; those in phase ``queued`` are all that have not begun."""
+        recorded = ActionPhase.QUEUED if phase in BEFORE_IT_BEGINS else phase
+        found = await self._waiting.runs(self._registry.list_runs(task=task, phase=recorded, limit=limit))
+        return [run for run in found if phase in (None, recorded, run.phase)]
 
     async def list_actions(self, run: str) -> list[ActionInfo]:
         """The actions of a run."""
-        return self._registry.list_actions(run)
+        return await self._waiting.actions(run, self._registry.list_actions(run))
 
     async def abort_run(self, name: str, reason: str) -> None:
         """End a run and all of its actions."""
         await self._runs.abort(name, reason)
+        self._waiting.ended(name)
 
     async def record(self, events: bytes) -> None:
         """Take in a batch of what a worker saw: a pickled list of :class:`ActionEvent`."""
         batch: list[ActionEvent] = pickle.loads(events)
         self._runs.record(batch)
+        self._waiting.record(batch)
 
     async def run_finished(self, ended: RunEnd) -> None:
         """Take in how a run ended."""
         self._runs.finished(ended)
+        self._waiting.ended(ended.run)
         if ended.phase is ActionPhase.SUCCEEDED:
             self._outputs.succeeded(ended.run)
 

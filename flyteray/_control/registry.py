@@ -40,7 +40,7 @@ from flyteray.errors import (
 _UNFINISHED = [phase for phase in ActionPhase if not phase.is_terminal]
 _BATCH = 5000  # keys of one query; SQLite takes 32,766 variables
 _TASK_INFO = [tasks.c.plan, tasks.c.deployed_at]
-_RUN_INFO = [runs.c[name] for name in RunInfo.model_fields]
+_RUN_INFO = [runs.c[name] for name in RunInfo.model_fields if name in runs.c]  # not what it waits for
 
 
 class Registry:
@@ -91,7 +91,7 @@ class Registry:
         run = RunInfo(name=spec.name, task=spec.task.name, phase=ActionPhase.QUEUED, created_at=at)
         try:
             with self._write() as connection:
-                connection.execute(insert(runs), {**dict(run), "spec": spec})
+                connection.execute(insert(runs), {**_row(run, runs), "spec": spec})
         except IntegrityError as error:
             raise RunAlreadyExistsError(spec.name) from error
         return run
@@ -167,6 +167,13 @@ class Registry:
             query = query.where(told).add_columns(runs.c.spec)
             rows = connection.execute(query.execution_options(yield_per=100))
             return next((row.name for row in rows if row.spec.task.version == version), None)
+
+    def queued_before(self, name: str) -> int:
+        """How many runs that have not begun were created before one."""
+        this = select(runs.c.id).where(runs.c.name == name).scalar_subquery()
+        earlier = (runs.c.phase == ActionPhase.QUEUED) & (runs.c.id < this)
+        with self._read() as connection:
+            return connection.scalar(select(func.count()).select_from(runs).where(earlier)) or 0
 
     def known_tasks(self) -> list[str]:
         """The full names of the tasks that were deployed or run."""
@@ -252,9 +259,8 @@ class Registry:
         for reported in events:
             key = reported.run, reported.action
             changed[key] = after(changed.get(key) or known.get(key), reported)
-        connection.execute(
-            upsert(self._engine, actions, ["run", "action"]), [dict(info) for info in changed.values()]
-        )
+        told = [_row(info, actions) for info in changed.values()]
+        connection.execute(upsert(self._engine, actions, ["run", "action"]), told)
 
     def list_actions(self, run: str) -> list[ActionInfo]:
         """The actions of a run: the root, then the others as they started.
@@ -328,6 +334,11 @@ class Registry:
     def _read(self) -> Iterator[Connection]:
         with self._engine.connect() as connection:
             yield connection
+
+
+def _row(info: RunInfo | ActionInfo, table: Table) -> dict[str, Any]:
+    """What of it is recorded."""
+    return {name: value for name, value in info if name in table.c}
 
 
 def _is(name: str, version: str) -> ColumnElement[bool]:

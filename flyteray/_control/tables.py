@@ -70,7 +70,7 @@ def _words(kind: type[Enum]) -> EnumColumn:
         kind,
         native_enum=False,
         create_constraint=False,
-        length=16,
+        length=32,
         values_callable=lambda members: [member.value for member in members],
     )
 

@@ -11,15 +11,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flyteray._plan.spec import Spec, TaskPlan
+from flyteray._plan.spec import EnvironmentSpec, Spec, TaskPlan
 
 _LOCALHOST = ("127.0.0.1", "::1")  # where browsers look for names below localhost
 
 
 class ActionPhase(str, Enum):
-    """Where an action (or the run whose root it is) stands."""
+    """Where an action (or the run whose root it is) stands.
+
+    Of what has not begun: ``queued`` is what nothing more is known of, ``waiting_for_resources`` what no node has room
+    for at the moment, ``initializing`` what waits for its image or its worker process.
+    """
 
     QUEUED = "queued"
+    WAITING_FOR_RESOURCES = "waiting_for_resources"
+    INITIALIZING = "initializing"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -32,6 +38,9 @@ class ActionPhase(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+BEFORE_IT_BEGINS = (ActionPhase.QUEUED, ActionPhase.WAITING_FOR_RESOURCES, ActionPhase.INITIALIZING)
 
 
 class SecretInfo(Spec):
@@ -71,7 +80,10 @@ class ErrorInfo(Spec):
 
 
 class RunInfo(Spec):
-    """A run as the registry knows it. Times are UTC; ``output_bytes`` is the size of the stored output."""
+    """A run as the registry knows it. Times are UTC; ``output_bytes`` is the size of the stored output.
+
+    ``waiting`` says what it, or actions of it, wait for at the moment.
+    """
 
     name: str
     task: str
@@ -81,6 +93,7 @@ class RunInfo(Spec):
     ended_at: datetime | None = None
     error: ErrorInfo | None = None
     output_bytes: int | None = None
+    waiting: str | None = None
 
 
 class RunEnd(Spec):
@@ -96,7 +109,7 @@ class ActionEvent(Spec):
     """A change in the life of an action, reported by the process that saw it; later phases win.
 
     ``at`` is when it happened, ``began`` when the action's function was called (None: it was not, or the reporter
-    does not know), both in seconds since the epoch.
+    does not know), both in seconds since the epoch. ``environment`` is what a queued one asks for.
     """
 
     run: str
@@ -108,10 +121,11 @@ class ActionEvent(Spec):
     at: float
     began: float | None = None
     error: str | None = None
+    environment: EnvironmentSpec | None = None
 
 
 class ActionInfo(Spec):
-    """An action as the registry knows it; the run's root is ``a0``."""
+    """An action as the registry knows it; the run's root is ``a0``. ``waiting`` is as that of a run."""
 
     run: str
     action: str
@@ -122,6 +136,7 @@ class ActionInfo(Spec):
     started_at: datetime | None
     ended_at: datetime | None
     error: str | None
+    waiting: str | None = None
 
 
 class AppPhase(str, Enum):

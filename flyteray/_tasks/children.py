@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -37,7 +39,8 @@ class Children:
         child = self._child(task, args, kwargs)
         start = child.ready_start()
         if start is None:
-            start = child.started_by(actors.call(actors.CONTROLLER, "prepare_image", child.image))
+            with child.waits_for_image():
+                start = child.started_by(actors.call(actors.CONTROLLER, "prepare_image", child.image))
         for attempt in itertools.count():
             try:
                 return child.start(attempt, start).result()
@@ -59,7 +62,8 @@ class Children:
     async def _awaited(self, child: _Child) -> Any:
         start = child.ready_start()
         if start is None:
-            start = child.started_by(await actors.acall(actors.CONTROLLER, "prepare_image", child.image))
+            with child.waits_for_image():
+                start = child.started_by(await actors.acall(actors.CONTROLLER, "prepare_image", child.image))
         for attempt in itertools.count():
             try:
                 return await asyncio.wrap_future(child.start(attempt, start))
@@ -108,6 +112,18 @@ class _Child:
         """How its image is started; None where this process has not asked for it yet."""
         return NO_IMAGE if self.image is None else _starts().get(self.image.key)
 
+    @contextlib.contextmanager
+    def waits_for_image(self) -> Iterator[None]:
+        """Tell meanwhile that it waits, and that it has failed where there is no image in the end."""
+        self._recorder.submitted(self._call, self._asked.environment)
+        try:
+            yield
+        except BaseException as error:
+            self._recorder.add(self._call, ActionPhase.FAILED, error=f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self._recorder.ended(self._call)
+
     def started_by(self, start: Start) -> Start:
         """Remember how its image is started: Ray may give this process a thousand such children."""
         assert self.image is not None
@@ -115,7 +131,7 @@ class _Child:
 
     def start(self, attempt: int, start: Start) -> Future[Any]:
         call = self._call._replace(attempt=attempt)
-        self._recorder.submitted(call)
+        self._recorder.submitted(call, self._asked.environment)
         ref = _submitter().submit(self._asked, call, self._arguments, start)
         future = self._pump.watch(ref)
         future.add_done_callback(lambda _: self._recorder.ended(call))

@@ -8,6 +8,7 @@ import time
 
 from flyteray._cluster import actors
 from flyteray._plan.info import ActionEvent, ActionPhase
+from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import Call
 
 _Attempt = tuple[str, str, int]
@@ -26,13 +27,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self._events: dict[_Attempt, ActionEvent] = {}
-        self._waiting: dict[_Attempt, tuple[Call, float]] = {}
+        self._waiting: dict[_Attempt, tuple[Call, EnvironmentSpec, float]] = {}
         self._some = threading.Event()
         threading.Thread(target=self._send_forever, name="flyteray-recorder", daemon=True).start()
 
-    def submitted(self, call: Call) -> None:
-        """Note that a child was handed to Ray; :meth:`ended` must follow."""
-        self._waiting[_attempt(call)] = (call, time.time())
+    def submitted(self, call: Call, environment: EnvironmentSpec) -> None:
+        """Note that a child is to be run, with what its environment asks for; :meth:`ended` must follow."""
+        self._waiting[_attempt(call)] = (call, environment, time.time())
         self._some.set()
 
     def ended(self, call: Call) -> None:
@@ -46,10 +47,12 @@ class Recorder:
         began: float | None = None,
         error: str | None = None,
         at: float | None = None,
+        environment: EnvironmentSpec | None = None,
     ) -> None:
         """Note that an action has reached a phase, just now or ``at`` another time.
 
-        ``began`` is when its function was called, if it was. Times are seconds since the epoch.
+        ``began`` is when its function was called, if it was. Times are seconds since the epoch. ``environment`` is what
+        a queued one asks for.
         """
         # Trusted values on the hot path: validating them would cost more than sending them.
         self._events[_attempt(call)] = ActionEvent.model_construct(
@@ -62,6 +65,7 @@ class Recorder:
             at=time.time() if at is None else at,
             began=began,
             error=error,
+            environment=environment,
         )
         self._some.set()
 
@@ -82,11 +86,11 @@ class Recorder:
 
     def _tell_who_waits(self) -> None:
         overdue = time.time() - _QUEUED_S
-        for attempt, (call, since) in list(self._waiting.items()):
+        for attempt, (call, environment, since) in list(self._waiting.items()):
             if since > overdue:
                 self._some.set()  # looked at again
             elif self._waiting.pop(attempt, None):
-                self.add(call, ActionPhase.QUEUED, at=since)
+                self.add(call, ActionPhase.QUEUED, at=since, environment=environment)
 
 
 def _attempt(call: Call) -> _Attempt:

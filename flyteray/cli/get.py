@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import rich_click as click
 
-from flyteray._plan.info import ActionPhase, AppInfo, Lineage, ReplicaStatus, RunInfo
+from flyteray._plan.info import ActionInfo, ActionPhase, AppInfo, Lineage, ReplicaStatus, RunInfo
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
 from flyteray.cli.logs import logs
@@ -50,18 +51,21 @@ def runs(
     require_cluster()
     if name is None:
         found = Run.listall(task_name=task_name, in_phase=in_phase, limit=limit)
+        columns = ("name", "task", "phase", "created_at", "seconds")
         printing.rows(
-            [_run(run.info) for run in found], output, ("name", "task", "phase", "created_at", "seconds")
+            [_run(run.info) for run in found], output, (*columns, *_waiting(run.info for run in found))
         )
         return
     run = Run.get(name)
-    actions = [action.model_dump() for action in run.actions()]
+    told = run.actions()
+    actions = [action.model_dump() | {"phase": str(action.phase)} for action in told]
     if output == "json":
         printing.record({**_run(run.info), "actions": actions}, output)
         return
     printing.record(_run(run.info), output)
     print()
-    printing.rows(actions, output, ("action", "task", "phase", "attempts", "started_at", "ended_at"))
+    of_actions = ("action", "task", "phase", "attempts", "started_at", "ended_at")
+    printing.rows(actions, output, (*of_actions, *_waiting(told)))
 
 
 @get.command(name="task", epilog=examples("flyteray get task", "flyteray get task env.train v2"))
@@ -121,6 +125,11 @@ def keys(limit: int, output: printing.Output) -> None:
     """The keys for apps that require auth, by name; the keys themselves are never shown."""
     found = [{"name": key.name, "created_at": key.created_at} for key in Key.listall(limit)]
     printing.rows(found, output, ("name", "created_at"))
+
+
+def _waiting(infos: Iterable[RunInfo | ActionInfo]) -> tuple[str, ...]:
+    """The column for what they wait for, where one does."""
+    return ("waiting",) if any(info.waiting for info in infos) else ()
 
 
 def _secret(secret: Secret) -> dict[str, Any]:

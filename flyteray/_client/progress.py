@@ -1,0 +1,68 @@
+"""What is said on stderr while a run is waited for."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from flyteray._plan.info import RunInfo
+
+if TYPE_CHECKING:
+    from rich.status import Status
+    from typing_extensions import Self
+
+_PATIENCE_S = 1.5  # what is over sooner is not worth a line
+
+
+class Progress:
+    """Says that a run goes on, in a terminal, and what it waits for itself, anywhere.
+
+    Args:
+        run: Its name.
+        quiet: Say nothing.
+        live: Whether one line of a terminal may show how it stands at the moment.
+    """
+
+    def __init__(self, run: str, quiet: bool, live: bool) -> None:
+        self._run = run
+        self._quiet = quiet
+        self._live = live
+        self._status: Status | None = None
+        self._said = ""
+        self._waits_since: float | None = None
+
+    def __enter__(self) -> Self:
+        if self._live and not self._quiet and _is_terminal():
+            from rich.console import Console  # deferred: only terminals pay for it
+
+            self._status = Console(stderr=True).status(f"Waiting for run {self._run} …")
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def tell(self, info: RunInfo) -> None:
+        """How the run stands now. The same with other numbers is not said again."""
+        if self._status is not None:
+            self._status.update(
+                f"Waiting for run {self._run} …" + (f" It {info.waiting}" if info.waiting else "")
+            )
+        if self._quiet or self._status is not None:
+            return
+        if info.waiting is None:
+            self._waits_since = None
+            return
+        if self._waits_since is None:
+            self._waits_since = time.monotonic()
+        kind = re.sub(r"[0-9.]+", "#", info.waiting.partition("; running:")[0])
+        if kind != self._said and time.monotonic() - self._waits_since >= _PATIENCE_S:
+            self._said = kind
+            print(f"Run {self._run} {info.waiting}.", file=sys.stderr, flush=True)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
