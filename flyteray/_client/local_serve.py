@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from flyteray._client import given
 from flyteray._client.local_app import LocalApp, Patience, drain_s
 from flyteray._client.local_outputs import LocalOutputs
 from flyteray._client.local_secrets import local_values
@@ -130,6 +131,10 @@ class LocalApps:
             host=_HOST,
             port=port or ports.free_port(_HOST),
             outputs=outputs,
+            given={
+                name: str(given.keep(root, spec.name, name, value, spec.code.module))
+                for name, value in planned.objects.items()
+            },
             drain_s=drain_s(patience),
         )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn
 
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.ephemeral import Ephemeral
@@ -16,10 +16,11 @@ from flyteray.errors import DeploymentError
 
 @dataclass(frozen=True)
 class Planned:
-    """An app version and its code."""
+    """An app version, its code, and the Python values that it is given as they are."""
 
     spec: AppSpec
     bundle: Bundle
+    objects: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PlannedApp(Ephemeral):

@@ -52,7 +52,9 @@ class ServeContext:
         project: What the app's context names as its project (Ray has none).
         domain: Likewise.
         env_vars: Environment variables of the app, besides those declared and before them.
-        parameter_values: Values of parameters in place of those declared: ``{app name: {parameter name: value}}``.
+        parameter_values: Values of parameters in place of those declared: ``{app name: {parameter name: value}}``. In
+            local mode one of type ``"object"`` takes any Python value that can be pickled, such as a stand-in for a
+            model.
         cluster_pool: Of Union: means nothing on Ray, and says so.
         cluster: Likewise.
         log_level: ``LOG_LEVEL`` of the app.
@@ -179,19 +181,20 @@ class ServeContext:
 
     def _planned(self, env: AppEnvironment, values: Mapping[str, Any] | None, asked_for: bool) -> Planned:
         ref, bundle = code.ship(env, session().shipping(self._shipping()))
+        values = values or {}
+        objects = apps.objects(env, values)
         if not asked_for:
-            return Planned(apps.app_spec(env, ref, parameter_values=values), bundle)
+            return Planned(apps.app_spec(env, ref, values, takes_objects=self._is_local), bundle, objects)
         changed = copy.copy(env)  # it is the declared one that the code names
         changed.env_vars = {**(env.env_vars or {}), **self._variables()}
-        spec = apps.app_spec(changed, ref, parameter_values=values)
+        spec = apps.app_spec(changed, ref, values, takes_objects=self._is_local)
         said = {
             "version": self.version,
             "health_path": self.health_check_path if self._is_local or env.kind == "command" else None,
             "startup_timeout_s": self.activate_timeout,
         }
-        return Planned(
-            spec.model_copy(update={name: value for name, value in said.items() if value is not None}), bundle
-        )
+        update = {name: value for name, value in said.items() if value is not None}
+        return Planned(spec.model_copy(update=update), bundle, objects)
 
     def _warn_of_health_checks(self, env: AppEnvironment) -> None:
         for option in ("health_check_timeout", "health_check_interval"):

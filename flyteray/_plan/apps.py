@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,11 @@ from flyteray.io import Dir, File
 
 
 def app_spec(
-    env: AppEnvironment, code: CodeRef, parameter_values: Mapping[str, Any] | None = None
+    env: AppEnvironment,
+    code: CodeRef,
+    parameter_values: Mapping[str, Any] | None = None,
+    *,
+    takes_objects: bool = False,
 ) -> AppSpec:
     """The plan of an app; outputs of tasks are not pinned yet.
 
@@ -29,11 +33,12 @@ def app_spec(
         env: The app.
         code: Where its environment is found.
         parameter_values: Values by the names of parameters, in place of those declared.
+        takes_objects: Whether :func:`objects` brings it the Python values that it is given as they are.
 
     Raises:
-        TypeError: a value of a type that no parameter has.
-        ValueError: a value for a parameter that the app does not have, or no value for one that it has, or a port on
-            which nothing that the ingress speaks is spoken.
+    TypeError: a value of a type that no parameter has, or a Python value where none can be given.
+    ValueError: a value for a parameter that the app does not have, or no value for one that it has, or a port on
+        which nothing that the ingress speaks is spoken.
     """
     if env.declared_port.name == "h2c":
         raise ValueError(
@@ -48,9 +53,7 @@ def app_spec(
         replicas=max(1, env.scaling.get_replicas()[0]),
         scaling=_scaling(env.scaling),
         port=env.declared_port.port,
-        parameters=tuple(
-            _parameter(env.name, parameter) for parameter in _given(env, parameter_values or {})
-        ),
+        parameters=tuple(_parameters(env, parameter_values or {}, takes_objects)),
         command=tuple(env.words()) if env.kind == "command" else (),
         requires_auth=env.requires_auth,
         sticky=env._sticky,
@@ -114,6 +117,42 @@ def _subdomain(env: AppEnvironment) -> str | None:
         domain=given.get("FLYTE_INTERNAL_EXECUTION_DOMAIN", here.domain),
     )
     return host_name(f"The subdomain of app {env.name!r},", wanted.resolve(env, context))
+
+
+def objects(env: AppEnvironment, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The Python values that an app is given as they are, by the names of its parameters of type "object".
+
+    Args:
+        env: The app.
+        values: Values by the names of parameters, in place of those declared.
+    """
+    given = {each.name: (each, values.get(each.name, each.value)) for each in env.parameters}
+    return {name: value for name, (parameter, value) in given.items() if _is_object(parameter, value)}
+
+
+def _is_object(parameter: Parameter, value: object) -> bool:
+    if parameter.kind != "object" or value is None or isinstance(value, (RunOutput, AppEndpoint)):
+        return False
+    return parameter.type == "object" or not isinstance(value, (str, File, Dir))
+
+
+def _parameters(
+    env: AppEnvironment, values: Mapping[str, Any], takes_objects: bool
+) -> Iterator[ParameterSpec]:
+    given = objects(env, values)
+    if given and not takes_objects:
+        name, value = next(iter(given.items()))
+        raise TypeError(
+            f"Parameter {name!r} of app {env.name!r} is given a {type(value).__qualname__}, and any Python value can "
+            'be given in local mode only. On a cluster it is the output of a task: RunOutput(type="object", '
+            'task_name="...").'
+        )
+    rest = {name: value for name, value in values.items() if name not in given}
+    for parameter in _given(env, rest):
+        if parameter.name in given:
+            yield ParameterSpec(name=parameter.name, kind="object", env_var=parameter.env_var)
+        else:
+            yield _parameter(env.name, parameter)
 
 
 def _given(env: AppEnvironment, values: Mapping[str, Any]) -> list[Parameter]:

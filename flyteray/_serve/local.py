@@ -93,7 +93,8 @@ class LocalReplica:
         sock = ports.listening_socket(plan.host, plan.port)
         step = self._start_up.step
         app = await step(CODE, self._load)
-        resolver = Resolver(self._folder, plan.app.name, self._read_output, self._newest)
+        given = {name: Path(file) for name, file in plan.given.items()}
+        resolver = Resolver(self._folder, plan.app.name, self._read_output, self._newest, given)
         parameters = await step(resolver.waits_for, lambda: resolver.all(plan.app.parameters))
         self._parameters = parameters
         parameters.publish(self._folder)

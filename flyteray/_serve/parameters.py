@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -127,6 +128,7 @@ class Resolver:
         app: The app's name; mounted paths belong to it.
         read: Gives the value of an output of a run.
         locate: Gives the run that an output is of.
+        given: Files with the pickled values of parameters that are given as they are.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Resolver:
         app: str,
         read: Callable[[OutputRef], Any],
         locate: Callable[[OutputRef], str] = named_run,
+        given: Mapping[str, Path] | None = None,
     ) -> None:
         shared = cache_folder().parent  # of all processes of this node
         self._folder = folder
@@ -142,6 +145,7 @@ class Resolver:
         self._mounts = Mounts(shared / f"flyteray-mounts-{os.getuid()}", app)
         self._locate = locate
         self._read = read
+        self._given = given or {}
         self._fetching = ""
 
     def waits_for(self) -> str:
@@ -170,6 +174,8 @@ class Resolver:
 
     def fetch(self, spec: ParameterSpec, run: str | None = None) -> Value:
         """A value on this node, not mounted yet; an output is that of ``run``, or of the one that the spec names."""
+        if spec.name in self._given:
+            return _Fetcher(spec, self._downloads).value(pickle.loads(self._given[spec.name].read_bytes()))
         if spec.output is None:
             return _Fetcher(spec, self._downloads).value(spec.value)
         located = spec.output.model_copy(update={"run_name": run or self._locate(spec.output)})

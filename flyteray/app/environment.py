@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
@@ -11,7 +12,7 @@ from flyteray._declare.environment import Environment, without_meaning
 from flyteray.app.command import LAUNCHER, program, split_words
 from flyteray.app.context import ctx
 from flyteray.app.endpoints import cluster_endpoints, local_endpoints
-from flyteray.app.parameters import Parameter
+from flyteray.app.parameters import Parameter, given
 from flyteray.app.port import Port, PortField
 from flyteray.app.routing import APP_NAME, Domain, Link, Timeouts
 from flyteray.app.scaling import Scaling
@@ -174,6 +175,20 @@ class AppEnvironment(Environment):
         """
         self._on_update = _callable("on_update", func)
         return func
+
+    def given(self, **values: Any) -> AbstractContextManager[None]:
+        """Test it in this process: while the block lasts, :func:`get_parameter` returns these values here.
+
+        Nothing is served: call its functions, or its ASGI application through a test client. Texts that parameters
+        declare are there as well, and so are their environment variables.
+
+        Args:
+            values: Of any type, by the names of parameters; outputs of tasks and stand-ins for them.
+
+        Raises:
+            ValueError: It has no parameter of such a name.
+        """
+        return given(self.parameters, values)
 
     def words(self) -> list[str]:
         """The program to run and its arguments, before ``$VAR`` is replaced: ``command``, or else ``args``."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,8 @@ class Parameter:
 
     Args:
         name: What the functions call it; ``"i0"`` for None.
-        value: A str, File, Dir, :class:`RunOutput` or :class:`AppEndpoint`. None: must be given when it is served.
+        value: A str, File, Dir, :class:`RunOutput` or :class:`AppEndpoint`; in local mode, of type ``"object"``, any
+            Python value that can be pickled. None: must be given when it is served.
         type: ``"string"``, ``"file"``, ``"directory"``, ``"app_endpoint"`` or ``"object"``; told by the value
             when not given.
         env_var: An environment variable to put it in as well, as text.
@@ -93,7 +96,8 @@ class Parameter:
 
     def _check_value(self) -> None:
         value = self.value
-        if value is not None and not isinstance(value, (str, File, Dir, RunOutput, AppEndpoint)):
+        declared = value is None or isinstance(value, (str, File, Dir, RunOutput, AppEndpoint))
+        if not declared and self.type != "object":
             raise TypeError(
                 f"Parameter {self.name!r} must be a str, File, Dir, RunOutput or AppEndpoint, got "
                 f'{type(value).__name__}: {value!r}. Use str(...), or RunOutput(type="object", ...) for any '
@@ -130,7 +134,10 @@ def get_parameter(name: str) -> Any:
     """
     path = os.environ.get(PARAMETERS_FILE)
     if path is None:
-        raise ValueError("Parameters are not mounted: get_parameter works inside a running app only.")
+        raise ValueError(
+            "Parameters are not mounted: get_parameter works inside a running app only. In a test, "
+            "`with app.given(name=value):` gives it some."
+        )
     found = published().get(path)
     if found is None:  # a child process of the app
         found = json.loads(Path(path).read_text())
@@ -140,6 +147,50 @@ def get_parameter(name: str) -> Any:
             f"{did_you_mean(name, found)}"
         )
     return found[name]
+
+
+@contextlib.contextmanager
+def given(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> Iterator[None]:
+    """Have :func:`get_parameter` return values in this process, and child processes their texts, meanwhile.
+
+    Args:
+        parameters: Those of the app; a text that one declares is there as well.
+        values: Values by their names.
+
+    Raises:
+        ValueError: the app has no parameter of such a name.
+    """
+    there = {parameter.name: parameter for parameter in parameters}
+    if unknown := [name for name in values if name not in there]:
+        raise ValueError(
+            f"There is no parameter {unknown[0]!r}. This app has: {', '.join(map(repr, there)) or 'none'}."
+            f"{did_you_mean(unknown[0], there)}"
+        )
+    declared = {name: each.value for name, each in there.items() if isinstance(each.value, (str, File, Dir))}
+    visible = {name: _visible(there[name], value) for name, value in {**declared, **values}.items()}
+    texts = {name: value if isinstance(value, str) else repr(value) for name, value in visible.items()}
+    with tempfile.TemporaryDirectory(prefix="flyteray-given-") as folder:
+        file = Path(folder, PARAMETERS_FILE)
+        file.write_text(json.dumps(texts))
+        variables = {
+            each.env_var: texts[name] for name, each in there.items() if each.env_var and name in texts
+        }
+        before = {name: os.environ.get(name) for name in (PARAMETERS_FILE, *variables)}
+        os.environ.update({**variables, PARAMETERS_FILE: str(file)})
+        published()[str(file)] = visible
+        try:
+            yield
+        finally:
+            del published()[str(file)]
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
+
+
+def _visible(parameter: Parameter, value: Any) -> Any:
+    is_path = isinstance(value, (File, Dir)) and parameter.kind != "object"
+    return value.path if is_path else value
 
 
 @functools.cache

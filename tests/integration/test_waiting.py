@@ -35,7 +35,7 @@ def held(tmp_path: Path) -> Iterator[Run]:
 
 
 def flyteray(*words: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"FLYTERAY_HOME": str(Settings.load().home), "COLUMNS": "100"}
+    environment = os.environ | {"FLYTERAY_HOME": str(Settings.load().home), "COLUMNS": "140"}
     command = [sys.executable, "-c", "from flyteray.cli import main; main()", *words]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
