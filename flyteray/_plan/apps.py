@@ -36,9 +36,9 @@ def app_spec(
         takes_objects: Whether :func:`objects` brings it the Python values that it is given as they are.
 
     Raises:
-    TypeError: a value of a type that no parameter has, or a Python value where none can be given.
-    ValueError: a value for a parameter that the app does not have, or no value for one that it has, or a port on
-        which nothing that the ingress speaks is spoken.
+        TypeError: a value of a type that no parameter has, or a Python value where none can be given.
+        ValueError: a value for a parameter that the app does not have, or no value for one that it has, or a port on
+            which nothing that the ingress speaks is spoken.
     """
     if env.declared_port.name == "h2c":
         raise ValueError(

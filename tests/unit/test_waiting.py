@@ -16,8 +16,7 @@ from flyteray._plan.info import ActionEvent, ActionPhase, RunInfo
 from flyteray._plan.placement import ClusterView, Node
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, ImageSpec, RunSpec, TaskSpec
 
-NOW = datetime.now(timezone.utc)
-EARLIER = NOW - timedelta(seconds=10)
+EARLIER = datetime.now(timezone.utc) - timedelta(seconds=10)
 IMAGE = ImageSpec(name="i")
 GPU = EnvironmentSpec(num_gpus=1, image=IMAGE)
 FULL = ClusterView([Node({"CPU": 4, "GPU": 1}, {"CPU": 2})], [{"CPU": 1, "GPU": 1}])
@@ -64,7 +63,7 @@ def test_a_run_waits_for_room_for_its_image_or_for_its_worker(registry: Registry
 def test_what_was_asked_for_just_now_is_queued_and_what_has_begun_waits_for_nothing(
     registry: Registry,
 ) -> None:
-    assert told(registry, create(registry, "r", at=NOW), FREE) == ("queued", None)
+    assert told(registry, create(registry, "r", at=datetime.now(timezone.utc)), FREE) == ("queued", None)
     assert told(registry, create(registry, "s", running=True), FULL) == ("running", None)
 
 
