@@ -29,7 +29,7 @@ class Verb(Generic[P, R]):
         self.aio = function
         functools.update_wrapper(self, function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return run_blocking(self.aio(*args, **kwargs))
         except BaseRuntimeError as error:

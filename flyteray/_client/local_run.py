@@ -151,8 +151,7 @@ class _LocalRuntime:
         for attempt in itertools.count():
             try:
                 self._secrets.deliver(task.secret_list())
-                value = await self._attempt(task, arguments, attempt, threads)
-                inputs.check_output(task, value)
+                value = inputs.check_output(task, await self._attempt(task, arguments, attempt, threads))
             except Exception as error:  # noqa: BLE001  # the policy decides
                 shown = failure.as_flyteray(error)
                 delay = retry_delay(shown, retry, attempt)

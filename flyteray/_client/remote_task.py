@@ -105,7 +105,7 @@ class RemoteTask:
         """
         return RemoteTask(self.name, self.version, self._changes | changes)
 
-    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Inside a task: run it as a child action, with its inputs by name, and await its output.
 
         Raises:
@@ -182,7 +182,7 @@ class TaskDetails:
         """A handle of this version with other settings; see :meth:`RemoteTask.override`."""
         return RemoteTask(self.name, self.version, self._changes | changes)
 
-    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run this version as a child action; see :meth:`RemoteTask.__call__`."""
         return await self.override()(*args, **kwargs)
 

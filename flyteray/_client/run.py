@@ -16,14 +16,15 @@ from flyteray._client.progress import Progress
 from flyteray._client.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session import inside_local_run, session
 from flyteray._declare.task import Task
-from flyteray._plan import code, failure, inputs, pickling
+from flyteray._plan import code, failure, inputs, pickling, stored
 from flyteray._plan.info import BEFORE_IT_BEGINS, ActionInfo, ActionPhase, RunInfo
 from flyteray._plan.inputs import bind_deployed
 from flyteray._plan.outputs import ActionOutputs
 from flyteray._plan.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
 from flyteray._plan.spec import RunSpec, TaskSpec
 from flyteray._plan.tasks import task_spec
-from flyteray.errors import ActionAbortedError
+from flyteray.errors import ActionAbortedError, RuntimeUserError
+from flyteray.storage import Storage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -252,7 +253,15 @@ class RunContext:
 
 async def _start(name: str, task: TaskSpec, inputs: pickling.Payload) -> Run:
     spec = RunSpec(name=name, task=task, request=uuid.uuid4().hex)
-    return Run(await session().call("start_run", spec, inputs))
+    if inputs.nbytes <= stored.RELAYED:
+        return Run(await session().call("start_run", spec, inputs))
+    root, key = (await asyncio.to_thread(session().connect)).storage, stored.inputs_key(spec.request)
+    kept = await asyncio.to_thread(stored.store, inputs, root, key)
+    try:
+        return Run(await session().call("start_run", spec.model_copy(update={"inputs": key}), kept))
+    except RuntimeUserError:  # it was refused: of any other error the run may know nothing
+        await asyncio.to_thread(Storage.at(root).delete, key)
+        raise
 
 
 def with_runcontext(

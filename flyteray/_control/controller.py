@@ -58,7 +58,7 @@ class Controller:
         self._storage = Storage.at(cluster.storage)
         self._registry = Registry(database)
         self._secrets = Secrets(database, Path(secrets_key_path), Settings.load().secrets_key)
-        self._runs = Runs(self._registry)
+        self._runs = Runs(self._registry, self._storage)
         self._outputs = Outputs(self._registry, self._storage)
         self._images = Images(self._secrets.get_values)
         self._waiting = Waiting(self._registry, self._images.is_building, nodes.look)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 
@@ -12,16 +13,26 @@ from flyteray._control.registry import Registry
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo
 from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import RunSpec
-from flyteray.errors import ActionAbortedError, BaseRuntimeError, RunAlreadyExistsError
+from flyteray.errors import ActionAbortedError, BaseRuntimeError, RunAlreadyExistsError, RuntimeSystemError
+from flyteray.storage import Storage
+
+logger = logging.getLogger(__name__)
 
 _SETTLE = timedelta(seconds=10)  # from recording a run until its keeper surely knows of it
 
 
 class Runs:
-    """The runs of a cluster, as the registry and the keepers know them."""
+    """The runs of a cluster, as the registry and the keepers know them.
 
-    def __init__(self, registry: Registry) -> None:
+    Args:
+        registry: Where they are remembered.
+        storage: Where large inputs of theirs are until they have ended.
+    """
+
+    def __init__(self, registry: Registry, storage: Storage) -> None:
         self._registry = registry
+        self._storage = storage
+        self._forgetting: set[asyncio.Future[None]] = set()
         self._changed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def start(self, spec: RunSpec, inputs: Payload) -> None:
@@ -65,10 +76,24 @@ class Runs:
 
     def finished(self, ended: RunEnd) -> None:
         """Note how a run ended and wake those who wait for it; the first report counts."""
-        self._registry.finish_run(ended.run, ended.phase, ended.error, ended.output_bytes, _now())
+        if self._registry.finish_run(ended.run, ended.phase, ended.error, ended.output_bytes, _now()):
+            self._forget_inputs(ended.run)
         event = self._changed.pop(ended.run, None)
         if event is not None:
             event.set()
+
+    def _forget_inputs(self, name: str) -> None:
+        key = self._registry.run_spec(name).inputs
+        if key is not None:  # beside the loop: the storage may be far away
+            forgetting = asyncio.ensure_future(asyncio.to_thread(self._delete, key))
+            self._forgetting.add(forgetting)
+            forgetting.add_done_callback(self._forgetting.discard)
+
+    def _delete(self, key: str) -> None:
+        try:
+            self._storage.delete(key)
+        except (OSError, RuntimeSystemError):
+            logger.warning("Inputs of a run that has ended stay in storage: %s", key, exc_info=True)
 
     async def abort(self, name: str, reason: str) -> None:
         """End a run; nothing happens when it has ended already."""

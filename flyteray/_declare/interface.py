@@ -7,7 +7,9 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from flyteray._declare import hints
 
 MISSING: Final = inspect.Parameter.empty  # no annotation, or no default
 
@@ -45,8 +47,8 @@ def tuple_parts(annotation: Any) -> tuple[Any, ...] | None:
     if typing.get_origin(annotation) is tuple:
         parts = typing.get_args(annotation)
     elif isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields"):
-        hints = typing.get_type_hints(annotation)
-        parts = tuple(hints.get(name, Any) for name in annotation._fields)
+        fields = hints.of_fields(annotation)
+        parts = tuple(fields.get(name, Any) for name in annotation._fields)
     return parts if len(parts) > 1 else None
 
 
@@ -57,54 +59,61 @@ def check_signature(func: Callable[..., Any]) -> None:
         ValueError: Variable or positional-only arguments.
     """
     kinds = {parameter.kind for parameter in inspect.signature(func).parameters.values()}
+    name = hints.written(func).__name__
     if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
         raise ValueError(
-            f"Function {func.__name__} cannot have variable positional or keyword arguments. "
+            f"Function {name} cannot have variable positional or keyword arguments. "
             "Name each input, or take a list or dict."
         )
     if inspect.Parameter.POSITIONAL_ONLY in kinds:
-        raise ValueError(
-            f"Function {func.__name__} cannot have positional-only arguments: inputs have names."
-        )
+        raise ValueError(f"Function {name} cannot have positional-only arguments: inputs have names.")
 
 
-def describe(func: Callable[..., Any]) -> Interface:
-    """The interface of a function.
+class Description(NamedTuple):
+    """The interface of a function, and by input (or ``return``) what in its annotation can't be found."""
 
-    An input whose annotation names something that can't be found is taken as ``Any``.
+    interface: Interface
+    problems: dict[str, str]
+
+
+def describe(func: Callable[..., Any], around: Mapping[str, Any]) -> Description:
+    """What a function takes and returns; what names something that can't be found is ``Any``.
+
+    Args:
+        func: The function; where it wraps another one, that one's annotations are read.
+        around: Names of the functions and classes that it was defined in.
 
     Raises:
-        NameError: The return annotation names something that can't be found (yet).
         TypeError: The return annotation is a tuple of one element or of no fixed length.
     """
     signature = inspect.signature(func)
-    inputs = {}
-    for name, parameter in signature.parameters.items():
-        try:
-            hint = Any if parameter.annotation is MISSING else _resolve(func, parameter.annotation)
-        except NameError:
-            hint = Any
-        inputs[name] = Input(hint, parameter.default)
+    problems: dict[str, str] = {}
+
+    def resolve(name: str, annotation: Any) -> Any:
+        found = hints.of_function(func, annotation, around)
+        if found.problem is not None:
+            shown = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+            problems[name] = f"{shown}: {found.problem}"
+        return found.type
+
+    inputs = {
+        name: Input(
+            Any if parameter.annotation is MISSING else resolve(name, parameter.annotation), parameter.default
+        )
+        for name, parameter in signature.parameters.items()
+    }
     returns = signature.return_annotation
     if returns is not MISSING:
-        returns = _resolve(func, returns)
+        returns = resolve("return", returns)
         _check_returns(func, returns)
-    return Interface(MappingProxyType(inputs), returns)
-
-
-def _resolve(func: Callable[..., Any], annotation: Any) -> Any:
-    def holder() -> None: ...
-
-    holder.__annotations__ = {"it": annotation}
-    enclosing = inspect.getclosurevars(func).nonlocals if inspect.isfunction(func) else {}
-    return typing.get_type_hints(holder, func.__globals__, dict(enclosing))["it"]
+    return Description(Interface(MappingProxyType(inputs), returns), problems)
 
 
 def _check_returns(func: Callable[..., Any], returns: Any) -> None:
-    name = getattr(func, "__name__", repr(func))
+    name = hints.written(func).__name__
     if isinstance(returns, tuple):
         raise TypeError(f"Function {name} is annotated to return {returns!r}: write tuple[A, B].")
-    if typing.get_origin(returns) is not tuple:
+    if typing.get_origin(returns) is not tuple or returns is typing.Tuple:  # noqa: UP006 # users write it
         return
     parts = typing.get_args(returns)
     if Ellipsis in parts:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from flyteray._declare import hints
 from flyteray._declare.context import runtime
 from flyteray._declare.image import Image
-from flyteray._declare.interface import Interface, check_signature, describe
+from flyteray._declare.interface import MISSING, Interface, check_signature, describe
 from flyteray._declare.options.cache import Cache, cache_of
 from flyteray._declare.options.pod import PodTemplate
 from flyteray._declare.options.reuse import ReusePolicy
@@ -21,6 +22,7 @@ from flyteray._declare.options.timeout import TimeoutType
 from flyteray._declare.options.trigger import Trigger
 from flyteray._declare.resources import Resources
 from flyteray._declare.retry import RetryStrategy
+from flyteray._declare.returned import Returned, returned
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 from flyteray.errors import SyncTaskCallInAsyncContextError
 
@@ -68,10 +70,12 @@ class Task(ABC, Generic[P, R]):
     ) -> None:
         check_signature(func)
         given: Mapping[str, Any] = options or {}
+        inner = hints.written(func)
+        named = func if hasattr(func, "__qualname__") else inner  # a partial has no name of its own
         self.func = func
-        self.name = f"{env.name}.{func.__name__}" if env else func.__name__
-        self.short_name = given.get("short_name") or func.__name__
-        self.docs = Documentation(given.get("docs") or inspect.getdoc(func) or "")
+        self.name = f"{env.name}.{named.__name__}" if env else named.__name__
+        self.short_name = given.get("short_name") or named.__name__
+        self.docs = Documentation(given.get("docs") or inspect.getdoc(named) or "")
         self.retries: RetryStrategy
         self.resources: Resources | None = env.resources if env else None
         self.env_vars: dict[str, str] | None = env.env_vars if env else None
@@ -92,13 +96,23 @@ class Task(ABC, Generic[P, R]):
         self.__dict__.update(checked_options(f"Task {self.name!r}", given))
         self._env = env
         self._overridden: tuple[Task[P, R], Mapping[str, Any]] | None = None
-        self._interface: Interface | None = None
-        with suppress(NameError):  # the type may be defined further down the module: tried again when needed
-            self._interface = describe(func)
-        self.__module__ = func.__module__
-        self.__name__ = func.__name__
-        self.__qualname__ = func.__qualname__
-        self.__doc__ = func.__doc__
+        around = hints.names_around(func, sys._getframe())
+        described = describe(func, around)
+        # A type may be defined further down the module: looked for again when it is needed.
+        self._interface = None if described.problems else described.interface
+        self._around = around if described.problems else {}
+        self.returned: Returned = "nothing"
+        if described.interface.returns is MISSING:
+            self.returned = returned(inner)
+            if self.returned != "nothing":
+                self._warn(
+                    f"{named.__name__}() returns a value and has no return annotation, without which its run fails "
+                    "in the end: annotate it with its type, or with -> Any."
+                )
+        self.__module__ = named.__module__
+        self.__name__ = named.__name__
+        self.__qualname__ = named.__qualname__
+        self.__doc__ = named.__doc__
         self.__wrapped__ = func
 
     @property
@@ -107,30 +121,37 @@ class Task(ABC, Generic[P, R]):
         return inspect.iscoroutinefunction(self.func)
 
     @abstractmethod
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Run it: a child action inside a run, the plain function outside."""
 
     @abstractmethod
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it and await its output, whether its function is sync or async."""
 
     @abstractmethod
-    def forward(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def forward(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Call the plain function, also inside a run."""
 
     @property
     def interface(self) -> Interface:
-        """Inputs and outputs.
-
-        Raises:
-            TypeError: The return annotation names something that doesn't exist.
-        """
+        """Inputs and outputs; a type that can't be found is ``Any``, with a warning that names it."""
         if self._interface is None:
-            try:
-                self._interface = describe(self.func)
-            except NameError as error:
-                raise TypeError(f"What task {self.name!r} returns can't be resolved: {error}.") from error
+            self._interface, problems = describe(self.func, self._around)
+            for name, problem in problems.items():
+                what = "its return type" if name == "return" else f"the type of input {name!r}"
+                self._warn(
+                    f"{what} is {problem}. It is taken as Any, so values are not checked or converted. Import the "
+                    "name where the module runs, not under TYPE_CHECKING alone."
+                )
         return self._interface
+
+    def _warn(self, problem: str) -> None:
+        code, names = hints.written(self.func).__code__, hints.written(self.func).__globals__
+        seen = names.setdefault("__warningregistry__", {})
+        message = f"Task {self.name!r}: {problem}"
+        warnings.warn_explicit(
+            message, UserWarning, code.co_filename, code.co_firstlineno, names.get("__name__"), seen
+        )
 
     def secret_list(self) -> list[Secret]:
         """The secrets that it asks for."""
@@ -144,7 +165,7 @@ class Task(ABC, Generic[P, R]):
     @property
     def source_file(self) -> str:
         """The file that its function is in."""
-        return self.func.__code__.co_filename
+        return str(hints.written(self.func).__code__.co_filename)
 
     def parent_env(self) -> TaskEnvironment | None:
         """The environment that it was declared in."""
@@ -199,16 +220,16 @@ class AsyncTask(Task[P, R]):
     """A task whose function is ``async def``."""
 
     # Not Coroutine[Any, Any, R]: with it asyncio.gather() of two tasks would be Any to mypy.
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
         """A coroutine to be awaited: a child action inside a run, the plain function outside."""
         bound = runtime.get()
         return self.forward(*args, **kwargs) if bound is None else bound.acall(self, args, kwargs)
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The same as awaiting a call."""
         return await self(*args, **kwargs)
 
-    def forward(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
+    def forward(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
         """The coroutine of the plain function, also inside a run."""
         coroutine: Coroutine[object, object, R] = self.func(*args, **kwargs)
         return coroutine
@@ -217,7 +238,7 @@ class AsyncTask(Task[P, R]):
 class SyncTask(Task[P, R]):
     """A task whose function is a plain ``def``."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The output: of a child action inside a run, for which it blocks, or of the plain function outside.
 
         Raises:
@@ -234,7 +255,7 @@ class SyncTask(Task[P, R]):
         output: R = bound.call(self, args, kwargs)
         return output
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Await the output of a child action; outside a run the plain function is called, in this thread."""
         bound = runtime.get()
         if bound is None:
@@ -242,7 +263,7 @@ class SyncTask(Task[P, R]):
         output: R = await bound.acall(self, args, kwargs)
         return output
 
-    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def forward(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function, also inside a run."""
         output: R = self.func(*args, **kwargs)
         return output

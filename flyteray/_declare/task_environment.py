@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
+from flyteray._declare import hints
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.options.cache import Cache, CacheRequest, cache_of
 from flyteray._declare.options.reuse import ReusePolicy
@@ -110,7 +111,7 @@ class TaskEnvironment(Environment):
             raise TypeError(f"Unexpected options of a task: {unknown}. Known are: {known}.")
 
         def declare(func: Callable[..., Any]) -> Task[..., Any]:
-            if not inspect.isfunction(func):
+            if isinstance(func, Task) or not inspect.isfunction(hints.written(func)):
                 raise TypeError(f"Only a function can be a task, got {func!r}.")
             self._check_declared(func, options)
             kind = AsyncTask if inspect.iscoroutinefunction(func) else SyncTask
@@ -136,5 +137,5 @@ class TaskEnvironment(Environment):
         if self.reusable.concurrency > 1 and not inspect.iscoroutinefunction(func):
             raise ValueError(
                 f"{self._words()}: a reusable environment with concurrency greater than 1 is only supported for async "
-                f"tasks, and {func.__name__!r} is sync."
+                f"tasks, and {hints.written(func).__name__!r} is sync."
             )

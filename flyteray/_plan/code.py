@@ -276,8 +276,8 @@ def _arrived(declared: Task[..., Any] | AppEnvironment, home: tuple[str, str] | 
 def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str] | None:
     """The module that can be imported elsewhere and the name in it; None: there is none."""
     if isinstance(declared, Task):
-        module = sys.modules.get(declared.func.__module__)
-        name = declared.func.__qualname__
+        module = sys.modules.get(declared.__module__)
+        name = declared.__qualname__
         if module is not None and getattr(module, name, None) is declared:
             importable = _importable(module, name)
             if importable is not None:

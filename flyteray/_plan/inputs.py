@@ -1,29 +1,23 @@
-"""What a task is called with and what it returns, checked against its annotations.
-
-The checks are Flyte's: ``bool``, ``int``, ``float`` and ``str`` must match exactly (no int for a float),
-containers are checked inside, classes by ``isinstance``. An annotation that can't be checked accepts all.
-"""
+"""What a task is called with and what it returns, checked against its annotations and converted by them."""
 
 from __future__ import annotations
 
-import inspect
-import reprlib
-import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from flyteray._declare.interface import MISSING
+from flyteray._declare.interface import MISSING, Input, tuple_parts
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.task import Task
+from flyteray._plan.conversion import Unfit, converted
+from flyteray._plan.fitting import shown
 from flyteray._plan.spec import TaskPlan
+from flyteray._plan.written import Text, read
 from flyteray.errors import RemoteTaskUsageError, RuntimeDataValidationError
-
-_PLAIN = (bool, int, float, str)
 
 
 def bind(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a call by name, checked. Defaults are left to the function.
+    """The inputs of a call by name, as the annotations want them. Defaults are left to the function.
 
     Args:
         task: The task to be called.
@@ -33,17 +27,30 @@ def bind(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
     Raises:
         TypeError: An unknown keyword, an input given twice, or a value of another type than annotated.
         ValueError: Too many positional arguments, or required inputs are missing.
+        RuntimeDataValidationError: The function returns a value and nothing was annotated: said before it runs.
     """
     known = task.interface.inputs
+    if task.returned == "value":
+        raise _unannotated(task, "it returns a value", "its type")
     required = {name: declared.required for name, declared in known.items()}
     bound = _named(task.name, required, args, kwargs)
-    for name, value in bound.items():
-        declared = known[name]
-        if value is declared.default:  # also ``x: int = None``, which Python lets pass
-            continue
-        if problem := mismatch(declared.type, value):
-            raise TypeError(f"Type conversion failed for variable {name!r} of task {task.name!r}: {problem}.")
-    return bound
+    return {name: _fitted(task.name, name, known[name], value) for name, value in bound.items()}
+
+
+def _fitted(task: str, name: str, declared: Input, value: Any) -> Any:
+    if value is declared.default:  # also ``x: int = None``, which Python lets pass
+        return value
+    try:
+        return (
+            read(declared.type, value, declared.default)
+            if isinstance(value, Text)
+            else converted(declared.type, value)
+        )
+    except Unfit as error:
+        given = f" (given as {str(value)!r})" if isinstance(value, Text) else ""
+        raise TypeError(
+            f"Type conversion failed for variable {name!r} of task {task!r}: {error.told(name)}{given}."
+        ) from error.__cause__
 
 
 def bind_deployed(
@@ -72,101 +79,37 @@ def bind_deployed(
     return _named(plan.name, required, args, kwargs)
 
 
-def check_output(task: Task[..., Any], value: Any) -> None:
-    """Check what a task's function returned.
+def check_output(task: Task[..., Any], value: Any) -> Any:
+    """What a task's function returned, as the annotation wants it.
 
     Raises:
         RuntimeDataValidationError: It is of another type than annotated, or nothing was annotated.
     """
-    interface = task.interface
-    if interface.returns is MISSING:
+    returns = task.interface.returns
+    if returns is MISSING:
         if value is not None:
-            raise RuntimeDataValidationError(
-                "o0",
-                f"missing return annotation: it returned {_shown(value)}. Annotate the function with "
-                f"-> {type(value).__name__}, or -> Any.",
-                task.name,
-            )
-        return
-    expected = {"o0": interface.returns}
-    values = (value,)
-    if typing.get_origin(interface.returns) is tuple and isinstance(value, tuple):
-        expected, values = interface.outputs, value
-        if len(values) != len(expected):
-            counts = f"expected {len(expected)} outputs, got {len(values)}"
-            raise RuntimeDataValidationError(f"o0..o{len(expected) - 1}", counts, task.name)
-    for (name, kind), part in zip(expected.items(), values, strict=True):
-        if problem := mismatch(kind, part):
-            raise RuntimeDataValidationError(name, problem, task.name)
-
-
-def mismatch(expected: Any, value: Any) -> str | None:
-    """Why a value does not fit an annotation; None if it does."""
-    if fits(expected, value):
+            raise _unannotated(task, f"it returned {shown(value)}", type(value).__name__)
         return None
-    problem = f"expected {type_name(expected)}, got {_shown(value)}"
-    if inspect.iscoroutine(value):
-        return f"{problem} (is an await missing?)"
-    return problem
+    parts = tuple_parts(returns) if typing.get_origin(returns) is tuple else None
+    if parts is None or not isinstance(value, tuple):
+        return _returned(task, "o0", returns, value)
+    if len(value) != len(parts):
+        counts = f"expected {len(parts)} outputs, got {len(value)}"
+        raise RuntimeDataValidationError(f"o0..o{len(parts) - 1}", counts, task.name)
+    outputs = zip(task.interface.outputs.items(), value, strict=True)
+    return tuple(_returned(task, name, kind, part) for (name, kind), part in outputs)
 
 
-def fits(expected: Any, value: Any) -> bool:
-    """Whether a value fits an annotation."""
-    if expected is Any:
-        return True
-    if expected is None or expected is types.NoneType:
-        return value is None
-    if expected in _PLAIN:
-        return _is_plain(expected, value)
-    origin = typing.get_origin(expected)
-    if origin is not None:
-        return _fits_generic(origin, typing.get_args(expected), value)
-    if isinstance(expected, typing.NewType):
-        return fits(expected.__supertype__, value)
-    if isinstance(expected, type) and not _is_structural(expected):
-        return isinstance(value, expected)
-    return not typing.is_typeddict(expected) or isinstance(value, dict)
+def _returned(task: Task[..., Any], name: str, expected: Any, value: Any) -> Any:
+    try:
+        return converted(expected, value)
+    except Unfit as error:
+        raise RuntimeDataValidationError(name, error.told(name), task.name) from error.__cause__
 
 
-def _is_plain(expected: type, value: Any) -> bool:
-    # Subclasses pass (NumPy's float64 is a float), but True is no number and an int no float.
-    return isinstance(value, expected) and (expected is bool or not isinstance(value, bool))
-
-
-def _fits_generic(origin: Any, args: tuple[Any, ...], value: Any) -> bool:
-    if origin in (list, set, frozenset):
-        return isinstance(value, origin) and _all_fit(args[0], cast("Iterable[Any]", value))
-    if origin is dict:
-        return isinstance(value, dict) and _all_fit(args[0], value) and _all_fit(args[1], value.values())
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(option, value) for option in args)
-    if origin is typing.Annotated:
-        return fits(args[0], value)
-    if origin is typing.Literal:
-        return any(type(value) is type(option) and value == option for option in args)
-    if origin is tuple:
-        return _fits_tuple(args, value)
-    return not isinstance(origin, type) or _is_structural(origin) or isinstance(value, origin)
-
-
-def _fits_tuple(args: tuple[Any, ...], value: Any) -> bool:
-    if not isinstance(value, tuple):
-        return False
-    if len(args) == 2 and args[1] is Ellipsis:
-        return _all_fit(args[0], value)
-    return len(args) == len(value) and all(map(fits, args, value))
-
-
-def _all_fit(expected: Any, values: Iterable[Any]) -> bool:
-    if expected is Any:
-        return True
-    if expected in _PLAIN:  # without a call for each of a million numbers
-        return all(type(value) is expected or _is_plain(expected, value) for value in values)
-    return all(fits(expected, value) for value in values)
-
-
-def _is_structural(kind: type) -> bool:
-    return bool(getattr(kind, "_is_protocol", False)) or typing.is_typeddict(kind)
+def _unannotated(task: Task[..., Any], what: str, kind: str) -> RuntimeDataValidationError:
+    problem = f"missing return annotation: {what}. Annotate the function with -> {kind}, or -> Any."
+    return RuntimeDataValidationError("o0", problem, task.name)
 
 
 def _named(
@@ -192,20 +135,3 @@ def _named(
     if missing := [name for name, required in known.items() if required and name not in bound]:
         raise ValueError(f"Missing required inputs: {', '.join(missing)} (of task {task!r}).")
     return bound
-
-
-def type_name(expected: Any) -> str:
-    """An annotation in words; ``Any`` where there is none."""
-    if expected is MISSING:
-        return "Any"
-    if expected is types.NoneType:
-        return "None"
-    if isinstance(expected, type) and typing.get_origin(expected) is None:
-        return expected.__name__
-    return str(expected).replace("typing.", "")
-
-
-def _shown(value: Any) -> str:
-    shown = reprlib.Repr()
-    shown.maxother = shown.maxstring = 60
-    return f"{type(value).__name__}: {shown.repr(value)}"

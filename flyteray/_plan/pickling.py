@@ -15,7 +15,10 @@ __all__ = ["Own", "Payload", "alias_main", "dump", "is_guarded", "load"]
 
 @dataclass(frozen=True)
 class Payload:
-    """A pickled value: as an argument of an actor call its ``buffers`` go through shared memory."""
+    """A pickled value: as an argument of an actor call its ``buffers`` go through shared memory.
+
+    It can be sent on by who has received it; each process that it passes through makes a copy of its own.
+    """
 
     header: bytes
     buffers: list[Any]
@@ -24,6 +27,10 @@ class Payload:
     def nbytes(self) -> int:
         """The size in bytes."""
         return len(self.header) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Made anew: the buffers that arrive somewhere are views of Ray's own, which don't pickle.
+        return Payload, (self.header, [pickle.PickleBuffer(buffer) for buffer in self.buffers])
 
 
 class Own:

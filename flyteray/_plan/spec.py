@@ -162,12 +162,14 @@ class TaskPlan(Spec):
 class RunSpec(Spec):
     """One execution of a task asked for from outside.
 
-    ``request`` tells two requests for one name apart from one request that is sent again.
+    ``request`` tells two requests for one name apart from one request that is sent again. ``inputs`` is the key in
+    storage of inputs that are too large to travel with the request.
     """
 
     name: str
     task: TaskSpec
     request: str = ""
+    inputs: str | None = None
 
 
 class OutputRef(Spec):

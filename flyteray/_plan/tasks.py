@@ -10,7 +10,7 @@ from flyteray._declare.options.task import checked_overrides
 from flyteray._declare.retry import RetryStrategy
 from flyteray._declare.secret import as_secrets
 from flyteray._declare.task import Task
-from flyteray._plan.inputs import type_name
+from flyteray._plan.fitting import type_name
 from flyteray._plan.resources import environment_spec, hardware
 from flyteray._plan.retry import retry_spec
 from flyteray._plan.secrets import secret_specs

@@ -58,9 +58,8 @@ class Worker:
             task: Task[..., Any] = _load(call.code)
             given = pickling.load(arguments)
             if call.unchecked:
-                inputs.bind(task, (), given)
-            value = self._at_work(call, task, given)
-            inputs.check_output(task, value)
+                given = inputs.bind(task, (), given)
+            value = inputs.check_output(task, self._at_work(call, task, given))
             result = finish(task, value)
         except Exception as error:  # noqa: BLE001  # whatever users raise travels as a value
             self.recorder.add(call, ActionPhase.FAILED, began, f"{type(error).__name__}: {error}")

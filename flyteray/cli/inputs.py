@@ -1,138 +1,200 @@
-"""A task's inputs as options of the command line, each with its type."""
+"""A task's inputs as options of the command line, each read as its type says."""
 
 from __future__ import annotations
 
-import enum
+import copy
+import dataclasses
 import types
-import typing
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich_click as click
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from flyteray._declare.interface import MISSING, Input
 from flyteray._declare.task import Task
-from flyteray._plan.inputs import type_name
+from flyteray._plan.conversion import Unfit
+from flyteray._plan.fitting import alternatives, meant, shown, type_name
 from flyteray._plan.spec import TaskPlan
+from flyteray._plan.words import type_of
+from flyteray._plan.written import TRUE, Text, document_text, read
+from flyteray.io import Dir, File
 
-_WORDS: dict[str, Any] = {"bool": bool, "float": float, "int": int, "str": str}
-_PLAIN: dict[Any, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, str: click.STRING}
-
-
-def options(task: Task[..., Any]) -> list[click.Option]:
-    """An option for each input, in the order of the function."""
-    return [_option(name, declared) for name, declared in task.interface.inputs.items()]
+_METAVARS = {bool: "true|false", int: "integer", float: "float", str: "text"}
 
 
-def options_of_deployed(plan: TaskPlan) -> list[click.Option]:
-    """The same of a deployed task, whose types are known in words only: what is no plain type is given as JSON."""
-    return [
-        _named_option(
-            declared.name,
-            _WORDS.get(declared.type, Any),
-            required=declared.default is None,
-            text=declared.type + ("" if declared.default is None else f" (default: {declared.default})"),
+class Inputs:
+    """The inputs of a task on the command line.
+
+    Args:
+        declared: The inputs by name, in order; of type :class:`Text` what only the task's code can read.
+        words: Their types in words.
+        defaults: The defaults of those that have one, in words.
+    """
+
+    def __init__(
+        self, declared: Mapping[str, Input], words: Mapping[str, str], defaults: Mapping[str, str]
+    ) -> None:
+        self._declared = declared
+        self._spellings = {name: _spellings(name) for name in declared}
+        self.options = [
+            self._option(name, words[name] + (f" (default: {defaults[name]})" if name in defaults else ""))
+            for name in declared
+        ]
+
+    @classmethod
+    def of(cls, task: Task[..., Any]) -> Inputs:
+        """Those of a task whose code is here."""
+        known = task.interface.inputs
+        words = {name: type_name(each.type) for name, each in known.items()}
+        return cls(
+            known, words, {name: _repr(each.default) for name, each in known.items() if not each.required}
         )
-        for declared in plan.inputs
-    ]
+
+    @classmethod
+    def of_deployed(cls, plan: TaskPlan) -> Inputs:
+        """Those of a deployed task, whose types are known in words only."""
+        known = {
+            each.name: Input(type_of(each.type), MISSING if each.default is None else each.default)
+            for each in plan.inputs
+        }
+        words = {each.name: each.type for each in plan.inputs}
+        return cls(
+            known, words, {each.name: each.default for each in plan.inputs if each.default is not None}
+        )
+
+    def command(self, *more: click.Parameter, **settings: Any) -> click.Command:
+        """A command with these inputs as options, and ``more`` that no input is called like; see click.Command."""
+        taken = {spelling for spellings in self._spellings.values() for spelling in spellings}
+        free = [each for each in more if not taken & {*each.opts, *each.secondary_opts}]
+        return _Command(self, params=[*self.options, *free], **settings)
+
+    def completed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What was given, and what leaving out a required one means: false for a bool, None where that is allowed."""
+        left_out = {
+            name: None if _takes_none(each.type) else False
+            for name, each in self._declared.items()
+            if each.required and name not in given and _may_be_left_out(each.type)
+        }
+        return {**left_out, **given}
+
+    def rewritten(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments, with ``--no-flag`` as ``--flag=false``."""
+        taken = {spelling for spellings in self._spellings.values() for spelling in spellings}
+        negated = {
+            f"--no{mark}{spelling[2:]}": spelling
+            for name, each in self._declared.items()
+            if _is_bool(each.type)
+            for spelling in self._spellings[name]
+            for mark in "-_"
+        }
+        return [
+            f"{negated[argument]}=false" if argument in negated and argument not in taken else argument
+            for argument in arguments
+        ]
+
+    def _option(self, name: str, words: str) -> click.Option:
+        declared = self._declared[name]
+        settings: dict[str, Any] = (
+            {"is_flag": False, "flag_value": TRUE[0]} if _is_bool(declared.type) else {}
+        )
+        return click.RichOption(
+            [name, *self._spellings[name]],
+            type=Written(declared.type, declared.default),
+            required=declared.required and not _may_be_left_out(declared.type),
+            help=words,
+            **settings,
+        )
 
 
-class Json(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """A value of any type that pydantic can read from JSON, given as text or as the path of a JSON file."""
+class _Command(click.RichCommand):
+    def __init__(self, inputs: Inputs, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._inputs = inputs
 
-    name = "json"
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._inputs.rewritten(args))
 
-    def __init__(self, annotation: Any) -> None:
+
+class Written(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A value as its annotation says it is written.
+
+    Args:
+        annotation: The type.
+        default: What it is without being given.
+    """
+
+    def __init__(self, annotation: Any, default: Any = MISSING) -> None:
         self._annotation = annotation
+        self._default = default
+        kinds = [meant(each) for each in _options(annotation) if each is not types.NoneType]
+        self.name = _METAVARS.get(kinds[0], "value") if len(kinds) == 1 else "value"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value, checked; a usage error that says what does not fit."""
-        text = str(value)
-        file = Path(text)
-        if text.endswith(".json") and file.is_file():
-            text = file.read_text()
+        """The value; a usage error that says what does not fit."""
+        if not isinstance(value, str):
+            return value
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(self._annotation)
-        except PydanticSchemaGenerationError:
-            self.fail(
-                f"a {type_name(self._annotation)} can't be given on the command line: run it from Python.",
-                param,
-                ctx,
-            )
-        try:
-            return adapter.validate_json(text)
-        except ValidationError as not_json:
-            if any(problem["type"] == "json_invalid" for problem in not_json.errors()):
-                return self._as_text(adapter, text, not_json, param, ctx)
-            self.fail(_problems(not_json, text, self._annotation), param, ctx)
-
-    def _as_text(
-        self,
-        adapter: TypeAdapter[Any],
-        text: str,
-        not_json: ValidationError,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:
-        """Dates, paths, ``str | None``, files: what people write without quotes."""
-        try:
-            return adapter.validate_python(text)
-        except ValidationError:
-            self.fail(_problems(not_json, text, self._annotation), param, ctx)
+            if self._annotation is Text:
+                return Text(document_text(value))
+            return read(self._annotation, value, self._default)
+        except Unfit as error:
+            self.fail(f"{value!r} is no {type_name(self._annotation)}: {error.told('')}.", param, ctx)
 
 
-class Member(click.Choice[str]):
-    """A member of an enum by its name."""
+def local_files_sent(value: Any) -> Any:
+    """A value in which files and folders of this machine are copies in the cluster's storage.
 
-    def __init__(self, members: type[enum.Enum]) -> None:
-        super().__init__([member.name for member in members])
-        self._members = members
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if isinstance(value, (File, Dir)):
+        return value if "://" in value.path else type(value).from_local_sync(value.path)
+    if isinstance(value, dict):
+        return {key: local_files_sent(each) for key, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(local_files_sent, value))
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(map(local_files_sent, value))
+    names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+    names += getattr(type(value), "model_fields", ())
+    held = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    sent = {name: local_files_sent(each) for name, each in held.items()}
+    changed = {name: each for name, each in sent.items() if each is not held[name]}
+    if changed:
+        value = copy.copy(value)
+        for name, each in changed.items():
+            object.__setattr__(value, name, each)  # also where it is frozen
+    return value
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The member."""
-        return value if isinstance(value, enum.Enum) else self._members[super().convert(value, param, ctx)]
 
-
-def _option(name: str, declared: Input) -> click.Option:
-    text = type_name(declared.type) + ("" if declared.required else f" (default: {declared.default!r})")
-    return _named_option(name, _without_none(declared.type), required=declared.required, text=text)
-
-
-def _named_option(name: str, annotation: Any, *, required: bool, text: str) -> click.Option:
-    spellings = dict.fromkeys([name, name.replace("_", "-")])
-    settings: dict[str, Any] = {"required": required, "help": text}
-    if annotation is bool:
-        declaration = [f"--{spelling}/--no-{spelling}" for spelling in spellings]
-        return click.RichOption([name, *declaration], default=None, **settings)
-    return click.RichOption(
-        [name, *(f"--{spelling}" for spelling in spellings)], type=_type(annotation), **settings
+def _spellings(name: str) -> list[str]:
+    """``--two_words`` and ``--two-words``."""
+    hyphenated = name.replace("_", "-")
+    return (
+        [f"--{name}"]
+        if hyphenated == name or hyphenated.startswith("-")
+        else [f"--{name}", f"--{hyphenated}"]
     )
 
 
-def _type(annotation: Any) -> click.ParamType[Any]:
-    if annotation in (MISSING, Any):
-        return Json(Any)
-    if plain := _PLAIN.get(annotation) if isinstance(annotation, type) else None:
-        return plain
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return Member(annotation)
-    choices = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
-    if choices and all(isinstance(choice, str) for choice in choices):
-        return click.Choice(list(choices))
-    return Json(annotation)
+def _options(annotation: Any) -> tuple[Any, ...]:
+    return alternatives(meant(annotation)) or (annotation,)
 
 
-def _without_none(annotation: Any) -> Any:
-    """``T`` for ``T | None``: None is what leaving the option out says, where that is the default."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        options = [option for option in typing.get_args(annotation) if option is not types.NoneType]
-        if len(options) == 1:
-            return options[0]
-    return annotation
+def _is_bool(annotation: Any) -> bool:
+    return [meant(each) for each in _options(annotation) if each is not types.NoneType] == [bool]
 
 
-def _problems(error: ValidationError, text: str, annotation: Any) -> str:
-    found = error.errors()[0]
-    where = "".join(f"[{step!r}]" for step in found["loc"])
-    return f"{text!r} is no {type_name(annotation)}: {where + ': ' if where else ''}{found['msg']}. Give it as JSON."
+def _takes_none(annotation: Any) -> bool:
+    return types.NoneType in map(meant, _options(annotation))
+
+
+def _may_be_left_out(annotation: Any) -> bool:
+    return _is_bool(annotation) or _takes_none(annotation)
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  # users' __repr__ may raise anything
+        return shown(value)

@@ -45,8 +45,8 @@ def run(file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> Non
     """Run a task of a file.
 
     TASK is the name of the function. Its inputs are options: `flyteray run FILE TASK --help` lists them. Lists,
-    dicts, dataclasses and models are JSON, or the path of a JSON file. `flyteray run deployed-task ENV.TASK[:VERSION]`
-    runs a task that was deployed.
+    dicts, dataclasses and models are JSON, or the path of a JSON or YAML file; files and folders are their paths.
+    `flyteray run deployed-task ENV.TASK[:VERSION]` runs a task that was deployed.
     """
     ctx = get_current_context()
     if file.startswith("-"):  # options that are unknown may be inputs, but behind the task only
@@ -55,17 +55,16 @@ def run(file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> Non
         found: Task[..., Any] | TaskDetails
         if file == _DEPLOYED:
             found = _deployed(task)
-            options = inputs.options_of_deployed(found.info.plan)
+            taken = inputs.Inputs.of_deployed(found.info.plan)
         else:
             found = code.lookup(code.load_file(file, flags["root_dir"]), task, Task)  # type: ignore[type-abstract]
-            options = inputs.options(found)
-    taken = {option.name for option in options if option.name}
-    again = [option for option in ctx.command.params if option.name in _FLAGS and option.name not in taken]
-    command = click.RichCommand(
+            taken = inputs.Inputs.of(found)
+    names = {option.name for option in taken.options if option.name}
+    command = taken.command(
+        *(option for option in ctx.command.params if option.name in _FLAGS),
         name="run",
-        params=[*options, *again],
         callback=lambda **values: _run(
-            found, _given(values, taken), flags | _given(values, set(flags) - taken)
+            found, taken.completed(_given(values, names)), flags | _given(values, set(flags) - names)
         ),
         help=found.docs or f"Run {found.name}.",
     )
@@ -90,6 +89,13 @@ def _given(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
     }
 
 
+def _with_files(arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {name: inputs.local_files_sent(value) for name, value in arguments.items()}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
 def _run(task: Task[..., Any] | TaskDetails, arguments: dict[str, Any], flags: dict[str, Any]) -> None:
     output: printing.Output = flags["output"]
     shipped = shipping.shipping(*(flags[name] for name in shipping.NAMES))
@@ -102,6 +108,8 @@ def _run(task: Task[..., Any] | TaskDetails, arguments: dict[str, Any], flags: d
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     with failures.users_code():
+        if not flags["local"]:
+            arguments = _with_files(arguments)
         started = context.run(task, **arguments)
     facts = {"run": started.name, "task": task.name}
     if not flags["wait"] and not flags["local"]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import pickle
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,18 +48,15 @@ def write_value(storage: Storage, key: str, value: object, name: str = "value") 
     """
     with storage.writer(key) as file:
         file.write(bytes(_HEADER.size))
-        buffers = _pickle(file, value, name)
-        pickle_size = file.tell() - _HEADER.size
-        places = _places(file.tell() + len(buffers) * _PLACE.size, [buffer.nbytes for buffer in buffers])
-        for place in places:
-            file.write(_PLACE.pack(*place))
-        for (offset, _), buffer in zip(places, buffers, strict=True):
-            file.write(bytes(offset - file.tell()))
-            file.write(buffer)
-        size = file.tell()
-        file.seek(0)
-        file.write(_HEADER.pack(_MAGIC, _VERSION, pickle_size, len(buffers), size))
-    return size
+        return _finish(file, _pickle(file, value, name))
+
+
+def write_pickled(storage: Storage, key: str, pickled: bytes, buffers: Sequence[pickle.PickleBuffer]) -> int:
+    """Like :func:`write_value`, of what is pickled already: protocol 5, with the large buffers beside it."""
+    with storage.writer(key) as file:
+        file.write(bytes(_HEADER.size))
+        file.write(pickled)
+        return _finish(file, [buffer.raw() for buffer in buffers])
 
 
 def read_value(storage: Storage, key: str, cache_dir: Path | None = None) -> Any:
@@ -103,6 +101,21 @@ def _pickle(file: IO[bytes], value: object, name: str) -> list[memoryview]:
             "instead (its settings, its weights), or give its class a __reduce__ method."
         ) from error
     return buffers
+
+
+def _finish(file: IO[bytes], buffers: Sequence[memoryview]) -> int:
+    """Write all that comes after the pickle, and the header; returns the size of the file."""
+    pickle_size = file.tell() - _HEADER.size
+    places = _places(file.tell() + len(buffers) * _PLACE.size, [buffer.nbytes for buffer in buffers])
+    for place in places:
+        file.write(_PLACE.pack(*place))
+    for (offset, _), buffer in zip(places, buffers, strict=True):
+        file.write(bytes(offset - file.tell()))
+        file.write(buffer)
+    size = file.tell()
+    file.seek(0)
+    file.write(_HEADER.pack(_MAGIC, _VERSION, pickle_size, len(buffers), size))
+    return size
 
 
 def _places(start: int, sizes: list[int]) -> list[tuple[int, int]]:

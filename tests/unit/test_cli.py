@@ -52,8 +52,7 @@ async def mixed(
 
 def parse(*arguments: str) -> dict[str, Any]:
     """What the options of a task make of a command line; options left out are left out."""
-    command = click.Command("mixed", params=list(inputs.options(mixed)))
-    values = command.make_context("mixed", list(arguments)).params
+    values = inputs.Inputs.of(mixed).command(name="mixed").make_context("mixed", list(arguments)).params
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -92,10 +91,16 @@ def test_json_may_come_from_a_file(tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         ([], "Missing parameter: whole"),
-        (["--whole", "1.5", *CONFIG], "'1.5' is not a valid integer"),
-        (["--whole", "1", "--config", "{}"], r"'\{\}' is no Config: \['rate'\]: Field required"),
-        (["--whole", "1", "--config", "rate"], "'rate' is no Config: .*Give it as JSON"),
-        (["--whole", "1", *CONFIG, "--colour", "green"], "'green' is not one of"),
+        (["--whole", "1.5", *CONFIG], "'1.5' is no int: write a whole number"),
+        (
+            ["--whole", "1", "--config", "{}"],
+            r"'\{\}' is no Config: rate: is missing; tags: is missing",
+        ),
+        (
+            ["--whole", "1", "--config", "rate"],
+            "'rate' is no Config: it is no JSON .*, nor the path of a JSON or YAML file",
+        ),
+        (["--whole", "1", *CONFIG, "--colour", "green"], "'green' is no Colour: .*Its members: red, blue"),
     ],
 )
 def test_what_does_not_fit_is_a_usage_error(arguments: list[str], problem: str) -> None:
@@ -104,7 +109,7 @@ def test_what_does_not_fit_is_a_usage_error(arguments: list[str], problem: str) 
 
 
 def test_help_names_types_and_defaults() -> None:
-    shown = {option.name: option.help for option in inputs.options(mixed)}
+    shown = {option.name: option.help for option in inputs.Inputs.of(mixed).options}
 
     assert shown["whole"] == "int"
     assert shown["config"] == "Config"
@@ -172,10 +177,10 @@ def test_inputs_of_a_deployed_task_are_options_by_the_words_for_their_types() ->
         ),
     )
     seen: dict[str, object] = {}
-    command = click.Command("run", params=inputs.options_of_deployed(plan), callback=seen.update)
+    command = inputs.Inputs.of_deployed(plan).command(name="run", callback=seen.update)
 
     command.main(["--rounds", "3", "--fast", "--sizes", "[1, 2]"], standalone_mode=False)
 
     assert seen == {"rounds": 3, "fast": True, "sizes": [1, 2]}
-    with pytest.raises(click.UsageError, match="'many' is not a valid integer"):
+    with pytest.raises(click.UsageError, match="'many' is no int: write a whole number"):
         command.main(["--rounds", "many"], standalone_mode=False)

@@ -113,14 +113,26 @@ def test_tuples_of_several_are_several_outputs() -> None:
     assert TaskEnvironment("a").task(named).interface.outputs == expected
 
 
-def test_an_unknown_return_type_is_named_when_it_is_needed() -> None:
-    def broken() -> Nowhere:  # type: ignore[name-defined]  # noqa: F821
+def test_an_unknown_type_is_any_with_a_warning_that_names_it_when_it_is_needed() -> None:
+    def broken(x: Somewhere, y: list[Elsewhere], z: int) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821
         ...
 
     task = TaskEnvironment("a").task(broken)
 
-    with pytest.raises(TypeError, match="Nowhere"):
-        _ = task.interface
+    with pytest.warns(UserWarning, match="can't be found") as told:
+        interface = task.interface
+    assert interface.outputs == {"o0": Any}
+    assert {name: each.type for name, each in interface.inputs.items()} == {
+        "x": Any,
+        "y": list[Any],
+        "z": int,
+    }
+    words = [str(each.message) for each in told]
+    assert "Task 'a.broken': the type of input 'x' is Somewhere: 'Somewhere' can't be found" in words[0]
+    assert "'y' is list[Elsewhere]: 'Elsewhere'" in words[1]
+    assert "its return type is Nowhere: 'Nowhere'" in words[2]
+    assert [each.filename for each in told] == [__file__] * 3
+    assert task.interface is interface
 
 
 def variable(*args: int) -> None: ...

@@ -10,7 +10,8 @@ import pydantic
 import pytest
 
 from flyteray import TaskEnvironment
-from flyteray._plan.inputs import bind, check_output, fits
+from flyteray._plan.fitting import fits
+from flyteray._plan.inputs import bind, check_output
 from flyteray.errors import RuntimeDataValidationError
 from flyteray.io import File
 
@@ -224,9 +225,11 @@ def test_outputs_that_do_not_fit_are_named(annotation: Any, value: Any, words: s
 
 
 def test_a_value_without_a_return_annotation_is_refused() -> None:
-    @env.task
-    def silent(x: int):  # type: ignore[no-untyped-def] # that is the point
-        return x
+    with pytest.warns(UserWarning, match=r"silent\(\) returns a value and has no return annotation"):
+
+        @env.task
+        def silent(x: int):  # type: ignore[no-untyped-def] # that is the point
+            return x
 
     check_output(silent, None)
     with pytest.raises(RuntimeDataValidationError, match=r"missing return annotation.*-> int"):

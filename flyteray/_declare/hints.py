@@ -1,0 +1,110 @@
+"""Annotations become types: names in strings are looked up where the function or class that says them was written."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
+class Found(NamedTuple):
+    """The type that an annotation means; ``problem`` says what of it can't be found, which is ``Any`` instead."""
+
+    type: Any
+    problem: str | None = None
+
+
+def written(func: Callable[..., Any]) -> Any:
+    """The function whose signature and annotations a callable shows: what is inside wrappers, partials and methods."""
+    inner: Any = func
+    while True:
+        if isinstance(inner, functools.partial):
+            inner = inner.func
+        elif inspect.ismethod(inner):
+            inner = inner.__func__
+        elif hasattr(inner, "__wrapped__") and not hasattr(inner, "__signature__"):
+            inner = inner.__wrapped__
+        else:
+            return inner
+
+
+def of_function(func: Callable[..., Any], annotation: Any, around: Mapping[str, Any]) -> Found:
+    """The type of an annotation of a function.
+
+    Args:
+        func: The function, or what wraps it.
+        annotation: As its signature has it.
+        around: Names of the functions and classes that it was defined in; see :func:`names_around`.
+    """
+    inner = written(func)
+    known = {parameter.__name__: parameter for parameter in getattr(inner, "__type_params__", ())}
+    if inspect.isfunction(inner):
+        known |= inspect.getclosurevars(inner).nonlocals
+    return _resolved(annotation, getattr(inner, "__globals__", {}), {**around, **known})
+
+
+@functools.lru_cache(maxsize=1024)
+def of_fields(cls: type) -> Mapping[str, Any]:
+    """The types of the fields that a class and its bases annotate; ``Any`` for what can't be found."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        names = vars(sys.modules.get(base.__module__, typing))
+        for name, annotation in inspect.get_annotations(base).items():
+            found[name] = _resolved(annotation, names, dict(vars(base))).type
+    return found
+
+
+def names_around(func: Callable[..., Any], frame: FrameType | None) -> dict[str, Any]:
+    """The local names that annotations of a function mention, of the functions and classes that are defining it.
+
+    Args:
+        func: The function, or what wraps it.
+        frame: What runs now, which the definition is on the stack of.
+    """
+    inner = written(func)
+    mentioned = {
+        name
+        for annotation in getattr(inner, "__annotations__", {}).values()
+        for name in _NAME.findall(str(annotation))
+    }
+    found: dict[str, Any] = {}
+    code: CodeType | None = getattr(inner, "__code__", None)
+    while code is not None and frame is not None:
+        if code in frame.f_code.co_consts:
+            code = frame.f_code
+            if frame.f_locals is not frame.f_globals:
+                outer = {name: frame.f_locals[name] for name in mentioned & frame.f_locals.keys()}
+                found = {**outer, **found}
+        frame = frame.f_back
+    return found
+
+
+def _resolved(annotation: Any, names: Mapping[str, Any], more: Mapping[str, Any]) -> Found:
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"it": annotation}
+    known, missing = dict(more), list[str]()
+    while True:
+        try:
+            hint = typing.get_type_hints(holder, dict(names), known)["it"]
+        except NameError as error:
+            if error.name is None or error.name in missing:
+                return Found(Any, str(error))
+            missing.append(error.name)
+            known[error.name] = Any  # list[Unknown] is a list all the same
+        except Exception as error:  # noqa: BLE001  # annotations are evaluated: anything may go wrong in them
+            return Found(Any, _not_found(missing) or f"{type(error).__name__}: {error}")
+        else:
+            return Found(types.NoneType if hint is None else hint, _not_found(missing))
+
+
+def _not_found(names: list[str]) -> str | None:
+    return f"{', '.join(map(repr, names))} can't be found" if names else None

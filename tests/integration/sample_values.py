@@ -1,0 +1,95 @@
+"""Tasks that take arrays and other values with large buffers, for the tests of how these travel."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+
+import flyteray as flyte
+from flyteray.app.extras import FastAPIAppEnvironment
+from flyteray.remote import Task
+
+env = flyte.TaskEnvironment(name="values")
+MB = 2**17  # float64s in a megabyte
+
+
+@dataclass
+class Weights:
+    name: str
+    values: np.ndarray
+
+
+class Tensor:
+    """As tensors do it: pickled it is made anew from its memory."""
+
+    def __init__(self, memory: Any) -> None:
+        self.memory = memory
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Tensor, (pickle.PickleBuffer(self.memory),)
+
+
+@env.task
+def total(values: np.ndarray) -> float:
+    return float(values.sum())
+
+
+@env.task
+def given(value: Any) -> Any:
+    return value
+
+
+@env.task
+def described(values: np.ndarray) -> list[Any]:
+    return [values.shape, str(values.dtype), values.flags.f_contiguous, values.flags.writeable]
+
+
+@env.task
+def summed(weights: Weights, scale: np.ndarray = np.full(3, 2.0)) -> float:  # noqa: B008 # a default
+    return float(weights.values.sum() * scale.sum())
+
+
+@env.task
+def size(tensor: Tensor) -> int:
+    return memoryview(tensor.memory).nbytes
+
+
+@env.task(retries=1)
+def total_at_second_attempt(values: np.ndarray, marker: str) -> float:
+    if not Path(marker).exists():
+        Path(marker).touch()
+        raise RuntimeError("once")
+    return float(values.sum())
+
+
+@env.task
+async def hands_on(values: np.ndarray) -> list[float]:
+    """To a child, to a run of its own, and to a deployed task."""
+    deployed = Task.get("values.total", auto_version="latest")
+    run = await flyte.run.aio(total, values)
+    return [await total.aio(values), (await run.outputs.aio())[0], await deployed(values=values)]
+
+
+@env.task
+def waits_for(path: str, values: np.ndarray) -> float:
+    import time
+
+    while not Path(path).exists():
+        time.sleep(0.05)
+    return float(values.sum())
+
+
+api = FastAPI()
+app = FastAPIAppEnvironment(name="relays-values", app=api)
+
+
+@api.get("/total")
+async def ask(megabytes: int) -> float:
+    run = await flyte.run.aio(total, np.ones(megabytes * MB) if megabytes else np.ones(3))
+    value: float = (await run.outputs.aio())[0]
+    return value
