@@ -120,6 +120,69 @@ def calling_thread() -> threading.Thread:
     return _caller.get() or threading.current_thread()
 
 
+def run_here(coroutine: Coroutine[Any, Any, R], suspends: bool) -> R:
+    """Run a coroutine to its end on this thread, or on one of its own where a loop runs on this one.
+
+    So debuggers, signal handlers and prompts find in it what they find in a script.
+
+    Args:
+        coroutine: What to run.
+        suspends: Whether it awaits anything; where it does not, no loop runs on the thread meanwhile.
+    """
+    if not loop_runs_here():
+        return _driven(coroutine, suspends)
+    result: Future[R] = Future()
+    context = contextvars.copy_context()
+    context.run(_caller.set, threading.current_thread())
+
+    def work() -> None:
+        try:
+            result.set_result(context.run(_driven, coroutine, suspends))
+        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+            result.set_exception(error)
+
+    threading.Thread(target=work, name="flyteray-local", daemon=True).start()
+    return result.result()
+
+
+def loop_runs_here() -> bool:
+    """Whether an event loop runs on this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _Kept(threading.local):
+    """A loop for each thread, kept: what users cache in globals stays bound to one that is not closed."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+
+
+@functools.cache
+def _kept() -> _Kept:
+    return _Kept()
+
+
+def _driven(coroutine: Coroutine[Any, Any, R], suspends: bool) -> R:
+    if not suspends:
+        try:
+            coroutine.send(None)
+        except StopIteration as done:
+            result: R = done.value
+            return result
+        raise AssertionError(f"{coroutine!r} has suspended.")
+    loop = _kept().loop
+    task = loop.create_task(coroutine)
+    try:
+        return loop.run_until_complete(task)
+    except BaseException:
+        task.cancel()  # Ctrl+C ends the waiting only
+        raise
+
+
 def _hand_over(result: Future[R], task: asyncio.Task[R]) -> None:
     if task.cancelled():
         result.cancel()

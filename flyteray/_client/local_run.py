@@ -7,6 +7,7 @@ import contextvars
 import functools
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timezone
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from flyteray._client.bridge import MethodVerb
+from flyteray._client.bridge import MethodVerb, loop_runs_here
 from flyteray._client.local_secrets import LocalSecrets
 from flyteray._declare import context
 from flyteray._declare.task import Task
@@ -71,12 +72,19 @@ class LocalRun:
 async def run_locally(
     name: str, task: Task[..., Any], arguments: dict[str, Any], settings: Settings
 ) -> LocalRun:
-    """Run a task to its end in this process; raises what it raises."""
+    """Run a task to its end in this process; raises what it raises.
+
+    A sync task runs on this thread where no event loop does, else on one of its own.
+    """
     folder = settings.home / "local" / name
     started_at = datetime.now(timezone.utc)
     secrets = LocalSecrets(settings)
+    runtime = _LocalRuntime(name, "a0", folder, secrets)
     try:
-        value = await _LocalRuntime(name, "a0", folder, secrets).run(task, arguments)
+        if task.is_async or loop_runs_here():
+            value = await runtime.run(task, arguments)
+        else:
+            value = runtime.run_here(task, arguments)
     finally:
         secrets.withdraw()
     run = LocalRun(name, folder, as_outputs(task, value), started_at)
@@ -127,7 +135,7 @@ class _LocalRuntime:
 
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a sync child on this thread."""
-        return asyncio.run(self._child().run(task, inputs.bind(task, args, kwargs), threads=False))
+        return self._child().run_here(task, inputs.bind(task, args, kwargs))
 
     async def acall(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a child beside the others; a sync one on a thread of its own."""
@@ -146,34 +154,50 @@ class _LocalRuntime:
     def _child(self) -> _LocalRuntime:
         return _LocalRuntime(self._run, f"{self._action}.{next(self._numbers)}", self._folder, self._secrets)
 
-    async def run(self, task: Task[..., Any], arguments: dict[str, Any], threads: bool = True) -> Any:
-        retry = retry_spec(task.retries)
+    def run_here(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+        """Run a sync task on this thread, which a debugger may be attached to."""
         for attempt in itertools.count():
             try:
-                self._secrets.deliver(task.secret_list())
-                value = inputs.check_output(task, await self._attempt(task, arguments, attempt, threads))
+                return inputs.check_output(task, self._bound(task, attempt).run(task.func, **arguments))
             except Exception as error:  # noqa: BLE001  # the policy decides
-                shown = failure.as_flyteray(error)
-                delay = retry_delay(shown, retry, attempt)
-                if delay is None:
-                    raise shown from (error if shown is not error else error.__cause__)
-                await asyncio.sleep(delay)
-            else:
-                return value
+                time.sleep(_delay_after(error, task, attempt))
         raise AssertionError
 
-    async def _attempt(
-        self, task: Task[..., Any], arguments: dict[str, Any], attempt: int, threads: bool
-    ) -> Any:
+    async def run(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+        """Run a task on this loop, or a sync one on a thread of its own."""
+        for attempt in itertools.count():
+            try:
+                return inputs.check_output(task, await self._attempt(task, arguments, attempt))
+            except Exception as error:  # noqa: BLE001  # likewise
+                await asyncio.sleep(_delay_after(error, task, attempt))
+        raise AssertionError
+
+    async def _attempt(self, task: Task[..., Any], arguments: dict[str, Any], attempt: int) -> Any:
+        bound = self._bound(task, attempt)
+        if task.is_async:
+            return await bound.run(asyncio.ensure_future, task.func(**arguments))
+        return await _in_thread(functools.partial(bound.run, task.func, **arguments))
+
+    def _bound(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
+        """What an attempt of a task runs in; its secrets are there."""
+        self._secrets.deliver(task.secret_list())
         bound = contextvars.copy_context()
         bound.run(context.runtime.set, self)
         data = self._folder / self._action / "data"
         action = context.ActionID(name=self._action, run_name=self._run)
         bound.run(context.task_context.set, context.TaskContext(action, "local", attempt, str(data)))
-        if task.is_async:
-            return await bound.run(asyncio.ensure_future, task.func(**arguments))
-        function = functools.partial(bound.run, task.func, **arguments)
-        return await _in_thread(function) if threads else function()
+        return bound
+
+
+def _delay_after(error: Exception, task: Task[..., Any], attempt: int) -> float:
+    """Seconds until the next attempt; raises the error, with where the user's code raised it, when there is none."""
+    shown = failure.as_flyteray(error)
+    delay = retry_delay(shown, retry_spec(task.retries), attempt)
+    if delay is None:
+        raise shown.with_traceback(error.__traceback__) from (
+            error if shown is not error else error.__cause__
+        )
+    return delay
 
 
 def _in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from flyteray._client.acts import acts
-from flyteray._client.bridge import ListVerb, MethodVerb, Verb
+from flyteray._client.bridge import ListVerb, MethodVerb, Verb, run_here
 from flyteray._client.known import Known
 from flyteray._client.local_run import LocalRun, run_locally
 from flyteray._client.progress import Progress
@@ -23,7 +24,7 @@ from flyteray._plan.outputs import ActionOutputs
 from flyteray._plan.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
 from flyteray._plan.spec import RunSpec, TaskSpec
 from flyteray._plan.tasks import task_spec
-from flyteray.errors import ActionAbortedError, RuntimeUserError
+from flyteray.errors import ActionAbortedError, BaseRuntimeError, RuntimeUserError
 from flyteray.storage import Storage
 
 P = ParamSpec("P")
@@ -164,10 +165,19 @@ class Run(Known[RunInfo]):
 class RunVerb(Verb[..., Any]):
     """Runs tasks; a type checker holds the inputs against the task's own signature."""
 
+    def __init__(self, function: Callable[..., Coroutine[Any, Any, Any]], context: RunContext) -> None:
+        super().__init__(function)
+        self._context = context
+
     def __call__(
         self, task: Task[P, R] | RemoteTask | TaskDetails, /, *args: P.args, **kwargs: P.kwargs
     ) -> Any:
-        return super().__call__(task, *args, **kwargs)
+        if not (self._context.is_local and isinstance(task, Task)):
+            return super().__call__(task, *args, **kwargs)
+        try:
+            return run_here(self.aio(task, *args, **kwargs), suspends=task.is_async)
+        except BaseRuntimeError as error:
+            raise error.with_traceback(failure.users_frames(error.__traceback__)) from error.__cause__
 
 
 @dataclass(frozen=True)
@@ -208,7 +218,7 @@ class RunContext:
             )
         arguments = inputs.bind(task, args, kwargs)
         name = self._name()
-        if self.mode == "local" or (self.mode is None and inside_local_run()):
+        if self.is_local:
             return await run_locally(name, task, arguments, session().settings)
         # It reads files: not on an app's loop.
         ref, bundle = await asyncio.to_thread(code.ship, task, session().shipping(self.shipping))
@@ -228,7 +238,7 @@ class RunContext:
                 'copy_style, root_dir, ...). A version is named in remote.Task.get(name, version="..."), and as '
                 "`flyteray run deployed-task NAME:VERSION`."
             )
-        if self.mode == "local" or (self.mode is None and inside_local_run()):
+        if self.is_local:
             raise ValueError(
                 f"Deployed task {task!r} runs on its cluster only: its code is there. Import the task to run it in "
                 "local mode."
@@ -246,9 +256,14 @@ class RunContext:
         return self.name or f"r{uuid.uuid4().hex[:12]}"
 
     @property
+    def is_local(self) -> bool:
+        """Whether it runs in this process."""
+        return self.mode == "local" or (self.mode is None and inside_local_run())
+
+    @property
     def run(self) -> RunVerb:
         """Run a task; see :func:`flyteray.run`."""
-        return RunVerb(self._run)
+        return RunVerb(self._run, self)
 
 
 async def _start(name: str, task: TaskSpec, inputs: pickling.Payload) -> Run:
@@ -317,4 +332,4 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
     return await RunContext()._run(task, *args, **kwargs)
 
 
-run = RunVerb(_run)
+run = RunVerb(_run, RunContext())

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from itertools import dropwhile
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 
 import cloudpickle
 
@@ -91,6 +91,22 @@ def user_traceback(error: BaseException) -> str:
         any_frame = any_frame or bool(kept)
         link.stack = traceback.StackSummary.from_list(kept)
     return "".join(described.format()) if any_frame or isinstance(error, SyntaxError) else ""
+
+
+def users_frames(frames: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of flyteray and Ray, for debuggers and for what prints it."""
+    kept = None
+    for each in reversed([*_linked(frames)]):
+        file = each.tb_frame.f_code.co_filename
+        if not any(part in file for part in (*_OURS, *_WAY_IN)):
+            kept = TracebackType(kept, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    return kept
+
+
+def _linked(frames: TracebackType | None) -> Iterator[TracebackType]:
+    while frames is not None:
+        yield frames
+        frames = frames.tb_next
 
 
 def frames(frame: FrameType) -> list[traceback.FrameSummary]:

@@ -164,6 +164,113 @@ def test_a_task_knows_that_it_is_local() -> None:
     assert flyte.with_runcontext(mode="local", name="mine").run(where).outputs()[0] == ["a0", "mine", "local"]
 
 
+@env.task
+def thread_of_child() -> str:
+    return asyncio.run(_thread())
+
+
+async def _thread() -> str:
+    return threading.current_thread().name
+
+
+@env.task
+def threads() -> list[str]:
+    return [threading.current_thread().name, thread_of_child(), asyncio.run(_thread())]
+
+
+@env.task
+async def threads_of_async() -> list[str]:
+    return [await _thread(), *flyte.run(threads).outputs()[0]]
+
+
+def test_sync_tasks_run_on_the_thread_that_runs_them_and_may_have_loops_of_their_own() -> None:
+    here = threading.current_thread().name
+
+    assert local.run(threads).outputs()[0] == [here] * 3
+    # A run inside an async task can't have that thread as well: its loop runs there.
+    assert local.run(threads_of_async).outputs()[0] == [here, *["flyteray-local"] * 3]
+
+
+def test_where_a_loop_runs_a_blocking_run_works_as_well() -> None:
+    async def cell() -> list[list[str]]:
+        awaited = await local.run.aio(threads_of_async)
+        return [run.outputs()[0] for run in (local.run(threads), local.run(threads_of_async), awaited)]
+
+    sync, of_async, awaited = asyncio.run(cell())
+
+    assert sync == ["flyteray-local"] * 3
+    assert of_async == ["flyteray-local"] * 4
+    assert awaited == [threading.current_thread().name, *["flyteray-local"] * 3]
+
+
+@env.task
+async def loop_of_run() -> int:
+    return id(asyncio.get_running_loop())
+
+
+def test_the_loop_of_async_tasks_is_kept_for_clients_that_are_bound_to_it() -> None:
+    assert local.run(loop_of_run).outputs()[0] == local.run(loop_of_run).outputs()[0]
+
+
+def test_a_failure_ends_in_the_users_line_without_frames_of_ours() -> None:
+    with pytest.raises(RuntimeUserError) as caught:
+        local.run(flaky, fail=3)
+
+    frames = [entry.frame.code.raw.co_name for entry in caught.traceback]
+    assert frames == [
+        "test_a_failure_ends_in_the_users_line_without_frames_of_ours",
+        "__call__",  # the verb
+        "flaky",
+    ]
+
+
+DEBUGGED = """\
+import sys
+import flyteray
+
+env = flyteray.TaskEnvironment("debugged")
+
+@env.task
+def inner(x: int) -> int:
+    y = x * 2
+    return y
+
+@env.task
+def outer(x: int) -> int:
+    if "stop" in sys.argv:
+        breakpoint()
+    return inner(x)
+
+if __name__ == "__main__":
+    flyteray.with_runcontext(mode="local").run(outer, 20)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["debugged.py", "stop"], "p 'x', x\nb 9\nc\np 'y', y\nc\n"),
+        (["-m", "pdb", "debugged.py"], "b 9\nc\np 'y', y\nq\n"),
+    ],
+    ids=["breakpoint", "pdb"],
+)
+def test_a_debugger_stops_in_tasks(tmp_path: Path, command: list[str], said: str) -> None:
+    (tmp_path / "debugged.py").write_text(DEBUGGED)
+
+    told = subprocess.run(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert "('y', 40)" in told.stdout
+    assert ("('x', 20)" in told.stdout) == ("stop" in command)
+
+
 def test_what_is_no_task_or_no_mode_is_refused() -> None:
     with pytest.raises(TypeError, match="not generic functions"):
         local.run(lambda: 1)
