@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,12 @@ from flyteray.errors import InitializationError
 ORG = "_U_ORG_NAME"
 PROJECT = "FLYTE_INTERNAL_EXECUTION_PROJECT"
 DOMAIN = "FLYTE_INTERNAL_EXECUTION_DOMAIN"
+_HEADER = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
+_TOLD_BY_INGRESS = re.compile("x-flyteray(-.*)?|x-forwarded-(for|proto|host|port|prefix)|forwarded")
+_FROM_EVERYBODY = re.compile(
+    "host|authorization|connection|upgrade|content-.*|transfer-encoding|te|trailer|expect|cookie|accept.*|origin|"
+    "access-control-.*|sec-.*"
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,11 @@ class Settings:
         port: The port (``FLYTERAY_PORT``); None: a free one.
         auth: Whether the ingress asks for keys (``FLYTERAY_AUTH``, ``on`` or ``off``); None: where it listens beyond
             this machine.
+        trusted_proxies: The networks of proxies in front of the ingress, in CIDR notation: what they say of a request's
+            client, scheme and host is taken over (``FLYTERAY_TRUSTED_PROXIES``, addresses and networks with commas
+            between; nobody).
+        trusted_headers: Further headers that such a proxy sets and nobody else may send, in lower case
+            (``FLYTERAY_TRUSTED_HEADERS``, names with commas between; none).
         num_cpus: Cores that the local cluster offers (``FLYTERAY_NUM_CPUS``); None: all.
         object_store_memory: Bytes of shared memory for the local cluster's objects
             (``FLYTERAY_OBJECT_STORE_MEMORY``); None: Ray's default, 30% of the memory that is free.
@@ -60,6 +72,8 @@ class Settings:
     org: str | None = None
     project: str | None = None
     domain: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    trusted_headers: tuple[str, ...] = ()
 
     @classmethod
     def load(cls) -> Settings:
@@ -71,10 +85,12 @@ class Settings:
         """The settings that an environment asks for; empty values count as missing.
 
         Raises:
-            InitializationError: a number is none, or is out of range; no IP address; neither on nor off.
+            InitializationError: a number is none, or is out of range; no IP address or network; neither on nor off;
+                no header that a proxy may be trusted with, or headers and no proxy.
         """
         home = _absolute(environ.get("FLYTERAY_HOME") or "~/.flyteray")
         storage = environ.get("FLYTERAY_STORAGE") or str(home / "storage")
+        trusted = _networks(environ, "FLYTERAY_TRUSTED_PROXIES")
         return cls(
             home=home,
             storage=storage_place(storage),
@@ -83,6 +99,8 @@ class Settings:
             host=_host(environ, "FLYTERAY_HOST") or "127.0.0.1",
             port=_whole(environ, "FLYTERAY_PORT", 0, 65535),
             auth=_switch(environ, "FLYTERAY_AUTH"),
+            trusted_proxies=trusted,
+            trusted_headers=_headers(environ, "FLYTERAY_TRUSTED_HEADERS", trusted),
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
@@ -147,6 +165,22 @@ def ip_address(text: str) -> str:
     return str(ipaddress.ip_address(text))
 
 
+def trusted_header(text: str) -> str:
+    """The name of a header that a proxy may be trusted with, in lower case.
+
+    Raises:
+        ValueError: it can't be one; the message says why.
+    """
+    name = text.lower()
+    if not _HEADER.fullmatch(name):
+        raise ValueError("a header's name has letters and digits, with single hyphens between")
+    if _TOLD_BY_INGRESS.fullmatch(name):
+        raise ValueError("the ingress itself says that")
+    if _FROM_EVERYBODY.fullmatch(name):
+        raise ValueError("every client may send that")
+    return name
+
+
 def _absolute(path: str) -> Path:
     return Path(path).expanduser().absolute()
 
@@ -159,6 +193,42 @@ def _host(environ: Mapping[str, str], name: str) -> str | None:
         raise InitializationError(
             f"{name} is {text!r}: set it to an IP address of this machine (0.0.0.0: all of them), or unset it."
         ) from None
+
+
+def _networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    found = []
+    for text in _listed(environ, name):
+        try:
+            if "%" in text:
+                raise ValueError("of one link only")
+            found.append(str(ipaddress.ip_network(text)))
+        except ValueError as error:
+            raise InitializationError(
+                f"{name} names {text!r}, which is no IP address or network ({error}): list those of your proxies with "
+                "commas between, such as 10.0.0.7,192.168.0.0/16,fd00::/8, or unset it."
+            ) from None
+    return tuple(found)
+
+
+def _headers(environ: Mapping[str, str], name: str, proxies: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for text in _listed(environ, name):
+        try:
+            found.append(trusted_header(text))
+        except ValueError as error:
+            raise InitializationError(
+                f"{name} names {text!r}, but {error}: list headers that your proxy sets, such as X-Forwarded-User, "
+                "with commas between, or unset it."
+            ) from None
+    if found and not proxies:
+        raise InitializationError(
+            f"{name} is set, but FLYTERAY_TRUSTED_PROXIES names no proxy that may send these headers: set it as well."
+        )
+    return tuple(found)
+
+
+def _listed(environ: Mapping[str, str], name: str) -> list[str]:
+    return [text for part in environ.get(name, "").split(",") if (text := part.strip())]
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool | None:

@@ -49,7 +49,15 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
 
 def start_actors(settings: Settings) -> None:
     """Start what is missing of ingress, keeper and controller on the connected cluster."""
-    _detached(_INGRESS, actors.INGRESS, str(settings.home / "ingress"), settings.host, settings.port or 0)
+    _detached(
+        _INGRESS,
+        actors.INGRESS,
+        str(settings.home / "ingress"),
+        settings.host,
+        settings.port or 0,
+        settings.trusted_proxies,
+        settings.trusted_headers,
+    )
     port: int = actors.call(actors.INGRESS, "port")
     found_at: str = actors.call(actors.INGRESS, "found_at")
     where = f"[{found_at}]" if ":" in found_at else found_at

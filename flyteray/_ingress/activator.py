@@ -19,17 +19,19 @@ import resource
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flyteray._ingress import maps
-from flyteray._ingress.config import ACTIVATOR_SOCKET, not_ready
+from flyteray._ingress.answers import LARGEST_HEAD, REFUSED, not_ready
+from flyteray._ingress.chunked import Chunked
+from flyteray._ingress.config import ACTIVATOR_SOCKET
 from flyteray._ingress.routes import IngressState, Slot
 
 _MOST = 1024  # requests at one time
 _HEAD_S = 10.0  # for HAProxy to send what it has in its memory
-_HEAD_BYTES = 64 << 10
+_HEAD_BYTES = 2 * LARGEST_HEAD
 _AHEAD = 64 << 10  # of a body, read while its request waits
 _CONNECT_S = 1.0
 _AGAIN_S = 0.5  # from one attempt to reach a replica that HAProxy could not reach to the next
@@ -57,8 +59,16 @@ class _Request:
     @property
     def is_repeatable(self) -> bool:
         """Whether HAProxy asks another replica when this connection ends unanswered, as its configuration says."""
-        names = {line.partition(b":")[0].lower() for line in self.head.split(b"\r\n")[1:]}
-        return self.method in _REPEATABLE and not names & {b"content-length", b"transfer-encoding"}
+        return self.method in _REPEATABLE and not self._headers & {b"content-length", b"transfer-encoding"}
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether its body comes in chunks: HAProxy knows no other encoding."""
+        return b"transfer-encoding" in self._headers
+
+    @property
+    def _headers(self) -> set[bytes]:
+        return {line.partition(b":")[0].lower() for line in self.head.split(b"\r\n")[1:]}
 
     @property
     def asks_for_json(self) -> bool:
@@ -66,7 +76,7 @@ class _Request:
         accepts = (
             line.lower() for line in self.head.split(b"\r\n")[1:] if line.lower().startswith(b"accept:")
         )
-        return any(b"json" in line for line in accepts)
+        return any(b"application/json" in line for line in accepts)
 
 
 class Activator:
@@ -264,7 +274,7 @@ async def _refuse(
     body = (json.dumps({"error": why}) if request.asks_for_json else f"{why}\n").encode()
     head = (
         f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {kind}\r\n"
-        f"Retry-After: 1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Retry-After: 1\r\n{REFUSED}: 1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     writer.write(head.encode() + (b"" if request.method == "HEAD" else body))
     writer.write_eof()
@@ -283,10 +293,11 @@ async def _pass_on(
     replica: tuple[asyncio.StreamReader, asyncio.StreamWriter],
 ) -> None:
     """Let bytes through in both directions until one side ends."""
-    replica[1].write(request.head + request.body)
+    through = Chunked().feed if request.is_chunked else bytes
+    replica[1].write(request.head + through(bytes(request.body)))
     ways = [
-        asyncio.ensure_future(_pump(source, target))
-        for source, target in ((client[0], replica[1]), (replica[0], client[1]))
+        asyncio.ensure_future(_pump(client[0], replica[1], through)),
+        asyncio.ensure_future(_pump(replica[0], client[1])),
     ]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -297,7 +308,9 @@ async def _pass_on(
         await asyncio.gather(*ways, return_exceptions=True)
 
 
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def _pump(
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, through: Callable[[bytes], bytes] = bytes
+) -> None:
     while data := await source.read(_AHEAD):
-        target.write(data)
+        target.write(through(data))
         await target.drain()

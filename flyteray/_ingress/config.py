@@ -9,48 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flyteray._ingress import maps
+from flyteray._ingress import answers, believed, maps, prefix
+from flyteray._ingress.believed import NOBODY, Trust
 from flyteray._ingress.routes import POOL, SLOTS, IngressState, Slot
 from flyteray._ingress.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER
 
 ACTIVATOR_SOCKET = "act.sock"
-
-_NOT_NAMED = (
-    "This address names no app. Use http://<app>.localhost:<port>/ or http://<host>:<port>/<app>/; "
-    "'flyteray get app' lists the apps.\\n"
-)
-_UNKNOWN = "There is no app named '%[var(txn.app)]'. 'flyteray get app' lists the apps.\\n"
-_NO_KEY = (
-    "App '%[var(txn.app)]' asks for a key: send the header 'Authorization: Bearer KEY'. "
-    "'flyteray create key NAME' makes one.\\n"
-)
-_WRONG_KEY = (
-    "App '%[var(txn.app)]' asks for a key, and the one that was sent is not or no longer right. "
-    "'flyteray get key' lists those that are, 'flyteray create key NAME' makes one.\\n"
-)
-_STOPPED = "App '%[var(txn.app)]' is stopped. 'flyteray serve' starts it again.\\n"
-
-
-def not_ready(app: str, reason: str | None = None) -> str:
-    """What is said when nobody can answer for an app, and why where that is known."""
-    told = f" ({reason})" if reason else ""
-    return (
-        f"App '{app}' has no replica ready to answer{told}. 'flyteray get app {app}' says "
-        f"{'more' if reason else 'why'}; try again in a moment."
-    )
-
-
-_ERRORS = {
-    400: "The request is not valid HTTP.\\n",
-    408: "The request did not arrive in time.\\n",
-    500: "The ingress could not handle the request.\\n",
-    502: "App '%[var(txn.app)]' broke the connection before it answered, or its answer is not valid HTTP.\\n",
-    503: not_ready("%[var(txn.app)]") + "\\n",
-    504: (
-        "App '%[var(txn.app)]' did not answer within the %[var(txn.timeout)] ms that it may take. "
-        "Its AppEnvironment(timeouts=Timeouts(request=...)) allows more, up to an hour.\\n"
-    ),
-}
 
 # Connections that become idle once a replica stops are closed within seconds: one that is open then is a request.
 _CHECK = (
@@ -64,6 +28,11 @@ global
     stats timeout 1m
     nbthread {threads}
     maxconn {connections}
+    # a request takes two to four such buffers while it is worked on, an idle connection none
+    tune.bufsize {buffer}
+    tune.maxrewrite 4096
+    tune.http.maxhdr {lines}
+    lua-load {broken}
     # where few file descriptors are allowed it serves fewer connections instead of refusing to start
     no strict-limits
 
@@ -79,7 +48,8 @@ defaults
     timeout http-request 10s
     timeout http-keep-alive 75s
     timeout queue 60s
-    # a replica that dies with a request, two attempts at its port, then the activator's handing on
+    # a replica that dies with a request, two attempts at its port, then the activator's handing on; how often a
+    # request reaches an app is counted in the backends
     retries 4
     retry-on conn-failure empty-response
     option redispatch 1
@@ -99,39 +69,52 @@ frontend apps
     # without it a client can send a request on a connection that closes at that moment
     option idle-close-on-response
 
-    # only what the ingress says of the client may be believed; some servers read '_' as '-'
-    http-request del-header x-forwarded- -m beg
-    http-request del-header x_forwarded_ -m beg
-    http-request del-header x-flyteray- -m beg
-    http-request del-header x_flyteray_ -m beg
-    http-request del-header forwarded
-    http-request set-header X-Forwarded-For %[src]
-    http-request set-header X-Forwarded-Proto http
-    http-request set-header X-Forwarded-Host %[req.hdr(host)] if {{ req.hdr(host) -m found }}
+    # whether anything comes after the headers, in every version of HTTP; what switches protocols has no body
+    acl sized req.hdr(content-length) -m found
+    acl length req.hdr(content-length) -m int gt 0
+    acl encoded req.hdr(transfer-encoding) -m found
+    acl whole internal.htx.has_eom
+    acl headers_only internal.htx_blk.type(tail) -m str HTX_BLK_EOH
+    acl switches req.hdr(upgrade) -m found
+    acl length_less var(txn.chunks) -m found
+    http-request set-var(txn.chunks) bool(true) if encoded || !sized !whole !switches || !sized !headers_only !switches
+    http-request set-var(txn.bodied) bool(true) if length || length_less
+    acl bodied var(txn.bodied) -m found
+
+{believed}
+    # some programs would take the whole for the path
+    http-request set-uri %[pathq] unless {{ url_beg / * }}
+
+{noticed}
+{limits}
 
     http-request set-var(txn.host) req.hdr(host),host_only,lower
     http-request set-var(txn.app) var(txn.host),map_str({hosts})
     acl known_host var(txn.app) -m found
     acl own_host var(txn.host) -m end .localhost
+    acl address_of_app var(txn.address),host_only,lower,map_str({hosts}) -m found
+    acl address_of_app var(txn.address),host_only,lower -m end .localhost
+    http-request set-var(txn.host) var(txn.address),host_only,lower if !known_host !own_host address_of_app
+    http-request set-var(txn.app) var(txn.host),map_str({hosts})
     http-request set-var(txn.by_host) bool(true) if known_host || own_host
     acl by_host var(txn.by_host) -m found
     http-request set-var(txn.app) var(txn.host),field(-2,.,0) if by_host !known_host
     http-request set-var(txn.app) path,field(2,/) unless by_host
     http-request set-var(txn.backend) var(txn.app),map_str({apps})
     http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
-    http-request return status 404 {text} lf-string "{not_named}" if {{ var(txn.app) -m len 0 }}
-    http-request return status 404 {text} lf-string "{unknown}" unless {{ var(txn.backend) -m found }}
+{not_named}
+{unknown}
 
     # whose key it is; one that is missing or wrong has no owner
     http-request set-var(txn.user) http_auth_bearer,sha2(256),hex,lower,map_str({keys})
     acl private var(txn.app),map_str({private}) -m found
     acl known_user var(txn.user) -m found
     acl any_key http_auth_bearer -m found
-    http-request return status 401 {text} {bearer} lf-string "{wrong_key}" if private any_key !known_user
-    http-request return status 401 {text} {bearer} lf-string "{no_key}" if private !known_user
+{wrong_key}
+{no_key}
     http-request set-header X-Flyteray-User %[var(txn.user)] if known_user
 
-    http-request return status 503 {text} lf-string "{stopped}" if {{ var(txn.backend) -m str {stopped_word} }}
+{stopped}
 
     # what a page names without a slash in front is beside it only if its own path ends in one
     acl page req.hdr(accept) -m sub text/html
@@ -139,19 +122,45 @@ frontend apps
     acl asks query -m len 1:
     http-request redirect code 302 location %[path]/?%[query] if METH_GET page bare !by_host asks
     http-request redirect code 302 location %[path]/ if METH_GET page bare !by_host !asks
-    http-request set-header X-Forwarded-Prefix /%[var(txn.app)] unless by_host
+    http-request set-var-fmt(txn.prefix) /%[var(txn.app)] unless by_host
+    http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] unless by_host
     http-request set-path /%[path,field(3,/,0)] unless by_host
-    # a replica may have acted on it before it died
-    http-request disable-l7-retry unless METH_GET or {{ method OPTIONS }}
+
+    # a replica may have acted on it before it died; only what HTTP calls safe may be sent once more
+    http-request set-var(txn.safe) bool(true) if METH_GET !bodied || METH_OPTIONS !bodied
+    http-request disable-l7-retry unless {{ var(txn.safe) -m found }}
+    http-request set-var(txn.since) date(0,ms)
+    # What comes after a body in chunks is not for the apps: some take it for headers. A body that is there is given its
+    # length, so that nothing can come after it; the activator lets the others through without.
+    http-request set-header Content-Length %[req.body_size] if length_less whole
+    http-request del-header Transfer-Encoding if length_less whole
+    http-request unset-var(txn.chunks) if length_less whole
     use_backend %[var(txn.backend)]
-"""
+
+{prefix}
+{readable}"""
 
 _BACKEND = """\
+    # a replica that ends without an answer has had the request: a safe one goes to one more
+    tcp-response inspect-delay 24d
+    acl answers status -m found
+    acl hands_on srv_name {activator}
+    acl safe var(txn.safe) -m found
+    acl was_there var(txn.reached) -m found
+    acl late var(txn.now),sub(txn.since),sub(txn.timeout) ge 0
+    tcp-response content accept if answers || hands_on
+    tcp-response content set-var(txn.now) date(0,ms)
+    # its time is up; told here where the body may have taken that time, and the replica may have ended
+    tcp-response content lua.late if late {{ var(txn.bodied) -m found }}
+    tcp-response content accept if late
+    tcp-response content lua.broken if !safe || was_there
+    tcp-response content set-var(txn.reached) bool(true)
     http-request set-timeout server var(txn.timeout)
     # which replica a browser keeps to: a name for each backend, so that apps on one host do not take each other's
     cookie flyteray-{backend} insert indirect nocache httponly dynamic
     dynamic-cookie-key flyteray
-    ignore-persist unless {{ var(txn.app),map_str({sticky}) -m found }}"""
+    ignore-persist unless {{ var(txn.app),map_str({sticky}) -m found }}
+    use-server {activator} if {{ var(txn.chunks) -m found }}"""
 
 # it takes what no replica can; each of its requests has a connection of its own
 _ACTIVATOR = (
@@ -166,7 +175,7 @@ backend {maps.COMING}
 """
 
 _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
-_TEXT = 'content-type "text/plain; charset=utf-8"'
+_BROKEN_FILE = "broken.lua"
 
 
 def connections(open_files: int) -> int:
@@ -185,14 +194,17 @@ def threads(cpus: int) -> int:
     return max(1, min(4, cpus))
 
 
-def render(state: IngressState, *, threads: int, connections: int) -> str:
+def render(state: IngressState, *, threads: int, connections: int, trust: Trust = NOBODY) -> str:
     """HAProxy's configuration file for a state."""
-    errors = "\n".join(
-        f'    http-error status {status} {_TEXT} lf-string "{text}"'
-        + (" hdr Retry-After 1" if status == 503 else "")
-        for status, text in _ERRORS.items()
+    head = _GLOBAL.format(
+        admin=ADMIN_SOCKET,
+        threads=threads,
+        connections=connections,
+        buffer=answers.LARGEST_HEAD,
+        lines=answers.MOST_HEADERS,
+        broken=_BROKEN_FILE,
+        errors=answers.errors(),
     )
-    head = _GLOBAL.format(admin=ADMIN_SOCKET, threads=threads, connections=connections, errors=errors)
     frontend = _FRONTEND.format(
         listener=LISTENER,
         apps=maps.APPS,
@@ -200,27 +212,33 @@ def render(state: IngressState, *, threads: int, connections: int) -> str:
         timeouts=maps.TIMEOUTS,
         private=maps.PRIVATE,
         keys=maps.KEYS,
-        bearer="hdr WWW-Authenticate Bearer",
-        no_key=_NO_KEY,
-        wrong_key=_WRONG_KEY,
-        text=_TEXT,
-        not_named=_NOT_NAMED,
-        unknown=_UNKNOWN,
-        stopped=_STOPPED,
-        stopped_word=maps.STOPPED,
+        believed=believed.rules(trust),
+        noticed=answers.NOTICED,
+        limits=answers.LIMITS,
+        not_named=answers.NOT_NAMED,
+        unknown=answers.UNKNOWN,
+        no_key=answers.NO_KEY,
+        wrong_key=answers.WRONG_KEY,
+        stopped=answers.STOPPED.format(stopped=maps.STOPPED),
+        prefix=prefix.rules(maps.APPS),
+        readable=answers.READABLE,
     )
     backends = [_backend(number, state.slots(number)) for number in range(POOL)]
     return "\n".join([head, frontend, _COMING, *backends])
 
 
-def files(state: IngressState, *, threads: int, connections: int) -> dict[str, str]:
+def files(state: IngressState, *, threads: int, connections: int, trust: Trust = NOBODY) -> dict[str, str]:
     """All files that HAProxy reads when it starts, by file name."""
-    return {CONFIG_FILE: render(state, threads=threads, connections=connections), **maps.render(state)}
+    return {
+        CONFIG_FILE: render(state, threads=threads, connections=connections, trust=trust),
+        _BROKEN_FILE: answers.BROKEN,
+        **maps.render(state),
+    }
 
 
 def _backend(number: int, slots: Mapping[int, Slot]) -> str:
     name = maps.backend_name(number)
-    lines = [f"backend {name}", _BACKEND.format(backend=name, sticky=maps.STICKY)]
+    lines = [f"backend {name}", _BACKEND.format(backend=name, sticky=maps.STICKY, activator=maps.ACTIVATOR)]
     free = 1
     for slot in sorted(slots):
         lines += _unused(free, slot - 1)

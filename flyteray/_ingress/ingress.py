@@ -8,7 +8,7 @@ import resource
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from flyteray._cluster import processes
 from flyteray._ingress import config, maps, process
 from flyteray._ingress.activator import Activator
 from flyteray._ingress.address import found_at
+from flyteray._ingress.believed import Trust
 from flyteray._ingress.changes import changes
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.runtime import CommandRefusedError, Conversation
@@ -39,17 +40,27 @@ class Ingress:
         port: The port; 0 for the one that was used in this directory before, or a free one.
         watched: The process with which HAProxy ends; the parent unless given, which for a Ray worker is the raylet.
 
+        trusted_proxies: Networks whose word on a request's client counts; see :class:`~flyteray._settings.Settings`.
+        trusted_headers: What else passes from them.
+
     Raises:
         ClusterError: the port is taken, or HAProxy is missing or refuses to start.
     """
 
     def __init__(
-        self, directory: str | Path, host: str = "127.0.0.1", port: int = 0, watched: int | None = None
+        self,
+        directory: str | Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        trusted_proxies: Sequence[str] = (),
+        trusted_headers: Sequence[str] = (),
+        watched: int | None = None,
     ) -> None:
         self._directory = Path(directory).resolve()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory.chmod(0o700)
         self._host = host
+        self._trust = Trust(tuple(trusted_proxies), tuple(trusted_headers))
         self._watched = os.getppid() if watched is None else watched
         self._lock = threading.Lock()
         self._stopped = False
@@ -154,6 +165,7 @@ class Ingress:
             state,
             threads=config.threads(len(os.sched_getaffinity(0))),
             connections=config.connections(open_files),
+            trust=self._trust,
         )
         for name, text in texts.items():
             draft = self._directory / f"{name}.new"

@@ -12,7 +12,8 @@ from typing import Any
 
 import uvicorn
 
-from flyteray._serve.forwarded import ASGIApp, Forwarded
+from flyteray._serve.forwarded import Alone, ASGIApp, Forwarded
+from flyteray._serve.protocol import Protocol
 from flyteray.errors import RuntimeUserError
 
 # What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how
@@ -53,19 +54,34 @@ _DEFAULTS: dict[str, Any] = {
     # The ingress keeps idle connections: were the server to close one first, a request could meet the close.
     "timeout_keep_alive": 300,
     "lifespan": "on",
-    "http": "httptools",
+    "http": Protocol,
+    "h11_max_incomplete_event_size": 256 << 10,  # for who chooses "h11": as much as the ingress lets through
 }
 _CANCEL_S = 2  # for handlers to end after they were cancelled at the deadline
 
 
 class AsgiServer:
-    """Serves ``app`` on ``sock``, which must be bound and becomes the server's own."""
+    """Serves ``app`` on ``sock``, which must be bound and becomes the server's own.
 
-    def __init__(self, app: ASGIApp, sock: socket.socket, user_config: uvicorn.Config | None = None) -> None:
+    Args:
+        app: The application.
+        sock: Where it listens.
+        user_config: What it wants of uvicorn.
+        proxies: The networks of trusted proxies where no ingress is in front; None where one is.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        sock: socket.socket,
+        user_config: uvicorn.Config | None = None,
+        proxies: Sequence[str] | None = None,
+    ) -> None:
         self._forwarded = Forwarded(app)
+        outermost = self._forwarded if proxies is None else Alone(self._forwarded, proxies)
         self._socket = sock
         self.port: int = sock.getsockname()[1]
-        self._uvicorn = _Uvicorn(_config(self._forwarded, user_config))
+        self._uvicorn = _Uvicorn(_config(outermost, user_config))
 
     loop = None  # that of its run
 
@@ -132,6 +148,8 @@ def _chosen(user: uvicorn.Config, names: Iterable[str]) -> dict[str, Any]:
 
 def _config(app: ASGIApp, user: uvicorn.Config | None) -> uvicorn.Config:
     options = _DEFAULTS | (_chosen(user, _HONOURED) if user is not None else {})
+    if options["http"] in ("auto", "httptools"):
+        options["http"] = Protocol
     return uvicorn.Config(
         app,
         interface="asgi3",

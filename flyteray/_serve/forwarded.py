@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import ipaddress
+import itertools
+import re
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_SPOKEN = re.compile(rb"x[-_](forwarded|flyteray)([-_].*)?|forwarded")
+_TAKEN_OVER = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 
 
 class Forwarded:
@@ -27,18 +33,22 @@ class Forwarded:
         # Runs for every request: no coroutine of its own, one pass over the headers.
         if scope["type"] == "lifespan":
             return self._lifespan(scope, receive, send)
-        host = prefix = None
+        host = prefix = client = None
         for name, value in scope["headers"]:
-            if name[:12] != b"x-forwarded-":
+            if name[:3] != b"x-f":
                 continue
             if name == b"x-forwarded-for":
-                scope["client"] = (value.partition(b",")[0].strip().decode("latin-1"), 0)
+                client = client or value
+            elif name == b"x-flyteray-client":  # the first in that list may be anybody's word
+                client = value
             elif name == b"x-forwarded-proto":
                 scope["scheme"] = _scheme(value, scope["type"])
             elif name == b"x-forwarded-host":
                 host = value
             elif name == b"x-forwarded-prefix":
                 prefix = value
+        if client is not None:
+            scope["client"] = (client.partition(b",")[0].strip().decode("latin-1"), 0)
         if host is not None:
             _set_host(scope, host)
         if prefix is not None:
@@ -52,6 +62,43 @@ class Forwarded:
         except BaseException as error:
             self.lifespan_error = error
             raise
+
+
+class Alone:
+    """An ASGI application to which the ingress speaks by no header, because there is none.
+
+    What clients send in its name is taken away; of the proxies that are trusted it is handed on as the ingress does.
+
+    Args:
+        app: What believes such headers.
+        proxies: The networks of the trusted ones, in CIDR notation.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: Sequence[str] = ()) -> None:
+        self._app = app
+        self._proxies = [ipaddress.ip_network(proxy) for proxy in proxies]
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "lifespan":
+            sent = scope["headers"]
+            kept = [header for header in sent if not _SPOKEN.fullmatch(header[0])]
+            peer = (scope.get("client") or ("", 0))[0]
+            if len(kept) < len(sent) and self._trusts(peer):
+                told = [(name, value) for name, value in sent if name in _TAKEN_OVER]
+                hops = b",".join(value for name, value in told if name == b"x-forwarded-for").split(b",")
+                chain = [peer, *(hop.strip().decode("latin-1") for hop in reversed(hops))]
+                trusted = list(itertools.takewhile(self._trusts, chain))
+                client = chain[min(len(trusted), len(chain) - 1)]
+                kept += [*told, (b"x-flyteray-client", (client or peer).encode("latin-1"))]
+            scope["headers"] = kept
+        return self._app(scope, receive, send)
+
+    def _trusts(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._proxies)
 
 
 def _scheme(proto: bytes, kind: str) -> str:

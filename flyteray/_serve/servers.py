@@ -12,6 +12,7 @@ from flyteray._serve.command import CommandServer
 from flyteray._serve.function import FunctionServer
 from flyteray._serve.hosting import Server
 from flyteray._serve.parameters import Parameters
+from flyteray._settings import Settings
 
 
 def server_for(
@@ -27,7 +28,8 @@ def server_for(
         behind_ingress: Whether nobody else connects to it: then a connection that is open is a request.
     """
     if spec.kind == "asgi":
-        return AsgiServer(app.asgi_app(), sock, app.uvicorn_config)
+        proxies = None if behind_ingress else Settings.load().trusted_proxies
+        return AsgiServer(app.asgi_app(), sock, app.uvicorn_config, proxies)
     host, port = sock.getsockname()[:2]
     declared = spec.port or port  # 0 is no port of anybody's, so nothing that says 0 means it
     sock.close()  # held until here, so that no other replica was given the port

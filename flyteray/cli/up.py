@@ -53,6 +53,10 @@ def up(
 
     Other commands and scripts start the local cluster by themselves; this is for choosing how. It runs until
     `flyteray down`. Where it runs already nothing changes.
+
+    Behind a proxy of yours, FLYTERAY_TRUSTED_PROXIES names its addresses or networks (10.0.0.7,192.168.0.0/16): what
+    it says of a request's client, scheme and host is taken over. FLYTERAY_TRUSTED_HEADERS names further headers that
+    it sets (X-Forwarded-User); nobody else can send them.
     """
     given: dict[str, Any] = {"num_cpus": num_cpus, "port": port, "host": host, "auth": auth}
     chosen = {name: value for name, value in given.items() if value is not None}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 import uvicorn
 
@@ -135,6 +136,74 @@ class BrokenReplica:
                 return
             with contextlib.suppress(ConnectionError), connection:  # health checks end by a reset
                 self.requests += bool(connection.recv(1 << 16))
+
+
+class RawReplica:
+    """Keeps each request as it arrived, and answers with what ``answer`` makes of it; without a word if that is None.
+
+    Args:
+        answer: From the whole request to the whole answer; by default one whose body is the request.
+    """
+
+    def __init__(self, answer: Callable[[bytes], bytes | None] | None = None) -> None:
+        self.requests: list[bytes] = []
+        self._answer = answer or answered
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(*self._socket.getsockname())
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError), connection, connection.makefile("rb") as reader:
+            while request := _request(reader):
+                self.requests.append(request)
+                answer = self._answer(request)
+                if answer is None:
+                    return
+                connection.sendall(answer)
+
+
+def answered(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """A whole answer."""
+    head = "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}"))
+    return head.encode() + b"\r\n" + body
+
+
+def _request(reader: BinaryIO) -> bytes:
+    """One request to its end, with what comes after its body."""
+    request = b""
+    while not request.endswith(b"\r\n\r\n"):
+        line = reader.readline()
+        if not line:
+            return b""
+        request += line
+    if length := re.search(rb"\r\ncontent-length: (\d+)", request, re.IGNORECASE):
+        request += reader.read(int(length[1]))
+    elif re.search(rb"\r\ntransfer-encoding: chunked", request, re.IGNORECASE):
+        size = 1
+        while size:
+            line = reader.readline()
+            size = int(line, 16)
+            request += line + (reader.read(size + 2) if size else b"")
+        while (line := reader.readline()) != b"\r\n":
+            request += line
+        request += line
+    return request
 
 
 @contextlib.contextmanager

@@ -101,6 +101,7 @@ def test_what_maps_say_of_an_app_that_is_gone_is_not_believed() -> None:
 def test_the_files_are_the_configuration_and_the_maps() -> None:
     assert files(STATE, threads=2, connections=1000).keys() == {
         "haproxy.cfg",
+        "broken.lua",
         *maps.FILES,
         *maps.FOR_ACTIVATOR,
     }

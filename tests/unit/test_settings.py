@@ -25,6 +25,8 @@ def test_each_setting_comes_from_its_variable() -> None:
             "FLYTERAY_HOST": " 10.0.0.7 ",
             "FLYTERAY_PORT": "8080",
             "FLYTERAY_AUTH": "off",
+            "FLYTERAY_TRUSTED_PROXIES": "10.0.0.7, 192.168.0.0/16,fd00::/8,",
+            "FLYTERAY_TRUSTED_HEADERS": "X-Forwarded-User, x-auth-groups",
             "FLYTERAY_NUM_CPUS": " 4 ",
             "FLYTERAY_OBJECT_STORE_MEMORY": "4294967296",
             "FLYTERAY_START_TIMEOUT": "30",
@@ -41,6 +43,8 @@ def test_each_setting_comes_from_its_variable() -> None:
         host="10.0.0.7",
         port=8080,
         auth=False,
+        trusted_proxies=("10.0.0.7/32", "192.168.0.0/16", "fd00::/8"),
+        trusted_headers=("x-forwarded-user", "x-auth-groups"),
         num_cpus=4,
         object_store_memory=4 * 2**30,
         start_timeout_s=30.0,
@@ -102,6 +106,42 @@ def test_a_number_out_of_range_is_named_with_its_variable(name: str, value: str)
 def test_an_address_or_a_switch_that_is_none_is_named(name: str, value: str, problem: str) -> None:
     with pytest.raises(InitializationError, match=f"{name} is '{value}': {problem}"):
         Settings.of({name: value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["proxy.example.com", "10.0.0.7/33", "10.0.0.7/8", "10.0.0", "fe80::1%eth0", "*", "10.0.0.1 10.0.0.2"],
+)
+def test_a_proxy_is_an_address_or_a_network(value: str) -> None:
+    with pytest.raises(
+        InitializationError, match=r"FLYTERAY_TRUSTED_PROXIES names .* no IP address or network"
+    ) as caught:
+        Settings.of({"FLYTERAY_TRUSTED_PROXIES": f"127.0.0.1,{value}"})
+
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("X_Auth_User", "letters and digits, with single hyphens between"),
+        ("X-Auth-.*", "letters and digits, with single hyphens between"),
+        ("X-Flyteray-User", "the ingress itself says that"),
+        ("X-Forwarded-For", "the ingress itself says that"),
+        ("Authorization", "every client may send that"),
+        ("Cookie", "every client may send that"),
+    ],
+)
+def test_a_header_that_a_proxy_is_trusted_with_is_one_of_its_own(value: str, problem: str) -> None:
+    with pytest.raises(InitializationError, match=f"FLYTERAY_TRUSTED_HEADERS names .*{problem}") as caught:
+        Settings.of({"FLYTERAY_TRUSTED_PROXIES": "::1", "FLYTERAY_TRUSTED_HEADERS": f"X-Ok, {value}"})
+
+    assert repr(value) in str(caught.value)
+
+
+def test_headers_without_a_proxy_to_trust_are_refused() -> None:
+    with pytest.raises(InitializationError, match="FLYTERAY_TRUSTED_PROXIES names no proxy"):
+        Settings.of({"FLYTERAY_TRUSTED_HEADERS": "X-Forwarded-User"})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,187 @@
+"""What the ingress answers by itself: its words, as text or JSON, readable by a page of any origin. No effects here."""
+
+from __future__ import annotations
+
+import re
+
+LARGEST_HEAD = 128 << 10
+"""Bytes that the first line and the headers of a request or an answer may have in HAProxy's memory."""
+
+MOST_HEADERS = 4096
+"""Header lines that HAProxy takes apart."""
+
+REFUSED = "X-Flyteray-Refused"
+"""Marks an answer of the activator's own."""
+
+_URL_LIMIT = 68 << 10
+_HEADERS_LIMIT = 80 << 10
+_LINES_LIMIT = 512
+
+_TOO_LARGE = f"{_HEADERS_LIMIT >> 10} KB and {_LINES_LIMIT} headers"
+
+
+def not_ready(app: str, reason: str | None = None) -> str:
+    """What is said when nobody can answer for an app, and why where that is known."""
+    told = f" ({reason})" if reason else ""
+    return (
+        f"App '{app}' has no replica ready to answer{told}. 'flyteray get app {app}' says "
+        f"{'more' if reason else 'why'}; try again in a moment."
+    )
+
+
+_APP = "%[var(txn.app)]"
+_NOT_NAMED = (
+    "This address names no app. Use http://<app>.localhost:<port>/ or http://<host>:<port>/<app>/; "
+    "'flyteray get app' lists the apps."
+)
+_UNKNOWN = "There is no app named '%[var(txn.shown)]'. 'flyteray get app' lists the apps."
+_NO_KEY = (
+    f"App '{_APP}' asks for a key: send the header 'Authorization: Bearer KEY'. "
+    "'flyteray create key NAME' makes one."
+)
+_WRONG_KEY = (
+    f"App '{_APP}' asks for a key, and the one that was sent is not or no longer right. "
+    "'flyteray get key' lists those that are, 'flyteray create key NAME' makes one."
+)
+_STOPPED = f"App '{_APP}' is stopped. 'flyteray serve' starts it again."
+_LONG_URL = (
+    f"The URL is too long: the ingress takes up to {_URL_LIMIT >> 10} KB. Send what is long as a body."
+)
+_LARGE_HEAD = (
+    f"The request's headers are too large or too many: the ingress takes up to {_TOO_LARGE}. "
+    "Cookies count; a browser forgets them with the site's data."
+)
+_NO_TUNNEL = "CONNECT is for proxies of the web; the ingress leads to apps only."
+
+_OLD_CHUNKS = "HTTP/1.0 knows no Transfer-Encoding: send the body with its Content-Length, or over HTTP/1.1."
+
+_ERRORS = {
+    400: f"The request is not valid HTTP, or has more than the {_TOO_LARGE} that the ingress takes.",
+    408: "The request did not arrive in time.",
+    500: "The ingress could not handle the request.",
+    502: (
+        f"App '{_APP}' broke the connection before it answered, or its answer is not valid HTTP or has more than "
+        f"{_TOO_LARGE}."
+    ),
+    503: not_ready(_APP),
+    504: (
+        f"App '{_APP}' did not answer within the %[var(txn.timeout)] ms that it may take. "
+        "Its AppEnvironment(timeouts=Timeouts(request=...)) allows more, up to an hour."
+    ),
+}
+
+
+def _lua(text: str) -> str:
+    """Words inside a string of Lua."""
+    return re.sub(r"%\[var\(txn\.(\w+)\)\]", r'" .. said(txn, "\1") .. "', text)
+
+
+_TEXT = 'content-type "text/plain; charset=utf-8"'
+
+BROKEN = f"""\
+-- A replica that ended without an answer: its client is told, whatever HAProxy would do on a connection used before.
+local function said(txn, name) return txn:get_var("txn." .. name) or "" end
+
+local function answer(txn, status, reason, words)
+  local reply = txn:reply({{status = status, reason = reason}})
+  reply:add_header("Content-Type", "text/plain; charset=utf-8")
+  reply:set_body(said(txn, "open") .. words .. said(txn, "close") .. "\\n")
+  txn:done(reply)
+end
+
+core.register_action("broken", {{"tcp-res"}}, function(txn)
+  answer(txn, 502, "Bad Gateway", "{_lua(_ERRORS[502])}")
+end)
+
+core.register_action("late", {{"tcp-res"}}, function(txn)
+  answer(txn, 504, "Gateway Timeout", "{_lua(_ERRORS[504])}")
+end)
+"""
+"""The Lua for ``lua.broken`` and ``lua.late``, which answer where a rule sees that no answer will come."""
+
+
+def errors() -> str:
+    """The lines that give HAProxy's own errors their words."""
+    return "\n".join(_error(status, text) for status, text in _ERRORS.items())
+
+
+def _error(status: int, text: str) -> str:
+    again = " hdr Retry-After 1" if status == 503 else ""
+    return f'    http-error status {status} {_TEXT} lf-string "{_either(text)}"{again}'
+
+
+def _says(status: int, text: str, condition: str, headers: str = "") -> str:
+    """A rule that answers with these words."""
+    return (
+        f'    http-request return status {status} {_TEXT} {headers} lf-string "{_either(text)}" {condition}'
+    )
+
+
+def _either(text: str) -> str:
+    """Words that become a JSON object where that was asked for; they hold nothing that JSON escapes."""
+    return f"%[var(txn.open)]{text}%[var(txn.close)]\\n"
+
+
+NOTICED = """\
+    # how an answer of the ingress's own has to look; the app's are the app's
+    acl asks_json req.hdr(accept) -m sub -i application/json
+    http-request set-var-fmt(txn.open) '{"error": "' if asks_json
+    http-request set-var-fmt(txn.close) '"}' if asks_json
+    http-request set-var(txn.origin) req.fhdr(origin) if { req.fhdr(origin) -m len gt 0 }
+    # a browser asks so, without a key, whether a page of another origin may send what it is about to send
+    acl crosses var(txn.origin) -m found
+    acl preflight var(txn.ahead) -m found
+    http-request set-var(txn.ahead) req.hdr(access-control-request-method) if METH_OPTIONS crosses !bodied !switches
+    http-request set-var(txn.asked) req.fhdr(access-control-request-headers) if preflight
+"""
+"""Notes how an own answer has to look."""
+
+LIMITS = "\n".join(
+    [
+        _says(414, _LONG_URL, f"if {{ url -m len gt {_URL_LIMIT} }}"),
+        f"    acl many req.fhdr_cnt gt {_LINES_LIMIT}",
+        f"    acl large req.hdrs -m len gt {_HEADERS_LIMIT}",
+        _says(431, _LARGE_HEAD, "if many || large"),
+        _says(400, _OLD_CHUNKS, "if HTTP_1.0 encoded"),
+        _says(405, _NO_TUNNEL, "if { method CONNECT }", "hdr Allow GET,HEAD,OPTIONS,POST,PUT,PATCH,DELETE"),
+    ]
+)
+"""Refuses what is too large to be handed on with what the ingress adds."""
+
+NOT_NAMED = _says(404, _NOT_NAMED, "if { var(txn.app) -m len 0 }")
+UNKNOWN = "\n".join(
+    [
+        "    http-request set-var(txn.shown) var(txn.app) unless { var(txn.backend) -m found }",
+        "    http-request set-var(txn.shown) var(txn.app),json(utf8ps) if asks_json !{ var(txn.backend) -m found }",
+        _says(404, _UNKNOWN, "unless { var(txn.backend) -m found }"),
+    ]
+)
+_BEARER = "hdr WWW-Authenticate Bearer"
+WRONG_KEY = _says(401, _WRONG_KEY, "if private any_key !known_user !preflight", _BEARER)
+NO_KEY = _says(401, _NO_KEY, "if private !known_user !preflight", _BEARER)
+STOPPED = _says(503, _STOPPED, "if {{ var(txn.backend) -m str {stopped} }}")
+
+_EXPOSED = "WWW-Authenticate, Retry-After, Location"
+READABLE = f"""\
+    # the activator finds its own words
+    acl refused res.hdr({REFUSED}) -m found
+    http-response set-var(txn.theirs) bool(true) unless refused
+    http-response set-var(txn.worded) bool(true) if refused
+    http-response del-header {REFUSED}
+    acl theirs var(txn.theirs) -m found
+    acl worded var(txn.worded) -m found
+    acl origin var(txn.origin) -m found
+    acl ahead var(txn.ahead) -m found
+    acl asked var(txn.asked) -m found
+    acl json var(txn.open) -m found
+    http-after-response set-header Content-Type application/json if !theirs json !worded {{ status ge 400 }}
+    http-after-response add-header Vary Origin if !theirs
+    http-after-response set-header Access-Control-Allow-Origin %[var(txn.origin)] if !theirs origin
+    http-after-response set-header Access-Control-Allow-Credentials true if !theirs origin
+    http-after-response set-header Access-Control-Expose-Headers "{_EXPOSED}" if !theirs origin
+    # the request itself is told what is wrong: a page can't read the answer to this one
+    http-after-response set-header Access-Control-Allow-Methods %[var(txn.ahead)] if !theirs ahead
+    http-after-response set-header Access-Control-Allow-Headers %[var(txn.asked)] if !theirs ahead asked
+    http-after-response set-status 200 if !theirs ahead
+"""
+"""Lets pages of other origins read what the ingress itself answers."""

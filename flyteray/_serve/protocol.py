@@ -1,0 +1,42 @@
+"""How uvicorn reads requests here: heads of every size that the ingress lets through, and no headers after them."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_LONGEST_URL = 65535  # that httptools takes apart
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's own, which takes what comes after a body in chunks for headers, and so for the ingress's word."""
+
+    _in_head = True
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; or a trailer, which is dropped."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """All headers are there."""
+        self._in_head = False
+        if len(self.url) <= _LONGEST_URL:
+            super().on_headers_complete()
+            return
+        scope: Any = self.scope
+        url, self.url = self.url, b"/"  # the application starts later
+        super().on_headers_complete()
+        self.url = url
+        path, _, query = url.partition(b"#")[0].partition(b"?")
+        root_path = scope["root_path"]
+        scope["path"] = root_path + unquote(path.decode("latin-1"))
+        scope["raw_path"] = root_path.encode("ascii") + path
+        scope["query_string"] = query
