@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 
 from flyteray._serve.forwarded import Alone, ASGIApp, Forwarded
-from flyteray._serve.protocol import Protocol
+from flyteray._serve.protocol import Protocol, take_large_handshakes
 from flyteray.errors import RuntimeUserError
 
 # What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how
@@ -150,6 +150,7 @@ def _config(app: ASGIApp, user: uvicorn.Config | None) -> uvicorn.Config:
     options = _DEFAULTS | (_chosen(user, _HONOURED) if user is not None else {})
     if options["http"] in ("auto", "httptools"):
         options["http"] = Protocol
+    take_large_handshakes(options.get("ws"))
     return uvicorn.Config(
         app,
         interface="asgi3",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _LONGEST_URL = 65535  # that httptools takes apart
+
+
+_LONGEST_LINE = 128 << 10  # of a handshake
+_MOST_HEADERS = 1024
 
 
 class Protocol(HttpToolsProtocol):
@@ -40,3 +45,16 @@ class Protocol(HttpToolsProtocol):
         scope["path"] = root_path + unquote(path.decode("latin-1"))
         scope["raw_path"] = root_path.encode("ascii") + path
         scope["query_string"] = query
+
+
+def take_large_handshakes(ws: Any) -> None:
+    """Let WebSockets be opened with heads as large as other requests have: ``websockets`` takes 8 KB a line.
+
+    Args:
+        ws: What uvicorn is told of WebSockets.
+    """
+    modules = ["websockets.http11", *(["websockets.legacy.http"] if ws == "websockets" else [])]
+    for module in map(importlib.import_module, modules):
+        limits: Any = module
+        limits.MAX_LINE_LENGTH = max(limits.MAX_LINE_LENGTH, _LONGEST_LINE)
+        limits.MAX_NUM_HEADERS = max(limits.MAX_NUM_HEADERS, _MOST_HEADERS)
