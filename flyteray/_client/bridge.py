@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import Future
@@ -141,8 +142,20 @@ def run_here(coroutine: Coroutine[Any, Any, R], suspends: bool) -> R:
         except BaseException as error:  # noqa: BLE001  # raised where it is waited for
             result.set_exception(error)
 
-    threading.Thread(target=work, name="flyteray-local", daemon=True).start()
+    traced_thread(work, name="flyteray-local").start()
     return result.result()
+
+
+def traced_thread(work: Callable[[], None], name: str) -> threading.Thread:
+    """A thread that a debugger of this one stops in as well; pdb sees the thread only that it was started on."""
+    trace = sys.gettrace()
+
+    def traced() -> None:
+        if trace is not None and sys.gettrace() is None:
+            sys.settrace(trace)
+        work()
+
+    return threading.Thread(target=traced, name=name, daemon=True)
 
 
 def loop_runs_here() -> bool:

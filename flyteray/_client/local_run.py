@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import functools
 import itertools
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from flyteray._client.bridge import MethodVerb, loop_runs_here
+from flyteray._client.bridge import MethodVerb, loop_runs_here, traced_thread
 from flyteray._client.local_secrets import LocalSecrets
 from flyteray._declare import context
 from flyteray._declare.task import Task
@@ -211,5 +210,5 @@ def _in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
         except BaseException as error:  # noqa: BLE001  # raised where the task is awaited
             future.set_exception(error)
 
-    threading.Thread(target=work, name="flyteray-task", daemon=True).start()
+    traced_thread(work, name="flyteray-task").start()
     return asyncio.wrap_future(future)

@@ -16,6 +16,7 @@ from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 MAIN_JOB = "examples/train_and_serve.py"
+NOTEBOOK = "notebook.py"  # its cells await, as only an interactive Python can
 BLOCK = re.compile(r"^```(sh|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text())
 # What is installed stays as it is, and the tests run already: .ci/run is where that command itself runs.
@@ -56,12 +57,14 @@ class Terminal:
 class Page:
     """What has been seen when all blocks of the page have run.
 
-    ``printed`` is what the main job printed, ``answer`` what its last line gave when it was pasted.
+    ``printed`` is what the main job printed, ``answer`` what its last line gave when it was pasted,
+    ``cells`` what the notebook did.
     """
 
     written: list[str]
     printed: list[str]
     answer: str
+    cells: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -78,21 +81,35 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
 @pytest.fixture(scope="module")
 def page(terminal: Terminal) -> Page:
     """The page, run from its top to its end."""
-    written, printed, answer = [], [""], ""
+    written, printed, answer, cells = [], [""], "", []
     for kind, text in BLOCKS:
         if kind == "python":
-            written.append(name := text.partition("\n")[0].removeprefix("# "))
+            written.append(name := text.partition("\n")[0].removeprefix("# ").partition(":")[0])
             (terminal.folder / name).write_text(text)
+            if name == NOTEBOOK:
+                cells = terminal.run(f"python -m asyncio < {NOTEBOOK}").splitlines()
         elif kind == "sh":
             shown = terminal.run(text)
             if MAIN_JOB in text:
                 printed = shown.splitlines()
                 answer = terminal.run(printed[-1])
-    return Page(written, printed, answer)
+    return Page(written, printed, answer, cells)
 
 
 def test_every_block_runs_in_the_order_of_the_page(page: Page) -> None:
-    assert page.written == ["hello.py", "search.py", "weights.py", "notes.py"]
+    assert page.written == [
+        "hello.py",
+        "search.py",
+        "weights.py",
+        "notes.py",
+        "test_weights.py",
+        "notebook.py",
+    ]
+
+
+def test_the_cells_of_the_notebook_print_their_results(page: Page) -> None:
+    said = [line.split()[-1] for line in page.cells if line.strip()]
+    assert [word for word in said if word not in (">>>", "...")] == ["9", "16"]
 
 
 def test_the_main_job_prints_what_the_readme_shows(page: Page) -> None:

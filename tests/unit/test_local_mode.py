@@ -241,8 +241,13 @@ def outer(x: int) -> int:
         breakpoint()
     return inner(x)
 
+@env.task
+async def async_outer(x: int) -> int:
+    return await inner.aio(x)
+
 if __name__ == "__main__":
-    flyteray.with_runcontext(mode="local").run(outer, 20)
+    task = async_outer if "async" in sys.argv else outer
+    flyteray.with_runcontext(mode="local").run(task, 20)
 """
 
 
@@ -251,8 +256,9 @@ if __name__ == "__main__":
     [
         (["debugged.py", "stop"], "p 'x', x\nb 9\nc\np 'y', y\nc\n"),
         (["-m", "pdb", "debugged.py"], "b 9\nc\np 'y', y\nq\n"),
+        (["-m", "pdb", "debugged.py", "async"], "b 9\nc\np 'y', y\ncl 1\nc\nq\n"),
     ],
-    ids=["breakpoint", "pdb"],
+    ids=["breakpoint", "pdb", "pdb, in a child of an async task"],
 )
 def test_a_debugger_stops_in_tasks(tmp_path: Path, command: list[str], said: str) -> None:
     (tmp_path / "debugged.py").write_text(DEBUGGED)
