@@ -16,6 +16,7 @@ from flyteray._client.failed_start import failed_start, last_lines
 from flyteray._client.handle import Awaited, checked
 from flyteray._client.known import Known
 from flyteray._client.logged import Logged, Wanted
+from flyteray._client.progress import Progress
 from flyteray._client.projects import without_projects
 from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
@@ -23,7 +24,7 @@ from flyteray._plan.info import AppInfo, AppPhase, to_json
 from flyteray.errors import ActivationTimeoutError, AppNotFoundError, DeploymentError
 
 ACTIVATE_S = 300.0
-_POLL_S = 10.0  # how long one question to the controller may wait
+_POLL_S = 2.0  # how long one question to the controller may wait; then what is waited for is said
 _STATUS_PREFIX = "deployment_status_"  # of Flyte's full names
 
 # What Flyte may call it, and what flyteray does.
@@ -115,9 +116,11 @@ class App(Ephemeral, Logged, Known[AppInfo]):
         timeout = self._activate_timeout if timeout is None else timeout
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
+        progress = Progress(f"app {self.name}", quiet=False, live=False)
         while True:
             patience = min(_POLL_S, max(0.0, deadline - loop.time()))
             self._info = info = await session().call("wait_app", self.name, patience)
+            progress.tell(info.waiting if info.phase is AppPhase.DEPLOYING else None)
             if info.phase is AppPhase.ACTIVE:
                 return self
             if info.phase is AppPhase.FAILED:

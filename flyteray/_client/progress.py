@@ -1,4 +1,4 @@
-"""What is said on stderr while a run is waited for."""
+"""What is said on stderr while a run or an app is waited for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 import sys
 import time
 from typing import TYPE_CHECKING
-
-from flyteray._plan.info import RunInfo
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -17,16 +15,16 @@ _PATIENCE_S = 1.5  # what is over sooner is not worth a line
 
 
 class Progress:
-    """Says that a run goes on, in a terminal, and what it waits for itself, anywhere.
+    """Says that something goes on, in a terminal, and what it waits for itself, anywhere.
 
     Args:
-        run: Its name.
+        subject: Kind and name, such as ``"run r1"``.
         quiet: Say nothing.
         live: Whether one line of a terminal may show how it stands at the moment.
     """
 
-    def __init__(self, run: str, quiet: bool, live: bool) -> None:
-        self._run = run
+    def __init__(self, subject: str, quiet: bool, live: bool) -> None:
+        self._subject = subject
         self._quiet = quiet
         self._live = live
         self._status: Status | None = None
@@ -37,7 +35,7 @@ class Progress:
         if self._live and not self._quiet and _is_terminal():
             from rich.console import Console  # deferred: only terminals pay for it
 
-            self._status = Console(stderr=True).status(f"Waiting for run {self._run} …")
+            self._status = Console(stderr=True).status(f"Waiting for {self._subject} …")
             self._status.start()
         return self
 
@@ -45,23 +43,21 @@ class Progress:
         if self._status is not None:
             self._status.stop()
 
-    def tell(self, info: RunInfo) -> None:
-        """How the run stands now. The same with other numbers is not said again."""
+    def tell(self, waiting: str | None) -> None:
+        """What it waits for now; None: for nothing. The same with other numbers is not said again."""
         if self._status is not None:
-            self._status.update(
-                f"Waiting for run {self._run} …" + (f" It {info.waiting}" if info.waiting else "")
-            )
+            self._status.update(f"Waiting for {self._subject} …" + (f" It {waiting}" if waiting else ""))
         if self._quiet or self._status is not None:
             return
-        if info.waiting is None:
+        if waiting is None:
             self._waits_since = None
             return
         if self._waits_since is None:
             self._waits_since = time.monotonic()
-        kind = re.sub(r"[0-9.]+", "#", info.waiting.partition("; running:")[0])
+        kind = re.sub(r"[0-9.]+", "#", waiting.partition("; running:")[0])
         if kind != self._said and time.monotonic() - self._waits_since >= _PATIENCE_S:
             self._said = kind
-            print(f"Run {self._run} {info.waiting}.", file=sys.stderr, flush=True)
+            print(f"{self._subject[0].upper()}{self._subject[1:]} {waiting}.", file=sys.stderr, flush=True)
 
 
 def _is_terminal() -> bool:

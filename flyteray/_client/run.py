@@ -75,7 +75,7 @@ class Run(Known[RunInfo]):
         """
         if wait_for not in ("terminal", "running"):
             raise ValueError(f'wait_for must be "terminal" or "running", not {wait_for!r}.')
-        with Progress(self.name, quiet, live=True) as progress:
+        with Progress(f"run {self.name}", quiet, live=True) as progress:
             await self._follow(progress, until_running=wait_for == "running")
 
     wait = MethodVerb(_wait)
@@ -89,7 +89,7 @@ class Run(Known[RunInfo]):
                 return
             patience = _POLL_S if begun and self._info.waiting is None else _LOOK_S
             self._info = await session().call("wait_run", self.name, _SOON_S if until_running else patience)
-            progress.tell(self._info)
+            progress.tell(self._info.waiting)
 
     async def _outputs(self) -> ActionOutputs:
         """Wait for the run and return its outputs: ``outputs()[0]`` or ``outputs().o0`` is the first.
@@ -99,7 +99,7 @@ class Run(Known[RunInfo]):
         Raises:
             BaseRuntimeError: the run failed or was aborted; the original exception is the cause.
         """
-        with Progress(self.name, quiet=False, live=False) as progress:
+        with Progress(f"run {self.name}", quiet=False, live=False) as progress:
             await self._follow(progress)
         await self._raise_for_status()
         from flyteray._tasks.outputs import load_outputs  # deferred: it needs Ray

@@ -7,6 +7,7 @@ from typing import Any
 
 import rich_click as click
 
+from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import ActionInfo, ActionPhase, AppInfo, Lineage, ReplicaStatus, RunInfo
 from flyteray.cli import printing
 from flyteray.cli.examples import examples
@@ -51,6 +52,8 @@ def runs(
     require_cluster()
     if name is None:
         found = Run.listall(task_name=task_name, in_phase=in_phase, limit=limit)
+        if task_name is not None and not found:
+            _note_unknown("run of a task", task_name, {run.info.task for run in Run.listall(limit=1000)})
         columns = ("name", "task", "phase", "created_at", "seconds")
         printing.rows(
             [_run(run.info) for run in found], output, (*columns, *_waiting(run.info for run in found))
@@ -85,6 +88,10 @@ def tasks(
     found = Task.listall(by_task_name=name, by_task_env=env, limit=limit)
     if name is not None and not found:
         Task.get(name, auto_version="latest").fetch()  # says what there is
+    if env is not None and not found:
+        _note_unknown(
+            "task of an environment", env, {task.name.rpartition(".")[0] for task in Task.listall(limit=1000)}
+        )
     printing.rows([_task(task) for task in found], output, ("name", "version", "deployed_at", "inputs"))
 
 
@@ -125,6 +132,12 @@ def keys(limit: int, output: printing.Output) -> None:
     """The keys for apps that require auth, by name; the keys themselves are never shown."""
     found = [{"name": key.name, "created_at": key.created_at} for key in Key.listall(limit)]
     printing.rows(found, output, ("name", "created_at"))
+
+
+def _note_unknown(what: str, name: str, there: set[str]) -> None:
+    """Say why a list is empty, where nothing has such a name; with a known one, it is for the other conditions."""
+    if name not in there:
+        printing.note(f"There is no {what} {name!r}.{did_you_mean(name, there)}")
 
 
 def _waiting(infos: Iterable[RunInfo | ActionInfo]) -> tuple[str, ...]:
