@@ -13,7 +13,7 @@ from flyteray._declare.environment import Environment
 from flyteray._declare.loading import loads
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.task import Task
-from flyteray._plan import alias, bundle, imports, pickled
+from flyteray._plan import alias, bundle, imports, naming, pickled
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.ignored import files_below
 from flyteray._plan.image import shipped_images
@@ -29,7 +29,7 @@ T = TypeVar("T", Task[..., Any], AppEnvironment, Environment)
 
 
 def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleType:
-    """Import a Python file as the module that it is: ``pkg/train.py`` inside a package is ``pkg.train``.
+    """Import a Python file as the module that it is; see :func:`naming.naming`.
 
     Args:
         path: The file.
@@ -40,6 +40,8 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
             would start something on a cluster.
     """
     file = Path(path)
+    if file.is_dir():
+        raise ModuleLoadError(f"{str(path)!r} is a folder: give a Python file in it{_files_in(file)}.")
     if not file.is_file():
         raise ModuleLoadError(
             f"There is no file {str(path)!r}: check the path (working directory: {Path.cwd()})."
@@ -47,23 +49,20 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
     if file.suffix != ".py":
         raise ModuleLoadError(f"{str(path)!r} is not a Python file: give one that ends in .py.")
     file = file.resolve()
-    root, parts = file.parent, [file.stem]
-    while (root / "__init__.py").exists():
-        parts.insert(0, root.name)
-        root = root.parent
-    name = ".".join(parts)
+    name, root, importable = naming.naming(file)
     loaded = sys.modules.get(name)
     if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() != file:
         raise ModuleLoadError(
             f"{str(path)!r} would be imported as {name!r}, but a module of that name is loaded already "
             f"({getattr(loaded, '__file__', 'built in')}): rename the file."
         )
+    hides_others = not importable and "." not in file.stem
     for folder in (Path(root_dir).absolute() if root_dir else root, root):
         if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
+            sys.path.insert(len(sys.path) if hides_others else 0, str(folder))
     try:
         with loads().loading():
-            return importlib.import_module(name)
+            return importlib.import_module(name) if importable else naming.load_by_path(name, file)
     except ModuleLoadError:  # it says by itself where what stands
         raise
     except SystemExit as error:
@@ -171,6 +170,11 @@ def load(ref: CodeRef, folder: Path | None) -> Any:
             )
         found = getattr(found, part)
     return found
+
+
+def _files_in(folder: Path) -> str:
+    names = sorted(str(each) for each in folder.glob("*.py"))
+    return f", such as {names[0]}" if names else ", which has none"
 
 
 def _ends(error: SystemExit) -> str:

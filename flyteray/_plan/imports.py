@@ -94,7 +94,7 @@ class _Places:
         if place is None or place.file is None or not place.file.endswith(".py"):
             return None
         path = _resolved(place.file)
-        return None if _is_installed(path) else path
+        return None if is_installed(path) else path
 
     def _is_foreign(self, top: str) -> bool:
         """Whether none of a top-level package is the user's; a package without a file may be in many places."""
@@ -105,7 +105,7 @@ class _Places:
             return True
         if place.file is None:
             return place.folders is None
-        return not place.file.endswith(".py") or _is_installed(_resolved(place.file))
+        return not place.file.endswith(".py") or is_installed(_resolved(place.file))
 
     def _place(self, name: str) -> _Place | None:
         if name not in self._known:
@@ -139,7 +139,8 @@ def _resolved(file: str) -> Path:
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_installed(path: Path) -> bool:
+def is_installed(path: Path) -> bool:
+    """Whether a file is Python's own, flyteray's or an installed package's."""
     if {"site-packages", "dist-packages"} & set(path.parts):
         return True
     return any(path.is_relative_to(folder) for folder in _installed_folders())

@@ -76,15 +76,16 @@ class Layout:
         self.contents[place] = file
 
     def _add_module(self, name: str, path: Path) -> None:
+        place = imports.archive_name(name, path)
         if self._root is None:
-            self.contents[imports.archive_name(name, path)] = path
-        elif path.is_relative_to(self._root):
+            self.contents[place] = path
+        elif path.is_relative_to(self._root) and Path(place).name == path.name:
             self.add_below_root(path)
             root = self._roots[path]
             if root.is_relative_to(self._root):
                 self._add_path(root.relative_to(self._root).as_posix())
         else:
-            self.contents[f"{_ELSEWHERE}/{imports.archive_name(name, path)}"] = path
+            self.contents[f"{_ELSEWHERE}/{place}"] = path
             self._add_path(_ELSEWHERE)
 
     def _add_path(self, path: str) -> None:
