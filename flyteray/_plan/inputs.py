@@ -12,7 +12,7 @@ from flyteray._declare.task import Task
 from flyteray._plan.conversion import Unfit, converted
 from flyteray._plan.fitting import shown
 from flyteray._plan.spec import TaskPlan
-from flyteray._plan.written import Text, read
+from flyteray._plan.written import FromJson, Text, from_json, read
 from flyteray.errors import RemoteTaskUsageError, RuntimeDataValidationError
 
 
@@ -41,11 +41,11 @@ def _fitted(task: str, name: str, declared: Input, value: Any) -> Any:
     if value is declared.default:  # also ``x: int = None``, which Python lets pass
         return value
     try:
-        return (
-            read(declared.type, value, declared.default)
-            if isinstance(value, Text)
-            else converted(declared.type, value)
-        )
+        if isinstance(value, Text):
+            return read(declared.type, value, declared.default)
+        if isinstance(value, FromJson):
+            return from_json(declared.type, value.value)
+        return converted(declared.type, value)
     except Unfit as error:
         given = f" (given as {str(value)!r})" if isinstance(value, Text) else ""
         raise TypeError(

@@ -73,4 +73,6 @@ def _is_others(name: str, root: Path) -> bool:
     if name in sys.stdlib_module_names or name in ("__main__", "flyteray", "flyte"):
         return True
     found = PathFinder.find_spec(name, [folder for folder in sys.path if Path(folder).resolve() != root])
-    return found is not None and found.origin is not None and imports.is_installed(Path(found.origin).resolve())
+    return (
+        found is not None and found.origin is not None and imports.is_installed(Path(found.origin).resolve())
+    )

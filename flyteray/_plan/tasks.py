@@ -11,6 +11,7 @@ from flyteray._declare.retry import RetryStrategy
 from flyteray._declare.secret import as_secrets
 from flyteray._declare.task import Task
 from flyteray._plan.fitting import type_name
+from flyteray._plan.plain import safe_repr
 from flyteray._plan.resources import environment_spec, hardware
 from flyteray._plan.retry import retry_spec
 from flyteray._plan.secrets import secret_specs
@@ -63,7 +64,7 @@ def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
             InputSpec(
                 name=name,
                 type=type_name(declared.type),
-                default=None if declared.required else _ADDRESS.sub("", repr(declared.default)),
+                default=None if declared.required else _ADDRESS.sub("", safe_repr(declared.default)),
             )
             for name, declared in task.interface.inputs.items()
         ),

@@ -45,6 +45,13 @@ class Text(str):
     __slots__ = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class FromJson:
+    """An input as JSON had it, likewise."""
+
+    value: Any
+
+
 def read(annotation: Any, text: str, default: Any = None) -> Any:
     """The value that a text means for an annotation.
 
@@ -68,7 +75,7 @@ def read(annotation: Any, text: str, default: Any = None) -> Any:
         document = _document(text)
         if isinstance(document, dict) and type(default) is expected:
             document = {**_fields_of(default), **document}
-        return _from_json(expected, document)
+        return from_json(expected, document)
     return _leaf(expected, text)
 
 
@@ -240,7 +247,7 @@ def _member(kind: type[enum.Enum], text: str) -> enum.Enum:
 
 def _located(kind: type[Location[Any]], text: str) -> Location[Any]:
     if text.lstrip().startswith("{"):
-        return _from_json(kind, _document(text))  # type: ignore[no-any-return]
+        return from_json(kind, _document(text))  # type: ignore[no-any-return]
     if "://" in text:
         return kind(path=text)
     path = Path(text).expanduser()
@@ -372,7 +379,7 @@ def _plain(value: Any) -> Any:
 
 def _json_leaf(expected: Any, value: Any) -> Any:
     if typing.get_origin(expected) in _ABSTRACT or expected in _ABSTRACT:
-        return _from_json(_concrete(expected), value)
+        return from_json(_concrete(expected), value)
     kind = expected if isinstance(expected, type) else None
     if kind is decimal.Decimal and isinstance(value, (int, float)) and not isinstance(value, bool):
         return decimal.Decimal(str(value))
@@ -411,5 +418,5 @@ def _concrete(expected: Any) -> Any:
     return plain[args] if args else plain
 
 
-_from_json = Conversion(_json_leaf, keep=False, key=read)
+from_json = Conversion(_json_leaf, keep=False, key=read)
 """A value as JSON has it, as an annotation wants it."""

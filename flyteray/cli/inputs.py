@@ -13,7 +13,8 @@ import rich_click as click
 from flyteray._declare.interface import MISSING, Input
 from flyteray._declare.task import Task
 from flyteray._plan.conversion import Unfit
-from flyteray._plan.fitting import alternatives, meant, shown, type_name
+from flyteray._plan.fitting import alternatives, meant, type_name
+from flyteray._plan.plain import safe_repr
 from flyteray._plan.spec import TaskPlan
 from flyteray._plan.words import type_of
 from flyteray._plan.written import TRUE, Text, document_text, read
@@ -47,7 +48,7 @@ class Inputs:
         known = task.interface.inputs
         words = {name: type_name(each.type) for name, each in known.items()}
         return cls(
-            known, words, {name: _repr(each.default) for name, each in known.items() if not each.required}
+            known, words, {name: safe_repr(each.default) for name, each in known.items() if not each.required}
         )
 
     @classmethod
@@ -191,10 +192,3 @@ def _takes_none(annotation: Any) -> bool:
 
 def _may_be_left_out(annotation: Any) -> bool:
     return _is_bool(annotation) or _takes_none(annotation)
-
-
-def _repr(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001  # users' __repr__ may raise anything
-        return shown(value)

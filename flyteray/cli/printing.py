@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import sys
@@ -11,11 +12,12 @@ from datetime import datetime, timezone
 from typing import Any, Literal, TypeVar
 
 import rich_click as click
-from pydantic_core import to_json
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from flyteray._plan.plain import as_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 Output = Literal["table", "json"]
@@ -131,5 +133,9 @@ def _cell(value: Any) -> Text:
 
 
 def _json(value: Any) -> str:
-    """As JSON; what has no such form as its Python repr."""
-    return to_json(value, indent=2, fallback=repr, inf_nan_mode="strings", bytes_mode="base64").decode()
+    text = as_json(value, indent=2)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a terminal of an older kind: JSON can do without
+        return json.dumps(json.loads(text), indent=2)
+    return text

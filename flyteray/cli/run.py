@@ -13,6 +13,7 @@ from flyteray._client.remote_task import RemoteTask, TaskDetails
 from flyteray._client.run import RunContext
 from flyteray._declare.task import Task
 from flyteray._plan import code
+from flyteray._plan.plain import safe_repr
 from flyteray.cli import failures, inputs, printing, shipping
 from flyteray.cli.examples import examples
 from flyteray.cli.running import require_cluster
@@ -135,5 +136,5 @@ def _run(task: Task[..., Any] | TaskDetails, arguments: dict[str, Any], flags: d
     if output == "json":
         printing.record({**facts, "phase": phase, "outputs": list(outputs)}, output)
     else:
-        named = {name: repr(value) for name, value in outputs.named_outputs.items()}
+        named = {name: safe_repr(value) for name, value in outputs.named_outputs.items()}
         printing.record({**facts, "phase": phase, **named}, output)

@@ -85,6 +85,50 @@ if __name__ == "__main__":
     own = flyte.with_runcontext(name="from-a-job").run(answer).outputs()[0]
     print(f"answered {own}, sum {flyte.run(sums.add, 40).outputs()[0]}")
 """
+TYPED = """
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import flyteray as flyte
+from flyteray.io import File
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+env = flyte.TaskEnvironment(name="typed")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class Config:
+    rate: float
+    colour: Colour
+    price: Decimal = Decimal(0)
+
+
+@env.task
+def described(
+    config: Config, when: datetime, data: File, self: str, name: int = 1, wait: bool = True, fast: bool = False
+) -> list[str]:
+    with data.open_sync() as file:
+        content = file.read().decode()
+    return [repr(each) for each in (config, when.year, content, self, name, wait, fast)]
+
+
+@env.task
+def circle(part: Fraction | None = None) -> list[Any]:
+    found: list[Any] = [float("nan")]
+    found.append(found)
+    return found
+"""
 PLAIN_RAY = "import ray; ray.init(log_to_driver=False); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
 
 
@@ -200,6 +244,40 @@ def test_tasks_are_deployed_and_shown_and_an_app_is_stopped_and_started(shell: S
     assert "Docs: http://halves.localhost" in shell.flyteray("get", "app", "halves").stdout
     assert shell.json("update", "app", "halves", "--deactivate")["phase"] == "stopped"
     shell.json("delete", "app", "halves")
+
+
+def test_inputs_have_their_types_whether_the_task_is_in_a_file_or_deployed(shell: Shell) -> None:
+    (shell.folder / "typed.v2.py").write_text(TYPED)
+    (shell.folder / "data.json").write_text('{"a": 1}')
+    (shell.folder / "config.yaml").write_text("rate: 1\ncolour: RED\nprice: 2\n")
+    given = (
+        "--config config.yaml --when 2024-05-31 --data data.json --self me --name 7 --no-wait --fast".split()
+    )
+    expected = [
+        "Config(rate=1.0, colour=<Colour.RED: 'red'>, price=Decimal('2'))",
+        "2024",
+        """'{"a": 1}'""",
+        "'me'",
+        "7",
+        "False",
+        "True",
+    ]
+
+    assert shell.json("run", "typed.v2.py", "described", *given)["outputs"] == [expected]
+    told = shell.flyteray("deploy", "--version", "v1", "typed.v2.py", "env")
+    assert told.returncode == 0, told.stderr
+    assert "the type of input 'part' is Fraction | None: 'Fraction' can't be found" in told.stderr
+    assert shell.json("run", "deployed-task", "typed.described", *given)["outputs"] == [expected]
+    wrong = shell.flyteray("run", "deployed-task", "typed.described", *given, "--when", "2024")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "Invalid value for '--when': '2024' is no datetime" in " ".join(wrong.stderr.split())
+    misfit = shell.flyteray("run", "deployed-task", "typed.described", *given, "--config", '{"rate": "x"}')
+    assert misfit.returncode == 1
+    assert "config.colour: is missing; config.rate: expected float, got str: 'x'" in misfit.stderr
+
+
+def test_outputs_are_json_whatever_they_are(shell: Shell) -> None:
+    assert shell.json("run", "typed.v2.py", "circle")["outputs"] == [["NaN", "<list that holds itself>"]]
 
 
 def test_an_app_that_cannot_start_shows_the_users_error(shell: Shell) -> None:

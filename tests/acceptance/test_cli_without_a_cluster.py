@@ -284,6 +284,124 @@ def test_every_kind_of_input_has_its_option(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["json.py", "train.v2.py", "my script.py", "class.py", "__main__.py", "ray.py"]
+)
+def test_a_file_runs_whatever_its_name(name: str, shell: Shell) -> None:
+    (shell.folder / "beside.py").write_text("TWO = 2\n")
+    (shell.folder / name).write_text("from beside import TWO\n" + TRAIN)
+
+    assert shell.json("run", "--local", name, "add", "--x", "1")["outputs"] == [3]
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(shell: Shell) -> None:
+    done = shell.flyteray("run", ".", "add")
+
+    assert done.returncode == 1
+    assert "Error: '.' is a folder: give a Python file in it, such as broken.py." in done.stderr
+
+
+EDGES = """
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import flyteray as flyte
+
+env = flyte.TaskEnvironment(name="edges")
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@dataclass
+class Share:
+    part: float
+
+    def __post_init__(self) -> None:
+        if self.part > 1:
+            raise ValueError("part is above 1")
+
+
+@env.task
+def named(self: int, cls: int, task: int, args: int, kwargs: int, mode: str, help: str, output: str, local: str,
+          wait: str, name: str, version: str, file: str, CamelCase: int, _under: int, no_wait: bool) -> list[Any]:
+    return [self, cls, task, args, kwargs, mode, help, output, local, wait, name, version, file, CamelCase, _under,
+            no_wait]
+
+
+@env.task
+def flags(on: bool, none: Optional[int], off: bool = True, maybe: Optional[bool] = None) -> list[Any]:
+    return [on, off, maybe, none]
+
+
+@env.task
+def share(part: Share = Share(0.5)) -> float:
+    return part.part
+
+
+@env.task
+def odd() -> list[Any]:
+    return [Unshowable(), float("inf"), b"x", {(1, 2): {3}}]
+
+
+@env.task
+def unshowable() -> Any:
+    return Unshowable()
+"""
+
+
+def test_inputs_may_have_any_name(shell: Shell) -> None:
+    (shell.folder / "edges.py").write_text(EDGES)
+    texts = "mode help output local wait name version file"
+    given = "--self 1 --cls 2 --task 3 --args 4 --kwargs 5 --CamelCase 6 --_under 7 --no-wait".split()
+    given += [part for name in texts.split() for part in (f"--{name}", name)]
+
+    done = shell.flyteray("run", "--local", "-o", "json", "edges.py", "named", *given)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outputs"] == [[1, 2, 3, 4, 5, *texts.split(), 6, 7, True]]
+
+
+@pytest.mark.parametrize(
+    ("given", "outputs"),
+    [
+        ("", [False, True, None, None]),
+        ("--on --no-off --maybe", [True, False, True, None]),
+        ("--on true --off=false --no-maybe --none 3", [True, False, False, 3]),
+        ("--no-on --off on --maybe 0 --none null", [False, True, False, None]),
+    ],
+)
+def test_a_bool_is_switched_on_and_off_or_given_as_a_word(
+    given: str, outputs: list[Any], shell: Shell
+) -> None:
+    (shell.folder / "edges.py").write_text(EDGES)
+
+    assert shell.json("run", "--local", "edges.py", "flags", *given.split())["outputs"] == [outputs]
+
+
+def test_a_class_that_refuses_its_values_is_a_usage_error(shell: Shell) -> None:
+    (shell.folder / "edges.py").write_text(EDGES)
+
+    done = shell.flyteray("run", "--local", "edges.py", "share", "--part", '{"part": 5}')
+
+    assert done.returncode == 2
+    assert "Invalid value for '--part'" in done.stderr
+    assert "is no Share: Share refuses it: ValueError: part is above 1" in " ".join(done.stderr.split())
+
+
+def test_outputs_that_can_not_show_themselves_are_printed_all_the_same(shell: Shell) -> None:
+    (shell.folder / "edges.py").write_text(EDGES)
+
+    assert shell.json("run", "--local", "edges.py", "odd")["outputs"] == [
+        ["<Unshowable whose repr raises RuntimeError>", "Infinity", "eA==", {"(1, 2)": [3]}]
+    ]
+    table = shell.flyteray("run", "--local", "edges.py", "unshowable")
+    assert table.returncode == 0, table.stderr
+    assert "<Unshowable whose repr raises RuntimeError>" in table.stdout
+
+
+@pytest.mark.parametrize(
     ("text", "value"), [("3", 3), ("[1]", [1]), ("plain words", "plain words"), ("null", None)]
 )
 def test_an_input_of_any_type_is_json_or_text(text: str, value: object, shell: Shell) -> None:

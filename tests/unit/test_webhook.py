@@ -11,7 +11,6 @@ from fastapi import FastAPI, HTTPException, Request
 
 from flyteray.app.extras import FastAPIPassthroughAuthMiddleware, FlyteWebhookAppEnvironment
 from flyteray.app.extras._webhook.access import Access
-from flyteray.app.extras._webhook.runs import _plain
 from flyteray.remote import auth_metadata, current_auth_metadata
 
 BEARER = {"authorization": "Bearer secret"}
@@ -145,12 +144,6 @@ def test_tasks_are_listed_by_name_project_and_domain(form: str) -> None:
     with pytest.raises(HTTPException) as refused:
         access.check_task("production", "shop", "other")
     assert refused.value.status_code == 403
-
-
-def test_outputs_without_a_word_in_json_are_shown_as_text() -> None:
-    assert _plain({"a": [1, 2.5, None]}) == {"a": [1, 2.5, None]}
-    assert _plain(float("nan")) == "nan"
-    assert _plain(object).startswith("<class")
 
 
 def api(**options: Any) -> FastAPI:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from fastapi.encoders import jsonable_encoder
-
+from flyteray._plan.plain import plain
 from flyteray.remote import ActionPhase, Run
 
 
@@ -25,7 +23,7 @@ async def get_run_io(name: str) -> dict[str, Any]:
     outputs = None
     if run.info.phase is ActionPhase.SUCCEEDED:
         named = (await run.outputs.aio()).named_outputs
-        outputs = {key: _plain(value) for key, value in named.items()}
+        outputs = {key: plain(value) for key, value in named.items()}
     return {"name": run.name, "inputs": None, "outputs": outputs}
 
 
@@ -33,12 +31,3 @@ async def abort_run(name: str, reason: str = "Aborted via webhook API") -> dict[
     """End a run."""
     await (await Run.get.aio(name)).abort.aio(reason)
     return {"name": name, "status": "abort_requested", "reason": reason}
-
-
-def _plain(value: Any) -> Any:
-    try:
-        plain = jsonable_encoder(value)
-        json.dumps(plain, allow_nan=False)
-    except Exception:  # noqa: BLE001 # any value of a user's, which may fail to encode in any way
-        return repr(value)
-    return plain

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Body, HTTPException
 
 from flyteray._client.run import run
+from flyteray._plan.written import FromJson
 from flyteray.app.extras._webhook.access import Allowed
 from flyteray.remote import Task, TaskDetails
 
@@ -23,7 +24,8 @@ async def run_task(
     allowed.check_task(domain, project, name)
     details = await _details(name, version)
     try:
-        started = await run.aio(details, **(inputs or {}))
+        given = {name: FromJson(value) for name, value in (inputs or {}).items()}
+        started = await run.aio(details, **given)
     except (TypeError, ValueError) as error:  # inputs that the task does not take
         raise HTTPException(400, str(error)) from error
     return {"url": started.url, "name": started.name}
