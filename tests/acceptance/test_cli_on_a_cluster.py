@@ -250,9 +250,8 @@ def test_inputs_have_their_types_whether_the_task_is_in_a_file_or_deployed(shell
     (shell.folder / "typed.v2.py").write_text(TYPED)
     (shell.folder / "data.json").write_text('{"a": 1}')
     (shell.folder / "config.yaml").write_text("rate: 1\ncolour: RED\nprice: 2\n")
-    given = (
-        "--config config.yaml --when 2024-05-31 --data data.json --self me --name 7 --no-wait --fast".split()
-    )
+    words = "--config config.yaml --when 2024-05-31 --data data.json --self me --name 7 --no-wait --fast"
+    given = words.split()
     expected = [
         "Config(rate=1.0, colour=<Colour.RED: 'red'>, price=Decimal('2'))",
         "2024",

@@ -354,8 +354,8 @@ def unshowable() -> Any:
 def test_inputs_may_have_any_name(shell: Shell) -> None:
     (shell.folder / "edges.py").write_text(EDGES)
     texts = "mode help output local wait name version file"
-    given = "--self 1 --cls 2 --task 3 --args 4 --kwargs 5 --CamelCase 6 --_under 7 --no-wait".split()
-    given += [part for name in texts.split() for part in (f"--{name}", name)]
+    numbers = "--self 1 --cls 2 --task 3 --args 4 --kwargs 5 --CamelCase 6 --_under 7 --no-wait"
+    given = [*numbers.split(), *(part for name in texts.split() for part in (f"--{name}", name))]
 
     done = shell.flyteray("run", "--local", "-o", "json", "edges.py", "named", *given)
 
@@ -373,7 +373,7 @@ def test_inputs_may_have_any_name(shell: Shell) -> None:
     ],
 )
 def test_a_bool_is_switched_on_and_off_or_given_as_a_word(
-    given: str, outputs: list[Any], shell: Shell
+    given: str, outputs: list[object], shell: Shell
 ) -> None:
     (shell.folder / "edges.py").write_text(EDGES)
 
