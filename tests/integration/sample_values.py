@@ -75,6 +75,30 @@ async def hands_on(values: np.ndarray) -> list[float]:
     return [await total.aio(values), (await run.outputs.aio())[0], await deployed(values=values)]
 
 
+@dataclass
+class Config:
+    rate: float
+    parts: list[Weights] | None = None
+
+
+@env.task
+def rate(config: Config) -> float:
+    return config.rate
+
+
+@env.task
+def configured(rate: Any) -> Config:
+    return {"rate": rate}  # type: ignore[return-value] # as users do
+
+
+@env.task
+async def rates() -> list[Any]:
+    """Of a child and of a deployed task, which are given dicts; and what a child returned as one."""
+    deployed = Task.get("values.rate", auto_version="latest")
+    given: Any = {"rate": 0.5}
+    return [await rate.aio(given), await deployed(config=given), await configured.aio(0.25)]
+
+
 @env.task
 def waits_for(path: str, values: np.ndarray) -> float:
     import time

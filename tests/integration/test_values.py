@@ -20,7 +20,7 @@ import ray
 from sklearn.linear_model import LinearRegression
 
 import flyteray as flyte
-from flyteray.errors import RunAlreadyExistsError
+from flyteray.errors import RunAlreadyExistsError, RuntimeDataValidationError, RuntimeUserError
 from flyteray.remote import Task
 from tests.integration import sample_values as samples
 from tests.integration.sample_values import MB
@@ -100,6 +100,22 @@ def test_an_array_is_an_input_of_deployed_tasks_and_of_what_a_task_calls(count: 
 
     assert result(deployed, values=np.ones(count)) == count
     assert result(samples.hands_on, np.ones(count)) == [count] * 3
+
+
+def test_dicts_are_converted_for_runs_children_and_deployed_tasks_and_in_outputs() -> None:
+    flyte.deploy(samples.env)
+    deployed = Task.get("values.rate", auto_version="latest")
+
+    assert result(samples.rate, {"rate": 0.5}) == 0.5
+    assert result(deployed, config={"rate": 0.5}) == 0.5
+    assert result(samples.configured, 0.5) == samples.Config(0.5)
+    assert result(samples.rates) == [0.5, 0.5, samples.Config(0.25)]
+    with pytest.raises(TypeError, match=r"config.parts\[0\].values: is missing"):
+        flyte.run(samples.rate, {"rate": 0.5, "parts": [{"name": "w"}]})
+    with pytest.raises(RuntimeUserError, match=r"config.rate: expected float, got str: 'x'"):
+        result(deployed, config={"rate": "x"})
+    with pytest.raises(RuntimeDataValidationError, match=r"o0.rate: expected float, got str: 'x'"):
+        result(samples.configured, "x")
 
 
 def test_a_handler_of_an_app_runs_tasks_with_arrays() -> None:
