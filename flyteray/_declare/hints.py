@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import re
@@ -9,7 +10,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
 _NAME = re.compile(r"[^\W\d]\w*")
@@ -47,7 +48,7 @@ def of_function(func: Callable[..., Any], annotation: Any, around: Mapping[str, 
     inner = written(func)
     known = {parameter.__name__: parameter for parameter in getattr(inner, "__type_params__", ())}
     if inspect.isfunction(inner):
-        known |= inspect.getclosurevars(inner).nonlocals
+        known |= _enclosed(inner)
     return _resolved(annotation, getattr(inner, "__globals__", {}), {**around, **known})
 
 
@@ -84,6 +85,14 @@ def names_around(func: Callable[..., Any], frame: FrameType | None) -> dict[str,
                 outer = {name: frame.f_locals[name] for name in mentioned & frame.f_locals.keys()}
                 found = {**outer, **found}
         frame = frame.f_back
+    return found
+
+
+def _enclosed(func: FunctionType) -> dict[str, Any]:
+    found = {}
+    for name, cell in zip(func.__code__.co_freevars, func.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # of a function that calls itself: not there yet
+            found[name] = cell.cell_contents
     return found
 
 

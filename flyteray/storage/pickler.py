@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib
 import inspect
+import reprlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,11 +101,14 @@ def unpicklable_part(value: object, name: str) -> tuple[str, object]:
 
 def _members(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
-        yield from ((f"[{key!r}]", member) for key, member in value.items())
+        yield from ((f"[{reprlib.repr(key)}]", member) for key, member in value.items())
     elif isinstance(value, (list, tuple)):
         yield from ((f"[{index}]", member) for index, member in enumerate(value))
     elif isinstance(value, FunctionType):
-        used = inspect.getclosurevars(value)
+        try:
+            used = inspect.getclosurevars(value)
+        except ValueError:  # of one whose name is bound later
+            return
         yield from ((f" uses {name}", member) for name, member in {**used.globals, **used.nonlocals}.items())
     elif not isinstance(value, (type, ModuleType)) and hasattr(value, "__dict__"):
         yield from ((f".{key}", member) for key, member in vars(value).items())

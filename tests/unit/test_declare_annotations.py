@@ -93,6 +93,17 @@ def test_local_names_of_the_functions_and_classes_around_are_found() -> None:
     assert list(interface.outputs) == ["o0", "o1"]
 
 
+def test_a_nested_function_that_calls_itself_is_a_task() -> None:
+    class Count:
+        left: int
+
+    @env.task
+    def down(count: Count) -> int:
+        return 0 if count.left == 0 else down(count)
+
+    assert down.interface.inputs["count"].type is Count
+
+
 @pytest.mark.parametrize(
     ("annotation", "expected"),
     [

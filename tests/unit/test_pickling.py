@@ -220,3 +220,18 @@ def test_a_value_of_our_own_arrives_as_itself_through_any_pickler() -> None:
 
     assert type(arrived["local"]) is Local
     assert arrived["array"].shape == (3,)
+
+
+def test_what_can_not_be_pickled_is_named_also_where_nothing_shows_itself() -> None:
+    class Unshowable:
+        def __repr__(self) -> str:
+            raise RuntimeError("no words")
+
+    def recursive() -> object:
+        return recursive() or lock
+
+    lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"inputs\['x'\]\[<Unshowable instance at .*\] is a _thread.lock"):
+        dump({"x": {Unshowable(): lock}}, "inputs")
+    with pytest.raises(TypeError, match="recursive"):
+        dump({"recursive": recursive}, "inputs")
