@@ -70,9 +70,9 @@ class Conversion:
         Raises:
             Unfit: it does not fit.
         """
-        expected = meant(expected)
         if self._keep and fits(expected, value):
             return value
+        expected = meant(expected)
         if alternatives(expected):
             return self._one_of(expected, value)
         kind = typing.get_origin(expected) or expected

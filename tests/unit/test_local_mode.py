@@ -301,3 +301,27 @@ def test_ctrl_c_ends_a_local_run_whatever_its_task_does(tmp_path: Path) -> None:
 
     assert error.splitlines()[-1] == "KeyboardInterrupt"
     assert running.returncode == -signal.SIGINT
+
+
+@env.task
+def named(self: int, task: int, args: int, kwargs: int, name: str = "n", mode: str = "m") -> list[Any]:
+    return [self, task, args, kwargs, name, mode]
+
+
+@env.task
+async def names_children() -> list[Any]:
+    return [
+        await named.aio(self=1, task=2, args=3, kwargs=4),
+        await named.aio(1, 2, 3, 4, name="x", mode="y"),
+        await asyncio.to_thread(lambda: named(self=1, task=2, args=3, kwargs=4, mode="z")),
+    ]
+
+
+def test_inputs_may_be_called_whatever_our_own_arguments_are_called() -> None:
+    local = flyte.with_runcontext(mode="local")
+    expected = [[1, 2, 3, 4, "n", "m"], [1, 2, 3, 4, "x", "y"], [1, 2, 3, 4, "n", "z"]]
+
+    assert local.run(named, self=1, task=2, args=3, kwargs=4, mode="q").outputs()[0] == [1, 2, 3, 4, "n", "q"]
+    assert local.run(names_children).outputs()[0] == expected
+    assert named(self=1, task=2, args=3, kwargs=4) == expected[0]
+    assert named.forward(self=1, task=2, args=3, kwargs=4) == expected[0]
