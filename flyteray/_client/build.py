@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from flyteray._client.acts import acts
 from flyteray._client.bridge import Verb
 from flyteray._client.session import session
+from flyteray._client.taken_secrets import take_secrets
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.image import Image, ImageBuild
 from flyteray._plan.image import image_spec
 from flyteray._plan.included import with_dependencies
+from flyteray._plan.spec import EnvironmentSpec
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ async def _build(image: Image, dry_run: bool = False, force: bool = False, wait:
         raise TypeError(f"flyteray.build builds an Image, not {image!r}.")
     spec = image_spec(image)
     if spec is not None and not dry_run:
+        await take_secrets([EnvironmentSpec(image=spec)])
         if not wait:
             await session().call("start_image", spec, force)
             return ImageBuild(uri=None)

@@ -11,6 +11,7 @@ from flyteray._client.acts import acts
 from flyteray._client.app import App
 from flyteray._client.bridge import Verb
 from flyteray._client.session import session
+from flyteray._client.taken_secrets import take_secrets
 from flyteray._client.unknown_apps import warn_of_unknown_apps
 from flyteray._declare.environment import Environment
 from flyteray._plan import deploy as planning
@@ -181,6 +182,7 @@ deploy = Verb(_deploy)
 
 async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
     """Send code and plans; returns the apps."""
+    await take_secrets([spec.environment for spec in plan.apps.values()], plan.envs.values)
     for bundle in plan.bundles.values():
         await session().upload(bundle)
     # Those of apps are built while the apps come up.

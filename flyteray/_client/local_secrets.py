@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flyteray._cluster.secrets import ProcessSecrets
 from flyteray._declare.secret import Secret
-from flyteray._plan.secrets import not_found, secret_specs
+from flyteray._plan.secrets import not_found, secret_specs, variable
 from flyteray._plan.spec import SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import SecretNotFoundError
@@ -54,7 +54,7 @@ def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, b
     """
     values: dict[str, bytes] = {}
     for spec in specs:
-        value = os.environ.get(_variable(spec))
+        value = os.environ.get(variable(spec))
         if value is not None:
             values[spec.name] = os.fsencode(value)
     stored = [spec for spec in specs if spec.name not in values]
@@ -66,7 +66,7 @@ def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, b
         except SecretNotFoundError:
             known = {info.name for info in secrets.listall(limit=None)}
             missing = [spec for spec in stored if spec.name not in known]
-            variables = " and ".join(_variable(spec) for spec in missing)
+            variables = " and ".join(variable(spec) for spec in missing)
             raise not_found(
                 [spec.name for spec in missing], known, f", or set {variables} in the environment"
             ) from None

@@ -16,6 +16,7 @@ from flyteray._client.local_run import LocalRun, run_locally
 from flyteray._client.progress import Progress
 from flyteray._client.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session import inside_local_run, session
+from flyteray._client.taken_secrets import take_secrets
 from flyteray._declare.task import Task
 from flyteray._plan import code, failure, inputs, pickling, stored
 from flyteray._plan.info import BEFORE_IT_BEGINS, ActionInfo, ActionPhase, RunInfo
@@ -223,8 +224,10 @@ class RunContext:
         # It reads files: not on an app's loop.
         ref, bundle = await asyncio.to_thread(code.ship, task, session().shipping(self.shipping))
         payload = pickling.dump(arguments, "inputs")
+        spec = task_spec(task, ref, self.shipping.version)
+        await take_secrets([spec.environment], lambda: code.reached(task))
         await session().upload(bundle)
-        return await _start(name, task_spec(task, ref, self.shipping.version), payload)
+        return await _start(name, spec, payload)
 
     def check_deployed(self, task: str) -> None:
         """Refuse what is said that can't be so of a deployed task.
@@ -250,6 +253,7 @@ class RunContext:
         self.check_deployed(task.name)
         plan = await deployed_plan(task)
         payload = pickling.dump(bind_deployed(plan, args, kwargs), "inputs")
+        await take_secrets([plan.spec.environment])
         return await _start(self._name(), plan.spec, payload)
 
     def _name(self) -> str:

@@ -43,6 +43,11 @@ class Secret:
         """When it got its value, UTC."""
         return self._info.updated_at
 
+    @property
+    def taken(self) -> bool:
+        """Whether nobody has created it: the local cluster took it from the environment of who ran or served."""
+        return self._info.taken
+
     @staticmethod
     @acts("Secret.create")
     async def _create(

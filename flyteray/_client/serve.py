@@ -17,6 +17,7 @@ from flyteray._client.handle import AppHandle
 from flyteray._client.local_app import Patience
 from flyteray._client.planned import Planned, PlannedApp
 from flyteray._client.session import inside_local_run, session
+from flyteray._client.taken_secrets import take_secrets
 from flyteray._client.unknown_apps import warn_of_unknown_apps
 from flyteray._declare import context
 from flyteray._declare.env_vars import check_env_vars
@@ -146,6 +147,7 @@ class ServeContext:
             settings = session().settings
             return await local_apps(settings.home).serve(planned, settings, self._patience())
         await warn_of_unknown_apps(each.spec for each in planned)
+        await take_secrets([each.spec.environment for each in planned], lambda: code.reached(app_env))
         for each in planned:
             await session().upload(each.bundle)
             served = App(

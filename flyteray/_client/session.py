@@ -34,6 +34,7 @@ class Session:
         self._settings: Settings | None = None
         self._cluster: ClusterInfo | None = None
         self._connection: Connection | None = None
+        self._drives_local = False
         self._lock = threading.Lock()
         storage_root().ask(self._storage)
 
@@ -82,6 +83,7 @@ class Session:
                 connection = connect(self.settings)
                 if connection.own:
                     self._connection = connection
+                self._drives_local = connection.local is not None and connection.driver
                 try:
                     self._cluster = ensure_controller(self.settings, connection.local)
                 except ClusterError:
@@ -100,6 +102,11 @@ class Session:
         if local.find(self.settings) is not None:
             return True
         return _is_connected()
+
+    def drives_local_cluster(self) -> bool:
+        """Whether this is a program that uses the local cluster of this machine; connects first."""
+        self.connect()
+        return self._drives_local
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """Ask the controller; connects first."""

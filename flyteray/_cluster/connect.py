@@ -25,13 +25,14 @@ class Connection:
     """What this process is connected to; ``local`` where that is flyteray's own cluster on this machine.
 
     ``started`` tells that it was started for this connection, ``own`` that flyteray made the connection: in a worker it
-    is Ray's, and after the user's own ``ray.init`` theirs.
+    is Ray's, and after the user's own ``ray.init`` theirs. ``driver`` tells a program from a process of the cluster.
     """
 
     address: str
     local: LocalCluster | None
     started: bool = False
     own: bool = False
+    driver: bool = True
 
     def is_of(self, address: str) -> bool:
         """Whether it is what an address names, as the user wrote it."""
@@ -52,7 +53,8 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
     running = local.find(settings)
     if ray.is_initialized():
         address = ray.get_runtime_context().gcs_address
-        return Connection(address, running if running and running.address == address else None)
+        driver = worker.global_worker.mode == worker.SCRIPT_MODE
+        return Connection(address, running if running and running.address == address else None, driver=driver)
     wanted, found = settings.address, running
     if wanted is None or wanted == "local" or (wanted == "auto" and running):
         running = running or local.start(settings, quiet)

@@ -240,11 +240,19 @@ class Controller:
         """Keep a secret, or give it a new value."""
         return self._secrets.create(name, value)
 
+    async def uncreated_secrets(self, names: list[str]) -> list[str]:
+        """Those of the names that nobody has created a secret of."""
+        return self._secrets.uncreated(names)
+
+    async def take_secrets(self, values: dict[str, bytes]) -> list[str]:
+        """Keep values of the caller's environment; tells those that are new or others than before."""
+        return self._secrets.take(values)
+
     async def get_secret(self, name: str) -> SecretInfo:
         """A secret without its value."""
         return self._secrets.get(name)
 
-    async def list_secrets(self, limit: int) -> list[SecretInfo]:
+    async def list_secrets(self, limit: int | None) -> list[SecretInfo]:
         """Secrets by name, without their values."""
         return self._secrets.listall(limit)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import delete, select
@@ -18,11 +19,20 @@ from flyteray._plan.info import SecretInfo
 from flyteray._plan.secrets import as_value, check_name, not_found
 from flyteray.errors import InitializationError, RuntimeSystemError
 
-_INFO = [secrets.c[name] for name in SecretInfo.model_fields]
+_INFO = [secrets.c.name, secrets.c.created_at, secrets.c.updated_at]
+_TAKEN = "environment:"  # before the names of those that nobody has created; no other name has a colon
+
+
+class _Kept(NamedTuple):
+    encrypted: bytes
+    taken: bool
 
 
 class Secrets:
     """What ``flyteray create secret`` keeps. Names are ``key`` or ``group/key``.
+
+    Beside these it keeps what a local cluster takes from the environment of those who run and serve. It counts where
+    nobody has created a secret of that name.
 
     Args:
         url: SQLAlchemy URL of the registry.
@@ -48,13 +58,32 @@ class Secrets:
             ValueError: A bad name, or a value that is empty or too large.
         """
         check_name(name)
-        encrypted = self._cipher(make=True).encrypt(as_value(name, value))
-        now = datetime.now(timezone.utc)
-        with self._engine.connect() as connection, database.writing(connection).begin():
-            known = connection.scalar(select(secrets.c.created_at).where(secrets.c.name == name))
-            row = {"name": name, "encrypted": encrypted, "created_at": known or now, "updated_at": now}
-            connection.execute(database.upsert(self._engine, secrets, ["name"]), row)
-        return SecretInfo(name=name, created_at=known or now, updated_at=now)
+        created_at, updated_at = self._keep(name, as_value(name, value))
+        return SecretInfo(name=name, created_at=created_at, updated_at=updated_at)
+
+    def take(self, values: Mapping[str, bytes]) -> list[str]:
+        """Keep the values that an environment has, and return the names of those that are new or others than before.
+
+        Raises:
+            ValueError: A bad name, or a value that is empty or too large.
+        """
+        for name, value in values.items():
+            check_name(name)
+            as_value(name, value)
+        before = self._find(values)
+        changed = [
+            name
+            for name, value in values.items()
+            if name not in before or self._decrypted(name, before[name].encrypted) != value
+        ]
+        for name in changed:
+            self._keep(_TAKEN + name, values[name])
+        return changed
+
+    def uncreated(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that nobody has created a secret of."""
+        found = self._find(names)
+        return [name for name in dict.fromkeys(names) if name not in found or found[name].taken]
 
     def get_value(self, name: str) -> bytes:
         """A secret's value; errors as in :meth:`get_values`."""
@@ -67,13 +96,10 @@ class Secrets:
             SecretNotFoundError: One of them does not exist.
             RuntimeSystemError: They were encrypted with another key.
         """
-        wanted = list(dict.fromkeys(names))
-        query = select(secrets.c.name, secrets.c.encrypted).where(secrets.c.name.in_(wanted))
-        with self._engine.connect() as connection:
-            found = {row.name: row.encrypted for row in connection.execute(query)}
+        found = self._find(wanted := list(dict.fromkeys(names)))
         if missing := [name for name in wanted if name not in found]:
             raise not_found(missing, self._names())
-        return {name: self._decrypted(name, found[name]) for name in wanted}
+        return {name: self._decrypted(name, found[name].encrypted) for name in wanted}
 
     def require(self, names: Iterable[str]) -> None:
         """Return when all of these exist.
@@ -84,8 +110,7 @@ class Secrets:
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return
-        with self._engine.connect() as connection:
-            found = set(connection.scalars(select(secrets.c.name).where(secrets.c.name.in_(wanted))))
+        found = self._find(wanted)
         if missing := [name for name in wanted if name not in found]:
             raise not_found(missing, self._names())
 
@@ -95,17 +120,22 @@ class Secrets:
         Raises:
             SecretNotFoundError: There is none of that name.
         """
-        with self._engine.connect() as connection:
-            row = connection.execute(select(*_INFO).where(secrets.c.name == name)).one_or_none()
-        if row is None:
+        found = next((info for info in self.listall(None) if info.name == name), None)
+        if found is None:
             raise not_found([name], self._names())
-        return SecretInfo(**row._mapping)
+        return found
 
     def listall(self, limit: int | None) -> list[SecretInfo]:
         """Secrets by name, without their values; all of them for None."""
         with self._engine.connect() as connection:
-            rows = connection.execute(select(*_INFO).order_by(secrets.c.name).limit(limit))
-            return [SecretInfo(**row._mapping) for row in rows]
+            rows = list(connection.execute(select(*_INFO)))
+        found: dict[str, SecretInfo] = {}
+        for row in sorted(rows, key=lambda row: not row.name.startswith(_TAKEN)):
+            name = row.name.removeprefix(_TAKEN)
+            found[name] = SecretInfo(
+                name=name, created_at=row.created_at, updated_at=row.updated_at, taken=name != row.name
+            )
+        return [found[name] for name in sorted(found)][:limit]
 
     def delete(self, name: str) -> None:
         """Forget a secret; processes that were given it keep it.
@@ -114,7 +144,8 @@ class Secrets:
             SecretNotFoundError: There is none of that name.
         """
         with self._engine.connect() as connection, database.writing(connection).begin():
-            if not connection.execute(delete(secrets).where(secrets.c.name == name)).rowcount:
+            both = secrets.c.name.in_([name, _TAKEN + name])
+            if not connection.execute(delete(secrets).where(both)).rowcount:
                 raise not_found([name], self._names())
 
     def close(self) -> None:
@@ -122,8 +153,30 @@ class Secrets:
         self._engine.dispose()
 
     def _names(self) -> list[str]:
+        return [info.name for info in self.listall(None)]
+
+    def _find(self, names: Iterable[str]) -> dict[str, _Kept]:
+        """What is kept under some names, those created before those taken."""
+        wanted = list(names)
+        both = [*(_TAKEN + name for name in wanted), *wanted]
+        query = select(secrets.c.name, secrets.c.encrypted).where(secrets.c.name.in_(both))
         with self._engine.connect() as connection:
-            return list(connection.scalars(select(secrets.c.name)))
+            kept = {row.name: row.encrypted for row in connection.execute(query)}
+        return {
+            name.removeprefix(_TAKEN): _Kept(kept[name], name.startswith(_TAKEN))
+            for name in both
+            if name in kept
+        }
+
+    def _keep(self, name: str, value: bytes) -> tuple[datetime, datetime]:
+        """Keep a value, and tell when there was the first one of that name, and when this one."""
+        encrypted = self._cipher(make=True).encrypt(value)
+        now = datetime.now(timezone.utc)
+        with self._engine.connect() as connection, database.writing(connection).begin():
+            known = connection.scalar(select(secrets.c.created_at).where(secrets.c.name == name))
+            row = {"name": name, "encrypted": encrypted, "created_at": known or now, "updated_at": now}
+            connection.execute(database.upsert(self._engine, secrets, ["name"]), row)
+        return known or now, now
 
     def _decrypted(self, name: str, encrypted: bytes) -> bytes:
         try:

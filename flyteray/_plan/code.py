@@ -16,7 +16,7 @@ from flyteray._declare.task import Task
 from flyteray._plan import alias, bundle, imports, naming, pickled
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.ignored import files_below
-from flyteray._plan.image import shipped_images
+from flyteray._plan.image import declared_in, shipped_images
 from flyteray._plan.included import image_files, included, with_dependencies
 from flyteray._plan.layout import Layout
 from flyteray._plan.pickling import alias_main, is_guarded
@@ -128,6 +128,19 @@ def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPIN
         shipping.copy_bundle_to.mkdir(parents=True, exist_ok=True)
         (shipping.copy_bundle_to / f"{made.digest}.zip").write_bytes(made.data)
     return CodeRef(bundle=made.digest, module=module, name=name, version=version), made
+
+
+def reached(declared: Task[..., Any] | AppEnvironment) -> list[Environment]:
+    """The environments whose tasks and apps the code of a task or app may call, its own among them.
+
+    These are those that it depends on, and those that are names of its modules.
+    """
+    if isinstance(declared, Task):
+        declared = declared.declared()
+    env = declared.parent_env() if isinstance(declared, Task) else declared
+    home = _home(declared)
+    modules = imports.closure([home[0]]) if home else ["__main__"]
+    return list(dict.fromkeys([*(with_dependencies(env) if env else []), *declared_in(modules)]))
 
 
 def beside(task: Task[..., Any], bundle: str) -> CodeRef:

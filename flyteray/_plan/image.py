@@ -83,7 +83,7 @@ def image_spec(image: Image | str | None, environment: str = "") -> ImageSpec | 
         return ImageSpec(name=image.name or container, container=container)
     if not installs:
         return None
-    return ImageSpec(name=image.name or "", installs=installs, secrets=_secrets(image))
+    return ImageSpec(name=image.name or "", installs=installs, secrets=image_secrets(image))
 
 
 def shipped_images(environments: Iterable[Environment], modules: Iterable[str]) -> dict[str, bytes]:
@@ -94,7 +94,7 @@ def shipped_images(environments: Iterable[Environment], modules: Iterable[str]) 
         modules: The modules that are: their code may call tasks of any environment in them.
     """
     plans = {}
-    for env in {*environments, *_declared_in(modules)}:
+    for env in {*environments, *declared_in(modules)}:
         if isinstance(env.image, Image) and _reads_files(env.image):
             # What is wrong with it is told to whoever uses it; this may be another environment's code.
             with contextlib.suppress(OSError, ValueError, BaseRuntimeError):
@@ -148,7 +148,8 @@ def named(images: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _declared_in(modules: Iterable[str]) -> Iterator[Environment]:
+def declared_in(modules: Iterable[str]) -> Iterator[Environment]:
+    """The environments that are names of loaded modules."""
     for name in modules:
         # A module's dict, not getattr: lazy modules would load at a touch.
         for value in list(getattr(sys.modules.get(name), "__dict__", {}).values()):
@@ -256,7 +257,12 @@ def _flags(install: InstallSpec) -> list[str]:
     return [line for line in install.requirements if line.startswith("-")]
 
 
-def _secrets(image: Image) -> tuple[SecretSpec, ...]:
+def image_secrets(image: Image) -> tuple[SecretSpec, ...]:
+    """The secrets that the build of an image is given.
+
+    Raises:
+        ImageBuildError: one of them is to be mounted.
+    """
     asked: dict[Secret, None] = {}
     for layer in image.layers:
         if isinstance(layer, PipLayer):

@@ -44,11 +44,15 @@ BEFORE_IT_BEGINS = (ActionPhase.QUEUED, ActionPhase.WAITING_FOR_RESOURCES, Actio
 
 
 class SecretInfo(Spec):
-    """A secret that is kept; its value is told to the processes that ask for it only."""
+    """A secret that is kept; its value is told to the processes that ask for it only.
+
+    ``taken`` tells one that nobody has created: the local cluster took it from the environment of who ran or served.
+    """
 
     name: str
     created_at: datetime
     updated_at: datetime
+    taken: bool = False
 
 
 class TaskInfo(Spec):

@@ -29,6 +29,11 @@ def secret_specs(secrets: Iterable[Secret]) -> tuple[SecretSpec, ...]:
     )
 
 
+def variable(spec: SecretSpec) -> str:
+    """The environment variable that a secret has where it comes from an environment."""
+    return spec.env_var or spec.name.replace("/", "_").replace("-", "_").upper()
+
+
 def check_name(name: str) -> None:
     """Return when a secret may be called so.
 

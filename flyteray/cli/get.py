@@ -120,7 +120,7 @@ def secrets(name: str | None, limit: int, output: printing.Output) -> None:
     """The secrets by name, or one of them; their values are never shown."""
     if name is None:
         found = [_secret(secret) for secret in Secret.listall(limit)]
-        printing.rows(found, output, ("name", "created_at", "updated_at"))
+        printing.rows(found, output, ("name", "source", "created_at", "updated_at"))
     else:
         printing.record(_secret(Secret.get(name)), output)
 
@@ -146,7 +146,12 @@ def _waiting(infos: Iterable[RunInfo | ActionInfo]) -> tuple[str, ...]:
 
 
 def _secret(secret: Secret) -> dict[str, Any]:
-    return {"name": secret.name, "created_at": secret.created_at, "updated_at": secret.updated_at}
+    return {
+        "name": secret.name,
+        "source": "environment" if secret.taken else "created",
+        "created_at": secret.created_at,
+        "updated_at": secret.updated_at,
+    }
 
 
 def _run(info: RunInfo) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import contextlib
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,3 +137,68 @@ def test_a_missing_secret_fails_at_once_with_the_command_that_creates_it(cluster
     with pytest.raises(SecretNotFoundError, match="nobody/made-it"):
         flyte.run(samples.parent_of_lacking).outputs()
     Secret.delete("TOKEN_OF_TESTS")
+
+
+TAKES = """
+import hashlib, os, sys
+import flyteray as flyte
+
+inner = flyte.TaskEnvironment(name="taking-inner", secrets=flyte.Secret("deep", group="taken"))
+outer = flyte.TaskEnvironment(name="taking-outer", secrets="taken-token", depends_on=[inner])
+
+def digest(name):
+    return hashlib.sha256(os.environ[name].encode()).hexdigest()
+
+@inner.task
+def below() -> str:
+    return digest("TAKEN_DEEP")
+
+@outer.task
+def above() -> list[str]:
+    return [digest("TAKEN_TOKEN"), below()]
+
+if __name__ == "__main__":
+    print(*flyte.run(above).outputs()[0])
+"""
+
+
+def test_the_local_cluster_takes_what_nobody_created_from_the_environment_and_another_does_not(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    script = tmp_path / "takes.py"
+    script.write_text(TAKES)
+
+    def program(**environ: str) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, **environ}
+        return subprocess.run(
+            [sys.executable, script], env=environ, capture_output=True, text=True, timeout=120
+        )
+
+    def digests(*values: str) -> str:
+        return " ".join(hashlib.sha256(value.encode()).hexdigest() for value in values)
+
+    shared = {**cluster.environment(), "FLYTERAY_HOME": str(tmp_path / "elsewhere")}
+    refused = program(**shared, TAKEN_TOKEN="hush-1", TAKEN_DEEP="hush-2")
+    assert "SecretNotFoundError: There is no secret 'taken-token'" in refused.stderr
+    assert "or set" not in refused.stderr
+    missing = program()
+    assert "`flyteray create secret taken-token`, or set TAKEN_TOKEN in the environment." in missing.stderr
+
+    first = program(TAKEN_TOKEN="hush-1", TAKEN_DEEP="hush-2")
+    assert first.stdout.strip() == digests("hush-1", "hush-2"), first.stderr
+    assert first.stderr.count("takes TAKEN_TOKEN of this environment") == 1
+    assert first.stderr.count("takes TAKEN_DEEP of this environment") == 1
+    assert "hush" not in first.stderr
+    again = program()
+    assert (again.stdout.strip(), again.stderr) == (first.stdout.strip(), "")
+    assert Secret.get("taken-token").taken
+    values = [*in_any_form("hush-1"), *in_any_form("hush-2")]
+    settings = Settings.load()
+    for name, content in in_files(settings.home, cluster.temp_dir):
+        assert not any(value in content for value in values), name
+
+    Secret.create("taken-token", "made")
+    stored = program(TAKEN_TOKEN="hush-3")
+    assert stored.stdout.strip() == digests("made", "hush-2"), stored.stderr
+    for name in ("taken-token", "taken/deep"):
+        Secret.delete(name)

@@ -20,7 +20,7 @@ from flyteray._cluster.mounted import MountedFile, sweep
 from flyteray._cluster.secrets import ProcessSecrets
 from flyteray._control.secrets import Secrets
 from flyteray._plan.image import build_env_vars
-from flyteray._plan.secrets import secret_specs
+from flyteray._plan.secrets import LARGEST, secret_specs
 from flyteray._plan.spec import ImageSpec, SecretSpec
 from flyteray._settings import Settings
 from flyteray.cli.root import flyteray as command
@@ -78,6 +78,35 @@ def test_a_secret_that_is_created_again_has_the_new_value(secrets: Secrets) -> N
     assert secrets.get_value("TOKEN") == b"two"
     assert again.created_at == first.created_at
     assert secrets.get("TOKEN").updated_at == again.updated_at >= first.updated_at
+
+
+def test_what_is_taken_from_an_environment_counts_until_a_secret_is_created(
+    secrets: Secrets, tmp_path: Path
+) -> None:
+    assert secrets.take({"TOKEN": b"of the shell", "g/k": b"x"}) == ["TOKEN", "g/k"]
+    secrets.require(["TOKEN", "g/k"])
+    assert secrets.uncreated(["TOKEN", "g/k", "MORE", "TOKEN"]) == ["TOKEN", "g/k", "MORE"]
+    assert secrets.take({"TOKEN": b"of the shell", "g/k": b"y"}) == ["g/k"]
+    assert secrets.get_values(["g/k", "TOKEN"]) == {"g/k": b"y", "TOKEN": b"of the shell"}
+    assert all(b"of the shell" not in path.read_bytes() for path in tmp_path.iterdir())
+
+    secrets.create("TOKEN", "created")
+    secrets.take({"TOKEN": b"of another shell"})
+
+    assert secrets.get_value("TOKEN") == b"created"
+    assert secrets.uncreated(["TOKEN"]) == []
+    assert [(info.name, info.taken) for info in secrets.listall(None)] == [("TOKEN", False), ("g/k", True)]
+    assert [info.name for info in secrets.listall(1)] == ["TOKEN"]
+    assert secrets.get("g/k").taken
+    secrets.delete("TOKEN")
+    with pytest.raises(SecretNotFoundError):
+        secrets.get_value("TOKEN")
+
+
+@pytest.mark.parametrize("values", [{"a b": b"x"}, {"TOKEN": b""}, {"TOKEN": b"x" * (LARGEST + 1)}])
+def test_what_can_not_be_kept_is_not_taken_either(secrets: Secrets, values: dict[str, bytes]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        secrets.take(values)
 
 
 def test_a_missing_secret_is_named_with_the_command_that_creates_it(secrets: Secrets) -> None:
