@@ -177,28 +177,29 @@ def test_the_local_cluster_takes_what_nobody_created_from_the_environment_and_an
     def digests(*values: str) -> str:
         return " ".join(hashlib.sha256(value.encode()).hexdigest() for value in values)
 
+    one, two = (f"hush-{uuid.uuid4().hex}" for _ in range(2))
     shared = {**cluster.environment(), "FLYTERAY_HOME": str(tmp_path / "elsewhere")}
-    refused = program(**shared, TAKEN_TOKEN="hush-1", TAKEN_DEEP="hush-2")
+    refused = program(**shared, TAKEN_TOKEN=one, TAKEN_DEEP=two)
     assert "SecretNotFoundError: There is no secret 'taken-token'" in refused.stderr
     assert "or set" not in refused.stderr
     missing = program()
     assert "`flyteray create secret taken-token`, or set TAKEN_TOKEN in the environment." in missing.stderr
 
-    first = program(TAKEN_TOKEN="hush-1", TAKEN_DEEP="hush-2")
-    assert first.stdout.strip() == digests("hush-1", "hush-2"), first.stderr
+    first = program(TAKEN_TOKEN=one, TAKEN_DEEP=two)
+    assert first.stdout.strip() == digests(one, two), first.stderr
     assert first.stderr.count("takes TAKEN_TOKEN of this environment") == 1
     assert first.stderr.count("takes TAKEN_DEEP of this environment") == 1
     assert "hush" not in first.stderr
     again = program()
     assert (again.stdout.strip(), again.stderr) == (first.stdout.strip(), "")
     assert Secret.get("taken-token").taken
-    values = [*in_any_form("hush-1"), *in_any_form("hush-2")]
+    values = [*in_any_form(one), *in_any_form(two)]
     settings = Settings.load()
     for name, content in in_files(settings.home, cluster.temp_dir):
         assert not any(value in content for value in values), name
 
     Secret.create("taken-token", "made")
     stored = program(TAKEN_TOKEN="hush-3")
-    assert stored.stdout.strip() == digests("made", "hush-2"), stored.stderr
+    assert stored.stdout.strip() == digests("made", two), stored.stderr
     for name in ("taken-token", "taken/deep"):
         Secret.delete(name)
