@@ -6,6 +6,8 @@ from typing import Literal
 
 from flyteray._client.session import session
 from flyteray._declare import context
+from flyteray._declare.context import Owner
+from flyteray._settings import DOMAIN, ORG, PROJECT
 from flyteray.errors import InitializationError
 
 
@@ -36,9 +38,25 @@ def is_control_plane_available() -> bool:
     return here.mode != "local" if here else session().has_cluster()
 
 
+def owner() -> Owner:
+    """Whose what is started here is: what the task says that runs here, else what the app was told or ``init``."""
+    action, settings = context.ctx().action, session().settings
+    return Owner(
+        project=(action.project if action else None) or settings.project,
+        domain=(action.domain if action else None) or settings.domain,
+        org=(action.org if action else None) or settings.org,
+    )
+
+
+def owner_variables() -> dict[str, str]:
+    """The environment variables by which an app is told its owner."""
+    of_app = owner()
+    said = {PROJECT: of_app.project, DOMAIN: of_app.domain, ORG: of_app.org}
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _current(what: Literal["project", "domain"]) -> str:
-    action = context.ctx().action
-    said: str | None = (getattr(action, what) if action else None) or getattr(session().settings, what)
+    said: str | None = getattr(owner(), what)
     if said is None:
         raise InitializationError(
             f"No {what} was named: say flyteray.init({what}=...), or name one in a configuration file (task.{what}) "

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from flyteray._client.acts import acts
 from flyteray._client.app import App
 from flyteray._client.bridge import Verb
+from flyteray._client.current import owner_variables
 from flyteray._client.session import session
 from flyteray._client.taken_secrets import take_secrets
 from flyteray._client.unknown_apps import warn_of_unknown_apps
@@ -169,7 +170,8 @@ async def _deploy(
         Shipping(copy_style=copy_style, interactive=interactive_mode, version=version)
     )
     plans = [
-        await asyncio.to_thread(planning.plan, group, version, shipping) for group in planning.groups(envs)
+        await asyncio.to_thread(planning.plan, group, version, shipping, owner_variables())
+        for group in planning.groups(envs)
     ]
     return [
         Deployment(plan.version, dict(_results(plan, {} if dry_run else await _carry_out(plan))))

@@ -69,7 +69,7 @@ class LocalRun:
 
 
 async def run_locally(
-    name: str, task: Task[..., Any], arguments: dict[str, Any], settings: Settings
+    name: str, task: Task[..., Any], arguments: dict[str, Any], settings: Settings, owner: context.Owner
 ) -> LocalRun:
     """Run a task to its end in this process; raises what it raises.
 
@@ -78,7 +78,7 @@ async def run_locally(
     folder = settings.home / "local" / name
     started_at = datetime.now(timezone.utc)
     secrets = LocalSecrets(settings)
-    runtime = _LocalRuntime(name, "a0", folder, secrets)
+    runtime = _LocalRuntime(name, "a0", folder, secrets, owner)
     try:
         if task.is_async or loop_runs_here():
             value = await runtime.run(task, arguments)
@@ -125,11 +125,14 @@ def local_runs() -> LocalRuns:
 class _LocalRuntime:
     """What ``context.runtime`` is inside a local run: children are calls in this process."""
 
-    def __init__(self, run: str, action: str, folder: Path, secrets: LocalSecrets) -> None:
+    def __init__(
+        self, run: str, action: str, folder: Path, secrets: LocalSecrets, owner: context.Owner
+    ) -> None:
         self._run = run
         self._action = action
         self._folder = folder
         self._secrets = secrets
+        self._owner = owner
         self._numbers = itertools.count(1)
 
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -151,7 +154,8 @@ class _LocalRuntime:
         """Nothing: a local run holds no CPU of a cluster."""
 
     def _child(self) -> _LocalRuntime:
-        return _LocalRuntime(self._run, f"{self._action}.{next(self._numbers)}", self._folder, self._secrets)
+        action = f"{self._action}.{next(self._numbers)}"
+        return _LocalRuntime(self._run, action, self._folder, self._secrets, self._owner)
 
     def run_here(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a sync task on this thread, which a debugger may be attached to."""
@@ -183,7 +187,7 @@ class _LocalRuntime:
         bound = contextvars.copy_context()
         bound.run(context.runtime.set, self)
         data = self._folder / self._action / "data"
-        action = context.ActionID(name=self._action, run_name=self._run)
+        action = context.ActionID(self._action, self._run, *self._owner)
         bound.run(context.task_context.set, context.TaskContext(action, "local", attempt, str(data)))
         return bound
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb, run_here
+from flyteray._client.current import owner
 from flyteray._client.known import Known
 from flyteray._client.local_run import LocalRun, run_locally
 from flyteray._client.progress import Progress
@@ -271,7 +272,7 @@ class RunContext:
 
 
 async def _start(name: str, task: TaskSpec, inputs: pickling.Payload) -> Run:
-    spec = RunSpec(name=name, task=task, request=uuid.uuid4().hex)
+    spec = RunSpec(name=name, task=task, request=uuid.uuid4().hex, owner=owner())
     if inputs.nbytes <= stored.RELAYED:
         return Run(await session().call("start_run", spec, inputs))
     root, key = (await asyncio.to_thread(session().connect)).storage, stored.inputs_key(spec.request)

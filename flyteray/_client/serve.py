@@ -13,6 +13,7 @@ from typing import Any, Literal
 from flyteray._client.acts import acts
 from flyteray._client.app import App
 from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.current import owner_variables
 from flyteray._client.handle import AppHandle
 from flyteray._client.local_app import Patience
 from flyteray._client.planned import Planned, PlannedApp
@@ -25,6 +26,7 @@ from flyteray._declare.environment import without_meaning
 from flyteray._declare.near import did_you_mean
 from flyteray._plan import apps, code
 from flyteray._plan.shipping import CopyStyle, Shipping
+from flyteray._settings import DOMAIN, PROJECT
 from flyteray.app.environment import AppEnvironment
 
 Mode = Literal["local", "remote"]
@@ -50,7 +52,8 @@ class ServeContext:
         copy_style: Which code travels; see :class:`flyteray._plan.shipping.Shipping`.
         root_dir: The folder that the bundle of code mirrors.
         dry_run: Plan and serve nothing: the handle is inactive, its ``plan`` is what would have been served.
-        project: What the app's context names as its project (Ray has none).
+        project: What the app's context names as its project, and those of the apps that it depends on (Ray has none).
+            Default: that of :func:`flyteray.init`.
         domain: Likewise.
         env_vars: Environment variables of the app, besides those declared and before them.
         parameter_values: Values of parameters in place of those declared: ``{app name: {parameter name: value}}``. In
@@ -185,11 +188,13 @@ class ServeContext:
         ref, bundle = code.ship(env, session().shipping(self._shipping()))
         values = values or {}
         objects = apps.objects(env, values)
-        if not asked_for:
-            return Planned(apps.app_spec(env, ref, values, takes_objects=self._is_local), bundle, objects)
         changed = copy.copy(env)  # it is the declared one that the code names
-        changed.env_vars = {**(env.env_vars or {}), **self._variables()}
-        spec = apps.app_spec(changed, ref, values, takes_objects=self._is_local)
+        changed.env_vars = {**(env.env_vars or {}), **self._owner()}
+        if asked_for:
+            changed.env_vars |= self._variables()
+        spec = apps.app_spec(changed, ref, values, takes_objects=self._is_local, variables=owner_variables())
+        if not asked_for:
+            return Planned(spec, bundle, objects)
         said = {
             "version": self.version,
             "health_path": self.health_check_path if self._is_local or env.kind == "command" else None,
@@ -220,10 +225,12 @@ class ServeContext:
             version=self.version,
         )
 
+    def _owner(self) -> dict[str, str]:
+        said = {PROJECT: self.project, DOMAIN: self.domain}
+        return {name: value for name, value in said.items() if value is not None}
+
     def _variables(self) -> dict[str, str]:
         said = {
-            "FLYTE_INTERNAL_EXECUTION_PROJECT": self.project,
-            "FLYTE_INTERNAL_EXECUTION_DOMAIN": self.domain,
             "LOG_LEVEL": self.log_level,
             "LOG_FORMAT": None if self.log_format == "console" else self.log_format,
             "USER_LOG_LEVEL": self.user_log_level,

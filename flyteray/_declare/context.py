@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -32,6 +32,24 @@ class TaskRuntime(Protocol):
 
     def release(self, ref: Any, until: Future[Any]) -> None:
         """Let others have this task's CPU until ``until`` is done, which ``ref``, an ObjectRef, brings about."""
+
+
+class Owner(NamedTuple):
+    """Whose something is, in Flyte's words; None where nobody has said it. Ray has no such thing: it is only told."""
+
+    project: str | None = None
+    domain: str | None = None
+    org: str | None = None
+
+
+@dataclass(frozen=True)
+class SerializationContext:
+    """What is known of an app when its subdomain is made: ``version`` is empty unless it was named."""
+
+    version: str = ""
+    project: str | None = None
+    domain: str | None = None
+    org: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from flyteray._declare.context import SerializationContext
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.spec import AppSpec, CodeRef, LinkSpec, OutputRef, ParameterSpec, ScalingSpec
-from flyteray.app.context import ctx
+from flyteray._settings import DOMAIN, ORG, PROJECT
 from flyteray.app.environment import AppEnvironment
 from flyteray.app.parameters import Parameter
 from flyteray.app.routing import Subdomain, host_name
@@ -26,6 +29,7 @@ def app_spec(
     parameter_values: Mapping[str, Any] | None = None,
     *,
     takes_objects: bool = False,
+    variables: Mapping[str, str] | None = None,
 ) -> AppSpec:
     """The plan of an app; outputs of tasks are not pinned yet.
 
@@ -34,6 +38,7 @@ def app_spec(
         code: Where its environment is found.
         parameter_values: Values by the names of parameters, in place of those declared.
         takes_objects: Whether :func:`objects` brings it the Python values that it is given as they are.
+        variables: Environment variables beside those that it declares, which win.
 
     Raises:
         TypeError: a value of a type that no parameter has, or a Python value where none can be given.
@@ -45,6 +50,9 @@ def app_spec(
             f'App {env.name!r} speaks HTTP/2 without TLS on its port (name="h2c"), which the ingress does not do yet. '
             "Serve HTTP/1.1; to clients with TLS the ingress speaks HTTP/2 by itself."
         )
+    if variables:
+        env = copy.copy(env)
+        env.env_vars = {**variables, **(env.env_vars or {})}
     return AppSpec(
         name=env.name,
         kind=env.kind,
@@ -109,12 +117,9 @@ def _subdomain(env: AppEnvironment) -> str | None:
     wanted = env.domain.subdomain if env.domain else None
     if not isinstance(wanted, Subdomain):
         return wanted
-    here = ctx()
-    given = env.env_vars or {}
-    context = replace(
-        here,
-        project=given.get("FLYTE_INTERNAL_EXECUTION_PROJECT", here.project),
-        domain=given.get("FLYTE_INTERNAL_EXECUTION_DOMAIN", here.domain),
+    known = {**os.environ, **(env.env_vars or {})}
+    context = SerializationContext(
+        project=known.get(PROJECT, ""), domain=known.get(DOMAIN, ""), org=known.get(ORG)
     )
     return host_name(f"The subdomain of app {env.name!r},", wanted.resolve(env, context))
 

@@ -61,13 +61,19 @@ def groups(envs: Iterable[Environment]) -> list[dict[str, Environment]]:
     return merged
 
 
-def plan(envs: Mapping[str, Environment], version: str | None, shipping: Shipping) -> DeploymentPlan:
+def plan(
+    envs: Mapping[str, Environment],
+    version: str | None,
+    shipping: Shipping,
+    variables: Mapping[str, str] | None = None,
+) -> DeploymentPlan:
     """What is deployed of a group of environments.
 
     Args:
         envs: From :func:`groups`.
         version: A name for it; None: a hash of what is deployed.
         shipping: How code travels.
+        variables: Environment variables of apps beside those that they declare.
 
     Raises:
         CodeBundleError: code can't be shipped.
@@ -85,7 +91,9 @@ def plan(envs: Mapping[str, Environment], version: str | None, shipping: Shippin
         elif isinstance(env, AppEnvironment):
             ref, bundle = code.ship(env, shipping)
             bundles[ref.bundle] = bundle
-            planned[env.name] = apps.app_spec(env, ref).model_copy(update={"version": version})
+            planned[env.name] = apps.app_spec(env, ref, variables=variables).model_copy(
+                update={"version": version}
+            )
     named = version or _hash(tasks, planned)
     return DeploymentPlan(
         version=named,

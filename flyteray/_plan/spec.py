@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from flyteray._declare.context import Owner
+
 
 class Spec(BaseModel):
     """A frozen value; unknown fields are refused so that a typo never passes silently."""
@@ -163,13 +165,14 @@ class RunSpec(Spec):
     """One execution of a task asked for from outside.
 
     ``request`` tells two requests for one name apart from one request that is sent again. ``inputs`` is the key in
-    storage of inputs that are too large to travel with the request.
+    storage of inputs that are too large to travel with the request. ``owner`` is whose it is.
     """
 
     name: str
     task: TaskSpec
     request: str = ""
     inputs: str | None = None
+    owner: Owner = Owner()
 
 
 class OutputRef(Spec):

@@ -15,7 +15,8 @@ SecretName = tuple[str, str | None, str | None, str | None]
 class Call(NamedTuple):
     """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick.
 
-    ``version`` is the one that the task was deployed as; ``unchecked`` that who called knew the inputs' names only.
+    ``version`` is the one that the task was deployed as; ``unchecked`` that who called knew the inputs' names only;
+    ``owner`` is the :class:`Owner` of the run.
     """
 
     run: str
@@ -30,6 +31,7 @@ class Call(NamedTuple):
     secrets: tuple[SecretName, ...]
     version: str | None = None
     unchecked: bool = False
+    owner: tuple[str | None, str | None, str | None] = (None, None, None)
 
     def packed(self) -> bytes:
         """As bytes, which Ray hands on as they are; whatever else it is given it inspects and pickles itself."""
@@ -46,7 +48,16 @@ class Call(NamedTuple):
         return CodeRef(bundle=self.bundle, module=self.module, name=self.name)
 
     @classmethod
-    def of(cls, task: TaskSpec, *, run: str, action: str, parent: str | None, attempt: int) -> Call:
+    def of(
+        cls,
+        task: TaskSpec,
+        *,
+        run: str,
+        action: str,
+        parent: str | None,
+        attempt: int,
+        owner: tuple[str | None, str | None, str | None] = (None, None, None),
+    ) -> Call:
         """The call of a task as one attempt of one action."""
         return cls(
             run=run,
@@ -64,6 +75,7 @@ class Call(NamedTuple):
             ),
             version=task.version,
             unchecked=task.version is not None and parent is None,
+            owner=owner,
         )
 
 

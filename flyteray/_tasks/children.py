@@ -82,7 +82,14 @@ class Children:
 
     def _call(self, spec: TaskSpec) -> Call:
         action = f"{self._parent.action}.{next(self._numbers)}"
-        return Call.of(spec, run=self._parent.run, action=action, parent=self._parent.action, attempt=0)
+        return Call.of(
+            spec,
+            run=self._parent.run,
+            action=action,
+            parent=self._parent.action,
+            attempt=0,
+            owner=self._parent.owner,
+        )
 
 
 class _Child:

@@ -85,7 +85,7 @@ class Worker:
         bound.run(
             context.task_context.set,
             context.TaskContext(
-                action=context.ActionID(name=call.action, run_name=call.run),
+                action=context.ActionID(call.action, call.run, *call.owner),
                 mode="remote",
                 attempt_number=call.attempt,
                 version=call.version,

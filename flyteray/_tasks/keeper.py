@@ -77,7 +77,9 @@ class Keeper:
     async def _attempts(self, spec: RunSpec, inputs: Payload) -> RunEnd:
         asked = Asked.of(spec.task.environment)
         for attempt in itertools.count():
-            call = Call.of(spec.task, run=spec.name, action="a0", parent=None, attempt=attempt)
+            call = Call.of(
+                spec.task, run=spec.name, action="a0", parent=None, attempt=attempt, owner=spec.owner
+            )
             try:
                 refs = self._submitter.submit(asked, call, inputs, await self._start(spec))
                 self._refs[spec.name] = refs

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flyteray._declare.context import RAW_DATA_PATH
+from flyteray._settings import DOMAIN, PROJECT
 
 
 @dataclass(frozen=True)
 class AppContext:
     """Where an app runs.
 
-    ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster. ``project`` and ``domain``
-    are empty unless Flyte's environment variables set them.
+    ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster. ``project`` and ``domain`` are those
+    that whoever served it has named, or empty.
     """
 
     mode: Literal["local", "remote"] = "remote"
@@ -27,7 +28,7 @@ def ctx() -> AppContext:
     """The context of the app that runs in this process. Never fails; see :func:`flyteray.ctx` for tasks."""
     return AppContext(
         mode="local" if os.environ.get("_RUN_MODE") == "local" else "remote",
-        project=os.environ.get("FLYTE_INTERNAL_EXECUTION_PROJECT", ""),
+        project=os.environ.get(PROJECT, ""),
         raw_data_path=os.environ.get(RAW_DATA_PATH, ""),
-        domain=os.environ.get("FLYTE_INTERNAL_EXECUTION_DOMAIN", ""),
+        domain=os.environ.get(DOMAIN, ""),
     )

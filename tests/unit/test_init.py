@@ -41,7 +41,8 @@ image:
 def nothing_said(own_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder, a home and an environment in which nothing is configured."""
     for name in (*NAMES, *NAMED_BY):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # what `init` sets goes as well
+        monkeypatch.delenv(name)
     for name in [name for name in os.environ if name.startswith("FLYTE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -172,6 +173,33 @@ def test_inside_an_app_it_is_the_project_that_it_was_served_with(monkeypatch: py
     flyteray.init_in_cluster(domain="staging")
 
     assert (flyteray.current_project(), flyteray.current_domain()) == ("ads", "staging")
+
+
+def test_what_is_started_belongs_to_whom_init_was_told() -> None:
+    env = flyteray.TaskEnvironment(name="env")
+    shared = flyteray.app.Domain(subdomain=flyteray.app.Subdomain.from_app_name("app", "default"))
+    below = flyteray.app.AppEnvironment(name="below", args="serve")
+    app = flyteray.app.AppEnvironment(name="app", args="serve", domain=shared, depends_on=[below])
+
+    @env.task
+    def child() -> tuple[str, str]:
+        return flyteray.current_project(), flyteray.current_domain()
+
+    @env.task
+    async def parent() -> tuple[str, str, str | None]:
+        return *await child.aio(), flyteray.ctx().action.org
+
+    flyteray.init(project="ads", domain="dev", org="acme")
+
+    assert tuple(flyteray.with_runcontext("local").run(parent).outputs()) == ("ads", "dev", "acme")
+    served: Any = flyteray.with_servecontext(dry_run=True, project="own").serve(app)
+    for each in served.plan:
+        assert each.environment.env_vars == {
+            "FLYTE_INTERNAL_EXECUTION_PROJECT": "own",
+            "FLYTE_INTERNAL_EXECUTION_DOMAIN": "dev",
+            "_U_ORG_NAME": "acme",
+        }
+    assert served.plan[-1].subdomain == "app-own-dev"
 
 
 def key(text: str) -> str:

@@ -77,7 +77,7 @@ def test_values_of_what_is_not_there_are_refused(values: Any, message: str) -> N
         flyte.with_servecontext(parameter_values=values).serve(frontend)
 
 
-def test_options_reach_the_app_that_is_served_and_no_other() -> None:
+def test_options_reach_the_app_that_is_served_and_no_other_but_for_whose_it_is() -> None:
     other, spec = planned(
         version="v1",
         env_vars={"CHANGED": "new", "LOG_LEVEL": "5"},
@@ -103,7 +103,12 @@ def test_options_reach_the_app_that_is_served_and_no_other() -> None:
     }
     assert (spec.version, spec.startup_timeout_s, spec.health_path) == ("v1", 7, "/up")
     assert spec.subdomain == "frontp"
-    assert (other.environment.env_vars, other.version, other.health_path) == ({"KEPT": "1"}, None, "/health")
+    assert other.environment.env_vars == {
+        "KEPT": "1",
+        "FLYTE_INTERNAL_EXECUTION_PROJECT": "p",
+        "FLYTE_INTERNAL_EXECUTION_DOMAIN": "d",
+    }
+    assert (other.version, other.health_path) == (None, "/health")
     assert frontend.env_vars == {"KEPT": "1", "CHANGED": "old"}
 
 
