@@ -221,7 +221,7 @@ class RunContext:
         arguments = inputs.bind(task, args, kwargs)
         name = self._name()
         if self.is_local:
-            return await run_locally(name, task, arguments, session().settings)
+            return await run_locally(name, task, arguments, session().settings, owner())
         # It reads files: not on an app's loop.
         ref, bundle = await asyncio.to_thread(code.ship, task, session().shipping(self.shipping))
         payload = pickling.dump(arguments, "inputs")
