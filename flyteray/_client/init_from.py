@@ -13,6 +13,7 @@ from flyteray._client.bridge import Verb
 from flyteray._client.init import init
 from flyteray._declare import context
 from flyteray._logging import LogFormat, said_once
+from flyteray._plan import bundle
 from flyteray._plan.image import named
 from flyteray.config import Config, auto
 from flyteray.errors import InitializationError
@@ -41,7 +42,8 @@ async def _init_from_config(
     Args:
         path_or_config: The file (relative to ``root_dir``, where that is given), or what was read from one. Default:
             the first one that :func:`flyteray.config.get_config_file` finds; without any, nothing is configured and
-            all runs on the local cluster.
+            all runs on the local cluster. A file that is missing in a task or an app, for nobody has shipped it, says
+            nothing there.
         root_dir: See :func:`flyteray.init`, as of all that follow.
         log_level: Of ``flyteray.system_logger``.
         log_format: ``"console"`` or ``"json"``.
@@ -236,7 +238,11 @@ def _config(path_or_config: str | Path | Config | None, root_dir: str | Path | N
         return found
     if not isinstance(path_or_config, (str, os.PathLike)):
         raise TypeError(f"init_from_config takes a path or a flyteray.config.Config, got {path_or_config!r}.")
-    return auto(Path(root_dir or "").expanduser() / Path(path_or_config).expanduser())
+    path = Path(root_dir or "").expanduser() / Path(path_or_config).expanduser()
+    if bundle.active() and not path.is_file():
+        said_once(f"{path} is not on the cluster; what it says was heard where the program was started.")
+        return Config()
+    return auto(path)
 
 
 def _decoded(key: str) -> list[str]:

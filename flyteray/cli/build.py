@@ -24,7 +24,7 @@ def build(file: str, env: str | None, output: printing.Output) -> None:
     built. What is built already costs nothing.
     """
     with failures.users_code():
-        module = code.load_file(file)
+        module = shipping.load_file(file)
         found = [value for value in vars(module).values() if isinstance(value, Environment)]
         if env is not None:
             found = [code.lookup(module, env, Environment)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import rich_click as click
 
 from flyteray._client.deploy import deploy as deploy_environments
-from flyteray._client.init import init
+from flyteray._client.session import session
 from flyteray._declare.environment import Environment
 from flyteray._plan import code
 from flyteray._plan.ignored import files_below
@@ -66,15 +67,15 @@ def deploy(
         found: list[Environment] = []
         for path in _below(Path(file)) if recursive else [Path(file)]:
             try:
-                found += _chosen(code.load_file(path, root_dir), env, everything)
+                found += _chosen(shipping.load_file(path, root_dir), env, everything)
             except ModuleLoadError as error:
                 if not ignore_load_errors:
                     raise
                 printing.note(f"{path} is left out: {error}")
         if not found:
             raise ModuleLoadError(f"There is no environment in {file!r}.")
-        if root_dir is not None:
-            init(root_dir=root_dir)
+        if root_dir is not None:  # whatever the files say when they are loaded
+            session().configure(replace(session().settings, root_dir=root_dir.absolute()))
         deployments = deploy_environments(*found, **options)
     rows = [dict(row) for deployment in deployments for row in deployment.table_repr()]
     printing.rows(rows, output, _COLUMNS)

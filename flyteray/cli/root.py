@@ -64,5 +64,12 @@ class Root(click.RichGroup):
 
 @click.group(cls=Root, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="flyteray", message="flyteray %(version)s")
-def flyteray() -> None:
+@click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    help="A configuration file of Flyte. Default: the first one of config.yaml, .flyte/config.yaml and the rest of "
+    "the places where Flyte looks.",
+)
+def flyteray(config: str | None) -> None:
     """Train and serve on Ray in plain Python."""

@@ -58,7 +58,7 @@ def run(file: str, task: str, task_inputs: tuple[str, ...], **flags: Any) -> Non
             found = _deployed(task)
             taken = inputs.Inputs.of_deployed(found.info.plan)
         else:
-            found = code.lookup(code.load_file(file, flags["root_dir"]), task, Task)  # type: ignore[type-abstract]
+            found = code.lookup(shipping.load_file(file, flags["root_dir"]), task, Task)  # type: ignore[type-abstract]
             taken = inputs.Inputs.of(found)
     names = {option.name for option in taken.options if option.name}
     command = taken.command(

@@ -60,7 +60,7 @@ def serve(file: str, env: str, local: bool, follow: bool, output: printing.Outpu
     """
     shipping.shipping(*(options[name] for name in shipping.NAMES))  # refused before anything is imported
     with failures.users_code():
-        found = code.lookup(code.load_file(file, options["root_dir"]), env, AppEnvironment)
+        found = code.lookup(shipping.load_file(file, options["root_dir"]), env, AppEnvironment)
         context = with_servecontext(mode="local" if local else "remote", **options)
         try:
             with Console(stderr=True).status(f"Serving {found.name} …"):

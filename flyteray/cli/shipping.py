@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, get_args
 
 import rich_click as click
+from click import get_current_context
 
-from flyteray._plan import alias
+from flyteray._client.init_from import init_from_config
+from flyteray._plan import alias, code
 from flyteray._plan.shipping import CopyStyle, Shipping
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +36,17 @@ def shipping(copy_style: CopyStyle, root_dir: Path | None, version: str | None) 
         return Shipping(copy_style=copy_style, root_dir=root_dir, version=version)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def load_file(file: str | Path, root_dir: Path | None = None) -> ModuleType:
+    """The module of a file, with what a configuration file of Flyte says said before it is loaded.
+
+    Raises:
+        InitializationError: the file that ``--config`` names does not exist, or says something that can't be.
+        ModuleLoadError: it can't be loaded; see :func:`flyteray._plan.code.load_file`.
+    """
+    init_from_config(get_current_context().find_root().params.get("config"), root_dir=root_dir)
+    return code.load_file(file, root_dir)
 
 
 def _as_flyte(ctx: click.Context, param: click.Parameter, asked: bool) -> None:

@@ -185,6 +185,38 @@ def test_an_error_in_the_users_file_shows_the_users_lines_only(shell: Shell) -> 
     assert "/flyteray/" not in done.stderr
 
 
+WHOSE = """
+import flyteray as flyte
+
+env = flyte.TaskEnvironment(name="env")
+app = flyte.app.AppEnvironment(name="app", args="sleep 1", image=flyte.Image.from_ref_name("base"))
+
+@env.task
+def whose() -> str:
+    return flyte.current_project()
+"""
+
+
+def test_configuration_files_of_flyte_are_found_or_named(shell: Shell) -> None:
+    (shell.folder / "whose.py").write_text(WHOSE)
+    (shell.folder / ".flyte").mkdir()
+    (shell.folder / ".flyte" / "config.yaml").write_text("task: {project: found}")
+    (shell.folder / "named.yaml").write_text(
+        "task: {project: named}\nimage: {image_refs: {base: registry/base:1}}"
+    )
+    run = ("run", "--local", "-o", "json", "whose.py", "whose")
+
+    assert json.loads(shell.flyteray(*run).stdout)["outputs"] == ["found"]
+    assert json.loads(shell.flyteray("-c", "named.yaml", *run).stdout)["outputs"] == ["named"]
+    assert json.loads(shell.flyteray(*run, FLYTE_TASK_PROJECT="said").stdout)["outputs"] == ["said"]
+    deploy = ("deploy", "--dry-run", "whose.py", "app")
+    assert "No image is called 'base'" in shell.flyteray(*deploy).stderr
+    assert shell.flyteray("--config", "named.yaml", *deploy).returncode == 0
+    gone = shell.flyteray("-c", "gone.yaml", *run)
+    assert (gone.returncode, gone.stdout) == (1, "")
+    assert gone.stderr.startswith("Error: There is no configuration file 'gone.yaml'")
+
+
 UNGUARDED = """
 import asyncio
 import flyteray as flyte

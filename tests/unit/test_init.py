@@ -17,6 +17,7 @@ import flyteray
 from flyteray import errors
 from flyteray._client.session import session
 from flyteray._declare.context import ActionID, TaskContext, task_context
+from flyteray._plan import bundle
 from flyteray._plan.image import REFERENCES, references
 
 NAMES = ("_U_ORG_NAME", "FLYTE_INTERNAL_EXECUTION_PROJECT", "FLYTE_INTERNAL_EXECUTION_DOMAIN", REFERENCES)
@@ -117,6 +118,16 @@ def test_a_named_file_that_is_missing_is_an_error(missing: str | Path) -> None:
         flyteray.init_from_config(missing)
 
     assert caught.value.code == "ConfigFileNotFoundError"
+
+
+def test_a_file_that_was_not_shipped_says_nothing_where_the_code_has_come_in_a_bundle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(bundle.active(), "a" * 64, tmp_path)
+
+    flyteray.init_from_config("gone.yaml", domain="dev")
+
+    assert flyteray.current_domain() == "dev"
 
 
 def test_a_missing_file_that_a_variable_names_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
