@@ -27,6 +27,9 @@ def main(x: int = 1) -> int:
 """
 
 
+BELOW = len(HEAD.splitlines()) + 1
+
+
 @pytest.fixture(autouse=True)
 def _on_the_cluster(cluster: LocalCluster) -> None:
     """All tests here run on the session's cluster."""
@@ -68,7 +71,7 @@ def test_a_run_of_a_program_without_a_guard_fails_and_starts_no_other(tmp_path: 
     (name,) = runs().keys() - before.keys()
     assert ended.returncode == (0 if "Thread" in below else 1), ended.stderr
     if ended.returncode:
-        assert "ModuleLoadError: script.py, line 14, calls flyteray." in ended.stderr
+        assert f"ModuleLoadError: script.py, line {BELOW}, calls flyteray." in ended.stderr
         assert 'if __name__ == "__main__":' in ended.stderr
         assert runs()[name] == "failed"
     else:  # the program goes on where it catches what its thread is told
@@ -79,7 +82,7 @@ def test_an_app_whose_module_serves_it_comes_not_up_and_says_why(tmp_path: Path)
     ended = program(tmp_path, "flyte.serve(web)")
 
     assert ended.returncode == 1
-    assert "script.py, line 14, calls flyteray.serve when its file is loaded" in ended.stderr
+    assert f"script.py, line {BELOW}, calls flyteray.serve when its file is loaded" in ended.stderr
     App.delete("unguarded-web")
 
 
