@@ -139,7 +139,7 @@ def test_a_thread_that_is_started_at_top_level_is_refused_now_and_later(folder: 
     )
 
     module = code.load_file(folder / "script.py")
-    assert len(module.said) == 1
+    assert module.said
     module.later.set()
     module.second.join()
     module.timer.join()
