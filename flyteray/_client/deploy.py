@@ -20,6 +20,7 @@ from flyteray._plan.deploy import DeploymentPlan
 from flyteray._plan.info import AppInfo
 from flyteray._plan.shipping import CopyStyle, Shipping
 from flyteray._plan.spec import TaskPlan
+from flyteray._plan.tasks import declared_tasks
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import DeploymentError
 
@@ -192,7 +193,8 @@ async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
     await asyncio.gather(*(session().call("prepare_image", image) for image in images))
     await session().call("deploy_tasks", [task for tasks in plan.tasks.values() for task in tasks])
     await warn_of_unknown_apps(plan.apps.values())
-    return {name: await session().call("serve", spec) for name, spec in plan.apps.items()}
+    declared = declared_tasks()
+    return {name: await session().call("serve", spec, declared) for name, spec in plan.apps.items()}
 
 
 def _results(

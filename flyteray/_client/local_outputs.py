@@ -17,6 +17,7 @@ from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import ActionPhase, RunInfo
 from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import OutputRef
+from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import Settings
 from flyteray.errors import (
     ParameterMaterializationError,
@@ -158,7 +159,7 @@ def _newest(output: OutputRef, registry: Registry) -> str | None:
 
 def _not_found(parameter: str, output: OutputRef, settings: Settings) -> ParameterMaterializationError:
     with _registry(settings) as registry:
-        tasks = [*local_runs().tasks(), *(registry.known_tasks() if registry else ())]
+        tasks = [*declared_tasks(), *local_runs().tasks(), *(registry.known_tasks() if registry else ())]
         runs = [
             *local_runs().names(),
             *(run.name for run in (registry.list_runs(limit=1000) if registry else ())),

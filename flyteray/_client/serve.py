@@ -26,6 +26,7 @@ from flyteray._declare.environment import without_meaning
 from flyteray._declare.near import did_you_mean
 from flyteray._plan import apps, code
 from flyteray._plan.shipping import CopyStyle, Shipping
+from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import DOMAIN, PROJECT
 from flyteray.app.environment import AppEnvironment
 
@@ -154,7 +155,7 @@ class ServeContext:
         for each in planned:
             await session().upload(each.bundle)
             served = App(
-                await session().call("serve", each.spec),
+                await session().call("serve", each.spec, declared_tasks()),
                 activate_timeout=each.spec.startup_timeout_s + _PLACED_S,
                 deactivate_timeout=self.deactivate_timeout,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
@@ -183,15 +184,19 @@ class Controller:
 
     # Apps
 
-    async def serve(self, spec: AppSpec) -> AppInfo:
+    async def serve(self, spec: AppSpec, declared: Sequence[str] = ()) -> AppInfo:
         """Make a version the wanted one; its outputs of tasks are pinned to runs first.
+
+        Args:
+            spec: The version.
+            declared: Tasks that who serves it knows: one of them may be meant by a name that is none.
 
         Raises:
             ParameterMaterializationError: an output that a parameter names does not exist.
             SecretNotFoundError: it asks for a secret that does not exist.
         """
         self._secrets.require(secret.name for secret in spec.environment.secrets)
-        return await self._apps.serve(await self._outputs.pin(spec))
+        return await self._apps.serve(await self._outputs.pin(spec, declared))
 
     async def wait_app(self, name: str, timeout_s: float) -> AppInfo:
         """An app when its newest version serves or has failed, or as it is after ``timeout_s`` seconds."""

@@ -45,17 +45,23 @@ class Outputs:
         # Where nothing has changed since, nothing is read again.
         self._hash = functools.lru_cache(_REMEMBERED)(lambda url, ignore, _state: _hash_of(url, ignore))
 
-    async def pin(self, spec: AppSpec) -> AppSpec:
+    async def pin(self, spec: AppSpec, declared: Sequence[str] = ()) -> AppSpec:
         """The app version with each output as that of one run, unless it is followed, and with what the contents are.
+
+        Args:
+            spec: The version.
+            declared: Tasks that need not have run, for who mistyped the name of one.
 
         Raises:
             ParameterMaterializationError: there is no such output; the message names the parameter.
         """
-        pinned = [await self._pinned(parameter) for parameter in spec.parameters]
+        pinned = [await self._pinned(parameter, declared) for parameter in spec.parameters]
         return spec.model_copy(update={"parameters": tuple(pinned)})
 
-    def locate(self, ref: OutputRef) -> str:
+    def locate(self, ref: OutputRef, declared: Sequence[str] = ()) -> str:
         """The run that has the output: the one that is named, or the newest of the task.
+
+        ``declared`` is as for :meth:`pin`.
 
         Raises:
             ParameterMaterializationError: there is none.
@@ -64,7 +70,7 @@ class Outputs:
         if ref.run_name is None:
             newest = self._newest(ref)
             if newest is None:
-                raise self._no_success(ref)
+                raise self._no_success(ref, declared)
             return newest
         info = self._registry.get_run(ref.run_name)
         if info.phase is not ActionPhase.SUCCEEDED:
@@ -132,13 +138,13 @@ class Outputs:
                 return None
         return self._registry.newest_success(ref.task_name or "", version)
 
-    def _no_success(self, ref: OutputRef) -> ParameterMaterializationError:
+    def _no_success(self, ref: OutputRef, declared: Sequence[str]) -> ParameterMaterializationError:
         task = ref.task_name or ""
         version = f" of version {ref.task_version!r}" if ref.task_version else ""
         problem = f"No runs found for task {task!r}{version} that succeeded."
         newest = self._registry.list_runs(task=task, limit=1)
         if not newest:
-            known = self._registry.known_tasks()
+            known = [*self._registry.known_tasks(), *declared]
             meant = "" if task in known else did_you_mean(task, known)
             return ParameterMaterializationError(f"{problem}{meant or ' Run the task first.'}")
         if version or ref.latest_version:
@@ -155,10 +161,10 @@ class Outputs:
         rest = why if run.phase.is_terminal else ": wait for it."
         return ParameterMaterializationError(f"{problem} The newest, {run.name!r}, is {run.phase}{rest}")
 
-    async def _pinned(self, parameter: ParameterSpec) -> ParameterSpec:
+    async def _pinned(self, parameter: ParameterSpec, declared: Sequence[str]) -> ParameterSpec:
         if parameter.output is not None:
             try:
-                run = self.locate(parameter.output)
+                run = self.locate(parameter.output, declared)
             except (ParameterMaterializationError, RunNotFoundError) as error:
                 raise ParameterMaterializationError(f"Parameter {parameter.name!r}: {error}") from None
             if parameter.output.follow:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 _SIMILAR = 0.6  # of 1, as difflib counts
+_BEHIND = 0.2  # of the likeliest; what is further is not meant
 _MOST = 3
 
 
@@ -15,16 +16,18 @@ def near(name: str, there: Iterable[str]) -> list[str]:
     Case and separators do not count. What follows the last dot counts by itself as well: who writes ``train`` or
     ``demo.train`` may mean ``search.train``.
     """
-    asked = _plain(name)
-    last = asked.rpartition(".")[2]
+    asked_of, asked = _halves(name)
 
     def likeness(other: str) -> float:
-        known = _plain(other)
-        part = known.rpartition(".")[2]
-        return max(_ratio(asked, known), 0.9 * _ratio(last, part) if part != known else 0.0)
+        of, last = _halves(other)
+        alike = _ratio(asked, last)
+        if not of and not asked_of:
+            return alike
+        # The same environment alone is no reason: all of its tasks have it.
+        return max((_ratio(asked_of, of) + 2 * alike) / 3, 0.9 * alike)
 
     scored = sorted((-likeness(other), other) for other in set(there))
-    return [other for score, other in scored if -score >= _SIMILAR][:_MOST]
+    return [other for score, other in scored if -score >= max(_SIMILAR, -scored[0][0] - _BEHIND)][:_MOST]
 
 
 def did_you_mean(name: str, there: Iterable[str]) -> str:
@@ -33,8 +36,10 @@ def did_you_mean(name: str, there: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
 
 
-def _plain(name: str) -> str:
-    return name.casefold().replace("-", "_")
+def _halves(name: str) -> tuple[str, str]:
+    """What is before the last dot, which may be nothing, and what is behind it."""
+    before, _, last = name.casefold().replace("-", "_").rpartition(".")
+    return before, last
 
 
 def _ratio(one: str, other: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from flyteray._declare.options.task import checked_overrides
 from flyteray._declare.retry import RetryStrategy
 from flyteray._declare.secret import as_secrets
 from flyteray._declare.task import Task
+from flyteray._declare.task_environment import TaskEnvironment
 from flyteray._plan.fitting import type_name
 from flyteray._plan.plain import safe_repr
 from flyteray._plan.resources import environment_spec, hardware
@@ -33,6 +35,17 @@ _OVERRIDABLE = (  # of a task whose code is not here
     "queue",
     "interruptible",
 )
+
+
+def declared_tasks() -> list[str]:
+    """The full names of the tasks of all environments that modules of this process have as globals."""
+    names = set[str]()
+    for module in list(sys.modules.values()):
+        # A module's dict and its values' own types, not their attributes: what is lazy would load at a touch.
+        for value in list(getattr(module, "__dict__", {}).values()):
+            if issubclass(type(value), TaskEnvironment):
+                names.update(value.tasks)
+    return sorted(names)
 
 
 def task_spec(task: Task[..., Any], code: CodeRef, version: str | None = None) -> TaskSpec:

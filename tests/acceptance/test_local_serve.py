@@ -307,6 +307,16 @@ def test_what_a_parameter_lacks_is_said_before_anything_starts(monkeypatch: pyte
     )
     apps.missing = missing  # type: ignore[attr-defined]
     context = flyte.with_servecontext(mode="local")
+    mistyped = flyte.app.AppEnvironment(
+        name="mistyped",
+        args="sleep 1",
+        parameters=[
+            flyte.app.Parameter("model", flyte.app.RunOutput(type="string", task_name="local-tasks.trian"))
+        ],
+    )
+    apps.mistyped = mistyped  # type: ignore[attr-defined]
+    with pytest.raises(ParameterMaterializationError, match=r"Did you mean 'local-tasks\.train'\?"):
+        context.serve(mistyped)
     with pytest.raises(ParameterMaterializationError, match=r"'model': no runs found for task 'no\.such'"):
         context.serve(missing)
     missing.parameters = [flyte.app.Parameter("url", flyte.app.AppEndpoint("nowhere"))]

@@ -112,6 +112,15 @@ def test_a_mistyped_task_is_told_which_one_is_near(outputs: Outputs, registry: R
     )
 
 
+def test_a_mistyped_task_that_was_only_declared_is_found_as_well(outputs: Outputs) -> None:
+    declared = ["env.train", "env.evaluate"]
+
+    with pytest.raises(ParameterMaterializationError, match=r"succeeded\. Did you mean 'env\.train'\?$"):
+        outputs.locate(OutputRef(task_name="env.trian"), declared)
+    with pytest.raises(ParameterMaterializationError, match=r"Run the task first\.$"):
+        outputs.locate(TRAIN, declared)
+
+
 def test_a_task_that_has_run_is_not_said_to_need_a_run_first(outputs: Outputs, registry: Registry) -> None:
     succeed(registry, "r1", phase=ActionPhase.FAILED)
     with pytest.raises(ParameterMaterializationError, match=r"succeeded\. The newest, 'r1', is failed$"):

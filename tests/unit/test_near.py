@@ -14,6 +14,8 @@ from flyteray._declare.near import did_you_mean, near
         ("Nightly_Run", ["nightly-run"], ["nightly-run"]),
         ("helo", ["hello", "files"], ["hello"]),
         ("r5f0c9e0a1b2d", ["r5f0c9e0a1b2c", "nightly"], ["r5f0c9e0a1b2c"]),
+        ("search.trian", ["search.train", "search.test", "search.evaluate"], ["search.train"]),
+        ("search.plot", ["search.train", "search.evaluate"], []),  # the environment alone is no reason
         ("a", ["b"], []),
         ("a", [], []),
     ],
