@@ -74,7 +74,7 @@ def configure(
     user_log_level: int | None = None,
     log_format: LogFormat | None = None,
     reset_root_logger: bool = False,
-    default: int = logging.WARNING,
+    default: int | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Set levels and form; the root logger is left alone unless it is to be reset.
@@ -85,17 +85,19 @@ def configure(
         log_format: ``"json"``: one object a line. Default: ``LOG_FORMAT``, else lines for people.
         reset_root_logger: Give the root logger flyteray's form and level in place of its handlers.
             ``FLYTE_RESET_ROOT_LOGGER=1`` does as well.
-        default: What flyteray's own level is where nobody says anything.
+        default: What flyteray's own level is where nobody says anything, now and later. Default: WARNING.
         environ: The environment variables.
     """
     own = logging.getLogger("flyteray")
     users = logging.getLogger("flyteray.user")
+    known = next((each.default for each in own.handlers if isinstance(each, _Fallback)), logging.WARNING)
+    default = known if default is None else default
     of_own = _of(environ, "LOG_LEVEL", default) if log_level is None else log_level
     own.setLevel(of_own)
     users.setLevel(_of(environ, "USER_LOG_LEVEL", logging.INFO) if user_log_level is None else user_log_level)
     form = log_format or ("json" if environ.get("LOG_FORMAT") == "json" else "console")
     own.handlers[:] = [handler for handler in own.handlers if not isinstance(handler, _Fallback)]
-    own.addHandler(_Fallback(form))
+    own.addHandler(_Fallback(form, default))
     own.propagate = form != "json"  # asked for as JSON, it is not to be had in another form as well
     for logger in (own, users):
         if _stamped not in logger.filters:
@@ -133,8 +135,9 @@ def _stamped(record: logging.LogRecord) -> bool:
 class _Fallback(logging.Handler):
     """Writes to stderr where the program has configured nothing, and JSON wherever that was asked for."""
 
-    def __init__(self, form: LogFormat) -> None:
+    def __init__(self, form: LogFormat, default: int) -> None:
         super().__init__()
+        self.default = default
         self.setFormatter(_formatter(form))
         self.addFilter(_stamped)
         self.addFilter(lambda _: form == "json" or not logging.getLogger().handlers)

@@ -6,6 +6,8 @@ import atexit
 import logging
 import logging.handlers
 
+from flyteray._logging import configure
+
 
 def protect() -> None:
     """Keep ``logging.config.dictConfig``, which user code may call, from closing the handlers of Serve.
@@ -23,13 +25,7 @@ def protect() -> None:
 
 def show_own() -> None:
     """Write what flyteray says in a replica to the replica's log, unless user code configures logging itself."""
-    own = logging.getLogger("flyteray")
-    if not own.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        handler.addFilter(lambda _: not logging.getLogger().handlers)
-        own.addHandler(handler)
-        own.setLevel(logging.INFO)
+    configure(default=logging.INFO)
 
 
 def _unlist(handler: logging.Handler) -> None:

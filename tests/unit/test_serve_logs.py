@@ -40,6 +40,16 @@ def test_a_protected_handler_survives_dict_config(
     assert "still here" in (tmp_path / "serve.log").read_text()
 
 
+def test_what_a_program_says_in_a_replica_is_shown_once_whatever_it_tells_init() -> None:
+    say = (
+        "import logging, flyteray; from flyteray._serve import serve_logs; serve_logs.show_own(); "
+        "flyteray.init(); flyteray.logger.info('Theirs.'); flyteray.system_logger.info('Ours.')"
+    )
+    said = subprocess.run([sys.executable, "-c", say], check=True, capture_output=True, text=True).stderr
+
+    assert [line.split()[-1] for line in said.splitlines()] == ["Theirs.", "Ours."]
+
+
 def test_what_flyteray_says_is_shown_unless_the_user_configures_logging() -> None:
     say = (
         "import logging; from flyteray._serve import serve_logs; serve_logs.show_own(); serve_logs.show_own(); "
