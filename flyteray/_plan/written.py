@@ -71,7 +71,7 @@ def read(annotation: Any, text: str, default: Any = None) -> Any:
             return _plain(_loads(text))
         except ValueError:
             return text
-    if _is_composed(expected):
+    if is_composed(expected):
         document = _document(text)
         if isinstance(document, dict) and type(default) is expected:
             document = {**_fields_of(default), **document}
@@ -92,7 +92,8 @@ def document_text(text: str) -> str:
     return text
 
 
-def _is_composed(expected: Any) -> bool:
+def is_composed(expected: Any) -> bool:
+    """Whether it is made of several values, so that it is written as JSON."""
     kind = typing.get_origin(expected) or expected
     return (
         is_typeddict(kind)

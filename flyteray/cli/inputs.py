@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import enum
 import types
+import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -17,7 +20,7 @@ from flyteray._plan.fitting import alternatives, meant, type_name
 from flyteray._plan.plain import safe_repr
 from flyteray._plan.spec import TaskPlan
 from flyteray._plan.words import type_of
-from flyteray._plan.written import TRUE, Text, document_text, read
+from flyteray._plan.written import TRUE, Text, document_text, is_composed, read
 from flyteray.io import Dir, File
 
 _METAVARS = {bool: "true|false", int: "integer", float: "float", str: "text"}
@@ -127,8 +130,11 @@ class Written(click.ParamType):  # type: ignore[type-arg]  # generic since click
     def __init__(self, annotation: Any, default: Any = MISSING) -> None:
         self._annotation = annotation
         self._default = default
-        kinds = [meant(each) for each in _options(annotation) if each is not types.NoneType]
-        self.name = _METAVARS.get(kinds[0], "value") if len(kinds) == 1 else "value"
+        self.name = _metavar([meant(each) for each in _options(annotation) if each is not types.NoneType])
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        """Choices as they are written; anything else in capitals, as click does it."""
+        return self.name if self.name.startswith("[") else None
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value; a usage error that says what does not fit."""
@@ -166,6 +172,19 @@ def local_files_sent(value: Any) -> Any:
         for name, each in changed.items():
             object.__setattr__(value, name, each)  # also where it is frozen
     return value
+
+
+def _metavar(kinds: list[Any]) -> str:
+    if len(kinds) != 1:
+        return "value"
+    kind = kinds[0]
+    if typing.get_origin(kind) is typing.Literal:
+        return f"[{'|'.join(str(getattr(each, 'name', each)) for each in typing.get_args(kind))}]"
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return f"[{'|'.join(kind.__members__)}]"
+    if isinstance(kind, type) and issubclass(kind, (File, Dir, Path)):
+        return "path"
+    return _METAVARS.get(kind, "json|file" if kind is not Text and is_composed(kind) else "value")
 
 
 def _spellings(name: str) -> list[str]:

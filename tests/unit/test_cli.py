@@ -117,6 +117,19 @@ def test_help_names_types_and_defaults() -> None:
     assert shown["with_cache"] == "bool (default: False)"
 
 
+def test_help_says_how_each_input_is_written() -> None:
+    command = inputs.Inputs.of(mixed).command(name="mixed")
+    ctx = command.make_context("mixed", ["--whole", "1", *CONFIG])
+    forms = {option.name: option.make_metavar(ctx) for option in inputs.Inputs.of(mixed).options}
+
+    assert forms["whole"] == "INTEGER"
+    assert forms["config"] == "JSON|FILE"
+    assert forms["colour"] == "[red|blue]"
+    assert forms["side"] == "[left|right]"
+    assert "TRUE|FALSE" in forms["with_cache"]
+    assert (forms["where"], forms["data"], forms["last"]) == ("PATH", "PATH", "VALUE")
+
+
 def test_json_output_is_json_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
     printing.record({"outputs": [Config(0.5, ["a"]), float("nan"), object, {1, 2}]}, "json")
 
