@@ -83,7 +83,8 @@ class Conversion:
             return self._typed_dict(kind, self._mapping(expected, value))
         if isinstance(kind, type) and kind is not Any and not isinstance(value, kind):
             if hasattr(kind, "__pydantic_validator__"):
-                return self._model(kind, self._mapping(expected, value))
+                root = getattr(kind, "__pydantic_root_model__", False)
+                return self._model(kind, value if root else dict(self._mapping(expected, value)))
             if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
                 return self._made(kind, value)
             if is_named_tuple(kind):
@@ -171,8 +172,8 @@ class Conversion:
         items = [(f".{name}", _initial(kinds[name]), value[name]) for name in there]
         return dict(zip(there, _parts(self, items, problems), strict=True))
 
-    def _model(self, kind: Any, value: Mapping[str, Any]) -> Any:
-        return _tried(kind, lambda: kind.__pydantic_validator__.validate_python(dict(value)))
+    def _model(self, kind: Any, value: Any) -> Any:
+        return _tried(kind, lambda: kind.__pydantic_validator__.validate_python(value))
 
     def _mapping(self, expected: Any, value: Any) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):

@@ -57,6 +57,10 @@ class Model(pydantic.BaseModel):
     names: list[str] = []
 
 
+class Names(pydantic.RootModel[list[str]]):
+    pass
+
+
 @pydantic.dataclasses.dataclass
 class Validated:
     a: int
@@ -101,6 +105,7 @@ MADE: list[tuple[Any, Any, Any]] = [
     (Model, {"a": "1", "c": 3}, Model(a=1)),  # what pydantic takes
     (list[Model], [{"a": 1}], [Model(a=1)]),
     (Validated, {"a": "1"}, Validated(1)),
+    (Names, ["a"], Names(["a"])),
     (Settings, {"a": 1, "inner": {"a": 2}}, {"a": 1, "inner": Inner(2)}),
     (list[Settings], [{"a": 1}], [{"a": 1}]),
     (Pair, (1, {"a": 2}), Pair(1, Inner(2))),

@@ -72,6 +72,10 @@ class Model(pydantic.BaseModel):
         return rate
 
 
+class Rates(pydantic.RootModel[list[float]]):
+    pass
+
+
 class Settings(TypedDict, total=False):
     depth: int
     inner: Inner
@@ -197,6 +201,7 @@ READ: list[tuple[Any, str, Any]] = [
         Model(price=Decimal("1.10"), rate=0.5, when=datetime.datetime(2024, 5, 31)),
     ),
     (list[Model], '[{"rate": 1}]', [Model(rate=1)]),
+    (Rates, "[1.5, 2]", Rates([1.5, 2.0])),
     (Settings, '{"depth": 1, "inner": {"colour": "RED"}}', {"depth": 1, "inner": Inner(Colour.RED)}),
     (Pair, '[1, "blue"]', Pair(1, Colour.BLUE)),
     (Pair, '{"left": 1}', Pair(1)),
