@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flyteray._declare.context import ActionID, SerializationContext, TaskContext
+from flyteray._declare.context import ActionID, RawDataPath, SerializationContext, TaskContext
 from flyteray._plan.info import ActionPhase
 
-__all__ = ["ActionID", "ActionPhase", "SerializationContext", "TaskContext"]
+__all__ = ["ActionID", "ActionPhase", "RawDataPath", "SerializationContext", "TaskContext"]

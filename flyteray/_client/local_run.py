@@ -188,7 +188,10 @@ class _LocalRuntime:
         bound.run(context.runtime.set, self)
         data = self._folder / self._action / "data"
         action = context.ActionID(self._action, self._run, *self._owner)
-        bound.run(context.task_context.set, context.TaskContext(action, "local", attempt, str(data)))
+        bound.run(
+            context.task_context.set,
+            context.TaskContext(action, "local", attempt, context.RawDataPath(str(data))),
+        )
         return bound
 
 

@@ -70,6 +70,30 @@ class ActionID:
             object.__setattr__(self, "run_name", self.name)
 
 
+class RawDataPath(str):
+    """The URL or folder below which files are kept: a str, which ``path`` is as well, as in Flyte."""
+
+    __slots__ = ()
+
+    def __new__(cls, path: str = "") -> RawDataPath:
+        return super().__new__(cls, path)
+
+    @property
+    def path(self) -> str:
+        """The URL or folder."""
+        return str(self)
+
+    def get_random_remote_path(self, file_name: str | None = None) -> str:
+        """A path below it that nothing has, for ``file_name`` where it is given; nothing is made there."""
+        import uuid  # deferred: few ask for one
+
+        place = f"{self.rstrip('/')}/{uuid.uuid4().hex}"
+        return f"{place}/{file_name}" if file_name else place
+
+
+_NOWHERE = RawDataPath()
+
+
 @dataclass(frozen=True)
 class TaskContext:
     """What a running task may ask about itself.
@@ -82,7 +106,7 @@ class TaskContext:
     action: ActionID
     mode: Literal["local", "remote"] = "remote"
     attempt_number: int = 0
-    raw_data_path: str = ""
+    raw_data_path: RawDataPath = _NOWHERE
     version: str | None = None
 
     def is_in_cluster(self) -> bool:

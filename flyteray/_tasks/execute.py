@@ -89,7 +89,9 @@ class Worker:
                 mode="remote",
                 attempt_number=call.attempt,
                 version=call.version,
-                raw_data_path=f"{self.cluster.storage}/runs/{call.run}/{call.action}/data",
+                raw_data_path=context.RawDataPath(
+                    f"{self.cluster.storage}/runs/{call.run}/{call.action}/data"
+                ),
             ),
         )
         function = functools.partial(task.func, **arguments)
