@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-LARGEST_HEAD = 128 << 10
+LARGEST_HEAD = 80 << 10
 """Bytes that the first line and the headers of a request or an answer may have in HAProxy's memory."""
 
 MOST_HEADERS = 4096
@@ -13,9 +13,12 @@ MOST_HEADERS = 4096
 REFUSED = "X-Flyteray-Refused"
 """Marks an answer of the activator's own."""
 
-_URL_LIMIT = 68 << 10
-_HEADERS_LIMIT = 80 << 10
+_URL_LIMIT = 66 << 10
+_HEADERS_LIMIT = 68 << 10
 _LINES_LIMIT = 512
+
+_MOST_OF_A_HEAD = 512 << 10  # that is read to tell its client that it is too large
+_LONGEST_LINE = 1024  # of those that tell how
 
 _TOO_LARGE = f"{_HEADERS_LIMIT >> 10} KB and {_LINES_LIMIT} headers"
 
@@ -96,6 +99,33 @@ end)
 core.register_action("late", {{"tcp-res"}}, function(txn)
   answer(txn, 504, "Gateway Timeout", "{_lua(_ERRORS[504])}")
 end)
+
+-- A head that is too large to be read as a whole: its beginning tells how to say so.
+core.register_action("too_large", {{"tcp-req"}}, function(txn)
+  local head = txn.req:get() or ""
+  local status, words = "431 Request Header Fields Too Large", "{_LARGE_HEAD}"
+  if not head:find("\\n") then status, words = "414 URI Too Long", "{_LONG_URL}" end
+  local asks_json, origin, taken = false, nil, 0
+  while taken < {_MOST_OF_A_HEAD} do
+    asks_json = asks_json or head:lower():find("\\naccept:[^\\n]*application/json")
+    origin = origin or head:match("\\n[Oo]rigin:%s*([^%c%s]+)")
+    if head:find("\\n\\r?\\n") then break end
+    local more = txn.req:get()  -- also so that the client can read the answer
+    if not more then break end
+    taken = taken + #more
+    head = head:sub(-{_LONGEST_LINE}) .. more
+  end
+  local kind = "text/plain; charset=utf-8"
+  if asks_json then kind, words = "application/json", '{{"error": "' .. words .. '"}}' end
+  words = words .. "\\n"
+  local crossing = ""
+  if origin then
+    crossing = "Access-Control-Allow-Origin: " .. origin .. "\\r\\nAccess-Control-Allow-Credentials: true\\r\\n"
+  end
+  txn.res:send("HTTP/1.1 " .. status .. "\\r\\nContent-Type: " .. kind .. "\\r\\nVary: Origin\\r\\n" .. crossing ..
+    "Connection: close\\r\\nContent-Length: " .. #words .. "\\r\\n\\r\\n" .. words)
+  txn:done()
+end)
 """
 """The Lua for ``lua.broken`` and ``lua.late``, which answer where a rule sees that no answer will come."""
 
@@ -140,8 +170,9 @@ LIMITS = "\n".join(
     [
         _says(414, _LONG_URL, f"if {{ url -m len gt {_URL_LIMIT} }}"),
         f"    acl many req.fhdr_cnt gt {_LINES_LIMIT}",
+        f"    acl much internal.htx.data gt {_HEADERS_LIMIT}",
         f"    acl large req.hdrs -m len gt {_HEADERS_LIMIT}",
-        _says(431, _LARGE_HEAD, "if many || large"),
+        _says(431, _LARGE_HEAD, "if many || much large"),
         _says(400, _OLD_CHUNKS, "if HTTP_1.0 encoded"),
         _says(405, _NO_TUNNEL, "if { method CONNECT }", "hdr Allow GET,HEAD,OPTIONS,POST,PUT,PATCH,DELETE"),
     ]
@@ -165,11 +196,11 @@ _EXPOSED = "WWW-Authenticate, Retry-After, Location"
 READABLE = f"""\
     # the activator finds its own words
     acl refused res.hdr({REFUSED}) -m found
-    http-response set-var(txn.theirs) bool(true) unless refused
-    http-response set-var(txn.worded) bool(true) if refused
-    http-response del-header {REFUSED}
     acl theirs var(txn.theirs) -m found
     acl worded var(txn.worded) -m found
+    http-response set-var(txn.worded) bool(true) if refused
+    http-response set-var(txn.theirs) bool(true) unless worded
+    http-response del-header {REFUSED} if worded
     acl origin var(txn.origin) -m found
     acl ahead var(txn.ahead) -m found
     acl asked var(txn.asked) -m found

@@ -51,7 +51,11 @@ NOBODY = Trust()
 
 def rules(trust: Trust) -> str:
     """The rules that leave of a request's headers what may be believed, and say who asks and by which address."""
-    said = rf"^({'|'.join(_spelt([*_SPOKEN, *trust.headers]))}|{'|'.join(_misspelt(_MISSPELT))})$"
+    # most headers are told from these by their first letter, at a tenth of the cost
+    first = "".join(sorted({name[0] for name in (*_SPOKEN, *_MISSPELT, *trust.headers)}))
+    said = (
+        rf"^(?=[{first}])({'|'.join(_spelt([*_SPOKEN, *trust.headers]))}|{'|'.join(_misspelt(_MISSPELT))})$"
+    )
     lines = [
         "    # nobody says what only the ingress knows, nor has a server take it away",
         "    http-request set-header Connection upgrade if switches",
@@ -69,6 +73,23 @@ def rules(trust: Trust) -> str:
             *_SEEN,
             *_taken_over(trust.proxies),
             *_TOLD,
+        ]
+    )
+
+
+def external_host(hosts: str) -> str:
+    """The rules that lead by the address which clients use to an app that the address used here does not name.
+
+    Args:
+        hosts: The map from host names to apps.
+    """
+    outside = "var(txn.address),host_only,lower"
+    return "\n".join(
+        [
+            f"    acl outside_known {outside},map_str({hosts}) -m found",
+            f"    acl outside_known {outside} -m end .localhost",
+            f"    http-request set-var(txn.host) {outside} if !known_host !own_host outside_known",
+            f"    http-request set-var(txn.app) var(txn.host),map_str({hosts})",
         ]
     )
 

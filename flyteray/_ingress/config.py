@@ -30,7 +30,7 @@ global
     maxconn {connections}
     # a request takes two to four such buffers while it is worked on, an idle connection none
     tune.bufsize {buffer}
-    tune.maxrewrite 4096
+    tune.maxrewrite 2048
     tune.http.maxhdr {lines}
     lua-load {broken}
     # where few file descriptors are allowed it serves fewer connections instead of refusing to start
@@ -63,7 +63,15 @@ defaults
 
 _FRONTEND = """\
 frontend apps
+    # a connection's first bytes are looked at before HAProxy reads HTTP, which has one answer to all it can't read
+    mode tcp
     bind "fd@${{{listener}}}"
+    tcp-request inspect-delay 10s
+    tcp-request content accept if {{ internal.strm.is_htx }}
+    acl head_ends req.payload(0,0) -m sub "\\n\\r\\n" "\\n\\n"
+    tcp-request content switch-mode http if head_ends
+    tcp-request content lua.too_large if {{ req.len gt {most} }}
+    tcp-request content switch-mode http
     # tells the activator what a request is about
     unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     # without it a client can send a request on a connection that closes at that moment
@@ -92,10 +100,7 @@ frontend apps
     http-request set-var(txn.app) var(txn.host),map_str({hosts})
     acl known_host var(txn.app) -m found
     acl own_host var(txn.host) -m end .localhost
-    acl address_of_app var(txn.address),host_only,lower,map_str({hosts}) -m found
-    acl address_of_app var(txn.address),host_only,lower -m end .localhost
-    http-request set-var(txn.host) var(txn.address),host_only,lower if !known_host !own_host address_of_app
-    http-request set-var(txn.app) var(txn.host),map_str({hosts})
+{external}
     http-request set-var(txn.by_host) bool(true) if known_host || own_host
     acl by_host var(txn.by_host) -m found
     http-request set-var(txn.app) var(txn.host),field(-2,.,0) if by_host !known_host
@@ -207,12 +212,14 @@ def render(state: IngressState, *, threads: int, connections: int, trust: Trust 
     )
     frontend = _FRONTEND.format(
         listener=LISTENER,
+        most=answers.LARGEST_HEAD - 4096,
         apps=maps.APPS,
         hosts=maps.HOSTS,
         timeouts=maps.TIMEOUTS,
         private=maps.PRIVATE,
         keys=maps.KEYS,
         believed=believed.rules(trust),
+        external=believed.external_host(maps.HOSTS) if trust.proxies else "",
         noticed=answers.NOTICED,
         limits=answers.LIMITS,
         not_named=answers.NOT_NAMED,

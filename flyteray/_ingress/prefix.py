@@ -17,6 +17,9 @@ def rules(apps: str) -> str:
     """
     lines = [
         "    acl below var(txn.prefix) -m found",
+        # few answers have such a header: one look tells
+        "    http-response set-var(txn.moves) bool(true) if below { res.hdr_names -m sub location refresh }",
+        "    acl moves var(txn.moves) -m found",
         *_header("Location", "", f"res.fhdr(location),field(4,/),field(1,?),map_str({apps})"),
         *_header("Content-Location", "", f"res.fhdr(content-location),field(4,/),field(1,?),map_str({apps})"),
         *_header("Refresh", r"\s*[0-9.]+\s*[;,]\s*(?:[uU][rR][lL]\s*=\s*)?[\x22\x27]?", None),
@@ -39,11 +42,11 @@ def _header(name: str, lead: str, other_app: str | None) -> list[str]:
     lines = [
         f"    acl has_{variable} res.fhdr({name}) -m found",
         f'    http-response set-var-fmt(txn.{variable}) "%[var(txn.address)] %[var(txn.prefix)] %[res.fhdr({name})]" '
-        f"if below has_{variable}",
+        f"if moves has_{variable}",
         f"    acl {variable}_done {to} -m reg '{ours}{lead}((https?:)?//\\k<host>)?\\k<prefix>{_AFTER}'",
         f"    acl {variable}_here {to} -m reg '{ours}{lead}(https?:)?//\\k<host>{_AFTER}'",
         f"    http-response replace-header {name} '^({lead})({_PATH}.*)$' '\\1%[var(txn.prefix)]\\2' "
-        f"if below has_{variable} !{variable}_done",
+        f"if moves has_{variable} !{variable}_done",
     ]
     elsewhere = ""
     if other_app is not None:  # the addresses of other apps are known as a whole
@@ -51,6 +54,6 @@ def _header(name: str, lead: str, other_app: str | None) -> list[str]:
         elsewhere = f" !{variable}_other"
     lines.append(
         f"    http-response replace-header {name} '^({lead}(?:https?:)?//[^/?#]+)(.*)$' '\\1%[var(txn.prefix)]\\2' "
-        f"if below {variable}_here !{variable}_done{elsewhere}"
+        f"if moves {variable}_here !{variable}_done{elsewhere}"
     )
     return lines

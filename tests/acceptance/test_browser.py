@@ -6,17 +6,25 @@ Chromium (`apt-get install chromium`) the tests are skipped, for README's test c
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import http.server
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 import flyteray as flyte
+from flyteray._ingress.ingress import Ingress
+from flyteray._ingress.routes import IngressState, Slot
 from flyteray._plan.code import load_file
+from flyteray._plan.keys import digest
+from flyteray._serve.ports import listening_socket
 from flyteray.remote import App
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -151,3 +159,58 @@ def test_a_script_finds_the_modules_that_are_included_with_it(
         page.get_by_text("Hello, Grace.").wait_for()
     finally:
         app.deactivate(wait=True)
+
+
+ASKS = """
+async ([url, key, method]) => {
+  const headers = {"Authorization": `Bearer ${key}`, "Content-Type": "application/json", "Accept": "application/json"};
+  const answer = await fetch(url, {method, headers, body: method === "GET" ? undefined : "{}"});
+  return [answer.status, await answer.json()];
+}
+"""
+
+
+async def answers_pages(scope: Any, receive: Any, send: Any) -> None:
+    """Lets pages of every origin ask, and says who asks."""
+    headers = dict(scope["headers"])
+    allow = [
+        (b"access-control-allow-origin", headers.get(b"origin", b"*")),
+        (b"access-control-allow-methods", b"PUT"),
+        (b"access-control-allow-headers", b"authorization,content-type"),
+    ]
+    body = b'{"user": "%s"}' % headers.get(b"x-flyteray-user", b"") if scope["method"] != "OPTIONS" else b""
+    await send({"type": "http.response.start", "status": 200, "headers": allow})
+    await send({"type": "http.response.body", "body": body})
+
+
+def test_a_page_of_another_origin_asks_with_a_key_and_reads_why_it_is_refused(
+    browser: Any, tmp_path: Path
+) -> None:
+    sock = listening_socket("127.0.0.1")
+    app = uvicorn.Server(uvicorn.Config(answers_pages, log_config=None, lifespan="off", interface="asgi3"))
+    threading.Thread(target=lambda: asyncio.run(app.serve(sockets=[sock])), daemon=True).start()
+    slot = Slot(*sock.getsockname())
+    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    ingress = Ingress(tmp_path / "ingress", watched=os.getpid())
+    page = browser.new_context().new_page()
+    try:
+        apps = {"closed": 0, "halted": None}
+        keys = {digest("right"): "ann"}
+        ingress.apply(IngressState(apps, {0: {1: slot}}, private=frozenset({"closed"}), keys=keys))
+        page.goto(f"http://127.0.0.1:{site.server_port}/")
+
+        def asked(path: str, key: str, method: str = "PUT") -> Any:
+            return page.evaluate(ASKS, [f"http://127.0.0.1:{ingress.port()}{path}", key, method])
+
+        assert asked("/closed/", "right") == [200, {"user": "ann"}]
+        status, said = asked("/closed/", "wrong")
+        assert (status, "not or no longer right" in said["error"]) == (401, True)
+        assert asked("/nope/", "right")[0] == 404
+        assert asked("/halted/", "right", "GET")[0] == 503
+    finally:
+        page.context.close()
+        ingress.stop()
+        site.shutdown()
+        site.server_close()
+        app.should_exit = True

@@ -123,10 +123,10 @@ hosted = Starlette(
 )
 
 
-def hosting() -> tuple[int, Callable[[], None]]:
-    """The application as a replica hosts it."""
+def hosting(proxies: tuple[str, ...] | None = None) -> tuple[int, Callable[[], None]]:
+    """The application as a replica hosts it; with ``proxies`` as local mode does."""
     sock = ports.listening_socket("127.0.0.1")
-    server = AsgiServer(hosted, sock)  # type: ignore[arg-type]
+    server = AsgiServer(hosted, sock, proxies=proxies)  # type: ignore[arg-type]
     served = Hosting(server, arguments={})
     asyncio.run(served.start())
     return server.port, lambda: asyncio.run(served.stop(1.0))
@@ -257,3 +257,49 @@ def test_a_websocket_is_opened_with_a_large_head_and_knows_its_url(servers: dict
 
     assert seen["url"] == url
     assert seen["headers"]["cookie"] == headers["Cookie"]
+
+
+def test_in_local_mode_nobody_speaks_for_an_ingress_and_heads_may_be_as_large() -> None:
+    port, stop = hosting(())
+    try:
+        forged = "".join(
+            f"{name}: forged\r\n" for name in FORGED if name.lower().startswith(("x-f", "x_f", "forw"))
+        )
+        head = f"POST /x HTTP/1.1\r\nHost: h\r\n{forged}Cookie: {'x' * (64 << 10)}\r\n"
+        head += "".join(f"X-{number}: x\r\n" for number in range(256))
+        after = "0\r\nX-Flyteray-User: forged\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n"
+        answer = http1(port, f"{head}Transfer-Encoding: chunked\r\n\r\n{after}".encode())
+        long = http1(port, f"GET /{'x' * (64 << 10)}?q={'y' * 1000} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    finally:
+        stop()
+
+    seen: Any = json.loads(answer.body)
+    assert (seen["client"], seen["url"]) == ("127.0.0.1", "http://h/x")
+    assert "forged" not in answer.text
+    assert len(seen["headers"]) >= 258
+    assert long.status == 200
+
+
+@pytest.mark.parametrize(
+    ("says", "client", "url"),
+    [
+        ("X-Forwarded-For: 6.6.6.6, 9.9.9.9, 127.0.0.2", "9.9.9.9", "http://h/x"),
+        (
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Host: ml.example.com",
+            "127.0.0.1",
+            "https://ml.example.com/x",
+        ),
+    ],
+)
+def test_local_mode_believes_the_proxies_that_are_trusted(says: str, client: str, url: str) -> None:
+    port, stop = hosting(("127.0.0.0/8",))
+    try:
+        answer = http1(
+            port, f"GET /x HTTP/1.1\r\nHost: h\r\n{says}\r\nX-Flyteray-User: forged\r\n\r\n".encode()
+        )
+    finally:
+        stop()
+
+    seen: Any = json.loads(answer.body)
+    assert (seen["client"], seen["url"]) == (client, url)
+    assert "forged" not in answer.text

@@ -93,6 +93,20 @@ async def block(until: str) -> int:
     return os.getpid()
 
 
+mortal_api = FastAPI()
+mortal = FastAPIAppEnvironment(name="servers-mortal", app=mortal_api, scaling=Scaling(replicas=5))
+
+
+@mortal_api.get("/")
+async def mine() -> int:
+    return os.getpid()
+
+
+@mortal_api.get("/fatal")
+async def end() -> None:
+    os._exit(3)
+
+
 def programs(app: App, replicas: int) -> set[psutil.Process]:
     found: set[psutil.Process] = set()
 
@@ -133,6 +147,19 @@ def test_programs_serve_are_replaced_and_leave_nothing_behind(tmp_path: Path) ->
     eventually(lambda: not any(map(runs, first | second | guards | replicas)))
     # The two that were killed could not; the one whose program was killed did.
     assert sorted(journal.read_text().split()) == ["down"] * 5 + ["up"] * 7
+
+
+def test_a_handler_that_ends_its_process_takes_two_replicas_at_most() -> None:
+    app = flyte.serve(mortal)
+    replicas = programs(app, 5)
+
+    answer = httpx.get(f"{app.endpoint}/fatal", timeout=60)
+
+    assert (answer.status_code, "broke the connection" in answer.text) == (502, True)
+    eventually(lambda: sum(map(runs, replicas)) < 5)
+    assert sum(map(runs, replicas)) >= 3
+    assert httpx.get(app.endpoint, timeout=60).status_code == 200
+    App.delete(app.name)
 
 
 def test_starts_that_fail_are_told_with_how_the_program_or_the_replica_ended() -> None:
