@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from flyteray._client.run import run, with_runcontext
     from flyteray._client.serve import serve, with_servecontext
-    from flyteray._declare.context import ctx
+    from flyteray._declare.context import ctx, custom_context, get_custom_context, group
     from flyteray._declare.device import (
         AMD_GPU,
         APPLE_SILICON,
@@ -81,7 +81,7 @@ _LATER = {
     ),
     "flyteray._client.run": ("run", "with_runcontext"),
     "flyteray._client.serve": ("serve", "with_servecontext"),
-    "flyteray._declare.context": ("ctx",),
+    "flyteray._declare.context": ("ctx", "custom_context", "get_custom_context", "group"),
     "flyteray._declare.device": (
         "AMD_GPU",
         "APPLE_SILICON",
@@ -161,7 +161,10 @@ __all__ = [
     "ctx",
     "current_domain",
     "current_project",
+    "custom_context",
     "deploy",
+    "get_custom_context",
+    "group",
     "init",
     "init_from_api_key",
     "init_from_config",

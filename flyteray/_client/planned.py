@@ -1,4 +1,4 @@
-"""Apps that are planned: ready to be served anywhere, or not to be served at all."""
+"""What is planned: apps that are ready to be served anywhere, and what dry runs give in place of a handle."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from flyteray._client.bridge import MethodVerb
 from flyteray._client.ephemeral import Ephemeral
 from flyteray._plan.bundle import Bundle
 from flyteray._plan.info import AppPhase
-from flyteray._plan.spec import AppSpec
-from flyteray.errors import DeploymentError
+from flyteray._plan.spec import AppSpec, TaskSpec
+from flyteray.errors import DeploymentError, RuntimeUserError
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,30 @@ class PlannedApp(Ephemeral):
 
     def __repr__(self) -> str:
         return f"PlannedApp(name={self.name!r})"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """What ``dry_run=True`` gives instead of a run: nothing of it runs or is on a cluster.
+
+    Attributes:
+        name: What the run would be called.
+        plan: The task as the cluster would see it.
+        url: Empty: there is nothing of it in storage.
+    """
+
+    name: str
+    plan: TaskSpec
+    url: str = ""
+
+    def done(self) -> bool:
+        """Always false."""
+        return False
+
+    async def _refuse(self, /, *_: object, **__: object) -> NoReturn:
+        """Raise RuntimeUserError: there is nothing to do it with."""
+        raise RuntimeUserError(
+            "RunPlannedOnly", f"Run {self.name!r} was planned only: run it without dry_run."
+        )
+
+    wait = outputs = raise_for_status = abort = actions = MethodVerb(_refuse)

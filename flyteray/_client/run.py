@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -14,18 +15,21 @@ from flyteray._client.bridge import ListVerb, MethodVerb, Verb, run_here
 from flyteray._client.current import owner
 from flyteray._client.known import Known
 from flyteray._client.local_run import LocalRun, run_locally
+from flyteray._client.planned import PlannedRun
 from flyteray._client.progress import Progress
 from flyteray._client.remote_task import RemoteTask, TaskDetails, deployed_plan
+from flyteray._client.run_options import run_wide
 from flyteray._client.session import inside_local_run, session
 from flyteray._client.taken_secrets import take_secrets
+from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import code, failure, inputs, pickling, stored
 from flyteray._plan.info import BEFORE_IT_BEGINS, ActionInfo, ActionPhase, RunInfo
 from flyteray._plan.inputs import bind_deployed
 from flyteray._plan.outputs import ActionOutputs
 from flyteray._plan.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
-from flyteray._plan.spec import RunSpec, TaskSpec
-from flyteray._plan.tasks import task_spec
+from flyteray._plan.spec import RunSpec, RunWide, TaskSpec
+from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray.errors import ActionAbortedError, BaseRuntimeError, RuntimeUserError
 from flyteray.storage import Storage
 
@@ -191,6 +195,8 @@ class RunContext:
             the task raises. Default: remote, and inside a local run local.
         name: The run's name. Default: a random one.
         shipping: How the code travels.
+        wide: What all tasks of the run find.
+        dry_run: Check and pack all that would be sent, and run nothing.
 
     Raises:
         ValueError: a bad name: storage has a folder of it.
@@ -199,6 +205,8 @@ class RunContext:
     mode: Mode | None = None
     name: str | None = None
     shipping: Shipping = SHIPPING
+    wide: RunWide = field(default_factory=RunWide)
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if self.name is not None and not (isinstance(self.name, str) and PLAIN_NAME.fullmatch(self.name)):
@@ -210,7 +218,7 @@ class RunContext:
     @acts("flyteray.run")
     async def _run(
         self, task: Task[..., Any] | RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any
-    ) -> Run | LocalRun:
+    ) -> Run | LocalRun | PlannedRun:
         if isinstance(task, (RemoteTask, TaskDetails)):
             return await self._run_deployed(task, args, kwargs)
         if not isinstance(task, Task):
@@ -221,14 +229,17 @@ class RunContext:
         arguments = inputs.bind(task, args, kwargs)
         name = self._name()
         if self.is_local:
-            return await run_locally(name, task, arguments, session().settings, owner())
+            with context.custom_context(**self.wide.custom_context):
+                return await run_locally(name, task, arguments, session().settings, owner())
         # It reads files: not on an app's loop.
         ref, bundle = await asyncio.to_thread(code.ship, task, session().shipping(self.shipping))
         payload = pickling.dump(arguments, "inputs")
         spec = task_spec(task, ref, self.shipping.version)
+        if self.dry_run:
+            return PlannedRun(name, spec)
         await take_secrets([spec.environment], lambda: code.reached(task))
         await session().upload(bundle)
-        return await _start(name, spec, payload)
+        return await self._start(name, spec, payload)
 
     def check_deployed(self, task: str) -> None:
         """Refuse what is said that can't be so of a deployed task.
@@ -250,12 +261,33 @@ class RunContext:
 
     async def _run_deployed(
         self, task: RemoteTask | TaskDetails, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Run:
+    ) -> Run | PlannedRun:
         self.check_deployed(task.name)
         plan = await deployed_plan(task)
         payload = pickling.dump(bind_deployed(plan, args, kwargs), "inputs")
+        if self.dry_run:
+            return PlannedRun(self._name(), plan.spec)
         await take_secrets([plan.spec.environment])
-        return await _start(self._name(), plan.spec, payload)
+        return await self._start(self._name(), plan.spec, payload)
+
+    async def _start(self, name: str, task: TaskSpec, inputs: pickling.Payload) -> Run:
+        told = {**context.custom.get(), **self.wide.custom_context}
+        spec = RunSpec(
+            name=name,
+            task=with_env_vars(task, self.wide.env_vars),
+            request=uuid.uuid4().hex,
+            owner=owner(),
+            wide=self.wide.model_copy(update={"custom_context": told}),
+        )
+        if inputs.nbytes <= stored.RELAYED:
+            return Run(await session().call("start_run", spec, inputs))
+        root, key = (await asyncio.to_thread(session().connect)).storage, stored.inputs_key(spec.request)
+        kept = await asyncio.to_thread(stored.store, inputs, root, key)
+        try:
+            return Run(await session().call("start_run", spec.model_copy(update={"inputs": key}), kept))
+        except RuntimeUserError:  # it was refused: of any other error the run may know nothing
+            await asyncio.to_thread(Storage.at(root).delete, key)
+            raise
 
     def _name(self) -> str:
         return self.name or f"r{uuid.uuid4().hex[:12]}"
@@ -271,44 +303,85 @@ class RunContext:
         return RunVerb(self._run, self)
 
 
-async def _start(name: str, task: TaskSpec, inputs: pickling.Payload) -> Run:
-    spec = RunSpec(name=name, task=task, request=uuid.uuid4().hex, owner=owner())
-    if inputs.nbytes <= stored.RELAYED:
-        return Run(await session().call("start_run", spec, inputs))
-    root, key = (await asyncio.to_thread(session().connect)).storage, stored.inputs_key(spec.request)
-    kept = await asyncio.to_thread(stored.store, inputs, root, key)
-    try:
-        return Run(await session().call("start_run", spec.model_copy(update={"inputs": key}), kept))
-    except RuntimeUserError:  # it was refused: of any other error the run may know nothing
-        await asyncio.to_thread(Storage.at(root).delete, key)
-        raise
-
-
 def with_runcontext(
     mode: Mode | None = None,
     *,
     name: str | None = None,
+    service_account: str | None = None,
     version: str | None = None,
     copy_style: CopyStyle = "loaded_modules",
-    interactive_mode: bool | None = None,
+    dry_run: bool = False,
     copy_bundle_to: str | Path | None = None,
+    interactive_mode: bool | None = None,
+    raw_data_path: str | None = None,
+    run_base_dir: str | None = None,
+    run_start_time: datetime | None = None,
+    overwrite_cache: bool = False,
+    project: str | None = None,
+    domain: str | None = None,
+    env_vars: dict[str, str] | None = None,
+    labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+    interruptible: bool | None = None,
+    log_level: int | str | None = None,
+    log_format: Literal["console", "json"] = "console",
+    user_log_level: int | str | None = None,
+    reset_root_logger: bool = False,
+    disable_run_cache: bool = False,
+    queue: str | None = None,
+    max_action_concurrency: int | None = None,
+    notifications: Any = None,
+    custom_context: dict[str, str] | None = None,
+    cache_lookup_scope: Literal["global", "project-domain"] = "global",
+    preserve_original_types: bool = False,
+    debug: bool = False,
+    tracked: bool = False,
+    tracked_strict: bool = False,
 ) -> RunContext:
     """Say how to run before running: ``with_runcontext(mode="local").run(task, x=1)``.
 
     Args:
         mode: ``"remote"`` or ``"local"``; see :class:`RunContext`.
         name: The run's name; it must be new on the cluster. Letters, digits, ``.``, ``-`` and ``_``.
+        service_account: Of Kubernetes: means nothing on Ray, and says so.
         version: What this state of the code is called, ``ctx().version`` in tasks.
         copy_style: ``"loaded_modules"`` ships the task's module and the modules of yours that it imports;
             ``"all"`` every file below ``init(root_dir=...)`` (or the folder that the module is imported from) which
             no ``.gitignore`` or ``.flyteignore`` names; ``"none"`` nothing, so that the cluster must have the module.
+        dry_run: Check and pack all that would be sent, and run nothing: the handle that is returned tells what.
+        copy_bundle_to: A folder to put a copy of what is shipped in, to look at.
         interactive_mode: Pickle the task by value (True), or never (False). Default: where it is in no file that could
             be imported: defined in a notebook, at a prompt or inside a function.
-        copy_bundle_to: A folder to put a copy of what is shipped in, to look at.
+        raw_data_path: Where the files go that the tasks make: below it, for each run and action. Default: the storage.
+        run_base_dir: Of Flyte's storage: means nothing on Ray, and says so.
+        run_start_time: Likewise: a run starts when it does.
+        overwrite_cache: Results are computed anew in any case, as nothing keeps them yet.
+        project: Ray has none; says so.
+        domain: Likewise.
+        env_vars: Environment variables of all tasks of the run; they go before those of the tasks.
+        labels: Of Kubernetes: means nothing on Ray, and says so.
+        annotations: Likewise.
+        interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
+        log_level: ``LOG_LEVEL`` of the tasks.
+        log_format: ``LOG_FORMAT`` of the tasks, unless it is ``"console"``.
+        user_log_level: ``USER_LOG_LEVEL`` of the tasks.
+        reset_root_logger: Means nothing here, and says so: nobody has changed the root logger.
+        disable_run_cache: As ``overwrite_cache``.
+        queue: Of Flyte's scheduler: means nothing on Ray, and says so.
+        max_action_concurrency: Actions at one time, 0 or 2 and more. A warning says that Ray decides that for now.
+        notifications: Who is told of the run. A warning says that nobody is for now.
+        custom_context: What all tasks of the run find in ``ctx().custom_context``.
+        cache_lookup_scope: Whose results would be reused; none are for now.
+        preserve_original_types: Values arrive as what they were in any case.
+        debug: Of Flyte's console: means nothing on Ray, and says so.
+        tracked: Keep a local run. A warning says that it is kept while its handle is.
+        tracked_strict: Likewise.
 
     Raises:
-        ValueError: another mode or copy style, ``"none"`` without a version, or a bad name.
+        TypeError: an option of a wrong type.
+        ValueError: another mode or copy style, ``"none"`` without a version, a bad name, or a value that can't be.
     """
+    options = dict(locals())
     if mode not in (None, "local", "remote"):
         raise ValueError(f'mode must be "local" or "remote", not {mode!r}.')
     shipping = Shipping(
@@ -317,7 +390,7 @@ def with_runcontext(
         copy_bundle_to=Path(copy_bundle_to) if copy_bundle_to else None,
         version=version,
     )
-    return RunContext(mode=mode, name=name, shipping=shipping)
+    return RunContext(mode, name, shipping, run_wide(options, mode), dry_run)
 
 
 async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:

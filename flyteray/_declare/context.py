@@ -6,8 +6,11 @@ local mode) binds these variables; user code reads them through :func:`ctx`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -109,6 +112,11 @@ class TaskContext:
     raw_data_path: RawDataPath = _NOWHERE
     version: str | None = None
 
+    @property
+    def custom_context(self) -> dict[str, str]:
+        """What :func:`custom_context` has told; see there."""
+        return get_custom_context()
+
     def is_in_cluster(self) -> bool:
         """Whether the task runs on a cluster rather than in the calling process."""
         return self.mode == "remote"
@@ -122,6 +130,7 @@ class NoTaskContext:
     attempt_number: None = None
     raw_data_path: None = None
     version: None = None
+    custom_context: None = None
 
     def is_in_cluster(self) -> bool:
         """Not in a task, so not in a task on a cluster."""
@@ -136,6 +145,47 @@ class NoTaskContext:
 
 runtime: ContextVar[TaskRuntime | None] = ContextVar("flyteray_runtime", default=None)
 task_context: ContextVar[TaskContext | None] = ContextVar("flyteray_task_context", default=None)
+custom: ContextVar[Mapping[str, str]] = ContextVar(
+    "flyteray_custom", default=MappingProxyType({})
+)  # it can't be changed
+
+
+@contextmanager
+def custom_context(**context: str) -> Iterator[None]:
+    """Tell the tasks that are called or run in the ``with`` block something, and those that they call in turn.
+
+    Args:
+        context: Texts by name, besides those told around the block. Tasks find them in ``ctx().custom_context`` and by
+            :func:`get_custom_context`.
+
+    Raises:
+        TypeError: A value that is no str.
+    """
+    for name, value in context.items():
+        if not isinstance(value, str):
+            raise TypeError(f"custom_context: {name} must be a str, got {value!r}.")
+    token = custom.set({**custom.get(), **context})
+    try:
+        yield
+    finally:
+        custom.reset(token)
+
+
+def get_custom_context() -> dict[str, str]:
+    """What :func:`custom_context` has told here, or ``with_runcontext(custom_context=...)``; empty where nobody has."""
+    return dict(custom.get())
+
+
+@contextmanager
+def group(name: str) -> Iterator[None]:
+    """Name the actions that are called in the ``with`` block together. Nothing shows groups yet.
+
+    Raises:
+        TypeError: The name is no str.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"group: the name must be a str, got {name!r}.")
+    yield
 
 
 def ctx() -> TaskContext | NoTaskContext:

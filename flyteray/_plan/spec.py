@@ -161,6 +161,17 @@ class TaskPlan(Spec):
         return self.spec.version
 
 
+class RunWide(Spec):
+    """What all actions of a run find that whoever asked for it has said.
+
+    ``env_vars`` go before those of the tasks; ``raw_data_path`` is where files go in place of the storage.
+    """
+
+    env_vars: dict[str, str] = {}
+    custom_context: dict[str, str] = {}
+    raw_data_path: str | None = None
+
+
 class RunSpec(Spec):
     """One execution of a task asked for from outside.
 
@@ -173,6 +184,7 @@ class RunSpec(Spec):
     request: str = ""
     inputs: str | None = None
     owner: Owner = Owner()
+    wide: RunWide = RunWide()
 
 
 class OutputRef(Spec):

@@ -59,6 +59,14 @@ def task_spec(task: Task[..., Any], code: CodeRef, version: str | None = None) -
     )
 
 
+def with_env_vars(spec: TaskSpec, env_vars: Mapping[str, str]) -> TaskSpec:
+    """A task with further environment variables, which go before its own."""
+    if not env_vars:
+        return spec
+    environment = spec.environment.model_copy(update={"env_vars": spec.environment.env_vars | dict(env_vars)})
+    return spec.model_copy(update={"environment": environment})
+
+
 def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
     """What is recorded of a task when it is deployed, but for its version.
 

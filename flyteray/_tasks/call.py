@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import pickle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flyteray._plan.info import ErrorInfo
-from flyteray._plan.spec import CodeRef, TaskSpec
+from flyteray._plan.spec import CodeRef, RunWide, TaskSpec
 
 SecretName = tuple[str, str | None, str | None, str | None]
 """The fields of a :class:`SecretSpec`: key, group, environment variable, mount."""
+
+
+class Inherited(NamedTuple):
+    """What an action has from the run or from the code that called it: see :class:`RunWide`."""
+
+    env_vars: tuple[tuple[str, str], ...] = ()
+    custom_context: tuple[tuple[str, str], ...] = ()
+    raw_data_path: str | None = None
+
+    @classmethod
+    def of(cls, wide: RunWide) -> Inherited:
+        """What a run's root action has."""
+        return cls(
+            tuple(sorted(wide.env_vars.items())),
+            tuple(sorted(wide.custom_context.items())),
+            wide.raw_data_path,
+        )
 
 
 class Call(NamedTuple):
     """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick.
 
     ``version`` is the one that the task was deployed as; ``unchecked`` that who called knew the inputs' names only;
-    ``owner`` is the :class:`Owner` of the run.
+    ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inherited`, or nothing.
     """
 
     run: str
@@ -32,6 +49,12 @@ class Call(NamedTuple):
     version: str | None = None
     unchecked: bool = False
     owner: tuple[str | None, str | None, str | None] = (None, None, None)
+    from_above: tuple[Any, ...] = ()
+
+    @property
+    def inherited(self) -> Inherited:
+        """What it has from the run or from who called it."""
+        return Inherited(*self.from_above)
 
     def packed(self) -> bytes:
         """As bytes, which Ray hands on as they are; whatever else it is given it inspects and pickles itself."""
@@ -57,6 +80,7 @@ class Call(NamedTuple):
         parent: str | None,
         attempt: int,
         owner: tuple[str | None, str | None, str | None] = (None, None, None),
+        inherited: Inherited | None = None,
     ) -> Call:
         """The call of a task as one attempt of one action."""
         return cls(
@@ -76,6 +100,7 @@ class Call(NamedTuple):
             version=task.version,
             unchecked=task.version is not None and parent is None,
             owner=owner,
+            from_above=tuple(inherited) if inherited and any(inherited) else (),
         )
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from flyteray._cluster import actors
 from flyteray._cluster.launch import NO_IMAGE, Start
+from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import code, inputs, pickling
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import ImageSpec, TaskPlan, TaskSpec
-from flyteray._plan.tasks import task_spec
+from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.pump import Pump
 from flyteray._tasks.record import Recorder
@@ -54,10 +55,11 @@ class Children:
 
     async def acall_deployed(self, plan: TaskPlan, inputs: dict[str, Any]) -> Any:
         """Run a deployed task as a child and await its value; its inputs' types are checked where it runs."""
-        call = self._call(plan.spec)._replace(unchecked=True)
+        spec = with_env_vars(plan.spec, dict(self._parent.inherited.env_vars))
+        call = self._call(spec)._replace(unchecked=True)
         arguments = pickling.dump(inputs, "inputs")
-        asked = Asked.of(plan.spec.environment)
-        return await self._awaited(_Child(plan.spec, asked, call, arguments, self._pump, self._recorder))
+        asked = Asked.of(spec.environment)
+        return await self._awaited(_Child(spec, asked, call, arguments, self._pump, self._recorder))
 
     async def _awaited(self, child: _Child) -> Any:
         start = child.ready_start()
@@ -77,11 +79,16 @@ class Children:
 
     def _child(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Child:
         arguments = pickling.dump(inputs.bind(task, args, kwargs), "inputs")
-        spec, asked = _planned(task, self._parent.bundle, self._parent.version)
+        spec, asked = _planned(
+            task, self._parent.bundle, self._parent.version, self._parent.inherited.env_vars
+        )
         return _Child(spec, asked, self._call(spec), arguments, self._pump, self._recorder)
 
     def _call(self, spec: TaskSpec) -> Call:
         action = f"{self._parent.action}.{next(self._numbers)}"
+        inherited = self._parent.inherited._replace(
+            custom_context=tuple(sorted(context.custom.get().items()))
+        )
         return Call.of(
             spec,
             run=self._parent.run,
@@ -89,6 +96,7 @@ class Children:
             parent=self._parent.action,
             attempt=0,
             owner=self._parent.owner,
+            inherited=inherited,
         )
 
 
@@ -173,6 +181,8 @@ def _starts() -> dict[str, Start]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _planned(task: Task[..., Any], bundle: str, version: str | None) -> tuple[TaskSpec, Asked]:
-    spec = task_spec(task, code.beside(task, bundle), version)
+def _planned(
+    task: Task[..., Any], bundle: str, version: str | None, env_vars: tuple[tuple[str, str], ...]
+) -> tuple[TaskSpec, Asked]:
+    spec = with_env_vars(task_spec(task, code.beside(task, bundle), version), dict(env_vars))
     return spec, Asked.of(spec.environment)

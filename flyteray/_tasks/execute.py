@@ -81,7 +81,10 @@ class Worker:
 
     def _in_context(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         bound = contextvars.copy_context()
+        inherited = call.inherited
+        root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
         bound.run(context.runtime.set, Children(call, self.pump, self.recorder))
+        bound.run(context.custom.set, dict(inherited.custom_context))
         bound.run(
             context.task_context.set,
             context.TaskContext(
@@ -89,9 +92,7 @@ class Worker:
                 mode="remote",
                 attempt_number=call.attempt,
                 version=call.version,
-                raw_data_path=context.RawDataPath(
-                    f"{self.cluster.storage}/runs/{call.run}/{call.action}/data"
-                ),
+                raw_data_path=context.RawDataPath(f"{root}/{call.run}/{call.action}/data"),
             ),
         )
         function = functools.partial(task.func, **arguments)

@@ -14,7 +14,7 @@ from flyteray._plan.info import ActionPhase, RunEnd
 from flyteray._plan.pickling import Payload
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import RunSpec
-from flyteray._tasks.call import Call
+from flyteray._tasks.call import Call, Inherited
 from flyteray._tasks.execute import execute_root
 from flyteray._tasks.submit import Asked, Submitter, error_info, plain
 from flyteray.errors import ActionAbortedError, BaseRuntimeError
@@ -78,7 +78,13 @@ class Keeper:
         asked = Asked.of(spec.task.environment)
         for attempt in itertools.count():
             call = Call.of(
-                spec.task, run=spec.name, action="a0", parent=None, attempt=attempt, owner=spec.owner
+                spec.task,
+                run=spec.name,
+                action="a0",
+                parent=None,
+                attempt=attempt,
+                inherited=Inherited.of(spec.wide),
+                owner=spec.owner,
             )
             try:
                 refs = self._submitter.submit(asked, call, inputs, await self._start(spec))

@@ -189,3 +189,21 @@ def runs_another(x: int) -> int:
 def where() -> list[Any]:
     context = flyte.ctx()
     return [context.action.name, context.action.run_name, context.mode]
+
+
+@env.task
+def found() -> dict[str, Any]:
+    context = flyte.ctx()
+    return {
+        "variable": os.environ.get("ASKED_FOR"),
+        "told": flyte.get_custom_context(),
+        "data": context.raw_data_path,
+        "same": context.custom_context == flyte.get_custom_context(),
+    }
+
+
+@env.task
+async def found_below() -> list[dict[str, Any]]:
+    with flyte.group("below"), flyte.custom_context(by="parent", level="1"):
+        inside = await found.aio()
+    return [inside, await found.aio()]

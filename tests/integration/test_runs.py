@@ -240,3 +240,32 @@ def test_local_mode_runs_in_this_process_and_raises_from_run(tmp_path: Path) -> 
     assert isinstance(caught.value.__cause__, samples.Broken)
     assert local.run(samples.succeeds_at_attempt, 1, str(tmp_path)).outputs()[0] == 1
     assert np.array_equal(local.run(samples.weights, 1).outputs()[0]["w"], np.ones(131_072))
+
+
+def test_what_a_run_is_told_reaches_all_of_its_tasks(tmp_path: Path) -> None:
+    context = flyte.with_runcontext(
+        env_vars={"ASKED_FOR": "yes"},
+        custom_context={"by": "driver"},
+        raw_data_path=str(tmp_path),
+        name="told-of",
+    )
+
+    with flyte.custom_context(team="red", by="nobody"):
+        inside, outside = context.run(samples.found_below).outputs()[0]
+
+    assert (inside["variable"], outside["variable"]) == ("yes", "yes")
+    assert inside["told"] == {"team": "red", "by": "parent", "level": "1"}
+    assert outside["told"] == {"team": "red", "by": "driver"}
+    assert (inside["same"], inside["data"]) == (True, f"{tmp_path}/told-of/a0.1/data")
+    alone = result(samples.found)
+    assert (alone["variable"], alone["told"]) == (None, {})
+
+
+def test_a_dry_run_sends_nothing() -> None:
+    planned = flyte.with_runcontext(dry_run=True, name="never").run(samples.double, x=1)
+
+    assert (planned.name, planned.plan.name, planned.done()) == ("never", "samples.double", False)
+    with pytest.raises(RunNotFoundError):
+        Run.get("never")
+    with pytest.raises(RuntimeUserError, match="planned only"):
+        planned.outputs()
