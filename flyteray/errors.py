@@ -8,27 +8,36 @@ RuntimeError
     │   ├── ActionAbortedError      somebody aborted it
     │   ├── AppNotFoundError        no app of that name
     │   ├── CodeBundleError         user code could not be bundled or unpacked
+    │   ├── CustomError             raised by users, with a code of their own
     │   ├── DeploymentError         an app version did not come up
     │   │   └── ActivationTimeoutError     not in time; a TimeoutError as well
     │   ├── ImageBuildError         an image could not be built, or can't be on Ray
+    │   ├── InlineIOMaxBytesBreached       of Flyte: inputs or outputs are too large; nothing raises it here
     │   ├── InvalidImageNameError   no image is configured under that name
     │   ├── KeyNotFoundError        no key of that name
     │   ├── ModuleLoadError         user code could not be imported, or a name in it is missing
     │   ├── NonRecoverableError     raised by users: no retry
+    │   ├── NotInTaskContextError   of Flyte: what only tasks can do; for users to raise and catch
     │   ├── OOMError                killed for memory
     │   ├── OutputNotFoundError     an output is neither in the object store nor in storage
     │   ├── ParameterMaterializationError  a parameter of an app has no value
     │   ├── PlacementError          no node of the cluster has what is asked for
     │   ├── RemoteTaskNotFoundError no deployed task, or no version of it, of that name
     │   ├── RemoteTaskUsageError    a deployed task was called in a way that it can't be
+    │   ├── RetriesExhaustedError   of Flyte: no attempt is left; here the last attempt's own error is raised
     │   ├── ResultSerializationError       a task returned something that can't be pickled
     │   ├── RunAlreadyExistsError   the name is taken
     │   ├── RunNotFoundError        no run of that name
     │   ├── RuntimeDataValidationError     a task returned another type than it declares
     │   ├── SecretNotFoundError     a secret that is asked for does not exist
     │   ├── SyncTaskCallInAsyncContextError  use ``.aio``
-    │   └── TaskInterruptedError    the worker or node that ran it died
-    └── RuntimeSystemError          flyteray or Ray is at fault
+    │   ├── TaskInterruptedError    the worker or node that ran it died
+    │   └── TaskTimeoutError        it took longer than it may
+    │       ├── DeadlineExceededError      all attempts together
+    │       ├── MaxQueuedTimeExceededError it waited too long for its start
+    │       └── MaxRuntimeExceededError    one attempt
+    ├── RuntimeSystemError          flyteray or Ray is at fault
+    └── RuntimeUnknownError         nobody knows who is
 
 Wrong arguments are plain ``TypeError`` and ``ValueError``, as in Flyte.
 """
@@ -47,13 +56,19 @@ __all__ = [
     "BaseRuntimeError",
     "ClusterError",
     "CodeBundleError",
+    "CustomError",
+    "DeadlineExceededError",
     "DeploymentError",
     "ImageBuildError",
     "InitializationError",
+    "InlineIOMaxBytesBreached",
     "InvalidImageNameError",
     "KeyNotFoundError",
+    "MaxQueuedTimeExceededError",
+    "MaxRuntimeExceededError",
     "ModuleLoadError",
     "NonRecoverableError",
+    "NotInTaskContextError",
     "OOMError",
     "OutputNotFoundError",
     "ParameterMaterializationError",
@@ -61,14 +76,17 @@ __all__ = [
     "RemoteTaskNotFoundError",
     "RemoteTaskUsageError",
     "ResultSerializationError",
+    "RetriesExhaustedError",
     "RunAlreadyExistsError",
     "RunNotFoundError",
     "RuntimeDataValidationError",
     "RuntimeSystemError",
+    "RuntimeUnknownError",
     "RuntimeUserError",
     "SecretNotFoundError",
     "SyncTaskCallInAsyncContextError",
     "TaskInterruptedError",
+    "TaskTimeoutError",
 ]
 
 Kind = Literal["user", "system", "unknown"]
@@ -139,6 +157,13 @@ class RuntimeSystemError(BaseRuntimeError):
         super().__init__(code, "system", message, worker)
 
 
+class RuntimeUnknownError(BaseRuntimeError):
+    """Something failed, and nobody knows whose fault it is."""
+
+    def __init__(self, code: str, message: str, worker: str | None = None) -> None:
+        super().__init__(code, "unknown", message, worker)
+
+
 class _NamedUserError(RuntimeUserError):
     """A user error whose code is its class name."""
 
@@ -158,6 +183,17 @@ class CodeBundleError(_NamedUserError):
     """User code could not be collected, shipped or unpacked."""
 
 
+class CustomError(RuntimeUserError):
+    """Raised by users, with a ``code`` of their own that callers can tell it by."""
+
+    @classmethod
+    def from_exception(cls, error: BaseException) -> CustomError:
+        """An exception as such an error: its class is the code, and it is the cause."""
+        made = cls(type(error).__name__, str(error))
+        made.__cause__ = error
+        return made
+
+
 class DeploymentError(_NamedUserError):
     """An app version did not come up; the version that served before goes on serving."""
 
@@ -172,6 +208,10 @@ class ActivationTimeoutError(DeploymentError, TimeoutError):
 
 class ImageBuildError(_NamedUserError):
     """An image could not be built, or asks for what Ray's nodes can't be given; pip's own message where it has one."""
+
+
+class InlineIOMaxBytesBreached(_NamedUserError):
+    """Flyte's word for inputs or outputs that are too large. Ray knows no such limit, so nothing raises it."""
 
 
 class InvalidImageNameError(_NamedUserError):
@@ -191,6 +231,10 @@ class NonRecoverableError(RuntimeUserError):
 
     def __init__(self, message: str, code: str = "NonRecoverableError") -> None:
         super().__init__(code, message)
+
+
+class NotInTaskContextError(RuntimeUserError):
+    """Something that only tasks can do was asked for outside of one."""
 
 
 class OOMError(RuntimeUserError):
@@ -215,6 +259,10 @@ class RemoteTaskNotFoundError(_NamedUserError):
 
 class RemoteTaskUsageError(_NamedUserError):
     """A deployed task was called by position, outside a task, or in local mode."""
+
+
+class RetriesExhaustedError(RuntimeUserError):
+    """Flyte's word for a task without an attempt left. Here the error of the last attempt is raised itself."""
 
 
 class ResultSerializationError(_NamedUserError):
@@ -252,3 +300,22 @@ class SyncTaskCallInAsyncContextError(_NamedUserError):
 
 class TaskInterruptedError(RuntimeSystemError):
     """The worker process or node that ran the task died."""
+
+
+class TaskTimeoutError(RuntimeUserError):
+    """A task took longer than it may."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(code or type(self).__name__, message)
+
+
+class DeadlineExceededError(TaskTimeoutError):
+    """All attempts of a task together took longer than they may."""
+
+
+class MaxQueuedTimeExceededError(TaskTimeoutError):
+    """A task waited longer for its start than it may."""
+
+
+class MaxRuntimeExceededError(TaskTimeoutError):
+    """An attempt of a task took longer than it may."""

@@ -80,6 +80,35 @@ class TaskEnvironment(Environment):
         """The tasks declared so far by full name, ``<environment>.<function>``."""
         return dict(self._tasks)
 
+    @classmethod
+    def from_task(
+        cls, name: str, *tasks: Task[..., Any], depends_on: list[Environment] | None = None
+    ) -> TaskEnvironment:
+        """An environment of tasks that have none, such as those that :class:`Task` makes of functions directly.
+
+        Args:
+            name: Its name; the tasks keep theirs.
+            tasks: They have one image.
+            depends_on: Environments that are needed by it.
+
+        Raises:
+            TypeError: Not a task.
+            ValueError: One of them has an environment, or they differ in their images.
+        """
+        for task in tasks:
+            if not isinstance(task, Task):
+                raise TypeError(f"TaskEnvironment.from_task takes tasks, got {task!r}.")
+            if task.parent_env() is not None:
+                raise ValueError(f"Tasks cannot be assigned to multiple environments: {task.name!r} has one.")
+        images = [task.image for task in tasks]
+        if any(image != images[0] for image in images):
+            raise ValueError(f"The tasks of one environment have one image, got {images!r}.")
+        env = cls(name, depends_on=depends_on or [], image=images[0] if images else "auto")
+        for task in tasks:
+            task._env = env
+            env._tasks[task.name] = task
+        return env
+
     @overload
     def task(  # type: ignore[overload-overlap] # as above
         self, func: Callable[P, Coroutine[Any, Any, R]], /

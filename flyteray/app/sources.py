@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flyteray.app.outputs import cluster_outputs
 from flyteray.app.routing import APP_NAME
 from flyteray.io import Dir, File
+from flyteray.io.as_model import AsModel
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -19,30 +19,8 @@ ParameterKind = Literal["string", "file", "directory", "app_endpoint", "object"]
 KINDS: tuple[str, ...] = get_args(ParameterKind)
 
 
-class _Source:
-    """As JSON and back, under the names that Flyte's pydantic models have for it."""
-
-    def model_dump(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)  # type: ignore[call-overload,no-any-return]  # subclasses are dataclasses
-
-    def model_dump_json(self) -> str:
-        """The fields as JSON text."""
-        return json.dumps(self.model_dump())
-
-    @classmethod
-    def model_validate(cls, fields: Mapping[str, Any]) -> Self:
-        """The value of these fields; errors as in the constructor."""
-        return cls(**fields)
-
-    @classmethod
-    def model_validate_json(cls, text: str | bytes) -> Self:
-        """The value that :meth:`model_dump_json` told of."""
-        return cls.model_validate(json.loads(text))
-
-
 @dataclass(frozen=True)
-class AppEndpoint(_Source):
+class AppEndpoint(AsModel):
     """The URL of another app, looked up when the app starts.
 
     Args:
@@ -80,7 +58,7 @@ class AppEndpoint(_Source):
 
 
 @dataclass(frozen=True)
-class RunOutput(_Source):
+class RunOutput(AsModel):
     """An output of a task, fixed when the app is deployed: deploy again to pick up a newer run.
 
     With ``follow`` it is the newest at any time: when a run of the task succeeds, running replicas take its output

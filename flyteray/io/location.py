@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flyteray._declare.context import RAW_DATA_PATH, ctx
+from flyteray.io.as_model import AsModel
 from flyteray.io.storage_root import storage_root
 from flyteray.storage import Storage
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, init=False)
-class Location(Generic[T]):
+class Location(AsModel, Generic[T]):
     """A path or URL and what is known of it.
 
     Args:

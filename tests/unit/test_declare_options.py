@@ -444,3 +444,18 @@ def test_the_primary_container_is_found(pod: Pod, asked: str | None, primary: st
 def test_a_primary_container_that_is_not_there_is_refused(pod: Pod, asked: str | None) -> None:
     with pytest.raises(ValueError, match="primary_container_name"):
         flyte.PodTemplate.from_spec(pod, primary_container_name=asked)
+
+
+def test_tasks_without_an_environment_get_one_together() -> None:
+    from flyteray._declare.task import AsyncTask, SyncTask  # as who makes kinds of tasks does
+
+    first, second = SyncTask(double), AsyncTask(adouble)
+
+    env = flyte.TaskEnvironment.from_task("together", first, second)
+
+    assert env.tasks == {"double": first, "adouble": second}
+    assert first.parent_env() is env
+    with pytest.raises(ValueError, match="multiple environments"):
+        flyte.TaskEnvironment.from_task("again", first)
+    with pytest.raises(TypeError, match="takes tasks"):
+        flyte.TaskEnvironment.from_task("functions", double)  # type: ignore[arg-type]

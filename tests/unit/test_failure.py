@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
+
+from flyteray import errors
 from flyteray._plan.failure import as_flyteray, describe, restore
 from flyteray._plan.info import ErrorInfo
 from flyteray.errors import NonRecoverableError, RuntimeSystemError, RuntimeUserError
@@ -51,3 +54,24 @@ def test_as_flyteray_leaves_flyteray_errors_alone() -> None:
 
     assert as_flyteray(error) is error
     assert as_flyteray(ValueError("x")).code == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind"),
+    [
+        (errors.CustomError("TOO_COLD", "wait for summer"), "TOO_COLD", "user"),
+        (errors.CustomError.from_exception(KeyError("x")), "KeyError", "user"),
+        (errors.MaxRuntimeExceededError("a minute"), "MaxRuntimeExceededError", "user"),
+        (errors.TaskTimeoutError("long", code="OURS"), "OURS", "user"),
+        (errors.RuntimeUnknownError("Odd", "nobody knows"), "Odd", "unknown"),
+        (errors.NotInTaskContextError("Outside", "call it in a task"), "Outside", "user"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_flytes_errors_tell_code_and_kind_and_travel(
+    error: errors.BaseRuntimeError, code: str, kind: str
+) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert (type(copy), copy.code, copy.kind, str(copy)) == (type(error), code, kind, str(error))
+    assert issubclass(errors.DeadlineExceededError, errors.TaskTimeoutError)

@@ -386,3 +386,11 @@ def test_no_folder_at_all_is_a_folder_that_says_so() -> None:
     assert Dir.empty().is_empty
     assert EmptyDir() == Dir.empty()
     assert not Dir(path="/tmp").is_empty
+
+
+def test_a_file_is_written_and_read_as_flytes_model_is() -> None:
+    file = File[str](path="s3://bucket/a.csv", format="csv", hash="h")
+
+    assert file.model_dump() == {"path": "s3://bucket/a.csv", "name": "a.csv", "format": "csv", "hash": "h"}
+    assert File.model_validate_json(file.model_dump_json()) == file
+    assert file.model_copy(update={"format": "text"}).format == "text"
