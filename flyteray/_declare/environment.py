@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import flyteray
+from flyteray._declare.description import shortened
 from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.image import Image
 from flyteray._declare.near import did_you_mean
@@ -21,7 +22,6 @@ from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 
 _NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
-_LONGEST_DESCRIPTION = 255
 
 E = TypeVar("E", bound="Environment")
 
@@ -75,7 +75,7 @@ class Environment:
         if self.description is not None:
             if not isinstance(self.description, str):
                 raise TypeError(f"{self._words()}: description must be a str, got {self.description!r}.")
-            self.description = self.description[:_LONGEST_DESCRIPTION]
+            self.description = shortened(self.description)
         as_secrets(self._words(), self.secrets)
         self.include = _globs(self._words(), self.include)
         if not isinstance(self.pod_template, (str, PodTemplate, type(None))):

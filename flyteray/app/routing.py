@@ -41,18 +41,28 @@ class Link:
 class Subdomain:
     """A subdomain that is worked out when the app is deployed; made by one of the two constructors.
 
+    Args:
+        app_name: What it begins with.
+        project_domain_suffix: What follows; see :meth:`from_app_name`.
+        function: What gives it instead; see :meth:`from_function`.
+
     Raises:
-        ValueError: Neither or both of its fields were given.
+        ValueError: Neither or both of a name and a function, or another suffix.
     """
 
-    suffix: Literal["hash", "default"] | None = None
-    function: Callable[[Any, Any], str] | None = None
     app_name: str | None = None
+    project_domain_suffix: Literal["hash", "default"] = "hash"
+    function: Callable[[Any, Any], str] | None = None
 
     def __post_init__(self) -> None:
-        if (self.suffix is None) == (self.function is None):
+        if (self.app_name is None) == (self.function is None):
             raise ValueError(
-                "Make a Subdomain with Subdomain.from_app_name(...) or Subdomain.from_function(...)."
+                "A Subdomain is made of exactly one of app_name and function: use Subdomain.from_app_name(...) or "
+                "Subdomain.from_function(...)."
+            )
+        if self.project_domain_suffix not in ("hash", "default"):
+            raise ValueError(
+                f'project_domain_suffix must be "hash" or "default", got {self.project_domain_suffix!r}.'
             )
 
     @classmethod
@@ -60,11 +70,7 @@ class Subdomain:
         cls, app_name: str, project_domain_suffix: Literal["hash", "default"] = "hash"
     ) -> Subdomain:
         """``<app>-<8 hex digits of project and domain>``, or ``<app>-<project>-<domain>``."""
-        if project_domain_suffix not in ("hash", "default"):
-            raise ValueError(
-                f'project_domain_suffix must be "hash" or "default", got {project_domain_suffix!r}.'
-            )
-        return cls(suffix=project_domain_suffix, app_name=app_name)
+        return cls(app_name=app_name, project_domain_suffix=project_domain_suffix)
 
     @classmethod
     def from_function(cls, function: Callable[[Any, Any], str]) -> Subdomain:
@@ -88,7 +94,7 @@ class Subdomain:
                     f"The subdomain function of app {env.name!r} must return a str, got {name!r}."
                 )
             return name
-        if self.suffix == "default":
+        if self.project_domain_suffix == "default":
             if not context.project or not context.domain:
                 raise ValueError(
                     f"The subdomain of app {env.name!r} is made of project and domain, but they are "

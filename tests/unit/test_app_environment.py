@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from flyteray import Environment, TaskEnvironment
-from flyteray.app import AppContext, AppEnvironment, Link, Parameter, Port, Scaling, Timeouts, ctx
+from flyteray.app import AppContext, AppEnvironment, Link, Parameter, Port, Scaling, Subdomain, Timeouts, ctx
 from flyteray.app.endpoints import cluster_endpoints
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import InitializationError
@@ -260,3 +260,17 @@ def test_settings_of_uvicorn_without_an_effect_are_told_of() -> None:
 
     with pytest.warns(UserWarning, match="'api': uvicorn_config with limit_max_requests and ssl_keyfile has"):
         FastAPIAppEnvironment(name="api", app=api, uvicorn_config=config)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"app_name": "a", "function": lambda env, context: "x"},
+        {"app_name": "a", "project_domain_suffix": "b"},
+    ],
+    ids=["neither", "both", "suffix"],
+)
+def test_a_subdomain_is_made_of_a_name_or_of_a_function(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"exactly one|project_domain_suffix"):
+        Subdomain(**wrong)

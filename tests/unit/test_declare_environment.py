@@ -41,7 +41,7 @@ def test_fields_of_a_wrong_type_are_refused(field: str, value: Any) -> None:
 
 
 def test_a_long_description_is_cut() -> None:
-    assert TaskEnvironment("train", description="x" * 300).description == "x" * 255
+    assert TaskEnvironment("train", description="x" * 300).description == "x" * 247 + "...(tr.)"
 
 
 def test_dependencies_are_added_once() -> None:

@@ -459,3 +459,8 @@ def test_tasks_without_an_environment_get_one_together() -> None:
         flyte.TaskEnvironment.from_task("again", first)
     with pytest.raises(TypeError, match="takes tasks"):
         flyte.TaskEnvironment.from_task("functions", double)  # type: ignore[arg-type]
+
+
+def test_a_long_description_of_a_trigger_is_cut_and_says_so() -> None:
+    assert flyte.Trigger("long", description="x" * 300).description == "x" * 247 + "...(tr.)"
+    assert flyte.Trigger("short", description="x" * 255).description == "x" * 255

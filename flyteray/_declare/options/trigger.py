@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-_LONGEST_DESCRIPTION = 255
+from flyteray._declare.description import shortened
+
 _FIELDS_OF_CRON = 5
 
 
@@ -195,7 +196,7 @@ class Trigger:
             )
         self._check_inputs()
         check_action_concurrency(f"Trigger {self.name!r}", self.max_action_concurrency)
-        object.__setattr__(self, "description", (self.description or "")[:_LONGEST_DESCRIPTION])
+        object.__setattr__(self, "description", shortened(self.description or ""))
 
     def _check_inputs(self) -> None:
         given = self.inputs or {}
