@@ -213,8 +213,9 @@ def _command(settings: Settings, ray_dir: Path) -> list[str]:
 
 def _environment(settings: Settings, cluster_id: str, token_path: Path, temp_dir: Path) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    environment.pop(alias.MARK, None)  # its workers run code of both kinds
     if python_path := alias.without(environment.pop("PYTHONPATH", None)):
-        environment["PYTHONPATH"] = python_path  # its workers run code of both kinds
+        environment["PYTHONPATH"] = python_path
     environment |= {
         **_HEAD_ENVIRONMENT,
         **LOOPBACK,

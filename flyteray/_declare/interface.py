@@ -105,6 +105,8 @@ def describe(func: Callable[..., Any], around: Mapping[str, Any]) -> Description
     returns = signature.return_annotation
     if returns is not MISSING:
         returns = resolve("return", returns)
+        if isinstance(returns, tuple) and len(returns) > 1:
+            returns = tuple[returns]  # type: ignore[valid-type] # (A, B), as Flyte lets it be written
         _check_returns(func, returns)
     return Description(Interface(MappingProxyType(inputs), returns), problems)
 

@@ -14,6 +14,8 @@ from types import ModuleType
 
 import flyteray
 
+MARK = "FLYTERAY_AS_FLYTE"  # an environment variable: the processes below mean flyteray by ``flyte``
+
 _NAME = "flyte"
 _FOLDER = str(Path(__file__).parent / "flyte_path")  # holds a flyte.py for the processes that this one starts
 
@@ -48,8 +50,9 @@ def install() -> None:
             del sys.modules[name]
         sys.meta_path.insert(0, _Finder())
     sys.modules[_NAME] = flyteray
-    # Ray hands a driver's import path on to workers, and they may run code that means the real one.
-    sys.path[:] = [entry for entry in sys.path if entry != _FOLDER]
+    os.environ[MARK] = "1"
+    if _FOLDER not in sys.path:
+        sys.path.insert(1, _FOLDER)  # behind the program's own folder; multiprocessing hands the path on
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_FOLDER, without(os.environ.get("PYTHONPATH"))]))
 
 
@@ -66,6 +69,19 @@ def paths() -> list[str]:
 def without(python_path: str | None) -> str:
     """A ``PYTHONPATH`` for processes in which ``flyte`` is to mean what is installed."""
     return os.pathsep.join(entry for entry in (python_path or "").split(os.pathsep) if entry != _FOLDER)
+
+
+def found_instead() -> None:
+    """What the ``flyte.py`` of the folder does: put flyteray in its place, or step aside.
+
+    Ray hands a driver's import path on to workers, and these may run code that means what is installed.
+    """
+    if MARK in os.environ:
+        install()
+        return
+    sys.path[:] = [entry for entry in sys.path if entry != _FOLDER]
+    del sys.modules[_NAME]
+    importlib.import_module(_NAME)
 
 
 def _is_meant(name: str) -> bool:

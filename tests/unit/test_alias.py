@@ -71,7 +71,8 @@ def test_other_names_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_processes_that_it_starts_mean_it_too_and_a_cluster_does_not(tmp_path: Path) -> None:
-    child = "import flyte.app, sys; print(flyte.app.__name__, any('flyte_path' in each for each in sys.path))"
+    (tmp_path / "flyte.py").write_text(REAL)
+    child = "import flyte.app; print(flyte.app.__name__)"
 
     said = in_a_process(
         "import os, subprocess\n"
@@ -81,7 +82,37 @@ def test_processes_that_it_starts_mean_it_too_and_a_cluster_does_not(tmp_path: P
         tmp_path,
     )
 
-    assert said == ["flyteray.app False", str(tmp_path)]
+    assert said == ["flyteray.app", str(tmp_path)]
+
+
+def test_processes_of_multiprocessing_mean_it_too(tmp_path: Path) -> None:
+    (tmp_path / "flyte.py").write_text(REAL)
+    (tmp_path / "work.py").write_text("import flyte\ndef name(_): return flyte.__name__\n")
+
+    said = in_a_process(
+        "import multiprocessing\n"
+        "alias.install()\n"
+        "import work\n"
+        "with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "    print(json.dumps(pool.map(work.name, [1])))",
+        tmp_path,
+    )
+
+    assert said == ["flyteray"]
+
+
+def test_who_was_only_handed_the_path_means_what_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "flyte.py").write_text(REAL)
+
+    assert (
+        in_a_process(
+            f"sys.path.insert(0, {str(Path(alias.__file__).parent / 'flyte_path')!r})\n"
+            "import flyte\n"
+            "print(json.dumps(flyte.NAME))",
+            tmp_path,
+        )
+        == "the real one"
+    )
 
 
 def test_a_bundle_says_that_its_code_means_flyteray(tmp_path: Path) -> None:

@@ -326,3 +326,12 @@ def test_an_override_of_an_override_knows_the_declared_task() -> None:
     assert double.override(secrets=[]).secret_list() == double.secret_list() == []
     with pytest.raises(TypeError, match="secrets must be a str"):
         double.override(secrets=5)
+
+
+def test_several_outputs_may_be_written_as_a_bare_tuple_of_types() -> None:
+    def pair():  # type: ignore[no-untyped-def]
+        return 1, "one"
+
+    pair.__annotations__["return"] = (int, str)
+
+    assert env.task(pair).interface.outputs == {"o0": int, "o1": str}

@@ -2,4 +2,4 @@
 
 from flyteray._plan import alias
 
-alias.install()  # puts flyteray in this module's place
+alias.found_instead()
