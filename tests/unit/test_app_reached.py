@@ -17,7 +17,7 @@ from flyteray._ingress.address import found_at
 from flyteray._plan.apps import app_spec
 from flyteray._plan.info import ClusterInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, LinkSpec
-from flyteray.app import AppEnvironment, Domain, Link, Subdomain, Timeouts
+from flyteray.app import AppEnvironment, Domain, Link, Port, Subdomain, Timeouts
 
 CODE = CodeRef(bundle="b", module="m", name="n")
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -224,3 +224,9 @@ def test_an_address_for_all_is_found_at_one_of_this_machine(host: str) -> None:
     assert not address.is_unspecified
     with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET) as free:
         free.bind((str(address), 0))
+
+
+def test_a_port_for_http_2_without_tls_can_be_declared_and_not_be_served_yet() -> None:
+    with pytest.raises(ValueError, match="HTTP/2 without TLS"):
+        planned(port=Port(8080, "h2c"))
+    assert planned(port=Port(8080, "web")).port == 8080
