@@ -7,7 +7,7 @@ import re
 LARGEST_HEAD = 80 << 10
 """Bytes that the first line and the headers of a request or an answer may have in HAProxy's memory."""
 
-MOST_HEADERS = 4096
+MOST_HEADERS = 1024
 """Header lines that HAProxy takes apart."""
 
 REFUSED = "X-Flyteray-Refused"

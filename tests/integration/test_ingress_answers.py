@@ -159,7 +159,7 @@ def test_large_heads_pass_both_ways(port: int, replica: RawReplica, version: int
     [
         ([("cookie", "x" * (72 << 10))], 431),
         ([(f"x-{number}", "x") for number in range(600)], 431),
-        ([(f"x-{number}", "x") for number in range(4000)], 431),
+        ([(f"x-{number}", "x") for number in range(1000)], 431),
     ],
 )
 def test_a_head_beyond_the_limit_is_told_so(
