@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -33,6 +34,7 @@ from flyteray._serve import deployment, own_serve
 from flyteray.errors import AppNotFoundError, BaseRuntimeError, PlacementError, RuntimeUserError
 
 _TICK_S = 1.0
+_STOPPED_S = 60.0  # for the replicas of an app that somebody has stopped or deleted: they wait for that
 _LIVENESS_EVERY = 2  # ticks
 _TIDY_EVERY = 10  # ticks
 _LISTEN_S = 30.0
@@ -217,6 +219,7 @@ class Apps:
         version = self._records.versions.get(info.version)
         if version is None or version.backend is None:
             return  # of a version that has been retired meanwhile: it is being ended
+        self._records.hear(info.replica_id)
         known = self._records.replicas.get(info.replica_id)
         if known is None or known.info != info:
             self._records.put_replica(info)
@@ -245,10 +248,13 @@ class Apps:
             await self._route()  # who waits for it is told
             self._wake.set()
 
-    async def replica_stopping(self, replica_id: str) -> None:
-        """A replica takes no more requests."""
+    async def replica_stopping(self, replica_id: str, version_id: str) -> float:
+        """A replica takes no more requests; for how many seconds it may go on at most."""
         if self._records.forget_replica(replica_id):
             await self._route()
+        version = self._records.versions.get(version_id)
+        app = self._records.apps.get(version.app) if version else None
+        return math.inf if app and app.desired == "active" else _STOPPED_S
 
     # The loop
 
@@ -291,7 +297,7 @@ class Apps:
         alive = await _aside(deployment.replicas_alive)
         for replica in list(self._records.replicas.values()):
             if replica.info.actor_name not in alive:
-                await self.replica_stopping(replica.info.replica_id)
+                await self.replica_stopping(replica.info.replica_id, replica.info.version)
 
     async def _fail_what_died(self) -> None:
         """A replica whose process is killed while it starts reports nothing: Serve tells when it has given up."""
@@ -373,6 +379,7 @@ class Apps:
                 self._cluster.auth,
                 self._sizes.resting(),
                 self._sizes.lacking(),
+                self._records.silent(),
             )
             if state != self._applied:
                 await actors.acall(actors.INGRESS, "apply", state)

@@ -235,9 +235,9 @@ class Controller:
         """A replica could not start."""
         await self._apps.replica_failed(version, error)
 
-    async def replica_stopping(self, replica_id: str) -> None:
-        """A replica takes no more requests."""
-        await self._apps.replica_stopping(replica_id)
+    async def replica_stopping(self, replica_id: str, version: str) -> float:
+        """A replica takes no more requests; for how many seconds it may go on at most."""
+        return await self._apps.replica_stopping(replica_id, version)
 
     # Secrets
 

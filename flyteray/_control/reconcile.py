@@ -131,10 +131,12 @@ def ingress_state(
     auth: bool = False,
     resting: Collection[str] = (),
     lacking: Mapping[str, str] | None = None,
+    silent: Collection[str] = (),
 ) -> IngressState:
     """Where requests go: apps to the backend of the version that serves, backends to replicas.
 
-    A replica whose event loop is blocked is left out while another one of its version is free; what it is at goes on.
+    A replica whose event loop is blocked, or that is silent, is left out while another one of its version is free; what
+    it is at goes on.
     What an app asks of the ingress (host names, a time limit, keys) is that of the version that serves, so that it
     changes together with the version. Where an app comes up for the first time, sleeps, or its last replica died,
     requests wait as long as one may take to start, unless it could not; then they are told why.
@@ -147,12 +149,13 @@ def ingress_state(
         auth: Whether apps that require auth ask for keys.
         resting: The versions that sleep or are being woken: requests wait for them in any case.
         lacking: What the replicas of a version wait for that can't be started yet.
+        silent: The replicas that have not reported for long.
     """
     apps = list(apps)
     known = {version.id: version for version in versions}
     backends = {version.id: version.backend for version in known.values() if version.backend is not None}
     slots: dict[int, dict[int, Slot]] = {backend: {} for backend in backends.values()}
-    for replica in _free(replicas):
+    for replica in _free(replicas, silent):
         backend = backends.get(replica.info.version)
         if backend is not None:
             slots[backend][replica.slot] = Slot(replica.info.host, replica.info.port)
@@ -209,7 +212,8 @@ def _why_none(version: VersionRecord, lacks: str | None) -> str | None:
     return f"it {lacks}" if lacks else None
 
 
-def _free(replicas: Iterable[ReplicaRecord]) -> list[ReplicaRecord]:
+def _free(replicas: Iterable[ReplicaRecord], silent: Collection[str]) -> list[ReplicaRecord]:
     replicas = list(replicas)
-    free = {replica.info.version for replica in replicas if not replica.info.blocked}
-    return [replica for replica in replicas if not replica.info.blocked or replica.info.version not in free]
+    answering = [each for each in replicas if not each.info.blocked and each.info.replica_id not in silent]
+    free = {replica.info.version for replica in answering}
+    return answering + [replica for replica in replicas if replica.info.version not in free]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from flyteray._control.registry import Registry
@@ -10,6 +11,8 @@ from flyteray._ingress.routes import POOL, SLOTS
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec
 from flyteray.errors import RuntimeSystemError
+
+_SILENT_S = 12.0  # two reports that are missing, on a busy machine
 
 
 class Records:
@@ -24,6 +27,7 @@ class Records:
         self.apps = {app.name: app for app in registry.load_apps()}
         self.versions = {version.id: version for version in registry.load_versions()}
         self.replicas = {replica.info.replica_id: replica for replica in registry.load_replicas()}
+        self._heard: dict[str, float] = {}
 
     def put_app(self, app: AppRecord) -> None:
         """Remember an app, in place of what was known of it."""
@@ -34,6 +38,16 @@ class Records:
         """Remember a version, in place of what was known of it."""
         self._registry.save_version(version)
         self.versions[version.id] = version
+
+    def hear(self, replica_id: str) -> None:
+        """Note that a replica has reported; it does so every few seconds."""
+        self._heard[replica_id] = time.monotonic()
+
+    def silent(self) -> set[str]:
+        """The replicas that have not reported for long: something keeps their whole processes from it."""
+        now = time.monotonic()
+        self._heard = {each: self._heard.get(each, now) for each in self.replicas}
+        return {each for each, heard in self._heard.items() if now - heard > _SILENT_S}
 
     def put_replica(self, info: ReplicaInfo) -> None:
         """Remember a ready replica; a new one gets the first free slot of its version."""

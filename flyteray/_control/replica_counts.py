@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from flyteray._control.state import VersionPhase, VersionRecord
 from flyteray._serve.scaling import Autoscaler
@@ -53,6 +53,7 @@ class ReplicaCounts:
         ready: Mapping[str, int],
         traffic: Mapping[int, tuple[int, int]],
         at: float,
+        working: Collection[str] = (),
     ) -> dict[str, int]:
         """The versions that should have another number of replicas than they were asked for, and that number.
 
@@ -61,6 +62,7 @@ class ReplicaCounts:
             ready: Replicas that are ready, by version.
             traffic: What is open and what has been, by backend; what is not told is not followed.
             at: Seconds of a clock that never goes back.
+            working: Those of which a replica goes on with what requests have left running.
         """
         versions = list(versions)
         known = {version.id for version in versions}
@@ -72,12 +74,18 @@ class ReplicaCounts:
             if not (ready.get(version) and self._asked.get(version))
         }
         wanted = {
-            version.id: self._next(version, ready.get(version.id, 0), traffic, at) for version in versions
+            version.id: self._next(version, ready.get(version.id, 0), traffic, at, version.id in working)
+            for version in versions
         }
         return {version: number for version, number in wanted.items() if self._asked.get(version) != number}
 
     def _next(
-        self, version: VersionRecord, ready: int, traffic: Mapping[int, tuple[int, int]], at: float
+        self,
+        version: VersionRecord,
+        ready: int,
+        traffic: Mapping[int, tuple[int, int]],
+        at: float,
+        working: bool,
     ) -> int:
         spec, policy, backend = version.spec, version.spec.scaling, version.backend
         if policy is None:
@@ -89,7 +97,7 @@ class ReplicaCounts:
         scaler = self._scalers.get(version.id)
         if scaler is None or (scaler.policy, scaler.least) != (policy, spec.replicas):
             scaler = self._scalers[version.id] = Autoscaler(policy, spec.replicas, current)
-        return scaler.wanted(at, *traffic[backend])
+        return scaler.wanted(at, *traffic[backend], working)
 
 
 def follows_traffic(version: VersionRecord) -> bool:

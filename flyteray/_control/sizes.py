@@ -73,7 +73,9 @@ class Sizes:
         versions = [version for version in self._records.versions.values() if self._has_a_size(version)]
         followed = [version.backend for version in versions if follows_traffic(version)]
         traffic = await actors.acall(actors.INGRESS, "traffic", followed) if followed else {}
-        for version, replicas in self._counts.changes(versions, ready, traffic, time.monotonic()).items():
+        working = {each.info.version for each in self._records.replicas.values() if each.info.working}
+        changes = self._counts.changes(versions, ready, traffic, time.monotonic(), working)
+        for version, replicas in changes.items():
             try:
                 await asyncio.to_thread(deployment.scale, version, replicas)
             except Exception as error:  # noqa: BLE001  # whatever Serve says of this one, the others go on

@@ -66,6 +66,7 @@ def app_spec(
         requires_auth=env.requires_auth,
         sticky=env._sticky,
         request_timeout_s=env.timeouts.request_s(),
+        drain_s=env.timeouts.drain_s(),
         subdomain=_subdomain(env),
         host=env.domain.custom_domain if env.domain else None,
         links=tuple(

@@ -251,7 +251,8 @@ class AppSpec(Spec):
     listen on; ``health_path`` is asked until a program answers. ``subdomain`` replaces the app's name in its host name;
     ``host`` is a whole host name that it answers to as well. With ``requires_auth`` it answers only those who send a
     key, where keys are asked for. ``sticky`` keeps a browser on one replica. There are at least ``replicas`` while it
-    does not sleep, and without ``scaling`` no more. ``version`` is a name that the user gave. Times are in seconds.
+    does not sleep, and without ``scaling`` no more. A replica that is to go may work on for ``drain_s``. ``version`` is
+    a name that the user gave. Times are in seconds.
     """
 
     name: str
@@ -265,6 +266,7 @@ class AppSpec(Spec):
     health_path: str = "/health"
     startup_timeout_s: float = 300.0
     request_timeout_s: float | None = None
+    drain_s: float = 600.0
     subdomain: str | None = None
     host: str | None = None
     requires_auth: bool = True

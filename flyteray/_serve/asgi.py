@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import inspect
 import socket
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import uvicorn
 
 from flyteray._serve.forwarded import Alone, ASGIApp, Forwarded
 from flyteray._serve.protocol import Protocol, take_large_handshakes
+from flyteray._serve.work import Handled, Work, finish
 from flyteray.errors import RuntimeUserError
 
 # What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how
@@ -77,7 +77,8 @@ class AsgiServer:
         user_config: uvicorn.Config | None = None,
         proxies: Sequence[str] | None = None,
     ) -> None:
-        self._forwarded = Forwarded(app)
+        self._work = Work()
+        self._forwarded = Forwarded(Handled(app, self._work))
         outermost = self._forwarded if proxies is None else Alone(self._forwarded, proxies)
         self._socket = sock
         self.port: int = sock.getsockname()[1]
@@ -88,8 +89,10 @@ class AsgiServer:
     async def run(self, ready: Callable[[], None]) -> None:
         """Run the lifespan's start-up, serve, and run its shutdown."""
         self._uvicorn.on_started = ready
+        self._work.watch(asyncio.get_running_loop())
         try:
-            await self._uvicorn.serve(sockets=[self._socket])
+            with self._work.watched():
+                await self._uvicorn.serve(sockets=[self._socket])
         except SystemExit:  # uvicorn's way to say that the lifespan failed
             raise self._failure() from None
         finally:
@@ -100,22 +103,21 @@ class AsgiServer:
         return "the start-up of the application's lifespan has not ended"
 
     async def stop(self, deadline_s: float) -> None:
-        """Serve on while requests or WebSockets are open, to the deadline; then close them (1012) and end."""
-        await drain([self._uvicorn], deadline_s)
+        """Serve on while requests or WebSockets are open, or what they have left running goes on, to the deadline.
+
+        Then WebSockets are closed (1012) and it ends.
+        """
+        await finish(self.going_on, deadline_s)
         self._uvicorn.should_exit = True
+
+    def going_on(self) -> list[Any]:
+        """Open requests and WebSockets, and what handlers have left running."""
+        return [*self._uvicorn.server_state.tasks, *self._work.going_on()]
 
     def _failure(self) -> BaseException:
         return self._forwarded.lifespan_error or RuntimeUserError(
             "LifespanFailed", "The application's lifespan reported a failed start-up and gave no reason."
         )
-
-
-async def drain(servers: Sequence[uvicorn.Server], deadline_s: float) -> None:
-    """Wait until no request or WebSocket is open, at most until the deadline."""
-    deadline = time.monotonic() + deadline_s
-    # uvicorn's set of running requests tells nobody when it is empty.
-    while any(each.server_state.tasks for each in servers) and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
 
 
 class _Uvicorn(uvicorn.Server):

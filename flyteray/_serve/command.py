@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from flyteray._plan import alias, bundle
 from flyteray._serve import words
@@ -111,6 +112,10 @@ class CommandServer:
             await drained(self.port, deadline_s, program.ended())
         program.end(max(min(_GIVE_UP_S, deadline_s), deadline - time.monotonic()))
         await asyncio.wait([program.ended()])
+
+    def going_on(self) -> list[Any]:
+        """Nothing that anybody could see but the ingress."""
+        return []
 
     def waits_for(self) -> str:
         """An answer: which, and what there is instead."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flyteray._serve import ports
-from flyteray._serve.asgi import drain
 from flyteray._serve.blocked import LoopThread
 from flyteray._serve.connections import drained
 from flyteray._serve.exits import exit_as_error
@@ -20,6 +19,7 @@ from flyteray._serve.hosting import bind
 from flyteray._serve.listening import Address, addresses, first_taken, listed, strays
 from flyteray._serve.own_thread import in_own_thread
 from flyteray._serve.started import Started, watched
+from flyteray._serve.work import finish
 from flyteray.errors import RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -110,10 +110,10 @@ class FunctionServer:
         deadline = time.monotonic() + deadline_s
         if self._behind_ingress and self._is_up and not started.has_uvicorn_at(self.port):
             await drained(self.port, deadline_s, running)
+        await finish(self.going_on, deadline - time.monotonic())
         for plain in started.plain:
             # Blocks until the server's loop has noticed, and for ever if that has ended.
             threading.Thread(target=plain.shutdown, daemon=True).start()
-        await drain(started.uvicorns, deadline - time.monotonic())
         for server in started.uvicorns:
             server.should_exit = True
         await asyncio.wait([running], timeout=_END_S if started.uvicorns or started.plain else 0)
@@ -121,6 +121,10 @@ class FunctionServer:
             server.force_exit = True
         await asyncio.wait([running], timeout=_END_S if started.uvicorns else 0)
         running.cancel()
+
+    def going_on(self) -> list[Any]:
+        """What is open at the servers that the function has started, and what their handlers have left running."""
+        return self._started.going_on()
 
     def waits_for(self) -> str:
         """A connection: where, and what there is instead."""

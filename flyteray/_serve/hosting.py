@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from flyteray.errors import RuntimeSystemError, RuntimeUserError
 logger = logging.getLogger(__name__)
 
 _GIVE_UP_S = 10.0  # for a server that was too slow to end when it is cancelled
+_CANCEL_S = 2.0  # for tasks that are left to end when they are cancelled
 
 Hook = Callable[..., Any]
 
@@ -40,11 +41,14 @@ class Server(Protocol):
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve; call ``ready`` once requests are taken. Returns when stopped, raises what made it fail."""
 
+    def going_on(self) -> Collection[Any]:
+        """What is open, as far as it is known, and what requests have left running."""
+
     def waits_for(self) -> str:
         """What is missing until it is ready, as a sentence without its full stop."""
 
     async def stop(self, deadline_s: float) -> None:
-        """Take no new connections, let open requests finish until the deadline, and make ``run`` return."""
+        """Let what goes on end until the deadline, name what does not in the log, and make ``run`` return."""
 
 
 class Hosting:
@@ -60,7 +64,7 @@ class Hosting:
         on_shutdown: Likewise.
         on_exit: Called in the thread when the server ends without having been asked to.
         on_blocked: Called with True when the loop is blocked, and with False when it answers again.
-        lag_limit_s: How long the loop may be blocked before :meth:`check` raises.
+        lag_limit_s: How long the loop may be blocked before :meth:`check` raises; an hour by default.
         start_up: The time that is left until requests are taken; 300 seconds by default.
     """
 
@@ -73,7 +77,7 @@ class Hosting:
         on_shutdown: Hook | None = None,
         on_exit: Callable[[BaseException | None], None] | None = None,
         on_blocked: Callable[[bool], None] | None = None,
-        lag_limit_s: float = 30.0,
+        lag_limit_s: float = 3600.0,
         start_up: StartUp | None = None,
     ) -> None:
         self._server = server
@@ -117,7 +121,7 @@ class Hosting:
             self._watch.check()
 
     async def stop(self, deadline_s: float) -> None:
-        """Stop the server, letting open requests finish until the deadline, and wait for ``on_shutdown``.
+        """Stop the server, letting what goes on end until the deadline, and wait for ``on_shutdown``.
 
         Doing it again, or after the server ended by itself, is harmless.
         """
@@ -129,6 +133,10 @@ class Hosting:
         ended = asyncio.wrap_future(self._ended)
         await asyncio.wait([ended])
         ended.exception()  # logged by the thread; asked for so that asyncio does not log it again
+
+    def going_on(self) -> Collection[Any]:
+        """What is open, as far as it is known, and what requests have left running."""
+        return self._server.going_on()
 
     def update(self, hook: Hook, arguments: Mapping[str, Any]) -> None:
         """Call a user's function while the server runs and block until it is done; raises what it raises.
@@ -167,8 +175,11 @@ class Hosting:
         error: BaseException | None = None
         try:
             self._living = self._loop.create_task(self._life())
-            self._loop.run_until_complete(self._living)
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            try:
+                self._loop.run_until_complete(self._living)
+            finally:
+                self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
+                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         except SystemExit as exit_:  # raised on, it would end the replica's own loop
             error = exited("on_startup" if self._in_startup else "The app", exit_)
         except BaseException as failure:  # noqa: BLE001  # user code: it may raise anything
@@ -211,6 +222,14 @@ class Hosting:
                 self._on_exit(error)
         elif error is not None:
             logger.error("The app failed while it was stopped.", exc_info=error)
+
+
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """What is left on a loop that ends may clean up, as with :func:`asyncio.run`."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_CANCEL_S)
 
 
 async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:

@@ -30,9 +30,10 @@ from flyteray._serve.parameters import Parameters, Resolver
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import server_for
 from flyteray._serve.start_up import CODE, SECRETS, SERVER, StartUp
+from flyteray._serve.work import Lasting
 from flyteray.errors import RuntimeSystemError
 
-DRAIN_S = 30.0  # how long open requests and WebSockets may go on once a replica is asked to stop
+LONGEST_REQUEST_S = 3600.0  # where an app sets no limit
 _GIVE_UP_S = 5.0  # for what has started to end when the rest could not
 _LINGER_S = 0.3  # the ingress has been told; what it had sent by then has arrived after this
 
@@ -49,6 +50,7 @@ class Replica:
         spec = AppSpec.model_validate_json(spec_json)
         self._start_up = StartUp(spec.startup_timeout_s)
         self._stopping = False
+        self._drain_s = spec.drain_s
         self._log = OwnLog()
         self._folder = _folder()
         self._secrets = secrets.of_worker(spec.environment.secrets)
@@ -84,11 +86,12 @@ class Replica:
         self._stopping = True
         self._starting.cancel()
         await asyncio.wait([self._starting])
-        await self._stop(DRAIN_S)
+        await self._stop(self._drain_s)
 
     async def _stop(self, deadline_s: float) -> None:
         if self._reporter is not None:
-            await asyncio.to_thread(self._reporter.stop)
+            at_most_s = await asyncio.to_thread(self._reporter.stop)
+            deadline_s = min(deadline_s, at_most_s)
             await asyncio.sleep(_LINGER_S)
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
@@ -130,6 +133,7 @@ class Replica:
             on_shutdown=app._on_shutdown,
             on_exit=lambda _error: self._leave(),
             on_blocked=self._tell_blocked,
+            lag_limit_s=spec.request_timeout_s or LONGEST_REQUEST_S,
             start_up=self._start_up,
         )
         await hosting.start()
@@ -143,7 +147,8 @@ class Replica:
                 port=server.port,
                 pid=os.getpid(),
                 outputs=parameters.runs,
-            )
+            ),
+            working=Lasting(hosting.going_on, spec.drain_s).look,
         )
         self._reporter.start()
         self._follower = Follower(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,16 +19,24 @@ logger = logging.getLogger(__name__)
 _EVERY_S = 5.0  # a controller that was restarted knows its replicas again after this
 _RETRY_S = 0.5
 _ANSWER_S = 10.0
+_LOOK_S = 0.5
+_NOT_TOLD = object()
 
 
 class Reporter:
     """Reports a ready replica, again and again, from a thread of its own, until it stops.
 
     The replica never waits for the controller: one that is down learns of the replica when it is back.
+
+    Args:
+        info: What to report.
+        working: Tells whether the replica goes on with what requests have left running; asked several times a second.
     """
 
-    def __init__(self, info: ReplicaInfo) -> None:
+    def __init__(self, info: ReplicaInfo, working: Callable[[], bool] = lambda: False) -> None:
         self._info = info
+        self._working = working
+        self._at_most_s = math.inf
         self._stopping = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="flyteray-report", daemon=True)
@@ -46,24 +56,39 @@ class Reporter:
             self._info = self._info.model_copy(update=changes)
             self._news.notify()
 
-    def stop(self) -> None:
-        """Report that the replica stops and block until the controller knows, or for seconds if it is down."""
+    def stop(self) -> float:
+        """Report that the replica stops and block until the controller knows, or for seconds if it is down.
+
+        Returns:
+            How many seconds the replica may go on at most; endless where the controller sets no limit.
+        """
         with self._news:
             self._stopping = True
             self._news.notify()
         if self.started:
             self._thread.join(_ANSWER_S)
+        return self._at_most_s
 
     def _work(self) -> None:
         while not self._stopping:
             info = self._info
-            told = _tell("replica_ready", info)
+            told = _tell("replica_ready", info) is not _NOT_TOLD
+            until = time.monotonic() + (_EVERY_S if told else _RETRY_S)
             with self._news:
-                self._news.wait_for(self._has_news_since(info), _EVERY_S if told else _RETRY_S)
-        _tell("replica_stopping", self._info.replica_id)
+                while not self._has_news_since(info) and (left := until - time.monotonic()) > 0:
+                    self._news.wait(min(left, _LOOK_S))
+                    self._look()
+        at_most_s = _tell("replica_stopping", self._info.replica_id, self._info.version)
+        if isinstance(at_most_s, float):
+            self._at_most_s = at_most_s
 
-    def _has_news_since(self, info: ReplicaInfo) -> Callable[[], bool]:
-        return lambda: self._stopping or self._info is not info
+    def _look(self) -> None:
+        working = self._working()
+        if working != self._info.working:
+            self._info = self._info.model_copy(update={"working": working})
+
+    def _has_news_since(self, info: ReplicaInfo) -> bool:
+        return self._stopping or self._info is not info
 
 
 def report_failure(version: str, error: ErrorInfo) -> None:
@@ -71,10 +96,10 @@ def report_failure(version: str, error: ErrorInfo) -> None:
     _tell("replica_failed", version, error)
 
 
-def _tell(method: str, *args: Any) -> bool:
+def _tell(method: str, *args: Any) -> Any:
+    """The controller's answer."""
     try:
-        ray.get(actors.send(actors.CONTROLLER, method, *args), timeout=_ANSWER_S)
+        return ray.get(actors.send(actors.CONTROLLER, method, *args), timeout=_ANSWER_S)
     except Exception:  # no answer, no controller, no cluster: all the same here, it is tried again
         logger.warning("The controller did not take %s.", method, exc_info=True)
-        return False
-    return True
+        return _NOT_TOLD

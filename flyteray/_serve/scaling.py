@@ -34,7 +34,7 @@ class Autoscaler:
         """Let it sleep until it is used again."""
         self._used = -math.inf
 
-    def wanted(self, at: float, in_flight: int, total: int) -> int:
+    def wanted(self, at: float, in_flight: int, total: int, working: bool = False) -> int:
         """How many replicas there should be from now on.
 
         More as soon as they are needed; fewer when that many have been enough for the policy's time.
@@ -43,9 +43,10 @@ class Autoscaler:
             at: Seconds of a clock that never goes back.
             in_flight: Requests and connections that are open.
             total: Requests so far; it starts anew when the ingress does.
+            working: Whether what requests have left running goes on: it does not sleep then.
         """
         self._since = at if self._since is None else self._since
-        if in_flight or self._used is None or (self._seen and _grown(self._seen[-1][2], total)):
+        if in_flight or working or self._used is None or (self._seen and _grown(self._seen[-1][2], total)):
             self._used = at
         self._seen.append((at, in_flight, total))
         while self._seen[0][0] < at - _WINDOW_S:

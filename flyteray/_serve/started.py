@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import socketserver
@@ -14,6 +15,7 @@ import uvicorn
 from flyteray._serve.blocked import LoopThread
 from flyteray._serve.forwarded import Forwarded
 from flyteray._serve.replaced import replaced
+from flyteray._serve.work import Handled, Work
 
 
 @dataclass
@@ -23,6 +25,12 @@ class Started:
     loop: LoopThread | None = None
     uvicorns: list[uvicorn.Server] = field(default_factory=list)
     plain: list[socketserver.BaseServer] = field(default_factory=list)
+    work: Work = field(default_factory=Work)
+
+    def going_on(self) -> list[Any]:
+        """What is open at uvicorn's servers, and what handlers of either kind have left running."""
+        open_ = [task for server in self.uvicorns for task in server.server_state.tasks]
+        return [*open_, *self.work.going_on()]
 
     def has_uvicorn_at(self, port: int) -> bool:
         """Whether a uvicorn listens on a port."""
@@ -38,7 +46,8 @@ class Started:
 
 @contextlib.contextmanager
 def watched(started: Started) -> Iterator[None]:
-    """Note the servers that this process starts, and let ASGI applications know what the ingress says of requests.
+    """Note the servers that this process starts and what their handlers leave running, and let ASGI applications know
+    what the ingress says of requests.
 
     uvicorn takes signals on the main thread only, which is Ray's, and the standard library's servers take none: without
     this nobody could end them gracefully.
@@ -46,12 +55,14 @@ def watched(started: Started) -> Iterator[None]:
 
     serve = uvicorn.Server.serve
     serve_forever = socketserver.BaseServer.serve_forever
+    finish_request = socketserver.BaseServer.finish_request
 
     @functools.wraps(serve)
     async def noted_serve(server: uvicorn.Server, *args: Any, **kwargs: Any) -> None:
         started.loop = started.loop or LoopThread.current()
         started.uvicorns.append(server)
-        _forward(server.config)
+        started.work.watch(asyncio.get_running_loop())
+        _forward(server.config, started.work)
         await serve(server, *args, **kwargs)
 
     @functools.wraps(serve_forever)
@@ -59,15 +70,22 @@ def watched(started: Started) -> Iterator[None]:
         started.plain.append(server)
         serve_forever(server, *args, **kwargs)
 
+    @functools.wraps(finish_request)
+    def noted_finish_request(server: socketserver.BaseServer, *args: Any, **kwargs: Any) -> None:
+        with started.work.handling():
+            finish_request(server, *args, **kwargs)
+
     with (
+        started.work.watched(),
         replaced(uvicorn.Server, "serve", noted_serve),
         replaced(socketserver.BaseServer, "serve_forever", noted_serve_forever),
+        replaced(socketserver.BaseServer, "finish_request", noted_finish_request),
     ):
         yield
 
 
-def _forward(config: uvicorn.Config) -> None:
+def _forward(config: uvicorn.Config, work: Work) -> None:
     if not config.loaded:
         config.load()  # as the server would do next: only then it is an application, whatever was given
     if not isinstance(config.loaded_app, Forwarded):
-        config.loaded_app = Forwarded(config.loaded_app)
+        config.loaded_app = Forwarded(Handled(config.loaded_app, work))

@@ -54,7 +54,7 @@ class AppEnvironment(Environment):
         parameters: What the app is given when it starts.
         cluster_pool: Of Union: means nothing on Ray, and says so.
         cluster: Likewise.
-        timeouts: How long a request may take.
+        timeouts: How long a request may take, and a replica that is to go.
 
     Raises:
         TypeError: A field of a wrong type.

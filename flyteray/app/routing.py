@@ -16,6 +16,8 @@ _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _LONGEST_HOST = 243  # with what follows a subdomain, at most 253
 _LONGEST_REQUEST = timedelta(hours=1)
+_LONGEST_DRAIN = timedelta(days=1)
+_DRAIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -160,26 +162,43 @@ class Timeouts:
     Args:
         request: Until a request has its answer's first byte: seconds or a timedelta, at most an hour; None or 0: an
             hour. Then the client is told with status 504. Counted from when the whole request has arrived. It is also
-            the longest silence within an answer that is streamed; WebSockets know no limit but a day of silence.
+            the longest silence within an answer that is streamed; WebSockets know no limit but a day of silence. A
+            replica whose event loop a request blocks gets no others while there is a free one, and is replaced when
+            this time has passed.
+        drain: How long a replica that is to go, because its app sleeps, is replaced or needs fewer, may work on what is
+            open and on what handlers have left running: tasks, calls in executors and threads that are no daemons,
+            or a :class:`BackgroundTask` of Starlette. Seconds or a timedelta, at most a day. It goes as soon as nothing
+            of that is left. An app does not sleep while there is some, unless that runs for longer than this. What
+            is cut is named in the app's log. An app that is stopped or deleted has a minute at most; in local mode what
+            ``deactivate_timeout`` leaves. Of programs only open connections are known. Default: 10 minutes. Not of
+            Flyte.
 
     Raises:
         TypeError: Neither an int nor a timedelta.
-        ValueError: Negative, or more than an hour.
+        ValueError: Negative, or more than there may be.
     """
 
     request: int | timedelta | None = None
+    drain: int | timedelta = _DRAIN
 
     def __post_init__(self) -> None:
-        request = self.request
-        if request is None:
-            return
-        if isinstance(request, bool) or not isinstance(request, (int, timedelta)):
-            raise TypeError(f"Timeouts request must be an int of seconds or a timedelta, got {request!r}.")
-        span = timedelta(seconds=request) if isinstance(request, int) else request
-        if not timedelta() <= span <= _LONGEST_REQUEST:
-            raise ValueError(f"Timeouts request must be from 0 s to one hour, got {request!r}.")
-        object.__setattr__(self, "request", span)
+        if self.request is not None:
+            object.__setattr__(self, "request", _span("request", self.request, _LONGEST_REQUEST, "one hour"))
+        object.__setattr__(self, "drain", _span("drain", self.drain, _LONGEST_DRAIN, "one day"))
 
     def request_s(self) -> float | None:
         """The time for a request in seconds."""
         return self.request.total_seconds() if isinstance(self.request, timedelta) else self.request
+
+    def drain_s(self) -> float:
+        """The time of a replica that is to go in seconds."""
+        return self.drain.total_seconds() if isinstance(self.drain, timedelta) else self.drain
+
+
+def _span(name: str, given: object, longest: timedelta, words: str) -> timedelta:
+    if isinstance(given, bool) or not isinstance(given, (int, timedelta)):
+        raise TypeError(f"Timeouts {name} must be an int of seconds or a timedelta, got {given!r}.")
+    span = timedelta(seconds=given) if isinstance(given, int) else given
+    if not timedelta() <= span <= longest:
+        raise ValueError(f"Timeouts {name} must be from 0 s to {words}, got {given!r}.")
+    return span
