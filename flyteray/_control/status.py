@@ -77,6 +77,7 @@ def _replica(info: ReplicaInfo) -> ReplicaStatus:
         outputs=info.outputs,
         refused=info.refused,
         blocked=info.blocked,
+        working=info.working,
     )
 
 

@@ -169,7 +169,7 @@ class Lineage(Spec):
 
 
 class ReplicaStatus(Spec):
-    """A ready replica as it is shown: ``outputs``, ``refused`` and ``blocked`` are those of :class:`ReplicaInfo`."""
+    """A ready replica as it is shown: the fields after ``port`` are those of :class:`ReplicaInfo`."""
 
     name: str
     host: str
@@ -177,6 +177,7 @@ class ReplicaStatus(Spec):
     outputs: dict[str, str] = Field(default_factory=dict)
     refused: dict[str, str] = Field(default_factory=dict)
     blocked: bool = False
+    working: bool = False
 
 
 class AppInfo(Spec):

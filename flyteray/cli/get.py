@@ -205,4 +205,5 @@ def _state(replica: ReplicaStatus) -> str:
     serves = [f"{name} of run {run}" for name, run in replica.outputs.items()]
     refused = [f"refused {name} of run {why}" for name, why in replica.refused.items()]
     blocked = ["its event loop is blocked"] if replica.blocked else []
-    return "; ".join([f"{replica.host}:{replica.port}", *serves, *refused, *blocked])
+    working = ["works on after its answers"] if replica.working else []
+    return "; ".join([f"{replica.host}:{replica.port}", *serves, *refused, *blocked, *working])
