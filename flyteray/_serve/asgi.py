@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import inspect
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import uvicorn
 
 from flyteray._serve.forwarded import Alone, ASGIApp, Forwarded
 from flyteray._serve.protocol import Protocol, take_large_handshakes
+from flyteray._serve.root_paths import RootPath, joined
 from flyteray._serve.work import Handled, Work, finish
 from flyteray.errors import RuntimeUserError
 
@@ -78,7 +79,8 @@ class AsgiServer:
         proxies: Sequence[str] | None = None,
     ) -> None:
         self._work = Work()
-        self._forwarded = Forwarded(Handled(app, self._work))
+        root_path = user_config.root_path if user_config is not None else ""
+        self._forwarded = Forwarded(RootPath(Handled(app, self._work), root_path))
         outermost = self._forwarded if proxies is None else Alone(self._forwarded, proxies)
         self._socket = sock
         self.port: int = sock.getsockname()[1]
@@ -91,7 +93,7 @@ class AsgiServer:
         self._uvicorn.on_started = ready
         self._work.watch(asyncio.get_running_loop())
         try:
-            with self._work.watched():
+            with self._work.watched(), joined():
                 await self._uvicorn.serve(sockets=[self._socket])
         except SystemExit:  # uvicorn's way to say that the lifespan failed
             raise self._failure() from None

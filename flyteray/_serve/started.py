@@ -15,6 +15,7 @@ import uvicorn
 from flyteray._serve.blocked import LoopThread
 from flyteray._serve.forwarded import Forwarded
 from flyteray._serve.replaced import replaced
+from flyteray._serve.root_paths import RootPath, joined
 from flyteray._serve.work import Handled, Work
 
 
@@ -77,6 +78,7 @@ def watched(started: Started) -> Iterator[None]:
 
     with (
         started.work.watched(),
+        joined(),
         replaced(uvicorn.Server, "serve", noted_serve),
         replaced(socketserver.BaseServer, "serve_forever", noted_serve_forever),
         replaced(socketserver.BaseServer, "finish_request", noted_finish_request),
@@ -88,4 +90,4 @@ def _forward(config: uvicorn.Config, work: Work) -> None:
     if not config.loaded:
         config.load()  # as the server would do next: only then it is an application, whatever was given
     if not isinstance(config.loaded_app, Forwarded):
-        config.loaded_app = Forwarded(Handled(config.loaded_app, work))
+        config.loaded_app = Forwarded(RootPath(Handled(config.loaded_app, work), config.root_path))

@@ -181,7 +181,8 @@ def _noted_start(start: Callable[[threading.Thread], None]) -> Callable[[threadi
     @functools.wraps(start)
     def noted(thread: threading.Thread) -> None:
         work = _handling.get()
-        if work is None or thread.daemon:
+        # Starlette's threads for handlers stay, and end with the loop.
+        if work is None or thread.daemon or type(thread).__module__.startswith("anyio."):
             start(thread)
             return
         thread.daemon = True  # Python is not to wait for what is cut

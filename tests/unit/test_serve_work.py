@@ -38,6 +38,7 @@ class Jobs:
         self.app = FastAPI(lifespan=self._lifespan)
         self.app.post("/{kind}")(self.start)
         self.app.post("/background/sync")(self.background)
+        self.app.post("/nothing/sync")(lambda: "started")
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -150,6 +151,7 @@ def test_what_the_lifespan_runs_and_daemons_keep_nobody(jobs: Jobs) -> None:
         hosting = Hosting(server, arguments={})
         await hosting.start()
         await posted(server, "daemon")
+        await posted(server, "nothing/sync")
         await asyncio.to_thread(eventually, lambda: not hosting.going_on())
         await stopped(hosting, None)
 
