@@ -20,10 +20,14 @@ def load_code(ref: CodeRef) -> Any:
         ModuleLoadError: the user's module fails to import here (the user's exception is the cause), or would start
             something on a cluster.
     """
-    folder = code_folder(ref)
-    if folder is not None:
-        bundle.activate(ref.bundle, lambda: _fetch(ref.bundle), folder.parent)
-    return code.load(ref, folder)
+    return code.load(ref, activate(ref.bundle))
+
+
+def activate(digest: str) -> Path | None:
+    """Make a bundle importable in this process; where it lies on this node, None where nothing was shipped."""
+    if not digest:
+        return None
+    return bundle.activate(digest, lambda: _fetch(digest), bundle.cache_folder())
 
 
 def code_folder(ref: CodeRef) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 import threading
@@ -16,6 +17,7 @@ from flyteray._serve import blocked
 from flyteray._serve.blocked import LoopThread, LoopWatch
 from flyteray._serve.exits import exit_as_error, exited
 from flyteray._serve.own_thread import heard
+from flyteray._serve.replaced import replaced
 from flyteray._serve.start_up import StartUp, held_up
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 
@@ -66,6 +68,7 @@ class Hosting:
         on_blocked: Called with True when the loop is blocked, and with False when it answers again.
         lag_limit_s: How long the loop may be blocked before :meth:`check` raises; an hour by default.
         start_up: The time that is left until requests are taken; 300 seconds by default.
+        loop: A new event loop; one of uvloop by default.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Hosting:
         on_blocked: Callable[[bool], None] | None = None,
         lag_limit_s: float = 3600.0,
         start_up: StartUp | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._server = server
         self._arguments = arguments
@@ -88,7 +92,7 @@ class Hosting:
         self._on_blocked = on_blocked
         self._lag_limit_s = lag_limit_s
         self._start_up = start_up or StartUp()
-        self._loop = uvloop.new_event_loop()
+        self._loop = loop or uvloop.new_event_loop()
         self._ready: Future[None] = Future()
         self._ended: Future[None] = Future()
         self._stopping = False
@@ -234,8 +238,27 @@ async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
 
 async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:
     """Call a user's function with the arguments that it asks for by name; await it if it is async."""
-    result = function(**bind(function, arguments))
+    with replaced(asyncio, "run", _beside_the_loop(asyncio.run)):
+        result = function(**bind(function, arguments))
     return await result if inspect.isawaitable(result) else result
+
+
+def _beside_the_loop(run: Callable[..., Any]) -> Callable[..., Any]:
+    """``asyncio.run`` for a plain function that is called on a running loop, which waits for it all the same."""
+
+    @functools.wraps(run)
+    def run_beside(*arguments: Any, **options: Any) -> Any:
+        running = asyncio._get_running_loop()
+        if running is None or getattr(asyncio, "_nest_patched", False):
+            return run(*arguments, **options)
+        asyncio._set_running_loop(None)
+        try:
+            return run(*arguments, **options)
+        finally:
+            asyncio._set_running_loop(running)
+            asyncio.set_event_loop(running)
+
+    return run_beside
 
 
 def bind(function: Hook, arguments: Mapping[str, Any]) -> dict[str, Any]:

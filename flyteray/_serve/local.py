@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flyteray._cluster import scripts
 from flyteray._cluster.secrets import ProcessSecrets
 from flyteray._cluster.workplace import furnish
 from flyteray._plan import bundle, code, failure
@@ -28,7 +29,7 @@ from flyteray._serve.follow import Follower
 from flyteray._serve.hosting import Hosting
 from flyteray._serve.own_log import OwnLog
 from flyteray._serve.parameters import Parameters, Resolver, named_run
-from flyteray._serve.servers import server_for
+from flyteray._serve.servers import loop_for, server_for
 from flyteray._serve.start_up import CODE, SERVER, StartUp
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value
@@ -105,6 +106,7 @@ class LocalReplica:
             on_startup=app._on_startup,
             on_shutdown=app._on_shutdown,
             on_exit=on_exit,
+            loop=loop_for(plan.app, app),
             start_up=self._start_up,
         )
         await hosting.start()
@@ -126,6 +128,7 @@ class LocalReplica:
             shipped = bundle.activate(ref.bundle, Path(self._plan.bundle).read_bytes, bundle.cache_folder())
             furnish(self._folder, shipped)
         os.chdir(self._folder)
+        scripts.prepare(ref.module, shipped)
         return code.load(ref, shipped)
 
     def _read_output(self, ref: OutputRef) -> Any:

@@ -1,4 +1,4 @@
-"""Attributes of classes replaced for a while: how servers in a replica's process are reached from outside."""
+"""Attributes of classes and modules replaced for a while, to reach servers in a replica's process from outside."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def replaced(owner: type, name: str, value: Any) -> Iterator[None]:
-    """Let ``owner.name`` be ``value``; afterwards the class is as it was, also if it had inherited the name."""
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Let ``owner.name`` be ``value``; afterwards the owner is as it was, also if it had inherited the name."""
     absent = object()
     own = owner.__dict__.get(name, absent)
     setattr(owner, name, value)

@@ -10,12 +10,13 @@ import shutil
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import serve
 
-from flyteray._cluster import launch, secrets
-from flyteray._cluster.code import code_folder, load_code
+from flyteray._cluster import launch, scripts, secrets
+from flyteray._cluster.code import activate, load_code
 from flyteray._cluster.workplace import furnish
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.failure import describe
@@ -28,7 +29,7 @@ from flyteray._serve.outputs import locate_output, newer_outputs, read_output
 from flyteray._serve.own_log import OwnLog
 from flyteray._serve.parameters import Parameters, Resolver
 from flyteray._serve.reporter import Reporter, report_failure
-from flyteray._serve.servers import server_for
+from flyteray._serve.servers import loop_for, server_for
 from flyteray._serve.start_up import CODE, SECRETS, SERVER, StartUp
 from flyteray._serve.work import Lasting
 from flyteray.errors import RuntimeSystemError
@@ -117,14 +118,10 @@ class Replica:
         sock, self._claim = ports.claimed_socket(node)
         host, port = sock.getsockname()[:2]
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
-        app = await step(CODE, lambda: load_code(spec.code))
+        app = await step(CODE, lambda: self._load(spec))
         resolver = Resolver(self._folder, spec.name, read_output, locate_output)
         self._parameters = parameters = await step(resolver.waits_for, lambda: resolver.all(spec.parameters))
         parameters.publish(self._folder)
-        code = code_folder(spec.code)
-        if code is not None:
-            furnish(self._folder, code)
-        os.chdir(self._folder)
         server = await step(SERVER, lambda: server_for(spec, app, parameters, sock, behind_ingress=True))
         self._hosting = hosting = Hosting(
             server,
@@ -133,6 +130,7 @@ class Replica:
             on_shutdown=app._on_shutdown,
             on_exit=lambda _error: self._leave(),
             on_blocked=self._tell_blocked,
+            loop=loop_for(spec, app),
             lag_limit_s=spec.request_timeout_s or LONGEST_REQUEST_S,
             start_up=self._start_up,
         )
@@ -163,6 +161,14 @@ class Replica:
         self._follower.start()
         threading.Thread(target=orphans.end_orphans, name="flyteray-orphans", daemon=True).start()
         hosting.check()  # it may have ended already, before anybody was told of it
+
+    def _load(self, spec: AppSpec) -> Any:
+        code = activate(spec.code.bundle)
+        if code is not None:
+            furnish(self._folder, code)
+        os.chdir(self._folder)
+        scripts.prepare(spec.code.module, code)
+        return load_code(spec.code)
 
     def _leave(self) -> None:
         """End a process whose server has ended by itself: Serve replaces a dead actor sooner than an unhealthy one."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from flyteray._plan.spec import AppSpec
 from flyteray._serve.asgi import AsgiServer
@@ -13,6 +17,19 @@ from flyteray._serve.function import FunctionServer
 from flyteray._serve.hosting import Server
 from flyteray._serve.parameters import Parameters
 from flyteray._settings import Settings
+
+
+def loop_for(spec: AppSpec, app: Any) -> asyncio.AbstractEventLoop:
+    """The event loop that an app's hooks and its server run on; its code is loaded.
+
+    That of uvloop under flyteray's own server, as under uvicorn. Asyncio's own for functions, which would have it by
+    :func:`asyncio.run`, where the app's ``uvicorn_config`` asks for it, and where its code patches asyncio's.
+    """
+    config = getattr(app, "uvicorn_config", None)
+    asked_for = config is not None and config.loop == "asyncio"
+    if spec.kind == "asgi" and not asked_for and "nest_asyncio" not in sys.modules:
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
 
 
 def server_for(
