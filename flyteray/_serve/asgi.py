@@ -13,7 +13,7 @@ import uvicorn
 
 from flyteray._serve.forwarded import Alone, ASGIApp, Forwarded
 from flyteray._serve.protocol import Protocol, take_large_handshakes
-from flyteray._serve.root_paths import RootPath, joined
+from flyteray._serve.root_paths import joined, rooted
 from flyteray._serve.work import Handled, Work, finish
 from flyteray.errors import RuntimeUserError
 
@@ -80,7 +80,8 @@ class AsgiServer:
     ) -> None:
         self._work = Work()
         root_path = user_config.root_path if user_config is not None else ""
-        self._forwarded = Forwarded(RootPath(Handled(app, self._work), root_path))
+        root_path = user_config.root_path if user_config is not None else ""
+        self._forwarded = Forwarded(rooted(Handled(app, self._work), root_path))
         outermost = self._forwarded if proxies is None else Alone(self._forwarded, proxies)
         self._socket = sock
         self.port: int = sock.getsockname()[1]

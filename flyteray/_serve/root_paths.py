@@ -16,7 +16,12 @@ from flyteray._serve.forwarded import ASGIApp, Receive, Scope, Send
 from flyteray._serve.replaced import replaced
 
 
-class RootPath:
+def rooted(app: ASGIApp, root_path: str) -> ASGIApp:
+    """An application behind a server with that root path."""
+    return _RootPath(app, root_path) if root_path.strip("/") else app
+
+
+class _RootPath:
     """An ASGI application whose server puts a root path before every path, as uvicorn's ``root_path`` does.
 
     Paths that have it already are not given it twice.
@@ -31,7 +36,7 @@ class RootPath:
         self._own = root_path.rstrip("/")
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if self._own and scope["type"] != "lifespan":
+        if scope["type"] != "lifespan":
             root = scope["root_path"]
             twice = f"{root}{self._own}"
             if _is_below(scope["path"], twice):

@@ -15,7 +15,7 @@ import uvicorn
 from flyteray._serve.blocked import LoopThread
 from flyteray._serve.forwarded import Forwarded
 from flyteray._serve.replaced import replaced
-from flyteray._serve.root_paths import RootPath, joined
+from flyteray._serve.root_paths import joined, rooted
 from flyteray._serve.work import Handled, Work
 
 
@@ -90,4 +90,4 @@ def _forward(config: uvicorn.Config, work: Work) -> None:
     if not config.loaded:
         config.load()  # as the server would do next: only then it is an application, whatever was given
     if not isinstance(config.loaded_app, Forwarded):
-        config.loaded_app = Forwarded(RootPath(Handled(config.loaded_app, work), config.root_path))
+        config.loaded_app = Forwarded(rooted(Handled(config.loaded_app, work), config.root_path))

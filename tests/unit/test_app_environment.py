@@ -134,6 +134,12 @@ def test_time_limits_are_kept_as_timedeltas() -> None:
     assert Timeouts(request=30).request == timedelta(seconds=30)
     assert Timeouts(request=30).request_s() == 30.0
     assert Timeouts().request_s() is None
+    assert (Timeouts().drain_s(), Timeouts(drain=0).drain_s()) == (600.0, 0.0)
+    assert Timeouts(drain=timedelta(hours=24)).drain_s() == 86_400.0
+    with pytest.raises(ValueError, match="Timeouts drain must be from 0 s to one day, got 86401"):
+        Timeouts(drain=86_401)
+    with pytest.raises(TypeError, match="must be an int of seconds or a timedelta, got"):
+        Timeouts(drain=1.5)  # type: ignore[arg-type]
 
 
 def test_a_link_has_a_path_and_a_title() -> None:

@@ -74,6 +74,17 @@ def test_a_blocked_replica_gets_no_requests_while_another_of_its_version_is_free
     assert set(state.slots(2)) == {1}  # the only one there is
 
 
+def test_a_replica_that_is_silent_gets_no_requests_either() -> None:
+    versions = [version("v1", VersionPhase.READY)]
+    replicas = [replica("v1", 1), replica("v1", 2)]
+
+    assert set(ingress_state([app("v1", "v1")], versions, replicas, silent={"v1-2"}).slots(1)) == {1}
+    assert set(ingress_state([app("v1", "v1")], versions, replicas, silent={"v1-1", "v1-2"}).slots(1)) == {
+        1,
+        2,
+    }
+
+
 def test_it_is_promoted_only_when_all_of_its_replicas_are_ready() -> None:
     versions = [version("v2", VersionPhase.DEPLOYING)]
 

@@ -84,6 +84,12 @@ def test_an_open_connection_or_a_request_between_two_looks_keeps_it_awake() -> N
     assert [scaler.wanted(20 + second, 0, 3 + second // 3) for second in range(12)] == [1] * 12
 
 
+def test_work_that_goes_on_after_the_answers_keeps_it_awake() -> None:
+    scaler = following(sleeps_after_s=3)
+
+    assert [scaler.wanted(second, 0, 0, working=second < 10) for second in range(14)] == [1] * 12 + [0, 0]
+
+
 def test_the_first_request_wakes_it() -> None:
     scaler = sleepy(current=0)
 
