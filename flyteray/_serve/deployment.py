@@ -19,7 +19,7 @@ from ray.serve.schema import ApplicationStatus, ServeInstanceDetails
 from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import AppSpec
 from flyteray._serve import own_serve
-from flyteray._serve.replica import LONGEST_REQUEST_S, Replica
+from flyteray._serve.replica import LONGEST_REQUEST_S, ON_SHUTDOWN_S, Replica
 
 _DEPLOYMENT = "flyteray-replica"
 
@@ -71,7 +71,7 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], 
         health_check_period_s=1,
         # A replica in whose process C code computes does not even answer Serve, which asks three times in a row.
         health_check_timeout_s=max(15.0, (spec.request_timeout_s or LONGEST_REQUEST_S) / 3),
-        graceful_shutdown_timeout_s=spec.drain_s + 60,  # the drain, then the user's on_shutdown
+        graceful_shutdown_timeout_s=spec.drain_s + 2 * ON_SHUTDOWN_S,
         graceful_shutdown_wait_loop_s=0.1,
     ).options(
         version=version, _internal=True

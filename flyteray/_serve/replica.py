@@ -34,7 +34,10 @@ from flyteray._serve.start_up import CODE, SECRETS, SERVER, StartUp
 from flyteray._serve.work import Lasting
 from flyteray.errors import RuntimeSystemError
 
+logger = logging.getLogger(__name__)
+
 LONGEST_REQUEST_S = 3600.0  # where an app sets no limit
+ON_SHUTDOWN_S = 30.0  # for the user's on_shutdown
 _GIVE_UP_S = 5.0  # for what has started to end when the rest could not
 _LINGER_S = 0.3  # the ingress has been told; what it had sent by then has arrived after this
 
@@ -97,7 +100,10 @@ class Replica:
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
         if self._hosting is not None:
-            await self._hosting.stop(deadline_s)
+            try:
+                await asyncio.wait_for(self._hosting.stop(deadline_s), deadline_s + ON_SHUTDOWN_S)
+            except asyncio.TimeoutError:  # its loop is blocked, or on_shutdown hangs
+                logger.warning("The app did not end in time; its process ends without it.")
         self._clean_up()
 
     def _clean_up(self) -> None:

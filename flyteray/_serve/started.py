@@ -30,8 +30,10 @@ class Started:
 
     def going_on(self) -> list[Any]:
         """What is open at uvicorn's servers, and what handlers of either kind have left running."""
-        open_ = [task for server in self.uvicorns for task in server.server_state.tasks]
-        return [*open_, *self.work.going_on()]
+        going_on = self.work.going_on()
+        for server in self.uvicorns:
+            going_on += server.server_state.tasks  # at once: another thread's loop changes them
+        return going_on
 
     def has_uvicorn_at(self, port: int) -> bool:
         """Whether a uvicorn listens on a port."""
