@@ -80,7 +80,6 @@ class AsgiServer:
     ) -> None:
         self._work = Work()
         root_path = user_config.root_path if user_config is not None else ""
-        root_path = user_config.root_path if user_config is not None else ""
         self._forwarded = Forwarded(rooted(Handled(app, self._work), root_path))
         outermost = self._forwarded if proxies is None else Alone(self._forwarded, proxies)
         self._socket = sock
