@@ -24,6 +24,9 @@ _ENDING = {
 }
 
 
+_OURS = "flyteray_tolerant"
+
+
 def prepare(module: str, folder: Path | None) -> None:
     """Make this process ready for the import of a user's module in this thread.
 
@@ -44,10 +47,11 @@ def prepare(module: str, folder: Path | None) -> None:
 
 
 def _allow_signals() -> None:
-    if hasattr(signal.signal, "__wrapped__"):
+    if hasattr(signal.signal, _OURS):
         return  # by an earlier module of this process
     told = _Told()
     signal.signal = _tolerant(signal.signal, signal.getsignal, told)
+    setattr(signal.signal, _OURS, True)
     for loop in _loop_classes():
         loop.add_signal_handler = _tolerant_of_loops(loop.add_signal_handler, told)
 
