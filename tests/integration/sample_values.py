@@ -59,6 +59,17 @@ def size(tensor: Tensor) -> int:
     return memoryview(tensor.memory).nbytes
 
 
+@env.task
+def backing(values: np.ndarray) -> list[Any]:
+    """The sum, and the file that this process has the values from."""
+    at = values.__array_interface__["data"][0]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, _, end = line.partition(" ")[0].partition("-")
+        if int(first, 16) <= at < int(end, 16):
+            return [float(values.sum()), line.split(maxsplit=5)[-1]]
+    raise LookupError(at)
+
+
 @env.task(retries=1)
 def total_at_second_attempt(values: np.ndarray, marker: str) -> float:
     if not Path(marker).exists():
