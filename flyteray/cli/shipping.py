@@ -13,6 +13,7 @@ from click import get_current_context
 from flyteray._client.init_from import init_from_config
 from flyteray._plan import alias, code
 from flyteray._plan.shipping import CopyStyle, Shipping
+from flyteray.config import Config, auto
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,7 +46,9 @@ def load_file(file: str | Path, root_dir: Path | None = None) -> ModuleType:
         InitializationError: the file that ``--config`` names does not exist, or says something that can't be.
         ModuleLoadError: it can't be loaded; see :func:`flyteray._plan.code.load_file`.
     """
-    init_from_config(get_current_context().find_root().params.get("config"), root_dir=root_dir)
+    configured = auto(get_current_context().find_root().params.get("config"))
+    if configured != Config():
+        init_from_config(configured)
     return code.load_file(file, root_dir)
 
 
