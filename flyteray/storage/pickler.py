@@ -70,8 +70,9 @@ def alias_main() -> str | None:
 
 def main_name(main: ModuleType) -> str | None:
     """The name under which a module that runs as ``__main__`` can be imported; None: it can't be."""
-    if main.__spec__ is not None:  # python -m; a folder or zip file run as a program has no name but __main__
-        return None if main.__spec__.name == "__main__" else main.__spec__.name
+    spec = getattr(main, "__spec__", None)  # pdb's script has none
+    if spec is not None:  # python -m; a folder or zip file run as a program has no name but __main__
+        return None if spec.name == "__main__" else spec.name
     file = Path(getattr(main, "__file__", None) or "")
     # No file: a notebook. No suffix: an installed command such as bin/flyteray.
     return file.stem if file.suffix == ".py" and "." not in file.stem else None

@@ -277,6 +277,22 @@ def test_a_debugger_stops_in_tasks(tmp_path: Path, command: list[str], said: str
     assert ("('x', 20)" in told.stdout) == ("stop" in command)
 
 
+def test_code_is_shipped_from_under_a_debugger_as_well(tmp_path: Path) -> None:
+    script = "from flyteray._plan import code\nprint(code.ship(inner)[0].module)\n"
+    (tmp_path / "debugged.py").write_text(DEBUGGED.partition("if __name__")[0] + script)
+
+    told = subprocess.run(
+        [sys.executable, "-m", "pdb", "-c", "c", "-c", "q", "debugged.py"],
+        cwd=tmp_path,
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert "debugged\n" in told.stdout
+
+
 def test_what_is_no_task_or_no_mode_is_refused() -> None:
     with pytest.raises(TypeError, match="not generic functions"):
         local.run(lambda: 1)
