@@ -54,6 +54,8 @@ class Settings:
             (``_U_ORG_NAME``, which tasks and apps have from those who start them, as of the next two).
         project: Likewise (``FLYTE_INTERNAL_EXECUTION_PROJECT``).
         domain: Likewise (``FLYTE_INTERNAL_EXECUTION_DOMAIN``).
+        strict_python: Whether an image that asks for another Python than the cluster's is refused
+            (``FLYTERAY_IMAGE_PYTHON=strict``); otherwise a warning says that it gets the cluster's.
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
     """
 
@@ -69,6 +71,7 @@ class Settings:
     secrets_key: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     auth: bool | None = None
+    strict_python: bool = False
     org: str | None = None
     project: str | None = None
     domain: str | None = None
@@ -103,6 +106,7 @@ class Settings:
             trusted_headers=_headers(environ, "FLYTERAY_TRUSTED_HEADERS", trusted),
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
+            strict_python=_strict(environ, "FLYTERAY_IMAGE_PYTHON"),
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
             start_timeout_s=float(_whole(environ, "FLYTERAY_START_TIMEOUT", 1, 86400) or 120),
             org=environ.get(ORG) or None,
@@ -236,6 +240,13 @@ def _switch(environ: Mapping[str, str], name: str) -> bool | None:
     if text not in ("", "on", "off"):
         raise InitializationError(f"{name} is {text!r}: set it to on or off, or unset it.")
     return text == "on" if text else None
+
+
+def _strict(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name, "").strip().lower()
+    if text not in ("", "strict"):
+        raise InitializationError(f"{name} is {text!r}: set it to strict, or unset it.")
+    return bool(text)
 
 
 def _whole(environ: Mapping[str, str], name: str, low: int, high: int) -> int | None:

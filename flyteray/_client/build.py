@@ -12,9 +12,9 @@ from flyteray._client.session import session
 from flyteray._client.taken_secrets import take_secrets
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.image import Image, ImageBuild
-from flyteray._plan.image import image_spec
+from flyteray._plan.image import image_spec, is_program
 from flyteray._plan.included import with_dependencies
-from flyteray._plan.spec import EnvironmentSpec
+from flyteray._plan.spec import EnvironmentSpec, ImageSpec
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ async def _build(image: Image, dry_run: bool = False, force: bool = False, wait:
             await session().call("start_image", spec, force)
             return ImageBuild(uri=None)
         await session().call("prepare_image", spec, force)
-    return ImageBuild(uri=spec.container if spec and spec.container else image.uri)
+    return ImageBuild(uri=_named(image, spec))
 
 
 @acts("flyteray.build_images")
@@ -88,6 +88,19 @@ build_images = Verb(_build_images)
 
 
 async def _uri(env: Environment) -> str:
-    if isinstance(env.image, str) and env.image not in ("", "auto"):
-        return (await _build(Image.from_base(env.image))).uri or ""
-    return (await _build(env.image)).uri or "" if isinstance(env.image, Image) else "auto"
+    image = (
+        Image.from_base(env.image)
+        if isinstance(env.image, str) and env.image not in ("", "auto")
+        else env.image
+    )
+    if not isinstance(image, Image):
+        return "auto"
+    spec = image_spec(image, env.name, is_program(env))
+    if spec is not None:
+        await take_secrets([EnvironmentSpec(image=spec)])
+        await session().call("prepare_image", spec, False)
+    return _named(image, spec)
+
+
+def _named(image: Image, spec: ImageSpec | None) -> str:
+    return spec.container if spec and spec.container else image.uri

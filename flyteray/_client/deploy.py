@@ -194,7 +194,7 @@ async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
     await session().call("deploy_tasks", [task for tasks in plan.tasks.values() for task in tasks])
     await warn_of_unknown_apps(plan.apps.values())
     declared = declared_tasks()
-    return {name: await session().call("serve", spec, declared) for name, spec in plan.apps.items()}
+    return {name: await session().serve(spec, declared) for name, spec in plan.apps.items()}
 
 
 def _results(

@@ -13,6 +13,7 @@ from typing import Any
 
 import cloudpickle
 
+from flyteray import _private
 from flyteray._plan import imports
 from flyteray.errors import ParameterMaterializationError
 from flyteray.storage.pickler import PROTOCOL, unpicklable_part
@@ -44,7 +45,7 @@ def keep(folder: Path, app: str, parameter: str, value: object, module: str) -> 
             f"stand-in, or test the app in this process: `with app.given({parameter}=...):` and a test client."
         ) from error
     file = folder / f"given-{hashlib.sha256(data).hexdigest()[:16]}"
-    file.write_bytes(data)
+    _private.write(file, data)
     return file
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from flyteray import _private
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.ephemeral import Ephemeral
 from flyteray._client.failed_start import failed_start, last_lines
@@ -239,10 +240,10 @@ class LocalApp(Ephemeral, Logged):
                 self.join()  # it is being stopped
             folder = Path(self._plan.folder)
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            _private.folder(folder)
             _check_free(self.name, self._plan.port)
             told = folder / "plan.json"
-            told.write_text(self._plan.model_dump_json())
+            _private.write(told, self._plan.model_dump_json())
             command = [str(self._python), "-m", "flyteray._serve.local", str(told)]
             self._process = LocalProcess(
                 command,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flyteray import _private
 from flyteray._client.local_run import LocalRun, local_runs
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import ActionPhase, RunInfo
@@ -92,7 +93,7 @@ class LocalOutputs:
     def _tell(self, found: dict[str, tuple[str, str]]) -> None:
         if found != self._found:
             fresh = self._newest.with_suffix(".new")
-            fresh.write_text(json.dumps(found))
+            _private.write(fresh, json.dumps(found))
             fresh.replace(self._newest)
             self._found = found
 

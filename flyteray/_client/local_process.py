@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from flyteray import _private
 from flyteray._serve.program import Exit, Program
 
 _LOOK_S = 0.1  # how often its log is looked at
@@ -80,7 +81,7 @@ class LocalProcess:
 
     def _work(self) -> None:
         try:
-            with self._log.open("ab") as output:
+            with _private.opened(self._log, "ab") as output:
                 begin = output.seek(0, os.SEEK_END)
                 self._program = Program(
                     self._command,

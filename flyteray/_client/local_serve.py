@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from flyteray import _private
 from flyteray._client import given
 from flyteray._client.local_app import LocalApp, Patience, drain_s
 from flyteray._client.local_outputs import LocalOutputs
@@ -95,6 +96,9 @@ class LocalApps:
             known.patience = patience
             return known
         python = await asyncio.to_thread(_python, plan, settings)
+        image = plan.app.environment.image
+        if image is not None and image.program:  # its own, and none of the process that looks after it
+            plan, python = plan.model_copy(update={"python": str(python)}), Path(sys.executable)
         environment = await asyncio.to_thread(self._environment, plan, settings)
         if known is not None:  # only now: what could be refused has been asked for
             await known.deactivate.aio(wait=True)
@@ -110,7 +114,7 @@ class LocalApps:
         archive = root / f"{planned.bundle.digest}.zip"
         if planned.bundle.contents and not archive.exists():
             fresh = archive.with_suffix(".new")
-            fresh.write_bytes(planned.bundle.data)
+            _private.write(fresh, planned.bundle.data)
             fresh.replace(archive)
         pinned = [self._pin(parameter, settings) for parameter in spec.parameters]
         outputs = {

@@ -279,6 +279,7 @@ class RunContext:
             owner=owner(),
             wide=self.wide.model_copy(update={"custom_context": told}),
         )
+        await session().warn_of_less(f"Task {spec.task.name!r}", spec.task.environment)
         if inputs.nbytes <= stored.RELAYED:
             return Run(await session().call("start_run", spec, inputs))
         root, key = (await asyncio.to_thread(session().connect)).storage, stored.inputs_key(spec.request)

@@ -155,7 +155,7 @@ class ServeContext:
         for each in planned:
             await session().upload(each.bundle)
             served = App(
-                await session().call("serve", each.spec, declared_tasks()),
+                await session().serve(each.spec, declared_tasks()),
                 activate_timeout=each.spec.startup_timeout_s + _PLACED_S,
                 deactivate_timeout=self.deactivate_timeout,
             )

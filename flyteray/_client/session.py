@@ -7,14 +7,16 @@ import functools
 import os
 import sys
 import threading
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flyteray._declare import context
 from flyteray._plan.apps import output_ref
 from flyteray._plan.bundle import Bundle
-from flyteray._plan.info import ClusterInfo
+from flyteray._plan.info import AppInfo, ClusterInfo
 from flyteray._plan.shipping import SHIPPING, Shipping
+from flyteray._plan.spec import AppSpec, EnvironmentSpec
 from flyteray._settings import Settings
 from flyteray.app import context as app_context
 from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
@@ -114,6 +116,19 @@ class Session:
         from flyteray._cluster import actors  # deferred: it needs Ray
 
         return await actors.acall(actors.CONTROLLER, method, *arguments)
+
+    async def serve(self, spec: AppSpec, declared: list[str]) -> AppInfo:
+        """Make an app version the wanted one; ``declared`` are the tasks that this process knows."""
+        await self.warn_of_less(f"App {spec.name!r}", spec.environment, spec.replicas)
+        info: AppInfo = await self.call("serve", spec, declared)
+        return info
+
+    async def warn_of_less(self, what: str, environment: EnvironmentSpec, replicas: int = 1) -> None:
+        """Warn where the machine of the local cluster has less than is asked for."""
+        if environment.num_cpus * replicas <= 1 and environment.memory is None:
+            return  # every machine has that
+        if told := await self.call("gets_less", environment, replicas):
+            warnings.warn(f"{what} {told}.", UserWarning, stacklevel=2)
 
     def _storage(self) -> str:
         return self.connect().storage if self.has_cluster() else self.settings.storage

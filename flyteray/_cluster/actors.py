@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import os
 import time
 from typing import Any
 
@@ -43,6 +44,7 @@ class Hosted:
     """
 
     def __init__(self, kind: str, *arguments: Any) -> None:
+        os.umask(0o077)  # what it and its children write, the registry and HAProxy's files, is nobody else's
         module, _, name = kind.partition(":")
         self._object = getattr(importlib.import_module(module), name)(*arguments)
 

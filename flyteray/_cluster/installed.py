@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import Distribution, distributions
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from flyteray._plan.spec import InstallSpec
 
 # With these, pip looks for something newer even where the requirement is met.
-_ANEW = {"-U", "--upgrade", "--force-reinstall", "-I", "--ignore-installed", "--pre"}
+ANEW = {"-U", "--upgrade", "--force-reinstall", "-I", "--ignore-installed", "--pre"}
 
 
 class Installed:
@@ -34,6 +34,39 @@ class Installed:
         """The packages that are there, by their canonical names."""
         return set(self._found)
 
+    def versions(self, names: Iterable[str]) -> list[str]:
+        """Some of the packages with their versions."""
+        return [f"{self._found[name].name} {self._found[name].version}" for name in sorted(names)]
+
+    def broken(self, name: str) -> list[str]:
+        """What a package needs, directly or not, and finds in no version that suits, in words."""
+        told: dict[str, None] = {}
+        for needs, needed in self._needs(name):
+            found = self._found.get(canonicalize_name(needed.name))
+            if found is not None and not needed.specifier.contains(found.version, prereleases=True):
+                wanted = f"{needed.name}{needed.specifier}"
+                told[
+                    f"{found.name} {found.version} breaks {needs.name} {needs.version}, which needs {wanted}"
+                ] = None
+        return list(told)
+
+    def _needs(self, name: str) -> Iterator[tuple[Distribution, Requirement]]:
+        """What a package needs in turn, each with whose requirement it is."""
+        todo = [(name, "")]
+        seen = set(todo)
+        while todo:
+            name, extra = todo.pop()
+            if (found := self._found.get(canonicalize_name(name))) is None:
+                continue
+            for needed in map(Requirement, found.requires or ()):
+                if needed.marker is not None and not needed.marker.evaluate({"extra": extra}):
+                    continue
+                yield found, needed
+                for wanted in ("", *needed.extras):
+                    if (each := (canonicalize_name(needed.name), wanted)) not in seen:
+                        seen.add(each)
+                        todo.append(each)
+
     @functools.cached_property
     def _found(self) -> dict[str, Distribution]:
         found: dict[str, Distribution] = {}
@@ -44,7 +77,7 @@ class Installed:
 
     def _meets(self, install: InstallSpec) -> bool:
         words = {word for line in (*install.options, *install.requirements) for word in line.split()[:1]}
-        if words & _ANEW:
+        if words & ANEW:
             return False
         try:
             asked = [parsed(line) for line in install.requirements if not line.startswith("-")]

@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from flyteray import _private
 from flyteray._cluster import mounted, processes
 from flyteray._cluster.processes import Leader
 from flyteray._cluster.progress import progress
@@ -114,7 +115,9 @@ def start(settings: Settings, quiet: bool = False) -> LocalCluster:
     Raises:
         ClusterError: it did not start; the message ends with what Ray said, and nothing of it is left.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
+    _private.tightened(settings.home)
+    if Path(settings.storage).is_relative_to(settings.home):
+        _private.tightened(Path(settings.storage))
     with _locked(settings):
         if cluster := find(settings):
             return cluster
@@ -156,8 +159,8 @@ def _start(settings: Settings) -> LocalCluster:
     }
     _write(settings, state)
     log_path = settings.home / "logs" / "cluster.log"
-    log_path.parent.mkdir(exist_ok=True)
-    with log_path.open("wb") as log:
+    _private.folder(log_path.parent)
+    with _private.opened(log_path, "wb") as log:
         child = subprocess.Popen(
             _command(settings, temp_dir / "ray"),
             env=_environment(settings, cluster_id, token_path, temp_dir),
@@ -279,7 +282,7 @@ def _read(settings: Settings) -> dict[str, Any]:
 
 def _write(settings: Settings, state: dict[str, Any]) -> None:
     new = _state_path(settings).with_suffix(".new")
-    new.write_text(json.dumps(state, indent=2) + "\n")
+    _private.write(new, json.dumps(state, indent=2) + "\n")
     new.replace(_state_path(settings))
 
 
@@ -308,6 +311,6 @@ def _private_folder(path: Path) -> None:
 @contextlib.contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
     """One process at a time; the system drops the lock of one that dies."""
-    with (settings.home / "cluster.lock").open("w") as file:
+    with _private.opened(settings.home / "cluster.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

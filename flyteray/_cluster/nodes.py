@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 
 import ray
 from ray.core.generated import autoscaler_pb2
 
+from flyteray._cluster import processes
 from flyteray._plan.placement import ClusterView, Node
 
 
@@ -31,6 +33,7 @@ def look() -> ClusterView:
         ],
         # Nodes that an autoscaler or Kubernetes made have a type; those of `ray start` have none.
         grows=bool(groups) or any(node.ray_node_type_name for node in living),
+        lent=processes.MARK in os.environ and len(living) == 1,
         addable=[_boundless(group.resources) for group in groups if group.max_count],
     )
 

@@ -9,6 +9,8 @@ import shutil
 import time
 from pathlib import Path
 
+from flyteray import _private
+
 _IN_USE = "in-use"
 _REPLACED_S = 600.0  # who has looked up the way to the old one has started it by then
 _UNUSED_S = 30 * 24 * 3600.0
@@ -17,7 +19,7 @@ _UNUSED_S = 30 * 24 * 3600.0
 def usage(built: Path) -> str:
     """A line for a ``.pth`` file of an image: each Python that starts there shows by it, till it ends, that it does."""
     mark = str(built / _IN_USE)
-    (built / _IN_USE).touch()
+    (built / _IN_USE).touch(mode=_private.FILE)
     return (
         f"import fcntl, os; os.utime({mark!r}); fcntl.flock(os.open({mark!r}, os.O_RDONLY), fcntl.LOCK_SH)\n"
     )
@@ -32,7 +34,10 @@ def remove_unused(folder: Path) -> None:
     for mark in folder.glob(f"*-*/{_IN_USE}"):
         key = mark.parent.name.partition("-")[0]
         # An OSError: it is being built, is in use, or has just been removed.
-        with contextlib.suppress(OSError), (folder / f"{key}.lock").open("w") as building:
+        with (
+            contextlib.suppress(OSError),
+            _private.opened(folder / f"{key}.lock", "w") as building,
+        ):
             fcntl.flock(building, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove_if_unused(mark, folder / key)
 

@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from flyteray import _private
+
 _NAMESPACE = b"flyteray-variables"
 
 # Which accelerators a process sees is Ray's to say while it starts: it counts on what it finds there. What the user
@@ -63,8 +65,7 @@ def _packed(variables: Mapping[str, str]) -> bytes:
 
 
 def _write(key: str, data: bytes) -> None:
-    folder = _folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = _private.folder(_folder())
     descriptor, fresh = tempfile.mkstemp(dir=folder)  # 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import re
 import secrets
@@ -19,12 +20,14 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement
 
-from flyteray._cluster.installed import Installed, parsed
+from flyteray import _private
+from flyteray._cluster.installed import ANEW, Installed, parsed
+from flyteray._cluster.pythons import find_uv, other_python
 from flyteray._cluster.unused import remove_unused, usage
 from flyteray._plan.spec import ImageSpec, InstallSpec
 from flyteray._settings import Settings
@@ -35,6 +38,10 @@ _ELSEWHERE = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
 _COMPLETE = "flyteray-image.json"
 _QUIET = ["--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off"]
 _SHOWN_LINES = 12
+# What a worker and a replica import before the user's code.
+_FLOOR = "import ray.serve, flyteray._serve.replica, flyteray._tasks.execute"
+
+logger = logging.getLogger(__name__)
 
 
 def images_folder() -> Path:
@@ -65,7 +72,7 @@ def python_for(
         raise ImageBuildError(
             f"Image {image.name!r} is the container {image.container!r}, which needs a cluster whose nodes have podman."
         )
-    if not force and Installed(_base()).meets(image.installs):
+    if not force and Installed(_base()).meets(image.installs) and _python_of(image) is None:
         return Path(sys.executable)
     where = build(image, folder or Settings.load().home / "images", environ or {}, force)
     return where / "bin" / "python"
@@ -87,7 +94,7 @@ def build(image: ImageSpec, folder: Path, environ: Mapping[str, str], force: boo
     link = folder / image.key
     if not force and _is_sound(link, image):
         return link.resolve()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _private.folder(folder)
     with _locked(folder / f"{image.key}.lock") as lock:
         if not force and _is_sound(link, image):
             return link.resolve()
@@ -132,6 +139,8 @@ def _is_sound(link: Path, image: ImageSpec) -> bool:
         built = (link / _COMPLETE).read_text()
     except OSError:
         return False
+    if image.python is not None and built == _of_other(link.resolve()):
+        return (link / "bin" / "python").exists()
     if built == _identity(holds=False):
         return True  # not even when it was new, by the user's own options
     return built == _identity(holds=True) and Installed([*_sites(link.resolve()), *_base()]).meets(
@@ -143,27 +152,92 @@ def _identity(holds: bool) -> str:
     return f"{sys.version_info[:2]} {sys.prefix} {holds}"
 
 
+def _of_other(target: Path) -> str:
+    return f"with a Python of its own: {os.path.realpath(target / 'bin' / 'python')}"
+
+
+def _python_of(image: ImageSpec) -> str | None:
+    """The other Python that a program is to run, where this node has it."""
+    if image.python is None:
+        return None
+    found = other_python(image.python)
+    here = ".".join(map(str, sys.version_info[:3]))
+    if found is None and image.python_required:
+        raise ImageBuildError(
+            f"Image {image.name!r} asks for Python {image.python}, and uv finds none on this node, which runs {here}. "
+            "Install it there (`uv python install`), or unset FLYTERAY_IMAGE_PYTHON: then this one is taken."
+        )
+    if found is None:
+        logger.warning(
+            "Image %r asks for Python %s, and uv finds none on this node: its program gets Python %s.",
+            image.name,
+            image.python,
+            here,
+        )
+    return found
+
+
 def _make(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    if (other := _python_of(image)) is not None:
+        _make_of(other, target, image, environ, lock)
+    else:
+        _make_beside(target, image, environ, lock)
+
+
+def _make_of(python: str, target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    """With another Python nothing of the cluster's can be taken over."""
+    uv = find_uv()
+    assert uv is not None
+    _run([*uv, "venv", "--quiet", "--python", python, str(target)], image, environ, lock)
+    for install in image.installs:
+        pre = [option for option in ("--pre",) if option in install.requirements]
+        lines = [line for line in install.requirements if line != "--pre"]
+        command = [*uv, "pip", "install", "--quiet", "--python", str(target / "bin" / "python"), *pre]
+        command += _files(target, lines, install.constraints)
+        _run([*command, *install.options], image, environ, lock)
+    _private.write(Path(_sites(target)[0]) / "_flyteray_use.pth", usage(target))
+    _private.write(target / _COMPLETE, _of_other(target))
+
+
+def _make_beside(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
     _run([sys.executable, "-m", "venv", "--without-pip", str(target)], image, environ, lock)
     site = Path(_sites(target)[0])
     # addsitedir rather than a bare path: the cluster's own .pth files count as well (editable installs).
     base = "".join(f"import site; site.addsitedir({path!r})\n" for path in _base())
-    (site / "_flyteray_base.pth").write_text(usage(target) + base)
+    _private.write(site / "_flyteray_base.pth", usage(target) + base)
     _adopt_scripts(target)
-    python = str(target / "bin" / "python")
     pip = _pip(target, image, environ, lock)
     for install in image.installs:
         _install([*pip, "install", *_QUIET], target, install, image, environ, lock)
-    if Installed(_sites(target)).names() & Installed(_base()).names():
-        # It replaces packages of the cluster; Ray may be among those that need them.
-        try:
-            _run([python, "-c", "import ray, flyteray.app"], image, environ, lock)
-        except ImageBuildError as error:
-            raise ImageBuildError(
-                f"Image {image.name!r} was installed, but Ray or flyteray does not start with its packages: {error}"
-            ) from None
+    if not image.program:
+        _check_floor(target, image, environ, lock)
     holds = Installed([*_sites(target), *_base()]).meets(image.installs)
-    (target / _COMPLETE).write_text(_identity(holds))
+    _private.write(target / _COMPLETE, _identity(holds))
+
+
+def _check_floor(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    """Refuse what replaces packages of the cluster in versions that Ray or flyteray can't live with.
+
+    Raises:
+        ImageBuildError: it names them.
+    """
+    replaced = Installed(_sites(target)).names() & Installed(_base()).names()
+    if not replaced:
+        return
+    known = Installed(_base()).broken("flyteray")
+    broken = [each for each in Installed([*_sites(target), *_base()]).broken("flyteray") if each not in known]
+    if not broken:
+        try:
+            _run([str(target / "bin" / "python"), "-c", _FLOOR], image, environ, lock)
+        except ImageBuildError as error:
+            there = Installed(_sites(target)).versions(replaced)
+            broken = [f"it brings {', '.join(there)} in place of the cluster's. {error}"]
+    if broken:
+        raise ImageBuildError(
+            f"Image {image.name!r} was installed, but Ray or flyteray does not start with its packages: "
+            f"{'; '.join(broken)}. Ask for other versions, or leave them out; a program of its own (args, command) may "
+            "have any."
+        )
 
 
 def _install(
@@ -174,16 +248,34 @@ def _install(
     environ: Mapping[str, str],
     lock: int,
 ) -> None:
-    requirements, constraints = target / "requirements.txt", target / "constraints.txt"
-    requirements.write_text("\n".join(install.requirements) + "\n")
     ours = [f"{name}=={version}" for name in _OURS if (version := _version(name))]
-    constraints.write_text("\n".join([*install.constraints, *ours]) + "\n")
-    _run(
-        [*pip, "--requirement", str(requirements), "--constraint", str(constraints), *install.options],
-        image,
-        environ,
-        lock,
-    )
+    constraints = [*install.constraints, *ours]
+    floor = () if image.program else _floor(install)
+    for more in dict.fromkeys((floor, ())):
+        files = _files(target, [*install.requirements, *more], constraints)
+        try:
+            _run([*pip, *files, *install.options], image, environ, lock)
+        except ImageBuildError:
+            if not more:
+                raise
+            continue  # what it asks for does not go with it, or is not there at all: pip says what, or the check
+        return
+
+
+def _floor(install: InstallSpec) -> tuple[str, ...]:
+    """What pip is to find versions for that suit it as well: flyteray, and with it Ray, which are there."""
+    words = {word for line in (*install.options, *install.requirements) for word in line.split()[:1]}
+    ours = f"flyteray=={_version('flyteray')}"
+    there = Installed(_base()).meets([InstallSpec(requirements=(ours,))])
+    return (ours,) if there and not words & ANEW else ()
+
+
+def _files(target: Path, requirements: list[str], constraints: Iterable[str]) -> list[str]:
+    """What pip is to install, as files that its options name."""
+    files = target / "requirements.txt", target / "constraints.txt"
+    for file, lines in zip(files, (requirements, constraints), strict=True):
+        _private.write(file, "\n".join(lines) + "\n")
+    return ["--requirement", str(files[0]), "--constraint", str(files[1])]
 
 
 def _pip(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> list[str]:
@@ -210,6 +302,7 @@ def _run(command: list[str], image: ImageSpec, environ: Mapping[str, str], lock:
         text=True,
         errors="replace",
         pass_fds=(lock,),
+        umask=0o077,
         check=False,
     )
     if done.returncode != 0:
@@ -239,7 +332,7 @@ def _adopt_scripts(target: Path) -> None:
             with script.open("rb") as file:
                 if ours.fullmatch(file.readline(1024)) and not copy.exists():
                     copy.write_bytes(b"#!" + os.fsencode(target / "bin" / "python") + b"\n" + file.read())
-                    copy.chmod(0o755)
+                    copy.chmod(0o700)
         except OSError:
             continue  # a folder, or a link to nothing
 
@@ -270,7 +363,7 @@ def _version(name: str) -> str | None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """One process of the node at a time; the system drops the lock when the last process that has it is gone."""
-    with path.open("w") as file:
+    with _private.opened(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
 

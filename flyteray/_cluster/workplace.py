@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from flyteray import _private
 from flyteray._plan import bundle
 
 _LOCK = ".lock"
@@ -21,15 +22,15 @@ class Workplace:
 
     def __init__(self, code: Path) -> None:
         parent = bundle.cache_folder().parent / f"flyteray-work-{os.getuid()}"
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (parent / _LOCK).open("w") as others:
+        _private.folder(parent)
+        with _private.opened(parent / _LOCK, "w") as others:
             fcntl.flock(others, fcntl.LOCK_EX)  # one that is just being made is not abandoned
             _remove_abandoned(parent)
             self._own = Path(tempfile.mkdtemp(dir=parent))
-            self._lock = os.open(self._own / _LOCK, os.O_CREAT | os.O_RDONLY)
+            self._lock = os.open(self._own / _LOCK, os.O_CREAT | os.O_RDONLY, _private.FILE)
             fcntl.flock(self._lock, fcntl.LOCK_EX)  # given up by the system however the process ends
         self._folder = self._own / "code"
-        self._folder.mkdir()
+        self._folder.mkdir(mode=_private.FOLDER)
         furnish(self._folder, code)
         self._at_first = frozenset(os.listdir(self._folder))
         self._code = code
@@ -43,7 +44,7 @@ class Workplace:
         if frozenset(os.listdir(self._folder)) != self._at_first:
             os.chdir(self._own)
             shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir(exist_ok=True)
+            self._folder.mkdir(mode=_private.FOLDER, exist_ok=True)
             furnish(self._folder, self._code)
 
 

@@ -430,7 +430,10 @@ class Apps:
 
 
 def _check_placement(spec: AppSpec) -> None:
-    problem = placement.impossible(spec.environment, nodes.look(), spec.replicas)
+    cluster = nodes.look()
+    problem = placement.impossible(
+        placement.fitted(spec.environment, cluster, spec.replicas), cluster, spec.replicas
+    )
     if problem is not None:
         raise PlacementError(
             f"App {spec.name!r} can't run here: {problem}. Ask for less, or connect to a cluster that has it."

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
+from flyteray import _private
 from flyteray._cluster import actors, nodes
 from flyteray._cluster.images import Images
 from flyteray._cluster.launch import Start
@@ -20,6 +21,7 @@ from flyteray._control.registry import Registry
 from flyteray._control.runs import Runs
 from flyteray._control.secrets import Secrets
 from flyteray._control.waiting import Waiting
+from flyteray._plan import placement
 from flyteray._plan.info import (
     BEFORE_IT_BEGINS,
     ActionEvent,
@@ -35,7 +37,7 @@ from flyteray._plan.info import (
     TaskInfo,
 )
 from flyteray._plan.pickling import Payload
-from flyteray._plan.spec import AppSpec, ImageSpec, KeyInfo, OutputRef, RunSpec, TaskPlan
+from flyteray._plan.spec import AppSpec, EnvironmentSpec, ImageSpec, KeyInfo, OutputRef, RunSpec, TaskPlan
 from flyteray._settings import Settings
 from flyteray.storage import Storage
 
@@ -57,6 +59,8 @@ class Controller:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
         self._cluster = cluster
         self._storage = Storage.at(cluster.storage)
+        if self._storage.is_local:
+            _private.rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
         self._registry = Registry(database)
         self._secrets = Secrets(database, Path(secrets_key_path), Settings.load().secrets_key)
         self._runs = Runs(self._registry, self._storage)
@@ -105,6 +109,10 @@ class Controller:
     async def start_image(self, image: ImageSpec, force: bool) -> None:
         """Have an image built; returns before it is."""
         self._images.begin(image, force)
+
+    async def gets_less(self, environment: EnvironmentSpec, replicas: int) -> str | None:
+        """What an environment asks for and does not get all of here, in words."""
+        return placement.less(environment, await asyncio.to_thread(nodes.look), replicas)
 
     # Deployed tasks
 

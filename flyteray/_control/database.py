@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
+from flyteray import _private
 from flyteray.errors import InitializationError
 
 _BUSY_MS = 30_000  # how long a writer waits for another one
@@ -32,7 +34,7 @@ def connect(url: str) -> Engine:
     kind = parsed.get_backend_name() if parsed is not None and "://" in url else None
     if kind == "sqlite" and parsed is not None:
         if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_private(Path(parsed.database))
         return _sqlite(create_engine(parsed))
     if kind in ("postgresql", "postgres") and parsed is not None:
         try:
@@ -44,6 +46,15 @@ def connect(url: str) -> Engine:
     raise ValueError(
         f"{url!r} is no address of a registry: use sqlite:////path/to/file or postgresql://user@host/database."
     )
+
+
+def _make_private(file: Path) -> None:
+    """Make an SQLite file that its owner alone can read; SQLite gives those beside it the same modes."""
+    _private.folder(file.parent)
+    with _private.opened(file, "ab"):
+        pass
+    with contextlib.suppress(PermissionError):  # another user's, who has shared it
+        file.chmod(_private.FILE)
 
 
 def writing(connection: Connection) -> Connection:

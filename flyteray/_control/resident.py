@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flyteray import _private
 from flyteray._cluster import processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._settings import Settings
@@ -28,7 +29,7 @@ def start_resident(cluster: LocalCluster, settings: Settings) -> None:
     Raises:
         ClusterError: the actors could not be started; nothing of the process is left.
     """
-    with (settings.home / _LOG).open("ab") as log:
+    with _private.opened(settings.home / _LOG, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", __name__],
             env={**os.environ, **cluster.environment(), processes.MARK: cluster.id},
@@ -54,7 +55,7 @@ def main() -> None:
     from flyteray._control.start import start_actors
 
     settings: Settings = pickle.load(sys.stdin.buffer)
-    with (settings.temp_dir / "resident.lock").open("w") as lock:
+    with _private.opened(settings.temp_dir / "resident.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

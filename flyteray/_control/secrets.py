@@ -13,6 +13,7 @@ from typing import NamedTuple
 from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import delete, select
 
+from flyteray import _private
 from flyteray._control import database
 from flyteray._control.tables import secrets
 from flyteray._plan.info import SecretInfo
@@ -217,7 +218,7 @@ def _cipher(key: bytes, source: str) -> Fernet:
 
 def _write_once(path: Path, content: bytes) -> None:
     """Make a file that its owner alone can read, whole or not at all; one that is there stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _private.folder(path.parent)
     descriptor, new = tempfile.mkstemp(dir=path.parent)  # 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -116,7 +116,10 @@ class Sizes:
         cluster = await asyncio.to_thread(nodes.look) if short else None
         known, self._waiting = self._waiting, {}
         for version in short:
-            waits = placement.waiting(version.spec.environment, cluster) if cluster else None
+            waits = None
+            if cluster is not None:
+                gets = placement.fitted(version.spec.environment, cluster, version.spec.replicas)
+                waits = placement.waiting(gets, cluster)
             if waits is None or not await asyncio.to_thread(deployment.has_unplaced, version.id):
                 continue
             self._waiting[version.id] = waits

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from flyteray._cluster import launch, variables
+from flyteray._cluster import launch, nodes, variables
 from flyteray._cluster.images import Images
 from flyteray._cluster.launch import NO_IMAGE, Start
 from flyteray._control.records import Records
 from flyteray._control.sizes import Sizes
 from flyteray._control.state import VersionPhase, VersionRecord
 from flyteray._declare.context import RAW_DATA_PATH
-from flyteray._plan import failure
+from flyteray._plan import failure, placement
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import AppSpec
 from flyteray._serve import deployment
@@ -106,7 +106,10 @@ class Starting:
 
     async def _build_and_hand_over(self, version: VersionRecord) -> None:
         try:
-            start = await self._images.prepare(version.spec.environment.image)
+            image = version.spec.environment.image
+            start = await self._images.prepare(image)
+            if image is not None and image.program:
+                start = NO_IMAGE  # it is its program's alone
             if self._is_deploying(version):
                 await self._hand_over(version, start)
         except Exception as error:  # noqa: BLE001  # as above
@@ -114,11 +117,10 @@ class Starting:
         self._wake()
 
     async def _hand_over(self, version: VersionRecord, start: Start) -> None:
-        runtime_env = await asyncio.to_thread(self._runtime_env, version.spec, start)
+        spec = await asyncio.to_thread(_fitted, version.spec)
+        runtime_env = await asyncio.to_thread(self._runtime_env, spec, start)
         replicas = self._sizes.first(version)
-        await asyncio.to_thread(
-            deployment.deploy, version.id, version.id, version.spec, runtime_env, replicas
-        )
+        await asyncio.to_thread(deployment.deploy, version.id, version.id, spec, runtime_env, replicas)
         self._sizes.asked(version.id, replicas)
 
     def _give_up(self, version: VersionRecord, error: Exception) -> None:
@@ -145,3 +147,8 @@ class Starting:
         if start.container:
             told["env_vars"] |= ours
         return told
+
+
+def _fitted(spec: AppSpec) -> AppSpec:
+    gets = placement.fitted(spec.environment, nodes.look(), spec.replicas)
+    return spec.model_copy(update={"environment": gets})

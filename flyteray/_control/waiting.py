@@ -102,7 +102,7 @@ class Waiting:
     def _told(self, environment: EnvironmentSpec, cluster: ClusterView) -> Told:
         if environment.image is not None and self._is_building(environment.image):
             return ActionPhase.INITIALIZING, _IMAGE
-        waits = placement.waiting(environment, cluster)
+        waits = placement.waiting(placement.fitted(environment, cluster), cluster)
         if waits is not None:
             return ActionPhase.WAITING_FOR_RESOURCES, waits
         return ActionPhase.INITIALIZING, _WORKER

@@ -340,7 +340,8 @@ def _warn_of_python(wanted: tuple[int, int] | None) -> None:
     if wanted != here:
         warnings.warn(
             f"An image asks for Python {wanted[0]}.{wanted[1]}, but all processes of a Ray cluster run the one that "
-            f"it was started with, {here[0]}.{here[1]} here.",
+            f"it was started with, {here[0]}.{here[1]} here, which is taken. A program (args, command) gets the one "
+            "that is asked for where uv finds it on the node.",
             UserWarning,
             stacklevel=3,
         )

@@ -63,6 +63,7 @@ def app_spec(
         port=env.declared_port.port,
         parameters=tuple(_parameters(env, parameter_values or {}, takes_objects)),
         command=tuple(env.words()) if env.kind == "command" else (),
+        hooks=any((env._on_startup, env._on_shutdown, env._on_update)),
         requires_auth=env.requires_auth,
         sticky=env._sticky,
         request_timeout_s=env.timeouts.request_s(),

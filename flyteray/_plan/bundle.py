@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flyteray import _private
 from flyteray._plan import alias, sources
 from flyteray.errors import CodeBundleError
 
@@ -100,7 +101,7 @@ def activate(digest: str, fetch: Callable[[], bytes], cache: Path) -> Path:
     """
     folder = cache / digest
     if not folder.is_dir():
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _private.folder(cache)
         with tempfile.TemporaryDirectory(dir=cache) as fresh:
             target = Path(fresh, "code")
             _unpack(fetch(), target)
@@ -140,7 +141,9 @@ def _unpack(data: bytes, target: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         archive.extractall(target)
         for entry in archive.infolist():
-            os.chmod(target / entry.filename, entry.external_attr >> 16)
+            os.chmod(target / entry.filename, (entry.external_attr >> 16) & 0o500)
+    for folder, _, _ in os.walk(target):
+        os.chmod(folder, _private.FOLDER)
 
 
 def _size(content: Path | bytes) -> int:

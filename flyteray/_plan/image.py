@@ -30,8 +30,10 @@ from flyteray._declare.near import did_you_mean
 from flyteray._declare.secret import Secret
 from flyteray._plan import bundle, manifests
 from flyteray._plan.manifests import Wanted
+from flyteray._plan.python import python_of_program, settle_for_the_clusters
 from flyteray._plan.secrets import as_text, secret_specs
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
+from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ImageBuildError, InvalidImageNameError
 
 _SHIPPED = f"{bundle.OWN}/images.json"
@@ -40,7 +42,7 @@ REFERENCES = "FLYTERAY_IMAGES"
 """The environment variable that tells what named images are: ``name=uri``, several separated by commas."""
 
 
-def image_spec(image: Image | str | None, environment: str = "") -> ImageSpec | None:
+def image_spec(image: Image | str | None, environment: str = "", program: bool = False) -> ImageSpec | None:
     """The plan of an image; None where it adds nothing to what the cluster has.
 
     In a process whose code has come in a bundle, the files of images are where it was shipped from: the plan has come
@@ -49,6 +51,8 @@ def image_spec(image: Image | str | None, environment: str = "") -> ImageSpec | 
     Args:
         image: Which.
         environment: The name of the environment that asks for it.
+        program: Whether it is for a program of the user's, which no process of Ray has to live with. Another Python
+            than the cluster's is warned of where it is not.
 
     Raises:
         ImageBuildError: it can't be built on Ray; the message says what to do instead.
@@ -71,8 +75,14 @@ def image_spec(image: Image | str | None, environment: str = "") -> ImageSpec | 
             "and push it, and say Image.from_base(<its URI>)."
         )
     container = _container(image)
+    layers = [layer for layer in image.layers if isinstance(layer, (PipLayer, Pixi))]
+    wanted = [_wanted(image, layer) for layer in layers]
     installs = _merged(
-        [_install(image, layer) for layer in image.layers if isinstance(layer, (PipLayer, Pixi))]
+        [
+            _of(each, layer.options)
+            for each, layer in zip(wanted, layers, strict=True)
+            if isinstance(layer, PipLayer)
+        ]
     )
     if container is not None:
         if installs:
@@ -81,9 +91,21 @@ def image_spec(image: Image | str | None, environment: str = "") -> ImageSpec | 
                 "container that has them, or start from Image.from_debian_base()."
             )
         return ImageSpec(name=image.name or container, container=container)
-    if not installs:
+    name, declared = image.name or "", image.python_version
+    pythons = list(dict.fromkeys(each.python for each in wanted if each.python))
+    python = python_of_program(declared, pythons) if program else None
+    if not program:
+        settle_for_the_clusters(name, declared, pythons)
+    if not installs and python is None:
         return None
-    return ImageSpec(name=image.name or "", installs=installs, secrets=image_secrets(image))
+    return ImageSpec(
+        name=name,
+        installs=installs,
+        secrets=image_secrets(image),
+        program=program,
+        python=python,
+        python_required=python is not None and Settings.load().strict_python,
+    )
 
 
 def shipped_images(environments: Iterable[Environment], modules: Iterable[str]) -> dict[str, bytes]:
@@ -98,9 +120,14 @@ def shipped_images(environments: Iterable[Environment], modules: Iterable[str]) 
         if isinstance(env.image, Image) and _reads_files(env.image):
             # What is wrong with it is told to whoever uses it; this may be another environment's code.
             with contextlib.suppress(OSError, ValueError, BaseRuntimeError):
-                plan = image_spec(env.image, env.name)
+                plan = image_spec(env.image, env.name, is_program(env))
                 plans[env.name] = plan and plan.model_dump(mode="json")
     return {_SHIPPED: json.dumps(plans, sort_keys=True).encode()} if plans else {}
+
+
+def is_program(declared: object) -> bool:
+    """Whether what is declared is an app that is a program of its own."""
+    return getattr(declared, "kind", None) == "command"
 
 
 def image_env_vars(image: Image | str | None) -> dict[str, str]:
@@ -185,20 +212,20 @@ def _container(image: Image) -> str | None:
     return None
 
 
-def _install(image: Image, layer: PipLayer | Pixi) -> InstallSpec:
+def _wanted(image: Image, layer: PipLayer | Pixi) -> Wanted:
     match layer:
         case PipPackages():
-            return _of(Wanted(layer.packages), layer.options)
+            return Wanted(layer.packages)
         case Requirements():
-            return _of(manifests.requirements_file(layer.file), layer.options)
+            return manifests.requirements_file(layer.file)
         case UVScript():
-            return _of(manifests.script_head(layer.script, layer.head()), layer.options)
+            return manifests.script_head(layer.script, layer.head())
         case UVProject():
             _refuse_project(image, layer.install_mode)
-            return _of(manifests.uv_project(layer.pyproject, layer.lock), layer.options)
+            return manifests.uv_project(layer.pyproject, layer.lock)
         case PoetryProject():
             _refuse_project(image, layer.install_mode)
-            return _of(manifests.poetry_project(layer.pyproject, layer.lock), layer.options)
+            return manifests.poetry_project(layer.pyproject, layer.lock)
         case Pixi():
             raise ImageBuildError(
                 f"Image {image.name!r} asks for the conda packages of {layer.file}, which can't be put under the "

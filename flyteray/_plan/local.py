@@ -17,8 +17,8 @@ class LocalPlan(Spec):
 
     ``bundle`` is the zip file of the code; ``shared`` is the folder of all local apps of the process that serves them,
     ``folder`` this app's own, to which it writes ``ready`` or ``error``. ``outputs`` tells in which storage the outputs
-    of a run are, ``given`` in which files the pickled values of parameters. ``drain_s`` is how long open requests may
-    go on when it is asked to stop.
+    of a run are, ``given`` in which files the pickled values of parameters. ``python`` is that of a program's image.
+    ``drain_s`` is how long open requests may go on when it is asked to stop.
     """
 
     app: AppSpec
@@ -29,4 +29,5 @@ class LocalPlan(Spec):
     port: int
     outputs: dict[str, str] = Field(default_factory=dict)
     given: dict[str, str] = Field(default_factory=dict)
+    python: str | None = None
     drain_s: float = 4.0

@@ -25,10 +25,11 @@ _COMMENT = re.compile(r"(^|\s+)#.*$")
 
 @dataclass(frozen=True)
 class Wanted:
-    """The lines of a requirements file and of a constraints file."""
+    """The lines of a requirements file and of a constraints file; ``python`` is asked for where it is another."""
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
+    python: str | None = None
 
 
 def requirements_file(file: Path) -> Wanted:
@@ -65,28 +66,25 @@ def script_head(script: Path, head: str) -> Wanted:
     """What the TOML in a script's head asks for.
 
     Raises:
-        ValueError: it is no TOML.
-        ImageBuildError: it needs another Python, or a source that pip can't use.
+        ValueError: it is no TOML, or requires a Python that is none.
+        ImageBuildError: a source that pip can't use.
     """
     table = _toml(script, head)
-    _check_python(script, table.get("requires-python"))
-    return Wanted(
-        tuple(_with_sources(script, table.get("dependencies", []), table.get("tool", {}).get("uv", {})))
-    )
+    lines = _with_sources(script, table.get("dependencies", []), table.get("tool", {}).get("uv", {}))
+    return Wanted(tuple(lines), python=_other_python(script, table.get("requires-python")))
 
 
 def uv_project(pyproject: Path, lock: Path | None) -> Wanted:
     """The dependencies of a project, held to the versions of its ``uv.lock``.
 
     Raises:
-        ValueError: one of the files is no TOML.
-        ImageBuildError: it needs another Python, or a source that pip can't use.
+        ValueError: one of the files is no TOML, or requires a Python that is none.
+        ImageBuildError: a source that pip can't use.
     """
     table = _toml(pyproject, pyproject.read_text())
     project = table.get("project", {})
-    _check_python(pyproject, project.get("requires-python"))
     lines = _with_sources(pyproject, project.get("dependencies", []), table.get("tool", {}).get("uv", {}))
-    return Wanted(tuple(lines), _locked(lock))
+    return Wanted(tuple(lines), _locked(lock), _other_python(pyproject, project.get("requires-python")))
 
 
 def poetry_project(pyproject: Path, lock: Path) -> Wanted:
@@ -165,17 +163,14 @@ def _from_source(file: Path, requirement: str, source: dict[str, Any]) -> str:
     return requirement
 
 
-def _check_python(file: Path, wanted: str | None) -> None:
+def _other_python(file: Path, wanted: str | None) -> str | None:
+    """The Python that a file requires, where that is none that is here."""
     here = ".".join(str(part) for part in sys.version_info[:3])
     try:
         suits = wanted is None or SpecifierSet(wanted).contains(here, prereleases=True)
     except InvalidSpecifier as error:
         raise ValueError(f"{file}: requires-python is {wanted!r}, which is no version range.") from error
-    if not suits:
-        raise ImageBuildError(
-            f"{file} requires Python {wanted}, but this is {here}, and all processes of a Ray cluster run the Python "
-            "that it was started with."
-        )
+    return None if suits else wanted
 
 
 def _logical_lines(file: Path) -> Iterator[str]:

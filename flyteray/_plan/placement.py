@@ -44,12 +44,14 @@ class ClusterView:
         queued: What Ray is asked for and can't place at the moment, one entry a request.
         grows: Nodes may be added, so nothing is impossible.
         addable: The kinds of nodes that may be, where they are known.
+        lent: It is a machine that was not chosen for what is asked for, as a laptop: less will do.
     """
 
     nodes: Sequence[Node]
     queued: Sequence[Amounts] = ()
     grows: bool = False
     addable: Sequence[Amounts] = ()
+    lent: bool = False
 
 
 def demand(environment: EnvironmentSpec) -> dict[str, float]:
@@ -63,6 +65,39 @@ def demand(environment: EnvironmentSpec) -> dict[str, float]:
     if environment.accelerator_type is not None:
         asked[_ACCELERATOR + environment.accelerator_type] = 0.001  # as Ray has it
     return {name: amount for name, amount in asked.items() if amount > 0}
+
+
+def fitted(environment: EnvironmentSpec, cluster: ClusterView, replicas: int = 1) -> EnvironmentSpec:
+    """What an environment gets of what it asks for: of a lent machine no more CPUs and memory than that has.
+
+    Args:
+        environment: What is asked for.
+        cluster: Where.
+        replicas: How often at one time.
+    """
+    if not cluster.lent or len(cluster.nodes) != 1:
+        return environment
+    total = cluster.nodes[0].total
+    cpus = math.floor(total.get("CPU", 0.0) / replicas / _FINEST) * _FINEST
+    memory = int(total.get("memory", 0.0) / replicas)
+    changes: dict[str, float] = {}
+    if environment.num_cpus > cpus:
+        changes["num_cpus"] = round(cpus, 4)
+    if environment.memory is not None and environment.memory > memory:
+        changes["memory"] = memory
+    return environment.model_copy(update=changes) if changes else environment
+
+
+def less(environment: EnvironmentSpec, cluster: ClusterView, replicas: int = 1) -> str | None:
+    """What an environment asks for and does not get all of, in words; None where it does."""
+    gets = fitted(environment, cluster, replicas)
+    asked, given = demand(environment), demand(gets)
+    short = [name for name in asked if given[name] < asked[name]]
+    if not short:
+        return None
+    amounts = [" and ".join(_amount(name, each[name]) for name in short) for each in (asked, given)]
+    times = f" {replicas} times" if replicas > 1 else ""
+    return f"asks{times} for {amounts[0]}, and gets {amounts[1]} of this machine"
 
 
 def impossible(environment: EnvironmentSpec, cluster: ClusterView, replicas: int = 1) -> str | None:

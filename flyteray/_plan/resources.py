@@ -9,7 +9,7 @@ from flyteray._declare.device import PARTITIONS, SHARED, Device
 from flyteray._declare.image import Image
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret
-from flyteray._plan.image import image_env_vars, image_spec
+from flyteray._plan.image import image_env_vars, image_spec, is_program
 from flyteray._plan.secrets import secret_specs
 from flyteray._plan.spec import EnvironmentSpec
 
@@ -78,7 +78,7 @@ def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
         **hardware(env.resources, default_cpus),
         env_vars=image_env_vars(env.image) | dict(env.env_vars or {}),
         secrets=secret_specs(env.secret_list()),
-        image=image_spec(env.image, env.name.partition(".")[0]),
+        image=image_spec(env.image, env.name.partition(".")[0], is_program(env)),
     )
 
 

@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from flyteray import _private
+
 _LOCK = "lock"
 _NAME = "apps-"
 
@@ -31,8 +33,8 @@ class SharedFolder:
     @classmethod
     def new(cls, parent: Path) -> SharedFolder:
         """A fresh one; those beside it that nobody uses any more, because all of them were killed, are removed."""
-        parent.mkdir(parents=True, exist_ok=True)
-        with (parent / _LOCK).open("w") as others:
+        _private.folder(parent)
+        with _private.opened(parent / _LOCK, "w") as others:
             fcntl.flock(others, fcntl.LOCK_EX)  # nobody removes what another one is about to enter
             for left in parent.glob(f"{_NAME}*/"):
                 with contextlib.suppress(OSError):

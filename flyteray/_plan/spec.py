@@ -72,13 +72,18 @@ class ImageSpec(Spec):
     """What a process finds beyond the packages of the cluster's own environment.
 
     ``installs`` come one after the other; ``container`` is the URI of an image to run in instead; ``secrets`` are for
-    the build. ``name`` is for people.
+    the build. ``name`` is for people. The image of a ``program`` is found by that program alone, not by a process of
+    Ray: it may have what Ray can't live with, and another ``python`` (a version specifier), which with
+    ``python_required`` has to be there.
     """
 
     name: str
     installs: tuple[InstallSpec, ...] = ()
     container: str | None = None
     secrets: tuple[SecretSpec, ...] = ()
+    program: bool = False
+    python: str | None = None
+    python_required: bool = False
 
     @property
     def key(self) -> str:
@@ -248,11 +253,11 @@ class AppSpec(Spec):
 
     ``kind`` says what a replica hosts: an ASGI application (``asgi``), the user's server function (``function``) or a
     program (``command``, its words in ``command``). ``port`` is the port that a function or a program expects to
-    listen on; ``health_path`` is asked until a program answers. ``subdomain`` replaces the app's name in its host name;
-    ``host`` is a whole host name that it answers to as well. With ``requires_auth`` it answers only those who send a
-    key, where keys are asked for. ``sticky`` keeps a browser on one replica. There are at least ``replicas`` while it
-    does not sleep, and without ``scaling`` no more. A replica that is to go may work on for ``drain_s``. ``version`` is
-    a name that the user gave. Times are in seconds.
+    listen on; ``health_path`` is asked until a program answers. Its code is loaded for its ``hooks`` alone.
+    ``subdomain`` replaces the app's name in its host name; ``host`` is a whole host name that it answers to as well.
+    With ``requires_auth`` it answers only those who send a key, where keys are asked for. ``sticky`` keeps a browser
+    on one replica. There are at least ``replicas`` while it does not sleep, and without ``scaling`` no more. A replica
+    that is to go may work on for ``drain_s``. ``version`` is a name that the user gave. Times are in seconds.
     """
 
     name: str
@@ -263,6 +268,7 @@ class AppSpec(Spec):
     port: int = 8080
     parameters: tuple[ParameterSpec, ...] = ()
     command: tuple[str, ...] = ()
+    hooks: bool = True
     health_path: str = "/health"
     startup_timeout_s: float = 300.0
     request_timeout_s: float | None = None

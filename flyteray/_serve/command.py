@@ -48,6 +48,7 @@ class CommandServer:
         health_path: What to ask for.
         behind_ingress: Whether nobody but an ingress connects to the port: then a connection that is open is a request,
             and the program is not asked to end before the last of them has been answered.
+        python: The one whose packages it finds. Default: this process's.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class CommandServer:
         port: int,
         health_path: str,
         behind_ingress: bool = False,
+        python: Path | None = None,
     ) -> None:
         self._command = command
+        self._python = python
         self._chosen = chosen
         self._folder = folder
         self._declared = declared
@@ -133,7 +136,10 @@ class CommandServer:
 
     def _start(self) -> Program:
         variables = words.variables(os.environ, self._chosen, self._host, self.port)
-        paths = [str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]
+        beside = (self._python or Path(sys.executable)).parent
+        if self._python is not None:
+            variables["VIRTUAL_ENV"] = str(beside.parent)
+        paths = [str(beside), variables.get("PATH", os.defpath)]
         found_on = os.pathsep.join(paths)  # what the app's packages have installed comes first
         if "PATH" not in self._chosen:
             variables["PATH"] = found_on

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from flyteray import _private
 from flyteray._plan import contents
 from flyteray._plan.contents import is_ignored
 from flyteray.storage import State, Storage
@@ -111,12 +112,12 @@ class Downloads:
         return self._entry(repr(("directory", url, states, tuple(ignore), content)), url, size, fetch)
 
     def _entry(self, name: str, url: str, size: int, fetch: Callable[[Path], None]) -> Held:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _private.folder(self._folder)
         self._sweep_unfinished()
         digest = hashlib.sha256(name.encode()).hexdigest()[:24]
         entry, lock_path = self._folder / digest, self._folder / f"{digest}.lock"
         while True:
-            lock = lock_path.open("a")
+            lock = _private.opened(lock_path, "a")
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH)
                 if not _is_at(lock, lock_path):  # removed by the last user meanwhile
@@ -139,14 +140,14 @@ class Downloads:
     def _make(self, entry: Path, url: str, size: int, fetch: Callable[[Path], None]) -> None:
         fresh = entry.with_name(f"{_UNFINISHED}{entry.name}")
         shutil.rmtree(fresh, ignore_errors=True)  # of a process that was killed
-        fresh.mkdir()
+        fresh.mkdir(mode=_private.FOLDER)
         began = time.monotonic()
         try:
             with _told(url, size, fresh):
                 fetch(fresh)
             for path in fresh.rglob("*"):
                 if path.is_file():
-                    path.chmod(0o444)  # it is shared: nobody's to change
+                    path.chmod(0o400)  # it is shared: nobody's to change
             os.rename(fresh, entry)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -172,7 +173,7 @@ class Downloads:
         """Remove what processes that were killed have left unfinished."""
         for fresh in self._folder.glob(f"{_UNFINISHED}*"):
             lock_path = self._folder / f"{fresh.name.removeprefix(_UNFINISHED)}.lock"
-            with lock_path.open("a") as lock:
+            with _private.opened(lock_path, "a") as lock:
                 if _try_alone(lock):
                     shutil.rmtree(fresh, ignore_errors=True)
                     lock_path.unlink(missing_ok=True)

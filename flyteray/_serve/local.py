@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flyteray import _private
 from flyteray._cluster import scripts
 from flyteray._cluster.secrets import ProcessSecrets
 from flyteray._cluster.workplace import furnish
@@ -29,6 +30,7 @@ from flyteray._serve.follow import Follower
 from flyteray._serve.hosting import Hosting
 from flyteray._serve.own_log import OwnLog
 from flyteray._serve.parameters import Parameters, Resolver, named_run
+from flyteray._serve.program_image import loaded
 from flyteray._serve.servers import loop_for, server_for
 from flyteray._serve.start_up import CODE, SERVER, StartUp
 from flyteray.storage import Storage
@@ -85,7 +87,7 @@ class LocalReplica:
         """Say what made it fail, with the end of the app's own log."""
         described = failure.describe(error).model_copy(update={"log": self._log.tail()})
         fresh = self._folder / f"{ERROR}.new"
-        fresh.write_text(described.model_dump_json())
+        _private.write(fresh, described.model_dump_json())
         fresh.replace(self._folder / ERROR)
 
     async def _start(self, on_exit: Any) -> Hosting:
@@ -93,35 +95,39 @@ class LocalReplica:
         self._secrets.deliver()  # first of all: the user's module may look for them
         sock = ports.listening_socket(plan.host, plan.port)
         step = self._start_up.step
-        app = await step(CODE, self._load)
+        python = Path(plan.python) if plan.python else None
+        app = await step(CODE, lambda: self._load(python))
         given = {name: Path(file) for name, file in plan.given.items()}
         resolver = Resolver(self._folder, plan.app.name, self._read_output, self._newest, given)
         parameters = await step(resolver.waits_for, lambda: resolver.all(plan.app.parameters))
         self._parameters = parameters
         parameters.publish(self._folder)
-        server = await step(SERVER, lambda: server_for(plan.app, app, parameters, sock, behind_ingress=False))
+        server = await step(
+            SERVER, lambda: server_for(plan.app, app, parameters, sock, behind_ingress=False, python=python)
+        )
         hosting = Hosting(
             server,
             arguments=parameters.arguments,
-            on_startup=app._on_startup,
-            on_shutdown=app._on_shutdown,
+            on_startup=getattr(app, "_on_startup", None),
+            on_shutdown=getattr(app, "_on_shutdown", None),
             on_exit=on_exit,
             loop=loop_for(plan.app, app),
             start_up=self._start_up,
         )
         await hosting.start()
+        on_update = getattr(app, "_on_update", None)
         self._follower = Follower(
             plan.app.parameters,
             parameters,
             resolver,
             self._folder,
             newer=self._newer,
-            update=lambda arguments: hosting.update(app._on_update, arguments) if app._on_update else None,
+            update=lambda arguments: hosting.update(on_update, arguments) if on_update else None,
         )
         self._follower.start()
         return hosting
 
-    def _load(self) -> Any:
+    def _load(self, python: Path | None) -> Any:
         ref = self._plan.app.code
         shipped = None
         if ref.bundle:
@@ -129,7 +135,7 @@ class LocalReplica:
             furnish(self._folder, shipped)
         os.chdir(self._folder)
         scripts.prepare(ref.module, shipped)
-        return code.load(ref, shipped)
+        return loaded(self._plan.app, python, lambda: code.load(ref, shipped))
 
     def _read_output(self, ref: OutputRef) -> Any:
         run = named_run(ref)

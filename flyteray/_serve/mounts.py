@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from flyteray import _private
+
 _MARK = ".flyteray-"
 
 
@@ -74,7 +76,7 @@ class Mounts:
                     f"app {taken.app!r} has something else mounted there on this node: mount one of the two elsewhere"
                 )
             note = self._folder / f"{uuid.uuid4().hex}.json"
-            lock = note.open("w")
+            lock = _private.opened(note, "w")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 json.dump(vars(claim), lock)
@@ -140,7 +142,7 @@ class Mounts:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._folder / "lock").open("a") as lock:
+        with _private.opened(self._folder / "lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

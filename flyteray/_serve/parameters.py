@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from flyteray import _private
 from flyteray._plan.bundle import cache_folder
 from flyteray._plan.spec import OutputRef, ParameterSpec
 from flyteray._serve.downloads import Downloads, Held, OtherContentError
@@ -88,7 +89,7 @@ class Parameters:
         """Set the environment variables, and have ``get_parameter`` find the rest, here and in child processes."""
         file = folder / PARAMETERS_FILE
         fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps(self.texts))
+        _private.write(fresh, json.dumps(self.texts))
         os.replace(fresh, file)
         os.environ.update({**self.env_vars, PARAMETERS_FILE: str(file)})
         published()[str(file)] = self.visible

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray import serve
 
+from flyteray import _private
 from flyteray._cluster import launch, scripts, secrets
 from flyteray._cluster.code import activate, load_code
 from flyteray._cluster.workplace import furnish
@@ -28,6 +29,7 @@ from flyteray._serve.hosting import Hosting
 from flyteray._serve.outputs import locate_output, newer_outputs, read_output
 from flyteray._serve.own_log import OwnLog
 from flyteray._serve.parameters import Parameters, Resolver
+from flyteray._serve.program_image import IMAGE, loaded, python_of
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import loop_for, server_for
 from flyteray._serve.start_up import CODE, SECRETS, SERVER, StartUp
@@ -124,16 +126,19 @@ class Replica:
         sock, self._claim = ports.claimed_socket(node)
         host, port = sock.getsockname()[:2]
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
-        app = await step(CODE, lambda: self._load(spec))
+        python = await step(IMAGE, lambda: python_of(spec.environment.image))
+        app = await step(CODE, lambda: self._load(spec, python))
         resolver = Resolver(self._folder, spec.name, read_output, locate_output)
         self._parameters = parameters = await step(resolver.waits_for, lambda: resolver.all(spec.parameters))
         parameters.publish(self._folder)
-        server = await step(SERVER, lambda: server_for(spec, app, parameters, sock, behind_ingress=True))
+        server = await step(
+            SERVER, lambda: server_for(spec, app, parameters, sock, behind_ingress=True, python=python)
+        )
         self._hosting = hosting = Hosting(
             server,
             arguments=parameters.arguments,
-            on_startup=app._on_startup,
-            on_shutdown=app._on_shutdown,
+            on_startup=getattr(app, "_on_startup", None),
+            on_shutdown=getattr(app, "_on_shutdown", None),
             on_exit=lambda _error: self._leave(),
             on_blocked=self._tell_blocked,
             loop=loop_for(spec, app),
@@ -155,26 +160,27 @@ class Replica:
             working=Lasting(hosting.going_on, spec.drain_s).look,
         )
         self._reporter.start()
+        on_update = getattr(app, "_on_update", None)
         self._follower = Follower(
             spec.parameters,
             parameters,
             resolver,
             self._folder,
             newer=newer_outputs,
-            update=lambda arguments: hosting.update(app._on_update, arguments) if app._on_update else None,
+            update=lambda arguments: hosting.update(on_update, arguments) if on_update else None,
             tell=self._reporter.change,
         )
         self._follower.start()
         threading.Thread(target=orphans.end_orphans, name="flyteray-orphans", daemon=True).start()
         hosting.check()  # it may have ended already, before anybody was told of it
 
-    def _load(self, spec: AppSpec) -> Any:
+    def _load(self, spec: AppSpec, python: Path | None) -> Any:
         code = activate(spec.code.bundle)
         if code is not None:
             furnish(self._folder, code)
         os.chdir(self._folder)
         scripts.prepare(spec.code.module, code)
-        return load_code(spec.code)
+        return loaded(spec, python, lambda: load_code(spec.code))
 
     def _leave(self) -> None:
         """End a process whose server has ended by itself: Serve replaces a dead actor sooner than an unhealthy one."""
@@ -192,5 +198,5 @@ class Replica:
 
 def _folder() -> Path:
     parent = cache_folder().parent  # what a killed replica leaves goes with the cluster's other files
-    parent.mkdir(parents=True, exist_ok=True)
+    _private.folder(parent)
     return Path(tempfile.mkdtemp(prefix="flyteray-app-", dir=parent))

@@ -33,7 +33,13 @@ def loop_for(spec: AppSpec, app: Any) -> asyncio.AbstractEventLoop:
 
 
 def server_for(
-    spec: AppSpec, app: Any, parameters: Parameters, sock: socket.socket, *, behind_ingress: bool
+    spec: AppSpec,
+    app: Any,
+    parameters: Parameters,
+    sock: socket.socket,
+    *,
+    behind_ingress: bool,
+    python: Path | None = None,
 ) -> Server:
     """What hosts an app. It may run user code: call it on a thread.
 
@@ -43,6 +49,7 @@ def server_for(
         parameters: Resolved, and their variables in this process's environment.
         sock: Bound where the app is to listen; it becomes the server's own, or is closed for it.
         behind_ingress: Whether nobody else connects to it: then a connection that is open is a request.
+        python: The one whose packages a program finds. Default: this process's.
     """
     if spec.kind == "asgi":
         proxies = None if behind_ingress else Settings.load().trusted_proxies
@@ -68,4 +75,5 @@ def server_for(
         port=port,
         health_path=spec.health_path,
         behind_ingress=behind_ingress,
+        python=python,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from flyteray._cluster.launch import NO_IMAGE, Start
 from flyteray._plan import failure
 from flyteray._plan.info import ErrorInfo
 from flyteray._plan.pickling import Payload
-from flyteray._plan.placement import impossible
+from flyteray._plan.placement import fitted, impossible, less
 from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import ActionFailed, Call
@@ -38,6 +39,8 @@ from flyteray.errors import (
     RuntimeSystemError,
     TaskInterruptedError,
 )
+
+logger = logging.getLogger(__name__)
 
 _PLACEABLE_S = 30.0  # for so long a cluster is taken to be able to place what it could
 
@@ -82,7 +85,9 @@ class Submitter:
         self._function = ray.remote(function)
         self._num_returns = num_returns
         self._prepared = functools.cache(self._prepare)
-        self._placeable: dict[str, float] = {}  # environments by name, and until when nobody asks again
+        self._placed: dict[
+            str, tuple[float, str]
+        ] = {}  # environments, until when nobody asks again, what they get
 
     def submit(self, asked: Asked, call: Call, arguments: Payload, start: Start = NO_IMAGE) -> Any:
         """The ObjectRef (or list of them) of one call in an environment; ``start`` is what its image needs.
@@ -90,10 +95,11 @@ class Submitter:
         Raises:
             PlacementError: no node of the cluster can take it.
         """
-        if self._placeable.get(asked.name, 0.0) < time.monotonic():
-            _check_placement(asked.environment, call.task)
-            self._placeable[asked.name] = time.monotonic() + _PLACEABLE_S
-        prepared = self._prepared(asked.name, call.bundle or call.version or "", start)
+        until, gets = self._placed.get(asked.name, (0.0, ""))
+        if until < time.monotonic():
+            gets = _place(asked, call.task)
+            self._placed[asked.name] = time.monotonic() + _PLACEABLE_S, gets
+        prepared = self._prepared(gets, call.bundle or call.version or "", start)
         return prepared.remote(call.packed(), arguments if arguments.buffers else arguments.header)
 
     def _prepare(self, environment: str, bundle: str, start: Start) -> Any:
@@ -101,12 +107,19 @@ class Submitter:
         return self._function.options(**asked, num_returns=self._num_returns)
 
 
-def _check_placement(environment: EnvironmentSpec, task: str) -> None:
-    problem = impossible(environment, nodes.look())
+def _place(asked: Asked, task: str) -> str:
+    """What an environment gets on this cluster, as JSON; raises PlacementError where there is no node for it."""
+    cluster = nodes.look()
+    environment = fitted(asked.environment, cluster)
+    problem = impossible(environment, cluster)
     if problem is not None:
         raise PlacementError(
             f"Task {task!r} can't run here: {problem}. Ask for less, or connect to a cluster that has it."
         )
+    if environment is asked.environment:
+        return asked.name
+    logger.warning("Task %r %s.", task, less(asked.environment, cluster))
+    return environment.model_dump_json()
 
 
 def plain(error: BaseException, task: str) -> BaseRuntimeError:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from flyteray import _private
+
 ENDPOINT_PATTERN = "INTERNAL_APP_ENDPOINT_PATTERN"  # an environment variable, as in Flyte
 LOCAL_APPS = "FLYTERAY_LOCAL_APPS"  # the environment variable by which an app finds the others: a JSON file
 
@@ -62,7 +64,7 @@ class LocalEndpoints:
     def _write(self) -> None:
         if self._file is not None:
             fresh = self._file.with_suffix(".new")
-            fresh.write_text(json.dumps(self._own))
+            _private.write(fresh, json.dumps(self._own))
             fresh.replace(self._file)
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+from flyteray import _private
 from flyteray.io.file import File
 from flyteray.io.location import Location, T, keeps_local_paths, temporary_path, unique_url
 from flyteray.storage import Storage
@@ -81,7 +82,7 @@ class Dir(Location[T]):
             )  # apps in local mode have folders of their own
         storage = Storage.at(remote_destination or unique_url(source.absolute().name))
         if storage.is_local:
-            Path(storage.url).mkdir(parents=True, exist_ok=True)  # also when there is nothing to copy
+            _private.folder_like_its_own(Path(storage.url))  # also when there is nothing to copy
         for key in Storage.at(source).list():
             storage.put_file(key, source / key)
         return cls(path=storage.url, name=source.absolute().name, hash=dir_cache_key)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from flyteray import _private
 from flyteray._declare.context import RAW_DATA_PATH, ctx
 from flyteray.io.as_model import AsModel
 from flyteray.io.storage_root import storage_root
@@ -73,9 +74,12 @@ class Location(AsModel, Generic[T]):
 
 def upload_root() -> Storage:
     """Where new files go: to the data of the task or app that runs here, else to ``files`` in the storage root."""
-    if root := ctx().raw_data_path or os.environ.get(RAW_DATA_PATH):
-        return Storage.at(root)
-    return Storage.at(Storage.at(storage_root().url()).join("files"))
+    if given := ctx().raw_data_path or os.environ.get(RAW_DATA_PATH):
+        return Storage.at(given)
+    root = storage_root().url()
+    if "://" not in root:
+        _private.rooms(Path(root), "files")
+    return Storage.at(Storage.at(root).join("files"))
 
 
 def unique_url(name: str | None) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from flyteray import _private
 from flyteray.storage.storage import State, Storage, checked
 
 UNFINISHED = ".tmp-"
@@ -111,10 +112,13 @@ def _state(path: Path) -> State:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; what is there in the end takes the place of ``path``, unless there was an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile's: its mode 0600 would hide the file from other users of a shared file system.
+    private = _private.folder_like_its_own(path.parent)
+    # Not tempfile's: its mode 0600 would hide the file from other users of a folder that is shared with them.
     unfinished = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
     try:
+        os.close(
+            os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _private.FILE if private else 0o666)
+        )
         yield unfinished
         os.replace(unfinished, path)
     except BaseException:

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import ray
 from fastapi import FastAPI
 
 from flyteray import GPU, Resources, TaskEnvironment
@@ -13,7 +14,8 @@ from flyteray.app import Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 
 small = TaskEnvironment(name="small-tasks", resources=Resources(cpu=1))
-huge = TaskEnvironment(name="huge-tasks", resources=Resources(cpu=64, memory="1Gi"))
+huge = TaskEnvironment(name="huge-tasks", resources=Resources(cpu=64))
+no_gpu = TaskEnvironment(name="gpu-tasks", resources=Resources(cpu=1, gpu=1))
 
 
 api = FastAPI()
@@ -38,13 +40,24 @@ with_gpu = version_of_roomy("gpu", Resources(gpu=GPU("T4", 1)))
 many = version_of_roomy("many", Resources(cpu=1), replicas=3)
 
 
-@huge.task
+@no_gpu.task
 def never() -> None: ...
 
 
 @small.task
 def parent() -> None:
     never()
+
+
+@huge.task
+def cpus() -> tuple[float, str]:
+    reserved = ray.get_runtime_context().get_assigned_resources()["CPU"]
+    return reserved, os.environ["OMP_NUM_THREADS"]
+
+
+@small.task
+def parent_of_huge() -> tuple[float, str]:
+    return cpus()
 
 
 @small.task

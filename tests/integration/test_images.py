@@ -5,6 +5,7 @@ import fcntl
 import importlib.metadata
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -100,6 +101,37 @@ from flyteray.app.extras import FastAPIAppEnvironment
 app_old = FastAPIAppEnvironment("image-old", app=handler(), image=OLD)
 app_plain = FastAPIAppEnvironment("image-plain", app=handler())
 app_bad = app_old.clone_with("image-old", image=BAD)
+
+# What Ray can't live with: for a program alone, and for all the others refused before anything starts.
+BREAKS = Image.from_debian_base(name="breaks").with_pip_packages("pydantic==99.0", "iniconfig==0.1", **OPTIONS)
+breaking = TaskEnvironment("breaking", image=BREAKS)
+app_breaking = app_plain.clone_with("image-breaking", image=BREAKS)
+program = AppEnvironment("image-program", args=["python", "-c", {program!r}], image=BREAKS)
+
+
+@breaking.task
+def of_breaking() -> None: ...
+
+
+@plain.task
+async def parent_of_breaking() -> str:
+    try:
+        await of_breaking.aio()
+    except flyteray.errors.ImageBuildError as error:
+        return str(error)
+"""
+
+PROGRAM = """
+import http.server, importlib.metadata, iniconfig, os, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        told = iniconfig.VERSION, importlib.metadata.version("pydantic"), os.environ["VIRTUAL_ENV"] == sys.prefix
+        self.wfile.write(repr(told).encode())
+
+http.server.HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 """
 
 
@@ -111,7 +143,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     file = folder / "sample_images.py"
     requirements = folder / "requirements.txt"
     requirements.write_text("iniconfig==0.1\n")
-    file.write_text(SOURCE.format(options=offline(folder / "wheels"), requirements=str(requirements)))
+    wheel(folder / "wheels", "pydantic", "99.0")
+    asked = {"options": offline(folder / "wheels"), "requirements": str(requirements), "program": PROGRAM}
+    file.write_text(SOURCE.format(**asked))
     return code.load_file(file)
 
 
@@ -195,3 +229,21 @@ def test_images_are_built_ahead(cluster: LocalCluster, sample: ModuleType, tmp_p
     shell = Shell(tmp_path, home=Path(os.environ["FLYTERAY_HOME"]))
     told = shell.flyteray("build", "-o", "json", sample.__file__ or "", "old")
     assert json.loads(told.stdout) == {"old": sample.OLD.uri}
+
+
+def test_a_program_has_what_ray_can_not_live_with_and_all_others_are_refused_it(
+    cluster: LocalCluster, sample: ModuleType
+) -> None:
+    app = flyteray.serve(sample.program)
+    assert httpx.get(app.endpoint, timeout=60).text == "('0.1', '99.0', True)"
+    flyteray.remote.App.delete("image-program")
+
+    broken = r"pydantic 99\.0 breaks (ray|flyteray|fastapi) .*, which needs pydantic"
+    with pytest.raises(ImageBuildError, match=broken):
+        flyteray.run(sample.of_breaking).outputs()
+    with pytest.raises(DeploymentError, match=broken):
+        flyteray.serve(sample.app_breaking)
+    assert re.search(broken, flyteray.run(sample.parent_of_breaking).outputs()[0])
+    with pytest.raises(ImageBuildError, match=broken):
+        flyteray.build(sample.BREAKS)
+    assert flyteray.build_images(sample.program).images == {"image-program": sample.BREAKS.uri}

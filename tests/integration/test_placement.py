@@ -19,7 +19,9 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def test_a_task_that_no_node_can_take_fails_at_once_with_what_there_is() -> None:
-    problem = r"'huge-tasks.never' can't run here: it asks for 64 CPUs and 1 GiB of memory on one node, .* with 2 CPUs"
+    problem = (
+        r"'gpu-tasks.never' can't run here: it asks for 1 CPU and 1 GPU on one node, .* 2 CPUs and no GPUs"
+    )
 
     with pytest.raises(PlacementError, match=problem):
         flyte.run(samples.never).outputs()
@@ -29,6 +31,20 @@ def test_a_task_that_no_node_can_take_fails_at_once_with_what_there_is() -> None
     assert tuple(flyte.run(small).outputs()) == (None,)
 
 
+def test_a_task_that_is_larger_than_the_laptop_gets_what_there_is_and_a_warning() -> None:
+    with pytest.warns(
+        UserWarning, match=r"'huge-tasks.cpus' asks for 64 CPUs, and gets 2 CPUs of this machine"
+    ):
+        run = flyte.run(samples.cpus)
+    assert tuple(run.outputs()) == (2.0, "2")
+    with pytest.warns(
+        UserWarning, match=r"and 9216 GiB of memory, and gets|for 9216 GiB of memory, and gets"
+    ):
+        run = flyte.run(samples.cpus.override(resources=flyte.Resources(memory="9Ti")))
+    assert tuple(run.outputs()) == (1.0, "1")
+    assert tuple(flyte.run(samples.parent_of_huge).outputs()) == (2.0, "2")
+
+
 def test_a_version_that_waits_says_what_for_while_the_old_one_serves(tmp_path: Path) -> None:
     app = flyte.serve(samples.first)
     before = time.monotonic()
@@ -36,10 +52,14 @@ def test_a_version_that_waits_says_what_for_while_the_old_one_serves(tmp_path: P
         PlacementError, match=r"1 GPU and accelerator T4 on one node, .* no GPUs and no accelerator"
     ):
         flyte.serve(samples.with_gpu)
-    with pytest.raises(PlacementError, match=r"asks 3 times for 1 CPU, .*: room for 2"):
-        flyte.serve(samples.many)
     assert time.monotonic() - before < 60  # not as long as a start may take
     assert App.get("roomy").info.target == app.info.version
+    with pytest.warns(
+        UserWarning, match=r"'roomy' asks 3 times for 1 CPU, and gets 0\.6666 CPUs of this machine"
+    ):
+        many = flyte.serve(samples.many)
+    assert httpx.get(many.endpoint, timeout=60).json() == "many"
+    app = flyte.serve(samples.first)
 
     released = tmp_path / "released"
     holder = flyte.run(samples.hold_until, str(released))

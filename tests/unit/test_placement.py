@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flyteray._plan.placement import ClusterView, Node, demand, impossible, waiting
+from flyteray._plan.placement import ClusterView, Node, demand, fitted, impossible, less, waiting
 from flyteray._plan.spec import EnvironmentSpec
 
 LAPTOP = Node({"CPU": 2.0, "memory": 8.0 * 2**30}, {"CPU": 0.5, "memory": 8.0 * 2**30})
@@ -135,3 +135,61 @@ def test_what_waits_for_a_node_that_is_not_there_says_so() -> None:
         "waits for a new node: 1 GPU; the cluster has a node with no GPUs"
     )
     assert "such a node" in (waiting(asked, ClusterView([LAPTOP], [demand(asked)])) or "")
+
+
+LENT = ClusterView([LAPTOP], lent=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "replicas", "cpus", "gib", "words"),
+    [
+        (EnvironmentSpec(num_cpus=4), 1, 2, None, "asks for 4 CPUs, and gets 2 CPUs of this machine"),
+        (EnvironmentSpec(num_cpus=2, memory=8 << 30), 1, 2, 8, None),
+        (
+            EnvironmentSpec(num_cpus=3, memory=64 << 30),
+            1,
+            2,
+            8,
+            "asks for 3 CPUs and 64 GiB of memory, and gets 2 CPUs and 8 GiB of memory of this machine",
+        ),
+        (
+            EnvironmentSpec(num_cpus=1),
+            3,
+            0.6666,
+            None,
+            "asks 3 times for 1 CPU, and gets 0.6666 CPUs of this machine",
+        ),
+        (EnvironmentSpec(num_cpus=0), 1000, 0, None, None),
+        (
+            EnvironmentSpec(num_cpus=0, memory=4 << 30),
+            4,
+            0,
+            2,
+            "asks 4 times for 4 GiB of memory, and gets 2 GiB",
+        ),
+    ],
+)
+def test_a_laptop_gives_what_it_has_and_says_so(
+    asked: EnvironmentSpec, replicas: int, cpus: float, gib: float | None, words: str | None
+) -> None:
+    gets = fitted(asked, LENT, replicas)
+
+    assert (gets.num_cpus, gets.memory) == (cpus, None if gib is None else gib * 2**30)
+    assert impossible(gets, LENT, replicas) is None
+    told = less(asked, LENT, replicas)
+    assert told == words or (words is not None and told is not None and told.startswith(words))
+
+
+def test_what_is_no_laptop_gives_all_or_nothing() -> None:
+    asked = EnvironmentSpec(num_cpus=4)
+
+    for cluster in (
+        ClusterView([LAPTOP]),
+        ClusterView([LAPTOP, LAPTOP], lent=True),
+        ClusterView([], lent=True),
+    ):
+        assert fitted(asked, cluster) is asked
+        assert less(asked, cluster) is None
+        assert impossible(asked, cluster) is not None
+    gpu = EnvironmentSpec(num_cpus=4, num_gpus=1)
+    assert "1 GPU" in (impossible(fitted(gpu, LENT), LENT) or "")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from flyteray import Image, Secret, TaskEnvironment
 from flyteray._plan.image import REFERENCES, image_spec, named
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
+from flyteray.app import AppEnvironment
 from flyteray.errors import ImageBuildError, InvalidImageNameError
 
 UV_LOCK = """
@@ -251,11 +253,6 @@ def _pixi(folder: Path) -> Image:
             "'x:1', which Ray can't",
         ),
         (lambda at: _script(at, "dependencies = ["), ValueError, r"script\.py is no TOML"),
-        (
-            lambda at: _script(at, 'requires-python = ">=4"'),
-            ImageBuildError,
-            "requires Python >=4, but this is 3",
-        ),
         (lambda at: _script(at, 'requires-python = "new"'), ValueError, "no version range"),
         (
             lambda at: _script(at, 'dependencies = ["x"]\n[tool.uv.sources]\nx = { workspace = true }'),
@@ -301,3 +298,54 @@ def test_two_heads_are_refused(tmp_path: Path) -> None:
 
 def test_this_python_is_named_without_a_warning() -> None:
     assert Image.from_debian_base(python_version=sys.version_info[:2]).uri
+
+
+HERE = ".".join(map(str, sys.version_info[:3]))
+OTHER = (sys.version_info[0], sys.version_info[1] + 1)
+
+
+def _other_python(folder: Path) -> list[Image]:
+    with pytest.warns(UserWarning, match="An image asks for Python"):
+        declared = Image.from_debian_base(python_version=OTHER).with_pip_packages("six")
+    script = _script(folder, 'requires-python = "==3.99"\ndependencies = ["six"]')
+    return [declared, script, _project(folder, '[project]\nrequires-python = ">=4"\ndependencies = ["six"]')]
+
+
+def test_a_file_for_another_python_gets_the_clusters_and_a_warning_names_both(tmp_path: Path) -> None:
+    declared, script, project = _other_python(tmp_path)
+
+    for image, asked in ((script, "==3.99"), (project, ">=4")):
+        with pytest.warns(UserWarning, match=re.escape(asked)) as warned:
+            spec = image_spec(image)
+        assert spec is not None
+        assert spec.installs[0].requirements == ("six",)
+        assert (spec.python, spec.program) == (None, False)
+        assert [HERE in str(each.message) for each in warned] == [True]
+    assert image_spec(declared) is not None  # whose warning was where it is declared
+
+
+def test_another_python_can_be_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = _other_python(tmp_path)
+    monkeypatch.setenv("FLYTERAY_IMAGE_PYTHON", "strict")
+
+    for image, asked in zip(images, (".".join(map(str, OTHER)), "==3.99", ">=4"), strict=True):
+        with pytest.raises(
+            ImageBuildError, match=f"Python {re.escape(asked)}, but this is {re.escape(HERE)}"
+        ):
+            image_spec(image)
+        spec = image_spec(image, program=True)
+        assert spec is not None
+        assert spec.python_required
+
+
+def test_a_program_asks_for_the_python_of_its_image(tmp_path: Path) -> None:
+    declared, script, project = _other_python(tmp_path)
+
+    pythons = [image_spec(each, program=True) for each in (declared, script, project)]
+
+    assert [spec and spec.python for spec in pythons] == [f"=={OTHER[0]}.{OTHER[1]}.*", "==3.99", ">=4"]
+    app = AppEnvironment("program", args=["six"], image=script)
+    spec = environment_spec(app, 0.0).image
+    assert spec == pythons[1]
+    bare = Image.from_debian_base(python_version=sys.version_info[:2])
+    assert image_spec(bare, program=True) is None

@@ -18,6 +18,7 @@ from flyteray import Image
 from flyteray._cluster import venv
 from flyteray._cluster.installed import Installed
 from flyteray._cluster.launch import Start, command
+from flyteray._cluster.pythons import find_uv, other_python
 from flyteray._cluster.unused import remove_unused
 from flyteray._plan.image import image_spec
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
@@ -43,6 +44,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheel(folder, "flytebreaks", "1.0", "six==99")
     wheel(folder, "ray", "1.0")
     wheel(folder, "flyteraybreaks", "1.0")
+    wheel(folder, "starlette", "99.0", code="raise ImportError('too new')")
+    wheel(folder, "flytepicks", "1.0")
+    wheel(folder, "flytepicks", "2.0", "pydantic==99.0")
     wheel(folder, "pydantic", "99.0", code="raise ImportError('too new')")
     return folder
 
@@ -161,7 +165,14 @@ def test_scripts_of_the_cluster_find_the_images_packages(wheels: Path, images: P
         ("flytebreaks", "No matching distribution found for six==99"),
         ("not a requirement", "Invalid requirement"),
         ("ray==1.0", f"asks for 'ray==1.0', but the cluster runs ray {version('ray')}"),
-        ("pydantic==99.0", "Ray or flyteray does not start with its packages"),
+        (
+            "pydantic==99.0",
+            r"does not start with its packages: pydantic 99\.0 breaks ray .* needs pydantic<3",
+        ),
+        (
+            "starlette==99.0",
+            r"does not start with its packages: it brings starlette 99\.0 in place of the cluster's",
+        ),
     ],
 )
 def test_a_build_that_fails_says_why_and_leaves_nothing(
@@ -173,6 +184,45 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(
         venv.python_for(image, tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] in ([], [f"{image.key}.lock"])
+
+
+def test_a_program_may_have_what_ray_can_not_live_with(wheels: Path, tmp_path: Path) -> None:
+    image = asked("pydantic==99.0", args=offline(wheels)).model_copy(update={"program": True})
+
+    python = venv.python_for(image, tmp_path)
+
+    assert said(python, "from importlib.metadata import version as v; print(v('pydantic'))") == "99.0"
+
+
+def test_pip_finds_versions_that_ray_can_live_with(wheels: Path, tmp_path: Path) -> None:
+    python = venv.python_for(asked("flytepicks", args=offline(wheels)), tmp_path)
+
+    assert said(python, "import flytepicks; print(flytepicks.VERSION)") == "1.0"
+
+
+@pytest.mark.skipif(find_uv() is None, reason="uv finds Pythons, and is not here")
+def test_a_program_gets_the_python_that_it_asks_for_where_uv_finds_one(
+    wheels: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = ".".join(map(str, sys.version_info[:3]))
+    base = asked("flytesample==1.0", args=offline(wheels)).model_copy(update={"program": True})
+    wanted = other_python(f"!={here}")
+
+    missing = base.model_copy(update={"python": "==3.99.*"})
+    assert said(venv.python_for(missing, tmp_path), "import flytesample, fastapi; print(1)") == "1"
+    assert "asks for Python ==3.99.*, and uv finds none on this node" in caplog.text
+    with pytest.raises(
+        ImageBuildError, match=r"Python ==3\.99\.\*, and uv finds none on this node, which runs 3"
+    ):
+        venv.python_for(missing.model_copy(update={"python_required": True}), tmp_path)
+    if wanted is None:
+        pytest.skip(f"There is no Python but {here} here.")
+    other = base.model_copy(update={"python": f"!={here}"})
+    python = venv.python_for(other, tmp_path)
+
+    version = "import sys, flytesample; print('.'.join(map(str, sys.version_info[:3])))"
+    assert said(python, version) == said(Path(wanted), version.replace(", flytesample", "")) != here
+    assert venv.python_for(other, tmp_path) == python
 
 
 def test_a_container_is_none_of_this_machine(tmp_path: Path) -> None:

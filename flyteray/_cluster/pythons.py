@@ -1,0 +1,40 @@
+"""The Pythons of this node besides the one that runs here, as uv finds them; none is downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_TIMEOUT_S = 30.0
+
+
+def find_uv() -> list[str] | None:
+    """The command that runs uv: from PATH, beside this Python, or its package; None where it is not there."""
+    beside = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+    if found := shutil.which("uv", path=beside):
+        return [found]
+    return [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") else None
+
+
+def other_python(wanted: str) -> str | None:
+    """The path of a Python of a version specifier; None where uv finds none, or is not there."""
+    uv = find_uv()
+    if uv is None:
+        return None
+    asked = ["python", "find", "--no-python-downloads", "--system", "--no-project", "--no-config", wanted]
+    try:
+        done = subprocess.run(
+            [*uv, *asked],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

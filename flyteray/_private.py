@@ -1,0 +1,68 @@
+"""Files and folders that nobody but their owner can read, from the moment they are there and under any umask."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import IO, Any
+
+FILE = 0o600
+FOLDER = 0o700
+
+
+def folder(path: Path) -> Path:
+    """A folder for its owner alone, made with those above it that are missing; one that is there is left as it is."""
+    for missing in reversed([each for each in (path, *path.parents) if not each.exists()]):
+        missing.mkdir(mode=FOLDER, exist_ok=True)
+    return path
+
+
+def tightened(path: Path) -> Path:
+    """The same, and one that is there is closed to others, so that nobody reaches what is in it."""
+    folder(path)
+    if not is_private(path):
+        with contextlib.suppress(PermissionError):  # another user's, who has shared it
+            path.chmod(FOLDER)
+    return path
+
+
+def rooms(root: Path, *names: str) -> None:
+    """Make folders in a folder that may be there already, for their owner alone.
+
+    Where its group is to have what is made in it (``chmod g+s``), they are made as any program makes them.
+    """
+    shared = root.exists() and root.stat().st_mode & stat.S_ISGID
+    for name in names:
+        if shared:
+            (root / name).mkdir(exist_ok=True)
+        else:
+            folder(root / name)
+
+
+def opened(path: Path, mode: str) -> IO[Any]:
+    """As :func:`open`; a file that it makes is its owner's alone."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, FILE))
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file; one that it makes is its owner's alone."""
+    with opened(path, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def is_private(path: Path) -> bool:
+    """Whether nobody but its owner may look into a folder."""
+    return not stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
+def folder_like_its_own(path: Path) -> bool:
+    """Make a folder where it is missing, as private as the one that it is in; whether it is private."""
+    there = next(each for each in (path, *path.parents) if each.exists())
+    private = is_private(there)
+    if private:
+        folder(path)
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+    return private
