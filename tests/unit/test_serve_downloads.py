@@ -114,7 +114,7 @@ def test_files_are_shared_and_nobodys_to_change(node: Path, tree: Path) -> None:
 
     assert one.path == other.path
     assert one.path.read_text() == "log"
-    assert one.path.stat().st_mode & 0o777 == 0o444
+    assert one.path.stat().st_mode & 0o777 == 0o400
     one.release()
     assert other.path.exists()
     other.release()

@@ -217,8 +217,13 @@ print("obstore" in sys.modules)
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
-def test_files_are_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
-    Storage.at(tmp_path).put("a", b"")
-    (tmp_path / "plain").touch()
+def test_files_are_readable_by_others_where_their_folder_is_as_the_umask_says(tmp_path: Path) -> None:
+    for mode in (0o755, 0o700):
+        folder = tmp_path / f"{mode:o}"
+        folder.mkdir()
+        folder.chmod(mode)
+        Storage.at(folder).put("below/a", b"")
+        (folder / "plain").touch()
 
-    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+        as_any = (folder / "plain").stat().st_mode & 0o777
+        assert (folder / "below/a").stat().st_mode & 0o777 == (as_any if mode == 0o755 else 0o600)
