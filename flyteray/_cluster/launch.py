@@ -35,6 +35,7 @@ NO_IMAGE = Start()
 _PYTHON = """\
 fr_python={python}; test -x "$fr_python" || fr_python="$(command -v python3)"
 fr_run="$fr_python"; fr_temp="${{FLYTERAY_CACHE:-${{TMPDIR:-/tmp}}}}"; export {mark}="$fr_python"
+fr_rays="${{VIRTUAL_ENV-}}"
 """
 _IMAGE = """\
 fr_image="${{FLYTERAY_HOME:+$FLYTERAY_HOME/images}}"
@@ -42,6 +43,12 @@ fr_image="${{fr_image:-$fr_temp/flyteray-images-$(id -u)}}/{key}"
 if test -x "$fr_image/bin/python"; then fr_image="$(readlink -f "$fr_image")"
 else fr_image="$("$fr_python" -m flyteray._cluster.venv {text})" || exit 1; fi
 export PATH="$fr_image/bin:$PATH" VIRTUAL_ENV="$fr_image"; fr_run="$fr_image/bin/python"
+"""
+# A plain Ray task inherits this command beside what it asks for itself; Ray has activated its packages then.
+_RAYS = """\
+case "$fr_rays" in */runtime_resources/*)
+export PATH="$fr_rays/bin:$PATH" VIRTUAL_ENV="$fr_rays"; fr_run="$fr_rays/bin/python";;
+esac
 """
 _FREE = """\
 test -n "${OMP_NUM_THREADS-}" || export FLYTERAY_THREADS=free OMP_NUM_THREADS="$(nproc)"
@@ -85,6 +92,7 @@ def command(start: Start = NO_IMAGE, variables: str | None = None, threads: int 
     script = _PYTHON.format(python=shlex.quote(outside), mark=_OUTSIDE)
     if start.key:
         script += _IMAGE.format(key=start.key, text=start.text)
+    script += _RAYS
     if not threads:
         script += _FREE
     if variables is None:

@@ -142,7 +142,13 @@ class Starting:
             RAW_DATA_PATH: f"{self._cluster.storage.rstrip('/')}/apps/{spec.name}/data",
         }
         identity = spec.code.bundle or spec.code.version
-        kept = variables.keep(ours | spec.environment.env_vars)
+        given = {
+            each.env_var: each.value for each in spec.parameters if each.env_var and each.kind == "string"
+        }
+        known = {
+            name: value for name, value in given.items() if value is not None
+        }  # the others when it starts
+        kept = variables.keep(ours | spec.environment.env_vars | known)
         told = launch.runtime_env(identity, start, kept, launch.threads_of(spec.environment))
         if start.container:
             told["env_vars"] |= ours

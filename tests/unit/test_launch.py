@@ -140,3 +140,16 @@ def test_a_child_does_not_inherit_how_its_parent_was_started(monkeypatch: pytest
     *_, python = started(told["py_executable"])
 
     assert python == sys.executable
+
+
+def test_a_plain_ray_task_that_inherits_the_command_keeps_the_packages_that_it_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activated = tmp_path / "runtime_resources" / "pip" / "x" / "virtualenv"  # as Ray names it
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", activated], check=True)
+    monkeypatch.setenv("VIRTUAL_ENV", str(activated))
+
+    environ, *_, python = started(launch.command(variables=put({"A": "b"})))
+
+    assert (environ["A"], python) == ("b", str(activated / "bin" / "python"))
+    assert environ["PATH"].startswith(f"{activated}/bin:")
