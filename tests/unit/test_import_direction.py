@@ -26,7 +26,7 @@ FLOORS = [
     {"io", "types", "storage", "git"},
     {"config"},
     {"_declare", "_logging"},
-    {"errors", "_settings", "_version"},
+    {"errors", "_private", "_settings", "_version"},
 ]
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 KNOW_RAY = {"_control", "_serve", "_tasks", "_cluster"}
