@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -93,8 +92,7 @@ web_of_two = FastAPIAppEnvironment(
 )
 program = AppEnvironment(
     "start-program",
-    args=["python", Path(__file__).name],
-    include=(Path(__file__).name,),
+    args=["python", "-m", __name__],
     env_vars={**VARIABLES, "PATH": "/usr/bin:/bin"},
 )
 
