@@ -195,7 +195,9 @@ def _host(environ: Mapping[str, str], name: str) -> str | None:
         return ip_address(text) if text else None
     except ValueError:
         raise InitializationError(
-            f"{name} is {text!r}: set it to an IP address of this machine (0.0.0.0: all of them), or unset it."
+            "InitializationError",
+            "user",
+            f"{name} is {text!r}: set it to an IP address of this machine (0.0.0.0: all of them), or unset it.",
         ) from None
 
 
@@ -208,8 +210,10 @@ def _networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
             found.append(str(ipaddress.ip_network(text)))
         except ValueError as error:
             raise InitializationError(
+                "InitializationError",
+                "user",
                 f"{name} names {text!r}, which is no IP address or network ({error}): list those of your proxies with "
-                "commas between, such as 10.0.0.7,192.168.0.0/16,fd00::/8, or unset it."
+                "commas between, such as 10.0.0.7,192.168.0.0/16,fd00::/8, or unset it.",
             ) from None
     return tuple(found)
 
@@ -221,12 +225,16 @@ def _headers(environ: Mapping[str, str], name: str, proxies: tuple[str, ...]) ->
             found.append(trusted_header(text))
         except ValueError as error:
             raise InitializationError(
+                "InitializationError",
+                "user",
                 f"{name} names {text!r}, but {error}: list headers that your proxy sets, such as X-Forwarded-User, "
-                "with commas between, or unset it."
+                "with commas between, or unset it.",
             ) from None
     if found and not proxies:
         raise InitializationError(
-            f"{name} is set, but FLYTERAY_TRUSTED_PROXIES names no proxy that may send these headers: set it as well."
+            "InitializationError",
+            "user",
+            f"{name} is set, but FLYTERAY_TRUSTED_PROXIES names no proxy that may send these headers: set it as well.",
         )
     return tuple(found)
 
@@ -238,7 +246,9 @@ def _listed(environ: Mapping[str, str], name: str) -> list[str]:
 def _switch(environ: Mapping[str, str], name: str) -> bool | None:
     text = environ.get(name, "").strip().lower()
     if text not in ("", "on", "off"):
-        raise InitializationError(f"{name} is {text!r}: set it to on or off, or unset it.")
+        raise InitializationError(
+            "InitializationError", "user", f"{name} is {text!r}: set it to on or off, or unset it."
+        )
     return text == "on" if text else None
 
 
@@ -255,6 +265,8 @@ def _whole(environ: Mapping[str, str], name: str, low: int, high: int) -> int | 
         return None
     if not text.isdecimal() or not low <= int(text) <= high:
         raise InitializationError(
-            f"{name} is {text!r}: set it to a whole number from {low} to {high}, or unset it."
+            "InitializationError",
+            "user",
+            f"{name} is {text!r}: set it to a whole number from {low} to {high}, or unset it.",
         )
     return int(text)

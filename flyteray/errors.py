@@ -1,4 +1,4 @@
-"""Every error that flyteray raises of its own accord.
+"""Every error that flyteray raises of its own accord, and those of Flyte that programs name.
 
 RuntimeError
 └── BaseRuntimeError                code, kind, message
@@ -39,6 +39,32 @@ RuntimeError
     ├── RuntimeSystemError          flyteray or Ray is at fault
     └── RuntimeUnknownError         nobody knows who is
 
+Of Flyte, for programs that catch them by name; nothing raises them here:
+
+RuntimeError
+├── ActionNotFoundError
+└── BaseRuntimeError
+    ├── GPUFaultError
+    │   ├── GPUFaultSystemError     a RuntimeSystemError as well
+    │   └── GPUFaultUserError       a RuntimeUserError as well
+    ├── LogsNotYetAvailableError
+    ├── RuntimeSystemError
+    │   └── UnionRpcError
+    └── RuntimeUserError
+        ├── AppleSiliconError
+        ├── ConditionAlreadyExistsError
+        ├── ConditionFailedError
+        ├── ConditionNotFoundError
+        ├── ConditionTimedoutError
+        ├── ImagePullBackOffError
+        ├── InvalidPackageError
+        ├── OnlyAsyncIOSupportedError
+        ├── PrimaryContainerNotFoundError
+        ├── RestrictedTypeError
+        ├── SlowDownError
+        │   └── ResourceExhaustedError
+        └── TraceDoesNotAllowNestedTasksError
+
 Wrong arguments are plain ``TypeError`` and ``ValueError``, as in Flyte.
 """
 
@@ -51,30 +77,46 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionAbortedError",
+    "ActionNotFoundError",
     "ActivationTimeoutError",
     "AppNotFoundError",
+    "AppleSiliconError",
     "BaseRuntimeError",
     "ClusterError",
     "CodeBundleError",
+    "ConditionAlreadyExistsError",
+    "ConditionFailedError",
+    "ConditionNotFoundError",
+    "ConditionTimedoutError",
     "CustomError",
     "DeadlineExceededError",
     "DeploymentError",
+    "GPUFaultError",
+    "GPUFaultSystemError",
+    "GPUFaultUserError",
     "ImageBuildError",
+    "ImagePullBackOffError",
     "InitializationError",
     "InlineIOMaxBytesBreached",
     "InvalidImageNameError",
+    "InvalidPackageError",
     "KeyNotFoundError",
+    "LogsNotYetAvailableError",
     "MaxQueuedTimeExceededError",
     "MaxRuntimeExceededError",
     "ModuleLoadError",
     "NonRecoverableError",
     "NotInTaskContextError",
     "OOMError",
+    "OnlyAsyncIOSupportedError",
     "OutputNotFoundError",
     "ParameterMaterializationError",
     "PlacementError",
+    "PrimaryContainerNotFoundError",
     "RemoteTaskNotFoundError",
     "RemoteTaskUsageError",
+    "ResourceExhaustedError",
+    "RestrictedTypeError",
     "ResultSerializationError",
     "RetriesExhaustedError",
     "RunAlreadyExistsError",
@@ -84,9 +126,12 @@ __all__ = [
     "RuntimeUnknownError",
     "RuntimeUserError",
     "SecretNotFoundError",
+    "SlowDownError",
     "SyncTaskCallInAsyncContextError",
     "TaskInterruptedError",
     "TaskTimeoutError",
+    "TraceDoesNotAllowNestedTasksError",
+    "UnionRpcError",
 ]
 
 Kind = Literal["user", "system", "unknown"]
@@ -132,15 +177,15 @@ def _rebuild(cls: type[BaseRuntimeError], args: tuple[Any, ...], state: dict[str
 class InitializationError(BaseRuntimeError):
     """Nothing to talk to: no cluster, no controller, or ``flyteray.init()`` is still to be called."""
 
-    def __init__(self, message: str, code: str = "InitializationError", kind: Kind = "user") -> None:
-        super().__init__(code, kind, message)
+    def __init__(self, code: str, kind: Kind, root_cause_message: str, worker: str | None = None) -> None:
+        super().__init__(code, kind, root_cause_message, worker)
 
 
 class ClusterError(InitializationError):
     """A cluster could not be started, reached or stopped."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="ClusterError", kind="system")
+        super().__init__("ClusterError", "system", message)
 
 
 class RuntimeUserError(BaseRuntimeError):
@@ -285,9 +330,9 @@ class RunNotFoundError(_NamedUserError):
 class RuntimeDataValidationError(RuntimeUserError):
     """A task returned something else than its annotation says."""
 
-    def __init__(self, var: str, problem: str, task_name: str = "") -> None:
+    def __init__(self, var: str, e: Exception | str, task_name: str = "") -> None:
         where = f" of task {task_name!r}" if task_name else ""
-        super().__init__("RuntimeDataValidationError", f"Output {var}{where}: {problem}")
+        super().__init__("RuntimeDataValidationError", f"Output {var}{where}: {e}")
 
 
 class SecretNotFoundError(_NamedUserError):
@@ -319,3 +364,136 @@ class MaxQueuedTimeExceededError(TaskTimeoutError):
 
 class MaxRuntimeExceededError(TaskTimeoutError):
     """An attempt of a task took longer than it may."""
+
+
+# Flyte's words for what does not happen on Ray, or not yet: nothing here raises them, programs name and catch them.
+
+
+class ActionNotFoundError(RuntimeError):
+    """There is no such action; outside the tree, as in Flyte."""
+
+
+class AppleSiliconError(RuntimeUserError):
+    """A Mac's own accelerator is not there, or failed."""
+
+    def __init__(self, message: str, worker: str | None = None) -> None:
+        super().__init__("APPLE_SILICON_ERROR", message, worker)
+
+
+class ConditionAlreadyExistsError(_NamedUserError):
+    """A condition of that name exists already."""
+
+
+class ConditionFailedError(_NamedUserError):
+    """A condition that was waited for failed."""
+
+
+class ConditionNotFoundError(_NamedUserError):
+    """There is no such condition."""
+
+
+class ConditionTimedoutError(_NamedUserError):
+    """A condition was not signalled in time."""
+
+
+class GPUFaultError(BaseRuntimeError):
+    """The GPU of a task failed.
+
+    Args:
+        code: As of any error.
+        kind: ``"user"`` where the program did it, ``"system"`` where the device is broken.
+        message: What is known.
+        worker: Where.
+        fault: What the driver told, each an attribute: ``fault_kind`` (``"xid"`` or ``"sxid"``), ``fault_code``,
+            ``fault_name``, ``severity``, ``gpu_uuid``, ``gpu_index``, ``node``, ``pci_bus_id``, ``process``.
+    """
+
+    fault_kind: str | None = None
+    fault_code: int | None = None
+    fault_name: str | None = None
+    severity: str | None = None
+    gpu_uuid: str | None = None
+    gpu_index: int | None = None
+    node: str | None = None
+    pci_bus_id: str | None = None
+    process: str | None = None
+
+    def __init__(self, code: str, kind: Kind, message: str, worker: str | None = None, **fault: Any) -> None:
+        BaseRuntimeError.__init__(self, code, kind, message, worker)  # those below have two bases
+        if unknown := [name for name in fault if name not in GPUFaultError.__annotations__]:
+            raise TypeError(f"{type(self).__name__} knows no {unknown[0]!r} of a fault.")
+        self.__dict__.update(fault)
+
+    @property
+    def xid(self) -> int | None:
+        """The number of a fault of a GPU."""
+        return self.fault_code if self.fault_kind == "xid" else None
+
+    @property
+    def sxid(self) -> int | None:
+        """The number of a fault of a switch between GPUs."""
+        return self.fault_code if self.fault_kind == "sxid" else None
+
+
+class GPUFaultUserError(GPUFaultError, RuntimeUserError):
+    """The program made the GPU fail."""
+
+    def __init__(self, code: str, message: str, worker: str | None = None, **fault: Any) -> None:
+        GPUFaultError.__init__(self, code, "user", message, worker, **fault)
+
+
+class GPUFaultSystemError(GPUFaultError, RuntimeSystemError):
+    """The GPU or its node is broken."""
+
+    def __init__(self, code: str, message: str, worker: str | None = None, **fault: Any) -> None:
+        GPUFaultError.__init__(self, code, "system", message, worker, **fault)
+
+
+class ImagePullBackOffError(RuntimeUserError):
+    """A container image can't be had."""
+
+
+class InvalidPackageError(RuntimeUserError):
+    """An image asks for a system package that there is not."""
+
+    def __init__(self, package_name: str, original_error: str) -> None:
+        super().__init__(
+            "InvalidPackageError", f"There is no system package {package_name!r}: {original_error}"
+        )
+        self.package_name = package_name
+        self.original_error = original_error
+
+
+class LogsNotYetAvailableError(BaseRuntimeError):
+    """A task has written no logs yet."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("LogsNotYetAvailable", "system", message)
+
+
+class OnlyAsyncIOSupportedError(_NamedUserError):
+    """Something has no sync form."""
+
+
+class PrimaryContainerNotFoundError(RuntimeUserError):
+    """A pod has no container of the name that its template gives."""
+
+
+class RestrictedTypeError(_NamedUserError):
+    """A type can't be an input or output."""
+
+
+class SlowDownError(_NamedUserError):
+    """The server asks for fewer requests."""
+
+
+class ResourceExhaustedError(SlowDownError):
+    """The server has nothing left to give."""
+
+
+class TraceDoesNotAllowNestedTasksError(_NamedUserError):
+    """A traced function called a task."""
+
+
+class UnionRpcError(RuntimeSystemError):
+    """The server can't be reached."""

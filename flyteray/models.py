@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from flyteray._declare.context import ActionID, RawDataPath, SerializationContext, TaskContext
+from flyteray._declare.context import ActionID, CodeBundle, RawDataPath, SerializationContext, TaskContext
+from flyteray._declare.interface import Interface as NativeInterface
 from flyteray._plan.info import ActionPhase
 
-__all__ = ["ActionID", "ActionPhase", "RawDataPath", "SerializationContext", "TaskContext"]
+__all__ = [
+    "ActionID",
+    "ActionPhase",
+    "CodeBundle",
+    "NativeInterface",
+    "RawDataPath",
+    "SerializationContext",
+    "TaskContext",
+]

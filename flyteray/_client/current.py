@@ -59,8 +59,9 @@ def _current(what: Literal["project", "domain"]) -> str:
     said: str | None = getattr(owner(), what)
     if said is None:
         raise InitializationError(
+            f"{what.capitalize()}NotInitializedError",
+            "user",
             f"No {what} was named: say flyteray.init({what}=...), or name one in a configuration file (task.{what}) "
             "and call flyteray.init_from_config().",
-            code=f"{what.capitalize()}NotInitializedError",
         )
     return said

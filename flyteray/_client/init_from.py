@@ -136,9 +136,10 @@ async def _init_from_api_key(
     key = api_key if api_key is not None else os.environ.get("FLYTE_API_KEY")
     if key is None:
         raise InitializationError(
+            "MissingApiKeyError",
+            "user",
             "There is no API key: give api_key=... or set FLYTE_API_KEY. On Ray nothing needs one: flyteray.init() "
             "begins without.",
-            code="MissingApiKeyError",
         )
     endpoint, client_id, client_secret, org = _decoded(key)
     await init.aio(

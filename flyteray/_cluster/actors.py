@@ -64,8 +64,10 @@ def find(name: str) -> ActorHandle:
         return ray.get_actor(name, namespace=NAMESPACE)
     except ValueError as error:
         raise InitializationError(
+            "InitializationError",
+            "user",
             f"This Ray cluster runs no flyteray actor {name!r}. Call flyteray.init() or run a flyteray command "
-            "on it first."
+            "on it first.",
         ) from error
 
 

@@ -41,7 +41,9 @@ def connect(url: str) -> Engine:
             return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
         except ModuleNotFoundError as error:
             raise InitializationError(
-                "The registry is to be in PostgreSQL, whose driver is not installed: pip install 'psycopg[binary]'."
+                "InitializationError",
+                "user",
+                "The registry is to be in PostgreSQL, whose driver is not installed: pip install 'psycopg[binary]'.",
             ) from error
     raise ValueError(
         f"{url!r} is no address of a registry: use sqlite:////path/to/file or postgresql://user@host/database."

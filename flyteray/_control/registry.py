@@ -67,13 +67,17 @@ class Registry:
                     connection.execute(upsert(self._engine, schema, ["id"]), row)
         except DBAPIError as error:
             raise InitializationError(
+                "InitializationError",
+                "user",
                 f"The registry {shown} can't be opened: {error.orig}. Check the address and that it may be "
-                "written, or name another one with flyteray.init(database=…)."
+                "written, or name another one with flyteray.init(database=…).",
             ) from error
         if found > tables.SCHEMA:
             raise InitializationError(
+                "InitializationError",
+                "user",
                 f"The registry {shown} was written by a newer flyteray (schema {found}; this one knows "
-                f"{tables.SCHEMA}): upgrade flyteray, or name another one with flyteray.init(database=…)."
+                f"{tables.SCHEMA}): upgrade flyteray, or name another one with flyteray.init(database=…).",
             )
 
     def close(self) -> None:

@@ -211,8 +211,10 @@ def _cipher(key: bytes, source: str) -> Fernet:
         return Fernet(key)
     except ValueError:
         raise InitializationError(
+            "InitializationError",
+            "user",
             f"{source} holds no key: make one with "
-            "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
+            "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`.",
         ) from None
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -46,13 +47,46 @@ class Owner(NamedTuple):
 
 
 @dataclass(frozen=True)
+class CodeBundle:
+    """Code as Flyte ships it, for :class:`SerializationContext`; on Ray it travels by other ways.
+
+    Raises:
+        ValueError: Neither ``tgz`` nor ``pkl``.
+    """
+
+    computed_version: str
+    destination: str = "."
+    tgz: str | None = None
+    pkl: str | None = None
+    downloaded_path: Path | None = None
+    files: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.tgz is None and self.pkl is None:
+            raise ValueError("A CodeBundle needs the address of its archive: tgz=... or pkl=...")
+
+    def with_downloaded_path(self, path: Path) -> CodeBundle:
+        """The same, unpacked there."""
+        return replace(self, downloaded_path=path)
+
+
+@dataclass(frozen=True)
 class SerializationContext:
-    """What is known of an app when its subdomain is made: ``version`` is empty unless it was named."""
+    """What is known of an app when its subdomain is made: ``version`` is empty unless it was named.
+
+    The fields behind ``org`` are for programs that ask an app for its container's words; flyteray sets none of them.
+    """
 
     version: str = ""
     project: str | None = None
     domain: str | None = None
     org: str | None = None
+    code_bundle: CodeBundle | None = None
+    input_path: str = "{{.input}}"
+    output_path: str = "{{.outputPrefix}}"
+    interpreter_path: str = "/opt/venv/bin/python"
+    image_cache: Any = None
+    root_dir: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from flyteray._declare import hints
 MISSING: Final = inspect.Parameter.empty  # no annotation, or no default
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """One input: its type (``Any`` without an annotation), its default (``MISSING`` for a required one)."""
 
     type: Any
@@ -36,9 +35,32 @@ class Interface:
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """Types by name: ``o0``, and ``o1`` ... for a tuple of several."""
+        """Types by name: ``o0``, and ``o1`` ... for a tuple of several; none where only None is returned."""
+        if self.returns in (MISSING, None, type(None)):
+            return {}
         parts = tuple_parts(self.returns) or (self.returns,)
         return {f"o{index}": part for index, part in enumerate(parts)}
+
+    @classmethod
+    def from_callable(cls, func: Callable[..., Any]) -> Interface:
+        """That of a function; what in its annotations can't be found is ``Any``."""
+        return describe(func, {}).interface
+
+    def required_inputs(self) -> list[str]:
+        """The names of the inputs without a default."""
+        return [name for name, declared in self.inputs.items() if declared.required]
+
+    def num_required_inputs(self) -> int:
+        """How many inputs have no default."""
+        return len(self.required_inputs())
+
+    def has_outputs(self) -> bool:
+        """Whether it returns anything but None."""
+        return bool(self.outputs)
+
+    def get_input_types(self) -> dict[str, Any]:
+        """The types of the inputs, by name."""
+        return {name: declared.type for name, declared in self.inputs.items()}
 
 
 def tuple_parts(annotation: Any) -> tuple[Any, ...] | None:

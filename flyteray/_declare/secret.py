@@ -22,7 +22,7 @@ class Secret:
     Args:
         key: Its name, as in ``flyteray create secret``.
         group: A prefix that tells secrets of one key apart.
-        mount: ``Path("/etc/flyte/secrets")`` to get it as a file there.
+        mount: ``Path("/etc/flyte/secrets")``, or the same as a str, to get it as a file there.
         as_env_var: The environment variable; unless mounted, ``GROUP_KEY`` in upper case with ``_`` for ``-``.
 
     Raises:
@@ -32,7 +32,7 @@ class Secret:
 
     key: str
     group: str | None = None
-    mount: Path | None = None
+    mount: Path | str | None = None
     as_env_var: str | None = None
 
     def __post_init__(self) -> None:
@@ -40,10 +40,12 @@ class Secret:
             value = getattr(self, name)
             if not isinstance(value, str) and (name == "key" or value is not None):
                 raise TypeError(f"Secret {name} must be a str, got {value!r}.")
-        if self.mount is not None and Path(self.mount) != MOUNT:
-            raise ValueError(
-                f"Secret {self.key!r} can be mounted at {str(MOUNT)!r} only, got {self.mount!r}."
-            )
+        if self.mount is not None:
+            if Path(self.mount) != MOUNT:
+                raise ValueError(
+                    f"Secret {self.key!r} can be mounted at {str(MOUNT)!r} only, got {self.mount!r}."
+                )
+            object.__setattr__(self, "mount", MOUNT)  # a text that says the same is equal
         if self.mount is None and self.as_env_var is None:
             name = "_".join(part for part in (self.group, self.key) if part)
             object.__setattr__(self, "as_env_var", name.replace("-", "_").upper())

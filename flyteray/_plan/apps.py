@@ -45,6 +45,7 @@ def app_spec(
         ValueError: a value for a parameter that the app does not have, or no value for one that it has, or a port on
             which nothing that the ingress speaks is spoken.
     """
+    kind = env.kind  # first, so that an environment that is not for serving says why
     if env.declared_port.name == "h2c":
         raise ValueError(
             f'App {env.name!r} speaks HTTP/2 without TLS on its port (name="h2c"), which the ingress does not do yet. '
@@ -55,14 +56,14 @@ def app_spec(
         env.env_vars = {**variables, **(env.env_vars or {})}
     return AppSpec(
         name=env.name,
-        kind=env.kind,
+        kind=kind,
         code=code,
         environment=environment_spec(env, default_cpus=0.0),
         replicas=max(1, env.scaling.get_replicas()[0]),
         scaling=_scaling(env.scaling),
         port=env.declared_port.port,
         parameters=tuple(_parameters(env, parameter_values or {}, takes_objects)),
-        command=tuple(env.words()) if env.kind == "command" else (),
+        command=tuple(env.words()) if kind == "command" else (),
         hooks=any((env._on_startup, env._on_shutdown, env._on_update)),
         requires_auth=env.requires_auth,
         sticky=env._sticky,

@@ -1,5 +1,6 @@
 """What users declare of apps: services that stay up behind an HTTP endpoint."""
 
+from flyteray.app.connector import ConnectorEnvironment
 from flyteray.app.context import AppContext, ctx
 from flyteray.app.environment import AppEnvironment
 from flyteray.app.parameters import Parameter, get_parameter
@@ -12,6 +13,7 @@ __all__ = [
     "AppContext",
     "AppEndpoint",
     "AppEnvironment",
+    "ConnectorEnvironment",
     "Domain",
     "Link",
     "Parameter",

@@ -21,6 +21,8 @@ from flyteray.errors import InitializationError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from flyteray._declare.context import SerializationContext
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -219,6 +221,28 @@ class AppEnvironment(Environment):
         kept = {"port": self.declared_port} if changes.get("port") is None else {}
         return super().clone_with(name, **changes | kept)
 
+    def container_args(self, serialize_context: SerializationContext) -> list[str]:
+        """``args`` as words, for Flyte's backend; Ray has no use for them."""
+        return split_words(self._words(), self.args)
+
+    def container_cmd(
+        self, serialize_context: SerializationContext, parameter_overrides: list[Parameter] | None = None
+    ) -> list[str]:
+        """The command that starts it in a container of Flyte's backend: its own, or else Flyte's launcher.
+
+        Args:
+            serialize_context: Which version of which project is started, and its code.
+            parameter_overrides: Parameters in place of those declared.
+
+        Raises:
+            ValueError: A parameter has no value.
+        """
+        if self.command is not None:
+            return split_words(self._words(), self.command)
+        from flyteray.app.container import launcher_words  # deferred: only Flyte's backend needs it
+
+        return launcher_words(serialize_context, parameter_overrides or self.parameters)
+
     def get_port(self) -> Port:
         """The port to listen on: in a replica the one it must use, elsewhere the declared one."""
         return self.port
@@ -241,8 +265,10 @@ class AppEnvironment(Environment):
         url = cluster_endpoints().find(self.name)
         if url is None:
             raise InitializationError(
+                "InitializationError",
+                "user",
                 f"The endpoint of {self._words()} is not known: serve it, or call flyteray.init() where it is served "
-                "already."
+                "already.",
             )
         return url
 

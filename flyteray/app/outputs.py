@@ -32,7 +32,9 @@ class ClusterOutputs:
         """
         if self._read is None:
             raise InitializationError(
-                f"{output!r} can't be read yet: say by flyteray.init() which cluster has it."
+                "InitializationError",
+                "user",
+                f"{output!r} can't be read yet: say by flyteray.init() which cluster has it.",
             )
         return await self._read(output)
 

@@ -55,8 +55,8 @@ class PortField:
     share the declared one.
     """
 
-    def __init__(self, default: int) -> None:
-        self._default = Port(default)
+    def __init__(self, default: int, name: str | None = None) -> None:
+        self._default = Port(default, name)
 
     @overload
     def __get__(self, env: None, owner: type) -> Port: ...

@@ -111,7 +111,9 @@ def _said(option: _Option, file: ConfigFile | None) -> Any:
         # The words of the readers above; JSON has its own.
         kind = "JSON" if isinstance(error, json.JSONDecodeError) else error
         source = where or f"{option.key} in {file.path if file else ''}"
-        raise InitializationError(f"{source} is {value!r}: it must be {kind}.") from None
+        raise InitializationError(
+            "InitializationError", "user", f"{source} is {value!r}: it must be {kind}."
+        ) from None
 
 
 def _client_secret(file: ConfigFile | None) -> str | None:

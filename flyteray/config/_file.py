@@ -102,8 +102,9 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise _missing(path) from None
     except OSError as error:
         raise InitializationError(
+            "ConfigFileNotFoundError",
+            "user",
             f"The configuration file {str(path)!r} can't be read: {error.strerror or error}.",
-            code="ConfigFileNotFoundError",
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         system_logger().warning("%s is no YAML, so nothing of it is used: %s", path, error)
@@ -113,6 +114,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _missing(path: Path, more: str = "") -> InitializationError:
     return InitializationError(
+        "ConfigFileNotFoundError",
+        "user",
         f"There is no configuration file {str(path)!r} (working directory: {Path.cwd()}).{more}",
-        code="ConfigFileNotFoundError",
     )

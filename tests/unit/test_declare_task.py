@@ -16,6 +16,7 @@ import pytest
 from flyteray import Resources, RetryStrategy, Task, TaskEnvironment
 from flyteray._declare.context import runtime
 from flyteray.errors import SyncTaskCallInAsyncContextError
+from flyteray.models import NativeInterface
 
 env = TaskEnvironment("calc", env_vars={"MODE": "fast"}, resources=Resources(cpu=2))
 
@@ -94,6 +95,29 @@ def test_the_interface_has_types_and_defaults_in_order() -> None:
     assert (inputs["x"].type, inputs["x"].required) == (int, True)
     assert (inputs["plus"].default, inputs["plus"].required) == (0, False)
     assert double.interface.outputs == {"o0": int}
+
+
+def test_the_interface_is_read_as_flytes_is() -> None:
+    interface = double.interface
+
+    assert interface.inputs == {"x": (int, inspect.Parameter.empty), "plus": (int, 0)}
+    kind, default = interface.inputs["plus"]
+    assert (kind, default) == (int, 0)
+    assert (interface.required_inputs(), interface.num_required_inputs()) == (["x"], 1)
+    assert interface.get_input_types() == {"x": int, "plus": int}
+    assert interface.has_outputs()
+    assert isinstance(interface, NativeInterface)
+    assert NativeInterface.from_callable(double.func) == interface
+
+
+def test_a_task_that_returns_nothing_has_no_outputs() -> None:
+    def silent() -> None: ...
+
+    def unsaid(): ...  # type: ignore[no-untyped-def]
+
+    for func in (silent, unsaid):
+        interface = TaskEnvironment("a").task(func).interface
+        assert (interface.outputs, interface.has_outputs()) == ({}, False)
 
 
 def test_types_defined_after_the_task_are_found() -> None:

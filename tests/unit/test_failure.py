@@ -65,6 +65,12 @@ def test_as_flyteray_leaves_flyteray_errors_alone() -> None:
         (errors.TaskTimeoutError("long", code="OURS"), "OURS", "user"),
         (errors.RuntimeUnknownError("Odd", "nobody knows"), "Odd", "unknown"),
         (errors.NotInTaskContextError("Outside", "call it in a task"), "Outside", "user"),
+        (errors.InitializationError("NoEndpoint", "system", "say where"), "NoEndpoint", "system"),
+        (errors.GPUFaultUserError("XidFault", "it fell off", fault_kind="xid"), "XidFault", "user"),
+        (errors.GPUFaultSystemError("XidFault", "it fell off", "node-1"), "XidFault", "system"),
+        (errors.ResourceExhaustedError("later"), "ResourceExhaustedError", "user"),
+        (errors.LogsNotYetAvailableError("later"), "LogsNotYetAvailable", "system"),
+        (errors.InvalidPackageError("vmi", "not found"), "InvalidPackageError", "user"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
@@ -75,3 +81,14 @@ def test_flytes_errors_tell_code_and_kind_and_travel(
 
     assert (type(copy), copy.code, copy.kind, str(copy)) == (type(error), code, kind, str(error))
     assert issubclass(errors.DeadlineExceededError, errors.TaskTimeoutError)
+
+
+def test_what_a_driver_tells_of_a_gpu_are_attributes() -> None:
+    fault = errors.GPUFaultSystemError("Fell", "m", fault_kind="xid", fault_code=79, gpu_index=3)
+    switch = errors.GPUFaultError("Fell", "system", "m", fault_kind="sxid", fault_code=22)
+
+    assert (fault.xid, fault.sxid, fault.gpu_index, fault.gpu_uuid) == (79, None, 3, None)
+    assert (switch.xid, switch.sxid) == (None, 22)
+    assert isinstance(fault, errors.RuntimeSystemError)
+    with pytest.raises(TypeError, match="knows no 'colour' of a fault"):
+        errors.GPUFaultUserError("Fell", "m", colour="red")

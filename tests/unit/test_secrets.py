@@ -390,3 +390,11 @@ def test_the_command_line_refuses_what_can_not_be(home: Path, tmp_path: Path) ->
     assert (both.exit_code, "exclude each other" in both.output) == (2, True)
     named = run(command, ["create", "secret", "a b", "--value", "x"])
     assert (named.exit_code, "is no name" in named.output) == (2, True)
+
+
+def test_a_mount_is_a_path_however_it_is_written() -> None:
+    written = Secret("key", mount="/etc/flyte/secrets")
+
+    assert written == Secret("key", mount=Path("/etc/flyte/secrets"))
+    assert written.mount == Path("/etc/flyte/secrets")
+    assert written.stable_hash() == Secret("key", mount=Path("/etc/flyte/secrets")).stable_hash()
