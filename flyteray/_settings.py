@@ -255,7 +255,9 @@ def _switch(environ: Mapping[str, str], name: str) -> bool | None:
 def _strict(environ: Mapping[str, str], name: str) -> bool:
     text = environ.get(name, "").strip().lower()
     if text not in ("", "strict"):
-        raise InitializationError(f"{name} is {text!r}: set it to strict, or unset it.")
+        raise InitializationError(
+            "InitializationError", "user", f"{name} is {text!r}: set it to strict, or unset it."
+        )
     return bool(text)
 
 
