@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from flyteray._declare import hints
+from flyteray._declare import hints, json_schema
 
 MISSING: Final = inspect.Parameter.empty  # no annotation, or no default
 
@@ -40,6 +40,17 @@ class Interface:
             return {}
         parts = tuple_parts(self.returns) or (self.returns,)
         return {f"o{index}": part for index, part in enumerate(parts)}
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The inputs as one JSON object, in the words of JSON Schema."""
+        return {
+            "type": "object",
+            "properties": {
+                name: json_schema.of_type(declared.type) for name, declared in self.inputs.items()
+            },
+            "required": self.required_inputs(),
+        }
 
     @classmethod
     def from_callable(cls, func: Callable[..., Any]) -> Interface:

@@ -163,6 +163,11 @@ class Task(ABC, Generic[P, R]):
         return self.interface
 
     @property
+    def json_schema(self) -> dict[str, Any]:
+        """Its inputs as one JSON object, in the words of JSON Schema: what an agent is told of a tool."""
+        return self.interface.json_schema
+
+    @property
     def source_file(self) -> str:
         """The file that its function is in."""
         return str(hints.written(self.func).__code__.co_filename)

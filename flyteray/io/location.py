@@ -45,6 +45,12 @@ class Location(AsModel, Generic[T]):
         set_field(self, "format", format)
         set_field(self, "hash", hash)
 
+    @classmethod
+    def model_json_schema(cls) -> dict[str, Any]:
+        """What one looks like in JSON, in the words of JSON Schema."""
+        texts = {name: {"type": "string"} for name in ("path", "name", "format", "hash")}
+        return {"type": "object", "title": cls.__name__, "properties": texts, "required": ["path"]}
+
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, _: object) -> type:
