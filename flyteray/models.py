@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from flyteray._declare.context import ActionID, CodeBundle, RawDataPath, SerializationContext, TaskContext
+from flyteray._declare.context import (
+    ActionID,
+    CodeBundle,
+    GroupData,
+    RawDataPath,
+    SerializationContext,
+    TaskContext,
+)
 from flyteray._declare.interface import Interface as NativeInterface
 from flyteray._plan.info import ActionPhase
 
@@ -10,6 +17,7 @@ __all__ = [
     "ActionID",
     "ActionPhase",
     "CodeBundle",
+    "GroupData",
     "NativeInterface",
     "RawDataPath",
     "SerializationContext",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -132,12 +132,21 @@ _NOWHERE = RawDataPath()
 
 
 @dataclass(frozen=True)
+class GroupData:
+    """The group that actions are called in; see :func:`group`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class TaskContext:
     """What a running task may ask about itself.
 
     ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster; ``attempt_number``
     counts from 0; ``raw_data_path`` is the URL below which the action's files are kept; ``version`` is the one that
-    the task was deployed as, or that the run was given; None where it has none.
+    the task was deployed as, or that the run was given; None where it has none. ``group_data`` is the group that
+    :func:`group` has named around here. ``data`` is for whoever makes a context of their own by :meth:`replace`;
+    ``ctx()["key"]`` reads it, and is None where there is no such key.
     """
 
     action: ActionID
@@ -145,6 +154,22 @@ class TaskContext:
     attempt_number: int = 0
     raw_data_path: RawDataPath = _NOWHERE
     version: str | None = None
+    group_data: GroupData | None = None
+    data: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def task_action(self) -> ActionID:
+        """The same as ``action``."""
+        return self.action
+
+    def __getitem__(self, key: str) -> Any:
+        return self.data.get(key)
+
+    def replace(self, **changes: Any) -> TaskContext:
+        """A copy with other fields; ``data`` is put beside what is there. This one stays as it is."""
+        if "data" in changes:
+            changes["data"] = {**self.data, **(changes["data"] or {})}
+        return replace(self, **changes)
 
     @property
     def custom_context(self) -> dict[str, str]:
@@ -165,6 +190,11 @@ class NoTaskContext:
     raw_data_path: None = None
     version: None = None
     custom_context: None = None
+    group_data: None = None
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):  # what Python itself looks for
+            raise AttributeError(name)
 
     def is_in_cluster(self) -> bool:
         """Not in a task, so not in a task on a cluster."""
@@ -214,12 +244,19 @@ def get_custom_context() -> dict[str, str]:
 def group(name: str) -> Iterator[None]:
     """Name the actions that are called in the ``with`` block together. Nothing shows groups yet.
 
+    The task finds the name in ``ctx().group_data``; the tasks that it calls do not. Outside tasks it does nothing.
+
     Raises:
         TypeError: The name is no str.
     """
     if not isinstance(name, str):
         raise TypeError(f"group: the name must be a str, got {name!r}.")
-    yield
+    here = task_context.get()
+    token = task_context.set(here and here.replace(group_data=GroupData(name)))
+    try:
+        yield
+    finally:
+        task_context.reset(token)
 
 
 def ctx() -> TaskContext | NoTaskContext:

@@ -49,8 +49,7 @@ class Parameter:
 
     Raises:
         TypeError: A field of another type.
-        ValueError: A bad ``env_var``, a ``type`` that there is not or that the value can't be, or a RunOutput of no
-            run and no task.
+        ValueError: A bad ``env_var``, or a ``type`` that there is not or that the value can't be.
     """
 
     name: str
@@ -103,8 +102,6 @@ class Parameter:
                 f'{type(value).__name__}: {value!r}. Use str(...), or RunOutput(type="object", ...) for any '
                 "Python value that a task returns."
             )
-        if isinstance(value, RunOutput) and value.run_name is None and value.task_name is None:
-            raise ValueError(f"Parameter {self.name!r}: RunOutput needs run_name or task_name.")
 
     @property
     def kind(self) -> ParameterKind:

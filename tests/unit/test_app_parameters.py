@@ -110,11 +110,6 @@ def test_an_output_of_another_type_is_refused(given: Any) -> None:
         RunOutput(type=given, run_name="r")
 
 
-def test_an_output_must_name_its_source_to_be_a_value() -> None:
-    with pytest.raises(ValueError, match="run_name or task_name"):
-        Parameter("p", RunOutput(type="string"))
-
-
 def test_the_first_output_is_taken_by_default() -> None:
     assert RunOutput(type="string", run_name="r").getter == (0,)
     assert RunOutput(type="string", run_name="r", getter=[1, "model"]).getter == (1, "model")  # type: ignore[arg-type]

@@ -97,3 +97,11 @@ def test_a_version_of_a_task_is_named_or_the_latest() -> None:
 def test_the_current_version_is_that_of_the_task_that_serves() -> None:
     with pytest.raises(ValueError, match=r"'p'.*current.*no deployed task"):
         planned(Parameter("p", RunOutput("object", task_name="t", task_auto_version="current")))
+
+
+def test_an_output_of_no_run_and_no_task_is_refused_when_its_app_is_served() -> None:
+    declared = Parameter("p", RunOutput(type="string"))
+
+    with pytest.raises(ValueError, match="'p': RunOutput needs run_name or task_name"):
+        planned(declared)
+    assert planned(declared, given={"p": "x"})["p"].value == "x"

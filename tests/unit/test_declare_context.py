@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import flyteray
 from flyteray._declare.context import ActionID, RawDataPath, TaskContext, ctx, task_context
+from flyteray.models import GroupData
 
 
 def test_outside_tasks_the_context_is_false_and_its_attributes_are_none() -> None:
@@ -10,6 +12,8 @@ def test_outside_tasks_the_context_is_false_and_its_attributes_are_none() -> Non
     assert context.mode is None
     assert context.action is None
     assert not context.is_in_cluster()
+    assert context.group_data is None
+    assert context.rank is None
 
 
 def test_inside_a_task_the_context_says_which_action_runs() -> None:
@@ -34,3 +38,48 @@ def test_the_path_of_an_actions_files_is_a_text_and_has_flytes_attributes() -> N
     first, second = (bound.raw_data_path.get_random_remote_path("x.bin") for _ in range(2))
     assert first != second
     assert (first.rpartition("/")[2], first.count("/")) == ("x.bin", 5)
+
+
+def test_a_group_is_seen_by_the_task_that_names_it_as_long_as_its_block_lasts() -> None:
+    with flyteray.group("outside"):
+        assert not ctx()
+
+    bound = TaskContext(ActionID("a0", "run-1"))
+    token = task_context.set(bound)
+    try:
+        with flyteray.group("outer"):
+            with flyteray.group("inner"):
+                inner = ctx().group_data
+            outer = ctx().group_data
+        after = ctx()
+    finally:
+        task_context.reset(token)
+
+    assert (inner, outer, after) == (GroupData("inner"), GroupData("outer"), bound)
+    assert bound.group_data is None
+
+
+def test_a_context_is_copied_with_other_fields_and_more_data() -> None:
+    bound = TaskContext(ActionID("a0", "run-1"))
+
+    more = bound.replace(data={"key": 1}).replace(data={"other": 2}, attempt_number=3)
+
+    assert (more["key"], more["other"], more["none"], more.attempt_number) == (1, 2, None, 3)
+    assert (bound["key"], bound.attempt_number, more.task_action) == (None, 0, bound.action)
+    assert hash(bound) == hash(TaskContext(ActionID("a0", "run-1")))
+
+
+def test_the_tasks_that_a_task_calls_are_not_in_its_group_themselves() -> None:
+    env = flyteray.TaskEnvironment("grouped")
+
+    @env.task
+    async def child() -> bool:
+        return ctx().group_data is None
+
+    @env.task
+    async def parent() -> tuple[str, bool]:
+        with flyteray.group("mine"):
+            named = ctx().group_data
+            return named.name if named else "", await child()
+
+    assert flyteray.with_runcontext(mode="local").run(parent).outputs() == ("mine", True)
