@@ -41,11 +41,12 @@ class Layered(ABC):
     def _add(self, layer: Layer) -> Self:
         """The same with one more layer; warns of what means nothing on Ray."""
 
-    def with_pip_packages(self, *packages: str, **pip: Unpack[PipArguments]) -> Self:
+    def with_pip_packages(self, *packages: str | tuple[str, ...], **pip: Unpack[PipArguments]) -> Self:
         """Packages from an index, as pip takes them: ``"pandas"``, ``"torch==2.4.0"``.
 
         Args:
-            packages: Requirements. Those that the cluster's environment meets already are not installed again.
+            packages: Requirements, or tuples of them. Those that the cluster's environment meets already are not
+                installed again.
             pip: ``index_url``, ``extra_index_urls``, ``pre``, ``extra_args`` and ``secret_mounts``; see
                 :class:`PipArguments`.
 
@@ -53,7 +54,8 @@ class Layered(ABC):
             TypeError: A list instead of separate arguments, or no such option of pip.
             ValueError: A password in a URL; it would be visible wherever the image is.
         """
-        return self._add(PipPackages(PipOptions.given(pip), packages=packages))
+        each = tuple(name for one in packages for name in (one if isinstance(one, tuple) else (one,)))
+        return self._add(PipPackages(PipOptions.given(pip), packages=each))
 
     def with_requirements(self, file: str | Path, **pip: Unpack[PipArguments]) -> Self:
         """What a requirements file lists; ``pip`` as in :meth:`with_pip_packages`.

@@ -214,3 +214,7 @@ def test_an_environment_takes_an_image_a_uri_or_nothing() -> None:
     assert TaskEnvironment("a", image=None).image is None
     assert TaskEnvironment("a", image="").image == ""
     assert flyteray.ImageBuild(uri="x").remote_run is None
+
+
+def test_packages_may_be_given_as_one_tuple() -> None:
+    assert base().with_pip_packages(("a", "b"), "c").layers == base().with_pip_packages("a", "b", "c").layers
