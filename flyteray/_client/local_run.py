@@ -6,12 +6,13 @@ import asyncio
 import contextvars
 import functools
 import itertools
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from flyteray._client.bridge import MethodVerb, loop_runs_here, traced_thread
@@ -20,11 +21,13 @@ from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs
 from flyteray._plan.info import ActionPhase
-from flyteray._plan.outputs import ActionOutputs, as_outputs
+from flyteray._plan.outputs import ActionOutputs, as_outputs, exits_well
 from flyteray._plan.retry import retry_delay, retry_spec
 from flyteray._plan.spec import TaskPlan
 from flyteray._settings import Settings
 from flyteray.errors import RemoteTaskUsageError
+
+T = TypeVar("T")
 
 
 class LocalRun:
@@ -150,9 +153,6 @@ class _LocalRuntime:
             'mode="local", or import the task.'
         )
 
-    def release(self, ref: Any, until: Future[Any]) -> None:
-        """Nothing: a local run holds no CPU of a cluster."""
-
     def _child(self) -> _LocalRuntime:
         action = f"{self._action}.{next(self._numbers)}"
         return _LocalRuntime(self._run, action, self._folder, self._secrets, self._owner)
@@ -160,26 +160,26 @@ class _LocalRuntime:
     def run_here(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a sync task on this thread, which a debugger may be attached to."""
         for attempt in itertools.count():
-            try:
-                return inputs.check_output(task, self._bound(task, attempt).run(task.func, **arguments))
-            except Exception as error:  # noqa: BLE001  # the policy decides
-                time.sleep(_delay_after(error, task, attempt))
+            tried = self._bound(task, attempt).run(_tried, task, arguments)
+            if (delay := tried.delay(task, attempt)) is None:
+                return tried.value
+            time.sleep(delay)
         raise AssertionError
 
     async def run(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a task on this loop, or a sync one on a thread of its own."""
         for attempt in itertools.count():
-            try:
-                return inputs.check_output(task, await self._attempt(task, arguments, attempt))
-            except Exception as error:  # noqa: BLE001  # likewise
-                await asyncio.sleep(_delay_after(error, task, attempt))
+            tried = await self._attempt(task, arguments, attempt)
+            if (delay := tried.delay(task, attempt)) is None:
+                return tried.value
+            await asyncio.sleep(delay)
         raise AssertionError
 
-    async def _attempt(self, task: Task[..., Any], arguments: dict[str, Any], attempt: int) -> Any:
+    async def _attempt(self, task: Task[..., Any], arguments: dict[str, Any], attempt: int) -> _Tried:
         bound = self._bound(task, attempt)
         if task.is_async:
-            return await bound.run(asyncio.ensure_future, task.func(**arguments))
-        return await _in_thread(functools.partial(bound.run, task.func, **arguments))
+            return await bound.run(asyncio.ensure_future, _tried_coroutine(task, arguments))
+        return await _in_thread(functools.partial(bound.run, _tried, task, arguments))
 
     def _bound(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
         """What an attempt of a task runs in; its secrets are there."""
@@ -195,27 +195,68 @@ class _LocalRuntime:
         return bound
 
 
-def _delay_after(error: Exception, task: Task[..., Any], attempt: int) -> float:
-    """Seconds until the next attempt; raises the error, with where the user's code raised it, when there is none."""
-    shown = failure.as_flyteray(error)
-    delay = retry_delay(shown, retry_spec(task.retries), attempt)
-    if delay is None:
-        raise shown.with_traceback(error.__traceback__) from (
-            error if shown is not error else error.__cause__
-        )
-    return delay
+class _Tried(NamedTuple):
+    """What became of one attempt. An error is a value here: asyncio does not carry every exception."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+    def delay(self, task: Task[..., Any], attempt: int) -> float | None:
+        """Seconds until the next attempt, None where this one is good.
+
+        Raises the error that is final, with where the user's code raised it.
+        """
+        error = self.error
+        if error is None:
+            return None
+        if isinstance(error, KeyboardInterrupt):
+            raise error  # of somebody's Ctrl+C
+        shown = failure.as_flyteray(error)
+        delay = retry_delay(shown, retry_spec(task.retries), attempt)
+        if delay is None:
+            raise shown.with_traceback(error.__traceback__) from (
+                error if shown is not error else error.__cause__
+            )
+        return delay
 
 
-def _in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+def _tried(task: Task[..., Any], arguments: dict[str, Any]) -> _Tried:
+    try:
+        return _Tried(inputs.check_output(task, task.func(**arguments)))
+    except BaseException as error:  # noqa: BLE001  # the policy decides
+        return _left(task, error)
+
+
+async def _tried_coroutine(task: Task[..., Any], arguments: dict[str, Any]) -> _Tried:
+    try:
+        return _Tried(inputs.check_output(task, await task.func(**arguments)))
+    except asyncio.CancelledError as error:
+        if _is_cancelled():
+            raise
+        return _left(task, error)
+    except BaseException as error:  # noqa: BLE001  # as above; SystemExit would end the event loop's thread
+        return _left(task, error)
+
+
+def _left(task: Task[..., Any], error: BaseException) -> _Tried:
+    if isinstance(error, SystemExit) and exits_well(task, error):
+        return _Tried()
+    return _Tried(error=error)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the coroutine that runs, rather than that it raised so itself."""
+    current = asyncio.current_task()
+    return sys.version_info < (3, 11) or current is None or current.cancelling() > 0
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
     # A plain thread, not an executor's: those are joined when the process ends, and Ctrl+C is to end it.
-    future: Future[Any] = Future()
+    future: Future[T] = Future()
 
     def work() -> None:
         future.set_running_or_notify_cancel()
-        try:
-            future.set_result(function())
-        except BaseException as error:  # noqa: BLE001  # raised where the task is awaited
-            future.set_exception(error)
+        future.set_result(function())
 
     traced_thread(work, name="flyteray-task").start()
-    return asyncio.wrap_future(future)
+    return await asyncio.wrap_future(future)

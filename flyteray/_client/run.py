@@ -184,6 +184,8 @@ class RunVerb(Verb[..., Any]):
             return run_here(self.aio(task, *args, **kwargs), suspends=task.is_async)
         except BaseRuntimeError as error:
             raise error.with_traceback(failure.users_frames(error.__traceback__)) from error.__cause__
+        except SystemExit as error:  # of a coroutine beside the task: it leaves the loop at once
+            raise failure.as_flyteray(error) from error
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
-from flyteray._declare import context
 from flyteray.errors import BaseRuntimeError, InitializationError, RuntimeSystemError
 
 NAMESPACE = "flyteray"
@@ -92,17 +91,13 @@ def call(name: str, method: str, *arguments: Any) -> Any:
 
 
 async def acall(name: str, method: str, *arguments: Any) -> Any:
-    """Like :func:`call`, awaiting the result; inside a task the task's CPU is free meanwhile."""
+    """Like :func:`call`, awaiting the result."""
     deadline = time.monotonic() + _RESTART_S
     while True:
         # Not on the caller's loop, which may be an app's: finding asks the cluster, and arguments may be large.
         ref = await asyncio.to_thread(send, name, method, *arguments)
-        future = ref.future()
-        runtime = context.runtime.get()
-        if runtime is not None:
-            runtime.release(ref, future)
         try:
-            return await asyncio.wrap_future(future)
+            return await asyncio.wrap_future(ref.future())
         except (RayTaskError, RayActorError) as error:
             _raise_unless_restarting(error, deadline)
         await asyncio.sleep(_AGAIN_S)

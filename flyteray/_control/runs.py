@@ -10,15 +10,24 @@ from datetime import datetime, timedelta, timezone
 
 from flyteray._cluster import actors
 from flyteray._control.registry import Registry
+from flyteray._plan import failure
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo
 from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import RunSpec
-from flyteray.errors import ActionAbortedError, BaseRuntimeError, RunAlreadyExistsError, RuntimeSystemError
+from flyteray.errors import (
+    ActionAbortedError,
+    BaseRuntimeError,
+    InitializationError,
+    RunAlreadyExistsError,
+    RunNotFoundError,
+    RuntimeSystemError,
+)
 from flyteray.storage import Storage
 
-logger = logging.getLogger(__name__)
-
 _SETTLE = timedelta(seconds=10)  # from recording a run until its keeper surely knows of it
+_ASK_S = 60.0  # how long a keeper may take to answer
+
+logger = logging.getLogger(__name__)
 
 
 class Runs:
@@ -34,6 +43,7 @@ class Runs:
         self._storage = storage
         self._forgetting: set[asyncio.Future[None]] = set()
         self._changed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._unwritten: dict[str, RunEnd] = {}
 
     async def start(self, spec: RunSpec, inputs: Payload) -> None:
         """Record a run and hand it to its keeper; the same request sent again changes nothing.
@@ -51,12 +61,19 @@ class Runs:
         try:
             await actors.acall(actors.keeper_name(), "submit", spec, inputs)
         except BaseRuntimeError as error:
-            self.finished(RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=_lost(str(error))))
+            self.finished(
+                RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=_lost(failure.message(error)))
+            )
             raise
 
     def get(self, name: str) -> RunInfo:
         """A run; RunNotFoundError where there is none."""
-        return self._registry.get_run(name)
+        info = self._registry.get_run(name)
+        ended = self._unwritten.get(name)
+        if ended is None or info.phase.is_terminal:
+            return info
+        known = {"phase": ended.phase, "error": ended.error, "output_bytes": ended.output_bytes}
+        return info.model_copy(update=known | {"ended_at": _now()})
 
     async def wait(self, name: str, timeout_s: float) -> RunInfo:
         """A run as soon as it has ended, or as it is after ``timeout_s`` seconds."""
@@ -68,19 +85,48 @@ class Runs:
         return info
 
     def record(self, events: list[ActionEvent]) -> None:
-        """Take in what workers report."""
+        """Take in what workers report: all of it, or where the registry refuses that, each by itself."""
+        try:
+            self._record(events)
+        except Exception as error:
+            refused = [event for event in events if not self._takes(event)]
+            if len(refused) == len(events):
+                raise
+            logger.warning("%d of %d events were refused: %s", len(refused), len(events), error)
+
+    def _record(self, events: list[ActionEvent]) -> None:
         self._registry.record(events)
         for event in events:
             if event.parent is None and event.began is not None:
                 self._registry.run_started(event.run, datetime.fromtimestamp(event.began, timezone.utc))
 
+    def _takes(self, event: ActionEvent) -> bool:
+        try:
+            self._record([event])
+        except Exception:
+            logger.exception("An event was refused: %r", event)
+            return False
+        return True
+
     def finished(self, ended: RunEnd) -> None:
-        """Note how a run ended and wake those who wait for it; the first report counts."""
-        if self._registry.finish_run(ended.run, ended.phase, ended.error, ended.output_bytes, _now()):
-            self._forget_inputs(ended.run)
+        """Note how a run ended and wake those who wait for it; the first report counts.
+
+        Who waits is told also where the registry can't be written, which raises: it is to be told again then.
+        """
+        self._unwritten.setdefault(ended.run, ended)
         event = self._changed.pop(ended.run, None)
         if event is not None:
             event.set()
+        try:
+            is_news = self._registry.finish_run(
+                ended.run, ended.phase, ended.error, ended.output_bytes, _now()
+            )
+        except RunNotFoundError:
+            del self._unwritten[ended.run]
+            raise
+        del self._unwritten[ended.run]
+        if is_news:
+            self._forget_inputs(ended.run)
 
     def _forget_inputs(self, name: str) -> None:
         key = self._registry.run_spec(name).inputs
@@ -100,23 +146,38 @@ class Runs:
         if self.get(name).phase.is_terminal:
             return
         error = ActionAbortedError(f"Run {name!r} was aborted: {reason}")
-        described = ErrorInfo(code=error.code, kind="user", message=str(error))
-        self.finished(RunEnd(run=name, phase=ActionPhase.ABORTED, error=described))
-        await actors.acall(actors.keeper_name(), "cancel", name)
+        described = ErrorInfo(code=error.code, kind="user", message=failure.message(error))
+        try:
+            self.finished(RunEnd(run=name, phase=ActionPhase.ABORTED, error=described))
+        finally:
+            await actors.acall(actors.keeper_name(), "cancel", name)
 
     async def reap(self) -> None:
         """Fail the runs that no keeper holds any more: their cluster or keeper has died."""
+        for ended in list(self._unwritten.values()):
+            self.finished(ended)
         overdue = [
             name for name in self._registry.unfinished_runs() if _now() - self.get(name).created_at > _SETTLE
         ]
         if not overdue:
             return
-        held = set(await actors.acall(actors.keeper_name(), "holds"))
+        held = await self._held()
         for name in overdue:
             # Asked again: it may have ended between the two questions.
             if name not in held and not self.get(name).phase.is_terminal:
                 lost = _lost("The cluster stopped, or the process that owned the run died, before it ended.")
                 self.finished(RunEnd(run=name, phase=ActionPhase.FAILED, error=lost))
+
+    async def _held(self) -> set[str]:
+        """The runs that the keeper attends to; none where there is no keeper any more."""
+        try:
+            return set(await asyncio.wait_for(actors.acall(actors.keeper_name(), "holds"), _ASK_S))
+        except InitializationError:
+            return set()
+        except RuntimeSystemError as error:
+            if error.code != "ActorDiedError":
+                raise
+            return set()
 
 
 def _lost(message: str) -> ErrorInfo:

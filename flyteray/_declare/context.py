@@ -15,8 +15,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from flyteray._declare.task import Task
 
 RAW_DATA_PATH = "_FLYTE_APP_RAW_DATA_PATH"  # where an app's files go: an environment variable, as in Flyte
@@ -33,9 +31,6 @@ class TaskRuntime(Protocol):
 
     async def acall_deployed(self, plan: Any, inputs: dict[str, Any]) -> Any:
         """Run a deployed task (``plan``, a TaskPlan) as a child action and await its output."""
-
-    def release(self, ref: Any, until: Future[Any]) -> None:
-        """Let others have this task's CPU until ``until`` is done, which ``ref``, an ObjectRef, brings about."""
 
 
 class Owner(NamedTuple):

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import ctypes
 import re
+import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import dropwhile
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import TypeVar, cast, get_args
 
 import cloudpickle
 
 import flyteray
 from flyteray._declare.loading import loads
 from flyteray._plan.info import ErrorInfo
-from flyteray.errors import BaseRuntimeError, RuntimeSystemError, RuntimeUserError
+from flyteray._plan.printable import printable
+from flyteray._plan.retry import FINAL
+from flyteray.errors import (
+    BaseRuntimeError,
+    Kind,
+    NonRecoverableError,
+    RuntimeSystemError,
+    RuntimeUserError,
+)
+
+T = TypeVar("T")
+
+_NAME = 200  # characters
+_PICKLED = 1024 * 1024  # bytes of an exception that travels as itself
+_PICKLE_S = 5.0
+_DESCRIBE_S = 4 * _PICKLE_S
+_FRAMES = 100
 
 _OURS = (f"{Path(flyteray.__file__).parent}/", "/site-packages/ray/", "/dist-packages/ray/")
 _WAY_IN = (
@@ -40,57 +61,79 @@ class RemoteTraceback(Exception):
 
 
 def describe(error: BaseException) -> ErrorInfo:
-    """An exception as a value: its code, its message, the user's frames, and itself where it pickles."""
-    flyte_error = error if isinstance(error, BaseRuntimeError) else None
-    return ErrorInfo(
-        code=flyte_error.code if flyte_error else type(error).__name__,
-        kind=flyte_error.kind if flyte_error else "user",
-        message=str(error),
-        traceback=user_traceback(error),
-        pickled=_pickled(error),
+    """An exception as a value: its code, its message, the user's frames, and itself where it pickles.
+
+    This can't fail or hang, whatever the exception does when it is looked at: what can't be had of it is left out.
+    All text is printable, storable and of bounded length; an exception that is large or slow to pickle travels as
+    text alone.
+    """
+    return _within(_DESCRIBE_S, lambda: _described(error)) or ErrorInfo(
+        code=printable(_name(type(error)), _NAME),
+        message="(no message: the exception failed, or took too long, when it was asked for one)",
+        traceback=_bare_traceback(error),
     )
 
 
-def restore(info: ErrorInfo) -> BaseRuntimeError:
+def message(error: BaseException) -> str:
+    """What an exception says, as printable text; what it can't say is said for it."""
+    try:
+        return printable(_why_exit(cast(SystemExit, error)) if _is(error, SystemExit) else str(error))
+    except BaseException as failed:  # noqa: BLE001  # a user's __str__ may raise anything
+        return f"(no message: the exception's __str__ raised {_name(type(failed))})"
+
+
+def restore(info: ErrorInfo, unpickle: bool = True) -> BaseRuntimeError:
     """The flyteray error to raise for ``info``.
 
     A flyteray error comes back as itself. Any other exception arrives as :class:`RuntimeUserError` with its
     class name as ``code`` and the original as ``__cause__`` (where it can be unpickled here); the user's
     traceback is printed with it.
+
+    Args:
+        info: What was described.
+        unpickle: Whether the original is of use: a process that serves others must not run a user's code for it.
     """
-    original = _unpickled(info)
+    original = _unpickled(info.pickled) if unpickle else None
     remote = RemoteTraceback(info.traceback) if info.traceback else None
     if original is not None and remote is not None and original.__cause__ is None:
         original.__cause__ = remote
     if isinstance(original, BaseRuntimeError):
         return original
-    cls = RuntimeSystemError if info.kind == "system" else RuntimeUserError
-    error = cls(info.code, f"{info.code}: {info.message}" if info.message else info.code)
+    text = f"{info.code}: {info.message}" if info.message else info.code
+    error: BaseRuntimeError
+    if info.final:
+        error = NonRecoverableError(text, info.code)
+    else:
+        error = (RuntimeSystemError if info.kind == "system" else RuntimeUserError)(info.code, text)
     error.__cause__ = original or remote
     return error
 
 
-def as_flyteray(error: Exception) -> BaseRuntimeError:
+def as_flyteray(error: BaseException) -> BaseRuntimeError:
     """A flyteray error as it is; any other as :class:`RuntimeUserError` with its class name as ``code``."""
     if isinstance(error, BaseRuntimeError):
         return error
-    code = type(error).__name__
-    return RuntimeUserError(code, f"{code}: {error}" if str(error) else code)
+    code, said = printable(_name(type(error)), _NAME), message(error)
+    return RuntimeUserError(code, f"{code}: {said}" if said else code)
 
 
 def user_traceback(error: BaseException) -> str:
-    """The traceback of ``error`` and its causes without the frames of flyteray and Ray.
+    """The traceback of ``error`` and its causes without the frames of flyteray and Ray; this can't fail either.
 
     Paths inside an unpacked bundle are shown as the user knows them, relative to the bundle. Empty when no
     frame is the user's.
     """
-    described = traceback.TracebackException.from_exception(error)
-    any_frame = False
-    for link in _chain(described):
-        kept = _users(link.stack)
-        any_frame = any_frame or bool(kept)
-        link.stack = traceback.StackSummary.from_list(kept)
-    return "".join(described.format()) if any_frame or isinstance(error, SyntaxError) else ""
+    try:
+        described = traceback.TracebackException(type(error), error, error.__traceback__)
+        any_frame = False
+        for link in _chain(described):
+            kept = _users(link.stack)
+            any_frame = any_frame or bool(kept)
+            link.stack = traceback.StackSummary.from_list(kept)
+        shown = any_frame or isinstance(error, SyntaxError)
+        return printable("".join(described.format())) if shown else ""
+    except BaseException:  # noqa: BLE001  # of a user's __str__, __cause__ or __notes__
+        return _bare_traceback(error)
 
 
 def users_frames(frames: TracebackType | None) -> TracebackType | None:
@@ -123,28 +166,101 @@ def _users(stack: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSumma
     return kept
 
 
+def _described(error: BaseException) -> ErrorInfo:
+    code, kind = _name(type(error)), "user"
+    if _is(error, BaseRuntimeError):
+        own = vars(error)  # a subclass of the user's may not have called ours
+        code = own["code"] if isinstance(own.get("code"), str) else code
+        kind = own["kind"] if own.get("kind") in get_args(Kind) else kind
+    return ErrorInfo(
+        code=printable(code, _NAME),
+        kind=cast(Kind, kind),
+        message=message(error),
+        traceback=user_traceback(error),
+        pickled=_pickled(error),
+        final=_is(error, FINAL),
+    )
+
+
+def _is(error: BaseException, kind: type | tuple[type, ...]) -> bool:
+    return issubclass(type(error), kind)  # not isinstance(): that asks the object for its __class__
+
+
 def _chain(described: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    link: traceback.TracebackException | None = described
-    while link is not None:
+    links = [described]
+    while links:
+        link = links.pop()
         yield link
-        link = link.__cause__ or link.__context__
+        of_group: Iterable[traceback.TracebackException] = getattr(link, "exceptions", None) or ()
+        links.extend(each for each in (link.__cause__, link.__context__, *of_group) if each is not None)
+
+
+def _bare_traceback(error: BaseException) -> str:
+    try:
+        stack = _users(traceback.extract_tb(error.__traceback__, limit=-_FRAMES))
+        told = "".join(traceback.StackSummary.from_list(stack).format())
+        return printable(f"Traceback (most recent call last):\n{told}{_name(type(error))}\n") if stack else ""
+    except BaseException:  # noqa: BLE001  # the message alone must do
+        return ""
+
+
+def _name(kind: type) -> str:
+    # Not kind.__name__: a metaclass of the user's may have something to say there.
+    return cast(str, type.__dict__["__name__"].__get__(kind))
+
+
+def _why_exit(error: SystemExit) -> str:
+    """Why code has left by ``sys.exit``: what it was given, or for a number what the parser of arguments says."""
+    code = error.code
+    if code is None or isinstance(code, int):
+        called = "sys.exit() was called" if code is None else f"sys.exit({code}) was called"
+        return f"{called}: {said}" if (said := _said_by_argparse(error)) else called
+    return str(code)
+
+
+def _said_by_argparse(error: SystemExit) -> str:
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        if code.co_name == "error" and code.co_filename == argparse.__file__:
+            return str(step.tb_frame.f_locals.get("message", ""))
+        step = step.tb_next
+    return ""
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    try:
+    def there_and_back() -> bytes | None:
         data: bytes = cloudpickle.dumps(error)
-        cloudpickle.loads(data)
-    except Exception:  # noqa: BLE001  # users' exceptions fail in any way: then the text must do
-        return None
-    return data
+        fits = len(data) <= _PICKLED and isinstance(cloudpickle.loads(data), BaseException)
+        return data if fits else None
+
+    return _within(_PICKLE_S, there_and_back)
 
 
-def _unpickled(info: ErrorInfo) -> BaseException | None:
-    if info.pickled is None:
-        return None
-    try:
+def _unpickled(data: bytes | None) -> BaseException | None:
+    def load() -> object:
         with loads().loading():
-            error = cloudpickle.loads(info.pickled)
-    except Exception:  # noqa: BLE001  # the user's module may be absent here: then the text must do
-        return None
+            return cloudpickle.loads(data)
+
+    error = _within(_PICKLE_S, load) if data is not None else None
     return error if isinstance(error, BaseException) else None
+
+
+def _within(seconds: float, function: Callable[[], T]) -> T | None:
+    """What a function of the user's returns; None where it fails in any way, or is not done in time."""
+    results: list[T] = []
+
+    def work() -> None:
+        with contextlib.suppress(
+            BaseException
+        ):  # the user's module may be absent here: then the text must do
+            results.append(function())
+
+    thread = threading.Thread(target=work, name="flyteray-failure", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():  # what it computes in vain is not to keep a core busy
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
+        )
+    return results[0] if results else None

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from flyteray._plan.printable import printable
 from flyteray._plan.spec import EnvironmentSpec, Spec, TaskPlan
+
+Words = Annotated[str, BeforeValidator(printable)]
+"""Text from anywhere, made such that it can be stored and printed."""
 
 _LOCALHOST = ("127.0.0.1", "::1")  # where browsers look for names below localhost
 
@@ -62,6 +66,7 @@ class TaskInfo(Spec):
     deployed_at: datetime
 
 
+_SUMMARY = 2000  # characters
 STARTUP_TIMEOUT = "StartupTimeout"  # the code of the error of an app that was not ready in time
 
 
@@ -70,17 +75,23 @@ class ErrorInfo(Spec):
 
     ``code`` is the class name of the user's exception; ``traceback`` holds the user's frames only;
     ``pickled`` is the exception object itself, or None when it can't be pickled; ``log`` holds the last lines that an
-    app had written before it failed.
+    app had written before it failed; ``final`` tells that trying again is pointless.
     """
 
-    code: str
+    code: Words
     kind: Literal["user", "system", "unknown"] = "user"
-    message: str
-    traceback: str = ""
-    log: str = ""
+    message: Words
+    traceback: Words = ""
+    log: Words = ""
     pickled: bytes | None = Field(default=None, repr=False)
+    final: bool = False
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", frozen=True, extra="forbid")
+
+    @property
+    def summary(self) -> str:
+        """The class and the beginning of the message."""
+        return f"{self.code}: {self.message[:_SUMMARY]}"
 
 
 class RunInfo(Spec):

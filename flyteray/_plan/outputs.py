@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flyteray._declare.interface import MISSING
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.task import Task
 from flyteray.errors import OutputNotFoundError
@@ -32,6 +33,11 @@ class ActionOutputs(tuple[Any, ...]):
 def as_outputs(task: Task[..., Any], value: Any) -> tuple[Any, ...]:
     """A task's return value as the tuple of its outputs: ``tuple[A, B]`` has two, all else has one."""
     return tuple(value) if len(task.interface.outputs) > 1 else (value,)
+
+
+def exits_well(task: Task[..., Any], error: SystemExit) -> bool:
+    """Whether a task that left by ``sys.exit`` has done its work: it says so, and owes no output."""
+    return error.code in (None, 0) and task.interface.returns in (MISSING, None, type(None))
 
 
 def output_key(run: str) -> str:

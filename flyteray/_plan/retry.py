@@ -13,7 +13,7 @@ from flyteray.errors import (
     TaskInterruptedError,
 )
 
-_FINAL = (
+FINAL = (  # of what is raised: trying again is pointless
     ActionAbortedError,
     ImageBuildError,
     NonRecoverableError,
@@ -38,7 +38,7 @@ def retry_spec(retries: RetryStrategy) -> RetrySpec:
 
 def retry_delay(error: BaseException, retry: RetrySpec, attempt: int) -> float | None:
     """Seconds until the attempt after ``attempt`` (from 0), or None when ``error`` is final."""
-    if isinstance(error, _FINAL):
+    if isinstance(error, FINAL):
         return None
     interrupted = isinstance(error, TaskInterruptedError)
     allowed = max(retry.count, _INTERRUPTION_RETRIES) if interrupted else retry.count

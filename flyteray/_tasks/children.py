@@ -15,13 +15,13 @@ from flyteray._cluster import actors
 from flyteray._cluster.launch import NO_IMAGE, Start
 from flyteray._declare import context
 from flyteray._declare.task import Task
-from flyteray._plan import code, inputs, pickling
+from flyteray._plan import code, failure, inputs, pickling
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import ImageSpec, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._tasks.call import ActionFailed, Call
-from flyteray._tasks.pump import Pump
+from flyteray._tasks.host import host
 from flyteray._tasks.record import Recorder
 from flyteray._tasks.submit import Asked, Submitter, plain
 
@@ -29,9 +29,8 @@ from flyteray._tasks.submit import Asked, Submitter, plain
 class Children:
     """What ``context.runtime`` is inside a task: submits children, waits for them, tries them again."""
 
-    def __init__(self, parent: Call, pump: Pump, recorder: Recorder) -> None:
+    def __init__(self, parent: Call, recorder: Recorder) -> None:
         self._parent = parent
-        self._pump = pump
         self._recorder = recorder
         self._numbers = itertools.count(1)
 
@@ -59,7 +58,7 @@ class Children:
         call = self._call(spec)._replace(unchecked=True)
         arguments = pickling.dump(inputs, "inputs")
         asked = Asked.of(spec.environment)
-        return await self._awaited(_Child(spec, asked, call, arguments, self._pump, self._recorder))
+        return await self._awaited(_Child(spec, asked, call, arguments, self._recorder))
 
     async def _awaited(self, child: _Child) -> Any:
         start = child.ready_start()
@@ -73,16 +72,12 @@ class Children:
                 await asyncio.sleep(child.delay_after(error, attempt))
         raise AssertionError
 
-    def release(self, ref: Any, until: Future[Any]) -> None:
-        """Give this task's CPU back until ``until`` is done, which ``ref`` brings about."""
-        self._pump.release(ref, until)
-
     def _child(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Child:
         arguments = pickling.dump(inputs.bind(task, args, kwargs), "inputs")
         spec, asked = _planned(
             task, self._parent.bundle, self._parent.version, self._parent.inherited.env_vars
         )
-        return _Child(spec, asked, self._call(spec), arguments, self._pump, self._recorder)
+        return _Child(spec, asked, self._call(spec), arguments, self._recorder)
 
     def _call(self, spec: TaskSpec) -> Call:
         action = f"{self._parent.action}.{next(self._numbers)}"
@@ -109,14 +104,12 @@ class _Child:
         asked: Asked,
         call: Call,
         arguments: pickling.Payload,
-        pump: Pump,
         recorder: Recorder,
     ) -> None:
         self._spec = spec
         self._asked = asked
         self._call = call
         self._arguments = arguments
-        self._pump = pump
         self._recorder = recorder
 
     @property
@@ -148,7 +141,7 @@ class _Child:
         call = self._call._replace(attempt=attempt)
         self._recorder.submitted(call, self._asked.environment)
         ref = _submitter().submit(self._asked, call, self._arguments, start)
-        future = self._pump.watch(ref)
+        future = host().waits.watch(ref)
         future.add_done_callback(lambda _: self._recorder.ended(call))
         return future
 
@@ -162,7 +155,7 @@ class _Child:
                 self._recorder.add(
                     self._call._replace(attempt=attempt),
                     ActionPhase.FAILED,
-                    error=f"{type(shown).__name__}: {shown}",
+                    error=failure.describe(shown).summary,
                 )
             raise shown
         return delay

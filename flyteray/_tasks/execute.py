@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
+import importlib.util
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 from flyteray._cluster import actors, launch
 from flyteray._cluster import secrets as process_secrets
-from flyteray._cluster.code import code_folder, load_code
+from flyteray._cluster.code import activate, code_folder, load_code
 from flyteray._cluster.workplace import Workplace
 from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs, pickled, pickling
 from flyteray._plan.info import ActionPhase, ClusterInfo
-from flyteray._plan.outputs import as_outputs
+from flyteray._plan.outputs import as_outputs, exits_well
 from flyteray._plan.pickling import Own, Payload
 from flyteray._plan.spec import CodeRef, SecretSpec
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
+from flyteray._tasks.host import host
 from flyteray._tasks.outputs import write_outputs
-from flyteray._tasks.pump import Cancelled, Pump
 from flyteray._tasks.record import Recorder
 
 
@@ -41,7 +45,6 @@ class Worker:
                 for key, group, variable, mount in secrets
             ]
         )
-        self.pump = Pump()
         self.recorder = Recorder()
 
     def run(self, call: Call, arguments: Payload, finish: Callable[[Task[..., Any], Any], Any]) -> Any:
@@ -55,35 +58,28 @@ class Worker:
         try:
             launch.settle(self._env_vars)
             self._secrets.deliver()
-            task: Task[..., Any] = _load(call.code)
-            given = pickling.load(arguments)
-            if call.unchecked:
-                given = inputs.bind(task, (), given)
-            value = inputs.check_output(task, self._at_work(call, task, given))
-            result = finish(task, value)
-        except Exception as error:  # noqa: BLE001  # whatever users raise travels as a value
-            self.recorder.add(call, ActionPhase.FAILED, began, f"{type(error).__name__}: {error}")
-            raise ActionFailed(failure.describe(error)) from None
-        except Cancelled:
-            raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
+            with _at_work(call):
+                task: Task[..., Any] = _load(call.code)
+                _be_script(call.module)
+                given = pickling.load(arguments)
+                if call.unchecked:
+                    given = inputs.bind(task, (), given)
+                value = inputs.check_output(task, self._called(call, task, given))
+                result = finish(task, value)
+        except BaseException as error:  # noqa: BLE001  # whatever users raise travels as a value
+            if host().is_cancelled:
+                raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
+            info = failure.describe(error)
+            self.recorder.add(call, ActionPhase.FAILED, began, info.summary)
+            raise ActionFailed(info) from None
         self.recorder.add(call, ActionPhase.SUCCEEDED, began)
         return result
 
-    def _at_work(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
-        workplace = _workplace(call.bundle)
-        if workplace is None:
-            return self._in_context(call, task, arguments)
-        workplace.enter()
-        try:
-            return self._in_context(call, task, arguments)
-        finally:
-            workplace.tidy()
-
-    def _in_context(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+    def _called(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         bound = contextvars.copy_context()
         inherited = call.inherited
         root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
-        bound.run(context.runtime.set, Children(call, self.pump, self.recorder))
+        bound.run(context.runtime.set, Children(call, self.recorder))
         bound.run(context.custom.set, dict(inherited.custom_context))
         bound.run(
             context.task_context.set,
@@ -96,9 +92,49 @@ class Worker:
             ),
         )
         function = functools.partial(task.func, **arguments)
-        if task.is_async:
-            return self.pump.run(lambda: bound.run(self.pump.drive, function))
-        return self.pump.run(lambda: bound.run(function))
+        try:
+            return bound.run(host().drive, function) if task.is_async else bound.run(function)
+        except SystemExit as error:
+            if exits_well(task, error):
+                return None
+            raise
+
+
+@contextlib.contextmanager
+def _at_work(call: Call) -> Iterator[None]:
+    """In the working folder of the call's bundle, from the moment that the user's code is loaded."""
+    activate(call.bundle)
+    workplace = _workplace(call.bundle)
+    if workplace is None:
+        _be_script(call.module)
+        yield
+        return
+    workplace.enter()
+    _be_script(call.module)
+    try:
+        yield
+    finally:
+        workplace.tidy()
+
+
+def _be_script(name: str) -> None:
+    """Make a module what a script is to its process: ``__main__``, and the one word of its command line."""
+    module = sys.modules.get(name)
+    sys.modules["__main__"] = _NO_SCRIPT if module is None else module
+    sys.argv = [getattr(module, "__file__", None) or _file(name)]
+
+
+@functools.cache
+def _file(name: str) -> str:
+    """Where a module is that is still to be imported; as a script does, it may look at its command line already."""
+    try:
+        spec = importlib.util.find_spec(name) if name else None
+    except (ImportError, ValueError, AttributeError):
+        return name  # importing it says why
+    return (spec.origin if spec else None) or name
+
+
+_NO_SCRIPT = ModuleType("__main__")  # at a prompt there is none either
 
 
 @functools.cache
@@ -129,13 +165,21 @@ def _is_by_value(bundle: str) -> bool:
 
 def execute(packed: bytes, arguments: Payload | bytes) -> Any:
     """A child action: its value goes to the parent through Ray."""
+    return host().run(_execute, packed, arguments)
+
+
+def execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, ...] | Own, int]:
+    """The root action of a run: its outputs, and how many bytes of them were written to storage."""
+    return host().run(_execute_root, packed, arguments)
+
+
+def _execute(packed: bytes, arguments: Payload | bytes) -> Any:
     call = Call.unpacked(packed)
     value = _worker(call.env_vars, call.secrets).run(call, _payload(arguments), lambda _, value: value)
     return Own(value) if _is_by_value(call.bundle) else value
 
 
-def execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, ...] | Own, int]:
-    """The root action of a run: its outputs, and how many bytes of them were written to storage."""
+def _execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, ...] | Own, int]:
     call = Call.unpacked(packed)
     worker = _worker(call.env_vars, call.secrets)
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections import OrderedDict
 
 import ray
 
 from flyteray._cluster import actors
 from flyteray._cluster.launch import NO_IMAGE, Start
-from flyteray._plan.info import ActionPhase, RunEnd
+from flyteray._plan import failure
+from flyteray._plan.info import ActionPhase, ErrorInfo, RunEnd
 from flyteray._plan.pickling import Payload
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import RunSpec
 from flyteray._tasks.call import Call, Inherited
 from flyteray._tasks.execute import execute_root
 from flyteray._tasks.submit import Asked, Submitter, error_info, plain
-from flyteray.errors import ActionAbortedError, BaseRuntimeError
+from flyteray.errors import ActionAbortedError, RunNotFoundError
 
 _STORE_SHARE = 0.3  # of the object store may be held for later readers; beyond it, storage serves them
-_REPORT_AGAIN_S = 1.0
+_REPORT_AGAIN_S = (1.0, 30.0)  # at first, and at most
+
+logger = logging.getLogger(__name__)
 
 
 class Keeper:
@@ -68,7 +72,10 @@ class Keeper:
         return list(self._running)
 
     async def _attend(self, spec: RunSpec, inputs: Payload) -> None:
-        ended = await self._attempts(spec, inputs)
+        try:
+            ended = await self._attempts(spec, inputs)
+        except BaseException as error:  # noqa: BLE001  # whatever it was, the run has ended and is told of
+            ended = RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=failure.describe(error))
         self._refs.pop(spec.name, None)
         await self._report(ended)
         self._running.pop(spec.name, None)
@@ -93,7 +100,8 @@ class Keeper:
                     await self.cancel(spec.name)
                 size = await refs[1]
             except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the policy decides
-                shown = plain(error, spec.task.name)
+                # Not unpickled: a user's exception may do anything to the process that loads it.
+                shown = plain(error, spec.task.name, unpickle=False)
                 if spec.name in self._aborted:
                     return RunEnd(run=spec.name, phase=ActionPhase.ABORTED)
                 delay = retry_delay(shown, spec.task.retry, attempt)
@@ -129,12 +137,28 @@ class Keeper:
             total -= freed
 
     async def _report(self, ended: RunEnd) -> None:
+        """Tell the controller until it knows, however long it is away; of what it can't take in, what it can."""
+        pause, longest = _REPORT_AGAIN_S
         while True:
             try:
                 await actors.acall(actors.CONTROLLER, "run_finished", ended)
-            except BaseRuntimeError:
-                await asyncio.sleep(
-                    _REPORT_AGAIN_S
-                )  # the controller restarts: it must learn of this all the same
+            except RunNotFoundError:
+                return  # forgotten meanwhile: nobody waits for it
+            except Exception:
+                logger.exception("The end of run %s could not be told; it is tried again", ended.run)
+                ended = _in_brief(ended)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
             else:
                 return
+
+
+def _in_brief(ended: RunEnd) -> RunEnd:
+    """The end of a run in plain letters, without what may have been why it was not taken in."""
+    error = ended.error
+    if error is None:
+        return ended
+    plainly = ErrorInfo(
+        code=ascii(error.code)[1:-1], kind=error.kind, message=ascii(error.message)[1:-1], final=error.final
+    )
+    return ended.model_copy(update={"error": plainly})

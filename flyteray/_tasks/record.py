@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import threading
 import time
+from typing import Any
+
+import ray
 
 from flyteray._cluster import actors
 from flyteray._plan.info import ActionEvent, ActionPhase
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import Call
 
+logger = logging.getLogger(__name__)
+
 _Attempt = tuple[str, str, int]
+_Events = dict[_Attempt, ActionEvent]
 
 _INTERVAL_S = 0.5
 _QUEUED_S = 1.0
@@ -22,11 +29,12 @@ class Recorder:
 
     What happens to an attempt while a batch is collected is told once: by its latest event, which says when it began.
     That a child is queued is told only of those that are still waited for after a while: a child that has ended was
-    told of by its own worker.
+    told of by its own worker. What the controller could not take in is told again.
     """
 
     def __init__(self) -> None:
-        self._events: dict[_Attempt, ActionEvent] = {}
+        self._events: _Events = {}
+        self._sent: list[tuple[Any, _Events]] = []
         self._waiting: dict[_Attempt, tuple[Call, EnvironmentSpec, float]] = {}
         self._some = threading.Event()
         threading.Thread(target=self._send_forever, name="flyteray-recorder", daemon=True).start()
@@ -70,11 +78,18 @@ class Recorder:
         self._some.set()
 
     def flush(self) -> None:
-        """Send what there is now."""
+        """Send what there is now; this can't fail."""
         events, self._events = self._events, {}
-        if events:
+        if not events:
+            return
+        try:
             # As bytes: Ray's own pickler asks Python about every object in them.
-            actors.send(actors.CONTROLLER, "record", pickle.dumps(list(events.values())))
+            data = pickle.dumps(list(events.values()))
+            self._sent.append((actors.send(actors.CONTROLLER, "record", data), events))
+        except Exception:
+            logger.exception("Events of actions could not be sent; it is tried again")
+            self._again(events)
+        self._some.set()  # it is seen later whether it has arrived
 
     def _send_forever(self) -> None:
         while True:
@@ -83,6 +98,25 @@ class Recorder:
             time.sleep(_INTERVAL_S)
             self._tell_who_waits()
             self.flush()
+            self._send_lost_ones_again()
+
+    def _send_lost_ones_again(self) -> None:
+        for sent in list(self._sent):
+            ref, events = sent
+            try:
+                if ray.wait([ref], timeout=0)[0]:
+                    self._sent.remove(sent)
+                    ray.get(ref)
+            except Exception:
+                logger.exception("Events of actions were not taken in; they are sent again")
+                self._again(events)
+        if self._sent:
+            self._some.set()
+
+    def _again(self, events: _Events) -> None:
+        for attempt, event in events.items():
+            self._events.setdefault(attempt, event)  # what has happened since is the later word
+        self._some.set()
 
     def _tell_who_waits(self) -> None:
         overdue = time.time() - _QUEUED_S

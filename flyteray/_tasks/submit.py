@@ -30,6 +30,7 @@ from flyteray._plan.placement import fitted, impossible, less
 from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import ActionFailed, Call
+from flyteray._tasks.host import BUNDLE, hosted
 from flyteray.errors import (
     ActionAbortedError,
     BaseRuntimeError,
@@ -56,10 +57,14 @@ def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) 
     inside = (bundle, sorted(environment.env_vars.items()), environment.secrets, threads)
     identity = hashlib.sha256(repr(inside).encode()).hexdigest()[:16]
     kept = variables.keep(environment.env_vars) if environment.env_vars else None
+    process = launch.runtime_env(identity, start, kept, threads)
+    process["env_vars"][BUNDLE] = bundle
+    if not start.container:  # where Ray starts a worker of its own
+        process["py_executable"] = hosted(process.get("py_executable") or launch.command())
     return {
         **ray_options(environment),
         "max_retries": 0,  # ours, because Ray's re-run silently
-        "runtime_env": launch.runtime_env(identity, start, kept, threads),
+        "runtime_env": process,
     }
 
 
@@ -122,11 +127,11 @@ def _place(asked: Asked, task: str) -> str:
     return environment.model_dump_json()
 
 
-def plain(error: BaseException, task: str) -> BaseRuntimeError:
-    """The flyteray error for whatever Ray raised for an action of ``task``."""
+def plain(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntimeError:
+    """The flyteray error for whatever Ray raised for an action of ``task``; ``unpickle`` as in ``failure.restore``."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ActionFailed):
-        return failure.restore(cause.info)
+        return failure.restore(cause.info, unpickle)
     if isinstance(error, BaseRuntimeError):
         return error
     if isinstance(error, TaskCancelledError) or isinstance(cause, (TaskCancelledError, KeyboardInterrupt)):
@@ -144,7 +149,7 @@ def plain(error: BaseException, task: str) -> BaseRuntimeError:
             f"Task {task!r} returned something that can't be pickled: {_last_line(error)} Return plain data, or "
             "what the object is made from."
         )
-    return RuntimeSystemError(type(error).__name__, f"Task {task!r} failed in Ray: {error}")
+    return RuntimeSystemError(type(error).__name__, f"Task {task!r} failed in Ray: {failure.message(error)}")
 
 
 def error_info(error: BaseException, task: str) -> ErrorInfo:

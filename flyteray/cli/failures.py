@@ -41,11 +41,13 @@ def fail(error: Exception) -> NoReturn:
     from rich.console import Console
     from rich.text import Text
 
+    from flyteray._plan import failure  # deferred, as above
+
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if where := _frames(error):
         console.print(Text(where.strip("\n")))
-    name = "" if isinstance(error, BaseRuntimeError) else f"{type(error).__name__}: "
-    console.print(Text.assemble(("Error: ", "bold red"), (f"{name}{error}", "red")))
+    said = failure.message(failure.as_flyteray(error))
+    console.print(Text.assemble(("Error: ", "bold red"), (said, "red")))
     raise Exit(FAILED)
 
 
@@ -54,9 +56,11 @@ def _frames(error: BaseException) -> str:
     from flyteray._plan import failure  # deferred, as above
 
     link: BaseException | None = error
-    while link is not None:
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
         if isinstance(link, failure.RemoteTraceback):
             return link.text
+        seen.add(id(link))
         link = link.__cause__
     origin = error.__cause__ if isinstance(error, BaseRuntimeError) else error
     return failure.user_traceback(origin) if origin is not None else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -160,7 +161,18 @@ async def waits_for_children(started: str, seconds: float) -> None:
 @env.task
 def writes_then_sleeps(started: str, seconds: float) -> None:
     Path(started).write_text(str(os.getpid()))
-    time.sleep(seconds)
+    try:
+        time.sleep(seconds)
+    finally:
+        Path(started).unlink()
+
+
+@env.task
+def ignores_all(started: str) -> None:
+    Path(started).write_text(str(os.getpid()))
+    while True:
+        with contextlib.suppress(BaseException):
+            time.sleep(600)
 
 
 @other.task

@@ -136,16 +136,24 @@ def test_a_task_whose_worker_dies_is_run_again(tmp_path: Path) -> None:
 def test_abort_ends_the_run_and_its_children(tmp_path: Path) -> None:
     run = flyte.run(samples.waits_for_children, str(tmp_path / "child"), 120.0)
     notes = [tmp_path / "child-0", tmp_path / "child-1"]
-    eventually(lambda: all(note.exists() and note.read_text() for note in notes))
-    children = [int(note.read_text()) for note in notes]
+    eventually(lambda: all(note.exists() for note in notes))
 
     run.abort("enough")
 
     assert run.phase is ActionPhase.ABORTED
     with pytest.raises(ActionAbortedError, match="enough"):
         run.outputs()
-    # Code that sleeps in C can't be interrupted: its process ends after a grace period.
-    eventually(lambda: not any(psutil.pid_exists(pid) for pid in children))
+    eventually(lambda: not any(note.exists() for note in notes))  # their sleep was interrupted
+
+
+def test_abort_ends_the_process_of_code_that_ignores_it(tmp_path: Path) -> None:
+    note = tmp_path / "process"
+    run = flyte.run(samples.ignores_all, str(note))
+    process = int(eventually(lambda: note.exists() and note.read_text()))
+
+    run.abort()
+
+    eventually(lambda: not psutil.pid_exists(process))
 
 
 def test_environment_variables_reach_their_environment_and_no_other() -> None:

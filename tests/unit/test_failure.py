@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import argparse
+import builtins
+import os
 import pickle
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import pytest
 
@@ -10,11 +17,20 @@ from flyteray._plan.info import ErrorInfo
 from flyteray.errors import NonRecoverableError, RuntimeSystemError, RuntimeUserError
 
 
-def raised(error: Exception) -> Exception:
+def raised(error: BaseException) -> BaseException:
+    return left(lambda: throw(error))
+
+
+def throw(error: BaseException) -> NoReturn:
+    raise error
+
+
+def left(function: Callable[[], Any]) -> BaseException:
     try:
-        raise error
-    except Exception as caught:  # noqa: BLE001  # whatever was given
+        function()
+    except BaseException as caught:  # noqa: BLE001  # whatever was raised
         return caught
+    raise AssertionError
 
 
 def test_an_exception_comes_back_as_a_user_error_with_itself_as_the_cause() -> None:
@@ -23,7 +39,7 @@ def test_an_exception_comes_back_as_a_user_error_with_itself_as_the_cause() -> N
     assert type(restored) is RuntimeUserError
     assert restored.code == "KeyError"
     assert isinstance(restored.__cause__, KeyError)
-    assert "in raised\n    raise error" in str(restored.__cause__.__cause__)
+    assert "in throw\n    raise error" in str(restored.__cause__.__cause__)
 
 
 def test_a_flyteray_error_keeps_its_class() -> None:
@@ -92,3 +108,184 @@ def test_what_a_driver_tells_of_a_gpu_are_attributes() -> None:
     assert isinstance(fault, errors.RuntimeSystemError)
     with pytest.raises(TypeError, match="knows no 'colour' of a fault"):
         errors.GPUFaultUserError("Fell", "m", colour="red")
+
+
+class Hostile(Exception):
+    """Raises, whatever it is asked."""
+
+    def _fail(self, *_: object) -> Any:
+        raise RuntimeError("no")
+
+    __str__ = __repr__ = __reduce__ = __reduce_ex__ = __eq__ = __hash__ = _fail
+    __notes__ = __class__ = property(_fail)
+
+
+class LeavesWhenAsked(Exception):
+    def __str__(self) -> str:
+        sys.exit("not even this")
+
+
+class Endless(Exception):
+    def __str__(self) -> str:
+        while True:
+            pass
+
+
+class HangsOnLoad(Exception):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return time.sleep, (3600,)
+
+
+class Nameless(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise RuntimeError("no name")
+
+
+class OfAMetaclass(Exception, metaclass=Nameless):
+    pass
+
+
+class CallsNobody(NonRecoverableError):
+    def __init__(self) -> None:
+        """Without code, kind or message."""
+
+
+class Told(str):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def circular() -> BaseException:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    return raised(first)
+
+
+def endless_recursion() -> Any:
+    return endless_recursion()
+
+
+def chain(length: int) -> BaseException:
+    error: BaseException = ValueError("0")
+    for number in range(length):
+        following = ValueError(str(number))
+        following.__cause__ = error
+        error = following
+    return raised(error)
+
+
+def group() -> BaseException:
+    many: Any = getattr(builtins, "BaseExceptionGroup")  # noqa: B009  # new in 3.11
+    error: BaseException = many("many", [ValueError("\udcff"), Hostile()])
+    return error
+
+
+# Functions: pytest itself could not bear to look at some of these.
+ODD: dict[str, Callable[[], BaseException]] = {
+    "a surrogate and NUL": lambda: ValueError("bad \udc80 text \0"),
+    "everything raises": Hostile,
+    "leaves when asked": LeavesWhenAsked,
+    "no name": lambda: OfAMetaclass("x"),
+    "no attributes": CallsNobody,
+    "a text that raises": lambda: ValueError(Told("x")),
+    "20 MB of text": lambda: ValueError("x" * 20_000_000),
+    "5 MB of bytes": lambda: ValueError(b"\0" * 5_000_000),
+    "circular": circular,
+    "20,000 causes": lambda: chain(20_000),
+    "recursion": lambda: left(endless_recursion),
+    "odd syntax": lambda: SyntaxError("odd", ("\udc80", -1, 0, "\udc80\0")),
+    "a decoder's": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+    "GeneratorExit": GeneratorExit,
+    "StopIteration": lambda: StopIteration(3),
+    "KeyboardInterrupt": KeyboardInterrupt,
+}
+if sys.version_info >= (3, 11):
+    ODD["a group"] = group
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_any_exception_becomes_text_that_can_be_stored_and_printed(odd: str) -> None:
+    error = ODD[odd]()
+
+    info = describe(raised(error))
+
+    stored = info.model_dump_json()
+    assert "\0" not in info.message + info.traceback
+    assert len(stored) < 2_000_000
+    again = ErrorInfo.model_validate_json(stored)
+    assert again.code == type.__dict__["__name__"].__get__(type(error))
+    assert "raise error" in again.traceback
+    restore(again)
+
+
+def test_what_cannot_be_written_is_escaped() -> None:
+    assert describe(raised(ValueError("bad \udc80 text\0"))).message == "bad \\udc80 text\\x00"
+
+
+def test_of_a_long_message_both_ends_are_told() -> None:
+    info = describe(raised(ValueError(f"begin {'x' * 1_000_000} end")))
+
+    assert info.message.startswith("begin")
+    assert info.message.endswith("end")
+    assert "characters left out" in info.message
+
+
+@pytest.mark.parametrize("error", [Endless(), HangsOnLoad("slow to come back")])
+def test_an_exception_that_hangs_is_told_all_the_same(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flyteray._plan.failure._PICKLE_S", 0.2)
+    monkeypatch.setattr("flyteray._plan.failure._DESCRIBE_S", 0.5)
+
+    info = describe(raised(error))
+
+    assert info.code == type(error).__name__
+    assert info.pickled is None
+    assert "raise error" in info.traceback
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="groups are new in 3.11")
+def test_a_group_shows_the_users_frames_of_its_members() -> None:
+    several: Any = getattr(builtins, "ExceptionGroup")  # noqa: B009  # new in 3.11
+
+    text = describe(raised(several("both", [raised(ValueError("one")), raised(KeyError("two"))]))).traceback
+
+    assert "ValueError: one" in text
+    assert "KeyError: 'two'" in text
+    assert text.count("in throw") == 3
+
+
+def test_leaving_by_sys_exit_says_why() -> None:
+    assert describe(left(lambda: sys.exit("bad configuration"))).message == "bad configuration"
+    assert describe(left(lambda: sys.exit(3))).message == "sys.exit(3) was called"
+    assert describe(left(sys.exit)).message == "sys.exit() was called"
+
+
+@pytest.mark.parametrize("given", [["--rounds", "many"], ["--unknown"], []])
+def test_a_wrong_argument_is_told_in_the_parsers_words(
+    given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, required=True)
+
+    info = describe(left(lambda: parser.parse_args(given)))
+
+    assert info.code == "SystemExit"
+    assert "sys.exit(2) was called: " in info.message
+    assert info.message.rpartition(": ")[2].strip() in capsys.readouterr().err
+    assert "parser.parse_args(given)" in info.traceback
+
+
+def test_a_process_that_serves_others_does_not_unpickle_a_users_exception() -> None:
+    info = describe(raised(NonRecoverableError("no")))
+    harmful = info.model_copy(update={"pickled": pickle.dumps(EndsProcess())})
+
+    error = restore(harmful, unpickle=False)
+
+    assert isinstance(error, NonRecoverableError)  # so that it is not tried again
+
+
+class EndsProcess(Exception):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (9,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -154,6 +155,163 @@ def test_retries_go_on_until_it_works_or_there_is_no_point() -> None:
     with pytest.raises(NonRecoverableError):
         local.run(hopeless)
     assert attempts == [1]
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def leave(how: str) -> None:
+    match how:
+        case "exit":
+            sys.exit("bad configuration")
+        case "stop":
+            raise StopIteration(3)
+        case "generator":
+            raise GeneratorExit
+        case "cancelled":
+            raise asyncio.CancelledError
+        case "base":
+            raise BaseException("the root of all")
+        case "surrogate":
+            raise ValueError("bad \udc80 text")
+        case "unspeakable":
+            raise Unspeakable
+
+
+@env.task
+def leaves(how: str) -> int:
+    leave(how)
+    return 1
+
+
+@env.task
+async def leaves_async(how: str) -> int:
+    leave(how)
+    return 1
+
+
+@env.task
+async def leaves_by_another(how: str) -> int:
+    async def other() -> None:
+        leave(how)
+
+    beside = asyncio.create_task(other())
+    beside.add_done_callback(lambda ended: ended.exception())  # not to be told of when it is collected
+    await asyncio.sleep(60)
+    await beside
+    return 1
+
+
+@env.task
+async def asks_child(how: str) -> list[str]:
+    told = []
+    for child in (leaves.aio, leaves_async):
+        try:
+            await child(how)
+        except RuntimeUserError as error:
+            told.append(str(error))
+    return told
+
+
+WORDS = {
+    "exit": "SystemExit: bad configuration",
+    "stop": "StopIteration: 3",
+    "generator": "GeneratorExit",
+    "cancelled": "CancelledError",
+    "base": "BaseException: the root of all",
+    "surrogate": "ValueError: bad \\udc80 text",
+    "unspeakable": "Unspeakable: (no message: the exception's __str__ raised RuntimeError)",
+}
+
+
+def words(how: str, in_coroutine: bool = False) -> str:
+    python_says = "RuntimeError: coroutine raised StopIteration"
+    return python_says if how == "stop" and in_coroutine else WORDS[how]
+
+
+@pytest.mark.parametrize("how", WORDS)
+@pytest.mark.parametrize("task", [leaves, leaves_async])
+def test_however_a_task_is_left_it_is_a_failure_with_its_words(task: Any, how: str) -> None:
+    with pytest.raises(RuntimeUserError) as caught:
+        local.run(task, how)
+
+    assert str(caught.value) == words(how, in_coroutine=task is leaves_async)
+
+
+@pytest.mark.parametrize("how", WORDS)
+def test_a_parent_is_told_however_its_child_is_left(how: str) -> None:
+    assert local.run(asks_child, how).outputs()[0] == [words(how), words(how, in_coroutine=True)]
+
+
+def test_sys_exit_in_a_coroutine_beside_the_task_ends_the_run_and_no_other() -> None:
+    for run in (local.run, lambda *args: asyncio.run(local.run.aio(*args))):
+        with pytest.raises((RuntimeUserError, SystemExit), match="bad configuration"):
+            run(leaves_by_another, "exit")
+    assert local.run(double, 2).outputs()[0] == 4
+
+
+@env.task
+def says_done() -> None:
+    sys.exit()
+
+
+@env.task
+def says_done_without_an_output() -> int:
+    sys.exit(0)
+
+
+def test_sys_exit_without_an_error_ends_a_task_that_owes_no_output() -> None:
+    assert local.run(says_done).outputs()[0] is None
+    with pytest.raises(RuntimeUserError, match=r"SystemExit: sys.exit\(0\) was called"):
+        local.run(says_done_without_an_output)
+
+
+@env.task
+def as_in_a_script() -> list[Any]:
+    def ring(*_: Any) -> None:
+        rang.append(1)
+
+    rang: list[int] = []
+    before = signal.signal(signal.SIGUSR1, ring)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+    async def answer() -> int:
+        return 42
+
+    return [threading.current_thread() is threading.main_thread(), rang, asyncio.run(answer()), own_loop()]
+
+
+@env.task
+def own_loop() -> int:
+    async def answer() -> int:
+        return 43
+
+    return asyncio.run(answer())
+
+
+@env.task
+async def as_in_an_async_script() -> list[Any]:
+    rang = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, rang.set)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    await rang.wait()
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+    return [threading.current_thread() is threading.main_thread(), await own_loop.aio()]
+
+
+def test_a_local_task_runs_where_a_script_would_run_it() -> None:
+    assert local.run(as_in_a_script).outputs()[0] == [True, [1], 42, 43]
+    assert local.run(as_in_an_async_script).outputs()[0] == [True, 43]
+
+
+def test_a_local_run_works_from_a_thread_whose_loop_runs_as_in_a_notebook() -> None:
+    async def cell() -> Any:
+        return local.run(chain, 3).outputs()[0]
+
+    assert asyncio.run(cell()) == 12
 
 
 def test_a_run_inside_a_local_run_is_local_as_well() -> None:

@@ -1,0 +1,329 @@
+"""A worker process in which Python's main thread is the user's, and Ray's loop runs on a thread beside it.
+
+What Ray would run on its own thread (tasks of flyteray, and plain tasks and actors that they start) is handed to the
+main thread, where a script would run it: signal handlers can be set, event loops are free, Ctrl+C interrupts. Ray's
+thread shares the waits meanwhile (:mod:`flyteray._tasks.waits`).
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import contextlib
+import functools
+import inspect
+import os
+import queue
+import shlex
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future, wait
+from types import FrameType, GeneratorType
+from typing import Any, TypeVar
+
+import ray
+import ray._private.async_compat
+import ray._private.utils
+import ray._private.worker
+import ray._raylet
+
+from flyteray._cluster.code import activate
+from flyteray._tasks.waits import Waits, core_worker
+
+T = TypeVar("T")
+
+BUNDLE = "FLYTERAY_BUNDLE"
+"""The environment variable with the bundle that a worker runs code of."""
+
+_ENTRY = f"from {__name__} import main; main()"
+_SOFT_S = 2.0  # for a cancelled coroutine to end; then what blocks it is interrupted
+_GRACE_S = 3.0  # and for any function after that; then its process ends
+_EXIT_CANCELLED = 143  # as a process that SIGTERM ended
+
+
+class _Job:
+    """One function on the user's thread."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.result: Future[Any] = Future()
+        self.cancelled = False
+        self.softly = False  # its coroutine was asked to end
+        self.coroutine: asyncio.Task[Any] | None = None
+
+
+class Host:
+    """The user's thread of this process, what runs on it, and the event loop that is kept for it.
+
+    Attributes:
+        waits: What the process waits for.
+    """
+
+    def __init__(self) -> None:
+        self.waits = Waits()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._job: _Job | None = None
+        self._change = threading.Lock()  # of the job
+        self._interruptible = False
+        self._thread: int | None = None
+        self._ray_thread: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # On Ray's thread
+
+    def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a function on the user's thread, and give the CPU back while it waits.
+
+        Raises:
+            KeyboardInterrupt: it was cancelled; Ray takes this for a cancelled task.
+        """
+        if threading.get_ident() == self._thread:
+            return function(*args, **kwargs)
+        job = _Job(functools.partial(function, *args, **kwargs))
+        self.waits.begin()
+        self._jobs.put(job)
+        try:
+            self.waits.share(job.result)
+        except KeyboardInterrupt:  # only where Ray has Python's main thread
+            self._cancel(job)
+            while not job.result.done():
+                with contextlib.suppress(KeyboardInterrupt):
+                    wait([job.result])
+        self.waits.cancel()  # what it has left behind
+        if (error := job.result.exception()) is None:
+            return job.result.result()  # type: ignore[no-any-return]
+        if job.cancelled:
+            raise KeyboardInterrupt from None
+        raise error
+
+    def adopt(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that runs on the user's thread where Ray calls it on its own, and elsewhere as it is."""
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return function
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != self._ray_thread:
+                return function(*args, **kwargs)
+            value = self.run(function, *args, **kwargs)
+            return self._stepwise(value) if isinstance(value, GeneratorType) else value
+
+        return call
+
+    def _stepwise(self, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        ended = object()
+        while (value := self.run(next, generator, ended)) is not ended:
+            yield value
+
+    # On the user's thread
+
+    def serve(self) -> None:
+        """Run what comes, one after the other, until :meth:`close`."""
+        self._thread = threading.get_ident()
+        if self._is_hosted:
+            signal.signal(signal.SIGINT, self._on_interrupt)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in all that it starts
+        self._loop = asyncio.new_event_loop()
+        while (job := self._jobs.get()) is not None:
+            self._perform(job)
+            del job  # its result may be large
+
+    def close(self) -> None:
+        """Let :meth:`serve` return when it has done what it was given."""
+        self._jobs.put(None)
+
+    def drive(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine function to its end on the kept event loop; for a function that :meth:`run` runs.
+
+        The loop is kept between functions, so that clients that users cache in module globals stay bound to a loop
+        that runs.
+        """
+        job, loop = self._job, self._loop
+        assert job is not None
+        assert loop is not None
+
+        job.coroutine = loop.create_task(function())
+        try:
+            value: T = loop.run_until_complete(job.coroutine)
+            return value
+        finally:
+            # SystemExit and KeyboardInterrupt of any coroutine leave the loop at once, and the others where they are.
+            while asyncio.all_tasks(loop):
+                with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                    loop.run_until_complete(_end_others())
+            job.coroutine = None
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether what runs was cancelled."""
+        return self._job is not None and self._job.cancelled
+
+    def _perform(self, job: _Job) -> None:
+        self._job = job
+        asyncio.set_event_loop(self._loop)
+        if self._is_hosted:
+            signal.signal(signal.SIGINT, self._on_interrupt)
+        try:
+            try:
+                self._interruptible = True
+                value = job.function()
+            finally:
+                self._interruptible = False
+        except BaseException as error:  # noqa: BLE001  # whatever it is, Ray's thread raises it
+            failed: BaseException | None = error.with_traceback(_without_ours(error))
+        else:
+            failed = None
+        if self._is_hosted:
+            signal.setitimer(
+                signal.ITIMER_REAL, 0
+            )  # an alarm that one has left behind is not to end the next
+        with self._change:
+            self._job = None
+        if failed is None:
+            job.result.set_result(value)
+        else:
+            job.result.set_exception(failed)
+
+    def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        job = self._job
+        if job is None or not self._interruptible:
+            return
+        if job.coroutine is not None and self._cancel_coroutine(job):
+            return
+        raise KeyboardInterrupt
+
+    def _cancel_coroutine(self, job: _Job) -> bool:
+        """Cancel the coroutine that runs; False where it is not to be, or was already."""
+        coroutine = job.coroutine
+        if coroutine is None or coroutine.done() or not job.cancelled or job.softly:
+            return False
+        job.softly = True
+        coroutine.get_loop().call_soon_threadsafe(coroutine.cancel)
+        return True
+
+    # On any thread
+
+    def interrupt(self, main: Callable[[], None]) -> None:
+        """What ``_thread.interrupt_main`` is in this process: Ray calls it to cancel what runs, users as they like."""
+        try:
+            sys._getframe(1)
+        except ValueError:  # called by no Python: it is Ray
+            if (job := self._job) is not None:
+                self._cancel(job)
+        else:
+            main()
+
+    def _cancel(self, job: _Job) -> None:
+        job.cancelled = True
+        threading.Thread(target=self._end, args=(job,), name="flyteray-cancel", daemon=True).start()
+
+    def _end(self, job: _Job) -> None:
+        self._interrupt(job)
+        if not wait([job.result], timeout=_SOFT_S).done and job.softly:
+            self._interrupt(job)
+        if not wait([job.result], timeout=_GRACE_S).done:
+            os._exit(_EXIT_CANCELLED)  # the only way to end code that sits in C or ignores cancellation
+
+    def _interrupt(self, job: _Job) -> None:
+        with self._change:
+            if job is not self._job:
+                return
+            self.waits.cancel()
+            if self._is_hosted:
+                # A signal, because it also ends a sleep and other calls of the system.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            else:
+                self._cancel_coroutine(job)
+
+    # Starting it
+
+    @property
+    def _is_hosted(self) -> bool:
+        return self._thread == threading.main_thread().ident
+
+    def take_over(self, script: str, prepare: Callable[[], object]) -> None:
+        """Be a Ray worker: run Ray's ``script`` on a thread of its own, and be the user's on this, the main one.
+
+        Args:
+            script: Ray's program; its command line is in ``sys.argv``.
+            prepare: Called on the user's thread before the first of the user's code is loaded.
+        """
+        _thread.interrupt_main = functools.partial(self.interrupt, _thread.interrupt_main)
+        ray._raylet.CoreWorker = core_worker(self.waits)
+        ray._private.async_compat.try_install_uvloop = lambda: None  # the user's loops are Python's
+        ray._private.utils.set_sigterm_handler = lambda _: None  # for main threads only
+        manager = ray._private.worker.global_worker.function_actor_manager
+        prepared = functools.cache(prepare)
+
+        def loading(load: Callable[..., T]) -> Callable[..., T]:
+            def call(*args: Any) -> T:
+                if threading.get_ident() != self._ray_thread:
+                    return load(*args)
+                self.run(prepared)
+                return self.run(load, *args)
+
+            return call
+
+        load_function = loading(manager.get_execution_info)
+
+        @functools.cache
+        def execution_info(*args: Any) -> Any:
+            info = load_function(*args)
+            return info._replace(function=self.adopt(info.function))
+
+        manager.get_execution_info = execution_info
+        manager.load_actor_class = loading(manager.load_actor_class)
+        threading.Thread(target=self._be_ray, args=(script,), name="flyteray-ray", daemon=True).start()
+        self.serve()
+
+    def _be_ray(self, script: str) -> None:
+        self._ray_thread = threading.get_ident()
+        try:
+            with open(script) as source:
+                exec(compile(source.read(), script, "exec"), {"__name__": "__main__", "__file__": script})
+        except SystemExit:
+            pass
+        except BaseException:  # noqa: BLE001  # the process is of no use then
+            traceback.print_exc()
+            os._exit(1)
+        finally:
+            self.close()
+
+
+@functools.cache
+def host() -> Host:
+    """That of this process; in one that Ray has started itself, as in a container, users' code has a thread beside."""
+    host = Host()
+    if ray.is_initialized():
+        threading.Thread(target=host.serve, name="flyteray-user", daemon=True).start()
+    return host
+
+
+def hosted(python: str) -> str:
+    """The command, for ``py_executable``, that starts a Ray worker as a :class:`Host` by a command that runs Python."""
+    return f"{python} -c {shlex.quote(_ENTRY)}"
+
+
+def main() -> None:
+    """Be the Ray worker whose script and command line this process was given."""
+    script, sys.argv = sys.argv[1], sys.argv[1:]
+    with contextlib.suppress(ValueError):
+        sys.path.remove("")  # of python -c
+    host().take_over(script, lambda: activate(os.environ.get(BUNDLE, "")))
+
+
+def _without_ours(error: BaseException) -> Any:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
+
+
+async def _end_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

@@ -1,0 +1,171 @@
+"""What a worker's threads wait for, and the one thread that gives the CPU back meanwhile.
+
+Ray releases a task's CPU for waits of one thread alone: the one that it was started on. In a worker of flyteray that
+thread waits for whatever any other thread waits for, by any of Ray's ways, so a task that waits never starves what it
+waits for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import ray
+import ray._raylet
+
+_RECHECK_S = 0.5  # how soon it is noticed that nobody waits for a ref any more
+_FEW = 16  # values that are told of at once; those of more are collected
+_COLLECT_S = (0.05, 0.2)  # how often: at first, and while nothing ends; all at once when the last one ends
+
+
+class _Wait(NamedTuple):
+    """A ref that is waited for until ``over``; ``alone`` where others that are waited for with it may stay away.
+
+    With ``collected`` its value is brought there.
+    """
+
+    ref: Any
+    over: Callable[[], bool]
+    alone: bool = False
+    collected: Future[Any] | None = None
+
+
+class Waits:
+    """The waits of a process, and the thread of Ray's that shares them while a function runs on another one."""
+
+    def __init__(self) -> None:
+        self._new: queue.SimpleQueue[_Wait | None] = queue.SimpleQueue()
+        self._pending: dict[ray.ObjectRef, Future[Any]] = {}
+        self._sharer: int | None = None
+
+    def begin(self) -> None:
+        """Have waits be shared from now on, by this thread: it is the one whose waits release the CPU."""
+        self._new = queue.SimpleQueue()  # a new one: what an earlier function left behind is not waited for
+        self._sharer = threading.get_ident()
+
+    def share(self, done: Future[Any]) -> None:
+        """Wait with everybody until ``done`` is."""
+        new = self._new
+        done.add_done_callback(lambda _: new.put(None))
+        waiting: list[_Wait] = []
+        pause, longest = _COLLECT_S
+        while not done.done():
+            waiting += self._taken(new, block=not waiting)
+            waiting = [each for each in waiting if not each.over()]
+            refs = list(dict.fromkeys(each.ref for each in waiting))
+            if refs:
+                collects = any(each.collected for each in waiting)
+                # All at once: each wait that blocks is a message to Ray's scheduler, and so is its end.
+                enough = 1 if any(each.alone for each in waiting) else len(refs)
+                ready, _ = ray.wait(
+                    refs, num_returns=enough, timeout=pause if collects else _RECHECK_S, fetch_local=False
+                )
+                here = set(ready)
+                _collect([each for each in waiting if each.collected and each.ref in here])
+                waiting = [each for each in waiting if each.ref not in here]
+                pause = _COLLECT_S[0] if ready else min(2 * pause, longest)
+        self._sharer = None
+
+    @contextlib.contextmanager
+    def shared(self, refs: Iterable[Any], enough: int | None = None) -> Iterator[None]:
+        """While a thread waits in here for ``refs``, or for as many of them as are enough, the CPU is free."""
+        if self._sharer in (None, threading.get_ident()):
+            yield
+            return
+        refs = list(refs)
+        over: list[bool] = []
+        for ref in refs:
+            self._new.put(_Wait(ref, lambda: bool(over), alone=enough is not None and enough < len(refs)))
+        try:
+            yield
+        finally:
+            over.append(True)
+
+    def told(self, ref: ray.ObjectRef, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """The same for a callback that Ray is to call with the value of ``ref``."""
+        if self._sharer is None:
+            return callback
+        over: list[bool] = []
+        future: Future[Any] | None = getattr(callback, "keywords", {}).get(
+            "py_future"
+        )  # cancelled: not awaited
+
+        def call(*args: Any) -> Any:
+            over.append(True)
+            return callback(*args)
+
+        self._new.put(_Wait(ref, lambda: bool(over) or (future is not None and future.done())))
+        return call
+
+    def watch(self, ref: ray.ObjectRef) -> Future[Any]:
+        """A future for the value of ``ref``; cancelling it cancels the task behind it."""
+        # Ray's own future costs about as much as a call: with a thousand at once that is what counts.
+        many = len(self._pending) >= _FEW
+        future: Future[Any] = Future() if many else ref.future()
+        self._pending[ref] = future
+        future.add_done_callback(lambda _: self._forget(ref, future))
+        self._new.put(_Wait(ref, future.done, collected=future if many else None))
+        return future
+
+    def cancel(self) -> None:
+        """Cancel everything that is watched."""
+        for future in list(self._pending.values()):
+            future.cancel()
+
+    def _taken(self, new: queue.SimpleQueue[_Wait | None], block: bool) -> Iterator[_Wait]:
+        with contextlib.suppress(queue.Empty):
+            wait = new.get(timeout=_RECHECK_S) if block else new.get_nowait()
+            while wait is not None:
+                yield wait
+                wait = new.get_nowait()
+
+    def _forget(self, ref: ray.ObjectRef, future: Future[Any]) -> None:
+        self._pending.pop(ref, None)
+        if future.cancelled():
+            ray.cancel(ref, force=False, recursive=True)
+
+
+def core_worker(waits: Waits) -> type[ray._raylet.CoreWorker]:
+    """Ray's own link to its cluster, whose waits of every kind are shared by ``waits``."""
+
+    class CoreWorker(ray._raylet.CoreWorker):  # type: ignore[misc] # compiled
+        def get_objects(self, object_refs: list[Any], timeout_ms: int = -1, *rest: Any) -> Any:
+            """Behind ``ray.get``."""
+            with waits.shared(object_refs):
+                return super().get_objects(object_refs, timeout_ms, *rest)
+
+        def wait(self, waitables: list[Any], num_returns: int, timeout_ms: int, *rest: Any) -> Any:
+            """Behind ``ray.wait`` and the iteration of generators."""
+            if timeout_ms == 0:
+                return super().wait(waitables, num_returns, timeout_ms, *rest)
+            with waits.shared(waitables, num_returns):
+                return super().wait(waitables, num_returns, timeout_ms, *rest)
+
+        def set_get_async_callback(self, object_ref: Any, callback: Callable[..., Any]) -> Any:
+            """Behind ``await ref`` and ``ref.future()``."""
+            return super().set_get_async_callback(object_ref, waits.told(object_ref, callback))
+
+    return CoreWorker
+
+
+def _collect(ended: list[_Wait]) -> None:
+    futures = [
+        (each.ref, each.collected)
+        for each in ended
+        if each.collected is not None and each.collected.set_running_or_notify_cancel()
+    ]
+    try:
+        values = ray.get([ref for ref, _ in futures])
+    except Exception:  # noqa: BLE001  # of one of them: each has to learn its own
+        for ref, future in futures:
+            try:
+                future.set_result(ray.get(ref))
+            except Exception as error:  # noqa: BLE001  # whoever awaits it raises it
+                future.set_exception(error)
+    else:
+        for (_, future), value in zip(futures, values, strict=True):
+            future.set_result(value)
