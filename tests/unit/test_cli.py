@@ -138,7 +138,10 @@ def test_json_output_is_json_whatever_is_in_it(capsys: pytest.CaptureFixture[str
     assert outputs[1] == "NaN"
 
 
-def test_lines_in_a_pipe_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_in_a_pipe_are_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     printing.rows([{"name": "n" * 300, "phase": "[red]"}], "table", ("name", "phase"))
 
     header, line = capsys.readouterr().out.splitlines()

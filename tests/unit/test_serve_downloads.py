@@ -241,7 +241,7 @@ def test_long_downloads_are_told_of(
             eventually(lambda: "Fetching" in caplog.text)
 
     monkeypatch.setattr("flyteray.storage.Storage.locate", lambda _: (Slow(tree), "b.log"))
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "flyteray"):
         Downloads(node).file(str(tree / "b.log"))
 
     assert "Fetched" in caplog.text
