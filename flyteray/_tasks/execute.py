@@ -26,6 +26,7 @@ from flyteray._plan.pickling import Own, Payload
 from flyteray._plan.spec import CodeRef, SecretSpec
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
+from flyteray._tasks.forks import ending_forks
 from flyteray._tasks.host import host
 from flyteray._tasks.outputs import write_outputs
 from flyteray._tasks.record import Recorder
@@ -93,7 +94,8 @@ class Worker:
         )
         function = functools.partial(task.func, **arguments)
         try:
-            return bound.run(host().drive, function) if task.is_async else bound.run(function)
+            with ending_forks():
+                return bound.run(host().drive, function) if task.is_async else bound.run(function)
         except SystemExit as error:
             if exits_well(task, error):
                 return None

@@ -31,6 +31,7 @@ import ray._private.worker
 import ray._raylet
 
 from flyteray._cluster.code import activate
+from flyteray._tasks.forks import ending_forks
 from flyteray._tasks.waits import Waits, core_worker
 
 T = TypeVar("T")
@@ -147,7 +148,8 @@ class Host:
 
         job.coroutine = loop.create_task(function())
         try:
-            value: T = loop.run_until_complete(job.coroutine)
+            with ending_forks():
+                value: T = loop.run_until_complete(job.coroutine)
             return value
         finally:
             # SystemExit and KeyboardInterrupt of any coroutine leave the loop at once, and the others where they are.
@@ -169,7 +171,8 @@ class Host:
         try:
             try:
                 self._interruptible = True
-                value = job.function()
+                with ending_forks():
+                    value = job.function()
             finally:
                 self._interruptible = False
         except BaseException as error:  # noqa: BLE001  # whatever it is, Ray's thread raises it
