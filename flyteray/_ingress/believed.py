@@ -29,6 +29,7 @@ _SPOKEN = (
 )
 _MISSPELT = ("content-length", "content-type", "transfer-encoding")  # right only with a hyphen
 _TAKEN_OVER = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded")
+_NO_PORT = r"""'regsub("^([0-9.]+):[0-9]+$","\1")','regsub("^\[([0-9A-Fa-f:.]+)\](:[0-9]+)?$","\1")'"""
 _HOPS = 8  # proxies in a row of which each speaks for the one before it
 
 
@@ -126,7 +127,8 @@ def _taken_over(proxies: Iterable[str]) -> list[str]:
         "    acl veiled var(txn.veiled) -m found",
     ]
     for hop in range(1, _HOPS + 1):
-        lines += _hop(f"req.hdr(x-forwarded-for,-{hop})", "speaks !veiled says_for")
+        # some say an address's port as well
+        lines += _hop(f"req.hdr(x-forwarded-for,-{hop}),{_NO_PORT}", "speaks !veiled says_for")
         forwarded = f"req.hdr(forwarded,-{hop})"
         walks = "speaks !veiled says_forwarded"
         lines += [

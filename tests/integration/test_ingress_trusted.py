@@ -129,6 +129,25 @@ def seen(replica: RawReplica) -> dict[str, str]:
                 "forwarded": "for=9.9.9.9;proto=https;host=ml.example.com, for=10.2.2.2, for=127.0.0.1",
             },
         ),
+        # an address with its port
+        (
+            "X-Forwarded-For: 9.9.9.9:4711, 10.1.1.1:80",
+            {
+                "x-forwarded-for": "9.9.9.9:4711, 10.1.1.1:80, 127.0.0.1",
+                "x-forwarded-proto": "http",
+                "x-forwarded-host": "inside:1",
+                "x-flyteray-client": "9.9.9.9",
+            },
+        ),
+        (
+            "X-Forwarded-For: [2001:db8::9]:4711",
+            {
+                "x-forwarded-for": "[2001:db8::9]:4711, 127.0.0.1",
+                "x-forwarded-proto": "http",
+                "x-forwarded-host": "inside:1",
+                "x-flyteray-client": "2001:db8::9",
+            },
+        ),
         # the client's own word beside the proxy's
         (
             "X-Forwarded-For: 9.9.9.9\nForwarded: for=6.6.6.6;host=evil;proto=https",
