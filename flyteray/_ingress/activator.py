@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import resource
 import socket
 import struct
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flyteray._ingress import maps
-from flyteray._ingress.answers import LARGEST_HEAD, REFUSED, not_ready
+from flyteray._ingress.answers import ASKS_JSON, LARGEST_HEAD, REFUSED, not_ready
 from flyteray._ingress.chunked import Chunked
 from flyteray._ingress.config import ACTIVATOR_SOCKET
 from flyteray._ingress.routes import IngressState, Slot
@@ -73,10 +74,9 @@ class _Request:
     @property
     def asks_for_json(self) -> bool:
         """Whether who asks prefers JSON to plain text."""
-        accepts = (
-            line.lower() for line in self.head.split(b"\r\n")[1:] if line.lower().startswith(b"accept:")
-        )
-        return any(b"application/json" in line for line in accepts)
+        lines = (line.lower().decode("latin-1") for line in self.head.split(b"\r\n")[1:])
+        accepts = (line.removeprefix("accept:") for line in lines if line.startswith("accept:"))
+        return any(re.match(ASKS_JSON, kind.strip()) for line in accepts for kind in line.split(","))
 
 
 class Activator:

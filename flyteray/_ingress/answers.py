@@ -107,7 +107,7 @@ core.register_action("too_large", {{"tcp-req"}}, function(txn)
   if not head:find("\\n") then status, words = "414 URI Too Long", "{_LONG_URL}" end
   local asks_json, origin, taken = false, nil, 0
   while taken < {_MOST_OF_A_HEAD} do
-    asks_json = asks_json or head:lower():find("\\naccept:[^\\n]*application/json")
+    asks_json = asks_json or head:lower():find("\\naccept:[^\\n]*application/[%w.+-]*json")
     origin = origin or head:match("\\n[Oo]rigin:%s*([^%c%s]+)")
     if head:find("\\n\\r?\\n") then break end
     local more = txn.req:get()  -- also so that the client can read the answer
@@ -152,12 +152,17 @@ def _either(text: str) -> str:
     return f"%[var(txn.open)]{text}%[var(txn.close)]\\n"
 
 
-NOTICED = """\
+ASKS_JSON = (
+    r"^application/([a-z0-9.-]+\+)?json(\s*;\s*(q=(1(\.0*)?|0?\.[0-9]*[1-9][0-9]*)|[^q;\s][^;]*))*\s*$"
+)
+"""Matches a media type in ``Accept`` that is JSON and not refused by ``q=0``; for HAProxy and Python alike."""
+
+NOTICED = f"""\
     # how an answer of the ingress's own has to look; the app's are the app's
-    acl asks_json req.hdr(accept) -m sub -i application/json
-    http-request set-var-fmt(txn.open) '{"error": "' if asks_json
-    http-request set-var-fmt(txn.close) '"}' if asks_json
-    http-request set-var(txn.origin) req.fhdr(origin) if { req.fhdr(origin) -m len gt 0 }
+    acl asks_json req.hdr(accept) -m reg -i '{ASKS_JSON}'
+    http-request set-var-fmt(txn.open) '{{"error": "' if asks_json
+    http-request set-var-fmt(txn.close) '"}}' if asks_json
+    http-request set-var(txn.origin) req.fhdr(origin) if {{ req.fhdr(origin) -m len gt 0 }}
     # a browser asks so, without a key, whether a page of another origin may send what it is about to send
     acl crosses var(txn.origin) -m found
     acl preflight var(txn.ahead) -m found

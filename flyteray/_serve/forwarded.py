@@ -14,6 +14,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SPOKEN = re.compile(rb"x[-_](forwarded|flyteray)([-_].*)?|forwarded")
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+):\d+")  # as some proxies say an address
 _TAKEN_OVER = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 
 
@@ -86,7 +87,7 @@ class Alone:
             if len(kept) < len(sent) and self._trusts(peer):
                 told = [(name, value) for name, value in sent if name in _TAKEN_OVER]
                 hops = b",".join(value for name, value in told if name == b"x-forwarded-for").split(b",")
-                chain = [peer, *(hop.strip().decode("latin-1") for hop in reversed(hops))]
+                chain = [peer, *(_address(hop.strip().decode("latin-1")) for hop in reversed(hops))]
                 trusted = list(itertools.takewhile(self._trusts, chain))
                 client = chain[min(len(trusted), len(chain) - 1)]
                 kept += [*told, (b"x-flyteray-client", (client or peer).encode("latin-1"))]
@@ -99,6 +100,11 @@ class Alone:
         except ValueError:
             return False
         return any(found in network for network in self._proxies)
+
+
+def _address(hop: str) -> str:
+    found = _WITH_PORT.fullmatch(hop)
+    return (found[1] or found[2]) if found else hop
 
 
 def _scheme(proto: bytes, kind: str) -> str:

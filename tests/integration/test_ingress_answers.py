@@ -91,6 +91,24 @@ def test_an_error_is_text_or_json_and_can_be_read_by_pages(
         assert "Origin" in (answer.header("vary") or "")
 
 
+@pytest.mark.parametrize("path", ["/closed/", "/empty/"])
+@pytest.mark.parametrize(
+    ("accept", "is_json"),
+    [
+        ("application/problem+json", True),
+        ("text/html, Application/JSON ; q=0.5", True),
+        ("application/json; charset=utf-8", True),
+        ("text/plain, application/json; q=0", False),
+        ("application/json;q=0.00", False),
+        ("application/jsonlines, */*", False),
+    ],
+)
+def test_json_is_for_who_takes_it(port: int, path: str, accept: str, is_json: bool) -> None:
+    answer = ask(port, path, f"Accept: {accept}")
+
+    assert (answer.header("content-type") == "application/json") == is_json
+
+
 @pytest.mark.parametrize("path", ["/closed/x", "/app/x"])
 def test_a_preflight_reaches_the_app_without_a_key(port: int, replica: RawReplica, path: str) -> None:
     answer = ask(port, path, PREFLIGHT, "OPTIONS")

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from flyteray._serve.forwarded import Forwarded
+from flyteray._serve.forwarded import Alone, Forwarded
 
 UNDER_A_PATH = {
     "X-Forwarded-For": "9.9.9.9",
@@ -118,3 +118,38 @@ def test_websockets_get_their_own_scheme() -> None:
         "/shop/ws",
         b"/shop/ws",
     )
+
+
+@pytest.mark.parametrize(
+    ("chain", "client"),
+    [
+        ("6.6.6.6", "6.6.6.6"),
+        ("6.6.6.6:1234", "6.6.6.6"),
+        ("[2001:db8::9]:99", "2001:db8::9"),
+        ("1.1.1.1, 6.6.6.6:80, 10.0.0.2:443", "6.6.6.6"),
+    ],
+)
+def test_an_address_is_told_without_its_port_by_a_trusted_proxy(chain: str, client: str) -> None:
+    seen: dict[str, Any] = {}
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.update(scope)
+
+    scope = {
+        "type": "http",
+        "scheme": "http",
+        "client": ("10.0.0.1", 5),
+        "headers": [(b"x-forwarded-for", chain.encode())],
+    }
+
+    async def nothing(*_: Any) -> Any:
+        raise AssertionError
+
+    alone = Alone(Forwarded(application), ["10.0.0.0/8"])
+    asyncio.run(_run(alone, scope, nothing))
+
+    assert seen["client"][0] == client
+
+
+async def _run(app: Any, scope: Any, unused: Any) -> None:
+    await app(scope, unused, unused)
