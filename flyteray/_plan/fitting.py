@@ -96,7 +96,12 @@ def required_keys(kind: Any) -> frozenset[str]:
 def mismatch(expected: Any, value: Any) -> str:
     """Why a value does not fit an annotation."""
     problem = f"expected {type_name(expected)}, got {shown(value)}"
-    return f"{problem} (is an await missing?)" if inspect.iscoroutine(value) else problem
+    if inspect.iscoroutine(value):
+        return f"{problem} (is an await missing?)"
+    kind = type(value)
+    if kind.__module__ == "numpy" and hasattr(kind, "item") and getattr(value, "ndim", None) == 0:
+        return f"{problem} (a {kind.__module__} scalar: its .item() is one of Python's)"
+    return problem
 
 
 def type_name(expected: Any) -> str:

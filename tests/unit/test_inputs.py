@@ -114,6 +114,12 @@ def test_a_forgotten_await_is_pointed_out() -> None:
     coroutine.close()
 
 
+@pytest.mark.parametrize("value", [np.int64(1), np.bool_(True), np.float32(1)])
+def test_numpys_scalars_are_told_how_to_become_pythons(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"a numpy scalar: its \.item\(\) is one of Python's"):
+        bind(add, (value,), {})
+
+
 FITTING: list[tuple[Any, Any]] = [
     (int, 1),
     (float, 1.0),
