@@ -35,6 +35,8 @@ _NAME = 200  # characters
 _PICKLED = 1024 * 1024  # bytes of an exception that travels as itself
 _PICKLE_S = 5.0
 _DESCRIBE_S = 4 * _PICKLE_S
+_ENDINGS = 20  # attempts to interrupt what was given up
+_ENDING_S = 0.05  # between them
 _FRAMES = 100
 
 _OURS = (f"{Path(flyteray.__file__).parent}/", "/site-packages/ray/", "/dist-packages/ray/")
@@ -259,8 +261,12 @@ def _within(seconds: float, function: Callable[[], T]) -> T | None:
     thread = threading.Thread(target=work, name="flyteray-failure", daemon=True)
     thread.start()
     thread.join(seconds)
-    if thread.is_alive():  # what it computes in vain is not to keep a core busy
+    in_time = results[:]
+    for _ in range(_ENDINGS):  # what it computes in vain is not to keep a core busy; it may catch some
+        if not thread.is_alive():
+            break
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
         )
-    return results[0] if results else None
+        thread.join(_ENDING_S)
+    return in_time[0] if in_time else None

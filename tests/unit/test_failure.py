@@ -5,6 +5,7 @@ import builtins
 import os
 import pickle
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -243,6 +244,9 @@ def test_an_exception_that_hangs_is_told_all_the_same(
     assert info.code == type(error).__name__
     assert info.pickled is None
     assert "raise error" in info.traceback
+    busy = {thread.ident for thread in threading.enumerate() if thread.name == "flyteray-failure"}
+    frames = [frame for ident, frame in sys._current_frames().items() if ident in busy]
+    assert not [frame for frame in frames if frame.f_code.co_filename == __file__]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="groups are new in 3.11")
