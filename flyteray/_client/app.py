@@ -177,7 +177,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
         """
         self._info = await session().call("set_desired", self.name, "stopped")
         if wait:
-            stopped = session().call("wait_stopped", self.name)
+            stopped = session().call("wait_stopped", self.name, True)
             try:
                 self._info = await asyncio.wait_for(stopped, self._deactivate_timeout)
             except asyncio.TimeoutError:

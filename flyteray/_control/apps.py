@@ -167,14 +167,18 @@ class Apps:
         await self._route()
         return self.get(name)
 
-    async def wait_stopped(self, name: str) -> AppInfo:
+    async def wait_stopped(self, name: str, asked: bool = False) -> AppInfo:
         """An app when nothing of it runs any more, its replicas' ``on_shutdown`` included.
+
+        Args:
+            name: Which.
+            asked: Whether the caller has stopped it: somebody may have started it again since.
 
         Raises:
             RuntimeUserError: it was to stop, and somebody has started it again.
             AppNotFoundError: somebody has deleted it.
         """
-        to_stop = self.get(name).desired == "stopped"
+        to_stop = asked or self.get(name).desired == "stopped"
 
         def is_started_again() -> bool:
             app = self._records.apps.get(name)
@@ -195,7 +199,7 @@ class Apps:
     async def delete(self, name: str) -> None:
         """Stop an app, end its replicas, forget it; errors as in :meth:`wait_stopped`."""
         await self.set_desired(name, "stopped")
-        await self.wait_stopped(name)
+        await self.wait_stopped(name, asked=True)
         self._records.forget_app(name)
         self._wake.set()
         await self._route()  # so that who deleted it finds its name free

@@ -226,9 +226,9 @@ class Controller:
         """Start or stop an app."""
         return await self._apps.set_desired(name, desired)
 
-    async def wait_stopped(self, name: str) -> AppInfo:
-        """A stopped app when its replicas have ended."""
-        return await self._apps.wait_stopped(name)
+    async def wait_stopped(self, name: str, asked: bool = False) -> AppInfo:
+        """A stopped app when its replicas have ended; ``asked`` says that the caller has stopped it."""
+        return await self._apps.wait_stopped(name, asked)
 
     async def delete_app(self, name: str) -> None:
         """End an app and forget it."""

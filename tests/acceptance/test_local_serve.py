@@ -315,7 +315,7 @@ def test_what_a_parameter_lacks_is_said_before_anything_starts(monkeypatch: pyte
         ],
     )
     apps.mistyped = mistyped  # type: ignore[attr-defined]
-    with pytest.raises(ParameterMaterializationError, match=r"Did you mean 'local-tasks\.train'\?"):
+    with pytest.raises(ParameterMaterializationError, match=r"Did you mean 'local-tasks\.train'"):
         context.serve(mistyped)
     with pytest.raises(ParameterMaterializationError, match=r"'model': no runs found for task 'no\.such'"):
         context.serve(missing)

@@ -30,7 +30,7 @@ def version_of_jobs(**env_vars: str) -> FastAPIAppEnvironment:
         name="jobs",
         app=api,
         env_vars={"FOLDER": str(FOLDER), **env_vars},
-        scaling=Scaling((0, 1), scaledown_after=0),
+        scaling=Scaling((0, 1), scaledown_after=2),
         timeouts=Timeouts(drain=120),
     )
 
@@ -87,7 +87,7 @@ def test_an_app_does_not_sleep_and_a_replaced_replica_does_not_end_before_its_wo
     eventually(lambda: [each.working for each in app.sync().info.replica_list] == [True])
     assert not app.info.asleep
     go.touch()
-    eventually(lambda: app.sync().info.asleep)
+    eventually(lambda: app.sync().info.asleep and not app.info.replica_list)
     assert (FOLDER / "task-first").exists()
     assert (FOLDER / "background-first").exists()
     go.unlink()
