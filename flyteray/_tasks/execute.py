@@ -105,7 +105,6 @@ class Worker:
 @contextlib.contextmanager
 def _at_work(call: Call) -> Iterator[None]:
     """In the working folder of the call's bundle, from the moment that the user's code is loaded."""
-    activate(call.bundle)
     workplace = _workplace(call.bundle)
     if workplace is None:
         _be_script(call.module)
@@ -142,7 +141,7 @@ _NO_SCRIPT = ModuleType("__main__")  # at a prompt there is none either
 @functools.cache
 def _workplace(bundle: str) -> Workplace | None:
     """Where the actions of a bundle work; worked out once, not once per call."""
-    code = code_folder(CodeRef(bundle=bundle, module="", name=""))
+    code = activate(bundle)
     return None if code is None else Workplace(code)
 
 

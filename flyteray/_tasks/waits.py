@@ -35,12 +35,17 @@ class _Wait(NamedTuple):
 
 
 class Waits:
-    """The waits of a process, and the thread of Ray's that shares them while a function runs on another one."""
+    """The waits of a process, and the thread of Ray's that shares them while a function runs on another one.
+
+    Attributes:
+        tells: Whether Ray's own link tells of every wait: :func:`core_worker` made it.
+    """
 
     def __init__(self) -> None:
         self._new: queue.SimpleQueue[_Wait | None] = queue.SimpleQueue()
         self._pending: dict[ray.ObjectRef, Future[Any]] = {}
         self._sharer: int | None = None
+        self.tells = False
 
     def begin(self) -> None:
         """Have waits be shared from now on, by this thread: it is the one whose waits release the CPU."""
@@ -108,7 +113,8 @@ class Waits:
         future: Future[Any] = Future() if many else ref.future()
         self._pending[ref] = future
         future.add_done_callback(lambda _: self._forget(ref, future))
-        self._new.put(_Wait(ref, future.done, collected=future if many else None))
+        if many or not self.tells:
+            self._new.put(_Wait(ref, future.done, collected=future if many else None))
         return future
 
     def cancel(self) -> None:
@@ -131,6 +137,7 @@ class Waits:
 
 def core_worker(waits: Waits) -> type[ray._raylet.CoreWorker]:
     """Ray's own link to its cluster, whose waits of every kind are shared by ``waits``."""
+    waits.tells = True
 
     class CoreWorker(ray._raylet.CoreWorker):  # type: ignore[misc] # compiled
         def get_objects(self, object_refs: list[Any], timeout_ms: int = -1, *rest: Any) -> Any:
