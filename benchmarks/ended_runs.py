@@ -68,8 +68,12 @@ async def leaves_async(how: str) -> int:
 def waits_plainly() -> int:
     import ray  # with flyteray it is not the user's to import
 
-    child = ray.remote(num_cpus=1)(abs)
-    return sum(ray.get([child.remote(1) for _ in range(3)]))
+    child = ray.remote(num_cpus=1)(plain_one)
+    return sum(ray.get([child.remote() for _ in range(3)]))
+
+
+def plain_one() -> int:
+    return 1
 
 
 def plain_failure() -> None:
