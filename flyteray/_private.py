@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,6 +51,19 @@ def write(path: Path, content: str | bytes) -> None:
     """Write a file; one that it makes is its owner's alone."""
     with opened(path, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def replace(path: Path, content: str | bytes) -> None:
+    """Give a file another content, whole or not at all, at once for all who open it; it is its owner's alone."""
+    descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=".")  # 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        os.replace(fresh, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)
+        raise
 
 
 def is_private(path: Path) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from flyteray import _private
 
 _LOCK = ".in-use"
 
@@ -44,10 +45,7 @@ class MountedFile:
         with contextlib.suppress(FileNotFoundError):
             if self.path.read_bytes() == content:
                 return
-        descriptor, new = tempfile.mkstemp(dir=self.path.parent, prefix=".")  # 0600
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(new, self.path)
+        _private.replace(self.path, content)
 
     def close(self) -> None:
         """Need it no more; the last process that says so removes it."""

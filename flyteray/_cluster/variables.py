@@ -8,7 +8,6 @@ KEY …``) it fetches them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -65,16 +64,7 @@ def _packed(variables: Mapping[str, str]) -> bytes:
 
 
 def _write(key: str, data: bytes) -> None:
-    folder = _private.folder(_folder())
-    descriptor, fresh = tempfile.mkstemp(dir=folder)  # 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(fresh, folder / key)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh)
-        raise
+    _private.replace(_private.folder(_folder()) / key, data)
 
 
 def _fetch(key: str, address: str) -> None:

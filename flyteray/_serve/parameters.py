@@ -88,9 +88,7 @@ class Parameters:
     def publish(self, folder: Path) -> None:
         """Set the environment variables, and have ``get_parameter`` find the rest, here and in child processes."""
         file = folder / PARAMETERS_FILE
-        fresh = file.with_suffix(".new")
-        _private.write(fresh, json.dumps(self.texts))
-        os.replace(fresh, file)
+        _private.replace(file, json.dumps(self.texts))
         os.environ.update({**self.env_vars, PARAMETERS_FILE: str(file)})
         published()[str(file)] = self.visible
 
