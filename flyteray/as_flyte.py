@@ -53,6 +53,9 @@ def run_script(arguments: Sequence[str]) -> None:
         frames = trace
         while frames is not None and frames.tb_frame.f_globals is not main.__dict__:
             frames = frames.tb_next
+        from flyteray._plan import failure  # deferred: most scripts do not fail
+
+        frames = failure.users_frames(frames)
         shown(kind, error.with_traceback(frames), frames)
 
     sys.excepthook = as_of_the_script

@@ -83,7 +83,3 @@ def store(settings: Settings) -> Iterator[Secrets]:
         yield secrets
     finally:
         secrets.close()
-
-
-def _variable(spec: SecretSpec) -> str:
-    return spec.env_var or spec.name.replace("/", "_").replace("-", "_").upper()

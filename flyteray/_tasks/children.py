@@ -127,7 +127,7 @@ class _Child:
         try:
             yield
         except BaseException as error:
-            self._recorder.add(self._call, ActionPhase.FAILED, error=f"{type(error).__name__}: {error}")
+            self._recorder.add(self._call, ActionPhase.FAILED, error=failure.describe(error).summary)
             raise
         finally:
             self._recorder.ended(self._call)
