@@ -6,6 +6,9 @@ import contextlib
 from collections.abc import Iterable
 
 import psutil
+import ray
+
+from flyteray._cluster import actors
 
 
 def runs(process: psutil.Process) -> bool:
@@ -35,3 +38,13 @@ def listening(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
                 if each.status == psutil.CONN_LISTEN
             }
     return found
+
+
+def serves_controller() -> int | None:
+    """The process of the controller of flyteray's own Serve; None between two lives of it."""
+    controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace=actors.SERVE_NAMESPACE)
+    try:
+        pid: int = ray.get(controller.get_pid.remote(), timeout=30)
+    except ray.exceptions.RayError:
+        return None
+    return pid

@@ -92,10 +92,10 @@ def test_without_the_option_the_error_says_what_to_write(tmp_path: Path) -> None
 
 
 def test_the_traceback_of_a_script_is_the_scripts(tmp_path: Path) -> None:
-    (tmp_path / "fails.py").write_text("import flyte\n\nflyte.TaskEnvironment(name=1 / 0)\n")
+    (tmp_path / "fails.py").write_text("import flyte\nflyte.nothing_of_the_kind\n")
 
     done = Shell(tmp_path, tmp_path).run([sys.executable, "-m", "flyteray.as_flyte", "fails.py"])
 
     assert done.returncode == 1
     assert done.stderr.count("File ") == 1
-    assert "ZeroDivisionError: division by zero" in done.stderr
+    assert "AttributeError: module 'flyteray' has no attribute 'nothing_of_the_kind'" in done.stderr

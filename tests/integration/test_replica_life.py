@@ -16,7 +16,6 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-import ray
 import uvicorn
 from fastapi import FastAPI
 
@@ -24,14 +23,13 @@ from flyteray import Resources, TaskEnvironment
 from flyteray._client.app import App
 from flyteray._client.run import run
 from flyteray._client.serve import serve
-from flyteray._cluster import actors
 from flyteray._cluster.local import LocalCluster
 from flyteray._plan import apps, code
 from flyteray._serve import deployment
 from flyteray.app import AppEnvironment, Parameter, RunOutput, Scaling, get_parameter
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import DeploymentError, RuntimeUserError
-from tests.processes import runs
+from tests.processes import runs, serves_controller
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -206,10 +204,10 @@ def test_replicas_with_a_hard_coded_port_on_one_node_outlive_serves_controller(s
     before = pids(app), pids(served)
     assert httpx.get(app.endpoint, timeout=60).json()["who"] == "function"
 
-    old = controller_pid()
+    old = serves_controller()
     assert old is not None
     os.kill(old, signal.SIGKILL)
-    eventually(lambda: controller_pid() not in (None, old))
+    eventually(lambda: serves_controller() not in (None, old))
     eventually(lambda: deployment.status(app.info.target) is not None)  # it has recovered what it knew
 
     assert (pids(app), pids(served)) == before
@@ -302,12 +300,3 @@ def test_an_object_from_a_run_arrives_without_a_copy() -> None:
 
     assert httpx.get(app.endpoint, timeout=60).json() == {"sum": 1_000_000.0, "writable": False}
     App.delete(app.name)
-
-
-def controller_pid() -> int | None:
-    controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace=actors.SERVE_NAMESPACE)
-    try:
-        pid: int = ray.get(controller.get_pid.remote(), timeout=30)
-    except ray.exceptions.RayError:
-        return None  # between two lives
-    return pid
