@@ -12,6 +12,7 @@ from flyteray import _private
 from flyteray._plan import bundle
 
 _LOCK = ".lock"
+_UNTOUCHED_NS = 0  # when a folder was changed in which nothing was added or removed since: one look tells
 
 
 class Workplace:
@@ -30,10 +31,8 @@ class Workplace:
             self._lock = os.open(self._own / _LOCK, os.O_CREAT | os.O_RDONLY, _private.FILE)
             fcntl.flock(self._lock, fcntl.LOCK_EX)  # given up by the system however the process ends
         self._folder = self._own / "code"
-        self._folder.mkdir(mode=_private.FOLDER)
-        furnish(self._folder, code)
-        self._at_first = frozenset(os.listdir(self._folder))
         self._code = code
+        self._furnish()
 
     def enter(self) -> None:
         """Make it the process's working folder."""
@@ -41,11 +40,15 @@ class Workplace:
 
     def tidy(self) -> None:
         """Remove what was put there and bring back what was taken away."""
-        if frozenset(os.listdir(self._folder)) != self._at_first:
+        if os.stat(self._folder).st_mtime_ns != _UNTOUCHED_NS:
             os.chdir(self._own)
             shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir(mode=_private.FOLDER, exist_ok=True)
-            furnish(self._folder, self._code)
+            self._furnish()
+
+    def _furnish(self) -> None:
+        self._folder.mkdir(mode=_private.FOLDER, exist_ok=True)
+        furnish(self._folder, self._code)
+        os.utime(self._folder, ns=(_UNTOUCHED_NS, _UNTOUCHED_NS))
 
 
 def furnish(folder: Path, code: Path) -> None:

@@ -10,6 +10,10 @@ from typing import Any
 from flyteray._declare.loading import loads
 from flyteray.storage.pickler import Pickler, alias_main, is_guarded, unpicklable_part
 
+_NAMES = (
+    pickle.STACK_GLOBAL
+)  # a pickle of today's protocol without it names no class or function: it runs no code
+
 __all__ = ["Own", "Payload", "alias_main", "dump", "is_guarded", "load"]
 
 
@@ -76,5 +80,7 @@ def load(payload: Payload) -> Any:
         ModuleLoadError: a class or function of it can't be found in this process, or the module that has it would start
             something on a cluster.
     """
-    with loads().loading():
-        return pickle.loads(payload.header, buffers=payload.buffers)
+    if _NAMES in payload.header:
+        with loads().loading():
+            return pickle.loads(payload.header, buffers=payload.buffers)
+    return pickle.loads(payload.header, buffers=payload.buffers)

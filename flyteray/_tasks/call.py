@@ -6,7 +6,8 @@ import pickle
 from typing import Any, NamedTuple
 
 from flyteray._plan.info import ErrorInfo
-from flyteray._plan.spec import CodeRef, RunWide, TaskSpec
+from flyteray._plan.pickling import Payload
+from flyteray._plan.spec import RunWide, TaskSpec
 
 SecretName = tuple[str, str | None, str | None, str | None]
 """The fields of a :class:`SecretSpec`: key, group, environment variable, mount."""
@@ -56,19 +57,19 @@ class Call(NamedTuple):
         """What it has from the run or from who called it."""
         return Inherited(*self.from_above)
 
-    def packed(self) -> bytes:
-        """As bytes, which Ray hands on as they are; whatever else it is given it inspects and pickles itself."""
-        return pickle.dumps(tuple(self))
+    def packed(self, arguments: Payload) -> tuple[Any, ...]:
+        """What Ray is given of it and of its inputs: as one bytes, which it hands on as they are, and their buffers.
+
+        Whatever else Ray is given it inspects and pickles itself, and each argument costs it anew.
+        """
+        data = pickle.dumps((arguments.header, *self))
+        return (data, Payload(b"", arguments.buffers)) if arguments.buffers else (data,)
 
     @classmethod
-    def unpacked(cls, data: bytes) -> Call:
-        """The call that was packed."""
-        return cls(*pickle.loads(data))
-
-    @property
-    def code(self) -> CodeRef:
-        """Where the task is found."""
-        return CodeRef(bundle=self.bundle, module=self.module, name=self.name)
+    def unpacked(cls, data: bytes, buffers: Payload | None) -> tuple[Call, Payload]:
+        """The call that was packed, and its inputs."""
+        header, *fields = pickle.loads(data)
+        return cls(*fields), Payload(header, [] if buffers is None else buffers.buffers)
 
     @classmethod
     def of(

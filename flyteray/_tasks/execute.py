@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
 import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -26,7 +25,7 @@ from flyteray._plan.pickling import Own, Payload
 from flyteray._plan.spec import CodeRef, SecretSpec
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
-from flyteray._tasks.forks import ending_forks
+from flyteray._tasks.forks import EndedForks
 from flyteray._tasks.host import host
 from flyteray._tasks.outputs import write_outputs
 from flyteray._tasks.record import Recorder
@@ -59,14 +58,21 @@ class Worker:
         try:
             launch.settle(self._env_vars)
             self._secrets.deliver()
-            with _at_work(call):
-                task: Task[..., Any] = _load(call.code)
+            workplace = _workplace(call.bundle)
+            try:
+                if workplace is not None:
+                    workplace.enter()
+                _be_script(call.module)
+                task: Task[..., Any] = _load(call.bundle, call.module, call.name)
                 _be_script(call.module)
                 given = pickling.load(arguments)
                 if call.unchecked:
                     given = inputs.bind(task, (), given)
                 value = inputs.check_output(task, self._called(call, task, given))
                 result = finish(task, value)
+            finally:
+                if workplace is not None:
+                    workplace.tidy()
         except BaseException as error:  # noqa: BLE001  # whatever users raise travels as a value
             if host().is_cancelled:
                 raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
@@ -94,28 +100,12 @@ class Worker:
         )
         function = functools.partial(task.func, **arguments)
         try:
-            with ending_forks():
+            with EndedForks():
                 return bound.run(host().drive, function) if task.is_async else bound.run(function)
         except SystemExit as error:
             if exits_well(task, error):
                 return None
             raise
-
-
-@contextlib.contextmanager
-def _at_work(call: Call) -> Iterator[None]:
-    """In the working folder of the call's bundle, from the moment that the user's code is loaded."""
-    workplace = _workplace(call.bundle)
-    if workplace is None:
-        _be_script(call.module)
-        yield
-        return
-    workplace.enter()
-    _be_script(call.module)
-    try:
-        yield
-    finally:
-        workplace.tidy()
 
 
 def _be_script(name: str) -> None:
@@ -145,11 +135,10 @@ def _workplace(bundle: str) -> Workplace | None:
     return None if code is None else Workplace(code)
 
 
-_load = functools.lru_cache(maxsize=1024)(load_code)  # it looks at the disk each time
-
-
-def _payload(arguments: Payload | bytes) -> Payload:
-    return Payload(arguments, []) if isinstance(arguments, bytes) else arguments
+@functools.lru_cache(maxsize=1024)
+def _load(bundle: str, module: str, name: str) -> Any:
+    """The task of a call: finding it looks at the disk, which is done once, not once per call."""
+    return load_code(CodeRef(bundle=bundle, module=module, name=name))
 
 
 @functools.cache
@@ -164,24 +153,24 @@ def _is_by_value(bundle: str) -> bool:
     return code is not None and (code / pickled.FILE).exists()
 
 
-def execute(packed: bytes, arguments: Payload | bytes) -> Any:
+def execute(packed: bytes, buffers: Payload | None = None) -> Any:
     """A child action: its value goes to the parent through Ray."""
-    return host().run(_execute, packed, arguments)
+    return host().run(_execute, packed, buffers)
 
 
-def execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, ...] | Own, int]:
+def execute_root(packed: bytes, buffers: Payload | None = None) -> tuple[tuple[Any, ...] | Own, int]:
     """The root action of a run: its outputs, and how many bytes of them were written to storage."""
-    return host().run(_execute_root, packed, arguments)
+    return host().run(_execute_root, packed, buffers)
 
 
-def _execute(packed: bytes, arguments: Payload | bytes) -> Any:
-    call = Call.unpacked(packed)
-    value = _worker(call.env_vars, call.secrets).run(call, _payload(arguments), lambda _, value: value)
+def _execute(packed: bytes, buffers: Payload | None) -> Any:
+    call, arguments = Call.unpacked(packed, buffers)
+    value = _worker(call.env_vars, call.secrets).run(call, arguments, lambda _, value: value)
     return Own(value) if _is_by_value(call.bundle) else value
 
 
-def _execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any, ...] | Own, int]:
-    call = Call.unpacked(packed)
+def _execute_root(packed: bytes, buffers: Payload | None) -> tuple[tuple[Any, ...] | Own, int]:
+    call, arguments = Call.unpacked(packed, buffers)
     worker = _worker(call.env_vars, call.secrets)
 
     def keep(task: Task[..., Any], value: Any) -> tuple[tuple[Any, ...], int]:
@@ -189,7 +178,7 @@ def _execute_root(packed: bytes, arguments: Payload | bytes) -> tuple[tuple[Any,
         return outputs, write_outputs(worker.cluster.storage, call.run, outputs)
 
     try:
-        outputs, size = worker.run(call, _payload(arguments), keep)
+        outputs, size = worker.run(call, arguments, keep)
     finally:
         worker.recorder.flush()
     return (Own(outputs) if _is_by_value(call.bundle) else outputs), size

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from types import TracebackType
 from typing import NoReturn
 
 
-@contextlib.contextmanager
-def ending_forks() -> Iterator[None]:
-    """End a child process that the code within has forked where it leaves that code, as Python ends a script.
+class EndedForks:
+    """A child process that the code within a ``with`` has forked ends where it leaves that code, as a script ends.
 
     A copy of a worker has none of its threads: it can't report a result, and waits for ever where it tries.
     """
-    process = os.getpid()
-    try:
-        yield
-    except BaseException as error:
-        if os.getpid() != process:
+
+    def __enter__(self) -> None:
+        self._process = os.getpid()
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if os.getpid() != self._process:
             _end(error)
-        raise
-    if os.getpid() != process:
-        _end(None)
 
 
 def _end(error: BaseException | None) -> NoReturn:

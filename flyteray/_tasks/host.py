@@ -20,7 +20,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import Future, wait
 from types import FrameType, GeneratorType
 from typing import Any, TypeVar
 
@@ -31,7 +30,7 @@ import ray._private.worker
 import ray._raylet
 
 from flyteray._cluster.code import activate
-from flyteray._tasks.forks import ending_forks
+from flyteray._tasks.forks import EndedForks
 from flyteray._tasks.waits import Waits, core_worker
 
 T = TypeVar("T")
@@ -46,14 +45,36 @@ _EXIT_CANCELLED = 143  # as a process that SIGTERM ended
 
 
 class _Job:
-    """One function on the user's thread."""
+    """One function on the user's thread, and what has come of it once it is over.
+
+    There is one for each call of a task: what a ``Future`` does beside costs more than all the rest.
+    """
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function
-        self.result: Future[Any] = Future()
+        self.value: Any = None
+        self.error: BaseException | None = None
         self.cancelled = False
         self.softly = False  # its coroutine was asked to end
         self.coroutine: asyncio.Task[Any] | None = None
+        self._over = False
+        self._runs = threading.Lock()
+        self._runs.acquire()
+
+    def end(self) -> None:
+        """Be over, on the user's thread."""
+        self._over = True
+        self._runs.release()
+
+    def is_over(self) -> bool:
+        """Whether the function has returned or raised."""
+        return self._over
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for its end; False where it takes longer."""
+        if self._runs.acquire(timeout=seconds):
+            self._runs.release()
+        return self._over
 
 
 class Host:
@@ -87,18 +108,18 @@ class Host:
         self.waits.begin()
         self._jobs.put(job)
         try:
-            self.waits.share(job.result)
+            self.waits.share(job.is_over)
         except KeyboardInterrupt:  # only where Ray has Python's main thread
             self._cancel(job)
-            while not job.result.done():
+            while not job.is_over():
                 with contextlib.suppress(KeyboardInterrupt):
-                    wait([job.result])
+                    job.ends_within(_GRACE_S)
         self.waits.cancel()  # what it has left behind
-        if (error := job.result.exception()) is None:
-            return job.result.result()  # type: ignore[no-any-return]
+        if job.error is None:
+            return job.value  # type: ignore[no-any-return]
         if job.cancelled:
             raise KeyboardInterrupt from None
-        raise error
+        raise job.error
 
     def adopt(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function that runs on the user's thread where Ray calls it on its own, and elsewhere as it is."""
@@ -148,7 +169,7 @@ class Host:
 
         job.coroutine = loop.create_task(function())
         try:
-            with ending_forks():
+            with EndedForks():
                 value: T = loop.run_until_complete(job.coroutine)
             return value
         finally:
@@ -171,24 +192,20 @@ class Host:
         try:
             try:
                 self._interruptible = True
-                with ending_forks():
-                    value = job.function()
+                with EndedForks():
+                    job.value = job.function()
             finally:
                 self._interruptible = False
         except BaseException as error:  # noqa: BLE001  # whatever it is, Ray's thread raises it
-            failed: BaseException | None = error.with_traceback(_without_ours(error))
-        else:
-            failed = None
+            job.error = error.with_traceback(_without_ours(error))
         if self._is_hosted:
             signal.setitimer(
                 signal.ITIMER_REAL, 0
             )  # an alarm that one has left behind is not to end the next
         with self._change:
             self._job = None
-        if failed is None:
-            job.result.set_result(value)
-        else:
-            job.result.set_exception(failed)
+        job.end()
+        self.waits.recheck()
 
     def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         job = self._job
@@ -225,9 +242,9 @@ class Host:
 
     def _end(self, job: _Job) -> None:
         self._interrupt(job)
-        if not wait([job.result], timeout=_SOFT_S).done and job.softly:
+        if not job.ends_within(_SOFT_S) and job.softly:
             self._interrupt(job)
-        if not wait([job.result], timeout=_GRACE_S).done:
+        if not job.ends_within(_GRACE_S):
             os._exit(_EXIT_CANCELLED)  # the only way to end code that sits in C or ignores cancellation
 
     def _interrupt(self, job: _Job) -> None:

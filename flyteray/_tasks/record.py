@@ -6,7 +6,7 @@ import logging
 import pickle
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
@@ -18,10 +18,38 @@ from flyteray._tasks.call import Call
 logger = logging.getLogger(__name__)
 
 _Attempt = tuple[str, str, int]
-_Events = dict[_Attempt, ActionEvent]
 
 _INTERVAL_S = 0.5
 _QUEUED_S = 1.0
+
+
+class _Noted(NamedTuple):
+    """What becomes an :class:`ActionEvent` when it is sent: most of it is overtaken before."""
+
+    call: Call
+    phase: ActionPhase
+    at: float
+    began: float | None
+    error: str | None
+    environment: EnvironmentSpec | None
+
+    def event(self) -> ActionEvent:
+        # Trusted values: validating them would cost more than sending them.
+        return ActionEvent.model_construct(
+            run=self.call.run,
+            action=self.call.action,
+            parent=self.call.parent,
+            task=self.call.task,
+            phase=self.phase,
+            attempt=self.call.attempt,
+            at=self.at,
+            began=self.began,
+            error=self.error,
+            environment=self.environment,
+        )
+
+
+_Events = dict[_Attempt, _Noted]
 
 
 class Recorder:
@@ -62,19 +90,8 @@ class Recorder:
         ``began`` is when its function was called, if it was. Times are seconds since the epoch. ``environment`` is what
         a queued one asks for.
         """
-        # Trusted values on the hot path: validating them would cost more than sending them.
-        self._events[_attempt(call)] = ActionEvent.model_construct(
-            run=call.run,
-            action=call.action,
-            parent=call.parent,
-            task=call.task,
-            phase=phase,
-            attempt=call.attempt,
-            at=time.time() if at is None else at,
-            began=began,
-            error=error,
-            environment=environment,
-        )
+        now = time.time() if at is None else at
+        self._events[_attempt(call)] = _Noted(call, phase, now, began, error, environment)
         self._some.set()
 
     def flush(self) -> None:
@@ -84,7 +101,7 @@ class Recorder:
             return
         try:
             # As bytes: Ray's own pickler asks Python about every object in them.
-            data = pickle.dumps(list(events.values()))
+            data = pickle.dumps([noted.event() for noted in events.values()])
             self._sent.append((actors.send(actors.CONTROLLER, "record", data), events))
         except Exception:
             logger.exception("Events of actions could not be sent; it is tried again")
@@ -114,8 +131,8 @@ class Recorder:
             self._some.set()
 
     def _again(self, events: _Events) -> None:
-        for attempt, event in events.items():
-            self._events.setdefault(attempt, event)  # what has happened since is the later word
+        for attempt, noted in events.items():
+            self._events.setdefault(attempt, noted)  # what has happened since is the later word
         self._some.set()
 
     def _tell_who_waits(self) -> None:

@@ -83,10 +83,10 @@ class Asked(NamedTuple):
 class Submitter:
     """Submits one function to Ray; the options of an environment are worked out once, not once per call.
 
-    The function is given a packed :class:`Call` and its inputs: their pickle, or a Payload where that has buffers.
+    The function is given a :class:`Call` and its inputs as the call packs them.
     """
 
-    def __init__(self, function: Callable[[bytes, Payload | bytes], object], num_returns: int = 1) -> None:
+    def __init__(self, function: Callable[[bytes, Payload | None], object], num_returns: int = 1) -> None:
         self._function = ray.remote(function)
         self._num_returns = num_returns
         self._prepared = functools.cache(self._prepare)
@@ -105,7 +105,7 @@ class Submitter:
             gets = _place(asked, call.task)
             self._placed[asked.name] = time.monotonic() + _PLACEABLE_S, gets
         prepared = self._prepared(gets, call.bundle or call.version or "", start)
-        return prepared.remote(call.packed(), arguments if arguments.buffers else arguments.header)
+        return prepared.remote(*call.packed(arguments))
 
     def _prepare(self, environment: str, bundle: str, start: Start) -> Any:
         asked = options(EnvironmentSpec.model_validate_json(environment), bundle, start)

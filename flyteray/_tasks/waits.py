@@ -20,6 +20,7 @@ import ray._raylet
 _RECHECK_S = 0.5  # how soon it is noticed that nobody waits for a ref any more
 _FEW = 16  # values that are told of at once; those of more are collected
 _COLLECT_S = (0.05, 0.2)  # how often: at first, and while nothing ends; all at once when the last one ends
+_COLLECT_EACH_S = 0.0001  # not more often than this for each: a look at a thousand takes milliseconds
 
 
 class _Wait(NamedTuple):
@@ -52,13 +53,12 @@ class Waits:
         self._new = queue.SimpleQueue()  # a new one: what an earlier function left behind is not waited for
         self._sharer = threading.get_ident()
 
-    def share(self, done: Future[Any]) -> None:
-        """Wait with everybody until ``done`` is."""
+    def share(self, is_over: Callable[[], bool]) -> None:
+        """Wait with everybody until the function of this thread's call is over; :meth:`recheck` says when to look."""
         new = self._new
-        done.add_done_callback(lambda _: new.put(None))
         waiting: list[_Wait] = []
         pause, longest = _COLLECT_S
-        while not done.done():
+        while not is_over():
             waiting += self._taken(new, block=not waiting)
             waiting = [each for each in waiting if not each.over()]
             refs = list(dict.fromkeys(each.ref for each in waiting))
@@ -66,14 +66,17 @@ class Waits:
                 collects = any(each.collected for each in waiting)
                 # All at once: each wait that blocks is a message to Ray's scheduler, and so is its end.
                 enough = 1 if any(each.alone for each in waiting) else len(refs)
-                ready, _ = ray.wait(
-                    refs, num_returns=enough, timeout=pause if collects else _RECHECK_S, fetch_local=False
-                )
+                timeout = max(pause, len(refs) * _COLLECT_EACH_S) if collects else _RECHECK_S
+                ready, _ = ray.wait(refs, num_returns=enough, timeout=timeout, fetch_local=False)
                 here = set(ready)
                 _collect([each for each in waiting if each.collected and each.ref in here])
                 waiting = [each for each in waiting if each.ref not in here]
                 pause = _COLLECT_S[0] if ready else min(2 * pause, longest)
         self._sharer = None
+
+    def recheck(self) -> None:
+        """Have the thread that shares the waits look at once whether it still has to."""
+        self._new.put(None)
 
     @contextlib.contextmanager
     def shared(self, refs: Iterable[Any], enough: int | None = None) -> Iterator[None]:
