@@ -8,7 +8,6 @@ import functools
 import itertools
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import Any
 
 from flyteray._cluster import actors
@@ -43,7 +42,7 @@ class Children:
                 start = child.started_by(actors.call(actors.CONTROLLER, "prepare_image", child.image))
         for attempt in itertools.count():
             try:
-                return child.start(attempt, start).result()
+                return child.value(attempt, start)
             except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the child decides
                 time.sleep(child.delay_after(error, attempt))
         raise AssertionError
@@ -67,7 +66,7 @@ class Children:
                 start = child.started_by(await actors.acall(actors.CONTROLLER, "prepare_image", child.image))
         for attempt in itertools.count():
             try:
-                return await asyncio.wrap_future(child.start(attempt, start))
+                return await child.awaited(attempt, start)
             except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the child decides
                 await asyncio.sleep(child.delay_after(error, attempt))
         raise AssertionError
@@ -137,13 +136,26 @@ class _Child:
         assert self.image is not None
         return _starts().setdefault(self.image.key, start)
 
-    def start(self, attempt: int, start: Start) -> Future[Any]:
+    def value(self, attempt: int, start: Start) -> Any:
+        """Start an attempt and block for its value."""
+        call = self._submitted(attempt)
+        try:
+            return host().waits.value(_submitter().submit(self._asked, call, self._arguments, start))
+        finally:
+            self._recorder.ended(call)
+
+    async def awaited(self, attempt: int, start: Start) -> Any:
+        """Start an attempt and await its value."""
+        call = self._submitted(attempt)
+        try:
+            return await host().waits.awaited(_submitter().submit(self._asked, call, self._arguments, start))
+        finally:
+            self._recorder.ended(call)
+
+    def _submitted(self, attempt: int) -> Call:
         call = self._call._replace(attempt=attempt)
         self._recorder.submitted(call, self._asked.environment)
-        ref = _submitter().submit(self._asked, call, self._arguments, start)
-        future = host().waits.watch(ref)
-        future.add_done_callback(lambda _: self._recorder.ended(call))
-        return future
+        return call
 
     def delay_after(self, error: BaseException, attempt: int) -> float:
         """Seconds until the next attempt; raises the error as the caller shall see it when there is none."""

@@ -7,6 +7,7 @@ waits for.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import threading
@@ -32,7 +33,7 @@ class _Wait(NamedTuple):
     ref: Any
     over: Callable[[], bool]
     alone: bool = False
-    collected: Future[Any] | None = None
+    collected: asyncio.Future[Any] | None = None
 
 
 class Waits:
@@ -44,7 +45,7 @@ class Waits:
 
     def __init__(self) -> None:
         self._new: queue.SimpleQueue[_Wait | None] = queue.SimpleQueue()
-        self._pending: dict[ray.ObjectRef, Future[Any]] = {}
+        self._pending: dict[ray.ObjectRef, Future[Any] | asyncio.Future[Any]] = {}
         self._sharer: int | None = None
         self.tells = False
 
@@ -109,21 +110,45 @@ class Waits:
         self._new.put(_Wait(ref, lambda: bool(over) or (future is not None and future.done())))
         return call
 
-    def watch(self, ref: ray.ObjectRef) -> Future[Any]:
-        """A future for the value of ``ref``; cancelling it cancels the task behind it."""
+    def value(self, ref: ray.ObjectRef) -> Any:
+        """Block for the value of ``ref``; :meth:`cancel` and whatever interrupts it cancel the task behind it."""
+        future = self._own(ref)
+        with self._until_ended(ref, future):
+            return future.result()
+
+    async def awaited(self, ref: ray.ObjectRef) -> Any:
+        """Await the value of ``ref``; cancelling that cancels the task behind it."""
         # Ray's own future costs about as much as a call: with a thousand at once that is what counts.
-        many = len(self._pending) >= _FEW
-        future: Future[Any] = Future() if many else ref.future()
-        self._pending[ref] = future
-        future.add_done_callback(lambda _: self._forget(ref, future))
-        if many or not self.tells:
-            self._new.put(_Wait(ref, future.done, collected=future if many else None))
-        return future
+        if len(self._pending) < _FEW:
+            future = asyncio.wrap_future(self._own(ref))
+        else:
+            future = asyncio.get_running_loop().create_future()
+            self._new.put(_Wait(ref, future.done, collected=future))
+        with self._until_ended(ref, future):
+            return await future
 
     def cancel(self) -> None:
-        """Cancel everything that is watched."""
-        for future in list(self._pending.values()):
-            future.cancel()
+        """Cancel everything that is waited for so."""
+        for ref, future in list(self._pending.items()):
+            if isinstance(future, Future):
+                future.cancel()  # whose thread may never look at it otherwise
+            _cancel(ref)
+
+    def _own(self, ref: ray.ObjectRef) -> Future[Any]:
+        future: Future[Any] = ref.future()
+        if not self.tells:
+            self._new.put(_Wait(ref, future.done))
+        return future
+
+    @contextlib.contextmanager
+    def _until_ended(self, ref: ray.ObjectRef, future: Future[Any] | asyncio.Future[Any]) -> Iterator[None]:
+        self._pending[ref] = future
+        try:
+            yield
+        finally:
+            self._pending.pop(ref, None)
+            if not future.done() or future.cancelled():
+                _cancel(ref)
 
     def _taken(self, new: queue.SimpleQueue[_Wait | None], block: bool) -> Iterator[_Wait]:
         with contextlib.suppress(queue.Empty):
@@ -131,11 +156,6 @@ class Waits:
             while wait is not None:
                 yield wait
                 wait = new.get_nowait()
-
-    def _forget(self, ref: ray.ObjectRef, future: Future[Any]) -> None:
-        self._pending.pop(ref, None)
-        if future.cancelled():
-            ray.cancel(ref, force=False, recursive=True)
 
 
 def core_worker(waits: Waits) -> type[ray._raylet.CoreWorker]:
@@ -162,20 +182,47 @@ def core_worker(waits: Waits) -> type[ray._raylet.CoreWorker]:
     return CoreWorker
 
 
+def _cancel(ref: ray.ObjectRef) -> None:
+    ray.cancel(ref, force=False, recursive=True)
+
+
+class _Outcome(NamedTuple):
+    """What a coroutine awaits."""
+
+    future: asyncio.Future[Any]
+    value: Any = None
+    error: BaseException | None = None
+
+
 def _collect(ended: list[_Wait]) -> None:
-    futures = [
-        (each.ref, each.collected)
-        for each in ended
-        if each.collected is not None and each.collected.set_running_or_notify_cancel()
-    ]
+    """Bring values to the coroutines that await them: with one message to their loop, however many they are."""
+    futures = [(each.ref, each.collected) for each in ended if each.collected is not None]
     try:
         values = ray.get([ref for ref, _ in futures])
     except Exception:  # noqa: BLE001  # of one of them: each has to learn its own
-        for ref, future in futures:
-            try:
-                future.set_result(ray.get(ref))
-            except Exception as error:  # noqa: BLE001  # whoever awaits it raises it
-                future.set_exception(error)
+        outcomes = [_outcome(ref, future) for ref, future in futures]
     else:
-        for (_, future), value in zip(futures, values, strict=True):
+        outcomes = [_Outcome(future, value) for (_, future), value in zip(futures, values, strict=True)]
+    loops: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for each in outcomes:
+        loops.setdefault(each.future.get_loop(), []).append(each)
+    for loop, told in loops.items():
+        with contextlib.suppress(RuntimeError):  # it is closed: nobody awaits them any more
+            loop.call_soon_threadsafe(_settle, told)
+
+
+def _outcome(ref: ray.ObjectRef, future: asyncio.Future[Any]) -> _Outcome:
+    try:
+        return _Outcome(future, ray.get(ref))
+    except Exception as error:  # noqa: BLE001  # whoever awaits it raises it
+        return _Outcome(future, error=error)
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    for future, value, error in outcomes:
+        if future.done():  # cancelled meanwhile
+            continue
+        if error is None:
             future.set_result(value)
+        else:
+            future.set_exception(error)

@@ -71,11 +71,10 @@ def test_actions_that_have_no_room_say_so_and_their_run_as_well(tmp_path: Path) 
     holder = flyte.run(samples.hold_one, str(tmp_path / "go"))
     run = flyte.run(samples.parent)
     try:
-        waiting = eventually(
-            lambda: "2 of" in (Run.get(run.name).info.waiting or "") and Run.get(run.name).info.waiting
-        )
+        # The parent's CPU is seen to be free a moment after it waits.
+        told = "waits for 2 of its actions, which wait for 2 CPUs on one node; free: 1 of 2"
+        eventually(lambda: Run.get(run.name).info.waiting == told)
 
-        assert waiting == "waits for 2 of its actions, which wait for 2 CPUs on one node; free: 1 of 2"
         root, *children = run.actions()
         assert (root.phase, root.waiting) == (ActionPhase.RUNNING, None)
         assert {child.phase for child in children} == {ActionPhase.WAITING_FOR_RESOURCES}
