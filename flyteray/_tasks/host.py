@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from types import FrameType, GeneratorType
 from typing import Any, TypeVar
 
@@ -135,10 +135,19 @@ class Host:
 
         return call
 
-    def _stepwise(self, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        ended = object()
-        while (value := self.run(next, generator, ended)) is not ended:
-            yield value
+    def _stepwise(self, generator: GeneratorType[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        def step(sent: Any) -> tuple[Any, bool]:
+            try:
+                return generator.send(sent if _listens(generator) else None), False
+            except StopIteration as end:
+                return end.value, True
+
+        sent = None  # Ray sends how long it took to store the value before: Ray Data counts on it
+        while True:
+            value, ended = self.run(step, sent)
+            if ended:
+                return value
+            sent = yield value
 
     # On the user's thread
 
@@ -280,10 +289,11 @@ class Host:
 
         def loading(load: Callable[..., T]) -> Callable[..., T]:
             def call(*args: Any) -> T:
-                if threading.get_ident() != self._ray_thread:
+                if threading.get_ident() != self._ray_thread or self.waits.are_shared:
                     return load(*args)
-                self.run(prepared)
-                return self.run(load, *args)
+                with _let_go(manager.lock):
+                    self.run(prepared)
+                    return self.run(load, *args)
 
             return call
 
@@ -333,6 +343,30 @@ def main() -> None:
     with contextlib.suppress(ValueError):
         sys.path.remove("")  # of python -c
     host().take_over(script, lambda: activate(os.environ.get(BUNDLE, "")))
+
+
+def _listens(generator: GeneratorType[Any, Any, Any]) -> bool:
+    """Whether a generator can be sent something where it stands: an iterator that it delegates to may not."""
+    stands: Any = generator
+    while isinstance(stands, GeneratorType):
+        stands = stands.gi_yieldfrom
+    return stands is None or hasattr(stands, "send")
+
+
+@contextlib.contextmanager
+def _let_go(lock: Any) -> Iterator[None]:
+    """Leave a lock that this thread may hold to others, as a condition does while it waits.
+
+    Ray holds its own while it unpacks an argument, and takes it again to load the class of an actor that is in there.
+    """
+    if not lock._is_owned():
+        yield
+        return
+    held = lock._release_save()
+    try:
+        yield
+    finally:
+        lock._acquire_restore(held)
 
 
 def _without_ours(error: BaseException) -> Any:

@@ -49,6 +49,11 @@ class Waits:
         self._sharer: int | None = None
         self.tells = False
 
+    @property
+    def are_shared(self) -> bool:
+        """Whether a function runs on another thread than the one that shares them."""
+        return self._sharer is not None
+
     def begin(self) -> None:
         """Have waits be shared from now on, by this thread: it is the one whose waits release the CPU."""
         self._new = queue.SimpleQueue()  # a new one: what an earlier function left behind is not waited for

@@ -20,6 +20,7 @@ import ray
 import flyteray as flyte
 
 env = flyte.TaskEnvironment(name="leaving")
+small = flyte.TaskEnvironment(name="leaving-small", resources=flyte.Resources(cpu="50m", memory="10Mi"))
 
 
 def _here() -> list[Any]:
@@ -64,6 +65,11 @@ class Later:
         return 1
 
 
+@ray.remote(num_cpus=1)
+def asks(counter: Any) -> int:
+    return ray.get(counter.one.remote())
+
+
 def wait_one_by_one(refs: list[Any]) -> int:
     total = 0
     while refs:
@@ -79,7 +85,9 @@ def in_threads() -> int:
 
 @env.task
 def uses_ray(how: str) -> int:
-    refs = [] if how in ("threads", "actor", "generator") else [one.remote() for _ in range(3)]
+    refs = (
+        [] if how in ("threads", "actor", "generator", "handle", "data") else [one.remote() for _ in range(3)]
+    )
     match how:
         case "get":
             return sum(ray.get(refs))
@@ -96,6 +104,11 @@ def uses_ray(how: str) -> int:
         case "actor":
             counter = Counter.remote()
             return sum(ray.get([counter.one.remote(), counter.one.remote(), Later.remote().one.remote()]))
+        case "handle":
+            later = Later.remote()
+            return sum(ray.get([asks.remote(later) for _ in range(3)]))
+        case "data":
+            return len(ray.data.range(3).map_batches(lambda batch: batch).take_all())
     raise AssertionError(how)
 
 
@@ -110,6 +123,18 @@ async def uses_ray_async(how: str) -> int:
         case "to_thread":
             return sum(await asyncio.to_thread(ray.get, refs))
     raise AssertionError(how)
+
+
+@small.task
+async def gives_back(handle: Any) -> Any:
+    return handle
+
+
+@env.task
+async def passes_handles_around(times: int) -> int:
+    later = Later.remote()
+    handles = await asyncio.gather(*(gives_back.aio(later) for _ in range(times)))
+    return sum(await asyncio.gather(*(handle.one.remote() for handle in handles)))
 
 
 @env.task

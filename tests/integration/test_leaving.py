@@ -27,7 +27,9 @@ def nothing_is_left(cluster: Any) -> Iterator[None]:
     eventually(lambda: ray.available_resources().get("CPU") == 2.0)
 
 
-@pytest.mark.parametrize("how", ["get", "get in time", "wait", "threads", "future", "generator", "actor"])
+@pytest.mark.parametrize(
+    "how", ["get", "get in time", "wait", "threads", "future", "generator", "actor", "handle", "data"]
+)
 def test_tasks_that_wait_for_plain_ray_leave_it_the_cpus(how: str) -> None:
     runs = [flyte.run(samples.uses_ray, how) for _ in range(4)]
 
@@ -39,6 +41,10 @@ def test_async_tasks_do_too(how: str) -> None:
     runs = [flyte.run(samples.uses_ray_async, how) for _ in range(4)]
 
     assert [run.outputs()[0] for run in runs] == [3] * 4
+
+
+def test_handles_of_actors_travel_into_tasks_and_back_however_many_they_are() -> None:
+    assert flyte.run(samples.passes_handles_around, times=20).outputs()[0] == 20
 
 
 def test_rays_own_errors_are_as_ray_raises_them() -> None:
