@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import psutil
 import ray
 
-from flyteray._cluster import actors
+from flyteray._actors.calls import SERVE_NAMESPACE
 
 
 def runs(process: psutil.Process) -> bool:
@@ -42,7 +42,7 @@ def listening(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
 
 def serves_controller() -> int | None:
     """The process of the controller of flyteray's own Serve; None between two lives of it."""
-    controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace=actors.SERVE_NAMESPACE)
+    controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace=SERVE_NAMESPACE)
     try:
         pid: int = ray.get(controller.get_pid.remote(), timeout=30)
     except ray.exceptions.RayError:

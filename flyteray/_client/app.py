@@ -98,7 +98,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
 
     async def _sync(self) -> App:
         """Ask the cluster how the app stands."""
-        self._info = await session().call("get_app", self.name)
+        self._info = await session().controller.apps.get(self.name)
         return self
 
     sync = MethodVerb(_sync)
@@ -119,7 +119,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
         progress = Progress(f"app {self.name}", quiet=False, live=False)
         while True:
             patience = min(_POLL_S, max(0.0, deadline - loop.time()))
-            self._info = info = await session().call("wait_app", self.name, patience)
+            self._info = info = await session().controller.apps.wait(self.name, patience)
             progress.tell(info.waiting if info.phase is AppPhase.DEPLOYING else None)
             if info.phase is AppPhase.ACTIVE:
                 return self
@@ -148,7 +148,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
         """
         if checked(wait_for) == "activated":
             return await self._wait()
-        self._info = await session().call("wait_stopped", self.name)
+        self._info = await session().controller.apps.wait_stopped(self.name)
         return self
 
     watch = MethodVerb(_watch)
@@ -160,7 +160,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
         Args:
             wait: Return when it serves, as :meth:`wait` does.
         """
-        self._info = await session().call("set_desired", self.name, "active")
+        self._info = await session().controller.apps.set_desired(self.name, "active")
         return await self._wait() if wait else self
 
     activate = MethodVerb(_activate)
@@ -175,9 +175,9 @@ class App(Ephemeral, Logged, Known[AppInfo]):
         Raises:
             ActivationTimeoutError: they have not ended within ``deactivate_timeout``, where that was given.
         """
-        self._info = await session().call("set_desired", self.name, "stopped")
+        self._info = await session().controller.apps.set_desired(self.name, "stopped")
         if wait:
-            stopped = session().call("wait_stopped", self.name, True)
+            stopped = session().controller.apps.wait_stopped(self.name, True)
             try:
                 self._info = await asyncio.wait_for(stopped, self._deactivate_timeout)
             except asyncio.TimeoutError:
@@ -209,7 +209,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
             domain: Likewise.
         """
         without_projects("App", project, domain)
-        return App(await session().call("get_app", name))
+        return App(await session().controller.apps.get(name))
 
     get = Verb(_get)
 
@@ -240,7 +240,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
             raise ValueError(
                 f'sort_by must be one of {", ".join(_SORTABLE)}, alone or with "asc" or "desc", not {sort_by!r}.'
             )
-        found: list[AppInfo] = await session().call("list_apps")
+        found = await session().controller.apps.listall()
         wanted = [info for info in found if phases is None or info.phase in phases]
         wanted.sort(key=lambda info: getattr(info, key), reverse=order == "desc")
         return [App(info) for info in wanted[:limit]]
@@ -259,7 +259,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
         """
         without_projects("App", project, domain)
         with contextlib.suppress(AppNotFoundError):
-            await session().call("delete_app", name)
+            await session().controller.apps.delete(name)
 
     delete = Verb(_delete)
 

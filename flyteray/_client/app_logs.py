@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from flyteray._client.logged import Wanted
 from flyteray._client.session import session
 from flyteray._declare.near import did_you_mean
-from flyteray._plan.info import AppInfo, AppPhase, ReplicaInfo
+from flyteray._plan.info import AppPhase, ReplicaInfo
 from flyteray.errors import AppNotFoundError, BaseRuntimeError
 
 _LOOK_S = 2.0  # how often replicas that are new are looked for
@@ -28,8 +28,8 @@ async def lines(app: str, wanted: Wanted) -> AsyncIterator[str]:
     streams = _Streams(wanted)
     while True:
         try:
-            info: AppInfo = await session().call("get_app", app)
-            replicas: list[ReplicaInfo] = await session().call("list_replicas", app)
+            info = await session().controller.apps.get(app)
+            replicas = await session().controller.apps.replicas(app)
         except AppNotFoundError:
             if not streams.begun:
                 raise
@@ -96,13 +96,14 @@ class _Streams:
                 yield line
 
     def _read(self, replica: ReplicaInfo, stream: str) -> None:
-        from flyteray._cluster import actors, logs  # deferred: they need Ray
+        from flyteray._actors import calls  # deferred, as the next: they need Ray
+        from flyteray._cluster import logs
 
         end: BaseRuntimeError | None = None
         try:
             written = logs.lines(
                 replica.actor_name,
-                actors.SERVE_NAMESPACE,
+                calls.SERVE_NAMESPACE,
                 stream,
                 self._wanted.max_lines,
                 self._wanted.follow,

@@ -51,9 +51,9 @@ async def _build(image: Image, dry_run: bool = False, force: bool = False, wait:
     if spec is not None and not dry_run:
         await take_secrets([EnvironmentSpec(image=spec)])
         if not wait:
-            await session().call("start_image", spec, force)
+            await session().controller.images.start(spec, force)
             return ImageBuild(uri=None)
-        await session().call("prepare_image", spec, force)
+        await session().controller.images.prepare(spec, force)
     return ImageBuild(uri=_named(image, spec))
 
 
@@ -98,7 +98,7 @@ async def _uri(env: Environment) -> str:
     spec = image_spec(image, env.name, is_program(env))
     if spec is not None:
         await take_secrets([EnvironmentSpec(image=spec)])
-        await session().call("prepare_image", spec, False)
+        await session().controller.images.prepare(spec, False)
     return _named(image, spec)
 
 

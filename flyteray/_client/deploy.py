@@ -190,8 +190,8 @@ async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
         await session().upload(bundle)
     # Those of apps are built while the apps come up.
     images = {each.spec.environment.image for tasks in plan.tasks.values() for each in tasks} - {None}
-    await asyncio.gather(*(session().call("prepare_image", image) for image in images))
-    await session().call("deploy_tasks", [task for tasks in plan.tasks.values() for task in tasks])
+    await asyncio.gather(*(session().controller.images.prepare(image) for image in images))
+    await session().controller.tasks.deploy([task for tasks in plan.tasks.values() for task in tasks])
     await warn_of_unknown_apps(plan.apps.values())
     declared = declared_tasks()
     return {name: await session().serve(spec, declared) for name, spec in plan.apps.items()}

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TypeVar
 
 from flyteray._client.session import session
 from flyteray._settings import Settings
 
+T = TypeVar("T")
 
-async def ask(
-    kind: str, store: Callable[[Settings], AbstractContextManager[Any]], verb: str, *arguments: Any
-) -> Any:
-    """The answer of the cluster, or of ``store`` with none named and none running.
+
+@contextlib.asynccontextmanager
+async def kept(there: T, here: Callable[[Settings], AbstractContextManager[T]]) -> AsyncIterator[T]:
+    """Who answers what is asked: the cluster, or with none named and none running this process.
 
     Args:
-        kind: What it is about, as the controller's methods end: ``secret``.
-        store: Opens what a local cluster of the same settings uses as well.
-        verb: ``create``, ``get``, ``delete``, or ``list`` for all of them.
-        arguments: What the verb takes.
+        there: What the cluster has.
+        here: Opens what a local cluster of the same settings uses as well.
     """
     if await asyncio.to_thread(session().has_cluster):
-        return await session().call(f"list_{kind}s" if verb == "list" else f"{verb}_{kind}", *arguments)
-    with store(session().settings) as kept:
-        return getattr(kept, "listall" if verb == "list" else verb)(*arguments)
+        yield there
+    else:
+        with here(session().settings) as opened:
+            yield opened

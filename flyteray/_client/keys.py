@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from flyteray._actors.controller import Keys
 from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, Verb
-from flyteray._client.kept import ask
+from flyteray._client.kept import kept
+from flyteray._client.session import session
 from flyteray._plan.keys import check_name, digest, new_key
 from flyteray._plan.spec import KeyInfo
 from flyteray._settings import Settings
-
-if TYPE_CHECKING:
-    from flyteray._control.keys import Keys
 
 
 class Key:
@@ -60,14 +59,16 @@ class Key:
         """
         check_name(name)
         value = new_key()
-        return Key(await ask("key", _store, "create", name, digest(value)), value)
+        async with _keys() as keys:
+            return Key(await keys.create(name, digest(value)), value)
 
     create = Verb(_create)
 
     @staticmethod
     async def _listall(limit: int = 100) -> list[Key]:
         """Keys by name, at most ``limit`` of them, without their values."""
-        return [Key(info) for info in await ask("key", _store, "list", limit)]
+        async with _keys() as keys:
+            return [Key(info) for info in await keys.listall(limit)]
 
     listall = ListVerb(_listall)
 
@@ -79,7 +80,8 @@ class Key:
         Raises:
             KeyNotFoundError: There is none of that name; the message says which there are.
         """
-        await ask("key", _store, "delete", name)
+        async with _keys() as keys:
+            await keys.delete(name)
 
     delete = Verb(_delete)
 
@@ -87,14 +89,21 @@ class Key:
         return f"Key(name={self.name!r})"
 
 
-@contextlib.contextmanager
-def _store(settings: Settings) -> Iterator[Keys]:
-    """What a local cluster of these settings uses as well."""
-    # Deferred: databases are for those who use keys.
-    from flyteray._control.keys import Keys
+def _keys() -> AbstractAsyncContextManager[Keys]:
+    return kept(session().controller.keys, _local_keys)
 
-    keys = Keys(settings.database_url)
+
+@contextlib.contextmanager
+def _local_keys(settings: Settings) -> Iterator[Keys]:
+    # Deferred: databases are for those who use keys.
+    from flyteray._control.keys import Keys as KeptKeys
+    from flyteray._control.services.keys import KeyService
+
+    async def changed() -> None:
+        """No ingress runs that would have to know."""
+
+    keys = KeptKeys(settings.database_url)
     try:
-        yield keys
+        yield KeyService(keys, changed)
     finally:
         keys.close()

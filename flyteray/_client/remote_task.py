@@ -80,7 +80,7 @@ class RemoteTask:
             by_task_env: Only of this environment.
             limit: At most that many.
         """
-        found: list[TaskInfo] = await session().call("list_tasks", by_task_name, by_task_env, limit)
+        found = await session().controller.tasks.listall(by_task_name, by_task_env, limit)
         return [TaskDetails(info) for info in found]
 
     listall = ListVerb(_listall)
@@ -91,7 +91,7 @@ class RemoteTask:
         Raises:
             RemoteTaskNotFoundError: there is no such task or version; the message says what there is.
         """
-        info: TaskInfo = await session().call("get_task", self.name, self.version)
+        info = await session().controller.tasks.get(self.name, self.version)
         spec = overridden(info.plan.spec, self._changes)
         plan = info.plan.model_copy(update={"spec": spec})
         return TaskDetails(info.model_copy(update={"plan": plan}), self._changes)

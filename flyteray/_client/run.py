@@ -64,7 +64,7 @@ class Run(Known[RunInfo]):
     async def _sync(self) -> Run:
         """Ask the cluster how the run stands."""
         if not self._info.phase.is_terminal:
-            self._info = await session().call("get_run", self.name)
+            self._info = await session().controller.runs.get(self.name)
         return self
 
     sync = MethodVerb(_sync)
@@ -94,7 +94,9 @@ class Run(Known[RunInfo]):
             if begun and until_running:
                 return
             patience = _POLL_S if begun and self._info.waiting is None else _LOOK_S
-            self._info = await session().call("wait_run", self.name, _SOON_S if until_running else patience)
+            self._info = await session().controller.runs.wait(
+                self.name, _SOON_S if until_running else patience
+            )
             progress.tell(self._info.waiting)
 
     async def _outputs(self) -> ActionOutputs:
@@ -128,22 +130,21 @@ class Run(Known[RunInfo]):
     @acts("Run.abort")
     async def _abort(self, reason: str = "Manually aborted from the SDK api.") -> None:
         """End the run and all of its actions; a run that has ended stays as it is."""
-        await session().call("abort_run", self.name, reason)
+        await session().controller.runs.abort(self.name, reason)
         await self._sync()
 
     abort = MethodVerb(_abort)
 
     async def _actions(self) -> list[ActionInfo]:
         """The actions of the run, its root ``a0`` first."""
-        actions: list[ActionInfo] = await session().call("list_actions", self.name)
-        return actions
+        return await session().controller.runs.actions(self.name)
 
     actions = MethodVerb(_actions)
 
     @staticmethod
     async def _get(name: str) -> Run:
         """The run of that name; RunNotFoundError where there is none."""
-        return Run(await session().call("get_run", name))
+        return Run(await session().controller.runs.get(name))
 
     get = Verb(_get)
 
@@ -159,7 +160,7 @@ class Run(Known[RunInfo]):
             limit: At most that many.
         """
         phase = ActionPhase(in_phase) if in_phase is not None else None
-        found: list[RunInfo] = await session().call("list_runs", task_name, phase, limit)
+        found = await session().controller.runs.listall(task_name, phase, limit)
         return [Run(info) for info in found]
 
     listall = ListVerb(_listall)
@@ -283,11 +284,11 @@ class RunContext:
         )
         await session().warn_of_less(f"Task {spec.task.name!r}", spec.task.environment)
         if inputs.nbytes <= stored.RELAYED:
-            return Run(await session().call("start_run", spec, inputs))
+            return Run(await session().controller.runs.start(spec, inputs))
         root, key = (await asyncio.to_thread(session().connect)).storage, stored.inputs_key(spec.request)
         kept = await asyncio.to_thread(stored.store, inputs, root, key)
         try:
-            return Run(await session().call("start_run", spec.model_copy(update={"inputs": key}), kept))
+            return Run(await session().controller.runs.start(spec.model_copy(update={"inputs": key}), kept))
         except RuntimeUserError:  # it was refused: of any other error the run may know nothing
             await asyncio.to_thread(Storage.at(root).delete, key)
             raise

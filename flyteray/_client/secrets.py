@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Literal
 
+from flyteray._actors.controller import Secrets
 from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, Verb
-from flyteray._client.kept import ask
+from flyteray._client.kept import kept
 from flyteray._client.local_secrets import store
+from flyteray._client.session import session
 from flyteray._declare.environment import without_meaning
 from flyteray._plan.info import SecretInfo
 from flyteray._plan.secrets import as_value, check_name
+from flyteray._settings import Settings
 
 
 class Secret:
@@ -75,7 +81,8 @@ class Secret:
         if cluster_pool is not None:
             without_meaning(f"Secret {name!r}", "cluster_pool")
         check_name(name)
-        return Secret(await ask("secret", store, "create", name, as_value(name, value)))
+        async with _secrets() as secrets:
+            return Secret(await secrets.create(name, as_value(name, value)))
 
     create = Verb(_create)
 
@@ -86,14 +93,16 @@ class Secret:
         Raises:
             SecretNotFoundError: There is none.
         """
-        return Secret(await ask("secret", store, "get", name))
+        async with _secrets() as secrets:
+            return Secret(await secrets.get(name))
 
     get = Verb(_get)
 
     @staticmethod
     async def _listall(limit: int = 10) -> list[Secret]:
         """Secrets by name, at most ``limit`` of them."""
-        return [Secret(info) for info in await ask("secret", store, "list", limit)]
+        async with _secrets() as secrets:
+            return [Secret(info) for info in await secrets.listall(limit)]
 
     listall = ListVerb(_listall)
 
@@ -105,9 +114,23 @@ class Secret:
         Raises:
             SecretNotFoundError: There is none.
         """
-        await ask("secret", store, "delete", name)
+        async with _secrets() as secrets:
+            await secrets.delete(name)
 
     delete = Verb(_delete)
 
     def __repr__(self) -> str:
         return f"Secret(name={self.name!r})"
+
+
+def _secrets() -> AbstractAsyncContextManager[Secrets]:
+    return kept(session().controller.secrets, _local_secrets)
+
+
+@contextlib.contextmanager
+def _local_secrets(settings: Settings) -> Iterator[Secrets]:
+    # Deferred: databases are for those who use secrets.
+    from flyteray._control.services.secrets import SecretService
+
+    with store(settings) as secrets:
+        yield SecretService(secrets)

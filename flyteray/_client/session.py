@@ -11,6 +11,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from flyteray._actors.controller import Controller, controller
 from flyteray._declare import context
 from flyteray._plan.apps import output_ref
 from flyteray._plan.bundle import Bundle
@@ -110,24 +111,21 @@ class Session:
         self.connect()
         return self._drives_local
 
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """Ask the controller; connects first."""
-        await asyncio.to_thread(self.connect)
-        from flyteray._cluster import actors  # deferred: it needs Ray
-
-        return await actors.acall(actors.CONTROLLER, method, *arguments)
+    @property
+    def controller(self) -> Controller:
+        """The controller, for questions; each connects first."""
+        return controller(before=self.connect)
 
     async def serve(self, spec: AppSpec, declared: list[str]) -> AppInfo:
         """Make an app version the wanted one; ``declared`` are the tasks that this process knows."""
         await self.warn_of_less(f"App {spec.name!r}", spec.environment, spec.replicas)
-        info: AppInfo = await self.call("serve", spec, declared)
-        return info
+        return await self.controller.apps.serve(spec, declared)
 
     async def warn_of_less(self, what: str, environment: EnvironmentSpec, replicas: int = 1) -> None:
         """Warn where the machine of the local cluster has less than is asked for."""
         if environment.num_cpus * replicas <= 1 and environment.memory is None:
             return  # every machine has that
-        if told := await self.call("gets_less", environment, replicas):
+        if told := await self.controller.gets_less(environment, replicas):
             warnings.warn(f"{what} {told}.", UserWarning, stacklevel=2)
 
     def _storage(self) -> str:
@@ -135,7 +133,7 @@ class Session:
 
     async def _read_output(self, output: RunOutput) -> Any:
         ref = output_ref("materialize", output)
-        run = await self.call("locate_output", ref)
+        run = await self.controller.outputs.locate(ref)
         from flyteray._tasks import outputs  # deferred: it needs Ray
 
         return await asyncio.to_thread(outputs.load, run, ref.getter)
@@ -146,9 +144,9 @@ class Session:
 
     async def upload(self, bundle: Bundle) -> None:
         """Make code available to the cluster's workers; what is there already is not sent again."""
-        if bundle.contents and not await self.call("has_bundle", bundle.digest):
+        if bundle.contents and not await self.controller.code.has(bundle.digest):
             data = await asyncio.to_thread(lambda: bundle.data)
-            await self.call("put_bundle", bundle.digest, data)
+            await self.controller.code.put(bundle.digest, data)
 
 
 def _is_connected() -> bool:

@@ -12,7 +12,6 @@ from flyteray._declare.environment import Environment
 from flyteray._declare.image import Image
 from flyteray._logging import system_logger
 from flyteray._plan.image import image_secrets
-from flyteray._plan.info import SecretInfo
 from flyteray._plan.secrets import not_found, secret_specs, variable
 from flyteray._plan.spec import EnvironmentSpec, SecretSpec
 from flyteray.errors import ImageBuildError
@@ -40,10 +39,10 @@ async def take_secrets(
     wanted = [*required, *_asked_by(await asyncio.to_thread(reached))]
     if not wanted:
         return
-    uncreated = set(await session().call("uncreated_secrets", [spec.name for spec in wanted]))
+    uncreated = set(await session().controller.secrets.uncreated([spec.name for spec in wanted]))
     found = {spec.name: variable(spec) for spec in wanted if os.environ.get(variable(spec))}
     values = {name: os.fsencode(os.environ[found[name]]) for name in found if name in uncreated}
-    for name in await session().call("take_secrets", values) if values else ():
+    for name in await session().controller.secrets.take(values) if values else ():
         system_logger().warning(
             "Nobody has created secret %r, so the local cluster takes %s of this environment, and keeps it encrypted. "
             "`flyteray create secret %s` keeps a value of your own.",
@@ -52,7 +51,7 @@ async def take_secrets(
             name,
         )
     if missing := [spec for spec in required if spec.name in uncreated - values.keys()]:
-        known: list[SecretInfo] = await session().call("list_secrets", None)
+        known = await session().controller.secrets.listall(None)
         there = [info.name for info in known]
         if missing := [spec for spec in missing if spec.name not in there]:
             variables = " and ".join(dict.fromkeys(variable(spec) for spec in missing))

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from flyteray._client.session import session
 from flyteray._declare.near import did_you_mean
-from flyteray._plan.info import AppInfo
 from flyteray._plan.spec import AppSpec
 
 
@@ -25,7 +24,7 @@ async def warn_of_unknown_apps(specs: Iterable[AppSpec]) -> None:
     ]
     if not asked:
         return
-    served: list[AppInfo] = await session().call("list_apps")
+    served = await session().controller.apps.listall()
     known = {info.name for info in served} | {spec.name for spec in planned}
     for app, parameter, wanted in asked:
         if wanted not in known:

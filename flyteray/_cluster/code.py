@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flyteray._cluster import actors
+from flyteray._actors.asked import answer
+from flyteray._actors.controller import controller
 from flyteray._plan import bundle, code
 from flyteray._plan.spec import CodeRef
 
@@ -36,5 +37,4 @@ def code_folder(ref: CodeRef) -> Path | None:
 
 
 def _fetch(digest: str) -> bytes:
-    data: bytes = actors.call(actors.CONTROLLER, "get_bundle", digest)
-    return data
+    return answer(controller().code.get(digest))

@@ -12,8 +12,8 @@ import ray
 from ray._private import ray_constants, services, worker
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # missing in its stub
 
+from flyteray._actors.calls import NAMESPACE
 from flyteray._cluster import local
-from flyteray._cluster.actors import NAMESPACE
 from flyteray._cluster.local import LocalCluster
 from flyteray._cluster.probe import probe
 from flyteray._settings import Settings

@@ -13,10 +13,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from flyteray._cluster.launch import NO_IMAGE, Start
+from flyteray._actors.controller import Images as ImagesDoor
 from flyteray._cluster.venv import encoded, images_folder, python_for
 from flyteray._plan.image import build_env_vars
-from flyteray._plan.spec import ImageSpec
+from flyteray._plan.spec import NO_IMAGE, ImageSpec, Start
 from flyteray.errors import ImageBuildError
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _NODES_EVERY_S = 5.0
 
 
-class Images:
+class Images(ImagesDoor):
     """The images that were made ready on this cluster; one process keeps one of these.
 
     Args:
@@ -38,23 +38,17 @@ class Images:
         self._nodes: set[str] = set()
 
     async def prepare(self, image: ImageSpec | None, force: bool = False) -> Start:
-        """Make an image ready on every node.
-
-        Many may ask for one image at once: it is built once. A build that failed is tried again when it is asked for.
-
-        Args:
-            image: Which; None asks for nothing.
-            force: Build even where it is there.
-
-        Raises:
-            ImageBuildError: it can't be built on a node.
-            SecretNotFoundError: its build asks for a secret that does not exist.
-        """
         # Shielded: whoever stops waiting must not end it for the others.
         return NO_IMAGE if image is None else await asyncio.shield(self.begin(image, force))
 
+    async def start(self, image: ImageSpec, force: bool) -> None:
+        self.begin(image, force)
+
     def begin(self, image: ImageSpec, force: bool = False) -> asyncio.Task[Start]:
-        """The same without waiting for it."""
+        """The same without waiting for it.
+
+        Many may ask for one image at once: it is built once. A build that failed is tried again when it is asked for.
+        """
         known = self._ready.get(image.key)
         if known is not None and not (force and known.done()):
             return known

@@ -11,24 +11,14 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from flyteray._plan.spec import EnvironmentSpec
+from flyteray._plan.spec import NO_IMAGE, EnvironmentSpec, Start
 
 _OUTSIDE = "FLYTERAY_PYTHON"  # in a process that was started so: the cluster's own Python
 _THREADS = "FLYTERAY_THREADS"  # likewise: "free" where nobody has limited its threads
 _OMP = "OMP_NUM_THREADS"  # which Ray sets where it is not set, to 1 where no CPUs are asked for
 
-
-class Start(NamedTuple):
-    """What the processes of an image need to be started: the key and the text of one that was built, or a container."""
-
-    key: str = ""
-    text: str = ""
-    container: str = ""
-
-
-NO_IMAGE = Start()
 
 # What bash executes on the node in place of Ray's Python. Usually a few looks at the disk; a node that has joined since
 # builds the image, or fetches the variables. Its own names are in nobody's environment, which they would change.

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from flyteray._actors.asked import answer
+from flyteray._actors.controller import controller
 from flyteray._cluster.mounted import MountedFile
 from flyteray._plan.secrets import as_text
 from flyteray._plan.spec import SecretSpec
@@ -91,10 +93,7 @@ def of_worker(specs: Sequence[SecretSpec]) -> ProcessSecrets:
 
 
 def _ask(specs: Sequence[SecretSpec]) -> Mapping[str, bytes]:
-    from flyteray._cluster import actors  # deferred: local mode does without Ray
-
-    values: dict[str, bytes] = actors.call(actors.CONTROLLER, "secret_values", [spec.name for spec in specs])
-    return values
+    return answer(controller().secrets.values([spec.name for spec in specs]))
 
 
 def _text(spec: SecretSpec, value: bytes) -> str:

@@ -8,24 +8,29 @@ import itertools
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from flyteray._cluster import actors, nodes
+from flyteray._actors.controller import Apps as AppsDoor
+from flyteray._actors.keeper import keeper
+from flyteray._cluster import nodes
 from flyteray._cluster.images import Images
 from flyteray._control import reconcile
 from flyteray._control.keys import Keys
+from flyteray._control.outputs import Outputs
 from flyteray._control.reached import refuse_taken_hosts
 from flyteray._control.records import Records
 from flyteray._control.registry import Registry
+from flyteray._control.secrets import Secrets
 from flyteray._control.sizes import Sizes
 from flyteray._control.starting import Starting
 from flyteray._control.state import RUNNING, AppRecord, VersionPhase, VersionRecord
 from flyteray._control.status import app_info
 from flyteray._declare.near import did_you_mean
+from flyteray._ingress.door import ingress
 from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
 from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo, ReplicaInfo
@@ -45,7 +50,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Apps:
+class Apps(AppsDoor):
     """The apps of a cluster and the loop that reconciles them.
 
     Args:
@@ -53,10 +58,22 @@ class Apps:
         cluster: The addresses that apps are reached at.
         images: What makes the images of apps ready.
         keys: Who may use the apps that require auth.
+        secrets: What apps ask for.
+        outputs: The outputs of runs that apps take.
     """
 
-    def __init__(self, registry: Registry, cluster: ClusterInfo, images: Images, keys: Keys) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        cluster: ClusterInfo,
+        images: Images,
+        keys: Keys,
+        secrets: Secrets,
+        outputs: Outputs,
+    ) -> None:
         self._keys = keys
+        self._secrets = secrets
+        self._outputs = outputs
         self._cluster = cluster
         self._records = records = Records(registry)
         self._begun = asyncio.Event()  # what the registry says of another cluster's replicas is set right
@@ -70,14 +87,9 @@ class Apps:
 
     # What users ask for
 
-    async def serve(self, spec: AppSpec) -> AppInfo:
-        """Make ``spec`` the wanted version of its app; an unchanged one that serves is left alone.
-
-        Raises:
-            ValueError: more replicas than the ingress has room for, a host name that another app has, or a version's
-                name that stands for something else already.
-            PlacementError: the cluster's nodes can't take its replicas, busy or not.
-        """
+    async def serve(self, spec: AppSpec, declared: Sequence[str] = ()) -> AppInfo:
+        self._secrets.require(secret.name for secret in spec.environment.secrets)
+        spec = await self._outputs.pin(spec, declared)
         await asyncio.to_thread(_check_placement, spec)
         refuse_taken_hosts(spec, self._records.specs())
         most = spec.scaling.most if spec.scaling else spec.replicas
@@ -126,59 +138,47 @@ class Apps:
         )
         self._wake.set()
         await self._route()  # whoever asks for it from now on waits for it
-        return self.get(spec.name)
+        return self._told(spec.name)
 
     async def wait(self, name: str, timeout_s: float) -> AppInfo:
-        """The app as soon as its target serves, has failed, or is stopped; or as it is after ``timeout_s``."""
         await self._begun.wait()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._settled(name), timeout_s)
         await self._route()  # what was just decided may be on its way to the ingress still
-        return self.get(name)
+        return self._told(name)
 
-    def get(self, name: str) -> AppInfo:
-        """An app; AppNotFoundError with the names there are where there is none."""
+    async def get(self, name: str) -> AppInfo:
+        return self._told(name)
+
+    def _told(self, name: str) -> AppInfo:
         if name not in self._records.apps:
             there = ", ".join(sorted(self._records.apps)) or "none"
             meant = did_you_mean(name, self._records.apps)
             raise AppNotFoundError(f"There is no app {name!r}. Apps on this cluster: {there}.{meant}")
         return self._info(self._records.apps[name])
 
-    def all(self) -> list[AppInfo]:
-        """All apps by name."""
+    async def listall(self) -> list[AppInfo]:
         return [self._info(app) for _, app in sorted(self._records.apps.items())]
 
-    def replicas(self, name: str) -> list[ReplicaInfo]:
-        """The replicas of an app that are ready, of all of its versions; errors as in :meth:`get`."""
-        self.get(name)
+    async def replicas(self, name: str) -> list[ReplicaInfo]:
+        self._told(name)
         return [
             replica.info
             for version in self._records.of_app(name)
             for replica in self._records.of_version(version.id)
         ]
 
-    async def set_desired(self, name: str, desired: Any) -> AppInfo:
-        """Start (``"active"``) or stop (``"stopped"``) an app."""
-        self.get(name)
+    async def set_desired(self, name: str, desired: Literal["active", "stopped"]) -> AppInfo:
+        self._told(name)
         if desired == "active":
             self._forgive(self._records.versions[self._records.apps[name].target])
         self._records.put_app(replace(self._records.apps[name], desired=desired, updated_at=_now()))
         self._wake.set()
         await self._route()
-        return self.get(name)
+        return self._told(name)
 
     async def wait_stopped(self, name: str, asked: bool = False) -> AppInfo:
-        """An app when nothing of it runs any more, its replicas' ``on_shutdown`` included.
-
-        Args:
-            name: Which.
-            asked: Whether the caller has stopped it: somebody may have started it again since.
-
-        Raises:
-            RuntimeUserError: it was to stop, and somebody has started it again.
-            AppNotFoundError: somebody has deleted it.
-        """
-        to_stop = asked or self.get(name).desired == "stopped"
+        to_stop = asked or self._told(name).desired == "stopped"
 
         def is_started_again() -> bool:
             app = self._records.apps.get(name)
@@ -189,7 +189,7 @@ class Apps:
             await self._changed.wait_for(lambda: is_started_again() or not self._records.running(name))
         while not is_started_again() and await asyncio.to_thread(deployment.have_processes, versions):  # noqa: ASYNC110
             await asyncio.sleep(_ENDED_POLL_S)
-        info = self.get(name)
+        info = self._told(name)
         if is_started_again():
             raise RuntimeUserError(
                 "StartedAgain", f"App {name!r} was started again before it had stopped; it goes on."
@@ -197,7 +197,6 @@ class Apps:
         return info
 
     async def delete(self, name: str) -> None:
-        """Stop an app, end its replicas, forget it; errors as in :meth:`wait_stopped`."""
         await self.set_desired(name, "stopped")
         await self.wait_stopped(name, asked=True)
         self._records.forget_app(name)
@@ -208,21 +207,16 @@ class Apps:
         """Have the ingress let in those who have a key now, and nobody else."""
         await self._route()
 
-    def specs(self) -> list[AppSpec]:
-        """What the apps have or are to have."""
-        return self._records.specs()
-
-    def ready_replicas(self) -> list[ReplicaInfo]:
-        """The replicas of all apps that are ready."""
-        return [replica.info for replica in self._records.replicas.values()]
-
     # What replicas report
 
     async def replica_ready(self, info: ReplicaInfo) -> None:
-        """A replica listens. Reports may repeat."""
         version = self._records.versions.get(info.version)
-        if version is None or version.backend is None:
-            return  # of a version that has been retired meanwhile: it is being ended
+        if version is not None and version.backend is not None:
+            self._record_ready(info, version)
+        # else it is of a version that has been retired meanwhile: it is being ended
+        await self._let_go()
+
+    def _record_ready(self, info: ReplicaInfo, version: VersionRecord) -> None:
         self._records.hear(info.replica_id)
         known = self._records.replicas.get(info.replica_id)
         if known is None or known.info != info:
@@ -232,33 +226,40 @@ class Apps:
                 self._records.put_version(replace(version, error=None))  # it was not for long
             self._wake.set()
 
-    async def replica_failed(self, version_id: str, error: ErrorInfo) -> None:
-        """A replica could not start. A version that is coming up has failed with it.
+    async def replica_failed(self, version: str, error: ErrorInfo) -> None:
+        found = self._records.versions.get(version)
+        if found is not None and found.phase in RUNNING:  # one that is being ended may fail at that
+            await self._fail(found, error)
+
+    async def _fail(self, version: VersionRecord, error: ErrorInfo) -> None:
+        """A version that is coming up has failed.
 
         One that serves tries again: at once, or where it has no other replica and may sleep, when it is asked next.
         """
-        version = self._records.versions.get(version_id)
-        if version is None or version.phase not in RUNNING:
-            return  # one that is being ended may fail at that
         if version.phase is VersionPhase.DEPLOYING and not self._records.is_serving(version):
             self._records.put_version(replace(version, phase=VersionPhase.FAILED, error=error, backend=None))
-            self._failed.add(version_id)  # ended by the loop: asked for anew, it must not be ended after that
+            self._failed.add(version.id)  # ended by the loop: asked for anew, it must not be ended after that
             self._wake.set()
         elif version.error != error:  # Serve's word for one that died is heard again and again
             self._records.put_version(replace(version, error=error))
-            logger.warning("A replica of %s could not start: %s", version_id, error.message)
-        if version.phase is VersionPhase.READY and not self._records.of_version(version_id):
-            self._sizes.failed(version_id)
+            logger.warning("A replica of %s could not start: %s", version.id, error.message)
+        if version.phase is VersionPhase.READY and not self._records.of_version(version.id):
+            self._sizes.failed(version.id)
             await self._route()  # who waits for it is told
             self._wake.set()
 
-    async def replica_stopping(self, replica_id: str, version_id: str) -> float:
-        """A replica takes no more requests; for how many seconds it may go on at most."""
+    async def replica_stopping(self, replica_id: str, version: str) -> float:
         if self._records.forget_replica(replica_id):
             await self._route()
-        version = self._records.versions.get(version_id)
-        app = self._records.apps.get(version.app) if version else None
+        found = self._records.versions.get(version)
+        app = self._records.apps.get(found.app) if found else None
         return math.inf if app and app.desired == "active" else _STOPPED_S
+
+    async def _let_go(self) -> None:
+        """Have the keeper forget the outputs of followed tasks that no replica serves any more."""
+        ready = [replica.info for replica in self._records.replicas.values()]
+        if runs := self._outputs.left_behind(self._records.specs(), ready):
+            await keeper().let_go(runs)
 
     # The loop
 
@@ -330,7 +331,7 @@ class Apps:
             for version in self._records.versions.values()
             if version.phase is VersionPhase.DRAINING and version.backend is not None
         ]
-        sessions = await actors.acall(actors.INGRESS, "sessions", draining) if draining else {}
+        sessions = await ingress().sessions(draining) if draining else {}
         apps, versions = dict(self._records.apps), dict(self._records.versions)
         steps = reconcile.next_steps(
             apps.values(), versions.values(), self._records.replicas.values(), sessions, _now()
@@ -386,14 +387,14 @@ class Apps:
                 self._records.silent(),
             )
             if state != self._applied:
-                await actors.acall(actors.INGRESS, "apply", state)
+                await ingress().apply(state)
                 self._applied = state
 
     async def wake_sleepers(self) -> None:
         """Reconcile as soon as a request waits for a replica, rather than with the next tick, for ever."""
         while True:
             try:
-                if await actors.acall(actors.INGRESS, "need", _LISTEN_S):
+                if await ingress().need(_LISTEN_S):
                     self._wake.set()
             except BaseRuntimeError:
                 logger.warning("The ingress does not tell who waits; it is asked again", exc_info=True)

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from flyteray._actors.controller import Outputs as OutputsDoor
 from flyteray._control.registry import Registry
 from flyteray._declare.near import did_you_mean
 from flyteray._plan import contents
@@ -27,7 +28,7 @@ _REMEMBERED = 256  # hashes of contents
 _LOOKED_AT = 50  # of the newest runs of a task that is followed
 
 
-class Outputs:
+class Outputs(OutputsDoor):
     """The outputs of runs as apps refer to them.
 
     Args:
@@ -58,15 +59,11 @@ class Outputs:
         pinned = [await self._pinned(parameter, declared) for parameter in spec.parameters]
         return spec.model_copy(update={"parameters": tuple(pinned)})
 
-    def locate(self, ref: OutputRef, declared: Sequence[str] = ()) -> str:
-        """The run that has the output: the one that is named, or the newest of the task.
+    async def locate(self, ref: OutputRef) -> str:
+        return self.located(ref)
 
-        ``declared`` is as for :meth:`pin`.
-
-        Raises:
-            ParameterMaterializationError: there is none.
-            RunNotFoundError: there is no run of that name.
-        """
+    def located(self, ref: OutputRef, declared: Sequence[str] = ()) -> str:
+        """The run of :meth:`locate`; ``declared`` is as for :meth:`pin`."""
         if ref.run_name is None:
             newest = self._newest(ref)
             if newest is None:
@@ -80,7 +77,6 @@ class Outputs:
         return info.name
 
     async def newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
-        """The newest run for each, as soon as one is another than the one ``seen``, or after ``timeout_s`` seconds."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         woken = asyncio.Event()
@@ -164,7 +160,7 @@ class Outputs:
     async def _pinned(self, parameter: ParameterSpec, declared: Sequence[str]) -> ParameterSpec:
         if parameter.output is not None:
             try:
-                run = self.locate(parameter.output, declared)
+                run = self.located(parameter.output, declared)
             except (ParameterMaterializationError, RunNotFoundError) as error:
                 raise ParameterMaterializationError(f"Parameter {parameter.name!r}: {error}") from None
             if parameter.output.follow:

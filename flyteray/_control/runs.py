@@ -8,7 +8,7 @@ import logging
 from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 
-from flyteray._cluster import actors
+from flyteray._actors.keeper import keeper
 from flyteray._control.registry import Registry
 from flyteray._plan import failure
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo
@@ -59,7 +59,7 @@ class Runs:
             if self.get(spec.name).phase.is_terminal:
                 return  # its keeper may have let go of its outputs, and would begin anew
         try:
-            await actors.acall(actors.keeper_name(), "submit", spec, inputs)
+            await keeper().submit(spec, inputs)
         except BaseRuntimeError as error:
             self.finished(
                 RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=_lost(failure.message(error)))
@@ -150,7 +150,7 @@ class Runs:
         try:
             self.finished(RunEnd(run=name, phase=ActionPhase.ABORTED, error=described))
         finally:
-            await actors.acall(actors.keeper_name(), "cancel", name)
+            await keeper().cancel(name)
 
     async def reap(self) -> None:
         """Fail the runs that no keeper holds any more: their cluster or keeper has died."""
@@ -171,7 +171,7 @@ class Runs:
     async def _held(self) -> set[str]:
         """The runs that the keeper attends to; none where there is no keeper any more."""
         try:
-            return set(await asyncio.wait_for(actors.acall(actors.keeper_name(), "holds"), _ASK_S))
+            return set(await asyncio.wait_for(keeper().holds(), _ASK_S))
         except InitializationError:
             return set()
         except RuntimeSystemError as error:

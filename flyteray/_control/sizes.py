@@ -8,10 +8,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from flyteray._cluster import actors, nodes
+from flyteray._cluster import nodes
 from flyteray._control.records import Records
 from flyteray._control.replica_counts import ReplicaCounts, follows_traffic
 from flyteray._control.state import VersionPhase, VersionRecord
+from flyteray._ingress.door import ingress
 from flyteray._plan import placement
 from flyteray._serve import deployment
 
@@ -71,8 +72,12 @@ class Sizes:
 
     async def _scale(self, ready: Mapping[str, int]) -> None:
         versions = [version for version in self._records.versions.values() if self._has_a_size(version)]
-        followed = [version.backend for version in versions if follows_traffic(version)]
-        traffic = await actors.acall(actors.INGRESS, "traffic", followed) if followed else {}
+        followed = [
+            version.backend
+            for version in versions
+            if version.backend is not None and follows_traffic(version)
+        ]
+        traffic = await ingress().traffic(followed) if followed else {}
         working = {each.info.version for each in self._records.replicas.values() if each.info.working}
         changes = self._counts.changes(versions, ready, traffic, time.monotonic(), working)
         for version, replicas in changes.items():

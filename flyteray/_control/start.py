@@ -8,16 +8,20 @@ from typing import Any
 
 import ray
 
-from flyteray._cluster import actors
+from flyteray._actors import calls
+from flyteray._actors.asked import answer
+from flyteray._actors.controller import CONTROLLER, controller
+from flyteray._actors.keeper import keeper_name
 from flyteray._cluster.local import LocalCluster
 from flyteray._control.resident import start_resident
+from flyteray._ingress.door import INGRESS, ingress
 from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError, InitializationError
 
 _START_S = 60.0
 # By name: with Ray Serve they take a second to import, and whoever finds them running does without.
-_INGRESS = "flyteray._ingress.ingress:Ingress"
+_INGRESS = "flyteray._ingress.actor:IngressActor"
 _KEEPER = "flyteray._tasks.keeper:Keeper"
 _CONTROLLER = "flyteray._control.controller:Controller"
 _HEAD = {"node:__internal_head__": 0.001}  # the registry's file and the ingress' port are on the head node
@@ -43,23 +47,22 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
         else:
             start_resident(cluster, settings)
             _await_controller()
-    info: ClusterInfo = actors.call(actors.CONTROLLER, "info")
-    return info
+    return answer(controller().info())
 
 
 def start_actors(settings: Settings) -> None:
     """Start what is missing of ingress, keeper and controller on the connected cluster."""
     _detached(
         _INGRESS,
-        actors.INGRESS,
+        INGRESS,
         str(settings.home / "ingress"),
         settings.host,
         settings.port or 0,
         settings.trusted_proxies,
         settings.trusted_headers,
     )
-    port: int = actors.call(actors.INGRESS, "port")
-    found_at: str = actors.call(actors.INGRESS, "found_at")
+    port = answer(ingress().port())
+    found_at = answer(ingress().found_at())
     where = f"[{found_at}]" if ":" in found_at else found_at
     cluster = ClusterInfo(
         storage=settings.storage,
@@ -68,13 +71,13 @@ def start_actors(settings: Settings) -> None:
         endpoint_pattern=f"http://{where}:{port}/{{app_fqdn}}",
         auth=settings.asks_for_keys,
     )
-    _detached(_KEEPER, actors.keeper_name())
-    _detached(_CONTROLLER, actors.CONTROLLER, cluster, settings.database_url, str(settings.secrets_key_path))
+    _detached(_KEEPER, keeper_name())
+    _detached(_CONTROLLER, CONTROLLER, cluster, settings.database_url, str(settings.secrets_key_path))
 
 
 def _runs() -> bool:
     try:
-        actors.find(actors.CONTROLLER)
+        calls.find(CONTROLLER)
     except InitializationError:
         return False
     return True
@@ -93,7 +96,7 @@ def _await_controller() -> None:
 def _detached(kind: str, name: str, *arguments: Any) -> None:
     options: dict[str, Any] = {
         "name": name,
-        "namespace": actors.NAMESPACE,
+        "namespace": calls.NAMESPACE,
         "lifetime": "detached",
         "get_if_exists": True,
         "num_cpus": 0,
@@ -101,5 +104,5 @@ def _detached(kind: str, name: str, *arguments: Any) -> None:
         "max_restarts": -1,
         "max_task_retries": 0,
     }
-    named = type(kind.rpartition(":")[2], (actors.Hosted,), {})  # what Ray and `ps` show
+    named = type(kind.rpartition(":")[2], (calls.Hosted,), {})  # what Ray and `ps` show
     ray.remote(named).options(**options).remote(kind, *arguments)

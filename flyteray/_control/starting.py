@@ -11,14 +11,13 @@ from typing import Any
 
 from flyteray._cluster import launch, nodes, variables
 from flyteray._cluster.images import Images
-from flyteray._cluster.launch import NO_IMAGE, Start
 from flyteray._control.records import Records
 from flyteray._control.sizes import Sizes
 from flyteray._control.state import VersionPhase, VersionRecord
 from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._plan import failure, placement
 from flyteray._plan.info import ClusterInfo
-from flyteray._plan.spec import AppSpec
+from flyteray._plan.spec import NO_IMAGE, AppSpec, Start
 from flyteray._serve import deployment
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -89,6 +89,17 @@ class ImageSpec(Spec):
     def key(self) -> str:
         """The name of its build: equal content is built once, under whatever name."""
         return self.model_copy(update={"name": ""}).digest()
+
+
+class Start(NamedTuple):
+    """What the processes of an image need to be started: the key and the text of one that was built, or a container."""
+
+    key: str = ""
+    text: str = ""
+    container: str = ""
+
+
+NO_IMAGE = Start()
 
 
 class EnvironmentSpec(Spec):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flyteray._cluster import actors
+from flyteray._actors.asked import answer
+from flyteray._actors.controller import controller
 from flyteray._plan.spec import OutputRef
 from flyteray._tasks import outputs
 
 
 def locate_output(ref: OutputRef) -> str:
     """The run whose output a parameter refers to: the one it names, or the newest of its task."""
-    run: str = ref.run_name or actors.call(actors.CONTROLLER, "locate_output", ref)
-    return run
+    return ref.run_name or answer(controller().outputs.locate(ref))
 
 
 def read_output(ref: OutputRef) -> Any:
@@ -24,5 +24,4 @@ def read_output(ref: OutputRef) -> Any:
 
 def newer_outputs(refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
     """The newest run for each, as soon as one of them is another than the one ``seen``, or after ``timeout_s``."""
-    runs: list[str] = actors.call(actors.CONTROLLER, "newer_outputs", list(refs), list(seen), timeout_s)
-    return runs
+    return answer(controller().outputs.newer(list(refs), list(seen), timeout_s))

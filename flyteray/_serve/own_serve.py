@@ -21,7 +21,7 @@ from ray.serve._private.storage.kv_store import RayInternalKVStore
 from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
-from flyteray._cluster.actors import SERVE_NAMESPACE
+from flyteray._actors.calls import SERVE_NAMESPACE
 from flyteray._serve.own_serve_replica import ReplicaActor
 
 # Ways in which a cluster may have Serve reach replicas; flyteray's are reached by its ingress.

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.serve._private import replica
 
-from flyteray._cluster.actors import SERVE_NAMESPACE
+from flyteray._actors.calls import SERVE_NAMESPACE
 
 
 class ReplicaActor(replica.ReplicaActor):  # type: ignore[misc]  # Ray has no types for it

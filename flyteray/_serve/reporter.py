@@ -6,12 +6,13 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ray
 
-from flyteray._cluster import actors
+from flyteray._actors.asked import sent
+from flyteray._actors.controller import controller
 from flyteray._plan.info import ErrorInfo, ReplicaInfo
 
 logger = logging.getLogger(__name__)
@@ -72,13 +73,13 @@ class Reporter:
     def _work(self) -> None:
         while not self._stopping:
             info = self._info
-            told = _tell("replica_ready", info) is not _NOT_TOLD
+            told = _tell(controller().apps.replica_ready(info)) is not _NOT_TOLD
             until = time.monotonic() + (_EVERY_S if told else _RETRY_S)
             with self._news:
                 while not self._has_news_since(info) and (left := until - time.monotonic()) > 0:
                     self._news.wait(min(left, _LOOK_S))
                     self._look()
-        at_most_s = _tell("replica_stopping", self._info.replica_id, self._info.version)
+        at_most_s = _tell(controller().apps.replica_stopping(self._info.replica_id, self._info.version))
         if isinstance(at_most_s, float):
             self._at_most_s = at_most_s
 
@@ -93,13 +94,13 @@ class Reporter:
 
 def report_failure(version: str, error: ErrorInfo) -> None:
     """Tell the controller why a replica of ``version`` did not come up; blocks until it knows."""
-    _tell("replica_failed", version, error)
+    _tell(controller().apps.replica_failed(version, error))
 
 
-def _tell(method: str, *args: Any) -> Any:
+def _tell(told: Awaitable[Any]) -> Any:
     """The controller's answer."""
     try:
-        return ray.get(actors.send(actors.CONTROLLER, method, *args), timeout=_ANSWER_S)
+        return ray.get(sent(told), timeout=_ANSWER_S)
     except Exception:  # no answer, no controller, no cluster: all the same here, it is tried again
-        logger.warning("The controller did not take %s.", method, exc_info=True)
+        logger.warning("The controller did not take %s.", told, exc_info=True)
         return _NOT_TOLD

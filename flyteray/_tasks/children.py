@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from flyteray._cluster import actors
-from flyteray._cluster.launch import NO_IMAGE, Start
+from flyteray._actors.asked import answer
+from flyteray._actors.controller import controller
 from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import code, failure, inputs, pickling
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.retry import retry_delay
-from flyteray._plan.spec import ImageSpec, TaskPlan, TaskSpec
+from flyteray._plan.spec import NO_IMAGE, ImageSpec, Start, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.host import host
@@ -39,7 +39,7 @@ class Children:
         start = child.ready_start()
         if start is None:
             with child.waits_for_image():
-                start = child.started_by(actors.call(actors.CONTROLLER, "prepare_image", child.image))
+                start = child.started_by(answer(controller().images.prepare(child.image)))
         for attempt in itertools.count():
             try:
                 return child.value(attempt, start)
@@ -63,7 +63,7 @@ class Children:
         start = child.ready_start()
         if start is None:
             with child.waits_for_image():
-                start = child.started_by(await actors.acall(actors.CONTROLLER, "prepare_image", child.image))
+                start = child.started_by(await controller().images.prepare(child.image))
         for attempt in itertools.count():
             try:
                 return await child.awaited(attempt, start)

@@ -12,14 +12,16 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from flyteray._cluster import actors, launch
+from flyteray._actors.asked import answer
+from flyteray._actors.controller import controller
+from flyteray._cluster import launch
 from flyteray._cluster import secrets as process_secrets
 from flyteray._cluster.code import activate, code_folder, load_code
 from flyteray._cluster.workplace import Workplace
 from flyteray._declare import context
 from flyteray._declare.task import Task
 from flyteray._plan import failure, inputs, pickled, pickling
-from flyteray._plan.info import ActionPhase, ClusterInfo
+from flyteray._plan.info import ActionPhase
 from flyteray._plan.outputs import as_outputs, exits_well
 from flyteray._plan.pickling import Own, Payload
 from flyteray._plan.spec import CodeRef, SecretSpec
@@ -35,7 +37,7 @@ class Worker:
     """What a worker process keeps between actions; all of them are of one environment and one bundle."""
 
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
-        self.cluster: ClusterInfo = actors.call(actors.CONTROLLER, "info")
+        self.cluster = answer(controller().info())
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
         wins = {secret_variable for _, _, secret_variable, _ in secrets}
         self._env_vars = {name: value for name, value in env_vars if name not in wins}

@@ -9,13 +9,13 @@ from collections import OrderedDict
 
 import ray
 
-from flyteray._cluster import actors
-from flyteray._cluster.launch import NO_IMAGE, Start
+from flyteray._actors.controller import controller
+from flyteray._actors.keeper import Keeper as KeeperDoor
 from flyteray._plan import failure
 from flyteray._plan.info import ActionPhase, ErrorInfo, RunEnd
 from flyteray._plan.pickling import Payload
 from flyteray._plan.retry import retry_delay
-from flyteray._plan.spec import RunSpec
+from flyteray._plan.spec import NO_IMAGE, RunSpec, Start
 from flyteray._tasks.call import Call, Inherited
 from flyteray._tasks.execute import execute_root
 from flyteray._tasks.submit import Asked, Submitter, error_info, plain
@@ -27,7 +27,7 @@ _REPORT_AGAIN_S = (1.0, 30.0)  # at first, and at most
 logger = logging.getLogger(__name__)
 
 
-class Keeper:
+class Keeper(KeeperDoor):
     """A detached actor: drivers come and go, the runs they started and their outputs stay.
 
     Args:
@@ -39,28 +39,24 @@ class Keeper:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._refs: dict[str, list[ray.ObjectRef]] = {}
         self._aborted: set[str] = set()
-        self._preparing: dict[str, asyncio.Task[Start]] = {}
+        self._preparing: dict[str, asyncio.Future[Start]] = {}
         self._held: OrderedDict[str, tuple[ray.ObjectRef, int]] = OrderedDict()
         self._capacity = capacity or int(_STORE_SHARE * ray.cluster_resources().get("object_store_memory", 0))
 
     async def submit(self, spec: RunSpec, inputs: Payload) -> None:
-        """Start a run and attend to it until it has ended; asked again, it goes on as it was."""
         if spec.name in self._running or spec.name in self._held:
             return
         self._running[spec.name] = asyncio.create_task(self._attend(spec, inputs))
 
     async def get_output(self, run: str) -> list[ray.ObjectRef]:
-        """The outputs of a run by reference, in a list so that Ray hands the reference on; empty when let go."""
         held = self._held.get(run)
         return [held[0]] if held else []
 
     async def let_go(self, runs: list[str]) -> None:
-        """Hold the outputs of these runs in the object store no more; storage has them."""
         for run in runs:
             self._held.pop(run, None)
 
     async def cancel(self, run: str) -> None:
-        """End a run and all its actions: first softly, after a grace period by ending their processes."""
         self._aborted.add(run)
         if run in self._preparing:
             self._preparing[run].cancel()
@@ -68,7 +64,6 @@ class Keeper:
             ray.cancel(ref, force=False, recursive=True)
 
     async def holds(self) -> list[str]:
-        """The runs that are still going on here."""
         return list(self._running)
 
     async def _attend(self, spec: RunSpec, inputs: Payload) -> None:
@@ -120,8 +115,7 @@ class Keeper:
         image = spec.task.environment.image
         if image is None:
             return NO_IMAGE
-        asked = actors.acall(actors.CONTROLLER, "prepare_image", image)
-        preparing = self._preparing[spec.name] = asyncio.create_task(asked)
+        preparing = self._preparing[spec.name] = asyncio.ensure_future(controller().images.prepare(image))
         try:
             return await preparing
         except asyncio.CancelledError:
@@ -141,7 +135,7 @@ class Keeper:
         pause, longest = _REPORT_AGAIN_S
         while True:
             try:
-                await actors.acall(actors.CONTROLLER, "run_finished", ended)
+                await controller().runs.finished(ended)
             except RunNotFoundError:
                 return  # forgotten meanwhile: nobody waits for it
             except Exception:

@@ -8,8 +8,9 @@ from typing import Any
 import ray
 from ray.exceptions import ObjectLostError, OwnerDiedError, RaySystemError
 
-from flyteray._cluster import actors
-from flyteray._plan.info import ClusterInfo
+from flyteray._actors.asked import answer
+from flyteray._actors.controller import controller
+from flyteray._actors.keeper import keeper
 from flyteray._plan.outputs import output_key, select
 from flyteray.errors import ModuleLoadError, OutputNotFoundError
 from flyteray.storage import Storage
@@ -33,13 +34,13 @@ def load_outputs(run: str) -> tuple[Any, ...]:
     Raises:
         OutputNotFoundError: neither has them, or a class in them can't be imported here.
     """
-    held = actors.call(actors.keeper_name(), "get_output", run)
+    held = answer(keeper().get_output(run))
     if held:
         try:
             return _as_tuple(ray.get(held[0]))
         except (OwnerDiedError, ObjectLostError, RaySystemError):
             pass  # the keeper or the node is gone, or it does not unpickle: storage has it too, and says why
-    info: ClusterInfo = actors.call(actors.CONTROLLER, "info")
+    info = answer(controller().info())
     try:
         return _as_tuple(read_value(Storage.at(info.storage), output_key(run)))
     except (FileNotFoundError, ModuleLoadError) as error:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import ray
 
-from flyteray._cluster import actors
+from flyteray._actors.asked import sent
+from flyteray._actors.controller import controller
 from flyteray._plan.info import ActionEvent, ActionPhase
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import Call
@@ -102,7 +103,7 @@ class Recorder:
         try:
             # As bytes: Ray's own pickler asks Python about every object in them.
             data = pickle.dumps([noted.event() for noted in events.values()])
-            self._sent.append((actors.send(actors.CONTROLLER, "record", data), events))
+            self._sent.append((sent(controller().runs.record(data)), events))
         except Exception:
             logger.exception("Events of actions could not be sent; it is tried again")
             self._again(events)
@@ -118,11 +119,11 @@ class Recorder:
             self._send_lost_ones_again()
 
     def _send_lost_ones_again(self) -> None:
-        for sent in list(self._sent):
-            ref, events = sent
+        for batch in list(self._sent):
+            ref, events = batch
             try:
                 if ray.wait([ref], timeout=0)[0]:
-                    self._sent.remove(sent)
+                    self._sent.remove(batch)
                     ray.get(ref)
             except Exception:
                 logger.exception("Events of actions were not taken in; they are sent again")

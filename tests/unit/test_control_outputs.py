@@ -105,7 +105,7 @@ def test_a_mistyped_task_is_told_which_one_is_near(outputs: Outputs, registry: R
     succeed(registry, "r1")
 
     with pytest.raises(ParameterMaterializationError) as refused:
-        outputs.locate(OutputRef(task_name=typo))
+        outputs.located(OutputRef(task_name=typo))
 
     assert str(refused.value) == (
         f"No runs found for task {typo!r} that succeeded. Did you mean 'env.train'?"
@@ -116,21 +116,21 @@ def test_a_mistyped_task_that_was_only_declared_is_found_as_well(outputs: Output
     declared = ["env.train", "env.evaluate"]
 
     with pytest.raises(ParameterMaterializationError, match=r"succeeded\. Did you mean 'env\.train'\?$"):
-        outputs.locate(OutputRef(task_name="env.trian"), declared)
+        outputs.located(OutputRef(task_name="env.trian"), declared)
     with pytest.raises(ParameterMaterializationError, match=r"Run the task first\.$"):
-        outputs.locate(TRAIN, declared)
+        outputs.located(TRAIN, declared)
 
 
 def test_a_task_that_has_run_is_not_said_to_need_a_run_first(outputs: Outputs, registry: Registry) -> None:
     succeed(registry, "r1", phase=ActionPhase.FAILED)
     with pytest.raises(ParameterMaterializationError, match=r"succeeded\. The newest, 'r1', is failed$"):
-        outputs.locate(TRAIN)
+        outputs.located(TRAIN)
     succeed(registry, "r2", phase=ActionPhase.RUNNING)
     with pytest.raises(ParameterMaterializationError, match=r"The newest, 'r2', is queued: wait for it"):
-        outputs.locate(TRAIN)
+        outputs.located(TRAIN)
     succeed(registry, "r3", version="v1")
     with pytest.raises(ParameterMaterializationError, match=r"'r3', is of version 'v1'\. Run that version"):
-        outputs.locate(TRAIN.model_copy(update={"task_version": "v2"}))
+        outputs.located(TRAIN.model_copy(update={"task_version": "v2"}))
 
 
 def test_a_deployed_task_without_runs_is_to_be_run(outputs: Outputs, registry: Registry) -> None:
@@ -138,9 +138,9 @@ def test_a_deployed_task_without_runs_is_to_be_run(outputs: Outputs, registry: R
     registry.deploy_tasks([TaskPlan(spec=task)], datetime.now(timezone.utc))
 
     with pytest.raises(ParameterMaterializationError, match="Run the task first"):
-        outputs.locate(TRAIN)
+        outputs.located(TRAIN)
     with pytest.raises(ParameterMaterializationError, match=r"Did you mean 'env\.train'"):
-        outputs.locate(OutputRef(task_name="env.tarin"))
+        outputs.located(OutputRef(task_name="env.tarin"))
 
 
 def test_runs_of_one_version_count_where_one_is_asked_for(outputs: Outputs, registry: Registry) -> None:
@@ -152,14 +152,14 @@ def test_runs_of_one_version_count_where_one_is_asked_for(outputs: Outputs, regi
         registry.deploy_tasks([plan], datetime.now(timezone.utc))
 
     def located(**fields: Any) -> str:
-        return outputs.locate(OutputRef(task_name="env.train", **fields))
+        return outputs.located(OutputRef(task_name="env.train", **fields))
 
     assert located() == located(task_version="v1") == "r3"
     assert located(task_version="v2") == located(latest_version=True) == "r1"
     with pytest.raises(ParameterMaterializationError, match="of version 'v3'"):
         located(task_version="v3")
     with pytest.raises(ParameterMaterializationError, match=r"'env\.tune'"):
-        outputs.locate(OutputRef(task_name="env.tune", latest_version=True))
+        outputs.located(OutputRef(task_name="env.tune", latest_version=True))
 
 
 def test_files_and_directories_are_known_by_their_content(outputs: Outputs, tmp_path: Path) -> None:

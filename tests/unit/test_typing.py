@@ -1,4 +1,4 @@
-"""What a type checker tells users about their own code."""
+"""What a type checker tells users about their own code, and us about what we ask of actors."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ def test_right_user_code_is_accepted(complaints: Complaints) -> None:
     assert complaints["right.py"] == set()
 
 
-def test_wrong_user_code_is_rejected_where_it_is_wrong(complaints: Complaints) -> None:
-    lines = (SAMPLES / "wrong.py").read_text().splitlines()
+@pytest.mark.parametrize("sample", ["wrong.py", "wrong_questions.py"])
+def test_wrong_code_is_rejected_where_it_is_wrong(complaints: Complaints, sample: str) -> None:
+    lines = (SAMPLES / sample).read_text().splitlines()
     expected = {
         (number, line.partition("# expect: ")[2])
         for number, line in enumerate(lines, 1)
         if "# expect: " in line
     }
 
-    assert complaints["wrong.py"] == expected
+    assert complaints[sample] == expected

@@ -1,10 +1,10 @@
-"""The detached actors of a cluster, found by name, and calls to them without Ray's wrapping of errors."""
+"""Calls to the detached actors of a cluster, which are found by name, without Ray's wrapping of errors."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-import inspect
+import operator
 import os
 import time
 from typing import Any
@@ -16,19 +16,12 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from flyteray.errors import BaseRuntimeError, InitializationError, RuntimeSystemError
 
 NAMESPACE = "flyteray"
-CONTROLLER = "controller-v1"  # a newer flyteray takes over from an older one by another name
-INGRESS = "ingress-v1-head"
 
 SERVE_NAMESPACE = "flyteray-serve"
 """Where the actors of flyteray's own Serve are, the replicas of apps among them."""
 
 _RESTART_S = 30.0  # how long an actor may take to come back after its process died
 _AGAIN_S = 0.2
-
-
-def keeper_name(shard: int = 0) -> str:
-    """The keeper that owns the outputs of a shard of the runs."""
-    return f"keeper-v1-{shard}"
 
 
 class Hosted:
@@ -48,9 +41,8 @@ class Hosted:
         self._object = getattr(importlib.import_module(module), name)(*arguments)
 
     async def ask(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the object."""
-        answer = getattr(self._object, method)(*arguments)
-        return await answer if inspect.isawaitable(answer) else answer
+        """Call a method of the object, or with dots of a part of it."""
+        return await operator.attrgetter(method)(self._object)(*arguments)
 
 
 def find(name: str) -> ActorHandle:

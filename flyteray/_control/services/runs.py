@@ -1,0 +1,70 @@
+"""What is asked and told about runs: what is recorded of them, and what they wait for at the moment."""
+
+from __future__ import annotations
+
+import pickle
+
+from flyteray._actors.controller import Runs as RunsDoor
+from flyteray._control.outputs import Outputs
+from flyteray._control.registry import Registry
+from flyteray._control.runs import Runs
+from flyteray._control.secrets import Secrets
+from flyteray._control.waiting import Waiting
+from flyteray._plan.info import BEFORE_IT_BEGINS, ActionEvent, ActionInfo, ActionPhase, RunEnd, RunInfo
+from flyteray._plan.pickling import Payload
+from flyteray._plan.spec import RunSpec
+
+
+class RunService(RunsDoor):
+    """The runs of a cluster.
+
+    Args:
+        runs: The runs themselves.
+        registry: Where they are listed.
+        waiting: What they wait for.
+        secrets: What their tasks ask for.
+        outputs: Who waits for what they return.
+    """
+
+    def __init__(
+        self, runs: Runs, registry: Registry, waiting: Waiting, secrets: Secrets, outputs: Outputs
+    ) -> None:
+        self._runs = runs
+        self._registry = registry
+        self._waiting = waiting
+        self._secrets = secrets
+        self._outputs = outputs
+
+    async def start(self, spec: RunSpec, inputs: Payload) -> RunInfo:
+        self._secrets.require(secret.name for secret in spec.task.environment.secrets)
+        await self._runs.start(spec, inputs)
+        return self._runs.get(spec.name)
+
+    async def get(self, name: str) -> RunInfo:
+        return await self._waiting.run(self._runs.get(name))
+
+    async def wait(self, name: str, timeout_s: float) -> RunInfo:
+        return await self._waiting.run(await self._runs.wait(name, timeout_s))
+
+    async def listall(self, task: str | None, phase: ActionPhase | None, limit: int) -> list[RunInfo]:
+        recorded = ActionPhase.QUEUED if phase in BEFORE_IT_BEGINS else phase
+        found = await self._waiting.runs(self._registry.list_runs(task=task, phase=recorded, limit=limit))
+        return [run for run in found if phase in (None, recorded, run.phase)]
+
+    async def actions(self, run: str) -> list[ActionInfo]:
+        return await self._waiting.actions(run, self._registry.list_actions(run))
+
+    async def abort(self, name: str, reason: str) -> None:
+        await self._runs.abort(name, reason)
+        self._waiting.ended(name)
+
+    async def record(self, events: bytes) -> None:
+        batch: list[ActionEvent] = pickle.loads(events)
+        self._runs.record(batch)
+        self._waiting.record(batch)
+
+    async def finished(self, ended: RunEnd) -> None:
+        self._runs.finished(ended)
+        self._waiting.ended(ended.run)
+        if ended.phase is ActionPhase.SUCCEEDED:
+            self._outputs.succeeded(ended.run)

@@ -1,0 +1,35 @@
+"""The ingress as a detached Ray actor: what takes time is done beside its loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from flyteray._ingress.door import IngressDoor
+from flyteray._ingress.ingress import Ingress
+from flyteray._ingress.routes import IngressState
+
+
+class IngressActor(IngressDoor):
+    """An :class:`Ingress` that is asked by others; made with what that takes."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._ingress = Ingress(*arguments)
+
+    async def port(self) -> int:
+        return self._ingress.port()
+
+    async def found_at(self) -> str:
+        return self._ingress.found_at()
+
+    async def apply(self, state: IngressState) -> None:
+        await asyncio.to_thread(self._ingress.apply, state)
+
+    async def need(self, timeout_s: float) -> bool:
+        return await self._ingress.need(timeout_s)
+
+    async def sessions(self, backends: list[int]) -> dict[int, int]:
+        return await asyncio.to_thread(self._ingress.sessions, backends)
+
+    async def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
+        return await asyncio.to_thread(self._ingress.traffic, backends)
