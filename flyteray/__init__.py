@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from flyteray import io as io
     from flyteray import models as models
     from flyteray import remote as remote
+    from flyteray._client.apps.handle import AppHandle
+    from flyteray._client.apps.serve import serve, with_servecontext
     from flyteray._client.build import ImageCache, build, build_images
-    from flyteray._client.current import current_domain, current_project, is_control_plane_available
     from flyteray._client.deploy import deploy
-    from flyteray._client.handle import AppHandle
-    from flyteray._client.init import init
-    from flyteray._client.init_from import (
+    from flyteray._client.runs.run import run, with_runcontext
+    from flyteray._client.session.current import current_domain, current_project, is_control_plane_available
+    from flyteray._client.session.init import init
+    from flyteray._client.session.init_from import (
         init_from_api_key,
         init_from_config,
         init_in_cluster,
         init_passthrough,
     )
-    from flyteray._client.run import run, with_runcontext
-    from flyteray._client.serve import serve, with_servecontext
     from flyteray._declare.context import ctx, custom_context, get_custom_context, group
     from flyteray._declare.device import (
         AMD_GPU,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         Neuron,
     )
     from flyteray._declare.environment import Environment
-    from flyteray._declare.image import Image, ImageBuild
+    from flyteray._declare.images.image import Image, ImageBuild
     from flyteray._declare.options.cache import Cache, CachePolicy, CacheRequest
     from flyteray._declare.options.pod import PodTemplate
     from flyteray._declare.options.reuse import ReusePolicy
@@ -58,10 +58,10 @@ if TYPE_CHECKING:
         TriggerTime,
     )
     from flyteray._declare.resources import Resources
-    from flyteray._declare.retry import Backoff, RetryStrategy
     from flyteray._declare.secret import Secret, SecretRequest
-    from flyteray._declare.task import AsyncFunctionTaskTemplate, Task, TaskTemplate
-    from flyteray._declare.task_environment import TaskEnvironment
+    from flyteray._declare.tasks.retry import Backoff, RetryStrategy
+    from flyteray._declare.tasks.task import AsyncFunctionTaskTemplate, Task, TaskTemplate
+    from flyteray._declare.tasks.task_environment import TaskEnvironment
 
     logger: logging.Logger
     system_logger: logging.Logger
@@ -69,18 +69,18 @@ if TYPE_CHECKING:
 # Each is imported when it is first asked for: who declares tasks needs no verb, the command's help neither.
 _LATER = {
     "flyteray._client.build": ("ImageCache", "build", "build_images"),
-    "flyteray._client.current": ("current_domain", "current_project", "is_control_plane_available"),
+    "flyteray._client.session.current": ("current_domain", "current_project", "is_control_plane_available"),
     "flyteray._client.deploy": ("deploy",),
-    "flyteray._client.handle": ("AppHandle",),
-    "flyteray._client.init": ("init",),
-    "flyteray._client.init_from": (
+    "flyteray._client.apps.handle": ("AppHandle",),
+    "flyteray._client.session.init": ("init",),
+    "flyteray._client.session.init_from": (
         "init_from_api_key",
         "init_from_config",
         "init_in_cluster",
         "init_passthrough",
     ),
-    "flyteray._client.run": ("run", "with_runcontext"),
-    "flyteray._client.serve": ("serve", "with_servecontext"),
+    "flyteray._client.runs.run": ("run", "with_runcontext"),
+    "flyteray._client.apps.serve": ("serve", "with_servecontext"),
     "flyteray._declare.context": ("ctx", "custom_context", "get_custom_context", "group"),
     "flyteray._declare.device": (
         "AMD_GPU",
@@ -93,7 +93,7 @@ _LATER = {
         "Neuron",
     ),
     "flyteray._declare.environment": ("Environment",),
-    "flyteray._declare.image": ("Image", "ImageBuild"),
+    "flyteray._declare.images.image": ("Image", "ImageBuild"),
     "flyteray._declare.options.cache": ("Cache", "CachePolicy", "CacheRequest"),
     "flyteray._declare.options.pod": ("PodTemplate",),
     "flyteray._declare.options.reuse": ("ReusePolicy",),
@@ -109,10 +109,10 @@ _LATER = {
         "TriggerTime",
     ),
     "flyteray._declare.resources": ("Resources",),
-    "flyteray._declare.retry": ("Backoff", "RetryStrategy"),
+    "flyteray._declare.tasks.retry": ("Backoff", "RetryStrategy"),
     "flyteray._declare.secret": ("Secret", "SecretRequest"),
-    "flyteray._declare.task": ("AsyncFunctionTaskTemplate", "Task", "TaskTemplate"),
-    "flyteray._declare.task_environment": ("TaskEnvironment",),
+    "flyteray._declare.tasks.task": ("AsyncFunctionTaskTemplate", "Task", "TaskTemplate"),
+    "flyteray._declare.tasks.task_environment": ("TaskEnvironment",),
 }
 _PACKAGES = ("app", "config", "errors", "git", "io", "models", "remote")
 

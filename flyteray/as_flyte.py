@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
 
-from flyteray._plan import alias
+from flyteray._plan.bundle import alias
 
 _USAGE = "usage: python -m flyteray.as_flyte SCRIPT.py [ARGUMENT]..."
 

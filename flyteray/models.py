@@ -10,7 +10,7 @@ from flyteray._declare.context import (
     SerializationContext,
     TaskContext,
 )
-from flyteray._declare.interface import Interface as NativeInterface
+from flyteray._declare.tasks.interface import Interface as NativeInterface
 from flyteray._plan.info import ActionPhase
 
 __all__ = [

@@ -10,7 +10,7 @@ import pytest
 import ray
 from hypothesis import HealthCheck, settings
 
-from flyteray._client.session import session
+from flyteray._client.session.session import session
 from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._settings import Settings

@@ -18,7 +18,6 @@ from flyteray._plan.info import (
     SecretInfo,
     TaskInfo,
 )
-from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import (
     AppSpec,
     EnvironmentSpec,
@@ -29,6 +28,7 @@ from flyteray._plan.spec import (
     Start,
     TaskPlan,
 )
+from flyteray._plan.values.pickling import Payload
 
 CONTROLLER = "controller-v1"  # a newer flyteray takes over from an older one by another name
 

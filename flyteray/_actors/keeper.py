@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol, cast
 
 from flyteray._actors.asked import Stub
-from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import RunSpec
+from flyteray._plan.values.pickling import Payload
 
 if TYPE_CHECKING:
     import ray

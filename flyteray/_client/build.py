@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from flyteray._client.acts import acts
 from flyteray._client.bridge import Verb
-from flyteray._client.session import session
-from flyteray._client.taken_secrets import take_secrets
+from flyteray._client.kept.taken_secrets import take_secrets
+from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment, without_meaning
-from flyteray._declare.image import Image, ImageBuild
-from flyteray._plan.image import image_spec, is_program
-from flyteray._plan.included import with_dependencies
+from flyteray._declare.images.image import Image, ImageBuild
+from flyteray._plan.bundle.included import with_dependencies
+from flyteray._plan.images.image import image_spec, is_program
 from flyteray._plan.spec import EnvironmentSpec, ImageSpec
 
 

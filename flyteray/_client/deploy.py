@@ -8,17 +8,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flyteray._client.acts import acts
-from flyteray._client.app import App
+from flyteray._client.apps.app import App
+from flyteray._client.apps.unknown_apps import warn_of_unknown_apps
 from flyteray._client.bridge import Verb
-from flyteray._client.current import owner_variables
-from flyteray._client.session import session
-from flyteray._client.taken_secrets import take_secrets
-from flyteray._client.unknown_apps import warn_of_unknown_apps
+from flyteray._client.kept.taken_secrets import take_secrets
+from flyteray._client.session.current import owner_variables
+from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment
 from flyteray._plan import deploy as planning
+from flyteray._plan.bundle.shipping import CopyStyle, Shipping
 from flyteray._plan.deploy import DeploymentPlan
 from flyteray._plan.info import AppInfo
-from flyteray._plan.shipping import CopyStyle, Shipping
 from flyteray._plan.spec import TaskPlan
 from flyteray._plan.tasks import declared_tasks
 from flyteray.app.environment import AppEnvironment

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from flyteray import _private
-from flyteray._cluster import mounted, processes
+from flyteray._cluster import processes
 from flyteray._cluster.processes import Leader
 from flyteray._cluster.progress import progress
+from flyteray._cluster.workers import mounted
 from flyteray._declare.secret import MOUNT
-from flyteray._plan import alias
+from flyteray._plan.bundle import alias
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError
 

@@ -9,19 +9,19 @@ from pathlib import Path
 from flyteray import _private
 from flyteray._actors.controller import Controller as ControllerDoor
 from flyteray._cluster import nodes
-from flyteray._cluster.images import Images
-from flyteray._control.apps import Apps
-from flyteray._control.keys import Keys
-from flyteray._control.outputs import Outputs
-from flyteray._control.registry import Registry
-from flyteray._control.runs import Runs
-from flyteray._control.secrets import Secrets
+from flyteray._cluster.images.images import Images
+from flyteray._control.apps.apps import Apps
+from flyteray._control.registry.keys import Keys
+from flyteray._control.registry.registry import Registry
+from flyteray._control.registry.secrets import Secrets
+from flyteray._control.runs.outputs import Outputs
+from flyteray._control.runs.runs import Runs
+from flyteray._control.runs.waiting import Waiting
 from flyteray._control.services.code import CodeService
 from flyteray._control.services.keys import KeyService
 from flyteray._control.services.runs import RunService
 from flyteray._control.services.secrets import SecretService
 from flyteray._control.services.tasks import TaskService
-from flyteray._control.waiting import Waiting
 from flyteray._plan import placement
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import EnvironmentSpec

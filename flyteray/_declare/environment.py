@@ -15,7 +15,7 @@ from typing import TypeVar
 import flyteray
 from flyteray._declare.description import shortened
 from flyteray._declare.env_vars import check_env_vars
-from flyteray._declare.image import Image
+from flyteray._declare.images.image import Image
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.pod import PodTemplate
 from flyteray._declare.resources import Resources

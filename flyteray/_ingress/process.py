@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from flyteray._ingress import supervisor
-from flyteray._plan import ports
+from flyteray._machine import ports
 from flyteray.errors import ClusterError
 
 _PORT_FILE = "port"

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flyteray._declare.environment import Environment
-from flyteray._declare.task_environment import TaskEnvironment
-from flyteray._plan import apps, code
-from flyteray._plan.bundle import Bundle
-from flyteray._plan.shipping import Shipping
+from flyteray._declare.tasks.task_environment import TaskEnvironment
+from flyteray._plan import apps
+from flyteray._plan.bundle import code
+from flyteray._plan.bundle.bundle import Bundle
+from flyteray._plan.bundle.shipping import Shipping
 from flyteray._plan.spec import AppSpec, TaskPlan
 from flyteray._plan.tasks import task_plan
 from flyteray.app.environment import AppEnvironment

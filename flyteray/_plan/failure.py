@@ -19,8 +19,8 @@ import cloudpickle
 import flyteray
 from flyteray._declare.loading import loads
 from flyteray._plan.info import ErrorInfo
-from flyteray._plan.printable import printable
 from flyteray._plan.retry import FINAL
+from flyteray._plan.values.printable import printable
 from flyteray.errors import (
     BaseRuntimeError,
     Kind,

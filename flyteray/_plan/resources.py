@@ -6,10 +6,10 @@ import math
 from typing import Any, Protocol
 
 from flyteray._declare.device import PARTITIONS, SHARED, Device
-from flyteray._declare.image import Image
+from flyteray._declare.images.image import Image
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret
-from flyteray._plan.image import image_env_vars, image_spec, is_program
+from flyteray._plan.images.image import image_env_vars, image_spec, is_program
 from flyteray._plan.secrets import secret_specs
 from flyteray._plan.spec import EnvironmentSpec
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flyteray._declare.retry import RetryStrategy
+from flyteray._declare.tasks.retry import RetryStrategy
 from flyteray._plan.spec import RetrySpec
 from flyteray.errors import (
     ActionAbortedError,

@@ -17,21 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from flyteray import _private
-from flyteray._cluster import scripts
-from flyteray._cluster.secrets import ProcessSecrets
-from flyteray._cluster.workplace import furnish
-from flyteray._plan import bundle, code, failure
+from flyteray._cluster.workers import scripts
+from flyteray._cluster.workers.secrets import ProcessSecrets
+from flyteray._cluster.workers.workplace import furnish
+from flyteray._machine.shared_folder import SharedFolder
+from flyteray._plan import failure
+from flyteray._plan.bundle import bundle, code
 from flyteray._plan.local import ERROR, NEWEST, READY, SECRETS, LocalPlan
-from flyteray._plan.outputs import output_key, select
-from flyteray._plan.shared_folder import SharedFolder
 from flyteray._plan.spec import OutputRef
-from flyteray._serve import ports
-from flyteray._serve.follow import Follower
-from flyteray._serve.hosting import Hosting
+from flyteray._plan.values.outputs import output_key, select
 from flyteray._serve.own_log import OwnLog
-from flyteray._serve.parameters import Parameters, Resolver, named_run
-from flyteray._serve.program_image import loaded
-from flyteray._serve.servers import loop_for, server_for
+from flyteray._serve.parameters.follow import Follower
+from flyteray._serve.parameters.parameters import Parameters, Resolver, named_run
+from flyteray._serve.programs.program_image import loaded
+from flyteray._serve.servers import ports
+from flyteray._serve.servers.hosting import Hosting
+from flyteray._serve.servers.servers import loop_for, server_for
 from flyteray._serve.start_up import CODE, SERVER, StartUp
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value

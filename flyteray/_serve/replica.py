@@ -16,22 +16,24 @@ import ray
 from ray import serve
 
 from flyteray import _private
-from flyteray._cluster import launch, scripts, secrets
-from flyteray._cluster.code import activate, load_code
-from flyteray._cluster.workplace import furnish
-from flyteray._plan.bundle import cache_folder
+from flyteray._cluster.workers import launch, scripts, secrets
+from flyteray._cluster.workers.code import activate, load_code
+from flyteray._cluster.workers.workplace import furnish
+from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.failure import describe
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec
-from flyteray._serve import loopback, orphans, ports, serve_logs
-from flyteray._serve.follow import Follower
-from flyteray._serve.hosting import Hosting
-from flyteray._serve.outputs import locate_output, newer_outputs, read_output
 from flyteray._serve.own_log import OwnLog
-from flyteray._serve.parameters import Parameters, Resolver
-from flyteray._serve.program_image import IMAGE, loaded, python_of
+from flyteray._serve.parameters.follow import Follower
+from flyteray._serve.parameters.outputs import locate_output, newer_outputs, read_output
+from flyteray._serve.parameters.parameters import Parameters, Resolver
+from flyteray._serve.programs import orphans
+from flyteray._serve.programs.program_image import IMAGE, loaded, python_of
+from flyteray._serve.ray_serve import loopback, serve_logs
 from flyteray._serve.reporter import Reporter, report_failure
-from flyteray._serve.servers import loop_for, server_for
+from flyteray._serve.servers import ports
+from flyteray._serve.servers.hosting import Hosting
+from flyteray._serve.servers.servers import loop_for, server_for
 from flyteray._serve.start_up import CODE, SECRETS, SERVER, StartUp
 from flyteray._serve.work import Lasting
 from flyteray.errors import RuntimeSystemError

@@ -14,8 +14,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from flyteray._serve import blocked
-from flyteray._serve.forwarded import ASGIApp, Receive, Scope, Send
-from flyteray._serve.replaced import replaced
+from flyteray._serve.servers.forwarded import ASGIApp, Receive, Scope, Send
+from flyteray._serve.servers.replaced import replaced
 
 logger = logging.getLogger(__name__)
 

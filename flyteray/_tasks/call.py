@@ -6,8 +6,8 @@ import pickle
 from typing import Any, NamedTuple
 
 from flyteray._plan.info import ErrorInfo
-from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import RunWide, TaskSpec
+from flyteray._plan.values.pickling import Payload
 
 SecretName = tuple[str, str | None, str | None, str | None]
 """The fields of a :class:`SecretSpec`: key, group, environment variable, mount."""

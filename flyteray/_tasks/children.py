@@ -13,12 +13,14 @@ from typing import Any
 from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
 from flyteray._declare import context
-from flyteray._declare.task import Task
-from flyteray._plan import code, failure, inputs, pickling
+from flyteray._declare.tasks.task import Task
+from flyteray._plan import failure
+from flyteray._plan.bundle import code
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import NO_IMAGE, ImageSpec, Start, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
+from flyteray._plan.values import inputs, pickling
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.host import host
 from flyteray._tasks.record import Recorder

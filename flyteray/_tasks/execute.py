@@ -14,17 +14,19 @@ from typing import Any
 
 from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
-from flyteray._cluster import launch
-from flyteray._cluster import secrets as process_secrets
-from flyteray._cluster.code import activate, code_folder, load_code
-from flyteray._cluster.workplace import Workplace
+from flyteray._cluster.workers import launch
+from flyteray._cluster.workers import secrets as process_secrets
+from flyteray._cluster.workers.code import activate, code_folder, load_code
+from flyteray._cluster.workers.workplace import Workplace
 from flyteray._declare import context
-from flyteray._declare.task import Task
-from flyteray._plan import failure, inputs, pickled, pickling
+from flyteray._declare.tasks.task import Task
+from flyteray._plan import failure
+from flyteray._plan.bundle import pickled
 from flyteray._plan.info import ActionPhase
-from flyteray._plan.outputs import as_outputs, exits_well
-from flyteray._plan.pickling import Own, Payload
 from flyteray._plan.spec import CodeRef, SecretSpec
+from flyteray._plan.values import inputs, pickling
+from flyteray._plan.values.outputs import as_outputs, exits_well
+from flyteray._plan.values.pickling import Own, Payload
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
 from flyteray._tasks.forks import EndedForks

@@ -29,7 +29,7 @@ import ray._private.utils
 import ray._private.worker
 import ray._raylet
 
-from flyteray._cluster.code import activate
+from flyteray._cluster.workers.code import activate
 from flyteray._tasks.forks import EndedForks
 from flyteray._tasks.waits import Waits, core_worker
 

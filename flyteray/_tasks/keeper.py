@@ -13,9 +13,9 @@ from flyteray._actors.controller import controller
 from flyteray._actors.keeper import Keeper as KeeperDoor
 from flyteray._plan import failure
 from flyteray._plan.info import ActionPhase, ErrorInfo, RunEnd
-from flyteray._plan.pickling import Payload
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import NO_IMAGE, RunSpec, Start
+from flyteray._plan.values.pickling import Payload
 from flyteray._tasks.call import Call, Inherited
 from flyteray._tasks.execute import execute_root
 from flyteray._tasks.submit import Asked, Submitter, error_info, plain

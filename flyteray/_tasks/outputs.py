@@ -11,7 +11,7 @@ from ray.exceptions import ObjectLostError, OwnerDiedError, RaySystemError
 from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
 from flyteray._actors.keeper import keeper
-from flyteray._plan.outputs import output_key, select
+from flyteray._plan.values.outputs import output_key, select
 from flyteray.errors import ModuleLoadError, OutputNotFoundError
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value, write_value

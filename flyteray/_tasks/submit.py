@@ -21,13 +21,14 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from flyteray._cluster import launch, nodes, variables
+from flyteray._cluster import nodes
+from flyteray._cluster.workers import launch, variables
 from flyteray._plan import failure
 from flyteray._plan.info import ErrorInfo
-from flyteray._plan.pickling import Payload
 from flyteray._plan.placement import fitted, impossible, less
 from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import NO_IMAGE, EnvironmentSpec, Start
+from flyteray._plan.values.pickling import Payload
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.host import BUNDLE, hosted
 from flyteray.errors import (

@@ -53,7 +53,7 @@ class Root(click.RichGroup):
             ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], _VERBS)}")
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
-            command = getattr(importlib.import_module(f"flyteray.cli.{name}"), name)
+            command = getattr(importlib.import_module(f"flyteray.cli.verbs.{name}"), name)
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> object:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar, get_args
 import rich_click as click
 from click import get_current_context
 
-from flyteray._client.init_from import init_from_config
-from flyteray._plan import alias, code
-from flyteray._plan.shipping import CopyStyle, Shipping
+from flyteray._client.session.init_from import init_from_config
+from flyteray._plan.bundle import alias, code
+from flyteray._plan.bundle.shipping import CopyStyle, Shipping
 from flyteray.config import Config, auto
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,7 +44,7 @@ def load_file(file: str | Path, root_dir: Path | None = None) -> ModuleType:
 
     Raises:
         InitializationError: the file that ``--config`` names does not exist, or says something that can't be.
-        ModuleLoadError: it can't be loaded; see :func:`flyteray._plan.code.load_file`.
+        ModuleLoadError: it can't be loaded; see :func:`flyteray._plan.bundle.code.load_file`.
     """
     configured = auto(get_current_context().find_root().params.get("config"))
     if configured != Config():

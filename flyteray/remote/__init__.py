@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from flyteray._client.app import App
-from flyteray._client.auth import auth_metadata, current_auth_metadata
-from flyteray._client.keys import Key
-from flyteray._client.remote_task import RemoteTask as Task
-from flyteray._client.remote_task import TaskDetails
-from flyteray._client.run import Run
-from flyteray._client.secrets import Secret
+from flyteray._client.apps.app import App
+from flyteray._client.kept.keys import Key
+from flyteray._client.kept.secrets import Secret
+from flyteray._client.runs.remote_task import RemoteTask as Task
+from flyteray._client.runs.remote_task import TaskDetails
+from flyteray._client.runs.run import Run
+from flyteray._client.session.auth import auth_metadata, current_auth_metadata
 from flyteray._plan.info import ActionPhase, AppPhase
 
 __all__ = [

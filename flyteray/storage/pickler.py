@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import cloudpickle
 
-from flyteray._declare.task import Task
+from flyteray._declare.tasks.task import Task
 from flyteray.errors import ModuleLoadError
 
 PROTOCOL = 5

@@ -22,9 +22,9 @@ import uvicorn
 import flyteray as flyte
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
-from flyteray._plan.code import load_file
+from flyteray._plan.bundle.code import load_file
 from flyteray._plan.keys import digest
-from flyteray._serve.ports import listening_socket
+from flyteray._serve.servers.ports import listening_socket
 from flyteray.remote import App
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

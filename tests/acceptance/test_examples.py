@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._plan.code import load_file
+from flyteray._plan.bundle.code import load_file
 from flyteray.remote import App
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

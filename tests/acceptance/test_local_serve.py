@@ -17,13 +17,13 @@ import psutil
 import pytest
 
 import flyteray as flyte
-from flyteray._client.local_app import LocalApp
-from flyteray._client.local_serve import local_apps
-from flyteray._client.session import session
-from flyteray._control.registry import Registry
+from flyteray._client.local.app import LocalApp
+from flyteray._client.local.serve import local_apps
+from flyteray._client.session.session import session
+from flyteray._control.registry.registry import Registry
 from flyteray._plan.info import ActionPhase
-from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, RunSpec, TaskSpec
+from flyteray._plan.values.outputs import output_key
 from flyteray.errors import (
     ActivationTimeoutError,
     DeploymentError,

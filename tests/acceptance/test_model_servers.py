@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import flyteray as flyte
-from flyteray._client.local_serve import local_apps
+from flyteray._client.local.serve import local_apps
 from tests.acceptance import model_servers
 
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 import flyteray as flyte
-from flyteray._client.local_serve import local_apps
-from flyteray._client.session import session
+from flyteray._client.local.serve import local_apps
+from flyteray._client.session.session import session
 from tests.acceptance import script_like_app
 
 

@@ -16,8 +16,8 @@ import pytest
 
 import flyteray
 from flyteray._cluster.local import LocalCluster
-from flyteray._plan import code
-from flyteray._plan.image import image_spec
+from flyteray._plan.bundle import code
+from flyteray._plan.images.image import image_spec
 from flyteray._plan.info import ActionPhase, AppPhase
 from flyteray.errors import DeploymentError, ImageBuildError, SecretNotFoundError
 from tests.acceptance.command import Shell

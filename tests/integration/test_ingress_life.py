@@ -18,7 +18,7 @@ from flyteray._cluster.processes import is_alive
 from flyteray._ingress import process
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
-from flyteray._plan import ports
+from flyteray._machine import ports
 from flyteray.errors import ClusterError
 from tests.integration.ingress_servers import Replica, replicas
 from tests.processes import listening

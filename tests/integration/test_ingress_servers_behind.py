@@ -23,10 +23,10 @@ from websockets.sync.client import connect
 
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
-from flyteray._plan.ports import free_port
-from flyteray._serve import ports
-from flyteray._serve.asgi import AsgiServer
-from flyteray._serve.hosting import Hosting
+from flyteray._machine.ports import free_port
+from flyteray._serve.servers import ports
+from flyteray._serve.servers.asgi import AsgiServer
+from flyteray._serve.servers.hosting import Hosting
 from tests.integration.raw_http import http1, http2
 from tests.integration.test_ingress_believed import FORGED
 from tests.waiting import eventually

@@ -33,7 +33,7 @@ ONE_CLUSTER = """
 import os
 from pathlib import Path
 import flyteray as flyte
-from flyteray._client.session import session
+from flyteray._client.session.session import session
 from flyteray.io import File
 
 storage = session().connect().storage

@@ -15,7 +15,7 @@ from ray import serve as rays
 
 import flyteray as flyte
 from flyteray._cluster.local import LocalCluster
-from flyteray._plan.ports import free_socket
+from flyteray._machine.ports import free_socket
 from flyteray.app import Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.remote import App

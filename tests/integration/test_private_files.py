@@ -17,7 +17,7 @@ import flyteray
 from flyteray import _private
 from flyteray._cluster import local
 from flyteray._cluster.local import LocalCluster
-from flyteray._plan import bundle
+from flyteray._plan.bundle import bundle
 from flyteray._settings import Settings
 from flyteray.storage import Storage
 from tests.integration import sample_private as samples

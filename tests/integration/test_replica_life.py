@@ -20,12 +20,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from flyteray import Resources, TaskEnvironment
-from flyteray._client.app import App
-from flyteray._client.run import run
-from flyteray._client.serve import serve
+from flyteray._client.apps.app import App
+from flyteray._client.apps.serve import serve
+from flyteray._client.runs.run import run
 from flyteray._cluster.local import LocalCluster
-from flyteray._plan import apps, code
-from flyteray._serve import deployment
+from flyteray._plan import apps
+from flyteray._plan.bundle import code
+from flyteray._serve.ray_serve import deployment
 from flyteray.app import AppEnvironment, Parameter, RunOutput, Scaling, get_parameter
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import DeploymentError, RuntimeUserError

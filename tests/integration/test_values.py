@@ -32,7 +32,7 @@ def result(task: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def kept_inputs() -> list[str]:
-    from flyteray._client.session import session
+    from flyteray._client.session.session import session
     from flyteray.storage import Storage
 
     return list(Storage.at(session().connect().storage).list("inputs"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._plan import bundle
+from flyteray._plan.bundle import bundle
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._plan import alias, bundle
+from flyteray._plan.bundle import alias, bundle
 
 REAL = "NAME = 'the real one'\n"
 

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from flyteray._serve.forwarded import Forwarded
+from flyteray._serve.servers.forwarded import Forwarded
 from flyteray.app import Link, Parameter, RunOutput
 from flyteray.app.extras import (
     ASGIAppEnvironment,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from flyteray._control.reached import links, own_hosts, refuse_taken_hosts, timeout_ms
-from flyteray._control.reconcile import ingress_state
-from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
-from flyteray._control.status import app_info
+from flyteray._control.apps.reached import links, own_hosts, refuse_taken_hosts, timeout_ms
+from flyteray._control.apps.reconcile import ingress_state
+from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.apps.status import app_info
 from flyteray._ingress.address import found_at
 from flyteray._plan.apps import app_spec
 from flyteray._plan.info import ClusterInfo, ReplicaInfo

@@ -6,11 +6,11 @@ from datetime import datetime, timezone
 
 import pytest
 
-from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
-from flyteray._control.status import app_info
+from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.apps.status import app_info
 from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec
-from flyteray.cli.get import _app_in_words
+from flyteray.cli.verbs.get import _app_in_words
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 CLUSTER = ClusterInfo(

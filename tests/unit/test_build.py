@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 import flyteray
-from flyteray._plan import code
+from flyteray._plan.bundle import code
 from flyteray.errors import DeploymentError
 from tests.acceptance.command import Shell
 from tests.wheels import offline, wheel

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._declare.task import Task
-from flyteray._plan import bundle
-from flyteray._plan.bundle import pack
-from flyteray._plan.code import load, load_file, lookup
+from flyteray._declare.tasks.task import Task
+from flyteray._plan.bundle import bundle
+from flyteray._plan.bundle.bundle import pack
+from flyteray._plan.bundle.code import load, load_file, lookup
 from flyteray._plan.spec import CodeRef
 from flyteray.app import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flyteray.cli.serve import serve
+from flyteray.cli.verbs.serve import serve
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flyteray.cli.deploy import deploy
-from flyteray.cli.run import run
-from flyteray.cli.serve import serve
+from flyteray.cli.verbs.deploy import deploy
+from flyteray.cli.verbs.run import run
+from flyteray.cli.verbs.serve import serve
 
 TASK = """
 import flyteray

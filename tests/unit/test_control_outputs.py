@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from flyteray._control.outputs import Outputs
-from flyteray._control.registry import Registry
+from flyteray._control.registry.registry import Registry
+from flyteray._control.runs.outputs import Outputs
 from flyteray._plan.info import ActionPhase, ReplicaInfo
-from flyteray._plan.outputs import output_key
 from flyteray._plan.spec import (
     AppSpec,
     CodeRef,
@@ -25,6 +24,7 @@ from flyteray._plan.spec import (
     TaskPlan,
     TaskSpec,
 )
+from flyteray._plan.values.outputs import output_key
 from flyteray.errors import ParameterMaterializationError
 from flyteray.storage import Storage
 

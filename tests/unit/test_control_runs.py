@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from flyteray._control.registry import Registry
-from flyteray._control.runs import Runs
+from flyteray._control.registry.registry import Registry
+from flyteray._control.runs.runs import Runs
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, RunSpec, TaskSpec
 from flyteray.errors import RunNotFoundError

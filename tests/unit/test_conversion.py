@@ -15,7 +15,7 @@ import pytest
 from typing_extensions import NotRequired
 
 import flyteray as flyte
-from flyteray._plan.conversion import Unfit, converted
+from flyteray._plan.values.conversion import Unfit, converted
 from flyteray.errors import RuntimeDataValidationError, RuntimeUserError
 
 env = flyte.TaskEnvironment("converts")

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from flyteray._control.database import connect
+from flyteray._control.registry.database import connect
 
 
 def test_a_new_file_is_opened_while_somebody_else_writes_to_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import flyteray
 from flyteray import Image, Secret, TaskEnvironment
-from flyteray._declare.layers import PipOptions, PipPackages
+from flyteray._declare.images.layers import PipOptions, PipPackages
 from flyteray.errors import ImageBuildError
 
 OTHER_PYTHON = (3, 10) if sys.version_info[:2] != (3, 10) else (3, 11)

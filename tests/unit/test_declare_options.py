@@ -11,7 +11,7 @@ import pytest
 
 import flyteray as flyte
 from flyteray._declare.options.cache import VersionParameters
-from flyteray._plan import pickling
+from flyteray._plan.values import pickling
 
 MINUTE = timedelta(minutes=1)
 
@@ -447,7 +447,7 @@ def test_a_primary_container_that_is_not_there_is_refused(pod: Pod, asked: str |
 
 
 def test_tasks_without_an_environment_get_one_together() -> None:
-    from flyteray._declare.task import AsyncTask, SyncTask  # as who makes kinds of tasks does
+    from flyteray._declare.tasks.task import AsyncTask, SyncTask  # as who makes kinds of tasks does
 
     first, second = SyncTask(double), AsyncTask(adouble)
 

@@ -311,7 +311,7 @@ def test_the_coroutine_of_a_call_can_be_gathered() -> None:
 SCRIPT = """
 import pathlib, sys
 from flyteray import Resources, TaskEnvironment
-from flyteray._plan.pickling import dump
+from flyteray._plan.values.pickling import dump
 import pickle
 
 env = TaskEnvironment("calc")
@@ -326,7 +326,7 @@ if __name__ == "__main__":
 READER = """
 import pathlib, pickle, sys
 import app
-from flyteray._plan.pickling import load
+from flyteray._plan.values.pickling import load
 
 task, big = load(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))
 assert task is app.work

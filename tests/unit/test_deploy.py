@@ -11,9 +11,9 @@ import pytest
 
 import flyteray as flyte
 from flyteray._client.deploy import DeployedAppEnvironment, DeployedTaskEnvironment
-from flyteray._plan.inputs import bind_deployed
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
 from flyteray._plan.tasks import overridden, task_plan
+from flyteray._plan.values.inputs import bind_deployed
 from flyteray.errors import DeploymentError, RemoteTaskUsageError
 from flyteray.remote import Task
 from tests.unit import deployed_samples as samples

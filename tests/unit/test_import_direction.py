@@ -27,6 +27,7 @@ FLOORS = [
     {"io", "types", "storage", "git"},
     {"config"},
     {"_declare", "_logging"},
+    {"_machine"},
     {"errors", "_private", "_settings", "_version"},
 ]
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}

@@ -15,10 +15,10 @@ import pytest
 
 import flyteray
 from flyteray import errors
-from flyteray._client.session import session
+from flyteray._client.session.session import session
 from flyteray._declare.context import ActionID, TaskContext, task_context
-from flyteray._plan import bundle
-from flyteray._plan.image import REFERENCES, references
+from flyteray._plan.bundle import bundle
+from flyteray._plan.images.image import REFERENCES, references
 
 NAMES = ("_U_ORG_NAME", "FLYTE_INTERNAL_EXECUTION_PROJECT", "FLYTE_INTERNAL_EXECUTION_DOMAIN", REFERENCES)
 NAMED_BY = ("UCTL_CONFIG", "FLYTECTL_CONFIG", "FLYTE_API_KEY", "LOG_LEVEL", "USER_LOG_LEVEL", "LOG_FORMAT")

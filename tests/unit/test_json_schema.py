@@ -13,7 +13,7 @@ import pydantic
 import pytest
 
 from flyteray import TaskEnvironment
-from flyteray._declare.json_schema import of_type
+from flyteray._declare.tasks.json_schema import of_type
 from flyteray.io import Dir, File
 
 

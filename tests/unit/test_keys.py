@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from flyteray._control.keys import Keys
-from flyteray._control.registry import Registry
+from flyteray._control.registry.keys import Keys
+from flyteray._control.registry.registry import Registry
 from flyteray._plan.keys import digest, new_key
 from flyteray.cli.root import flyteray as command
 from flyteray.errors import KeyNotFoundError

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from flyteray._cluster import launch, variables
-from flyteray._cluster.launch import NO_IMAGE, Start
+from flyteray._cluster.workers import launch, variables
+from flyteray._cluster.workers.launch import NO_IMAGE, Start
 from flyteray._plan.spec import EnvironmentSpec
 
 TOLD = "import json, os, sys, time; print(json.dumps([dict(os.environ), sys.argv[1:], time.tzname[0], sys.executable]))"

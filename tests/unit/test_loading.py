@@ -14,8 +14,9 @@ import pytest
 import flyteray as flyte
 from flyteray._declare.context import ActionID, TaskContext, task_context
 from flyteray._declare.loading import loads
-from flyteray._plan import code, pickling
+from flyteray._plan.bundle import code
 from flyteray._plan.spec import CodeRef
+from flyteray._plan.values import pickling
 from flyteray.errors import ModuleLoadError
 from flyteray.storage.pickler import is_guarded
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from flyteray._client.local_outputs import LocalOutputs
-from flyteray._control.registry import Registry
+from flyteray._client.local.outputs import LocalOutputs
+from flyteray._control.registry.registry import Registry
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, OutputRef, RunSpec, TaskPlan, TaskSpec
 from flyteray._settings import Settings

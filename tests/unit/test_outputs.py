@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flyteray._plan.outputs import ActionOutputs, select
+from flyteray._plan.values.outputs import ActionOutputs, select
 from flyteray.errors import OutputNotFoundError
 
 OUTPUTS = ({"model": "svc", "accuracy": 0.9}, [1, 2], SimpleNamespace(weights=3))

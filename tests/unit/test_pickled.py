@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 import flyteray
-from flyteray._plan import code
-from flyteray._plan.shipping import Shipping
+from flyteray._plan.bundle import code
+from flyteray._plan.bundle.shipping import Shipping
 from flyteray.errors import CodeBundleError, ModuleLoadError
 
 WORKER = """
 import json, sys
 from pathlib import Path
-from flyteray._plan import bundle, code
+from flyteray._plan.bundle import bundle, code
 from flyteray._plan.spec import CodeRef
 
 ref, path, = CodeRef.model_validate_json(sys.argv[1]), Path(sys.argv[2])
@@ -30,7 +30,7 @@ assert code.load(ref, folder) is loaded
 SHIP = """
 import subprocess, sys
 from pathlib import Path
-from flyteray._plan import code
+from flyteray._plan.bundle import code
 
 def check(declared, expression):
     ref, made = code.ship(declared)

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from flyteray._plan.pickling import Own, dump, load
+from flyteray._plan.values.pickling import Own, dump, load
 from flyteray.errors import ModuleLoadError
 from flyteray.storage.pickler import main_name
 
@@ -19,7 +19,7 @@ import pickle, subprocess, sys
 from dataclasses import dataclass
 from enum import Enum
 from pydantic import BaseModel
-from flyteray._plan.pickling import Own, dump, load
+from flyteray._plan.values.pickling import Own, dump, load
 
 class Color(Enum):
     RED = "red"
@@ -79,7 +79,7 @@ if __name__ == "__main__":
 
 WORKER = """
 import pickle, sys
-from flyteray._plan.pickling import Own, dump, load
+from flyteray._plan.values.pickling import Own, dump, load
 received = load(pickle.load(sys.stdin.buffer))
 module = sys.modules[MODULE]
 assert received["class"] is module.Point
@@ -122,12 +122,12 @@ def test_what_a_script_defines_is_the_same_here_and_on_a_worker(
 def test_code_without_a_file_travels_by_value() -> None:
     code = """
 import pickle, subprocess, sys
-from flyteray._plan.pickling import dump, alias_main
+from flyteray._plan.values.pickling import dump, alias_main
 class Point: x = 3
 assert alias_main() is None
 worker = '''
 import pickle, sys
-from flyteray._plan.pickling import load
+from flyteray._plan.values.pickling import load
 print(load(pickle.load(sys.stdin.buffer)).x)
 '''
 print(subprocess.check_output([sys.executable, "-c", worker], input=pickle.dumps(dump(Point()))).decode())
@@ -141,7 +141,7 @@ def test_a_script_named_like_a_loaded_module_does_not_replace_it(tmp_path: Path)
     script = tmp_path / "json.py"
     script.write_text(
         "import sys\nsys.path.pop(0)\nimport json\n"
-        "from flyteray._plan.pickling import alias_main\n"
+        "from flyteray._plan.values.pickling import alias_main\n"
         "print(alias_main(), json is sys.modules['json'])"
     )
 
@@ -202,7 +202,7 @@ def test_a_value_that_contains_itself_is_searched_once() -> None:
 
 def test_a_value_of_a_missing_module_says_which(tmp_path: Path) -> None:
     (tmp_path / "gone.py").write_text(
-        "import pickle, sys\nfrom flyteray._plan.pickling import dump\n"
+        "import pickle, sys\nfrom flyteray._plan.values.pickling import dump\n"
         "class Point: pass\nsys.stdout.buffer.write(pickle.dumps(dump(Point())))"
     )
 

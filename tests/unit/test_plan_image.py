@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flyteray import Image, Secret, TaskEnvironment
-from flyteray._plan.image import REFERENCES, image_spec, named
+from flyteray._plan.images.image import REFERENCES, image_spec, named
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray.app import AppEnvironment

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._plan import ports
+from flyteray._machine import ports
 
 
 @pytest.fixture

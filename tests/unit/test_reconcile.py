@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
-from flyteray._control.reconcile import (
+from flyteray._control.apps.reconcile import (
     REPLACED_DRAIN,
     STOPPED_DRAIN,
     Deploy,
@@ -14,7 +14,7 @@ from flyteray._control.reconcile import (
     ingress_state,
     next_steps,
 )
-from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.routes import Slot
 from flyteray._plan.info import ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ImageSpec, ScalingSpec

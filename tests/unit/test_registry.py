@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event
 
-from flyteray._control.registry import Registry
-from flyteray._control.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.registry.registry import Registry
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, RunSpec, TaskSpec
 from flyteray.errors import InitializationError, RunAlreadyExistsError, RunNotFoundError

@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyteray._control.actions import after
+from flyteray._control.runs.actions import after
 from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase
 
 events = st.lists(

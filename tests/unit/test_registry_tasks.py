@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._control.registry import Registry
+from flyteray._control.registry.registry import Registry
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
 from flyteray.errors import RemoteTaskNotFoundError
 

@@ -15,11 +15,11 @@ from cryptography.fernet import Fernet
 
 import flyteray as flyte
 from flyteray import Secret
-from flyteray._client.local_secrets import local_values
-from flyteray._cluster.mounted import MountedFile, sweep
-from flyteray._cluster.secrets import ProcessSecrets
-from flyteray._control.secrets import Secrets
-from flyteray._plan.image import build_env_vars
+from flyteray._client.local.secrets import local_values
+from flyteray._cluster.workers.mounted import MountedFile, sweep
+from flyteray._cluster.workers.secrets import ProcessSecrets
+from flyteray._control.registry.secrets import Secrets
+from flyteray._plan.images.image import build_env_vars
 from flyteray._plan.secrets import LARGEST, secret_specs
 from flyteray._plan.spec import ImageSpec, SecretSpec
 from flyteray._settings import Settings
@@ -163,7 +163,7 @@ def test_the_key_may_be_given_instead_of_its_file(tmp_path: Path) -> None:
 
 def test_two_processes_that_need_the_key_first_make_one(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from flyteray._control.secrets import Secrets; "
+        "import sys; from pathlib import Path; from flyteray._control.registry.secrets import Secrets; "
         "Secrets(sys.argv[1], Path(sys.argv[2])).create(sys.argv[3], 'value')"
     )
     url, key = f"sqlite:///{tmp_path}/registry.sqlite", tmp_path / "secrets.key"
@@ -223,7 +223,7 @@ def test_values_are_asked_for_again_after_a_while_only(monkeypatch: pytest.Monke
     for _ in range(3):
         process_secrets.deliver()
     assert os.environ["TOKEN"] == "1"
-    monkeypatch.setattr("flyteray._cluster.secrets._FRESH_S", 0.0)
+    monkeypatch.setattr("flyteray._cluster.workers.secrets._FRESH_S", 0.0)
     process_secrets.deliver()
     assert os.environ["TOKEN"] == "2"
     process_secrets.withdraw()
@@ -247,7 +247,7 @@ def test_a_mounted_file_is_its_owners_alone_and_goes_with_its_last_user(tmp_path
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from flyteray._cluster.mounted import MountedFile; "
+        "import sys; from pathlib import Path; from flyteray._cluster.workers.mounted import MountedFile; "
         "file = MountedFile(Path(sys.argv[1]), b'x'); print('mounted', flush=True); sys.stdin.read()"
     )
     left, other = tmp_path / "left", tmp_path / "other"

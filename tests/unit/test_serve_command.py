@@ -17,10 +17,10 @@ import httpx
 import psutil
 import pytest
 
-from flyteray._plan import bundle
-from flyteray._serve import ports
-from flyteray._serve.command import CommandServer
-from flyteray._serve.hosting import Hosting
+from flyteray._plan.bundle import bundle
+from flyteray._serve.programs.command import CommandServer
+from flyteray._serve.servers import ports
+from flyteray._serve.servers.hosting import Hosting
 from flyteray._serve.start_up import StartUp
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 from tests.processes import runs
@@ -266,8 +266,8 @@ def test_nothing_is_left_when_the_replica_is_killed(running: Running) -> None:
     code = f"""
 import asyncio, os, time
 from pathlib import Path
-from flyteray._serve.command import CommandServer
-from flyteray._serve.hosting import Hosting
+from flyteray._serve.programs.command import CommandServer
+from flyteray._serve.servers.hosting import Hosting
 words = ["python", "-c", "from server import *; serve('127.0.0.1', os.environ['PORT'])"]
 server = CommandServer(words, {{}}, Path({str(running.folder)!r}), declared=1, host="127.0.0.1",
     port={running.port}, health_path="/")

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._serve.downloads import Downloads
+from flyteray._serve.parameters.downloads import Downloads
 from flyteray.storage.local import LocalStorage
 from tests.waiting import eventually
 
 HOLD = """
 import logging, sys
 from pathlib import Path
-from flyteray._serve.downloads import Downloads
+from flyteray._serve.parameters.downloads import Downloads
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 held = Downloads(Path(sys.argv[1])).directory(sys.argv[2])
 print("has", sum(1 for path in held.path.rglob("*") if path.is_file()), flush=True)
@@ -210,7 +210,7 @@ def test_what_a_killed_replica_had_goes_once_nobody_has_used_it_for_a_while(
 
     downloads.sweep()
     assert all(path.exists() for path in left)
-    monkeypatch.setattr("flyteray._serve.downloads._UNUSED_S", -1.0)
+    monkeypatch.setattr("flyteray._serve.parameters.downloads._UNUSED_S", -1.0)
     downloads.sweep()
 
     assert not any(path.exists() for path in left)
@@ -222,7 +222,7 @@ def test_what_is_used_again_in_time_stays(node: Path, tree: Path, monkeypatch: p
     first = downloads.directory(str(tree))
     first._lock.close()  # as if its process was killed
     downloads.sweep()  # finds it unused
-    monkeypatch.setattr("flyteray._serve.downloads._UNUSED_S", -1.0)
+    monkeypatch.setattr("flyteray._serve.parameters.downloads._UNUSED_S", -1.0)
 
     downloads.directory(str(tree))._lock.close()
     downloads.sweep()
@@ -233,7 +233,7 @@ def test_what_is_used_again_in_time_stays(node: Path, tree: Path, monkeypatch: p
 def test_long_downloads_are_told_of(
     node: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flyteray._serve.downloads._TELL_EVERY_S", 0.001)
+    monkeypatch.setattr("flyteray._serve.parameters.downloads._TELL_EVERY_S", 0.001)
 
     class Slow(LocalStorage):
         def get_file(self, key: str, path: Path) -> None:

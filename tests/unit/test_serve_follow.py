@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from flyteray._plan.spec import OutputRef, ParameterSpec
-from flyteray._serve.follow import Follower
-from flyteray._serve.parameters import Parameters, Resolver
+from flyteray._serve.parameters.follow import Follower
+from flyteray._serve.parameters.parameters import Parameters, Resolver
 from flyteray.errors import OutputNotFoundError, RuntimeSystemError
 from flyteray.io import File
 from tests.waiting import eventually
@@ -86,7 +86,7 @@ def start(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("FLYTERAY_CACHE", str(tmp_path / "node"))
     for name in ("MODEL", "flyte-parameters.json"):  # what an app sets is gone after the test
         monkeypatch.setenv(name, "")
-    monkeypatch.setattr("flyteray._serve.follow._RETRY_S", 0.01)
+    monkeypatch.setattr("flyteray._serve.parameters.follow._RETRY_S", 0.01)
     (tmp_path / "replica").mkdir()
     apps: list[App] = []
 

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from flyteray._serve.forwarded import Alone, Forwarded
+from flyteray._serve.servers.forwarded import Alone, Forwarded
 
 UNDER_A_PATH = {
     "X-Forwarded-For": "9.9.9.9",

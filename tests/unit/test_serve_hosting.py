@@ -21,11 +21,11 @@ import uvicorn
 import websockets
 from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
 
-from flyteray._serve import ports
-from flyteray._serve.asgi import AsgiServer
 from flyteray._serve.blocked import LoopThread, LoopWatch
-from flyteray._serve.function import FunctionServer
-from flyteray._serve.hosting import Hosting, bind
+from flyteray._serve.servers import ports
+from flyteray._serve.servers.asgi import AsgiServer
+from flyteray._serve.servers.function import FunctionServer
+from flyteray._serve.servers.hosting import Hosting, bind
 from flyteray._serve.start_up import StartUp
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 from tests.waiting import eventually

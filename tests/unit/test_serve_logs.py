@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from flyteray._serve import serve_logs
+from flyteray._serve.ray_serve import serve_logs
 
 
 @pytest.fixture
@@ -53,12 +53,14 @@ def test_what_a_program_says_in_a_replica_is_shown_once_whatever_it_tells_init()
 def test_what_flyteray_says_is_shown_unless_the_user_configures_logging() -> None:
     say = (
         "import logging; from flyteray._serve import serve_logs; serve_logs.show_own(); serve_logs.show_own(); "
-        "log = logging.getLogger('flyteray._serve.downloads'); log.info('Fetched it.'); "
+        "log = logging.getLogger('flyteray._serve.parameters.downloads'); log.info('Fetched it.'); "
         "logging.basicConfig(format='mine %(message)s', level=logging.INFO); log.info('Again.')"
     )
     said = subprocess.run([sys.executable, "-c", say], check=True, capture_output=True, text=True).stderr
 
-    assert [line.partition("flyteray._serve.downloads: ")[2] or line for line in said.splitlines()] == [
+    assert [
+        line.partition("flyteray._serve.parameters.downloads: ")[2] or line for line in said.splitlines()
+    ] == [
         "Fetched it.",
         "mine Again.",
     ]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._serve.mounts import Mounts
+from flyteray._serve.parameters.mounts import Mounts
 
 CLAIM = """
 import sys
 from pathlib import Path
-from flyteray._serve.mounts import Mounts
+from flyteray._serve.parameters.mounts import Mounts
 mount = Mounts(Path(sys.argv[1]), sys.argv[2]).put(Path(sys.argv[3]), Path(sys.argv[4]))
 print("has", flush=True)
 sys.stdin.read()

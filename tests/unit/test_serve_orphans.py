@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flyteray._serve.orphans import end_orphans
-from flyteray._serve.program import Program
+from flyteray._serve.programs.orphans import end_orphans
+from flyteray._serve.programs.program import Program
 from tests.processes import runs, words
 from tests.waiting import eventually
 
@@ -25,7 +25,7 @@ time.sleep(600)
 REPLICA = f"""
 import os, sys, time
 from pathlib import Path
-from flyteray._serve.program import Program
+from flyteray._serve.programs.program import Program
 Program([sys.executable, "-c", {PROGRAM!r}], os.environ, Path.cwd())
 time.sleep(600)
 """
@@ -63,7 +63,7 @@ def test_whoever_starts_a_program_ends_what_a_killed_guard_and_replica_have_left
 CHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 PARENT = f"""
 import subprocess, sys, time
-from flyteray._serve import orphans
+from flyteray._serve.programs import orphans
 orphans.mark_children()
 subprocess.Popen([sys.executable, "-c", {CHILD!r}], start_new_session=True)
 sys.stdin.readline()

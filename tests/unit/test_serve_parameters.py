@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from flyteray._plan import contents
+from flyteray._plan.bundle import contents
 from flyteray._plan.spec import OutputRef, ParameterSpec
-from flyteray._serve.parameters import Parameters, Resolver, Value
+from flyteray._serve.parameters.parameters import Parameters, Resolver, Value
 from flyteray.app import get_parameter
 from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.errors import ParameterMaterializationError

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from flyteray._serve import ports
+from flyteray._serve.servers import ports
 
 DECLARED = 8080  # nothing is ever bound to it here
 

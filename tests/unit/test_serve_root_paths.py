@@ -16,10 +16,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from flyteray._serve import ports
-from flyteray._serve.asgi import AsgiServer
-from flyteray._serve.function import FunctionServer
-from flyteray._serve.hosting import Hosting, Server
+from flyteray._serve.servers import ports
+from flyteray._serve.servers.asgi import AsgiServer
+from flyteray._serve.servers.function import FunctionServer
+from flyteray._serve.servers.hosting import Hosting, Server
 
 # Programs still say it so.
 pytestmark = pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")

@@ -12,7 +12,7 @@ import pytest
 
 from flyteray._plan.info import STARTUP_TIMEOUT
 from flyteray._plan.spec import OutputRef, ParameterSpec
-from flyteray._serve.parameters import Resolver
+from flyteray._serve.parameters.parameters import Resolver
 from flyteray._serve.start_up import StartUp
 from flyteray.errors import RuntimeUserError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flyteray._serve import words
+from flyteray._serve.programs import words
 from flyteray.app import AppEnvironment, Parameter
 from flyteray.errors import RuntimeUserError
 

@@ -16,10 +16,10 @@ import pytest
 import uvicorn
 from fastapi import BackgroundTasks, FastAPI
 
-from flyteray._serve import ports
-from flyteray._serve.asgi import AsgiServer
-from flyteray._serve.function import FunctionServer
-from flyteray._serve.hosting import Hosting, Server
+from flyteray._serve.servers import ports
+from flyteray._serve.servers.asgi import AsgiServer
+from flyteray._serve.servers.function import FunctionServer
+from flyteray._serve.servers.hosting import Hosting, Server
 from flyteray._serve.work import Lasting
 from tests.waiting import eventually
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import flyteray
-from flyteray._client.session import session
+from flyteray._client.session.session import session
 from flyteray._settings import Settings
 from flyteray.errors import InitializationError
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flyteray._plan.shared_folder import SharedFolder
+from flyteray._machine.shared_folder import SharedFolder
 
 
 def test_the_last_to_leave_removes_the_folder(tmp_path: Path) -> None:

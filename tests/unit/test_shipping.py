@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import flyteray
-from flyteray._plan import bundle, code, imports
-from flyteray._plan.bundle import Bundle
-from flyteray._plan.shipping import Shipping
+from flyteray._plan.bundle import bundle, code, imports
+from flyteray._plan.bundle.bundle import Bundle
+from flyteray._plan.bundle.shipping import Shipping
 from flyteray._plan.spec import CodeRef
 from flyteray.errors import CodeBundleError, ImageBuildError, ModuleLoadError
 

@@ -15,12 +15,12 @@ from subprocess import PIPE
 import pytest
 
 from flyteray import Image
-from flyteray._cluster import venv
-from flyteray._cluster.installed import Installed
-from flyteray._cluster.launch import Start, command
-from flyteray._cluster.pythons import find_uv, other_python
-from flyteray._cluster.unused import remove_unused
-from flyteray._plan.image import image_spec
+from flyteray._cluster.images import venv
+from flyteray._cluster.images.installed import Installed
+from flyteray._cluster.images.pythons import find_uv, other_python
+from flyteray._cluster.images.unused import remove_unused
+from flyteray._cluster.workers.launch import Start, command
+from flyteray._plan.images.image import image_spec
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray.errors import ImageBuildError
 from tests.wheels import offline, wheel
@@ -248,7 +248,7 @@ def test_a_node_builds_what_it_lacks_and_prints_where(
 ) -> None:
     image = asked("flytesample==1.0", args=offline(wheels))
     monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path))
-    command = [sys.executable, "-m", "flyteray._cluster.venv", venv.encoded(image)]
+    command = [sys.executable, "-m", "flyteray._cluster.images.venv", venv.encoded(image)]
 
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -266,7 +266,7 @@ def test_a_node_that_can_not_build_says_so(tmp_path: Path, monkeypatch: pytest.M
         (asked("six==99", args="--no-index"), "could not be built"),
         (secret, "not built on this node"),
     ):
-        command = [sys.executable, "-m", "flyteray._cluster.venv", venv.encoded(image)]
+        command = [sys.executable, "-m", "flyteray._cluster.images.venv", venv.encoded(image)]
 
         done = subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from flyteray._control.registry import Registry
-from flyteray._control.waiting import Waiting
+from flyteray._control.registry.registry import Registry
+from flyteray._control.runs.waiting import Waiting
 from flyteray._plan.info import ActionEvent, ActionPhase, RunInfo
 from flyteray._plan.placement import ClusterView, Node
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, ImageSpec, RunSpec, TaskSpec

@@ -21,9 +21,9 @@ import pyarrow as pa
 import pydantic
 import pytest
 
-from flyteray._plan.conversion import Unfit
-from flyteray._plan.words import type_of
-from flyteray._plan.written import Text, document_text, read
+from flyteray._plan.values.conversion import Unfit
+from flyteray._plan.values.words import type_of
+from flyteray._plan.values.written import Text, document_text, read
 from flyteray.io import Dir, File
 
 UTC = datetime.timezone.utc

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from flyteray._actors.controller import Keys as KeysDoor
-from flyteray._control.keys import Keys
+from flyteray._control.registry.keys import Keys
 from flyteray._plan.spec import KeyInfo
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pickle
 
 from flyteray._actors.controller import Runs as RunsDoor
-from flyteray._control.outputs import Outputs
-from flyteray._control.registry import Registry
-from flyteray._control.runs import Runs
-from flyteray._control.secrets import Secrets
-from flyteray._control.waiting import Waiting
+from flyteray._control.registry.registry import Registry
+from flyteray._control.registry.secrets import Secrets
+from flyteray._control.runs.outputs import Outputs
+from flyteray._control.runs.runs import Runs
+from flyteray._control.runs.waiting import Waiting
 from flyteray._plan.info import BEFORE_IT_BEGINS, ActionEvent, ActionInfo, ActionPhase, RunEnd, RunInfo
-from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import RunSpec
+from flyteray._plan.values.pickling import Payload
 
 
 class RunService(RunsDoor):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flyteray._actors.controller import Secrets as SecretsDoor
-from flyteray._control.secrets import Secrets
+from flyteray._control.registry.secrets import Secrets
 from flyteray._plan.info import SecretInfo
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from flyteray._actors.controller import Tasks
-from flyteray._control.registry import Registry
+from flyteray._control.registry.registry import Registry
 from flyteray._plan.info import TaskInfo
 from flyteray._plan.spec import TaskPlan
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
-from flyteray._declare.image import Image
+from flyteray._declare.images.image import Image
 
 CacheBehavior: TypeAlias = Literal["auto", "override", "disable"]
 """Reuse results; compute them anew and keep them; neither."""

@@ -15,8 +15,8 @@ from flyteray._declare.options.shown import Documentation, Link
 from flyteray._declare.options.timeout import TimeoutType, timeout_of
 from flyteray._declare.options.trigger import Trigger
 from flyteray._declare.resources import Resources
-from flyteray._declare.retry import RetryStrategy
 from flyteray._declare.secret import SecretRequest, as_secrets
+from flyteray._declare.tasks.retry import RetryStrategy
 
 MAX_INLINE_IO_BYTES = 10 << 20
 """The most that inputs and outputs may be together in Flyte."""

@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flyteray._client.auth import auth_metadata
+from flyteray._client.session.auth import auth_metadata
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from flyteray._actors.asked import answer
 from flyteray._actors.controller import Runs, controller
 from flyteray._actors.keeper import Keeper, keeper
 from flyteray._ingress.door import ingress
-from flyteray._plan.pickling import Payload
 from flyteray._plan.spec import RunSpec
+from flyteray._plan.values.pickling import Payload
 
 
 async def misspelt() -> None:

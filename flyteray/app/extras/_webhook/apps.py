@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from fastapi import Body, HTTPException, Query
 
-from flyteray._client.auth import current_auth_metadata
+from flyteray._client.session.auth import current_auth_metadata
 from flyteray.app.extras._webhook.access import Allowed
 from flyteray.remote import App, AppPhase
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Body, HTTPException
 
 from flyteray._client.build import build
-from flyteray._declare.image import Image
+from flyteray._declare.images.image import Image
 
 
 async def build_image(

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import Body, HTTPException
 
-from flyteray._client.run import run
-from flyteray._plan.written import FromJson
+from flyteray._client.runs.run import run
+from flyteray._plan.values.written import FromJson
 from flyteray.app.extras._webhook.access import Allowed
 from flyteray.remote import Task, TaskDetails
 

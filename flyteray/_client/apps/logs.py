@@ -1,0 +1,125 @@
+"""What the replicas of an app write, put together line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator
+
+from flyteray._client.apps.logged import Wanted
+from flyteray._client.session.session import session
+from flyteray._declare.near import did_you_mean
+from flyteray._plan.info import AppPhase, ReplicaInfo
+from flyteray.errors import AppNotFoundError, BaseRuntimeError
+
+_LOOK_S = 2.0  # how often replicas that are new are looked for
+# Serve's own lines begin so.
+_SYSTEM = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) \d{4}-\d\d-\d\d .* -- ")
+
+
+async def lines(app: str, wanted: Wanted) -> AsyncIterator[str]:
+    """The lines, until the app has stopped or is deleted, or at once unless ``follow``.
+
+    Raises:
+        ValueError: no replica has such a name.
+        RuntimeSystemError: the cluster's dashboard does not give the logs.
+    """
+    streams = _Streams(wanted)
+    while True:
+        try:
+            info = await session().controller.apps.get(app)
+            replicas = await session().controller.apps.replicas(app)
+        except AppNotFoundError:
+            if not streams.begun:
+                raise
+            return
+        named = [each for each in replicas if each.replica_id.startswith(wanted.replica_name or "")]
+        if wanted.replica_name and not named and not streams.begun:
+            there = ", ".join(each.replica_id for each in replicas) or "none"
+            meant = did_you_mean(wanted.replica_name, [each.replica_id for each in replicas])
+            raise ValueError(
+                f"App {app!r} has no replica {wanted.replica_name!r}; ready are: {there}.{meant}"
+            )
+        streams.begin(named)
+        async for line in streams.arriving():
+            yield line
+        if not replicas and info.phase in (AppPhase.FAILED, AppPhase.STOPPED):
+            for line in info.error.log.splitlines() if info.error and not streams.begun else ():
+                yield line
+            return
+        if not wanted.follow and streams.exhausted:
+            return
+
+
+class _Streams:
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._loop = asyncio.get_running_loop()
+        self._arrived: asyncio.Queue[str | BaseRuntimeError | None] = asyncio.Queue()
+        self._known: set[str] = set()
+        self._open = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was anything to read."""
+        return bool(self._known)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing more will come of what was begun."""
+        return self._open == 0
+
+    def begin(self, replicas: list[ReplicaInfo]) -> None:
+        """Read those that are new."""
+        for replica in replicas:
+            if replica.actor_name not in self._known:
+                self._known.add(replica.actor_name)
+                for stream in ("out", "err"):
+                    self._open += 1
+                    # Plain threads: an executor's would keep a process that was interrupted from ending.
+                    threading.Thread(target=self._read, args=(replica, stream), daemon=True).start()
+
+    async def arriving(self) -> AsyncIterator[str]:
+        """What comes within the next seconds."""
+        deadline = self._loop.time() + _LOOK_S
+        while (left := deadline - self._loop.time()) > 0 and (self._open or self._wanted.follow):
+            try:
+                line = await asyncio.wait_for(self._arrived.get(), left)
+            except asyncio.TimeoutError:
+                return
+            if line is None:
+                self._open -= 1
+            elif isinstance(line, BaseRuntimeError):
+                raise line
+            else:
+                yield line
+
+    def _read(self, replica: ReplicaInfo, stream: str) -> None:
+        from flyteray._actors import calls  # deferred, as the next: they need Ray
+        from flyteray._cluster import logs
+
+        end: BaseRuntimeError | None = None
+        try:
+            written = logs.lines(
+                replica.actor_name,
+                calls.SERVE_NAMESPACE,
+                stream,
+                self._wanted.max_lines,
+                self._wanted.follow,
+            )
+            for line in written:
+                if not (self._wanted.filter_system and _SYSTEM.match(line)):
+                    self._tell(self._shown(replica, line))
+        except ValueError:
+            pass  # it has ended
+        except BaseRuntimeError as error:
+            end = error
+        self._tell(end)
+
+    def _tell(self, line: str | BaseRuntimeError | None) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._arrived.put_nowait, line)
+
+    def _shown(self, replica: ReplicaInfo, line: str) -> str:
+        return line if self._wanted.raw else f"[{replica.replica_id[:8]}] {line}"

@@ -1,0 +1,282 @@
+"""``flyteray.serve``: bring an app up, on the cluster or beside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from flyteray._client.acts import acts
+from flyteray._client.apps.app import App
+from flyteray._client.apps.handle import AppHandle
+from flyteray._client.apps.planned import Planned, PlannedApp
+from flyteray._client.apps.unknown_apps import warn_of_unknown_apps
+from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.kept.taken_secrets import take_secrets
+from flyteray._client.local.app import Patience
+from flyteray._client.session.current import owner_variables
+from flyteray._client.session.session import inside_local_run, session
+from flyteray._declare import context
+from flyteray._declare.env_vars import check_env_vars
+from flyteray._declare.environment import without_meaning
+from flyteray._declare.near import did_you_mean
+from flyteray._plan import apps
+from flyteray._plan.bundle import code
+from flyteray._plan.bundle.shipping import CopyStyle, Shipping
+from flyteray._plan.tasks import declared_tasks
+from flyteray._settings import DOMAIN, PROJECT
+from flyteray.app.environment import AppEnvironment
+
+Mode = Literal["local", "remote"]
+
+_PLACED_S = (
+    15.0  # for replicas to get a process; each then has its own time to start in, and says why it did not
+)
+_PATH = re.compile("/[!-~]*")  # as it is sent
+_SECONDS = ("deactivate_timeout", "activate_timeout", "health_check_timeout", "health_check_interval")
+
+
+@dataclass(frozen=True)
+class ServeContext:
+    """How to serve, said before serving: ``with_servecontext(mode="local").serve(app)``.
+
+    Versions, variables and time limits are for the app that is served; those that it depends on are served as they
+    are declared.
+
+    Args:
+        mode: ``"remote"`` on the cluster, where it stays up; ``"local"`` in a process beside this one, without Ray,
+            which ends with this one. Default: remote, and inside a local run or a local app local.
+        version: The name of the version. Default: a hash of what it is.
+        copy_style: Which code travels; see :class:`flyteray._plan.bundle.shipping.Shipping`.
+        root_dir: The folder that the bundle of code mirrors.
+        dry_run: Plan and serve nothing: the handle is inactive, its ``plan`` is what would have been served.
+        project: What the app's context names as its project, and those of the apps that it depends on (Ray has none).
+            Default: that of :func:`flyteray.init`.
+        domain: Likewise.
+        env_vars: Environment variables of the app, besides those declared and before them.
+        parameter_values: Values of parameters in place of those declared: ``{app name: {parameter name: value}}``. In
+            local mode one of type ``"object"`` takes any Python value that can be pickled, such as a stand-in for a
+            model.
+        cluster_pool: Of Union: means nothing on Ray, and says so.
+        cluster: Likewise.
+        log_level: ``LOG_LEVEL`` of the app.
+        log_format: ``LOG_FORMAT`` of the app, unless it is ``"console"``.
+        user_log_level: ``USER_LOG_LEVEL`` of the app.
+        interactive_mode: Whether the app is shipped pickled; where nothing else can work by default.
+        copy_bundle_to: A folder to put a copy of the bundle in.
+        deactivate_timeout: Seconds for the app to stop in; then it is killed in local mode (6), and waiting for it ends
+            on a cluster (no limit).
+        activate_timeout: Seconds for the app to start in, import and downloads included: 60 in local mode, 300 on a
+            cluster.
+        health_check_timeout: Seconds for an answer, in local mode (2). On a cluster replicas tell of themselves.
+        health_check_interval: Seconds from one question to the next, in local mode (1).
+        health_check_path: What is asked for (``"/health"``): any answer below 500 is a good one. On a cluster only
+            commands are asked.
+        raw_data_path: ``flyteray.app.ctx().raw_data_path`` of the app, where the files go that it makes. Default: a
+            folder of its own in the storage, which outlives the app.
+
+    Raises:
+        ValueError: another mode or copy style, a bad version, ``cluster`` beside ``cluster_pool``, a path that can't
+            be asked for, or a time that is not positive.
+        TypeError: an option of a wrong type.
+    """
+
+    mode: Mode | None = None
+    _: KW_ONLY
+    version: str | None = None
+    copy_style: CopyStyle = "loaded_modules"
+    root_dir: str | Path | None = None
+    dry_run: bool = False
+    project: str | None = None
+    domain: str | None = None
+    env_vars: dict[str, str] | None = None
+    parameter_values: Mapping[str, Mapping[str, Any]] | None = None
+    cluster_pool: str | None = None
+    cluster: str | None = None
+    log_level: int | str | None = None
+    log_format: Literal["console", "json"] = "console"
+    user_log_level: int | str | None = None
+    interactive_mode: bool | None = None
+    copy_bundle_to: str | Path | None = None
+    deactivate_timeout: float | None = None
+    activate_timeout: float | None = None
+    health_check_timeout: float | None = None
+    health_check_interval: float | None = None
+    health_check_path: str | None = None
+    raw_data_path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in (None, "local", "remote"):
+            raise ValueError(f'mode must be "local" or "remote", not {self.mode!r}.')
+        if self.cluster is not None and self.cluster_pool is not None:
+            raise ValueError("with_servecontext: say cluster or cluster_pool, not both.")
+        if self.log_format not in ("console", "json"):
+            raise ValueError(f'log_format must be "console" or "json", not {self.log_format!r}.')
+        if self.env_vars is not None:
+            check_env_vars("with_servecontext", self.env_vars)
+        path = self.health_check_path
+        if path is not None and not (isinstance(path, str) and _PATH.fullmatch(path)):
+            raise ValueError(
+                'health_check_path must begin with "/" and be written as it is sent, such as %20 for a space, '
+                f"got {path!r}."
+            )
+        for option in _SECONDS:
+            seconds = getattr(self, option)
+            if seconds is None:
+                continue
+            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+                raise TypeError(f"{option} must be a number of seconds, got {seconds!r}.")
+            if seconds <= 0:
+                raise ValueError(f"{option} must be more than 0 seconds, got {seconds!r}.")
+        self._shipping()
+        for option in ("cluster_pool", "cluster"):
+            if getattr(self, option) is not None:
+                without_meaning("with_servecontext", option)
+
+    @acts("flyteray.serve")
+    async def _serve(self, app_env: AppEnvironment) -> AppHandle:
+        """Bring an app up; see :func:`flyteray.serve`."""
+        planned = await asyncio.to_thread(self.plan, app_env)  # it reads files: not on an app's loop
+        if not self._is_local:
+            self._warn_of_health_checks(app_env)
+        if self.dry_run:
+            return PlannedApp(planned)
+        if self._is_local:
+            # Deferred: only local mode pays for it.
+            from flyteray._client.local.serve import local_apps
+
+            settings = session().settings
+            return await local_apps(settings.home).serve(planned, settings, self._patience())
+        await warn_of_unknown_apps(each.spec for each in planned)
+        await take_secrets([each.spec.environment for each in planned], lambda: code.reached(app_env))
+        for each in planned:
+            await session().upload(each.bundle)
+            served = App(
+                await session().serve(each.spec, declared_tasks()),
+                activate_timeout=each.spec.startup_timeout_s + _PLACED_S,
+                deactivate_timeout=self.deactivate_timeout,
+            )
+            await served.wait.aio()
+        return served
+
+    serve = MethodVerb(_serve)
+
+    def plan(self, app_env: AppEnvironment) -> Sequence[Planned]:
+        """What serving an app would serve: it and those that it depends on, each after those it needs.
+
+        Raises:
+            TypeError: not an app environment, or a parameter value of a wrong type.
+            ValueError: apps that depend on one another in a circle, or values for apps or parameters there are not.
+        """
+        if not isinstance(app_env, AppEnvironment):
+            raise TypeError(
+                f"flyteray.serve serves an AppEnvironment, not {app_env!r}. To run a task, use flyteray.run."
+            )
+        ordered = apps.in_order(app_env)
+        values = _checked(self.parameter_values or {})
+        if unknown := [name for name in values if all(env.name != name for env in ordered)]:
+            served = [env.name for env in ordered]
+            raise ValueError(
+                f"parameter_values names {', '.join(map(repr, unknown))}, but what is served is "
+                f"{', '.join(map(repr, served))}.{did_you_mean(unknown[0], served)}"
+            )
+        return [self._planned(env, values.get(env.name), env is app_env) for env in ordered]
+
+    def _planned(self, env: AppEnvironment, values: Mapping[str, Any] | None, asked_for: bool) -> Planned:
+        ref, bundle = code.ship(env, session().shipping(self._shipping()))
+        values = values or {}
+        objects = apps.objects(env, values)
+        changed = copy.copy(env)  # it is the declared one that the code names
+        changed.env_vars = {**(env.env_vars or {}), **self._owner()}
+        if asked_for:
+            changed.env_vars |= self._variables()
+        spec = apps.app_spec(changed, ref, values, takes_objects=self._is_local, variables=owner_variables())
+        if not asked_for:
+            return Planned(spec, bundle, objects)
+        said = {
+            "version": self.version,
+            "health_path": self.health_check_path if self._is_local or env.kind == "command" else None,
+            "startup_timeout_s": self.activate_timeout,
+        }
+        update = {name: value for name, value in said.items() if value is not None}
+        return Planned(spec.model_copy(update=update), bundle, objects)
+
+    def _warn_of_health_checks(self, env: AppEnvironment) -> None:
+        for option in ("health_check_timeout", "health_check_interval"):
+            if getattr(self, option) is not None:
+                without_meaning('with_servecontext(mode="remote")', option)
+        if self.health_check_path is not None and env.kind != "command":
+            without_meaning(
+                f'with_servecontext(mode="remote") of {env.name!r}, which is no program', "health_check_path"
+            )
+
+    @property
+    def _is_local(self) -> bool:
+        return self.mode == "local" or (self.mode is None and inside_local_run())
+
+    def _shipping(self) -> Shipping:
+        return Shipping(
+            copy_style=self.copy_style,
+            root_dir=_folder(self.root_dir),
+            interactive=self.interactive_mode,
+            copy_bundle_to=_folder(self.copy_bundle_to),
+            version=self.version,
+        )
+
+    def _owner(self) -> dict[str, str]:
+        said = {PROJECT: self.project, DOMAIN: self.domain}
+        return {name: value for name, value in said.items() if value is not None}
+
+    def _variables(self) -> dict[str, str]:
+        said = {
+            "LOG_LEVEL": self.log_level,
+            "LOG_FORMAT": None if self.log_format == "console" else self.log_format,
+            "USER_LOG_LEVEL": self.user_log_level,
+            context.RAW_DATA_PATH: self.raw_data_path,
+        }
+        return {name: str(value) for name, value in said.items() if value is not None} | (self.env_vars or {})
+
+    def _patience(self) -> Patience:
+        said = {option: getattr(self, option) for option in _SECONDS}
+        return replace(Patience(), **{name: value for name, value in said.items() if value is not None})
+
+
+with_servecontext = ServeContext
+
+
+async def _serve(app_env: AppEnvironment) -> AppHandle:
+    """Bring an app up and return its handle when it serves; it stays up when this process ends.
+
+    Apps that it depends on come first. Serving unchanged code again restarts nothing; a changed version takes over
+    when all of its replicas are ready, and no request is lost. Inside a local run or app it is served in local mode:
+    see :class:`ServeContext`, which has all options.
+
+    Args:
+        app_env: What to serve.
+
+    Raises:
+        TypeError: not an app environment.
+        DeploymentError: a replica could not start; the user's exception is the cause. The version that served before
+            goes on serving.
+        ParameterMaterializationError: an output that a parameter names does not exist.
+        PlacementError: no node of the cluster can ever take a replica.
+        SecretNotFoundError: it asks for a secret that does not exist.
+    """
+    return await ServeContext().serve.aio(app_env)
+
+
+serve = Verb(_serve)
+
+
+def _checked(values: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(values, Mapping) or not all(isinstance(each, Mapping) for each in values.values()):
+        raise TypeError(f"parameter_values must be {{app name: {{parameter name: value}}}}, got {values!r}.")
+    return values
+
+
+def _folder(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,69 @@
+"""Secrets that nobody has created, taken from this process's environment: for the local cluster alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+
+from flyteray._client.session.session import session
+from flyteray._declare.environment import Environment
+from flyteray._declare.images.image import Image
+from flyteray._logging import system_logger
+from flyteray._plan.images.image import image_secrets
+from flyteray._plan.secrets import not_found, secret_specs, variable
+from flyteray._plan.spec import EnvironmentSpec, SecretSpec
+from flyteray.errors import ImageBuildError
+
+
+async def take_secrets(
+    needed: Iterable[EnvironmentSpec], reached: Callable[[], Iterable[Environment]] = tuple
+) -> None:
+    """Give the local cluster the values that this process's environment has of secrets which nobody has created.
+
+    They are kept as others are, encrypted, until the environment has others. A cluster that is not this machine's own
+    is given none, nor is any by a process of the cluster itself, whose environment is that of whoever started it.
+
+    Args:
+        needed: What is to be started.
+        reached: Tells the environments whose tasks the code of it may call: what is not there for them may never be
+            missed. It may read files.
+
+    Raises:
+        SecretNotFoundError: what is needed is neither kept nor in the environment.
+    """
+    required = [spec for env in needed for spec in (*env.secrets, *(env.image.secrets if env.image else ()))]
+    if not await asyncio.to_thread(session().drives_local_cluster):
+        return
+    wanted = [*required, *_asked_by(await asyncio.to_thread(reached))]
+    if not wanted:
+        return
+    uncreated = set(await session().controller.secrets.uncreated([spec.name for spec in wanted]))
+    found = {spec.name: variable(spec) for spec in wanted if os.environ.get(variable(spec))}
+    values = {name: os.fsencode(os.environ[found[name]]) for name in found if name in uncreated}
+    for name in await session().controller.secrets.take(values) if values else ():
+        system_logger().warning(
+            "Nobody has created secret %r, so the local cluster takes %s of this environment, and keeps it encrypted. "
+            "`flyteray create secret %s` keeps a value of your own.",
+            name,
+            found[name],
+            name,
+        )
+    if missing := [spec for spec in required if spec.name in uncreated - values.keys()]:
+        known = await session().controller.secrets.listall(None)
+        there = [info.name for info in known]
+        if missing := [spec for spec in missing if spec.name not in there]:
+            variables = " and ".join(dict.fromkeys(variable(spec) for spec in missing))
+            names = list(dict.fromkeys(spec.name for spec in missing))
+            raise not_found(names, there, f", or set {variables} in the environment")
+
+
+def _asked_by(environments: Iterable[Environment]) -> list[SecretSpec]:
+    asked: list[SecretSpec] = []
+    for env in environments:
+        asked += secret_specs(env.secret_list())
+        if isinstance(env.image, Image):
+            with contextlib.suppress(ImageBuildError):  # told to whoever uses it
+                asked += image_secrets(env.image)
+    return asked

@@ -1,0 +1,319 @@
+"""An app in local mode: a process beside this one, and the handle to steer it by."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import shutil
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flyteray import _private
+from flyteray._client.apps.ephemeral import Ephemeral
+from flyteray._client.apps.failed_start import failed_start, last_lines
+from flyteray._client.apps.handle import Awaited, checked
+from flyteray._client.apps.logged import Logged, Wanted
+from flyteray._client.bridge import MethodVerb
+from flyteray._client.local.process import LocalProcess
+from flyteray._plan.info import AppPhase, ErrorInfo
+from flyteray._plan.local import ERROR, READY, LocalPlan
+from flyteray.app.endpoints import local_endpoints
+from flyteray.errors import ActivationTimeoutError, DeploymentError
+
+_LOOK_S = 0.02  # how often a process that starts or stops is looked at
+_DRAIN_SHARE = 0.7  # of the time to stop in is for open requests; the rest is for on_shutdown
+_HEAR_S = 15.0  # for a process to say why it was not ready in time
+_ENDED_S = 2.0  # for what is killed to be gone
+_TAIL = 30  # lines
+_READ_S = 0.1  # how often its log is read while it is shown
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a local app, in seconds, and how to ask it whether it is well."""
+
+    activate_timeout: float = 60.0
+    deactivate_timeout: float = 6.0
+    health_check_timeout: float = 2.0
+    health_check_interval: float = 1.0
+
+
+class LocalApp(Ephemeral, Logged):
+    """An app that runs in a process of its own, as a child of this process, which it does not outlive.
+
+    Args:
+        plan: What the process is told.
+        python: What it runs in: this process's own, or that of its image.
+        environment: Its environment variables.
+        log: The file that takes what it writes.
+        patience: How long to wait for it; :attr:`patience` may be set while it runs.
+        revision: Counts the versions of the app that this process has served.
+    """
+
+    def __init__(
+        self,
+        plan: LocalPlan,
+        python: Path,
+        environment: dict[str, str],
+        log: Path,
+        patience: Patience,
+        revision: int,
+    ) -> None:
+        self._plan = plan
+        self._python = python
+        self._environment = environment
+        self._log = log
+        self.patience = patience
+        self._revision = revision
+        self._desired: Literal["active", "stopped"] = "stopped"
+        self._process: LocalProcess | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def plan(self) -> LocalPlan:
+        """What its process is told."""
+        return self._plan
+
+    @property
+    def name(self) -> str:
+        """The app's name."""
+        return self._plan.app.name
+
+    @property
+    def url(self) -> str:
+        """The address, ``http://localhost:<port>``: that of the declared port, or of a free one for port 0."""
+        return f"http://localhost:{self._plan.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """The same as :attr:`url`."""
+        return self.url
+
+    @property
+    def revision(self) -> int:
+        """Counts the versions of the app that this process has served."""
+        return self._revision
+
+    @property
+    def desired_state(self) -> Literal["active", "stopped"]:
+        """What was asked for last."""
+        return self._desired
+
+    @property
+    def deployment_status(self) -> AppPhase:
+        """What is observed now; failed is an app that has ended without having been asked to."""
+        if self.is_deactivated():
+            return AppPhase.FAILED if self.has_failed else AppPhase.STOPPED
+        return AppPhase.ACTIVE if self._is_ready() and self._answers() else AppPhase.DEPLOYING
+
+    status = deployment_status
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended without having been asked to."""
+        return self._desired == "active" and self.is_deactivated()
+
+    def is_active(self) -> bool:
+        """Whether it takes requests: it is up and answers its health path with anything below 500."""
+        return self.deployment_status is AppPhase.ACTIVE
+
+    def is_deactivated(self) -> bool:
+        """Whether nothing of it runs."""
+        return self._process is None or not self._process.running
+
+    async def _activate(self, wait: bool = False) -> LocalApp:
+        """Start it where it does not run.
+
+        Args:
+            wait: Return when it takes requests, as :meth:`wait` does.
+
+        Raises:
+            DeploymentError: something else listens on its port.
+        """
+        await asyncio.to_thread(self._start)
+        return await self._wait() if wait else self
+
+    activate = MethodVerb(_activate)
+
+    async def _deactivate(self, wait: bool = False) -> LocalApp:
+        """Stop it: open requests may end, ``on_shutdown`` runs; what then still runs is killed.
+
+        Args:
+            wait: Return when nothing of it is left.
+        """
+        self.stop()
+        if wait:
+            await self._watch("deactivated")
+        return self
+
+    deactivate = MethodVerb(_deactivate)
+
+    async def _wait(self, timeout: float | None = None) -> LocalApp:
+        """Wait until it takes requests.
+
+        Args:
+            timeout: Seconds; what was given as ``activate_timeout`` by default, or else 60.
+
+        Raises:
+            DeploymentError: it could not start or has ended (the user's exception is the cause), or was stopped.
+            ActivationTimeoutError: the time is up, and it is stopped.
+        """
+        timeout = self.patience.activate_timeout if timeout is None else timeout
+        # Until then the process itself gives up, and says what it waited for.
+        told = timeout >= self.patience.activate_timeout
+        deadline = time.monotonic() + timeout + (_HEAR_S if told else 0)
+        while not await asyncio.to_thread(self._has_come_up):
+            if time.monotonic() > deadline:
+                self.stop()
+                raise ActivationTimeoutError(
+                    f"App {self.name!r} failed to become active within {timeout:g} seconds.{self._tail()}"
+                )
+            left = max(0.0, deadline - time.monotonic())
+            ready = self._is_ready()
+            await asyncio.sleep(min(left, self.patience.health_check_interval if ready else _LOOK_S))
+        return self
+
+    wait = MethodVerb(_wait)
+
+    async def _watch(self, wait_for: Awaited = "activated") -> LocalApp:
+        """Wait until it takes requests or has ended.
+
+        Args:
+            wait_for: ``"activated"`` or ``"deactivated"``.
+
+        Raises:
+            DeploymentError: it failed, or was stopped while it was to serve.
+            ValueError: another thing to wait for.
+        """
+        if checked(wait_for) == "activated":
+            return await self._wait()
+        while not self.is_deactivated():  # noqa: ASYNC110  # a process tells no event loop of its end
+            await asyncio.sleep(_LOOK_S)
+        return self
+
+    watch = MethodVerb(_watch)
+
+    async def _lines(self, wanted: Wanted) -> AsyncIterator[str]:
+        if wanted.replica_name:
+            raise ValueError(
+                f"App {self.name!r} runs in local mode, where replicas have no names: leave it out."
+            )
+        with self._log.open("rb") as file:
+            there = deque(file, maxlen=wanted.max_lines)
+            rest = b""
+            while True:
+                ended = self.is_deactivated()
+                *whole, rest = b"".join([*there, rest, file.read()]).split(b"\n")
+                for line in whole:
+                    yield line.decode(errors="replace")
+                if ended or not wanted.follow:
+                    if rest:
+                        yield rest.decode(errors="replace")
+                    return
+                there.clear()
+                await asyncio.sleep(_READ_S)
+
+    def stop(self) -> None:
+        """Ask it to end, without waiting."""
+        with self._lock:
+            self._desired = "stopped"
+            if self._process is not None and self._process.running:
+                local_endpoints().remove(self.name)
+                self._process.stop(self.patience.deactivate_timeout)
+
+    def join(self) -> None:
+        """Block until nothing of a stopped app is left."""
+        if self._process is not None:
+            self._process.join(self.patience.deactivate_timeout + _ENDED_S)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._process is not None and self._process.running:
+                if self._desired == "active":
+                    return
+                self.join()  # it is being stopped
+            folder = Path(self._plan.folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            _private.folder(folder)
+            _check_free(self.name, self._plan.port)
+            told = folder / "plan.json"
+            _private.write(told, self._plan.model_dump_json())
+            command = [str(self._python), "-m", "flyteray._serve.local", str(told)]
+            self._process = LocalProcess(
+                command,
+                self._environment,
+                folder=folder,
+                log=self._log,
+                grace_s=self.patience.deactivate_timeout,
+                on_end=lambda: local_endpoints().remove(self.name),
+            )
+            self._desired = "active"
+            local_endpoints().put(self.name, self.url)
+            self._process.start()
+
+    def _is_ready(self) -> bool:
+        return Path(self._plan.folder, READY).exists()
+
+    def _has_come_up(self) -> bool:
+        process = self._process
+        if self._desired == "stopped" or process is None:
+            raise DeploymentError(f"App {self.name!r} was stopped while it was waited for.")
+        if not process.running or Path(self._plan.folder, ERROR).exists():
+            raise self._failure(process)
+        return self._is_ready() and self._answers()
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(
+            self._plan.host, self._plan.port, timeout=self.patience.health_check_timeout
+        )
+        try:
+            connection.request("GET", self._plan.app.health_path)
+            return connection.getresponse().status < 500
+        except http.client.HTTPException:
+            return True  # it speaks, but not HTTP
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _failure(self, process: LocalProcess) -> DeploymentError:
+        try:
+            info = ErrorInfo.model_validate_json(Path(self._plan.folder, ERROR).read_bytes())
+        except OSError:
+            return DeploymentError(
+                f"App {self.name!r} could not start: its process {process.exit}.{self._tail()}"
+            )
+        return failed_start(self.name, info, last_lines(info.log) or self._tail())
+
+    def _tail(self) -> str:
+        try:
+            with self._log.open(errors="replace") as file:
+                return last_lines("".join(deque(file, maxlen=_TAIL)))
+        except OSError:
+            return ""
+
+    def __repr__(self) -> str:
+        return f"LocalApp(name={self.name!r}, url={self.url!r}, desired_state={self._desired!r})"
+
+
+def drain_s(patience: Patience) -> float:
+    """How long open requests may go on when an app is stopped."""
+    return patience.deactivate_timeout * _DRAIN_SHARE
+
+
+def _check_free(app: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise DeploymentError(
+                f"App {app!r} can't listen on port {port}: {error.strerror}. End what uses the port, or declare "
+                "another one; port=0 takes any that is free."
+            ) from None

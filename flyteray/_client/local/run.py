@@ -1,0 +1,263 @@
+"""Local mode: a run in the calling process, without Ray, for a debugger and for unit tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import itertools
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
+
+from flyteray._client.bridge import MethodVerb, loop_runs_here, traced_thread
+from flyteray._client.local.secrets import LocalSecrets
+from flyteray._declare import context
+from flyteray._declare.tasks.task import Task
+from flyteray._plan import failure
+from flyteray._plan.info import ActionPhase
+from flyteray._plan.retry import retry_delay, retry_spec
+from flyteray._plan.spec import TaskPlan
+from flyteray._plan.values import inputs
+from flyteray._plan.values.outputs import ActionOutputs, as_outputs, exits_well
+from flyteray._settings import Settings
+from flyteray.errors import RemoteTaskUsageError
+
+T = TypeVar("T")
+
+
+class LocalRun:
+    """The handle of a run that has already succeeded: a failing task raises from ``run`` itself."""
+
+    def __init__(
+        self, name: str, folder: Path, outputs: tuple[Any, ...], started_at: datetime | None = None
+    ) -> None:
+        self.name = name
+        self.started_at = started_at or datetime.now(timezone.utc)
+        self.url = folder.as_uri()
+        self.phase = ActionPhase.SUCCEEDED
+        self._outputs_value = outputs
+
+    def done(self) -> bool:
+        """True: a local run has ended when there is a handle of it."""
+        return True
+
+    async def _wait(self, quiet: bool = False) -> None:
+        """Nothing to wait for."""
+
+    wait = MethodVerb(_wait)
+
+    async def _outputs(self) -> ActionOutputs:
+        """The task's outputs."""
+        return ActionOutputs(self._outputs_value)
+
+    outputs = MethodVerb(_outputs)
+
+    async def _raise_for_status(self) -> None:
+        """Nothing to raise."""
+
+    raise_for_status = MethodVerb(_raise_for_status)
+
+    async def _abort(self, reason: str = "") -> None:
+        """Nothing to abort."""
+
+    abort = MethodVerb(_abort)
+
+    def __repr__(self) -> str:
+        return f"LocalRun(name={self.name!r}, phase={self.phase})"
+
+
+async def run_locally(
+    name: str, task: Task[..., Any], arguments: dict[str, Any], settings: Settings, owner: context.Owner
+) -> LocalRun:
+    """Run a task to its end in this process; raises what it raises.
+
+    A sync task runs on this thread where no event loop does, else on one of its own.
+    """
+    folder = settings.home / "local" / name
+    started_at = datetime.now(timezone.utc)
+    secrets = LocalSecrets(settings)
+    runtime = _LocalRuntime(name, "a0", folder, secrets, owner)
+    try:
+        if task.is_async or loop_runs_here():
+            value = await runtime.run(task, arguments)
+        else:
+            value = runtime.run_here(task, arguments)
+    finally:
+        secrets.withdraw()
+    run = LocalRun(name, folder, as_outputs(task, value), started_at)
+    local_runs().add(task.name, run)
+    return run
+
+
+class LocalRuns:
+    """The local runs of this process whose outputs it still has, for the apps that it serves in local mode."""
+
+    def __init__(self) -> None:
+        self._by_name: WeakValueDictionary[str, LocalRun] = WeakValueDictionary()
+        self._newest: dict[str, LocalRun] = {}
+
+    def add(self, task: str, run: LocalRun) -> None:
+        """A run has succeeded. The newest of each task is kept, of the others only those that somebody holds."""
+        self._by_name[run.name] = run
+        self._newest[task] = run
+
+    def tasks(self) -> list[str]:
+        """The full names of the tasks that have succeeded."""
+        return list(self._newest)
+
+    def names(self) -> list[str]:
+        """The names of the runs that somebody holds."""
+        return list(self._by_name)
+
+    def find(self, name: str | None, task: str | None) -> LocalRun | None:
+        """The run of that name, or without one the newest of a task."""
+        return self._newest.get(task or "") if name is None else self._by_name.get(name)
+
+
+@functools.cache
+def local_runs() -> LocalRuns:
+    """Those of this process."""
+    return LocalRuns()
+
+
+class _LocalRuntime:
+    """What ``context.runtime`` is inside a local run: children are calls in this process."""
+
+    def __init__(
+        self, run: str, action: str, folder: Path, secrets: LocalSecrets, owner: context.Owner
+    ) -> None:
+        self._run = run
+        self._action = action
+        self._folder = folder
+        self._secrets = secrets
+        self._owner = owner
+        self._numbers = itertools.count(1)
+
+    def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a sync child on this thread."""
+        return self._child().run_here(task, inputs.bind(task, args, kwargs))
+
+    async def acall(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a child beside the others; a sync one on a thread of its own."""
+        return await self._child().run(task, inputs.bind(task, args, kwargs))
+
+    async def acall_deployed(self, plan: TaskPlan, inputs: dict[str, Any]) -> Any:
+        """Refuse: the code of a deployed task is on its cluster."""
+        raise RemoteTaskUsageError(
+            f"Deployed task {plan.name!r} runs on its cluster only, and this run is local: run without "
+            'mode="local", or import the task.'
+        )
+
+    def _child(self) -> _LocalRuntime:
+        action = f"{self._action}.{next(self._numbers)}"
+        return _LocalRuntime(self._run, action, self._folder, self._secrets, self._owner)
+
+    def run_here(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+        """Run a sync task on this thread, which a debugger may be attached to."""
+        for attempt in itertools.count():
+            tried = self._bound(task, attempt).run(_tried, task, arguments)
+            if (delay := tried.delay(task, attempt)) is None:
+                return tried.value
+            time.sleep(delay)
+        raise AssertionError
+
+    async def run(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+        """Run a task on this loop, or a sync one on a thread of its own."""
+        for attempt in itertools.count():
+            tried = await self._attempt(task, arguments, attempt)
+            if (delay := tried.delay(task, attempt)) is None:
+                return tried.value
+            await asyncio.sleep(delay)
+        raise AssertionError
+
+    async def _attempt(self, task: Task[..., Any], arguments: dict[str, Any], attempt: int) -> _Tried:
+        bound = self._bound(task, attempt)
+        if task.is_async:
+            return await bound.run(asyncio.ensure_future, _tried_coroutine(task, arguments))
+        return await _in_thread(functools.partial(bound.run, _tried, task, arguments))
+
+    def _bound(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
+        """What an attempt of a task runs in; its secrets are there."""
+        self._secrets.deliver(task.secret_list())
+        bound = contextvars.copy_context()
+        bound.run(context.runtime.set, self)
+        data = self._folder / self._action / "data"
+        action = context.ActionID(self._action, self._run, *self._owner)
+        bound.run(
+            context.task_context.set,
+            context.TaskContext(action, "local", attempt, context.RawDataPath(str(data))),
+        )
+        return bound
+
+
+class _Tried(NamedTuple):
+    """What became of one attempt. An error is a value here: asyncio does not carry every exception."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+    def delay(self, task: Task[..., Any], attempt: int) -> float | None:
+        """Seconds until the next attempt, None where this one is good.
+
+        Raises the error that is final, with where the user's code raised it.
+        """
+        error = self.error
+        if error is None:
+            return None
+        if isinstance(error, KeyboardInterrupt):
+            raise error  # of somebody's Ctrl+C
+        shown = failure.as_flyteray(error)
+        delay = retry_delay(shown, retry_spec(task.retries), attempt)
+        if delay is None:
+            raise shown.with_traceback(error.__traceback__) from (
+                error if shown is not error else error.__cause__
+            )
+        return delay
+
+
+def _tried(task: Task[..., Any], arguments: dict[str, Any]) -> _Tried:
+    try:
+        return _Tried(inputs.check_output(task, task.func(**arguments)))
+    except BaseException as error:  # noqa: BLE001  # the policy decides
+        return _left(task, error)
+
+
+async def _tried_coroutine(task: Task[..., Any], arguments: dict[str, Any]) -> _Tried:
+    try:
+        return _Tried(inputs.check_output(task, await task.func(**arguments)))
+    except asyncio.CancelledError as error:
+        if _is_cancelled():
+            raise
+        return _left(task, error)
+    except BaseException as error:  # noqa: BLE001  # as above; SystemExit would end the event loop's thread
+        return _left(task, error)
+
+
+def _left(task: Task[..., Any], error: BaseException) -> _Tried:
+    if isinstance(error, SystemExit) and exits_well(task, error):
+        return _Tried()
+    return _Tried(error=error)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the coroutine that runs, rather than that it raised so itself."""
+    current = asyncio.current_task()
+    return sys.version_info < (3, 11) or current is None or current.cancelling() > 0
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    # A plain thread, not an executor's: those are joined when the process ends, and Ctrl+C is to end it.
+    future: Future[T] = Future()
+
+    def work() -> None:
+        future.set_running_or_notify_cancel()
+        future.set_result(function())
+
+    traced_thread(work, name="flyteray-task").start()
+    return await asyncio.wrap_future(future)

@@ -1,0 +1,85 @@
+"""Secrets without a cluster: for local mode, and to be kept before a cluster runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from flyteray._cluster.workers.secrets import ProcessSecrets
+from flyteray._declare.secret import Secret
+from flyteray._plan.secrets import not_found, secret_specs, variable
+from flyteray._plan.spec import SecretSpec
+from flyteray._settings import Settings
+from flyteray.errors import SecretNotFoundError
+
+if TYPE_CHECKING:
+    from flyteray._control.registry.secrets import Secrets
+
+
+class LocalSecrets:
+    """The secrets of all that runs in this process in local mode: variables of its environment, and files."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._delivered: dict[tuple[SecretSpec, ...], ProcessSecrets] = {}
+
+    def deliver(self, secrets: Sequence[Secret]) -> None:
+        """Put the secrets of a task or an app where its code looks for them.
+
+        Raises:
+            SecretNotFoundError: One of them is neither in the environment nor in the store.
+            RuntimeUserError: One of them can't be put there.
+        """
+        specs = secret_specs(secrets)
+        if specs:
+            self._delivered.setdefault(specs, ProcessSecrets(specs, self._values)).deliver()
+
+    def withdraw(self) -> None:
+        """Leave the environment and the files as they were."""
+        for process_secrets in reversed(self._delivered.values()):
+            process_secrets.withdraw()
+        self._delivered.clear()
+
+    def _values(self, specs: Sequence[SecretSpec]) -> Mapping[str, bytes]:
+        return local_values(specs, self._settings)
+
+
+def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, bytes]:
+    """The values of secrets by name: of the variable of the same name in this process's environment, else as stored.
+
+    Raises:
+        SecretNotFoundError: One of them is in neither.
+    """
+    values: dict[str, bytes] = {}
+    for spec in specs:
+        value = os.environ.get(variable(spec))
+        if value is not None:
+            values[spec.name] = os.fsencode(value)
+    stored = [spec for spec in specs if spec.name not in values]
+    if not stored:
+        return values
+    with store(settings) as secrets:
+        try:
+            return values | secrets.get_values(spec.name for spec in stored)
+        except SecretNotFoundError:
+            known = {info.name for info in secrets.listall(limit=None)}
+            missing = [spec for spec in stored if spec.name not in known]
+            variables = " and ".join(variable(spec) for spec in missing)
+            raise not_found(
+                [spec.name for spec in missing], known, f", or set {variables} in the environment"
+            ) from None
+
+
+@contextlib.contextmanager
+def store(settings: Settings) -> Iterator[Secrets]:
+    """The store that a local cluster of these settings uses as well."""
+    # Deferred: databases and ciphers are for those who use secrets.
+    from flyteray._control.registry.secrets import Secrets
+
+    secrets = Secrets(settings.database_url, settings.secrets_key_path, settings.secrets_key)
+    try:
+        yield secrets
+    finally:
+        secrets.close()

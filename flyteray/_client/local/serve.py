@@ -1,0 +1,216 @@
+"""Local mode of ``serve``: apps as processes beside this one, without Ray. None of them outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import base64
+import functools
+import json
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from flyteray import _private
+from flyteray._client.apps.planned import Planned
+from flyteray._client.local import given
+from flyteray._client.local.app import LocalApp, Patience, drain_s
+from flyteray._client.local.outputs import LocalOutputs
+from flyteray._client.local.secrets import local_values
+from flyteray._declare.context import RAW_DATA_PATH
+from flyteray._declare.near import did_you_mean
+from flyteray._machine import ports
+from flyteray._machine.shared_folder import SharedFolder
+from flyteray._plan.bundle.bundle import cache_folder
+from flyteray._plan.images.image import build_env_vars
+from flyteray._plan.local import NEWEST, SECRETS, LocalPlan
+from flyteray._plan.spec import ParameterSpec
+from flyteray._settings import Settings
+from flyteray.app.endpoints import ENDPOINT_PATTERN, LOCAL_APPS, local_endpoints
+from flyteray.app.parameters import PARAMETERS_FILE
+from flyteray.app.port import REPLICA_PORT
+from flyteray.errors import (
+    DeploymentError,
+    ImageBuildError,
+    ParameterMaterializationError,
+)
+
+_HOST = "127.0.0.1"
+# Of the app that this process may itself be, and what user code has no use for.
+_NOT_INHERITED = (REPLICA_PORT, PARAMETERS_FILE, "FLYTERAY_SECRETS_KEY", RAW_DATA_PATH)
+
+
+class LocalApps:
+    """The local apps of this process, and the folder that they share.
+
+    Args:
+        home: Where the folder is made.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._pid = os.getpid()
+        self._folder = SharedFolder.new(home / "local-apps")
+        self._outputs = LocalOutputs(self._folder.path, self._folder.path / NEWEST)
+        self._apps: dict[str, LocalApp] = {}
+        self._lock = threading.Lock()
+        local_endpoints().share(self._folder.path / "apps.json")
+        atexit.register(self.end)
+
+    async def serve(self, planned: Sequence[Planned], settings: Settings, patience: Patience) -> LocalApp:
+        """Start apps, each after those it needs, and return the last one's handle when it takes requests.
+
+        An app that runs unchanged is left alone; a changed one takes the place of the old one. When one can't start,
+        those that were started for it are stopped.
+        """
+        started: list[LocalApp] = []
+        try:
+            for each in planned:
+                app = await self._app(each, settings, patience)
+                if app.is_deactivated():
+                    started.append(app)
+                await app.activate.aio(wait=True)
+        except BaseException:
+            for app in started:
+                app.stop()
+            raise
+        return app
+
+    def end(self) -> None:
+        """Stop all apps and wait until nothing of them is left."""
+        if os.getpid() != self._pid:  # a fork of the process whose they are
+            return
+        for app in self._apps.values():
+            app.stop()
+        for app in self._apps.values():
+            app.join()
+        atexit.unregister(self.end)
+        self._folder.leave()
+
+    async def _app(self, planned: Planned, settings: Settings, patience: Patience) -> LocalApp:
+        known = self._apps.get(planned.spec.name)
+        port = known.plan.port if known and planned.spec.port == 0 else planned.spec.port
+        plan = await asyncio.to_thread(self._plan, planned, port, settings, patience)
+        if known is not None and known.plan == plan and not known.has_failed:
+            known.patience = patience
+            return known
+        python = await asyncio.to_thread(_python, plan, settings)
+        image = plan.app.environment.image
+        if image is not None and image.program:  # its own, and none of the process that looks after it
+            plan, python = plan.model_copy(update={"python": str(python)}), Path(sys.executable)
+        environment = await asyncio.to_thread(self._environment, plan, settings)
+        if known is not None:  # only now: what could be refused has been asked for
+            await known.deactivate.aio(wait=True)
+        name = planned.spec.name
+        log = self._folder.path / f"{name}.log"
+        app = LocalApp(plan, python, environment, log, patience, known.revision + 1 if known else 1)
+        with self._lock:
+            self._apps[name] = app
+        return app
+
+    def _plan(self, planned: Planned, port: int, settings: Settings, patience: Patience) -> LocalPlan:
+        spec, root = planned.spec, self._folder.path
+        archive = root / f"{planned.bundle.digest}.zip"
+        if planned.bundle.contents and not archive.exists():
+            fresh = archive.with_suffix(".new")
+            _private.write(fresh, planned.bundle.data)
+            fresh.replace(archive)
+        pinned = [self._pin(parameter, settings) for parameter in spec.parameters]
+        outputs = {
+            parameter.output.run_name: storage
+            for parameter, storage in pinned
+            if storage is not None and parameter.output and parameter.output.run_name
+        }
+        return LocalPlan(
+            app=spec.model_copy(
+                update={
+                    "parameters": tuple(parameter for parameter, _ in pinned),
+                    "startup_timeout_s": patience.activate_timeout,
+                }
+            ),
+            bundle=str(archive),
+            shared=str(root),
+            folder=str(root / spec.name),
+            host=_HOST,
+            port=port or ports.free_port(_HOST),
+            outputs=outputs,
+            given={
+                name: str(given.keep(root, spec.name, name, value, spec.code.module))
+                for name, value in planned.objects.items()
+            },
+            drain_s=drain_s(patience),
+        )
+
+    def _pin(self, parameter: ParameterSpec, settings: Settings) -> tuple[ParameterSpec, str | None]:
+        """A parameter as a process without a cluster can resolve it, and the storage that its output is in."""
+        if parameter.output is not None and parameter.output.follow:
+            self._outputs.follow(parameter.name, parameter.output, settings)
+            return parameter, None
+        if parameter.output is not None:
+            run, storage = self._outputs.locate(parameter.name, parameter.output, settings)
+            pinned = parameter.output.model_copy(update={"run_name": run})
+            return parameter.model_copy(update={"output": pinned}), storage
+        if parameter.kind == "app_endpoint" and parameter.value and "://" not in parameter.value:
+            return parameter.model_copy(update={"value": _url(parameter.name, parameter.value)}), None
+        return parameter, None
+
+    def _environment(self, plan: LocalPlan, settings: Settings) -> dict[str, str]:
+        spec = plan.app
+        values = local_values(spec.environment.secrets, settings)
+        inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+        ours = {
+            "FLYTERAY_HOME": str(settings.home),
+            "FLYTERAY_STORAGE": settings.storage,
+            # Code that came to this process in a bundle is where that one was unpacked.
+            "FLYTERAY_CACHE": plan.shared if Path(plan.bundle).exists() else str(cache_folder().parent),
+            "FLYTERAY_CODE": spec.code.bundle,
+            "PYTHONPATH": _absolute(inherited.get("PYTHONPATH", "")),
+            "PYTHONUNBUFFERED": "1",
+            RAW_DATA_PATH: str(settings.home / "local" / "raw_data"),
+            "_RUN_MODE": "local",
+            LOCAL_APPS: str(self._folder.path / "apps.json"),
+            REPLICA_PORT: str(plan.port),
+            SECRETS: json.dumps({name: base64.b64encode(value).decode() for name, value in values.items()}),
+        }
+        if settings.database is not None:
+            ours["FLYTERAY_DATABASE"] = settings.database
+        return inherited | ours | spec.environment.env_vars
+
+
+def _python(plan: LocalPlan, settings: Settings) -> Path:
+    """What an app runs in; its image is built where it is not yet, as a local cluster of these settings would."""
+    image = plan.app.environment.image
+    if image is None:
+        return Path(sys.executable)
+    # Deferred: most apps need no image.
+    from flyteray._cluster.images.venv import python_for
+
+    values = local_values(image.secrets, settings)
+    try:
+        return python_for(image, settings.home / "images", build_env_vars(image, values))
+    except ImageBuildError as error:
+        raise DeploymentError(f"App {plan.app.name!r} could not start: ImageBuildError: {error}") from error
+
+
+@functools.cache
+def local_apps(home: Path) -> LocalApps:
+    """The local apps of this process."""
+    return LocalApps(home)
+
+
+def _url(parameter: str, app: str) -> str:
+    url = local_endpoints().find(app)
+    if url is None and (pattern := os.environ.get(ENDPOINT_PATTERN)):
+        url = pattern.replace("{app_fqdn}", app)
+    if url is None:
+        raise ParameterMaterializationError(
+            f"Parameter {parameter!r}: app {app!r} is not served in local mode. Serve it first, or name its "
+            f"environment in depends_on.{did_you_mean(app, local_endpoints().names())}"
+        )
+    return url
+
+
+def _absolute(path: str) -> str:
+    """A search path that is the same from another folder."""
+    return os.pathsep.join(str(Path(entry).absolute()) for entry in path.split(os.pathsep) if entry)

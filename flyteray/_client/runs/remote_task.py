@@ -1,0 +1,196 @@
+"""Deployed tasks by name: handles that need none of their code."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from flyteray._client.bridge import ListVerb, MethodVerb
+from flyteray._client.session.projects import without_projects
+from flyteray._client.session.session import session
+from flyteray._declare import context
+from flyteray._plan.info import TaskInfo
+from flyteray._plan.spec import EnvironmentSpec, TaskPlan
+from flyteray._plan.tasks import overridden
+from flyteray._plan.values.inputs import bind_deployed
+from flyteray.errors import RemoteTaskUsageError
+
+AutoVersion = Literal["latest", "current"]
+
+
+class RemoteTask:
+    """A task that was deployed, by name; made by :meth:`get`, which asks nobody yet.
+
+    Inside a task, awaiting a call with the inputs by name runs it as a child action. Elsewhere give it to
+    :func:`flyteray.run`.
+
+    Attributes:
+        name: The full name, ``<environment>.<function>``.
+        version: Which version; None: the newest at the time when it is used.
+    """
+
+    def __init__(self, name: str, version: str | None = None, changes: dict[str, Any] | None = None) -> None:
+        self.name = name
+        self.version = version
+        self._changes = changes or {}
+
+    @classmethod
+    def get(
+        cls,
+        name: str,
+        project: str | None = None,
+        domain: str | None = None,
+        version: str | None = None,
+        auto_version: AutoVersion | None = None,
+    ) -> RemoteTask:
+        """A handle of a deployed task.
+
+        Args:
+            name: The full name, ``<environment>.<function>``.
+            project: Of Flyte: means nothing here, and says so.
+            domain: Likewise.
+            version: Which version, or
+            auto_version: ``"latest"``: the one that was deployed last at the time when the handle is used;
+                ``"current"``: the version of the task that asks.
+
+        Raises:
+            ValueError: Neither or both of the versions are given, or ``"current"`` outside a deployed task.
+        """
+        without_projects("Task.get", project, domain)
+        if (version is None) == (auto_version is None):
+            raise ValueError(f'Task {name!r}: say version="..." or auto_version="latest", one of them.')
+        if auto_version not in (None, "latest", "current"):
+            raise ValueError(f'auto_version must be "latest" or "current", not {auto_version!r}.')
+        if auto_version == "current":
+            version = context.ctx().version
+            if version is None:
+                raise ValueError(
+                    f'Task {name!r}: auto_version="current" is the version of the task that asks, and this is no '
+                    'deployed task. Say auto_version="latest", or run the asking task by a handle of its own.'
+                )
+        return cls(name, version)
+
+    @staticmethod
+    async def _listall(
+        *, by_task_name: str | None = None, by_task_env: str | None = None, limit: int = 100
+    ) -> list[TaskDetails]:
+        """Deployed tasks, the one that was deployed last first.
+
+        Args:
+            by_task_name: All versions of this one, by its full name. Default: the newest version of each task.
+            by_task_env: Only of this environment.
+            limit: At most that many.
+        """
+        found = await session().controller.tasks.listall(by_task_name, by_task_env, limit)
+        return [TaskDetails(info) for info in found]
+
+    listall = ListVerb(_listall)
+
+    async def _fetch(self) -> TaskDetails:
+        """What is recorded of it.
+
+        Raises:
+            RemoteTaskNotFoundError: there is no such task or version; the message says what there is.
+        """
+        info = await session().controller.tasks.get(self.name, self.version)
+        spec = overridden(info.plan.spec, self._changes)
+        plan = info.plan.model_copy(update={"spec": spec})
+        return TaskDetails(info.model_copy(update={"plan": plan}), self._changes)
+
+    fetch = MethodVerb(_fetch)
+
+    def override(self, **changes: Any) -> RemoteTask:
+        """A handle of the same task with other ``resources``, ``env_vars``, ``secrets`` or ``retries``.
+
+        They are checked when the handle is used, as :meth:`flyteray.Task.override` does it.
+        """
+        return RemoteTask(self.name, self.version, self._changes | changes)
+
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Inside a task: run it as a child action, with its inputs by name, and await its output.
+
+        Raises:
+            RemoteTaskUsageError: Outside a task, in local mode, or with inputs by position.
+            RemoteTaskNotFoundError: there is no such task or version.
+            TypeError: An unknown input.
+            ValueError: A required input is missing.
+        """
+        runtime = context.runtime.get()
+        if runtime is None:
+            raise RemoteTaskUsageError(
+                f"Deployed task {self.name!r} can be called from within tasks. Here, run it: flyteray.run(task, ...)."
+            )
+        plan = (await self._fetch()).info.plan
+        return await runtime.acall_deployed(plan, bind_deployed(plan, args, kwargs, named_only=True))
+
+    def __repr__(self) -> str:
+        return f"Task(name={self.name!r}, version={self.version or 'latest'!r})"
+
+
+class TaskDetails:
+    """What is recorded of a deployed version of a task."""
+
+    def __init__(self, info: TaskInfo, changes: dict[str, Any] | None = None) -> None:
+        self.info = info
+        self._changes = changes or {}
+
+    @property
+    def name(self) -> str:
+        """The full name."""
+        return self.info.plan.name
+
+    @property
+    def version(self) -> str:
+        """The version."""
+        return self.info.plan.version
+
+    @property
+    def docs(self) -> str:
+        """What it does."""
+        return self.info.plan.docs
+
+    @property
+    def required_args(self) -> tuple[str, ...]:
+        """The names of the inputs that a call must give."""
+        return tuple(declared.name for declared in self.info.plan.inputs if declared.default is None)
+
+    @property
+    def default_input_args(self) -> tuple[str, ...]:
+        """The names of the inputs that have defaults."""
+        return tuple(declared.name for declared in self.info.plan.inputs if declared.default is not None)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The types of the inputs by name, in words."""
+        return {declared.name: declared.type for declared in self.info.plan.inputs}
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The types of the outputs by name, in words."""
+        return self.info.plan.outputs
+
+    @property
+    def resources(self) -> EnvironmentSpec:
+        """What Ray is asked for: CPUs, GPUs, memory in bytes and more."""
+        return self.info.plan.spec.environment
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys of the secrets that it asks for."""
+        return tuple(secret.key for secret in self.info.plan.spec.environment.secrets)
+
+    def override(self, **changes: Any) -> RemoteTask:
+        """A handle of this version with other settings; see :meth:`RemoteTask.override`."""
+        return RemoteTask(self.name, self.version, self._changes | changes)
+
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run this version as a child action; see :meth:`RemoteTask.__call__`."""
+        return await self.override()(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"TaskDetails(name={self.name!r}, version={self.version!r}, inputs={self.inputs})"
+
+
+async def deployed_plan(task: RemoteTask | TaskDetails) -> TaskPlan:
+    """The plan of what a handle names, or of what was fetched by one."""
+    details = task if isinstance(task, TaskDetails) else await task._fetch()
+    return details.info.plan

@@ -1,0 +1,168 @@
+"""What this process talks to: the settings of ``init`` and, from the first verb that needs it, a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import sys
+import threading
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flyteray._actors.controller import Controller, controller
+from flyteray._declare import context
+from flyteray._plan.apps import output_ref
+from flyteray._plan.bundle.bundle import Bundle
+from flyteray._plan.bundle.shipping import SHIPPING, Shipping
+from flyteray._plan.info import AppInfo, ClusterInfo
+from flyteray._plan.spec import AppSpec, EnvironmentSpec
+from flyteray._settings import Settings
+from flyteray.app import context as app_context
+from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
+from flyteray.app.outputs import cluster_outputs
+from flyteray.app.sources import RunOutput
+from flyteray.errors import ClusterError
+from flyteray.io.storage_root import storage_root
+
+if TYPE_CHECKING:
+    from flyteray._cluster.connect import Connection
+
+
+class Session:
+    """The connection of a process, made when it is first needed and then kept."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+        self._cluster: ClusterInfo | None = None
+        self._connection: Connection | None = None
+        self._drives_local = False
+        self._lock = threading.Lock()
+        storage_root().ask(self._storage)
+
+    def configure(self, settings: Settings) -> None:
+        """Use other settings from the next connection on."""
+        with self._lock:
+            if self._cluster is not None:  # endpoints were those of apps there
+                os.environ.pop(ENDPOINT_PATTERN, None)
+            self._settings = settings
+            self._cluster = None
+        cluster_outputs().ask(self._read_output)
+        cluster_endpoints().ask(lambda: self.connect().endpoint_pattern if self.has_cluster() else None)
+
+    def check_address(self, address: str) -> None:
+        """Refuse another cluster than the one that this process has connected to.
+
+        What Ray or the user has connected is left alone: workers import modules that say where their driver is to run.
+
+        Raises:
+            ClusterError: it is another one.
+        """
+        connection = self._connection
+        if connection is not None and _is_connected() and not connection.is_of(address):
+            raise ClusterError(
+                f"This process is connected to the Ray cluster at {connection.address}, and flyteray.init asks for "
+                f"{address!r}: a process talks to one cluster. Start another process for the other."
+            )
+
+    @property
+    def settings(self) -> Settings:
+        """What ``init`` was told, else what the environment says."""
+        return self._settings or Settings.load()
+
+    def connect(self) -> ClusterInfo:
+        """The cluster; starts a local one in the background where none is named.
+
+        Raises:
+            ClusterError: it can't be reached or started.
+        """
+        # Deferred, as everything here that needs Ray: `import flyteray` and local mode do without it.
+        from flyteray._cluster.connect import connect, disconnect
+        from flyteray._control.start import ensure_controller
+
+        with self._lock:
+            if self._cluster is None:
+                connection = connect(self.settings)
+                if connection.own:
+                    self._connection = connection
+                self._drives_local = connection.local is not None and connection.driver
+                try:
+                    self._cluster = ensure_controller(self.settings, connection.local)
+                except ClusterError:
+                    if connection.started:  # nothing half made: the next start begins anew
+                        disconnect(self.settings)
+                    raise
+                os.environ[ENDPOINT_PATTERN] = self._cluster.endpoint_pattern
+            return self._cluster
+
+    def has_cluster(self) -> bool:
+        """Whether there is a cluster to talk to; where there is none, :meth:`connect` starts one."""
+        if self._cluster is not None or self.settings.address is not None:
+            return True
+        from flyteray._cluster import local  # deferred: most of what users do asks for a cluster anyway
+
+        if local.find(self.settings) is not None:
+            return True
+        return _is_connected()
+
+    def drives_local_cluster(self) -> bool:
+        """Whether this is a program that uses the local cluster of this machine; connects first."""
+        self.connect()
+        return self._drives_local
+
+    @property
+    def controller(self) -> Controller:
+        """The controller, for questions; each connects first."""
+        return controller(before=self.connect)
+
+    async def serve(self, spec: AppSpec, declared: list[str]) -> AppInfo:
+        """Make an app version the wanted one; ``declared`` are the tasks that this process knows."""
+        await self.warn_of_less(f"App {spec.name!r}", spec.environment, spec.replicas)
+        return await self.controller.apps.serve(spec, declared)
+
+    async def warn_of_less(self, what: str, environment: EnvironmentSpec, replicas: int = 1) -> None:
+        """Warn where the machine of the local cluster has less than is asked for."""
+        if environment.num_cpus * replicas <= 1 and environment.memory is None:
+            return  # every machine has that
+        if told := await self.controller.gets_less(environment, replicas):
+            warnings.warn(f"{what} {told}.", UserWarning, stacklevel=2)
+
+    def _storage(self) -> str:
+        return self.connect().storage if self.has_cluster() else self.settings.storage
+
+    async def _read_output(self, output: RunOutput) -> Any:
+        ref = output_ref("materialize", output)
+        run = await self.controller.outputs.locate(ref)
+        from flyteray._tasks import outputs  # deferred: it needs Ray
+
+        return await asyncio.to_thread(outputs.load, run, ref.getter)
+
+    def shipping(self, asked: Shipping = SHIPPING) -> Shipping:
+        """How to ship code: what is asked for, from the root that ``init`` was told where none is."""
+        return asked if asked.root_dir else replace(asked, root_dir=self.settings.root_dir)
+
+    async def upload(self, bundle: Bundle) -> None:
+        """Make code available to the cluster's workers; what is there already is not sent again."""
+        if bundle.contents and not await self.controller.code.has(bundle.digest):
+            data = await asyncio.to_thread(lambda: bundle.data)
+            await self.controller.code.put(bundle.digest, data)
+
+
+def _is_connected() -> bool:
+    if "ray" not in sys.modules:
+        return False
+    from flyteray._cluster.connect import is_connected  # deferred: it needs Ray
+
+    return is_connected()
+
+
+@functools.cache
+def session() -> Session:
+    """This process's session."""
+    return Session()
+
+
+def inside_local_run() -> bool:
+    """Whether the caller is a task or an app that runs in local mode."""
+    return context.ctx().mode == "local" or app_context.ctx().mode == "local"

@@ -1,0 +1,388 @@
+"""An image's packages beside the cluster's own: a virtual environment, built once and found by its content.
+
+It has the cluster's packages behind its own, so it holds only what differs, and Ray and flyteray are the cluster's.
+As a program (``python -m flyteray._cluster.images.venv SPEC``) it builds one and prints its folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement
+
+from flyteray import _private
+from flyteray._cluster.images.installed import ANEW, Installed, parsed
+from flyteray._cluster.images.pythons import find_uv, other_python
+from flyteray._cluster.images.unused import remove_unused, usage
+from flyteray._plan.spec import ImageSpec, InstallSpec
+from flyteray._settings import Settings
+from flyteray.errors import ImageBuildError
+
+_OURS = ("ray", "flyteray")  # a worker must speak its cluster's language
+_ELSEWHERE = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
+_COMPLETE = "flyteray-image.json"
+_QUIET = ["--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off"]
+_SHOWN_LINES = 12
+# What a worker and a replica import before the user's code.
+_FLOOR = "import ray.serve, flyteray._serve.replica, flyteray._tasks.execute"
+
+logger = logging.getLogger(__name__)
+
+
+def images_folder() -> Path:
+    """Where this node keeps what was built: in the home of a local cluster, so that it outlives the cluster."""
+    if home := os.environ.get("FLYTERAY_HOME"):
+        return Path(home) / "images"
+    return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-images-{os.getuid()}")
+
+
+def python_for(
+    image: ImageSpec,
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> Path:
+    """The Python that finds what an image asks for: this process's own where it does, else one that is built.
+
+    Args:
+        image: What is asked for.
+        folder: Where built ones are kept. Default: ``images/`` in the home that the settings name.
+        environ: Environment variables for pip besides this process's.
+        force: Build even where it is there.
+
+    Raises:
+        ImageBuildError: it can't be built; with pip's own message.
+    """
+    if image.container is not None:
+        raise ImageBuildError(
+            f"Image {image.name!r} is the container {image.container!r}, which needs a cluster whose nodes have podman."
+        )
+    if not force and Installed(_base()).meets(image.installs) and _python_of(image) is None:
+        return Path(sys.executable)
+    where = build(image, folder or Settings.load().home / "images", environ or {}, force)
+    return where / "bin" / "python"
+
+
+def build(image: ImageSpec, folder: Path, environ: Mapping[str, str], force: bool = False) -> Path:
+    """The virtual environment of an image; one process of a node builds it, the others wait.
+
+    Args:
+        image: What is asked for.
+        folder: Where it is kept.
+        environ: Environment variables for pip besides this process's.
+        force: Build it anew; processes that run keep the one that they have.
+
+    Raises:
+        ImageBuildError: it can't be built; with pip's own message. Nothing is left of it.
+    """
+    _check_ours(image)
+    link = folder / image.key
+    if not force and _is_sound(link, image):
+        return link.resolve()
+    _private.folder(folder)
+    with _locked(folder / f"{image.key}.lock") as lock:
+        if not force and _is_sound(link, image):
+            return link.resolve()
+        for left in folder.glob(f"{image.key}-*"):
+            if not (left / _COMPLETE).exists():  # its builder died
+                shutil.rmtree(left, ignore_errors=True)
+        target = folder / f"{image.key}-{secrets.token_hex(4)}"
+        try:
+            _make(target, image, _inherited() | dict(environ), lock)
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        fresh = folder / f"{target.name}.link"
+        fresh.symlink_to(target.name)
+        fresh.replace(link)
+    remove_unused(folder)
+    return target
+
+
+def encoded(image: ImageSpec) -> str:
+    """An image as one short word, for a command line."""
+    return base64.urlsafe_b64encode(zlib.compress(image.model_dump_json().encode(), 9)).decode()
+
+
+def _inherited() -> dict[str, str]:
+    """This process's variables without those that would have pip install somewhere else."""
+    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+
+
+def _base() -> list[str]:
+    """The folders of the packages that this process finds, those of its own virtual environment included."""
+    return [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+
+
+def _sites(target: Path) -> list[str]:
+    return [str(path) for path in target.glob("lib*/python*/site-packages")]
+
+
+def _is_sound(link: Path, image: ImageSpec) -> bool:
+    """Whether it was built to the end, by this Python, and what it takes from the cluster is there still."""
+    try:
+        built = (link / _COMPLETE).read_text()
+    except OSError:
+        return False
+    if image.python is not None and built == _of_other(link.resolve()):
+        return (link / "bin" / "python").exists()
+    if built == _identity(holds=False):
+        return True  # not even when it was new, by the user's own options
+    return built == _identity(holds=True) and Installed([*_sites(link.resolve()), *_base()]).meets(
+        image.installs
+    )
+
+
+def _identity(holds: bool) -> str:
+    return f"{sys.version_info[:2]} {sys.prefix} {holds}"
+
+
+def _of_other(target: Path) -> str:
+    return f"with a Python of its own: {os.path.realpath(target / 'bin' / 'python')}"
+
+
+def _python_of(image: ImageSpec) -> str | None:
+    """The other Python that a program is to run, where this node has it."""
+    if image.python is None:
+        return None
+    found = other_python(image.python)
+    here = ".".join(map(str, sys.version_info[:3]))
+    if found is None and image.python_required:
+        raise ImageBuildError(
+            f"Image {image.name!r} asks for Python {image.python}, and uv finds none on this node, which runs {here}. "
+            "Install it there (`uv python install`), or unset FLYTERAY_IMAGE_PYTHON: then this one is taken."
+        )
+    if found is None:
+        logger.warning(
+            "Image %r asks for Python %s, and uv finds none on this node: its program gets Python %s.",
+            image.name,
+            image.python,
+            here,
+        )
+    return found
+
+
+def _make(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    if (other := _python_of(image)) is not None:
+        _make_of(other, target, image, environ, lock)
+    else:
+        _make_beside(target, image, environ, lock)
+
+
+def _make_of(python: str, target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    """With another Python nothing of the cluster's can be taken over."""
+    uv = find_uv()
+    assert uv is not None
+    _run([*uv, "venv", "--quiet", "--python", python, str(target)], image, environ, lock)
+    for install in image.installs:
+        pre = [option for option in ("--pre",) if option in install.requirements]
+        lines = [line for line in install.requirements if line != "--pre"]
+        command = [*uv, "pip", "install", "--quiet", "--python", str(target / "bin" / "python"), *pre]
+        command += _files(target, lines, install.constraints)
+        _run([*command, *install.options], image, environ, lock)
+    _private.write(Path(_sites(target)[0]) / "_flyteray_use.pth", usage(target))
+    _private.write(target / _COMPLETE, _of_other(target))
+
+
+def _make_beside(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    _run([sys.executable, "-m", "venv", "--without-pip", str(target)], image, environ, lock)
+    site = Path(_sites(target)[0])
+    # addsitedir rather than a bare path: the cluster's own .pth files count as well (editable installs).
+    base = "".join(f"import site; site.addsitedir({path!r})\n" for path in _base())
+    _private.write(site / "_flyteray_base.pth", usage(target) + base)
+    _adopt_scripts(target)
+    pip = _pip(target, image, environ, lock)
+    for install in image.installs:
+        _install([*pip, "install", *_QUIET], target, install, image, environ, lock)
+    if not image.program:
+        _check_floor(target, image, environ, lock)
+    holds = Installed([*_sites(target), *_base()]).meets(image.installs)
+    _private.write(target / _COMPLETE, _identity(holds))
+
+
+def _check_floor(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    """Refuse what replaces packages of the cluster in versions that Ray or flyteray can't live with.
+
+    Raises:
+        ImageBuildError: it names them.
+    """
+    replaced = Installed(_sites(target)).names() & Installed(_base()).names()
+    if not replaced:
+        return
+    known = Installed(_base()).broken("flyteray")
+    broken = [each for each in Installed([*_sites(target), *_base()]).broken("flyteray") if each not in known]
+    if not broken:
+        try:
+            _run([str(target / "bin" / "python"), "-c", _FLOOR], image, environ, lock)
+        except ImageBuildError as error:
+            there = Installed(_sites(target)).versions(replaced)
+            broken = [f"it brings {', '.join(there)} in place of the cluster's. {error}"]
+    if broken:
+        raise ImageBuildError(
+            f"Image {image.name!r} was installed, but Ray or flyteray does not start with its packages: "
+            f"{'; '.join(broken)}. Ask for other versions, or leave them out; a program of its own (args, command) may "
+            "have any."
+        )
+
+
+def _install(
+    pip: list[str],
+    target: Path,
+    install: InstallSpec,
+    image: ImageSpec,
+    environ: Mapping[str, str],
+    lock: int,
+) -> None:
+    ours = [f"{name}=={version}" for name in _OURS if (version := _version(name))]
+    constraints = [*install.constraints, *ours]
+    floor = () if image.program else _floor(install)
+    for more in dict.fromkeys((floor, ())):
+        files = _files(target, [*install.requirements, *more], constraints)
+        try:
+            _run([*pip, *files, *install.options], image, environ, lock)
+        except ImageBuildError:
+            if not more:
+                raise
+            continue  # what it asks for does not go with it, or is not there at all: pip says what, or the check
+        return
+
+
+def _floor(install: InstallSpec) -> tuple[str, ...]:
+    """What pip is to find versions for that suit it as well: flyteray, and with it Ray, which are there."""
+    words = {word for line in (*install.options, *install.requirements) for word in line.split()[:1]}
+    ours = f"flyteray=={_version('flyteray')}"
+    there = Installed(_base()).meets([InstallSpec(requirements=(ours,))])
+    return (ours,) if there and not words & ANEW else ()
+
+
+def _files(target: Path, requirements: list[str], constraints: Iterable[str]) -> list[str]:
+    """What pip is to install, as files that its options name."""
+    files = target / "requirements.txt", target / "constraints.txt"
+    for file, lines in zip(files, (requirements, constraints), strict=True):
+        _private.write(file, "\n".join(lines) + "\n")
+    return ["--requirement", str(files[0]), "--constraint", str(files[1])]
+
+
+def _pip(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> list[str]:
+    """The cluster's pip, told to install elsewhere; where it has none, one from the standard library."""
+    python = str(target / "bin" / "python")
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip", "--python", python]
+    if not importlib.util.find_spec("ensurepip"):
+        raise ImageBuildError(
+            f"Image {image.name!r} can't be built: {sys.executable} has neither pip nor ensurepip. Install pip there."
+        )
+    _run([python, "-m", "ensurepip", "--default-pip"], image, environ, lock)
+    return [python, "-m", "pip"]
+
+
+def _run(command: list[str], image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
+    """Run a step of the build; its children hold the lock as well, so nobody builds beside what a kill left."""
+    done = subprocess.run(
+        command,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        pass_fds=(lock,),
+        umask=0o077,
+        check=False,
+    )
+    if done.returncode != 0:
+        told = _last_words(done.stdout)
+        for secret in image.secrets:
+            if value := environ.get(secret.env_var or ""):
+                told = told.replace(value, "****")
+        raise ImageBuildError(f"Image {image.name!r} could not be built:\n{told}")
+
+
+def _last_words(output: str) -> str:
+    lines = [
+        line for line in output.splitlines() if line.strip() and not line.startswith(("WARNING", "Looking"))
+    ]
+    first = next((number for number, line in enumerate(lines) if "ERROR" in line or "error:" in line), 0)
+    told = lines[first:]
+    return "\n".join(told if len(told) <= _SHOWN_LINES else [*told[:2], "…", *told[-_SHOWN_LINES:]])
+
+
+def _adopt_scripts(target: Path) -> None:
+    """Give the cluster's console scripts to the image's Python, so that ``uvicorn …`` finds its packages."""
+    here = Path(sys.executable).parent
+    ours = re.compile(rb"#!" + re.escape(os.fsencode(here / "python")) + rb"[0-9.]*\n")
+    for script in here.iterdir():
+        copy = target / "bin" / script.name
+        try:
+            with script.open("rb") as file:
+                if ours.fullmatch(file.readline(1024)) and not copy.exists():
+                    copy.write_bytes(b"#!" + os.fsencode(target / "bin" / "python") + b"\n" + file.read())
+                    copy.chmod(0o700)
+        except OSError:
+            continue  # a folder, or a link to nothing
+
+
+def _check_ours(image: ImageSpec) -> None:
+    """An image may ask for Ray and flyteray, but only for the cluster's."""
+    for install in image.installs:
+        for line in install.requirements:
+            try:
+                wanted = parsed(line)
+            except InvalidRequirement:
+                continue
+            version = _version(wanted.name) if wanted.name.lower() in _OURS else None
+            if version and not wanted.specifier.contains(version, prereleases=True):
+                raise ImageBuildError(
+                    f"Image {image.name!r} asks for {line!r}, but the cluster runs {wanted.name} {version}, and all of "
+                    "its processes have to. Leave it out of the image."
+                )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """One process of the node at a time; the system drops the lock when the last process that has it is gone."""
+    with _private.opened(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def main(arguments: list[str]) -> None:
+    """Build the image that the last argument tells, and print its folder."""
+    if arguments[0] != "--here":
+        # On its own: Ray gives a worker a minute to start, and the next try shall find what this one has begun.
+        command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--here", *arguments]
+        sys.exit(subprocess.run(command, start_new_session=True, check=False).returncode)
+    image = ImageSpec.model_validate_json(zlib.decompress(base64.urlsafe_b64decode(arguments[1])))
+    if image.secrets:
+        # The controller alone has their values, and builds it here as soon as it sees this node.
+        sys.exit(f"Image {image.name!r} is not built on this node yet.")
+    try:
+        print(build(image, images_folder(), {}))
+    except ImageBuildError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,40 @@
+"""The user's code on a worker: fetched from the controller once per node, imported once per process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flyteray._actors.asked import answer
+from flyteray._actors.controller import controller
+from flyteray._plan.bundle import bundle, code
+from flyteray._plan.spec import CodeRef
+
+
+def load_code(ref: CodeRef) -> Any:
+    """The task or app environment that ``ref`` names, its bundle made importable first.
+
+    Args:
+        ref: Which.
+
+    Raises:
+        ModuleLoadError: the user's module fails to import here (the user's exception is the cause), or would start
+            something on a cluster.
+    """
+    return code.load(ref, activate(ref.bundle))
+
+
+def activate(digest: str) -> Path | None:
+    """Make a bundle importable in this process; where it lies on this node, None where nothing was shipped."""
+    if not digest:
+        return None
+    return bundle.activate(digest, lambda: _fetch(digest), bundle.cache_folder())
+
+
+def code_folder(ref: CodeRef) -> Path | None:
+    """Where the bundle of loaded code lies on this node; None where nothing was shipped."""
+    return bundle.cache_folder() / ref.bundle if ref.bundle else None
+
+
+def _fetch(digest: str) -> bytes:
+    return answer(controller().code.get(digest))

@@ -1,0 +1,219 @@
+"""What to do next about apps: a function from what is wanted and what is observed to steps. No effects here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flyteray._control.apps.reached import own_hosts, timeout_ms
+from flyteray._control.apps.state import RUNNING, AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._ingress.routes import IngressState, Slot
+from flyteray._plan.spec import AppSpec
+
+REPLACED_DRAIN = timedelta(hours=1)  # what still talks to a replaced version may go on that long
+STOPPED_DRAIN = timedelta(seconds=10)  # when the user stops an app, what is in flight may end
+_BUILD_S = 1800.0  # for an image
+_LONGEST_REASON = 2000
+SETTLE = timedelta(seconds=1)  # requests that the ingress had just routed become visible as sessions
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """Hand a version to Serve."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Promote:
+    """All replicas of the target are ready: the route points to it from now on."""
+
+    version: str
+    app: str
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Send a version no new requests; what is open goes on."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A draining version is wanted again: it needs no new start."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Retire:
+    """End a version's replicas."""
+
+    version: str
+
+
+Step = Deploy | Promote | Drain | Resume | Retire
+
+
+def next_steps(
+    apps: Iterable[AppRecord],
+    versions: Iterable[VersionRecord],
+    replicas: Iterable[ReplicaRecord],
+    sessions: Mapping[int, int],
+    now: datetime,
+) -> list[Step]:
+    """The steps that bring what is observed closer to what is wanted.
+
+    Args:
+        apps: What is wanted.
+        versions: All versions of all apps, in whatever phase.
+        replicas: The replicas that are ready.
+        sessions: Open requests and connections per backend of the ingress.
+        now: UTC.
+    """
+    known = {version.id: version for version in versions}
+    ready = Counter(replica.info.version for replica in replicas)
+    wanted: dict[str, AppRecord] = {}
+    limits: dict[str, timedelta] = {}
+    for app in apps:
+        limits[app.name] = REPLACED_DRAIN if app.desired == "active" else STOPPED_DRAIN
+        if app.desired == "active":
+            wanted.update({version: app for version in (app.serving, app.target) if version in known})
+    return [
+        step
+        for version in known.values()
+        for step in (
+            _keep(version, wanted[version.id], ready[version.id])
+            if version.id in wanted
+            else _end(version, _drained(version, sessions, now, limits.get(version.app, STOPPED_DRAIN)))
+        )
+    ]
+
+
+def _keep(version: VersionRecord, app: AppRecord, ready: int) -> Iterator[Step]:
+    match version.phase:
+        case VersionPhase.PENDING | VersionPhase.RETIRED:
+            yield Deploy(version.id)
+        case VersionPhase.DEPLOYING if ready >= version.spec.replicas:
+            yield Promote(version.id, app.name)
+        case VersionPhase.DRAINING:
+            yield Resume(version.id)
+        case VersionPhase.READY if app.target == version.id != app.serving:
+            yield Promote(version.id, app.name)
+
+
+def _end(version: VersionRecord, drained: bool) -> Iterator[Step]:
+    match version.phase:
+        case VersionPhase.READY:
+            yield Drain(version.id)
+        case VersionPhase.DEPLOYING:
+            yield Retire(version.id)
+        case VersionPhase.DRAINING if drained:
+            yield Retire(version.id)
+
+
+def _drained(version: VersionRecord, sessions: Mapping[int, int], now: datetime, limit: timedelta) -> bool:
+    if version.draining_since is None or version.backend is None:
+        return True
+    waited = now - version.draining_since
+    # An unknown count is not zero: the ingress may be restarting.
+    return (waited >= SETTLE and sessions.get(version.backend, 1) == 0) or waited >= limit
+
+
+def ingress_state(
+    apps: Iterable[AppRecord],
+    versions: Iterable[VersionRecord],
+    replicas: Iterable[ReplicaRecord],
+    keys: Mapping[str, str] | None = None,
+    auth: bool = False,
+    resting: Collection[str] = (),
+    lacking: Mapping[str, str] | None = None,
+    silent: Collection[str] = (),
+) -> IngressState:
+    """Where requests go: apps to the backend of the version that serves, backends to replicas.
+
+    A replica whose event loop is blocked, or that is silent, is left out while another one of its version is free; what
+    it is at goes on.
+    What an app asks of the ingress (host names, a time limit, keys) is that of the version that serves, so that it
+    changes together with the version. Where an app comes up for the first time, sleeps, or its last replica died,
+    requests wait as long as one may take to start, unless it could not; then they are told why.
+
+    Args:
+        apps: What is wanted.
+        versions: All versions of all apps.
+        replicas: The replicas that are ready.
+        keys: The names of their owners by the digests of the keys.
+        auth: Whether apps that require auth ask for keys.
+        resting: The versions that sleep or are being woken: requests wait for them in any case.
+        lacking: What the replicas of a version wait for that can't be started yet.
+        silent: The replicas that have not reported for long.
+    """
+    apps = list(apps)
+    known = {version.id: version for version in versions}
+    backends = {version.id: version.backend for version in known.values() if version.backend is not None}
+    slots: dict[int, dict[int, Slot]] = {backend: {} for backend in backends.values()}
+    for replica in _free(replicas, silent):
+        backend = backends.get(replica.info.version)
+        if backend is not None:
+            slots[backend][replica.slot] = Slot(replica.info.host, replica.info.port)
+    routes = {
+        app.name: backends.get(app.serving or app.target) if app.desired == "active" else None for app in apps
+    }
+    asked = {app.name: version for app in apps if (version := known.get(app.serving or app.target))}
+    shown = {name: version.spec for name, version in asked.items()}
+    active = {app.name: asked[app.name] for app in apps if app.desired == "active" and app.name in asked}
+    waits = {
+        name: round(_longest_start_s(version.spec) * 1000)
+        for name, version in active.items()
+        if _may_wait(version, version.id in resting)
+    }
+    reasons = {
+        name: reason
+        for name, version in active.items()
+        if (reason := _why_none(version, (lacking or {}).get(version.id)))
+    }
+    answered = {name for name, backend in routes.items() if backend is not None and slots.get(backend)}
+    # The time in which a replica must answer is counted from when the request came.
+    timeouts = {
+        name: timeout + (0 if name in answered else waits.get(name, 0))
+        for name, spec in shown.items()
+        if (timeout := timeout_ms(spec)) is not None
+    }
+    return IngressState(
+        apps=routes,
+        coming=frozenset(app.name for app in apps if app.desired == "active" and routes[app.name] is None),
+        backends=slots,
+        hosts={host: name for name, spec in shown.items() for host in own_hosts(spec)},
+        timeouts=timeouts,
+        sticky=frozenset(name for name, spec in shown.items() if spec.sticky),
+        private=frozenset(name for name, spec in shown.items() if auth and spec.requires_auth),
+        keys=keys or {},
+        waits=waits,
+        reasons=reasons,
+    )
+
+
+def _may_wait(version: VersionRecord, resting: bool) -> bool:
+    return resting or (version.phase in (VersionPhase.PENDING, *RUNNING) and version.error is None)
+
+
+def _longest_start_s(spec: AppSpec) -> float:
+    """How long a replica may take from when it is asked for; longer where its image may have to be built."""
+    return max(0.001, spec.startup_timeout_s + (_BUILD_S if spec.environment.image is not None else 0.0))
+
+
+def _why_none(version: VersionRecord, lacks: str | None) -> str | None:
+    """Why there is no replica of a version, in words for whoever asks for it in vain."""
+    if version.error is not None:
+        return f"it could not start: {version.error.code}: {version.error.message}"[:_LONGEST_REASON]
+    return f"it {lacks}" if lacks else None
+
+
+def _free(replicas: Iterable[ReplicaRecord], silent: Collection[str]) -> list[ReplicaRecord]:
+    replicas = list(replicas)
+    answering = [each for each in replicas if not each.info.blocked and each.info.replica_id not in silent]
+    free = {replica.info.version for replica in answering}
+    return answering + [replica for replica in replicas if replica.info.version not in free]

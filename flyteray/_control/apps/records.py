@@ -1,0 +1,119 @@
+"""What is known of apps: kept in memory, written through to the registry."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from flyteray._control.apps.state import RUNNING, AppRecord, ReplicaRecord, VersionRecord
+from flyteray._control.registry.registry import Registry
+from flyteray._ingress.routes import POOL, SLOTS
+from flyteray._plan.info import ReplicaInfo
+from flyteray._plan.spec import AppSpec
+from flyteray.errors import RuntimeSystemError
+
+_SILENT_S = 12.0  # two reports that are missing, on a busy machine
+
+
+class Records:
+    """The apps by name, the versions by id and the ready replicas by id, as the registry has them.
+
+    Args:
+        registry: Where they are remembered.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.apps = {app.name: app for app in registry.load_apps()}
+        self.versions = {version.id: version for version in registry.load_versions()}
+        self.replicas = {replica.info.replica_id: replica for replica in registry.load_replicas()}
+        self._heard: dict[str, float] = {}
+
+    def put_app(self, app: AppRecord) -> None:
+        """Remember an app, in place of what was known of it."""
+        self._registry.save_app(app)
+        self.apps[app.name] = app
+
+    def put_version(self, version: VersionRecord) -> None:
+        """Remember a version, in place of what was known of it."""
+        self._registry.save_version(version)
+        self.versions[version.id] = version
+
+    def hear(self, replica_id: str) -> None:
+        """Note that a replica has reported; it does so every few seconds."""
+        self._heard[replica_id] = time.monotonic()
+
+    def silent(self) -> set[str]:
+        """The replicas that have not reported for long: something keeps their whole processes from it."""
+        now = time.monotonic()
+        self._heard = {each: self._heard.get(each, now) for each in self.replicas}
+        return {each for each, heard in self._heard.items() if now - heard > _SILENT_S}
+
+    def put_replica(self, info: ReplicaInfo) -> None:
+        """Remember a ready replica; a new one gets the first free slot of its version."""
+        known = self.replicas.get(info.replica_id)
+        slot = known.slot if known else self._free_slot(info.version)
+        record = ReplicaRecord(info=info, slot=slot)
+        self._registry.save_replica(record)
+        self.replicas[info.replica_id] = record
+
+    def forget_replica(self, replica_id: str) -> bool:
+        """Forget a replica; False where it was not known."""
+        if self.replicas.pop(replica_id, None) is None:
+            return False
+        self._registry.delete_replica(replica_id)
+        return True
+
+    def forget_app(self, name: str) -> None:
+        """Forget an app and its versions."""
+        self._registry.delete_app(name)
+        del self.apps[name]
+        for version in self.of_app(name):
+            del self.versions[version.id]
+
+    def of_app(self, name: str) -> list[VersionRecord]:
+        """The versions of an app."""
+        return [version for version in self.versions.values() if version.app == name]
+
+    def of_version(self, version: str) -> list[ReplicaRecord]:
+        """The ready replicas of a version."""
+        return [replica for replica in self.replicas.values() if replica.info.version == version]
+
+    def ready(self) -> Counter[str]:
+        """How many replicas are ready, by version."""
+        return Counter(replica.info.version for replica in self.replicas.values())
+
+    def running(self, name: str) -> list[VersionRecord]:
+        """The versions of an app of which something runs."""
+        return [version for version in self.of_app(name) if version.phase in RUNNING]
+
+    def is_wanted(self, version: VersionRecord) -> bool:
+        """Whether a version is to be there: its app is active, and it serves or is to serve."""
+        app = self.apps.get(version.app)
+        return app is not None and app.desired == "active" and version.id in (app.target, app.serving)
+
+    def is_serving(self, version: VersionRecord) -> bool:
+        """Whether the route of its app points to a version, or did when the app was last there."""
+        app = self.apps.get(version.app)
+        return app is not None and app.serving == version.id
+
+    def specs(self) -> list[AppSpec]:
+        """Those of the versions that apps have or are to have, stopped apps included."""
+        named = {version for app in self.apps.values() for version in (app.target, app.serving) if version}
+        return [self.versions[version].spec for version in named if version in self.versions]
+
+    def free_backend(self) -> int:
+        """A place in the ingress.
+
+        Raises:
+            RuntimeSystemError: all are taken.
+        """
+        taken = {version.backend for version in self.versions.values()}
+        for number in range(POOL):
+            if number not in taken:
+                return number
+        raise RuntimeSystemError("TooManyVersions", f"All {POOL} places in the ingress are taken.")
+
+    def _free_slot(self, version: str) -> int:
+        taken = {replica.slot for replica in self.of_version(version)}
+        return next(number for number in range(1, SLOTS + 1) if number not in taken)

@@ -1,0 +1,231 @@
+"""The values of secrets: in the registry's database, encrypted with a key that is kept elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography.fernet import Fernet, InvalidToken
+from sqlalchemy import delete, select
+
+from flyteray import _private
+from flyteray._control.registry import database
+from flyteray._control.registry.tables import secrets
+from flyteray._plan.info import SecretInfo
+from flyteray._plan.secrets import as_value, check_name, not_found
+from flyteray.errors import InitializationError, RuntimeSystemError
+
+_INFO = [secrets.c.name, secrets.c.created_at, secrets.c.updated_at]
+_TAKEN = "environment:"  # before the names of those that nobody has created; no other name has a colon
+
+
+class _Kept(NamedTuple):
+    encrypted: bytes
+    taken: bool
+
+
+class Secrets:
+    """What ``flyteray create secret`` keeps. Names are ``key`` or ``group/key``.
+
+    Beside these it keeps what a local cluster takes from the environment of those who run and serve. It counts where
+    nobody has created a secret of that name.
+
+    Args:
+        url: SQLAlchemy URL of the registry.
+        key_path: The file with the key; made when the first secret is kept, for its owner alone to read.
+        key: The key itself, in place of the file: what ``Fernet.generate_key()`` returns.
+
+    Raises:
+        InitializationError: ``key`` is none.
+    """
+
+    def __init__(self, url: str, key_path: Path, key: str | None = None) -> None:
+        self._engine = database.connect(url)
+        self._key_path = key_path
+        self._given = None if key is None else _cipher(key.encode(), "FLYTERAY_SECRETS_KEY")
+        with self._engine.connect() as connection, database.writing(connection).begin():
+            secrets.create(connection, checkfirst=True)
+
+    def create(self, name: str, value: str | bytes) -> SecretInfo:
+        """Keep a secret; one of that name gets the new value.
+
+        Raises:
+            TypeError: The value is neither str nor bytes.
+            ValueError: A bad name, or a value that is empty or too large.
+        """
+        check_name(name)
+        created_at, updated_at = self._keep(name, as_value(name, value))
+        return SecretInfo(name=name, created_at=created_at, updated_at=updated_at)
+
+    def take(self, values: Mapping[str, bytes]) -> list[str]:
+        """Keep the values that an environment has, and return the names of those that are new or others than before.
+
+        Raises:
+            ValueError: A bad name, or a value that is empty or too large.
+        """
+        for name, value in values.items():
+            check_name(name)
+            as_value(name, value)
+        before = self._find(values)
+        changed = [
+            name
+            for name, value in values.items()
+            if name not in before or self._decrypted(name, before[name].encrypted) != value
+        ]
+        for name in changed:
+            self._keep(_TAKEN + name, values[name])
+        return changed
+
+    def uncreated(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that nobody has created a secret of."""
+        found = self._find(names)
+        return [name for name in dict.fromkeys(names) if name not in found or found[name].taken]
+
+    def get_value(self, name: str) -> bytes:
+        """A secret's value; errors as in :meth:`get_values`."""
+        return self.get_values([name])[name]
+
+    def get_values(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The values of some secrets by name.
+
+        Raises:
+            SecretNotFoundError: One of them does not exist.
+            RuntimeSystemError: They were encrypted with another key.
+        """
+        found = self._find(wanted := list(dict.fromkeys(names)))
+        if missing := [name for name in wanted if name not in found]:
+            raise not_found(missing, self._names())
+        return {name: self._decrypted(name, found[name].encrypted) for name in wanted}
+
+    def require(self, names: Iterable[str]) -> None:
+        """Return when all of these exist.
+
+        Raises:
+            SecretNotFoundError: One of them does not.
+        """
+        wanted = list(dict.fromkeys(names))
+        if not wanted:
+            return
+        found = self._find(wanted)
+        if missing := [name for name in wanted if name not in found]:
+            raise not_found(missing, self._names())
+
+    def get(self, name: str) -> SecretInfo:
+        """A secret without its value.
+
+        Raises:
+            SecretNotFoundError: There is none of that name.
+        """
+        found = next((info for info in self.listall(None) if info.name == name), None)
+        if found is None:
+            raise not_found([name], self._names())
+        return found
+
+    def listall(self, limit: int | None) -> list[SecretInfo]:
+        """Secrets by name, without their values; all of them for None."""
+        with self._engine.connect() as connection:
+            rows = list(connection.execute(select(*_INFO)))
+        found: dict[str, SecretInfo] = {}
+        for row in sorted(rows, key=lambda row: not row.name.startswith(_TAKEN)):
+            name = row.name.removeprefix(_TAKEN)
+            found[name] = SecretInfo(
+                name=name, created_at=row.created_at, updated_at=row.updated_at, taken=name != row.name
+            )
+        return [found[name] for name in sorted(found)][:limit]
+
+    def delete(self, name: str) -> None:
+        """Forget a secret; processes that were given it keep it.
+
+        Raises:
+            SecretNotFoundError: There is none of that name.
+        """
+        with self._engine.connect() as connection, database.writing(connection).begin():
+            both = secrets.c.name.in_([name, _TAKEN + name])
+            if not connection.execute(delete(secrets).where(both)).rowcount:
+                raise not_found([name], self._names())
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    def _names(self) -> list[str]:
+        return [info.name for info in self.listall(None)]
+
+    def _find(self, names: Iterable[str]) -> dict[str, _Kept]:
+        """What is kept under some names, those created before those taken."""
+        wanted = list(names)
+        both = [*(_TAKEN + name for name in wanted), *wanted]
+        query = select(secrets.c.name, secrets.c.encrypted).where(secrets.c.name.in_(both))
+        with self._engine.connect() as connection:
+            kept = {row.name: row.encrypted for row in connection.execute(query)}
+        return {
+            name.removeprefix(_TAKEN): _Kept(kept[name], name.startswith(_TAKEN))
+            for name in both
+            if name in kept
+        }
+
+    def _keep(self, name: str, value: bytes) -> tuple[datetime, datetime]:
+        """Keep a value, and tell when there was the first one of that name, and when this one."""
+        encrypted = self._cipher(make=True).encrypt(value)
+        now = datetime.now(timezone.utc)
+        with self._engine.connect() as connection, database.writing(connection).begin():
+            known = connection.scalar(select(secrets.c.created_at).where(secrets.c.name == name))
+            row = {"name": name, "encrypted": encrypted, "created_at": known or now, "updated_at": now}
+            connection.execute(database.upsert(self._engine, secrets, ["name"]), row)
+        return known or now, now
+
+    def _decrypted(self, name: str, encrypted: bytes) -> bytes:
+        try:
+            return self._cipher().decrypt(encrypted)
+        except InvalidToken:
+            source = "FLYTERAY_SECRETS_KEY" if self._given else str(self._key_path)
+            raise RuntimeSystemError(
+                "SecretUnreadable",
+                f"Secret {name!r} was encrypted with another key than that in {source}. Bring that key back, or "
+                f"create the secret again: `flyteray create secret {name}`.",
+            ) from None
+
+    def _cipher(self, make: bool = False) -> Fernet:
+        if self._given is not None:
+            return self._given
+        if make and not self._key_path.exists():
+            _write_once(self._key_path, Fernet.generate_key())
+        try:
+            key = self._key_path.read_bytes().strip()
+        except FileNotFoundError:
+            raise RuntimeSystemError(
+                "SecretUnreadable",
+                f"The key of the secrets is gone: there is no {self._key_path}. Bring it back, set "
+                "FLYTERAY_SECRETS_KEY where the cluster's head is started, or create the secrets again.",
+            ) from None
+        return _cipher(key, str(self._key_path))
+
+
+def _cipher(key: bytes, source: str) -> Fernet:
+    try:
+        return Fernet(key)
+    except ValueError:
+        raise InitializationError(
+            "InitializationError",
+            "user",
+            f"{source} holds no key: make one with "
+            "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`.",
+        ) from None
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Make a file that its owner alone can read, whole or not at all; one that is there stays."""
+    _private.folder(path.parent)
+    descriptor, new = tempfile.mkstemp(dir=path.parent)  # 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+            os.link(new, path)
+    finally:
+        os.unlink(new)

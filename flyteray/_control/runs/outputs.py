@@ -1,0 +1,211 @@
+"""Which outputs of tasks the apps take: pinned when they are served, or followed while they run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from flyteray._actors.controller import Outputs as OutputsDoor
+from flyteray._control.registry.registry import Registry
+from flyteray._declare.near import did_you_mean
+from flyteray._plan.bundle import contents
+from flyteray._plan.info import ActionPhase, ReplicaInfo
+from flyteray._plan.spec import AppSpec, OutputRef, ParameterSpec
+from flyteray._plan.values.outputs import output_key
+from flyteray.errors import (
+    ParameterMaterializationError,
+    RemoteTaskNotFoundError,
+    RunNotFoundError,
+    RuntimeSystemError,
+)
+from flyteray.storage import Storage
+
+_REMEMBERED = 256  # hashes of contents
+_LOOKED_AT = 50  # of the newest runs of a task that is followed
+
+
+class Outputs(OutputsDoor):
+    """The outputs of runs as apps refer to them.
+
+    Args:
+        registry: Where runs are remembered.
+        storage: Where their outputs are.
+    """
+
+    def __init__(self, registry: Registry, storage: Storage) -> None:
+        self._registry = registry
+        self._storage = storage
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)  # by task
+        self._successes = 0
+        self._looked_at: tuple[_Taken, int] | None = None  # when it was last asked what is left behind
+        self._left: list[str] = []  # which runs were, then
+        # Where nothing has changed since, nothing is read again.
+        self._hash = functools.lru_cache(_REMEMBERED)(lambda url, ignore, _state: _hash_of(url, ignore))
+
+    async def pin(self, spec: AppSpec, declared: Sequence[str] = ()) -> AppSpec:
+        """The app version with each output as that of one run, unless it is followed, and with what the contents are.
+
+        Args:
+            spec: The version.
+            declared: Tasks that need not have run, for who mistyped the name of one.
+
+        Raises:
+            ParameterMaterializationError: there is no such output; the message names the parameter.
+        """
+        pinned = [await self._pinned(parameter, declared) for parameter in spec.parameters]
+        return spec.model_copy(update={"parameters": tuple(pinned)})
+
+    async def locate(self, ref: OutputRef) -> str:
+        return self.located(ref)
+
+    def located(self, ref: OutputRef, declared: Sequence[str] = ()) -> str:
+        """The run of :meth:`locate`; ``declared`` is as for :meth:`pin`."""
+        if ref.run_name is None:
+            newest = self._newest(ref)
+            if newest is None:
+                raise self._no_success(ref, declared)
+            return newest
+        info = self._registry.get_run(ref.run_name)
+        if info.phase is not ActionPhase.SUCCEEDED:
+            raise ParameterMaterializationError(
+                f"Run {info.name!r} has no outputs, it is {info.phase}. Wait for it, or name a run that succeeded."
+            )
+        return info.name
+
+    async def newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        woken = asyncio.Event()
+        tasks = {ref.task_name or "" for ref in refs}
+        for task in tasks:
+            self._waiting[task].add(woken)
+        try:
+            while True:
+                woken.clear()
+                found = [self._newest(ref) or known for ref, known in zip(refs, seen, strict=True)]
+                if found != list(seen) or loop.time() >= deadline:
+                    return found
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(woken.wait(), deadline - loop.time())
+        finally:
+            for task in tasks:
+                self._waiting[task].discard(woken)
+                if not self._waiting[task]:
+                    del self._waiting[task]
+
+    def succeeded(self, run: str) -> None:
+        """Wake those who wait for a newer output of the task of a run."""
+        self._successes += 1
+        if self._waiting:
+            for woken in self._waiting.get(self._registry.get_run(run).task, ()):
+                woken.set()
+
+    def left_behind(self, specs: Iterable[AppSpec], replicas: Iterable[ReplicaInfo]) -> list[str]:
+        """The older runs of followed tasks whose output nobody takes any more, each told once.
+
+        Args:
+            specs: The app versions that are wanted, or of which something runs.
+            replicas: The replicas that are ready.
+        """
+        taken = _Taken.by(specs, replicas)
+        if (taken, self._successes) == self._looked_at:
+            return []
+        self._looked_at = taken, self._successes
+        known, self._left = self._left, self._runs_without(taken)
+        return [run for run in self._left if run not in known]
+
+    def _runs_without(self, taken: _Taken) -> list[str]:
+        found = (
+            self._registry.list_runs(task=task, phase=ActionPhase.SUCCEEDED, limit=_LOOKED_AT)[1:]
+            for task in sorted(taken.followed)
+        )
+        return [run.name for runs in found for run in runs if run.name not in taken.runs]
+
+    def _newest(self, ref: OutputRef) -> str | None:
+        version = ref.task_version
+        if ref.latest_version:
+            try:
+                version = self._registry.get_task(ref.task_name or "").plan.version
+            except RemoteTaskNotFoundError:
+                return None
+        return self._registry.newest_success(ref.task_name or "", version)
+
+    def _no_success(self, ref: OutputRef, declared: Sequence[str]) -> ParameterMaterializationError:
+        task = ref.task_name or ""
+        version = f" of version {ref.task_version!r}" if ref.task_version else ""
+        problem = f"No runs found for task {task!r}{version} that succeeded."
+        newest = self._registry.list_runs(task=task, limit=1)
+        if not newest:
+            known = [*self._registry.known_tasks(), *declared]
+            meant = "" if task in known else did_you_mean(task, known)
+            return ParameterMaterializationError(f"{problem}{meant or ' Run the task first.'}")
+        if version or ref.latest_version:
+            other = self._registry.newest_success(task)
+            if other is not None:
+                have = self._registry.run_spec(other).task.version
+                told = f"of version {have!r}" if have else "of no deployed version"
+                return ParameterMaterializationError(
+                    f"{problem} The newest that did, {other!r}, is {told}. Run that version first, or leave the "
+                    "version out."
+                )
+        run = newest[0]
+        why = f": {run.error.code}: {run.error.message}" if run.error else ""
+        rest = why if run.phase.is_terminal else ": wait for it."
+        return ParameterMaterializationError(f"{problem} The newest, {run.name!r}, is {run.phase}{rest}")
+
+    async def _pinned(self, parameter: ParameterSpec, declared: Sequence[str]) -> ParameterSpec:
+        if parameter.output is not None:
+            try:
+                run = self.located(parameter.output, declared)
+            except (ParameterMaterializationError, RunNotFoundError) as error:
+                raise ParameterMaterializationError(f"Parameter {parameter.name!r}: {error}") from None
+            if parameter.output.follow:
+                return parameter
+            output = parameter.output.model_copy(update={"run_name": run})
+            stored = self._storage.join(output_key(run))
+            return parameter.model_copy(update={"output": output, "hash": await self._content(stored, None)})
+        read = parameter.download or parameter.mount is not None
+        if parameter.kind in ("file", "directory") and parameter.value is not None and read:
+            ignore = parameter.ignore_patterns if parameter.kind == "directory" else None
+            return parameter.model_copy(update={"hash": await self._content(parameter.value, ignore)})
+        return parameter
+
+    async def _content(self, url: str, ignore: tuple[str, ...] | None) -> str | None:
+        """What a file, or with ``ignore`` a directory, holds; None where that can't be told from here."""
+
+        def work() -> str:
+            state: object
+            if ignore is None:
+                storage, key = Storage.locate(url)
+                state = storage.state(key)
+            else:
+                state = tuple(Storage.at(url).states().items())
+            return self._hash(url, ignore, state)
+
+        try:
+            return await asyncio.to_thread(work)
+        except (OSError, ValueError, RuntimeSystemError):
+            return None  # it may be where the replicas are, and they tell what is wrong with it
+
+
+class _Taken(NamedTuple):
+    """The runs whose outputs apps take, and the tasks that they follow."""
+
+    runs: frozenset[str]
+    followed: frozenset[str]
+
+    @classmethod
+    def by(cls, specs: Iterable[AppSpec], replicas: Iterable[ReplicaInfo]) -> _Taken:
+        refs = [each.output for spec in specs for each in spec.parameters if each.output is not None]
+        served = {run for replica in replicas for run in replica.outputs.values()}
+        named = {ref.run_name for ref in refs if ref.run_name is not None}
+        followed = {ref.task_name for ref in refs if ref.follow and ref.task_name is not None}
+        return cls(frozenset(served | named), frozenset(followed))
+
+
+def _hash_of(url: str, ignore: tuple[str, ...] | None) -> str:
+    return contents.file_hash(url) if ignore is None else contents.directory_hash(url, ignore)

@@ -1,0 +1,116 @@
+"""What runs and actions wait for that have not begun: told from what is so at the moment, and never recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+
+from flyteray._control.registry.registry import Registry
+from flyteray._plan import placement
+from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, RunInfo
+from flyteray._plan.placement import ClusterView
+from flyteray._plan.spec import EnvironmentSpec, ImageSpec
+
+_TOLD_AFTER = timedelta(seconds=1.5)  # before, Ray does not tell yet of what it can't place
+_NAMED = 3  # runs
+_IMAGE = "waits for its image, which is being built"
+_WORKER = "waits for its worker process, which is being started"
+
+Told = tuple[ActionPhase, str]
+
+
+class Waiting:
+    """Tells what is waited for.
+
+    Args:
+        registry: Where runs are remembered.
+        is_building: Whether an image is being made ready.
+        look: Gives the cluster as it is now.
+    """
+
+    def __init__(
+        self, registry: Registry, is_building: Callable[[ImageSpec], bool], look: Callable[[], ClusterView]
+    ) -> None:
+        self._registry = registry
+        self._is_building = is_building
+        self._look = look
+        self._children: defaultdict[str, dict[str, EnvironmentSpec]] = defaultdict(dict)  # by run and action
+
+    def record(self, events: Iterable[ActionEvent]) -> None:
+        """Take in what workers report: which children wait, and which no longer do."""
+        for event in events:
+            if event.phase is ActionPhase.QUEUED and event.environment is not None:
+                self._children[event.run][event.action] = event.environment
+            elif event.run in self._children:
+                self._children[event.run].pop(event.action, None)
+
+    def ended(self, run: str) -> None:
+        """Nothing of a run waits any more."""
+        self._children.pop(run, None)
+
+    async def run(self, info: RunInfo) -> RunInfo:
+        """A run with what it, or those of its children that have not begun, wait for."""
+        return (await self.runs([info]))[0]
+
+    async def runs(self, infos: Sequence[RunInfo]) -> list[RunInfo]:
+        """The same of several."""
+        if not any(info.phase is ActionPhase.QUEUED or self._children.get(info.name) for info in infos):
+            return list(infos)
+        cluster = await asyncio.to_thread(self._look)
+        return [self._run(info, cluster) for info in infos]
+
+    async def actions(self, run: str, infos: Sequence[ActionInfo]) -> list[ActionInfo]:
+        """The actions of a run, with what those wait for that have not begun."""
+        children = self._children.get(run, {})
+        if not any(info.action in children for info in infos):
+            return list(infos)
+        cluster = await asyncio.to_thread(self._look)
+
+        def told(info: ActionInfo) -> ActionInfo:
+            if info.phase is not ActionPhase.QUEUED or info.action not in children:
+                return info
+            phase, waiting = self._told(children[info.action], cluster)
+            return info.model_copy(update={"phase": phase, "waiting": waiting})
+
+        return [told(info) for info in infos]
+
+    def _run(self, info: RunInfo, cluster: ClusterView) -> RunInfo:
+        if info.phase is ActionPhase.QUEUED:
+            return self._queued(info, cluster)
+        children = self._children.get(info.name)
+        if info.phase.is_terminal or not children:
+            return info
+        told = dict.fromkeys(self._told(environment, cluster)[1] for environment in children.values())
+        why = "; ".join(each.removeprefix("waits ") for each in told)
+        if len(children) == 1:
+            waiting = f"waits for its action {next(iter(children))}, which waits {why}"
+        else:
+            waiting = f"waits for {len(children)} of its actions, which wait {why}"
+        return info.model_copy(update={"waiting": waiting})
+
+    def _queued(self, info: RunInfo, cluster: ClusterView) -> RunInfo:
+        environment = self._registry.run_spec(info.name).task.environment
+        phase, waiting = self._told(environment, cluster)
+        if phase is ActionPhase.WAITING_FOR_RESOURCES:
+            waiting += self._in_front(info)
+        elif waiting == _WORKER and datetime.now(timezone.utc) - info.created_at < _TOLD_AFTER:
+            return info
+        return info.model_copy(update={"phase": phase, "waiting": waiting})
+
+    def _told(self, environment: EnvironmentSpec, cluster: ClusterView) -> Told:
+        if environment.image is not None and self._is_building(environment.image):
+            return ActionPhase.INITIALIZING, _IMAGE
+        waits = placement.waiting(placement.fitted(environment, cluster), cluster)
+        if waits is not None:
+            return ActionPhase.WAITING_FOR_RESOURCES, waits
+        return ActionPhase.INITIALIZING, _WORKER
+
+    def _in_front(self, info: RunInfo) -> str:
+        """Which other runs there are that it may wait for."""
+        running = [run.name for run in self._registry.list_runs(phase=ActionPhase.RUNNING, limit=_NAMED + 1)]
+        earlier = self._registry.queued_before(info.name)
+        told = ", ".join(running[:_NAMED]) + (" and others" if len(running) > _NAMED else "")
+        before = f"; {earlier} other {'runs were' if earlier > 1 else 'run was'} queued before it"
+        return (f"; running: {told}" if running else "") + before * bool(earlier)

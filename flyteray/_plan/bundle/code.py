@@ -1,0 +1,321 @@
+"""Names become objects and objects become names: ``file.py:name`` → object, object → ``CodeRef`` → object."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from flyteray._declare.environment import Environment
+from flyteray._declare.loading import loads
+from flyteray._declare.near import did_you_mean
+from flyteray._declare.tasks.task import Task
+from flyteray._plan.bundle import alias, bundle, imports, naming, pickled
+from flyteray._plan.bundle.bundle import Bundle
+from flyteray._plan.bundle.ignored import files_below
+from flyteray._plan.bundle.included import image_files, included, with_dependencies
+from flyteray._plan.bundle.layout import Layout
+from flyteray._plan.bundle.shipping import SHIPPING, Shipping
+from flyteray._plan.images.image import declared_in, shipped_images
+from flyteray._plan.spec import CodeRef
+from flyteray._plan.values.pickling import alias_main, is_guarded
+from flyteray.app.environment import AppEnvironment
+from flyteray.errors import CodeBundleError, ModuleLoadError
+
+T = TypeVar("T", Task[..., Any], AppEnvironment, Environment)
+
+
+def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleType:
+    """Import a Python file as the module that it is; see :func:`naming.naming`.
+
+    Args:
+        path: The file.
+        root_dir: A folder that modules are imported from as well.
+
+    Raises:
+        ModuleLoadError: no such file, not a Python file, importing it failed (the user's exception is the cause), or it
+            would start something on a cluster.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise ModuleLoadError(f"{str(path)!r} is a folder: give a Python file in it{_files_in(file)}.")
+    if not file.is_file():
+        raise ModuleLoadError(
+            f"There is no file {str(path)!r}: check the path (working directory: {Path.cwd()})."
+        )
+    if file.suffix != ".py":
+        raise ModuleLoadError(f"{str(path)!r} is not a Python file: give one that ends in .py.")
+    file = file.resolve()
+    name, root, importable = naming.naming(file)
+    loaded = sys.modules.get(name)
+    if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() != file:
+        raise ModuleLoadError(
+            f"{str(path)!r} would be imported as {name!r}, but a module of that name is loaded already "
+            f"({getattr(loaded, '__file__', 'built in')}): rename the file."
+        )
+    hides_others = not importable and "." not in file.stem
+    for folder in (Path(root_dir).absolute() if root_dir else root, root):
+        if str(folder) not in sys.path:
+            sys.path.insert(len(sys.path) if hides_others else 0, str(folder))
+    try:
+        with loads().loading():
+            return importlib.import_module(name) if importable else naming.load_by_path(name, file)
+    except ModuleLoadError:  # it says by itself where what stands
+        raise
+    except SystemExit as error:
+        raise ModuleLoadError(f"{str(path)!r} {_ends(error)}") from error
+    except Exception as error:
+        hint = ""
+        if isinstance(error, ModuleNotFoundError) and error.name == "flyte":
+            hint = ". It is written for Flyte: say --as-flyte, or start it by python -m flyteray.as_flyte."
+        raise ModuleLoadError(
+            f"{str(path)!r} could not be imported: {type(error).__name__}: {error}{hint}"
+        ) from error
+
+
+def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
+    """The task or app environment called ``name`` in a module.
+
+    Raises:
+        ModuleLoadError: no such name, or it is something else; the message lists what there is.
+    """
+    found = getattr(module, name, None)
+    if isinstance(found, kind):
+        return found
+    there = sorted(key for key, value in vars(module).items() if isinstance(value, kind))
+    what, article = {Task: ("task", "a"), AppEnvironment: ("app environment", "an")}.get(
+        kind, ("environment", "an")
+    )
+    hint = f"it has: {', '.join(there)}" if there else f"it has no {what} at all"
+    wrong = f"is a {type(found).__name__}, not {article} {what}" if found is not None else "does not exist"
+    called = [key for key in there if getattr(module, key).name == name]
+    meant = (
+        f" That is the name of what is here called {called[0]!r}." if called else did_you_mean(name, there)
+    )
+    raise ModuleLoadError(f"{name!r} in {module.__name__!r} {wrong}; {hint}.{meant}")
+
+
+def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPING) -> tuple[CodeRef, Bundle]:
+    """Where a task or app environment is found on another machine, and the code to find it in.
+
+    What came to this process in a bundle (it runs on a cluster) is found in the same one, whatever ``shipping`` says.
+
+    Args:
+        declared: What is to be found there.
+        shipping: What travels, and how.
+
+    Raises:
+        CodeBundleError: it has no importable name and may not or can't be pickled, a file is missing or outside the
+            root, or all of it is too large.
+        ValueError: what is pickled by value has files to ``include``.
+    """
+    alias_main()
+    version = (shipping.version or "") if shipping.copy_style == "none" else ""
+    if isinstance(declared, Task):
+        declared = declared.declared()
+    home = None if shipping.interactive else _home(declared)
+    module, name = home or ("", declared.name)
+    arrived = _arrived(declared, home)
+    if arrived is not None:
+        return CodeRef(bundle=arrived, module=module, name=name), Bundle(arrived)
+    env = declared.parent_env() if isinstance(declared, Task) else declared
+    environments = with_dependencies(env) if env else []
+    made = _by_name(home[0], shipping, environments) if home else _by_value(declared, shipping, environments)
+    if shipping.copy_bundle_to is not None and made.digest:
+        shipping.copy_bundle_to.mkdir(parents=True, exist_ok=True)
+        (shipping.copy_bundle_to / f"{made.digest}.zip").write_bytes(made.data)
+    return CodeRef(bundle=made.digest, module=module, name=name, version=version), made
+
+
+def reached(declared: Task[..., Any] | AppEnvironment) -> list[Environment]:
+    """The environments whose tasks and apps the code of a task or app may call, its own among them.
+
+    These are those that it depends on, and those that are names of its modules.
+    """
+    if isinstance(declared, Task):
+        declared = declared.declared()
+    env = declared.parent_env() if isinstance(declared, Task) else declared
+    home = _home(declared)
+    modules = imports.closure([home[0]]) if home else ["__main__"]
+    return list(dict.fromkeys([*(with_dependencies(env) if env else []), *declared_in(modules)]))
+
+
+def beside(task: Task[..., Any], bundle: str) -> CodeRef:
+    """Where a task is found that code of a bundle, which is active here, calls."""
+    task = task.declared()
+    module, name = _home(task) or ("", task.name)
+    return CodeRef(bundle=bundle, module=module, name=name)
+
+
+def load(ref: CodeRef, folder: Path | None) -> Any:
+    """The object that a reference names; its bundle must be active.
+
+    Args:
+        ref: Which.
+        folder: Where its bundle was unpacked; None where nothing was shipped.
+
+    Raises:
+        ModuleLoadError: the module can't be imported here (the user's exception is the cause), lacks the name, or would
+            start something on a cluster.
+    """
+    if not ref.module:
+        with loads().loading():
+            return _load_by_value(ref, folder)
+    try:
+        with loads().loading():
+            found: Any = importlib.import_module(ref.module)
+    except ModuleLoadError:  # it says by itself where what stands
+        raise
+    except SystemExit as error:
+        raise ModuleLoadError(f"Module {ref.module!r} {_ends(error)}") from error
+    except Exception as error:
+        hint = "" if folder else " Nothing was shipped with it: the cluster's own Python must find it."
+        raise ModuleLoadError(
+            f"Module {ref.module!r} could not be imported: {type(error).__name__}: {error}{hint}"
+        ) from error
+    for part in ref.name.split("."):
+        if not hasattr(found, part):
+            raise ModuleLoadError(
+                f"Module {ref.module!r} has no {ref.name!r} when imported anew: keep it at top level."
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _files_in(folder: Path) -> str:
+    names = sorted(str(each) for each in folder.glob("*.py"))
+    return f", such as {names[0]}" if names else ", which has none"
+
+
+def _ends(error: SystemExit) -> str:
+    return (
+        f'ends the process ({error.code}) when it is imported: put that under `if __name__ == "__main__":`.'
+    )
+
+
+def _load_by_value(ref: CodeRef, folder: Path | None) -> Any:
+    by_value = pickled.load(folder) if folder and (folder / pickled.FILE).exists() else {}
+    if ref.name not in by_value:
+        raise ModuleLoadError(
+            f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
+            "refer to it. Define it at the top level of a file."
+        )
+    return by_value[ref.name]
+
+
+def _by_name(module: str, shipping: Shipping, environments: Sequence[Environment]) -> Bundle:
+    if shipping.copy_style == "none":
+        modules: Mapping[str, Path] = {}
+        root = shipping.root_dir
+    else:
+        modules = imports.closure([module])
+        if module not in modules:
+            raise CodeBundleError(
+                f"Module {module!r} has no source file of yours to ship: put the code in a .py file. Where the "
+                'cluster has the module already, say copy_style="none".'
+            )
+        root = shipping.root_dir
+        if root is None and shipping.copy_style == "all":
+            root = imports.root_of(module, modules[module])
+    if root is not None:
+        root = root.resolve()
+        if module in modules and not modules[module].is_relative_to(root):
+            raise CodeBundleError(
+                f"{modules[module]} is outside the root_dir {root}: give one that contains it."
+            )
+    layout = Layout(modules, root)
+    layout.contents.update(shipped_images(environments, modules))
+    return _packed(layout, shipping, environments, root)
+
+
+def _by_value(
+    declared: Task[..., Any] | AppEnvironment, shipping: Shipping, environments: Sequence[Environment]
+) -> Bundle:
+    if shipping.interactive is False or shipping.copy_style == "none":
+        raise CodeBundleError(
+            f"{declared.name!r} can't be shipped by name: it is not a global of any module that a cluster can import. "
+            "Define it at the top level of a file"
+            + ("." if shipping.copy_style == "none" else ", or let it be pickled: interactive_mode=None.")
+        )
+    asking = [env for env in environments if env.include]
+    if asking:
+        raise ValueError(
+            f"{type(asking[0]).__name__} {asking[0].name!r} includes {asking[0].include!r}, but {declared.name!r} is "
+            "no global of any module that a cluster can import, so it is pickled, without files: define it at the top "
+            "level of a .py file, or leave include out."
+        )
+    data, names = pickled.dump(declared)
+    root = shipping.root_dir
+    if root is None and shipping.copy_style == "all":
+        root = Path.cwd()
+    root = root.resolve() if root else None
+    closure = imports.closure(sorted(names))
+    layout = Layout(closure, root)
+    layout.contents.update(shipped_images(environments, closure))
+    layout.contents[pickled.FILE] = data
+    return _packed(layout, shipping, environments, root)
+
+
+def _packed(
+    layout: Layout, shipping: Shipping, environments: Sequence[Environment], root: Path | None
+) -> Bundle:
+    if shipping.copy_style == "all" and root is not None:
+        for file in files_below(root):
+            layout.add_below_root(file)
+    for each in included(environments):
+        layout.add_beside(each.file, each.asked_by)
+    for path, place in image_files(environments):
+        layout.add(path, place)
+    if alias.installed():
+        # Workers are told apart by their bundle: of code that is not in it, by the version.
+        layout.contents[bundle.AS_FLYTE] = b"" if layout.contents else (shipping.version or "").encode()
+    return bundle.pack(layout.contents, layout.paths)
+
+
+def _arrived(declared: Task[..., Any] | AppEnvironment, home: tuple[str, str] | None) -> str | None:
+    """The bundle that this process has it from; None: it is in none."""
+    for digest, folder in bundle.active().items():
+        if home is None:
+            is_there = (folder / pickled.FILE).exists() and pickled.load(folder).get(
+                declared.name
+            ) is declared
+        else:
+            file = getattr(sys.modules.get(home[0]), "__file__", None)
+            is_there = bool(file) and Path(str(file)).is_relative_to(folder)
+        if is_there:
+            return digest
+    return None
+
+
+def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str] | None:
+    """The module that can be imported elsewhere and the name in it; None: there is none."""
+    if isinstance(declared, Task):
+        module = sys.modules.get(declared.__module__)
+        name = declared.__qualname__
+        if module is not None and getattr(module, name, None) is declared:
+            importable = _importable(module, name)
+            if importable is not None:
+                return importable, name
+    # A module's dict, not getattr: lazy modules would load at a touch.
+    dicts = [(module, getattr(module, "__dict__", {})) for module in list(sys.modules.values())]
+    if isinstance(
+        declared, AppEnvironment
+    ):  # the module that declares it, before those that import it from there
+        dicts.sort(key=lambda each: each[1].get("__file__") != declared._declaring_file)
+    for module, names in dicts:
+        for name, value in list(names.items()):
+            if value is declared:
+                importable = _importable(module, name)
+                if importable is not None:
+                    return importable, name
+    return None
+
+
+def _importable(module: ModuleType, name: str) -> str | None:
+    """What a module is called elsewhere; None: it can't be imported there, or lacks the name then."""
+    if module.__name__ != "__main__":
+        return module.__name__
+    return None if is_guarded(name) else alias_main()

@@ -1,0 +1,76 @@
+"""The outputs of a run as users hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flyteray._declare.near import did_you_mean
+from flyteray._declare.tasks.interface import MISSING
+from flyteray._declare.tasks.task import Task
+from flyteray.errors import OutputNotFoundError
+
+_SHOWN = 10  # keys
+
+
+class ActionOutputs(tuple[Any, ...]):
+    """A tuple of outputs whose members are also named: ``o0``, ``o1`` …"""
+
+    __slots__ = ()
+
+    @property
+    def named_outputs(self) -> dict[str, Any]:
+        """The outputs by name."""
+        return {f"o{number}": value for number, value in enumerate(self)}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("o") and name[1:].isdecimal() and int(name[1:]) < len(self):
+            return self[int(name[1:])]
+        there = self.named_outputs
+        raise AttributeError(f"There is no output {name!r}: this run has {', '.join(there) or 'none'}.")
+
+
+def as_outputs(task: Task[..., Any], value: Any) -> tuple[Any, ...]:
+    """A task's return value as the tuple of its outputs: ``tuple[A, B]`` has two, all else has one."""
+    return tuple(value) if len(task.interface.outputs) > 1 else (value,)
+
+
+def exits_well(task: Task[..., Any], error: SystemExit) -> bool:
+    """Whether a task that left by ``sys.exit`` has done its work: it says so, and owes no output."""
+    return error.code in (None, 0) and task.interface.returns in (MISSING, None, type(None))
+
+
+def output_key(run: str) -> str:
+    """Where in storage a run's outputs are."""
+    return f"runs/{run}/a0/outputs"
+
+
+def select(outputs: tuple[Any, ...], getter: Sequence[int | str], run: str) -> Any:
+    """Follow a chain of indices and keys into the outputs of a run."""
+    value: Any = outputs
+    for done, key in enumerate(getter):
+        try:
+            value = value[key]
+        except (LookupError, TypeError) as error:
+            chain = "outputs" + "".join(f"[{step!r}]" for step in getter[: done + 1])
+            raise OutputNotFoundError(
+                f"Run {run!r} has no {chain}: {type(value).__name__} gave {type(error).__name__}: {error}."
+                f"{_there(value, key)}"
+            ) from error
+    return value
+
+
+def _there(value: Any, key: int | str) -> str:
+    """What could have been asked for instead."""
+    if isinstance(value, Mapping):
+        names = [each for each in value if isinstance(each, str)]
+        shown = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+        return f" Its keys: {shown or 'none'}.{did_you_mean(str(key), names)}"
+    if isinstance(value, (list, tuple)):
+        return f" It has {len(value)} of them, counted from 0."
+    if isinstance(key, str) and hasattr(value, key):
+        return (
+            f" {key!r} is an attribute, and a getter takes items only: have the task return it, or take the whole by "
+            'type="object".'
+        )
+    return ""

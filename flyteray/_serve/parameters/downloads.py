@@ -1,0 +1,240 @@
+"""What the replicas of a node read of elsewhere: fetched once for all of them, kept while one of them uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from flyteray import _private
+from flyteray._plan.bundle import contents
+from flyteray._plan.bundle.contents import is_ignored
+from flyteray.storage import State, Storage
+
+logger = logging.getLogger(__name__)
+
+_FILES_AT_A_TIME = 8
+_TELL_EVERY_S = 10.0
+_UNFINISHED = ".tmp-"
+_UNUSED_S = 600.0  # a replica that takes the place of a killed one may need it again
+_MIB = 2**20
+
+
+class OtherContentError(Exception):
+    """What is there is not what was asked for."""
+
+
+class Held:
+    """Something fetched that stays on disk until :meth:`release`, or until the process ends.
+
+    ``path`` is where it is. Its files are shared and read-only.
+    """
+
+    def __init__(self, path: Path, entry: Path, lock: IO[str]) -> None:
+        self.path = path
+        self._entry = entry
+        self._lock = lock
+
+    def release(self) -> None:
+        """Use it no more; the last of the node's processes to do so removes it. Doing it again is harmless."""
+        if self._lock.closed:
+            return
+        with self._lock:
+            if _try_alone(self._lock):
+                _remove(self._entry, self._lock)
+
+
+class Downloads:
+    """A folder of this node with what was fetched, each under a name made of its source and state.
+
+    A process that uses an entry holds a shared lock on it, one that makes or removes it an exclusive one; locks end
+    with their process. An entry appears by one rename, so there is none that is half done.
+
+    Args:
+        folder: Made when it is first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def file(self, url: str, content: str | None = None) -> Held:
+        """A file; with ``content`` it must be the one of that hash.
+
+        Raises:
+            FileNotFoundError: There is none.
+            OtherContentError: It is another one.
+            OSError: It changed while it was fetched, or there is no room for it.
+            RuntimeSystemError: Its storage can't be reached.
+        """
+        storage, key = Storage.locate(url)
+        state = storage.state(key)
+
+        def fetch(target: Path) -> None:
+            _check(content, lambda: contents.file_hash(url))
+            storage.get_file(key, target / key)
+            if storage.state(key) != state:
+                raise _changed(url)
+
+        held = self._entry(repr(("file", url, state, content)), url, state.size, fetch)
+        return Held(held.path / key, held.path, held._lock)
+
+    def directory(self, url: str, ignore: Sequence[str] = (), content: str | None = None) -> Held:
+        """A directory without the files that match one of the patterns; with ``content`` the one of that hash.
+
+        Raises:
+            FileNotFoundError: There is none.
+            OtherContentError: It is another one.
+            OSError: A file in it changed, came or went while it was fetched, or there is no room for it.
+            RuntimeSystemError: Its storage can't be reached.
+        """
+        storage = Storage.at(url)
+        states = _listing(storage, ignore)
+
+        def fetch(target: Path) -> None:
+            _check(content, lambda: contents.directory_hash(url, ignore))
+            with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
+                for _ in pool.map(lambda key: storage.get_file(key, target / key), states):
+                    pass
+            now = _listing(storage, ignore)
+            if changed := next((key for key in {**states, **now} if states.get(key) != now.get(key)), None):
+                raise _changed(storage.join(changed))
+
+        size = sum(state.size for state in states.values())
+        return self._entry(repr(("directory", url, states, tuple(ignore), content)), url, size, fetch)
+
+    def _entry(self, name: str, url: str, size: int, fetch: Callable[[Path], None]) -> Held:
+        _private.folder(self._folder)
+        self._sweep_unfinished()
+        digest = hashlib.sha256(name.encode()).hexdigest()[:24]
+        entry, lock_path = self._folder / digest, self._folder / f"{digest}.lock"
+        while True:
+            lock = _private.opened(lock_path, "a")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                if not _is_at(lock, lock_path):  # removed by the last user meanwhile
+                    lock.close()
+                    continue
+                lock.truncate(0)  # it is used
+                if entry.is_dir():
+                    return Held(entry, entry, lock)
+                # Another process may get in between two locks, so what is there is looked at after each.
+                if not _try_alone(lock):
+                    logger.info("Another process of this node fetches %s: waiting for it.", url)
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                if _is_at(lock, lock_path) and not entry.is_dir():
+                    self._make(entry, url, size, fetch)
+            except BaseException:
+                lock.close()
+                raise
+            lock.close()
+
+    def _make(self, entry: Path, url: str, size: int, fetch: Callable[[Path], None]) -> None:
+        fresh = entry.with_name(f"{_UNFINISHED}{entry.name}")
+        shutil.rmtree(fresh, ignore_errors=True)  # of a process that was killed
+        fresh.mkdir(mode=_private.FOLDER)
+        began = time.monotonic()
+        try:
+            with _told(url, size, fresh):
+                fetch(fresh)
+            for path in fresh.rglob("*"):
+                if path.is_file():
+                    path.chmod(0o400)  # it is shared: nobody's to change
+            os.rename(fresh, entry)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        logger.info("Fetched %s (%.1f MiB) in %.1f s.", url, size / _MIB, time.monotonic() - began)
+
+    def sweep(self) -> None:
+        """Remove what nobody has used for a while: its last user was killed, and nobody has taken its place.
+
+        Call it when a replica has all that it needs.
+        """
+        for lock_path in self._folder.glob("*.lock"):
+            with suppress(OSError), lock_path.open("r+") as lock:
+                if not _try_alone(lock) or not _is_at(lock, lock_path):
+                    continue
+                noted = os.fstat(lock.fileno())
+                if noted.st_size == 0:
+                    lock.write("unused")  # since now
+                elif time.time() - noted.st_mtime > _UNUSED_S:
+                    _remove(self._folder / lock_path.stem, lock)
+
+    def _sweep_unfinished(self) -> None:
+        """Remove what processes that were killed have left unfinished."""
+        for fresh in self._folder.glob(f"{_UNFINISHED}*"):
+            lock_path = self._folder / f"{fresh.name.removeprefix(_UNFINISHED)}.lock"
+            with _private.opened(lock_path, "a") as lock:
+                if _try_alone(lock):
+                    shutil.rmtree(fresh, ignore_errors=True)
+                    lock_path.unlink(missing_ok=True)
+
+
+def _listing(storage: Storage, ignore: Sequence[str]) -> Mapping[str, State]:
+    found = storage.states()
+    # An object store has no empty folders.
+    if not found and not (storage.is_local and Path(storage.url).is_dir()):
+        raise FileNotFoundError(f"nothing is stored below {storage.url}")
+    return {key: state for key, state in found.items() if not is_ignored(key, ignore)}
+
+
+def _check(content: str | None, found: Callable[[], str]) -> None:
+    if content is not None and found() != content:
+        raise OtherContentError
+
+
+def _changed(url: str) -> OSError:
+    return OSError(f"{url} changed while it was fetched")
+
+
+def _try_alone(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(lock: IO[str], path: Path) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(lock.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _remove(entry: Path, lock: IO[str]) -> None:
+    going = entry.with_name(f"{_UNFINISHED}{entry.name}")
+    shutil.rmtree(going, ignore_errors=True)
+    if entry.is_dir():
+        os.rename(entry, going)
+        shutil.rmtree(going, ignore_errors=True)
+    Path(lock.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(url: str, size: int, folder: Path) -> Iterator[None]:
+    """Say in the log how far a long download is."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(_TELL_EVERY_S):
+            with suppress(OSError):  # a file that was moved just now
+                there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                logger.info("Fetching %s: %.0f of %.0f MiB.", url, there / _MIB, size / _MIB)
+
+    teller = threading.Thread(target=tell, name="flyteray-download", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()

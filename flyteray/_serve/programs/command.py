@@ -1,0 +1,215 @@
+"""A program as the server: any program that answers HTTP on a port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flyteray._plan.bundle import alias, bundle
+from flyteray._serve.programs import words
+from flyteray._serve.programs.program import Exit, Program, unstartable
+from flyteray._serve.servers.connections import drained
+from flyteray._serve.servers.listening import Address, addresses, first_taken, listed, strays
+from flyteray.errors import RuntimeUserError
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+_ASK_AGAIN_S = 0.5  # when it has answered that it is not ready: it may log each question
+_LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
+_PROBE_S = 5.0  # for an answer; a program may take connections long before it answers
+_GIVE_UP_S = 3.0  # for a program to end that did not come up in time, or had requests open to the deadline
+
+
+class CommandServer:
+    """Runs a command until it ends; it is ready when its port answers with anything below 500.
+
+    The command sees the environment variables of this process, with the port in ``PORT`` and in the variables that
+    frameworks ask for theirs. Where its words name the declared port they are given the replica's. A program that
+    listens on the declared port all the same, or on all interfaces, is taken as it is, and that is logged; in the first
+    case :attr:`port` is that one.
+
+    Args:
+        command: Its words; ``$NAME`` in them stands for an environment variable. A shell's script is left to the shell.
+        chosen: Environment variables that the user has chosen.
+        folder: Its working directory.
+        declared: The port in the app's declaration.
+        host: Where to listen.
+        port: The port of this replica.
+        health_path: What to ask for.
+        behind_ingress: Whether nobody but an ingress connects to the port: then a connection that is open is a request,
+            and the program is not asked to end before the last of them has been answered.
+        python: The one whose packages it finds. Default: this process's.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        chosen: Mapping[str, str],
+        folder: Path,
+        *,
+        declared: int,
+        host: str,
+        port: int,
+        health_path: str,
+        behind_ingress: bool = False,
+        python: Path | None = None,
+    ) -> None:
+        self._command = command
+        self._python = python
+        self._chosen = chosen
+        self._folder = folder
+        self._declared = declared
+        self._host = host
+        self._health_path = health_path
+        self._behind_ingress = behind_ingress
+        self._is_up = False
+        self._program: Program | None = None
+        self._stopping = False
+        self._seen = ""
+        self._assigned = Address(host, port)
+        self._declined = False
+        self.port = port
+
+    loop = None  # that of its run
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Start the program, wait for its port, and for its end."""
+        if self._stopping:
+            return
+        self._program = program = self._start()
+        ended = program.ended()
+        try:
+            if await self._comes_up(program, ended):
+                self._is_up = True
+                ready()
+                await asyncio.to_thread(self._tell_of_strays, program)
+            await asyncio.wait([ended])
+        finally:
+            if program.running:
+                program.end(_GIVE_UP_S)
+                await asyncio.wait([ended])
+        if not self._stopping:
+            raise RuntimeUserError("ServerExited", f"{self._name} {ended.result()}.")
+
+    async def stop(self, deadline_s: float) -> None:
+        """Ask the program to end (SIGTERM), and kill what is left of it at the deadline.
+
+        Behind an ingress it is asked once no request is open; at the deadline it is given a few seconds all the same.
+        """
+        self._stopping = True
+        program = self._program
+        if program is None:
+            return
+        deadline = time.monotonic() + deadline_s
+        if self._behind_ingress and self._is_up:
+            await drained(self.port, deadline_s, program.ended())
+        program.end(max(min(_GIVE_UP_S, deadline_s), deadline - time.monotonic()))
+        await asyncio.wait([program.ended()])
+
+    def going_on(self) -> list[Any]:
+        """Nothing that anybody could see but the ingress."""
+        return []
+
+    def waits_for(self) -> str:
+        """An answer: which, and what there is instead."""
+        seen = self._seen or "does not listen on any port"
+        return f"the program {self._command[0]!r} {seen}; expected is an answer on port {self._wanted}"
+
+    @property
+    def _name(self) -> str:
+        return f"The program {self._command[0]!r}"
+
+    @property
+    def _wanted(self) -> str:
+        here = "" if self.port == self._declared else f"here {self.port}, "
+        return f"{self._declared} ({here}which is in $PORT)"
+
+    def _start(self) -> Program:
+        variables = words.variables(os.environ, self._chosen, self._host, self.port)
+        beside = (self._python or Path(sys.executable)).parent
+        if self._python is not None:
+            variables["VIRTUAL_ENV"] = str(beside.parent)
+        paths = [str(beside), variables.get("PATH", os.defpath)]
+        found_on = os.pathsep.join(paths)  # what the app's packages have installed comes first
+        if "PATH" not in self._chosen:
+            variables["PATH"] = found_on
+        # Where the app's module came from, its own process may have to find others too.
+        paths = [*alias.paths(), str(self._folder), *bundle.paths(), variables.get("PYTHONPATH", "")]
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        variables.setdefault("PYTHONUNBUFFERED", "1")  # what it says just before it dies is in the log
+        name, *rest = self._words(variables)
+        if "PATH" in self._chosen:
+            name = shutil.which(name, path=found_on) or name
+        return Program([name, *rest], variables, self._folder)
+
+    def _words(self, variables: Mapping[str, str]) -> Sequence[str]:
+        if words.are_a_script(self._command):
+            return self._command
+        filled = words.filled_in(self._command, variables)
+        if words.tell_the_port(self._command):
+            return filled
+        return words.moved(filled, self._declared, self._host, self.port)
+
+    async def _comes_up(self, program: Program, ended: asyncio.Future[Exit]) -> bool:
+        """Wait until it answers; False when it was stopped before."""
+        look_at = time.monotonic() + _LOOK_S
+        while not await asyncio.to_thread(self._answers):
+            await asyncio.wait([ended], timeout=_ASK_AGAIN_S if self._declined else _POLL_S)
+            if ended.done():
+                if self._stopping:
+                    return False
+                raise self._early_end(ended.result())
+            if time.monotonic() >= look_at:
+                await asyncio.to_thread(self._look, program)
+                look_at = time.monotonic() + _LOOK_S
+        return True
+
+    def _early_end(self, ended: Exit) -> RuntimeUserError:
+        if ended.error is not None:
+            return RuntimeUserError("ProgramNotStarted", unstartable(self._command[0], ended.error))
+        hint = " It must stay in the foreground." if ended.code == 0 else ""
+        return RuntimeUserError(
+            "ServerExited", f"{self._name} {ended} before it answered on port {self._wanted}.{hint}"
+        )
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(self._host, self.port, timeout=_PROBE_S)
+        with contextlib.closing(connection):
+            try:
+                connection.request("GET", self._health_path)
+                status = connection.getresponse().status
+            except TimeoutError:
+                self._seen = (
+                    f"takes connections but has not answered GET {self._health_path} within {_PROBE_S:g} s"
+                )
+                return False
+            except OSError:
+                return False
+            except http.client.HTTPException as error:
+                self._seen = f"does not speak HTTP: {type(error).__name__}: {error}"
+                return False
+        self._seen = f"answers GET {self._health_path} with status {status}"
+        self._declined = status >= 500
+        return not self._declined
+
+    def _look(self, program: Program) -> None:
+        found = addresses(program.pid)
+        port = first_taken(found, self._host, (self._assigned.port, self._declared))
+        if port is not None:
+            self.port = port
+        elif found:
+            self._seen = f"listens on {listed(found)}"
+
+    def _tell_of_strays(self, program: Program) -> None:
+        if wrong := strays(addresses(program.pid), self._assigned, self.port):
+            logger.warning("%s %s Let it take its address from $HOST and $PORT.", self._name, wrong)

@@ -1,0 +1,156 @@
+"""A program that is looked after by a guard: started, told to end, its end noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from flyteray._cluster import processes
+from flyteray._serve.programs import guard
+from flyteray._serve.programs.orphans import MARK, end_orphans
+
+ORPHAN_GRACE_S = 5.0  # for a program to end when its replica was killed
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a program ended: with a ``code``, by a ``signal``, or it could not even start (``error``, an errno).
+
+    Without any of them nobody saw it.
+    """
+
+    code: int | None = None
+    signal: int | None = None
+    error: int | None = None
+
+    def __str__(self) -> str:
+        if self.code is not None:
+            return f"exited with status {self.code}"
+        if self.signal is not None:
+            try:
+                name = signal.Signals(self.signal).name
+            except ValueError:  # a real-time signal
+                name = "no name"
+            hint = ", most likely for memory" if self.signal == signal.SIGKILL else ""
+            return f"was killed by signal {self.signal} ({name}{hint})"
+        return "ended unseen: its guard was killed"
+
+
+class Program:
+    """A running program in a process group of its own, with the output files and the environment of this process.
+
+    Whatever becomes of this process, nothing of the program stays. Create it on a thread that lives as long.
+
+    Args:
+        words: The program and its arguments.
+        variables: Its environment.
+        folder: Its working directory.
+        output: The file that takes what it writes; this process's own by default.
+        orphan_grace_s: For it to end when this process is gone.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        variables: Mapping[str, str],
+        folder: Path,
+        *,
+        output: IO[bytes] | None = None,
+        orphan_grace_s: float = ORPHAN_GRACE_S,
+    ) -> None:
+        self._mark = uuid.uuid4().hex
+        read, status = os.pipe()
+        try:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", guard.__file__, str(status), str(orphan_grace_s), *words],
+                env={**variables, MARK: self._mark},
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=(status,),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(read)
+            raise
+        finally:
+            os.close(status)
+        self._reader = os.fdopen(read, "r")
+        self._ended: Future[Exit] = Future()
+        threading.Thread(target=self._follow, name="flyteray-program", daemon=True).start()
+        threading.Thread(target=end_orphans, name="flyteray-orphans", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The guard's: the program descends from it."""
+        return self._guard.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether anything of it is left."""
+        return not self._ended.done()
+
+    def ended(self) -> asyncio.Future[Exit]:
+        """How it ended, once nothing of it is left. Wait for it by :func:`asyncio.wait`: it must not be cancelled."""
+        return asyncio.wrap_future(self._ended)
+
+    def join(self, timeout_s: float | None = None) -> Exit | None:
+        """The same, blocking; None when the time is up before."""
+        wait([self._ended], timeout_s)
+        return self._ended.result() if self._ended.done() else None
+
+    def end(self, grace_s: float) -> None:
+        """Ask it to end (SIGTERM) and have it killed after ``grace_s``. Returns at once; may be repeated."""
+        assert self._guard.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # it has ended
+            self._guard.stdin.write(f"{grace_s}\n".encode())
+            self._guard.stdin.flush()
+
+    def _follow(self) -> None:
+        how: Exit | None = None
+        with self._reader:
+            for line in self._reader:
+                word, _, number = line.partition(" ")
+                how = how or _exit(word, int(number))
+        self._guard.communicate()  # closes the pipe to it
+        if how is None:
+            processes.end(lambda: processes.members(self._mark, variable=MARK), grace_s=0)
+        self._ended.set_result(how or Exit())
+
+
+def _exit(word: str, number: int) -> Exit | None:
+    match word:
+        case "exited":
+            return Exit(code=number)
+        case "killed":
+            return Exit(signal=number)
+        case "failed":
+            return Exit(error=number)
+    return None
+
+
+def unstartable(program: str, number: int) -> str:
+    """Why a program could not be executed, from an errno, and what to do."""
+    if number == errno.ENOENT:
+        return (
+            f"There is no program {program!r} on this node's PATH or in the app's folder, or the interpreter that its "
+            "first line names is missing. Give a path, or add the package that brings it to the app's image."
+        )
+    if number in (errno.EACCES, errno.EPERM):
+        return f"{program!r} can't be executed: it is not executable (chmod +x), or run it as: sh {program}."
+    if number == errno.ENOEXEC:
+        return f"{program!r} is no program for this machine: a script needs a first line such as #!/bin/sh."
+    return f"{program!r} can't be executed: {os.strerror(number)}."

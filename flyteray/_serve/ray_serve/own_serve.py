@@ -1,0 +1,89 @@
+"""A Serve of flyteray's own, beside the one that other code on the cluster starts and uses.
+
+Whoever starts Serve decides for all that use it how HTTP reaches them, and whoever shuts it down ends the applications
+of all. So flyteray shares none with others: its controller and replicas have a namespace of their own, and nobody who
+asks Serve for something meets them. Serve has no setting for it; what differs is put in place in their processes alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import Any
+
+import ray
+from ray._common.constants import HEAD_NODE_RESOURCE_NAME
+from ray.actor import ActorHandle
+from ray.serve._private import controller, replica
+from ray.serve._private.constants import CONTROLLER_MAX_CONCURRENCY, SERVE_CONTROLLER_NAME
+from ray.serve._private.storage.kv_store import RayInternalKVStore
+from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.schema import LoggingConfig
+
+from flyteray._actors.calls import SERVE_NAMESPACE
+from flyteray._serve.ray_serve.own_serve_replica import ReplicaActor
+
+# Ways in which a cluster may have Serve reach replicas; flyteray's are reached by its ingress.
+_WAYS_IN = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS")
+
+
+def start() -> None:
+    """Start it, without proxies; one that runs is left as it is."""
+    options: dict[str, Any] = {
+        "name": SERVE_CONTROLLER_NAME,
+        "namespace": SERVE_NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "resources": {HEAD_NODE_RESOURCE_NAME: 0.001},
+        "max_restarts": -1,
+        "max_task_retries": -1,
+        "max_concurrency": CONTROLLER_MAX_CONCURRENCY,
+        "enable_task_events": False,
+    }
+    if ways := no_other_ways():
+        options["runtime_env"] = {"env_vars": ways}
+    started = (
+        ray.remote(ServeController)
+        .options(**options)
+        .remote(
+            http_options=HTTPOptions(),
+            global_logging_config=LoggingConfig(enable_access_log=False),
+            proxy_location=ProxyLocation.Disabled,
+        )
+    )
+    ray.get(started.check_alive.remote())
+
+
+def find() -> ActorHandle:
+    """Its controller.
+
+    Raises:
+        ValueError: it was never started.
+    """
+    return ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+
+
+def no_other_ways() -> dict[str, str]:
+    """Environment variables that keep Serve's own ways to replicas from flyteray's, where the cluster has some."""
+    return {name: "0" for name in _WAYS_IN if os.environ.get(name, "0") != "0"}
+
+
+class ServeController(controller.ServeController):  # type: ignore[misc]  # Ray has no types for it
+    """Serve's controller in flyteray's namespace, with a memory and replicas of its own."""
+
+    async def __init__(self, **options: Any) -> None:  # type: ignore[misc]  # Ray awaits it
+        for name, module in list(sys.modules.items()):
+            if name.startswith("ray.serve.") and "SERVE_NAMESPACE" in vars(module):
+                module.SERVE_NAMESPACE = SERVE_NAMESPACE  # type: ignore[attr-defined]
+        # Serve's is named after the namespace of the job that started it, which may be that of others' Serve too.
+        controller.RayInternalKVStore = functools.partial(_kv_store, SERVE_NAMESPACE)
+        # Those of others' replicas are not left over because they are not ours.
+        controller.get_all_live_placement_group_names = list
+        replica.ReplicaActor = ReplicaActor
+        await super().__init__(**options)
+
+
+def _kv_store(namespace: str, _others: str, *arguments: Any) -> RayInternalKVStore:
+    return RayInternalKVStore(namespace, *arguments)

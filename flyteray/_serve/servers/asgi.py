@@ -1,0 +1,167 @@
+"""An ASGI application served by uvicorn on a socket of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import uvicorn
+
+from flyteray._serve.servers.forwarded import Alone, ASGIApp, Forwarded
+from flyteray._serve.servers.protocol import Protocol, take_large_handshakes
+from flyteray._serve.servers.root_paths import joined, rooted
+from flyteray._serve.work import Handled, Work, finish
+from flyteray.errors import RuntimeUserError
+
+# What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how
+# long the server lives: those belong to the replica and to the ingress.
+_HONOURED = (
+    "http",
+    "ws",
+    "ws_max_size",
+    "ws_max_queue",
+    "ws_ping_interval",
+    "ws_ping_timeout",
+    "ws_per_message_deflate",
+    "root_path",
+    "limit_concurrency",
+    "backlog",
+    "headers",
+    "server_header",
+    "date_header",
+    "h11_max_incomplete_event_size",
+    "timeout_keep_alive",
+    "lifespan",
+)
+# Decided here too, to the same end or as the documentation says, so that nobody misses them.
+_DECIDED = {
+    "access_log",
+    "app",
+    "forwarded_allow_ips",
+    "host",
+    "log_config",
+    "log_level",
+    "loop",
+    "port",
+    "proxy_headers",
+    "use_colors",
+    "workers",
+}
+_DEFAULTS: dict[str, Any] = {
+    # The ingress keeps idle connections: were the server to close one first, a request could meet the close.
+    "timeout_keep_alive": 300,
+    "lifespan": "on",
+    "http": Protocol,
+    "h11_max_incomplete_event_size": 256 << 10,  # for who chooses "h11": as much as the ingress lets through
+}
+_CANCEL_S = 2  # for handlers to end after they were cancelled at the deadline
+
+
+class AsgiServer:
+    """Serves ``app`` on ``sock``, which must be bound and becomes the server's own.
+
+    Args:
+        app: The application.
+        sock: Where it listens.
+        user_config: What it wants of uvicorn.
+        proxies: The networks of trusted proxies where no ingress is in front; None where one is.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        sock: socket.socket,
+        user_config: uvicorn.Config | None = None,
+        proxies: Sequence[str] | None = None,
+    ) -> None:
+        self._work = Work()
+        root_path = user_config.root_path if user_config is not None else ""
+        self._forwarded = Forwarded(rooted(Handled(app, self._work), root_path))
+        outermost = self._forwarded if proxies is None else Alone(self._forwarded, proxies)
+        self._socket = sock
+        self.port: int = sock.getsockname()[1]
+        self._uvicorn = _Uvicorn(_config(outermost, user_config))
+
+    loop = None  # that of its run
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Run the lifespan's start-up, serve, and run its shutdown."""
+        self._uvicorn.on_started = ready
+        self._work.watch(asyncio.get_running_loop())
+        try:
+            with self._work.watched(), joined():
+                await self._uvicorn.serve(sockets=[self._socket])
+        except SystemExit:  # uvicorn's way to say that the lifespan failed
+            raise self._failure() from None
+        finally:
+            self._socket.close()
+
+    def waits_for(self) -> str:
+        """Its lifespan: there is nothing else to wait for."""
+        return "the start-up of the application's lifespan has not ended"
+
+    async def stop(self, deadline_s: float) -> None:
+        """Serve on while requests or WebSockets are open, or what they have left running goes on, to the deadline.
+
+        Then WebSockets are closed (1012) and it ends.
+        """
+        await finish(self.going_on, deadline_s)
+        self._uvicorn.should_exit = True
+
+    def going_on(self) -> list[Any]:
+        """Open requests and WebSockets, and what handlers have left running."""
+        return [*self._uvicorn.server_state.tasks, *self._work.going_on()]
+
+    def _failure(self) -> BaseException:
+        return self._forwarded.lifespan_error or RuntimeUserError(
+            "LifespanFailed", "The application's lifespan reported a failed start-up and gave no reason."
+        )
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.on_started: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started and self.on_started is not None:
+            self.on_started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are Ray's
+
+
+def without_effect(user: uvicorn.Config) -> list[str]:
+    """The options of a user's configuration that change nothing here, though the user may think so."""
+    names = inspect.signature(uvicorn.Config).parameters.keys() - _DECIDED - set(_HONOURED)
+    return sorted(_chosen(user, names))
+
+
+def _chosen(user: uvicorn.Config, names: Iterable[str]) -> dict[str, Any]:
+    """Those options that are not as they are without being said."""
+    standard = uvicorn.Config(user.app, log_config=None)
+    values = {name: getattr(user, name, None) for name in names}
+    return {name: value for name, value in values.items() if value != getattr(standard, name, None)}
+
+
+def _config(app: ASGIApp, user: uvicorn.Config | None) -> uvicorn.Config:
+    options = _DEFAULTS | (_chosen(user, _HONOURED) if user is not None else {})
+    if options["http"] in ("auto", "httptools"):
+        options["http"] = Protocol
+    take_large_handshakes(options.get("ws"))
+    return uvicorn.Config(
+        app,
+        interface="asgi3",
+        loop="none",
+        log_config=None,  # uvicorn's own would close Serve's log handlers
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_CANCEL_S,
+        **options,
+    )

@@ -1,0 +1,79 @@
+"""The server that an app version asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from flyteray._plan.spec import AppSpec
+from flyteray._serve.parameters.parameters import Parameters
+from flyteray._serve.programs.command import CommandServer
+from flyteray._serve.servers.asgi import AsgiServer
+from flyteray._serve.servers.function import FunctionServer
+from flyteray._serve.servers.hosting import Server
+from flyteray._settings import Settings
+
+
+def loop_for(spec: AppSpec, app: Any) -> asyncio.AbstractEventLoop:
+    """The event loop that an app's hooks and its server run on; its code is loaded.
+
+    That of uvloop under flyteray's own server, as under uvicorn. Asyncio's own for functions, which would have it by
+    :func:`asyncio.run`, where the app's ``uvicorn_config`` asks for it, and where its code patches asyncio's.
+    """
+    config = getattr(app, "uvicorn_config", None)
+    asked_for = config is not None and config.loop == "asyncio"
+    if spec.kind == "asgi" and not asked_for and "nest_asyncio" not in sys.modules:
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+def server_for(
+    spec: AppSpec,
+    app: Any,
+    parameters: Parameters,
+    sock: socket.socket,
+    *,
+    behind_ingress: bool,
+    python: Path | None = None,
+) -> Server:
+    """What hosts an app. It may run user code: call it on a thread.
+
+    Args:
+        spec: The app version; its code is loaded.
+        app: Its environment. The working directory is the folder of its code.
+        parameters: Resolved, and their variables in this process's environment.
+        sock: Bound where the app is to listen; it becomes the server's own, or is closed for it.
+        behind_ingress: Whether nobody else connects to it: then a connection that is open is a request.
+        python: The one whose packages a program finds. Default: this process's.
+    """
+    if spec.kind == "asgi":
+        proxies = None if behind_ingress else Settings.load().trusted_proxies
+        return AsgiServer(app.asgi_app(), sock, app.uvicorn_config, proxies)
+    host, port = sock.getsockname()[:2]
+    declared = spec.port or port  # 0 is no port of anybody's, so nothing that says 0 means it
+    sock.close()  # held until here, so that no other replica was given the port
+    if spec.kind == "function":
+        return FunctionServer(
+            app._server,
+            parameters.arguments,
+            declared=declared,
+            host=host,
+            port=port,
+            behind_ingress=behind_ingress,
+        )
+    return CommandServer(
+        spec.command,
+        spec.environment.env_vars,
+        Path.cwd(),
+        declared=declared,
+        host=host,
+        port=port,
+        health_path=spec.health_path,
+        behind_ingress=behind_ingress,
+        python=python,
+    )

@@ -1,0 +1,50 @@
+"""``flyteray status``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+from click.exceptions import Exit
+
+from flyteray._client.session.session import session
+from flyteray._cluster import local
+from flyteray._cluster.local import LocalCluster
+from flyteray._plan.info import ClusterInfo
+from flyteray._settings import Settings
+from flyteray.cli import failures, printing
+from flyteray.cli.examples import examples
+
+
+@click.command(epilog=examples("flyteray status", "flyteray status -o json"))
+@printing.output_option
+def status(output: printing.Output) -> None:
+    """Say what runs where. The exit code is 1 when nothing runs."""
+    settings = Settings.load()
+    running = local.find(settings)
+    if running is None and settings.address is None:
+        if output == "json":
+            printing.record({"running": False}, output)
+        printing.note("No local cluster runs: `flyteray up` starts one, as any run or serve does.")
+        raise Exit(failures.FAILED)
+    printing.record({"running": True, **facts(session().connect(), running, settings)}, output)
+
+
+def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings) -> dict[str, Any]:
+    """What to know of a cluster."""
+    ours = running is not None and settings.address in (None, "local", "auto", running.address)
+    shown: dict[str, Any] = {
+        "address": running.address if ours and running else settings.address,
+        "listens": f"{cluster.ingress_host} port {cluster.ingress_port}",
+        "auth": "on" if cluster.auth else "off",
+        "apps": cluster.endpoint_pattern.replace("{app_fqdn}", "<app>"),
+        "storage": cluster.storage,
+    }
+    if ours and running:
+        shown |= {
+            "dashboard": running.dashboard_url,
+            "started_at": running.started_at,
+            "home": str(settings.home),
+            "processes": len(running.pids()),
+        }
+    return shown

@@ -1,0 +1,87 @@
+"""``flyteray up``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import rich_click as click
+
+from flyteray._client.session.session import session
+from flyteray._cluster import local
+from flyteray._settings import Settings, ip_address
+from flyteray.cli import printing
+from flyteray.cli.examples import examples
+from flyteray.cli.verbs.status import facts
+
+
+def _address(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else ip_address(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no IP address. Use one of this machine's, or 0.0.0.0 for all of them."
+        ) from None
+
+
+@click.command(
+    epilog=examples(
+        "flyteray up",
+        "flyteray up --num-cpus 4 --port 8080",
+        "flyteray up --host 0.0.0.0 --port 8080",
+        "RAY_ADDRESS=10.0.0.1:6379 flyteray up",
+    )
+)
+@click.option("--num-cpus", type=click.IntRange(1), help="Cores that the local cluster offers. Default: all.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Where apps are reached. Default: a free port.")
+@click.option(
+    "--host",
+    callback=_address,
+    help="The address that apps listen on; 0.0.0.0 for all of the machine's. Default: this machine only.",
+)
+@click.option(
+    "--auth/--no-auth",
+    default=None,
+    help="Whether apps that require auth ask for a key. Default: if they listen beyond this machine.",
+)
+@printing.output_option
+def up(
+    num_cpus: int | None, port: int | None, host: str | None, auth: bool | None, output: printing.Output
+) -> None:
+    """Start the local cluster, or flyteray on the cluster that RAY_ADDRESS names.
+
+    Other commands and scripts start the local cluster by themselves; this is for choosing how. It runs until
+    `flyteray down`. Where it runs already nothing changes.
+
+    Behind a proxy of yours, FLYTERAY_TRUSTED_PROXIES names its addresses or networks (10.0.0.7,192.168.0.0/16): what
+    it says of a request's client, scheme and host is taken over. FLYTERAY_TRUSTED_HEADERS names further headers that
+    it sets (X-Forwarded-User); nobody else can send them.
+    """
+    given: dict[str, Any] = {"num_cpus": num_cpus, "port": port, "host": host, "auth": auth}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = replace(Settings.load(), **chosen)
+    named = settings.address not in (None, "local", "auto")
+    if named and num_cpus is not None:
+        raise click.UsageError(
+            f"--num-cpus is for the local cluster, and RAY_ADDRESS names {settings.address!r}: its nodes say "
+            "themselves what they offer."
+        )
+    if chosen and not named and local.find(settings):
+        printing.note(
+            f"The local cluster runs already, so {_changes_nothing(chosen)}. `flyteray down` ends it."
+        )
+    session().configure(settings)
+    cluster = session().connect()
+    there = {"host": cluster.ingress_host, "port": port and cluster.ingress_port, "auth": cluster.auth}
+    ignored = {name: value for name, value in chosen.items() if value != there.get(name)}
+    if named and ignored:
+        printing.note(f"flyteray runs already on that cluster, so {_changes_nothing(ignored)}.")
+    printing.record(facts(cluster, local.find(settings), settings), output)
+
+
+def _changes_nothing(options: Mapping[str, Any]) -> str:
+    named = " and ".join(
+        f"--{'no-' if value is False else ''}{name.replace('_', '-')}" for name, value in options.items()
+    )
+    return f"{named} {'changes' if len(options) == 1 else 'change'} nothing"
