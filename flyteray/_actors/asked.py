@@ -47,8 +47,8 @@ class Asked(Awaitable[T]):
         answer: T = await calls.acall(self._actor, self._method, *self._arguments)
         return answer
 
-    def __repr__(self) -> str:
-        return f"{self._actor}.{self._method}"
+    def __str__(self) -> str:
+        return self._method
 
     def block(self) -> T:
         """The answer, for which this thread waits."""

@@ -39,7 +39,7 @@ def become(request: dict[str, Any]) -> None:
 if __name__ == "__main__":
     sys.path[0] = ""  # as that of the command: the folder it is in
     for verb in ("build", "deploy", "get", "run", "serve", "status", "up", "update"):
-        importlib.import_module(f"flyteray.cli.{verb}")
+        importlib.import_module(f"flyteray.cli.verbs.{verb}")
     for connecting in ("flyteray._cluster.connect", "flyteray._control.start"):
         importlib.import_module(connecting)
     become(requested())

@@ -17,7 +17,7 @@ REAL = "NAME = 'the real one'\n"
 def in_a_process(program: str, *folders: Path) -> object:
     """What a program says as JSON that a fresh Python runs."""
     done = subprocess.run(
-        [sys.executable, "-c", f"import json, sys\nfrom flyteray._plan import alias\n{program}"],
+        [sys.executable, "-c", f"import json, sys\nfrom flyteray._plan.bundle import alias\n{program}"],
         env={"PYTHONPATH": ":".join(map(str, folders))},
         check=True,
         capture_output=True,
@@ -122,7 +122,7 @@ def test_a_bundle_says_that_its_code_means_flyteray(tmp_path: Path) -> None:
     assert (
         in_a_process(
             "from pathlib import Path\n"
-            "from flyteray._plan import bundle\n"
+            "from flyteray._plan.bundle import bundle\n"
             f"bundle.activate('digest', Path({str(tmp_path / 'bundle')!r}).read_bytes, Path({str(tmp_path)!r}))\n"
             "import script\n"
             "print(json.dumps(script.flyte.__name__))"

@@ -436,7 +436,7 @@ def test_a_debugger_stops_in_tasks(tmp_path: Path, command: list[str], said: str
 
 
 def test_code_is_shipped_from_under_a_debugger_as_well(tmp_path: Path) -> None:
-    script = "from flyteray._plan import code\nprint(code.ship(inner)[0].module)\n"
+    script = "from flyteray._plan.bundle import code\nprint(code.ship(inner)[0].module)\n"
     (tmp_path / "debugged.py").write_text(DEBUGGED.partition("if __name__")[0] + script)
 
     told = subprocess.run(

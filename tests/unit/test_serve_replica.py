@@ -98,4 +98,4 @@ def test_a_replica_that_is_stopped_while_it_starts_ends_in_order_and_reports_not
 def test_an_import_that_hangs_fails_the_start_and_says_where(told: subprocess.CompletedProcess[str]) -> None:
     assert "within 0.5 s: the import of its code has not ended, it is held up by <module>() in" in told.stdout
     assert "time.sleep(600)" in told.stdout
-    assert "The controller did not take replica_failed" in told.stderr
+    assert "The controller did not take apps.replica_failed" in told.stderr
