@@ -24,10 +24,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flyteray._ingress import maps
-from flyteray._ingress.answers import ASKS_JSON, LARGEST_HEAD, REFUSED, not_ready
-from flyteray._ingress.chunked import Chunked
-from flyteray._ingress.config import ACTIVATOR_SOCKET
+from flyteray._ingress.haproxy import maps
+from flyteray._ingress.haproxy.answers import ASKS_JSON, LARGEST_HEAD, REFUSED, not_ready
+from flyteray._ingress.haproxy.chunked import Chunked
+from flyteray._ingress.haproxy.config import ACTIVATOR_SOCKET
 from flyteray._ingress.routes import IngressState, Slot
 
 _MOST = 1024  # requests at one time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flyteray._ingress import maps
+from flyteray._ingress.haproxy import maps
 from flyteray._ingress.routes import IngressState, Slot
 
 _FORCED_MAINTENANCE, _FORCED_DRAIN = 0x01, 0x08  # bits of HAProxy's srv_admin_state

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from flyteray._cluster import processes
-from flyteray._ingress import config, maps, process
 from flyteray._ingress.activator import Activator
 from flyteray._ingress.address import found_at
 from flyteray._ingress.believed import Trust
 from flyteray._ingress.changes import changes
+from flyteray._ingress.haproxy import config, maps, process
+from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
+from flyteray._ingress.haproxy.supervisor import LOG_FILE
 from flyteray._ingress.routes import IngressState
-from flyteray._ingress.runtime import CommandRefusedError, Conversation
-from flyteray._ingress.supervisor import LOG_FILE
 from flyteray.errors import ClusterError, RuntimeSystemError
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from flyteray._ingress import process
+from flyteray._ingress.haproxy import process
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
 from tests.integration.ingress_servers import Replica, replicas

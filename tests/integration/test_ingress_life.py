@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from flyteray._cluster.processes import is_alive
-from flyteray._ingress import process
+from flyteray._ingress.haproxy import process
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
 from flyteray._machine import ports

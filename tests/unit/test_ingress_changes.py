@@ -6,8 +6,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flyteray._ingress import maps
 from flyteray._ingress.changes import changes, observed
+from flyteray._ingress.haproxy import maps
 from flyteray._ingress.routes import IngressState, Slot
 
 slots = st.builds(Slot, st.sampled_from(["127.0.0.1", "10.0.0.7", "::1"]), st.integers(4000, 4004))

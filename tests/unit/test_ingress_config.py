@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from flyteray._ingress import maps
-from flyteray._ingress.config import connections, files, render, threads
+from flyteray._ingress.haproxy import maps
+from flyteray._ingress.haproxy.config import connections, files, render, threads
 from flyteray._ingress.routes import IngressState, Slot
 
 STATE = IngressState(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flyteray._ingress import answers, believed, maps, prefix
+from flyteray._ingress import believed
 from flyteray._ingress.believed import NOBODY, Trust
+from flyteray._ingress.haproxy import answers, maps, prefix
+from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER
 from flyteray._ingress.routes import POOL, SLOTS, IngressState, Slot
-from flyteray._ingress.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER
 
 ACTIVATOR_SOCKET = "act.sock"
 

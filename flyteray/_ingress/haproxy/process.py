@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from flyteray._ingress import supervisor
+from flyteray._ingress.haproxy import supervisor
 from flyteray._machine import ports
 from flyteray.errors import ClusterError
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from flyteray._ingress import maps
 from flyteray._ingress.changes import observed
+from flyteray._ingress.haproxy import maps
+from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET
 from flyteray._ingress.routes import IngressState
-from flyteray._ingress.supervisor import ADMIN_SOCKET
 
 _PROMPT = b"\n> "
 _DONE = ("", "Key not found.")  # nothing to say; nothing to delete
