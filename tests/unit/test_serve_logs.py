@@ -52,7 +52,8 @@ def test_what_a_program_says_in_a_replica_is_shown_once_whatever_it_tells_init()
 
 def test_what_flyteray_says_is_shown_unless_the_user_configures_logging() -> None:
     say = (
-        "import logging; from flyteray._serve.ray_serve import serve_logs; serve_logs.show_own(); serve_logs.show_own(); "
+        "import logging; from flyteray._serve.ray_serve import serve_logs; "
+        "serve_logs.show_own(); serve_logs.show_own(); "
         "log = logging.getLogger('flyteray._serve.parameters.downloads'); log.info('Fetched it.'); "
         "logging.basicConfig(format='mine %(message)s', level=logging.INFO); log.info('Again.')"
     )
