@@ -24,7 +24,7 @@ FLOORS = [
     {"_actors"},
     {"_plan"},
     {"app"},
-    {"io", "types", "storage", "git"},
+    {"io", "storage", "git"},
     {"config"},
     {"_declare", "_logging"},
     {"_machine"},
