@@ -1,6 +1,11 @@
-"""Which flyteray this is."""
+"""Which flyteray this is, and where it is."""
+
+from pathlib import Path
 
 __version__ = "0.1.0"
+
+HOUSE = Path(__file__).parent
+"""The folder of flyteray's own code."""
 
 
 def version() -> str:

@@ -9,10 +9,8 @@ import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
-import flyteray
 from flyteray._declare.description import shortened
 from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.images.image import Image
@@ -20,6 +18,7 @@ from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.pod import PodTemplate
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
+from flyteray._version import HOUSE
 
 _NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 
@@ -199,7 +198,7 @@ def _caller() -> str | None:
 
 def _users_frame() -> tuple[str | None, int]:
     """The file of the first frame outside flyteray and the dataclass machinery, and how far above the caller it is."""
-    ours = f"{Path(flyteray.__file__).parent}{os.sep}", "<string>", dataclasses.__file__
+    ours = f"{HOUSE}{os.sep}", "<string>", dataclasses.__file__
     frame, level = sys._getframe(1).f_back, 1
     while frame is not None and frame.f_code.co_filename.startswith(ours):
         frame, level = frame.f_back, level + 1

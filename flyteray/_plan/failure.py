@@ -10,17 +10,16 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from itertools import dropwhile
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TypeVar, cast, get_args
 
 import cloudpickle
 
-import flyteray
 from flyteray._declare.loading import loads
 from flyteray._plan.info import ErrorInfo
 from flyteray._plan.retry import FINAL
 from flyteray._plan.values.printable import printable
+from flyteray._version import HOUSE
 from flyteray.errors import (
     BaseRuntimeError,
     Kind,
@@ -39,7 +38,7 @@ _ENDINGS = 20  # attempts to interrupt what was given up
 _ENDING_S = 0.05  # between them
 _FRAMES = 100
 
-_OURS = (f"{Path(flyteray.__file__).parent}/", "/site-packages/ray/", "/dist-packages/ray/")
+_OURS = (f"{HOUSE}/", "/site-packages/ray/", "/dist-packages/ray/")
 _WAY_IN = (
     "<frozen importlib",
     "/importlib/",

@@ -30,9 +30,10 @@ from flyteray._tasks.submit import Asked, Submitter, plain
 class Children:
     """What ``context.runtime`` is inside a task: submits children, waits for them, tries them again."""
 
-    def __init__(self, parent: Call, recorder: Recorder) -> None:
+    def __init__(self, parent: Call, recorder: Recorder, submitter: Submitter) -> None:
         self._parent = parent
         self._recorder = recorder
+        self._submitter = submitter
         self._numbers = itertools.count(1)
 
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -59,7 +60,7 @@ class Children:
         call = self._call(spec)._replace(unchecked=True)
         arguments = pickling.dump(inputs, "inputs")
         asked = Asked.of(spec.environment)
-        return await self._awaited(_Child(spec, asked, call, arguments, self._recorder))
+        return await self._awaited(_Child(spec, asked, call, arguments, self._recorder, self._submitter))
 
     async def _awaited(self, child: _Child) -> Any:
         start = child.ready_start()
@@ -78,7 +79,7 @@ class Children:
         spec, asked = _planned(
             task, self._parent.bundle, self._parent.version, self._parent.inherited.env_vars
         )
-        return _Child(spec, asked, self._call(spec), arguments, self._recorder)
+        return _Child(spec, asked, self._call(spec), arguments, self._recorder, self._submitter)
 
     def _call(self, spec: TaskSpec) -> Call:
         action = f"{self._parent.action}.{next(self._numbers)}"
@@ -106,12 +107,14 @@ class _Child:
         call: Call,
         arguments: pickling.Payload,
         recorder: Recorder,
+        submitter: Submitter,
     ) -> None:
         self._spec = spec
         self._asked = asked
         self._call = call
         self._arguments = arguments
         self._recorder = recorder
+        self._submitter = submitter
 
     @property
     def image(self) -> ImageSpec | None:
@@ -142,7 +145,7 @@ class _Child:
         """Start an attempt and block for its value."""
         call = self._submitted(attempt)
         try:
-            return host().waits.value(_submitter().submit(self._asked, call, self._arguments, start))
+            return host().waits.value(self._submitter.submit(self._asked, call, self._arguments, start))
         finally:
             self._recorder.ended(call)
 
@@ -150,7 +153,9 @@ class _Child:
         """Start an attempt and await its value."""
         call = self._submitted(attempt)
         try:
-            return await host().waits.awaited(_submitter().submit(self._asked, call, self._arguments, start))
+            return await host().waits.awaited(
+                self._submitter.submit(self._asked, call, self._arguments, start)
+            )
         finally:
             self._recorder.ended(call)
 
@@ -173,13 +178,6 @@ class _Child:
                 )
             raise shown
         return delay
-
-
-@functools.cache
-def _submitter() -> Submitter:
-    from flyteray._tasks.execute import execute  # deferred: execute binds Children around what it runs
-
-    return Submitter(execute)
 
 
 @functools.cache

@@ -33,6 +33,7 @@ from flyteray._tasks.forks import EndedForks
 from flyteray._tasks.host import host
 from flyteray._tasks.outputs import write_outputs
 from flyteray._tasks.record import Recorder
+from flyteray._tasks.submit import Submitter
 
 
 class Worker:
@@ -90,7 +91,7 @@ class Worker:
         bound = contextvars.copy_context()
         inherited = call.inherited
         root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
-        bound.run(context.runtime.set, Children(call, self.recorder))
+        bound.run(context.runtime.set, Children(call, self.recorder, _submitter()))
         bound.run(context.custom.set, dict(inherited.custom_context))
         bound.run(
             context.task_context.set,
@@ -155,6 +156,12 @@ def _is_by_value(bundle: str) -> bool:
     """Whether a bundle holds tasks by value, and so maybe classes of what they return."""
     code = code_folder(CodeRef(bundle=bundle, module="", name=""))
     return code is not None and (code / pickled.FILE).exists()
+
+
+@functools.cache
+def _submitter() -> Submitter:
+    """What submits the children of this process's actions."""
+    return Submitter(execute)
 
 
 def execute(packed: bytes, buffers: Payload | None = None) -> Any:

@@ -12,11 +12,10 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-import flyteray
-
 MARK = "FLYTERAY_AS_FLYTE"  # an environment variable: the processes below mean flyteray by ``flyte``
 
 _NAME = "flyte"
+_OURS = __name__.partition(".")[0]
 _FOLDER = str(Path(__file__).parent / "flyte_path")  # holds a flyte.py for the processes that this one starts
 
 
@@ -49,7 +48,7 @@ def install() -> None:
         for name in [name for name in sys.modules if _is_meant(name)]:
             del sys.modules[name]
         sys.meta_path.insert(0, _Finder())
-    sys.modules[_NAME] = flyteray
+    sys.modules[_NAME] = sys.modules[_OURS]
     os.environ[MARK] = "1"
     if _FOLDER not in sys.path:
         sys.path.insert(1, _FOLDER)  # behind the program's own folder; multiprocessing hands the path on
@@ -89,4 +88,4 @@ def _is_meant(name: str) -> bool:
 
 
 def _ours(name: str) -> str:
-    return flyteray.__name__ + name.removeprefix(_NAME)
+    return _OURS + name.removeprefix(_NAME)

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import CodeType
 from typing import NamedTuple
 
-import flyteray
 from flyteray._plan.bundle import sources
 from flyteray._plan.bundle.sources import State
+from flyteray._version import HOUSE
 from flyteray.errors import CodeBundleError
 
 
@@ -151,7 +151,7 @@ def _installed_folders() -> tuple[Path, ...]:
     folders = (
         sysconfig.get_path("stdlib"),
         sysconfig.get_path("platstdlib"),
-        Path(flyteray.__file__).parent,
+        HOUSE,
     )
     return tuple(Path(folder).resolve() for folder in folders)
 
