@@ -7,12 +7,10 @@ import contextlib
 import itertools
 import logging
 import math
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from flyteray._actors.controller import Apps as AppsDoor
 from flyteray._actors.keeper import keeper
@@ -35,6 +33,7 @@ from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
 from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec
+from flyteray._serve.own_thread import in_own_thread
 from flyteray._serve.ray_serve import deployment, own_serve
 from flyteray.errors import AppNotFoundError, BaseRuntimeError, PlacementError, RuntimeUserError
 
@@ -46,8 +45,6 @@ _LISTEN_S = 30.0
 _ENDED_POLL_S = 0.1
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Apps(AppsDoor):
@@ -299,7 +296,9 @@ class Apps(AppsDoor):
     async def _bury_the_dead(self) -> None:
         if not self._records.replicas:
             return
-        alive = await _aside(deployment.replicas_alive)
+        # A question to a cluster that is gone is never answered, and this one is asked all the time.
+        answer, _ = in_own_thread("Ray Serve", deployment.replicas_alive)
+        alive = await answer
         for replica in list(self._records.replicas.values()):
             if replica.info.actor_name not in alive:
                 await self.replica_stopping(replica.info.replica_id, replica.info.version)
@@ -448,23 +447,6 @@ def _check_placement(spec: AppSpec) -> None:
 def _died(serves_word: str) -> ErrorInfo:
     told = "The processes of its replicas ended while they started, most likely for memory."
     return ErrorInfo(code="ReplicaDied", message=f"{told} Ray Serve says: {serves_word}")
-
-
-async def _aside(ask: Callable[[], T]) -> T:
-    """Like ``asyncio.to_thread``, in a thread that the process does not wait for when it ends.
-
-    A question to a cluster that is gone is never answered, and this one is asked all the time.
-    """
-    answer: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the asker's
-            answer.set_exception(error)
-
-    threading.Thread(target=work, name="flyteray-ask", daemon=True).start()
-    return await asyncio.wrap_future(answer)
 
 
 def _now() -> datetime:
