@@ -64,7 +64,6 @@ class Controller(ControllerDoor):
         # Kept: the event loop holds tasks weakly.
         endless = (
             apps.run(),
-            apps.wake_sleepers(),
             images.follow_nodes(),
             self._reap_forever(),
         )

@@ -1,0 +1,274 @@
+"""The loop that brings about what is wanted of apps, step by step, and tells the ingress of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from flyteray._cluster.images.images import Images
+from flyteray._control.apps import reconcile
+from flyteray._control.apps.records import Records
+from flyteray._control.apps.sizes import Sizes
+from flyteray._control.apps.starting import Starting
+from flyteray._control.apps.state import RUNNING, AppRecord, VersionPhase, VersionRecord
+from flyteray._control.apps.status import app_info
+from flyteray._control.registry.keys import Keys
+from flyteray._ingress.door import ingress
+from flyteray._plan.info import AppInfo, ClusterInfo, ErrorInfo
+from flyteray._serve.own_thread import in_own_thread
+from flyteray._serve.ray_serve import deployment, own_serve
+from flyteray.errors import BaseRuntimeError
+
+_TICK_S = 1.0
+_LIVENESS_EVERY = 2  # ticks
+_TIDY_EVERY = 10  # ticks
+_LISTEN_S = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Takes the steps from what is observed of apps to what is wanted of them.
+
+    Args:
+        records: What is known of apps.
+        cluster: The addresses that apps are reached at.
+        images: What makes the images of apps ready.
+        keys: Who may use the apps that require auth.
+    """
+
+    def __init__(self, records: Records, cluster: ClusterInfo, images: Images, keys: Keys) -> None:
+        self._records = records
+        self._cluster = cluster
+        self._keys = keys
+        self._begun = asyncio.Event()  # what the registry says of another cluster's replicas is set right
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._sizes = Sizes(records)
+        self._starting = Starting(records, images, self._sizes, cluster, self._wake.set)
+        self._failed: set[str] = set()  # versions that Serve is still to end
+        self._routing = asyncio.Lock()
+        self._applied: Any = None
+
+    def wake(self) -> None:
+        """Have it look at once at what has changed."""
+        self._wake.set()
+
+    async def begun(self) -> None:
+        """Wait until what is known of apps is true of this cluster."""
+        await self._begun.wait()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds, which is looked at after each round of steps."""
+        async with self._changed:
+            await self._changed.wait_for(holds)
+
+    def forgive(self, version: VersionRecord) -> None:
+        """Give a version that failed another chance, at once: it was asked for anew."""
+        self._starting.forgive(version.id)
+        if version.phase is VersionPhase.FAILED:
+            self._records.put_version(replace(version, phase=VersionPhase.PENDING, error=None))
+
+    def came_up(self, version: VersionRecord) -> None:
+        """Note that a replica of a version is ready: what kept it from that is over."""
+        self._starting.forgive(version.id)
+        if version.error is not None:
+            self._records.put_version(replace(version, error=None))  # it was not for long
+        self._wake.set()
+
+    async def fail(self, version_id: str, error: ErrorInfo) -> None:
+        """Note that a replica of a version could not start. One that is coming up has failed with it.
+
+        One that serves tries again: at once, or where it has no other replica and may sleep, when it is asked next.
+        """
+        version = self._records.versions.get(version_id)
+        if version is None or version.phase not in RUNNING:
+            return  # one that is being ended may fail at that
+        if version.phase is VersionPhase.DEPLOYING and not self._records.is_serving(version):
+            self._records.put_version(replace(version, phase=VersionPhase.FAILED, error=error, backend=None))
+            self._failed.add(version.id)  # ended by the loop: asked for anew, it must not be ended after that
+            self._wake.set()
+        elif version.error != error:  # Serve's word for one that died is heard again and again
+            self._records.put_version(replace(version, error=error))
+            logger.warning("A replica of %s could not start: %s", version.id, error.message)
+        if version.phase is VersionPhase.READY and not self._records.of_version(version.id):
+            self._sizes.failed(version.id)
+            await self.route()  # who waits for it is told
+            self._wake.set()
+
+    async def lose(self, replica_id: str) -> None:
+        """Have a replica be sent no more requests."""
+        if self._records.forget_replica(replica_id):
+            await self.route()
+
+    def info(self, app: AppRecord) -> AppInfo:
+        """An app as it is now."""
+        waiting = self._sizes.waiting(app.target)
+        if self._starting.is_building(app.target):
+            waiting = "waits for its image, which is being built"
+        wanted = self._sizes.wanted(app.serving or app.target)
+        resting = app.serving in self._sizes.resting()
+        return app_info(
+            app,
+            self._records.versions,
+            self._records.replicas.values(),
+            self._cluster,
+            waiting,
+            wanted,
+            resting,
+        )
+
+    async def run(self) -> None:
+        """Reconcile for as long as the controller lives."""
+        for tick in itertools.count():
+            try:
+                if not self._begun.is_set():
+                    await asyncio.to_thread(own_serve.start)
+                    self._find(await asyncio.to_thread(deployment.sizes))
+                    self._begun.set()
+                if tick % _LIVENESS_EVERY == 0:
+                    await self._bury_the_dead()
+                    await self._fail_what_died()
+                if tick % _TIDY_EVERY == 0:
+                    await self._end_what_nobody_wants()
+                await self._reconcile()
+                await self._sizes.adjust()
+            except Exception:
+                logger.exception("Reconciling apps failed; the next tick tries again")
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _TICK_S)
+            self._wake.clear()
+
+    def _find(self, deployed: Mapping[str, int]) -> None:
+        """Go by what is there: what the registry says runs, but doesn't, ran on a cluster that is gone."""
+        for version in list(self._records.versions.values()):
+            if version.phase in RUNNING and version.id not in deployed:
+                phase = VersionPhase.PENDING if self._records.is_wanted(version) else VersionPhase.RETIRED
+                self._records.put_version(replace(version, phase=phase, backend=None, draining_since=None))
+        for replica in list(self._records.replicas.values()):
+            if replica.info.version not in deployed:
+                self._records.forget_replica(replica.info.replica_id)
+        for version_id, replicas in deployed.items():
+            self._sizes.asked(version_id, replicas)
+
+    async def _bury_the_dead(self) -> None:
+        if not self._records.replicas:
+            return
+        # A question to a cluster that is gone is never answered, and this one is asked all the time.
+        answer, _ = in_own_thread("Ray Serve", deployment.replicas_alive)
+        alive = await answer
+        for replica in list(self._records.replicas.values()):
+            if replica.info.actor_name not in alive:
+                await self.lose(replica.info.replica_id)
+
+    async def _fail_what_died(self) -> None:
+        """A replica whose process is killed while it starts reports nothing: Serve tells when it has given up."""
+        for version in list(self._records.versions.values()):
+            coming = version.phase is VersionPhase.DEPLOYING and not self._starting.is_building(version.id)
+            if coming or self._sizes.is_waking(version.id):
+                status = await asyncio.to_thread(deployment.status, version.id)
+                if status is not None and (status.has_given_up if coming else status.is_failing):
+                    if version.error is None:  # else a replica could tell more
+                        await self.fail(version.id, _died(status.message))
+                    if coming:
+                        await self._starting.again_later(version.id)
+
+    async def _end_what_nobody_wants(self) -> None:
+        """Serve may have been asked for a version just before, or not been told that it has ended."""
+        for version_id in await asyncio.to_thread(deployment.sizes):
+            version = self._records.versions.get(version_id)
+            if version is None or version.phase in (VersionPhase.RETIRED, VersionPhase.FAILED):
+                await asyncio.to_thread(deployment.undeploy, version_id)
+
+    async def _reconcile(self) -> None:
+        while self._failed:
+            await asyncio.to_thread(deployment.undeploy, self._failed.pop())
+        draining = [
+            version.backend
+            for version in self._records.versions.values()
+            if version.phase is VersionPhase.DRAINING and version.backend is not None
+        ]
+        sessions = await ingress().sessions(draining) if draining else {}
+        apps, versions = dict(self._records.apps), dict(self._records.versions)
+        steps = reconcile.next_steps(
+            apps.values(), versions.values(), self._records.replicas.values(), sessions, _now()
+        )
+        for step in steps:
+            version = versions[step.version]
+            app = self._records.apps.get(version.app)
+            if self._records.versions.get(version.id) is version and app is apps.get(version.app):
+                await self._take(step, version)
+            else:
+                self._wake.set()  # while an earlier step was taken it changed: it is looked at again
+        await self.route()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _take(self, step: reconcile.Step, version: VersionRecord) -> None:
+        if isinstance(step, reconcile.Deploy) and not self._starting.is_due(version.id):
+            return
+        logger.info("%s %s", type(step).__name__, version.id)
+        match step:
+            case reconcile.Deploy():
+                await self._starting.start(version)
+            case reconcile.Promote():
+                self._records.put_version(replace(version, phase=VersionPhase.READY))
+                self._records.put_app(
+                    replace(self._records.apps[step.app], serving=version.id, updated_at=_now())
+                )
+            case reconcile.Drain():
+                self._records.put_version(
+                    replace(version, phase=VersionPhase.DRAINING, draining_since=_now())
+                )
+            case reconcile.Resume():
+                self._records.put_version(replace(version, phase=VersionPhase.READY, draining_since=None))
+            case reconcile.Retire():
+                self._records.put_version(
+                    replace(version, phase=VersionPhase.RETIRED, backend=None, draining_since=None)
+                )
+                for replica in self._records.of_version(version.id):
+                    self._records.forget_replica(replica.info.replica_id)
+                await self.route()  # before its replicas end
+                await asyncio.to_thread(deployment.undeploy, version.id)
+
+    async def route(self) -> None:
+        """Tell the ingress where requests go from now on."""
+        async with self._routing:  # a state must not arrive after a later one
+            state = reconcile.ingress_state(
+                self._records.apps.values(),
+                self._records.versions.values(),
+                self._records.replicas.values(),
+                self._keys.names(),
+                self._cluster.auth,
+                self._sizes.resting(),
+                self._sizes.lacking(),
+                self._records.silent(),
+            )
+            if state != self._applied:
+                await ingress().apply(state)
+                self._applied = state
+
+    async def wake_sleepers(self) -> None:
+        """Reconcile as soon as a request waits for a replica, rather than with the next tick, for ever."""
+        while True:
+            try:
+                if await ingress().need(_LISTEN_S):
+                    self._wake.set()
+            except BaseRuntimeError:
+                logger.warning("The ingress does not tell who waits; it is asked again", exc_info=True)
+                await asyncio.sleep(_TICK_S)
+
+
+def _died(serves_word: str) -> ErrorInfo:
+    told = "The processes of its replicas ended while they started, most likely for memory."
+    return ErrorInfo(code="ReplicaDied", message=f"{told} Ray Serve says: {serves_word}")
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
