@@ -282,9 +282,7 @@ def _read(settings: Settings) -> dict[str, Any]:
 
 
 def _write(settings: Settings, state: dict[str, Any]) -> None:
-    new = _state_path(settings).with_suffix(".new")
-    _private.write(new, json.dumps(state, indent=2) + "\n")
-    new.replace(_state_path(settings))
+    _private.replace(_state_path(settings), json.dumps(state, indent=2) + "\n")
 
 
 def _ensure_token(settings: Settings) -> Path:

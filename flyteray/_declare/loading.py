@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
-from pathlib import Path
 from types import FrameType
 from weakref import WeakSet
 
 from flyteray._declare.context import task_context
+from flyteray._version import HOUSE
 from flyteray.errors import ModuleLoadError
 
-_OURS = f"{Path(__file__).parents[1]}{os.sep}"
+_OURS = f"{HOUSE}{os.sep}"
 _POOL = "concurrent.futures.thread"
 
 

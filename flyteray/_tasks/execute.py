@@ -16,7 +16,7 @@ from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
 from flyteray._cluster.workers import launch
 from flyteray._cluster.workers import secrets as process_secrets
-from flyteray._cluster.workers.code import activate, code_folder, load_code
+from flyteray._cluster.workers.code import activate, load_code
 from flyteray._cluster.workers.workplace import Workplace
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
@@ -154,7 +154,7 @@ def _worker(env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ..
 @functools.cache
 def _is_by_value(bundle: str) -> bool:
     """Whether a bundle holds tasks by value, and so maybe classes of what they return."""
-    code = code_folder(CodeRef(bundle=bundle, module="", name=""))
+    code = activate(bundle)
     return code is not None and (code / pickled.FILE).exists()
 
 

@@ -208,9 +208,8 @@ class Host:
         except BaseException as error:  # noqa: BLE001  # whatever it is, Ray's thread raises it
             job.error = error.with_traceback(_without_ours(error))
         if self._is_hosted:
-            signal.setitimer(
-                signal.ITIMER_REAL, 0
-            )  # an alarm that one has left behind is not to end the next
+            # An alarm that one has left behind is not to end the next.
+            signal.setitimer(signal.ITIMER_REAL, 0)
         with self._change:
             self._job = None
         job.end()

@@ -104,9 +104,8 @@ class Waits:
         if self._sharer is None:
             return callback
         over: list[bool] = []
-        future: Future[Any] | None = getattr(callback, "keywords", {}).get(
-            "py_future"
-        )  # cancelled: not awaited
+        # One that is cancelled is awaited no more.
+        future: Future[Any] | None = getattr(callback, "keywords", {}).get("py_future")
 
         def call(*args: Any) -> Any:
             over.append(True)

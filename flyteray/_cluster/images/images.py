@@ -45,7 +45,7 @@ class Images(ImagesDoor):
         self.begin(image, force)
 
     def begin(self, image: ImageSpec, force: bool = False) -> asyncio.Task[Start]:
-        """The same without waiting for it.
+        """Have an image made ready, as :meth:`prepare` does, without waiting for it.
 
         Many may ask for one image at once: it is built once. A build that failed is tried again when it is asked for.
         """

@@ -31,10 +31,5 @@ def activate(digest: str) -> Path | None:
     return bundle.activate(digest, lambda: _fetch(digest), bundle.cache_folder())
 
 
-def code_folder(ref: CodeRef) -> Path | None:
-    """Where the bundle of loaded code lies on this node; None where nothing was shipped."""
-    return bundle.cache_folder() / ref.bundle if ref.bundle else None
-
-
 def _fetch(digest: str) -> bytes:
     return answer(controller().code.get(digest))
