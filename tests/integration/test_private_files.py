@@ -38,12 +38,14 @@ print(json.dumps([by_task, httpx.get(app.endpoint, timeout=60).json()]))
 
 
 def open_to_others(*roots: Path) -> list[str]:
-    """Files and folders that others may read or write; but what user code and its Python write, and Ray's folder."""
+    """Files and folders that others may read or write; but what user code writes, and Ray's folder."""
     found = []
     for root in roots:
         for path in [root, *root.rglob("*")]:
             mode = path.lstat().st_mode
-            if mode & 0o077 and not stat.S_ISLNK(mode) and path.name not in ("mine.txt", "__pycache__"):
+            # Python makes these for user code, by the user's umask.
+            cached = path.name == "__pycache__" and _private.is_private(path.parent)
+            if mode & 0o077 and not stat.S_ISLNK(mode) and path.name != "mine.txt" and not cached:
                 found.append(f"{mode & 0o7777:o} {path}")
     return found
 
