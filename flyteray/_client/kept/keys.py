@@ -96,14 +96,7 @@ def _keys() -> AbstractAsyncContextManager[Keys]:
 @contextlib.contextmanager
 def _local_keys(settings: Settings) -> Iterator[Keys]:
     # Deferred: databases are for those who use keys.
-    from flyteray._control.registry.keys import Keys as KeptKeys
-    from flyteray._control.services.keys import KeyService
+    from flyteray._control.registry.registry import Registry
 
-    async def changed() -> None:
-        """No ingress runs that would have to know."""
-
-    keys = KeptKeys(settings.database_url)
-    try:
-        yield KeyService(keys, changed)
-    finally:
-        keys.close()
+    with contextlib.closing(Registry(settings.database_url)) as registry:
+        yield registry.keys

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Literal
@@ -17,7 +15,6 @@ from flyteray._client.session.session import session
 from flyteray._declare.environment import without_meaning
 from flyteray._plan.info import SecretInfo
 from flyteray._plan.secrets import as_value, check_name
-from flyteray._settings import Settings
 
 
 class Secret:
@@ -124,13 +121,4 @@ class Secret:
 
 
 def _secrets() -> AbstractAsyncContextManager[Secrets]:
-    return kept(session().controller.secrets, _local_secrets)
-
-
-@contextlib.contextmanager
-def _local_secrets(settings: Settings) -> Iterator[Secrets]:
-    # Deferred: databases are for those who use secrets.
-    from flyteray._control.services.secrets import SecretService
-
-    with store(settings) as secrets:
-        yield SecretService(secrets)
+    return kept(session().controller.secrets, store)

@@ -62,9 +62,9 @@ def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, b
         return values
     with store(settings) as secrets:
         try:
-            return values | secrets.get_values(spec.name for spec in stored)
+            return values | secrets.read(spec.name for spec in stored)
         except SecretNotFoundError:
-            known = {info.name for info in secrets.listall(limit=None)}
+            known = secrets.names()
             missing = [spec for spec in stored if spec.name not in known]
             variables = " and ".join(variable(spec) for spec in missing)
             raise not_found(
@@ -76,10 +76,8 @@ def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, b
 def store(settings: Settings) -> Iterator[Secrets]:
     """The store that a local cluster of these settings uses as well."""
     # Deferred: databases and ciphers are for those who use secrets.
+    from flyteray._control.registry.database import Database
     from flyteray._control.registry.secrets import Secrets
 
-    secrets = Secrets(settings.database_url, settings.secrets_key_path, settings.secrets_key)
-    try:
-        yield secrets
-    finally:
-        secrets.close()
+    with contextlib.closing(Database(settings.database_url)) as database:
+        yield Secrets(database, settings.secrets_key_path, settings.secrets_key)

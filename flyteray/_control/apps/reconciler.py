@@ -54,6 +54,7 @@ class Reconciler:
         self._starting = Starting(records, images, self._sizes, cluster, self._wake.set)
         self._failed: set[str] = set()  # versions that Serve is still to end
         self._routing = asyncio.Lock()
+        keys.watch(self.route)
         self._applied: Any = None
 
     def wake(self) -> None:

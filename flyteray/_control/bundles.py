@@ -1,4 +1,4 @@
-"""What is asked about bundles of code: answered beside the loop, for the storage may be far away."""
+"""The bundles of code in a cluster's storage: read and written beside the loop, for the storage may be far away."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from flyteray._actors.controller import Code
 from flyteray.storage import Storage
 
 
-class CodeService(Code):
-    """The bundles in a cluster's storage."""
+class Bundles(Code):
+    """The bundles that clients upload and workers load."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
