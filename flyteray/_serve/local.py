@@ -12,28 +12,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from flyteray import _private
-from flyteray._cluster.workers import scripts
 from flyteray._cluster.workers.secrets import ProcessSecrets
-from flyteray._cluster.workers.workplace import furnish
 from flyteray._machine.shared_folder import SharedFolder
-from flyteray._plan import failure
-from flyteray._plan.bundle import bundle, code
+from flyteray._plan.bundle import bundle
 from flyteray._plan.local import ERROR, NEWEST, READY, SECRETS, LocalPlan
 from flyteray._plan.spec import OutputRef
 from flyteray._plan.values.outputs import output_key, select
-from flyteray._serve.own_log import OwnLog
-from flyteray._serve.parameters.follow import Follower
-from flyteray._serve.parameters.parameters import Parameters, Resolver, named_run
-from flyteray._serve.programs.program_image import loaded
+from flyteray._serve.hosted_app import HostedApp
+from flyteray._serve.parameters.outputs import Outputs
+from flyteray._serve.parameters.parameters import named_run
 from flyteray._serve.servers import ports
-from flyteray._serve.servers.hosting import Hosting
-from flyteray._serve.servers.servers import loop_for, server_for
-from flyteray._serve.start_up import CODE, SERVER, StartUp
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value
 
@@ -46,14 +39,15 @@ class LocalReplica:
     def __init__(self, plan: LocalPlan) -> None:
         self._plan = plan
         self._folder = Path(plan.folder)
-        self._start_up = StartUp(plan.app.startup_timeout_s)
-        self._log = OwnLog()
-        self._parameters: Parameters | None = None
-        self._follower: Follower | None = None
-        self._storages = dict(plan.outputs)
         told = json.loads(os.environ.pop(SECRETS, "{}"))
         values = {name: base64.b64decode(value) for name, value in told.items()}
-        self._secrets = ProcessSecrets(plan.app.environment.secrets, lambda _: values)
+        self._app = HostedApp(
+            plan.app,
+            self._folder,
+            ProcessSecrets(plan.app.environment.secrets, lambda _: values),
+            PlannedOutputs(plan),
+            {name: Path(file) for name, file in plan.given.items()},
+        )
 
     async def run(self) -> None:
         """Start the app, say so, and return when it was asked to stop and has; raises what made it fail."""
@@ -67,95 +61,60 @@ class LocalReplica:
         asked: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
-            self.close()
+            self._app.release()
             os._exit(1)  # on_startup can't be interrupted; what it began to use ends with the process
-        hosting = starting.result()
+        starting.result()
         (self._folder / READY).touch()
         await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
             raise failed.result() or RuntimeError("The app's server has ended by itself.")
-        if self._follower is not None:
-            await asyncio.to_thread(self._follower.stop)
-        await hosting.stop(self._plan.drain_s)
+        await self._app.stop(self._plan.drain_s)
 
     def close(self) -> None:
         """Take away what was put outside the folder."""
-        self._secrets.withdraw()
-        if self._parameters is not None:
-            self._parameters.release()
+        self._app.release()
 
     def report(self, error: Exception) -> None:
         """Say what made it fail, with the end of the app's own log."""
-        described = failure.describe(error).model_copy(update={"log": self._log.tail()})
-        fresh = self._folder / f"{ERROR}.new"
-        _private.write(fresh, described.model_dump_json())
-        fresh.replace(self._folder / ERROR)
+        _private.replace(self._folder / ERROR, self._app.failure(error).model_dump_json())
 
-    async def _start(self, on_exit: Any) -> Hosting:
+    async def _start(self, on_exit: Callable[[BaseException | None], object]) -> None:
         plan = self._plan
-        self._secrets.deliver()  # first of all: the user's module may look for them
+        await self._app.deliver_secrets()
         sock = ports.listening_socket(plan.host, plan.port)
-        step = self._start_up.step
         python = Path(plan.python) if plan.python else None
-        app = await step(CODE, lambda: self._load(python))
-        given = {name: Path(file) for name, file in plan.given.items()}
-        resolver = Resolver(self._folder, plan.app.name, self._read_output, self._newest, given)
-        parameters = await step(resolver.waits_for, lambda: resolver.all(plan.app.parameters))
-        self._parameters = parameters
-        parameters.publish(self._folder)
-        server = await step(
-            SERVER, lambda: server_for(plan.app, app, parameters, sock, behind_ingress=False, python=python)
-        )
-        hosting = Hosting(
-            server,
-            arguments=parameters.arguments,
-            on_startup=getattr(app, "_on_startup", None),
-            on_shutdown=getattr(app, "_on_shutdown", None),
-            on_exit=on_exit,
-            loop=loop_for(plan.app, app),
-            start_up=self._start_up,
-        )
-        await hosting.start()
-        on_update = getattr(app, "_on_update", None)
-        self._follower = Follower(
-            plan.app.parameters,
-            parameters,
-            resolver,
-            self._folder,
-            newer=self._newer,
-            update=lambda arguments: hosting.update(on_update, arguments) if on_update else None,
-        )
-        self._follower.start()
-        return hosting
+        await self._app.start(sock, self._activate, lambda: python, behind_ingress=False, on_exit=on_exit)
+        self._app.follow()
 
-    def _load(self, python: Path | None) -> Any:
-        ref = self._plan.app.code
-        shipped = None
-        if ref.bundle:
-            shipped = bundle.activate(ref.bundle, Path(self._plan.bundle).read_bytes, bundle.cache_folder())
-            furnish(self._folder, shipped)
-        os.chdir(self._folder)
-        scripts.prepare(ref.module, shipped)
-        return loaded(self._plan.app, python, lambda: code.load(ref, shipped))
+    def _activate(self, digest: str) -> Path | None:
+        if not digest:
+            return None
+        return bundle.activate(digest, Path(self._plan.bundle).read_bytes, bundle.cache_folder())
 
-    def _read_output(self, ref: OutputRef) -> Any:
+
+class PlannedOutputs(Outputs):
+    """Outputs of local runs, in the storages that a plan names, or that the process beside this one tells of."""
+
+    def __init__(self, plan: LocalPlan) -> None:
+        self._shared = Path(plan.shared)
+        self._storages = dict(plan.outputs)
+
+    def read(self, ref: OutputRef) -> Any:
         run = named_run(ref)
         outputs = tuple(read_value(Storage.at(self._storages[run]), output_key(run)))
         return select(outputs, ref.getter, run)
 
-    def _newest(self, ref: OutputRef) -> str:
-        """The run that is named, or the newest of a task that is followed."""
+    def locate(self, ref: OutputRef) -> str:
         if ref.run_name is not None:
             return ref.run_name
         run: str
-        run, storage = json.loads(Path(self._plan.shared, NEWEST).read_bytes())[ref.digest()]
+        run, storage = json.loads(Path(self._shared, NEWEST).read_bytes())[ref.digest()]
         self._storages[run] = storage
         return run
 
-    def _newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
-        """The newest runs, as soon as one of them is another than that seen."""
+    def newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
         deadline = time.monotonic() + timeout_s
-        while (found := [self._newest(ref) for ref in refs]) == list(seen) and time.monotonic() < deadline:
+        while (found := [self.locate(ref) for ref in refs]) == list(seen) and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
         return found
 
