@@ -26,7 +26,7 @@ from flyteray import _private
 from flyteray._cluster import processes
 from flyteray._cluster.processes import Leader
 from flyteray._cluster.progress import progress
-from flyteray._cluster.workers import mounted
+from flyteray._cluster.workers import secret_files
 from flyteray._declare.secret import MOUNT
 from flyteray._plan.bundle import alias
 from flyteray._settings import Settings
@@ -264,7 +264,7 @@ def _clean_up(settings: Settings) -> bool:
     leader = Leader(**state["leader"]) if state.get("leader") else None
     processes.end(lambda: processes.members(state["id"], leader))
     shutil.rmtree(state["temp_dir"], ignore_errors=True)
-    mounted.sweep(MOUNT)  # of processes that had no time to do it
+    secret_files.sweep(MOUNT)  # of processes that had no time to do it
     _state_path(settings).unlink(missing_ok=True)
     return True
 

@@ -51,8 +51,8 @@ def start_resident(cluster: LocalCluster, settings: Settings) -> None:
 
 def main() -> None:
     """Start the actors, say how that went on stdout, and stay until the cluster ends."""
-    from flyteray._cluster.connect import connect  # deferred, as the next: Ray takes a second to import
-    from flyteray._control.start import start_actors
+    from flyteray._cluster.connection import connect  # deferred, as the next: Ray takes a second to import
+    from flyteray._control.actors import start_actors
 
     settings: Settings = pickle.load(sys.stdin.buffer)
     with _private.opened(settings.temp_dir / "resident.lock", "w") as lock:

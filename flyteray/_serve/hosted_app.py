@@ -11,19 +11,19 @@ from typing import Any
 
 from flyteray._cluster.workers import scripts
 from flyteray._cluster.workers.secrets import ProcessSecrets
-from flyteray._cluster.workers.workplace import furnish
+from flyteray._cluster.workers.working_folder import furnish
 from flyteray._plan import failure
 from flyteray._plan.bundle import code
 from flyteray._plan.info import ErrorInfo
 from flyteray._plan.spec import AppSpec
-from flyteray._serve.own_log import OwnLog
+from flyteray._serve.log_tail import LogTail
 from flyteray._serve.parameters.follow import Follower
 from flyteray._serve.parameters.outputs import Outputs
 from flyteray._serve.parameters.parameters import Parameters, Resolver
 from flyteray._serve.programs.program_image import IMAGE, loaded
 from flyteray._serve.servers.hosting import Hosting
 from flyteray._serve.servers.servers import loop_for, server_for
-from flyteray._serve.start_up import CODE, SECRETS, SERVER, StartUp
+from flyteray._serve.startup import CODE, SECRETS, SERVER, Startup
 
 
 class HostedApp:
@@ -49,8 +49,8 @@ class HostedApp:
         self._folder = folder
         self._secrets = secrets
         self._outputs = outputs
-        self._start_up = StartUp(spec.startup_timeout_s)
-        self._log = OwnLog()
+        self._start_up = Startup(spec.startup_timeout_s)
+        self._log = LogTail()
         self._resolver = Resolver(folder, spec.name, outputs.read, outputs.locate, given or {})
         self._parameters: Parameters | None = None
         self._follower: Follower | None = None

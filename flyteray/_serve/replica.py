@@ -24,14 +24,14 @@ from flyteray._cluster.workers.code import activate
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec, OutputRef
+from flyteray._serve.background_work import Lasting
 from flyteray._serve.hosted_app import HostedApp
 from flyteray._serve.parameters.outputs import Outputs
 from flyteray._serve.programs import orphans
 from flyteray._serve.programs.program_image import python_of
-from flyteray._serve.ray_serve import loopback, serve_logs
+from flyteray._serve.ray_serve import replica_process
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import ports
-from flyteray._serve.work import Lasting
 from flyteray._tasks import outputs
 from flyteray.errors import RuntimeSystemError
 
@@ -104,12 +104,12 @@ class Replica:
 
     async def _start(self, spec: AppSpec, version: str) -> None:
         orphans.mark_children()
-        serve_logs.protect()
-        serve_logs.show_own()
+        replica_process.protect_log_handlers()
+        replica_process.log_own_messages()
         launch.settle(spec.environment.env_vars)
         await self._app.deliver_secrets()
         node = ray.util.get_node_ip_address()
-        loopback.confine(node)
+        replica_process.confine(node)
         sock, self._claim = ports.claimed_socket(node)
         host, port = sock.getsockname()[:2]
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flyteray._client.apps.app import App
-from flyteray._client.kept.keys import Key
-from flyteray._client.kept.secrets import Secret
+from flyteray._client.credentials.keys import Key
+from flyteray._client.credentials.secrets import Secret
 from flyteray._client.runs.remote_task import RemoteTask as Task
 from flyteray._client.runs.remote_task import TaskDetails
 from flyteray._client.runs.run import Run

@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 import flyteray as flyte
 from flyteray import Secret
 from flyteray._client.local.secrets import local_values
-from flyteray._cluster.workers.mounted import MountedFile, sweep
+from flyteray._cluster.workers.secret_files import MountedFile, sweep
 from flyteray._cluster.workers.secrets import ProcessSecrets
 from flyteray._control.registry.database import Database
 from flyteray._control.registry.secrets import Secrets
@@ -253,7 +253,7 @@ def test_a_mounted_file_is_its_owners_alone_and_goes_with_its_last_user(tmp_path
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from flyteray._cluster.workers.mounted import MountedFile; "
+        "import sys; from pathlib import Path; from flyteray._cluster.workers.secret_files import MountedFile; "
         "file = MountedFile(Path(sys.argv[1]), b'x'); print('mounted', flush=True); sys.stdin.read()"
     )
     left, other = tmp_path / "left", tmp_path / "other"

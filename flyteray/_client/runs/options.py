@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flyteray._client.session.projects import without_projects
+from flyteray._client.session.owner import without_projects
 from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.environment import not_yet, without_meaning
 from flyteray._declare.options.trigger import check_action_concurrency

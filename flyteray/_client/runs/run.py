@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from flyteray._client.acts import acts
-from flyteray._client.apps.planned import PlannedRun
+from flyteray._client.apps.plan import PlannedRun
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb, run_here
-from flyteray._client.kept.known import Known
-from flyteray._client.kept.taken_secrets import take_secrets
+from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.local.run import LocalRun, run_locally
 from flyteray._client.progress import Progress
 from flyteray._client.runs.options import run_wide
 from flyteray._client.runs.remote_task import RemoteTask, TaskDetails, deployed_plan
-from flyteray._client.session.current import owner
+from flyteray._client.session.owner import owner
 from flyteray._client.session.session import inside_local_run, session
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
@@ -45,8 +44,21 @@ _LOOK_S = 2.0  # likewise, while the run waits for something itself
 _SOON_S = 0.2  # likewise, where its beginning is waited for, which nobody tells
 
 
-class Run(Known[RunInfo]):
+class Run:
     """A run on a cluster. The handle is a name: it stays valid in other processes, through :meth:`get`."""
+
+    def __init__(self, info: RunInfo) -> None:
+        self._info = info
+
+    @property
+    def info(self) -> RunInfo:
+        """The run when the handle last asked; ``sync`` asks anew."""
+        return self._info
+
+    @property
+    def name(self) -> str:
+        """The run's name on the cluster."""
+        return self._info.name
 
     @property
     def url(self) -> str:

@@ -26,8 +26,8 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement
 
 from flyteray import _private
-from flyteray._cluster.images.installed import ANEW, Installed, parsed
 from flyteray._cluster.images.pythons import find_uv, other_python
+from flyteray._cluster.images.requirements import ANEW, Installed, parsed
 from flyteray._cluster.images.unused import remove_unused, usage
 from flyteray._plan.spec import ImageSpec, InstallSpec
 from flyteray._settings import Settings
@@ -39,7 +39,7 @@ _COMPLETE = "flyteray-image.json"
 _QUIET = ["--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off"]
 _SHOWN_LINES = 12
 # What a worker and a replica import before the user's code.
-_FLOOR = "import ray.serve, flyteray._serve.replica, flyteray._tasks.execute"
+_FLOOR = "import ray.serve, flyteray._serve.replica, flyteray._tasks.execution"
 
 logger = logging.getLogger(__name__)
 

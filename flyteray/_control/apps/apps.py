@@ -15,7 +15,7 @@ from flyteray._actors.controller import Apps as AppsDoor
 from flyteray._actors.keeper import keeper
 from flyteray._cluster import nodes
 from flyteray._cluster.images.images import Images
-from flyteray._control.apps.reached import refuse_taken_hosts
+from flyteray._control.apps.hosts import refuse_taken_hosts
 from flyteray._control.apps.reconciler import Reconciler
 from flyteray._control.apps.records import Records
 from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flyteray._plan.bundle import alias, bundle
-from flyteray._serve.programs import words
+from flyteray._serve.programs import command_line
 from flyteray._serve.programs.program import Exit, Program, unstartable
 from flyteray._serve.servers.connections import drained
 from flyteray._serve.servers.listening import Address, addresses, first_taken, listed, strays
@@ -135,7 +135,7 @@ class CommandServer:
         return f"{self._declared} ({here}which is in $PORT)"
 
     def _start(self) -> Program:
-        variables = words.variables(os.environ, self._chosen, self._host, self.port)
+        variables = command_line.variables(os.environ, self._chosen, self._host, self.port)
         beside = (self._python or Path(sys.executable)).parent
         if self._python is not None:
             variables["VIRTUAL_ENV"] = str(beside.parent)
@@ -153,12 +153,12 @@ class CommandServer:
         return Program([name, *rest], variables, self._folder)
 
     def _words(self, variables: Mapping[str, str]) -> Sequence[str]:
-        if words.are_a_script(self._command):
+        if command_line.are_a_script(self._command):
             return self._command
-        filled = words.filled_in(self._command, variables)
-        if words.tell_the_port(self._command):
+        filled = command_line.filled_in(self._command, variables)
+        if command_line.tell_the_port(self._command):
             return filled
-        return words.moved(filled, self._declared, self._host, self.port)
+        return command_line.moved(filled, self._declared, self._host, self.port)
 
     async def _comes_up(self, program: Program, ended: asyncio.Future[Exit]) -> bool:
         """Wait until it answers; False when it was stopped before."""

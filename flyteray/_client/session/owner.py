@@ -1,4 +1,4 @@
-"""What the caller belongs to, and whether there is a cluster to ask."""
+"""The owner of what is started here: Flyte's project, domain and organisation, of which Ray has none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 from flyteray._client.session.session import session
 from flyteray._declare import context
 from flyteray._declare.context import Owner
+from flyteray._declare.environment import without_meaning
 from flyteray._settings import DOMAIN, ORG, PROJECT
 from flyteray.errors import InitializationError
 
@@ -53,6 +54,13 @@ def owner_variables() -> dict[str, str]:
     of_app = owner()
     said = {PROJECT: of_app.project, DOMAIN: of_app.domain, ORG: of_app.org}
     return {name: value for name, value in said.items() if value is not None}
+
+
+def without_projects(owner: str, project: str | None, domain: str | None) -> None:
+    """Say of those that are given that they change nothing."""
+    for option, value in {"project": project, "domain": domain}.items():
+        if value is not None:
+            without_meaning(owner, option)
 
 
 def _current(what: Literal["project", "domain"]) -> str:

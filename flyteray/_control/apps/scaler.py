@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from flyteray._cluster import nodes
 from flyteray._control.apps.records import Records
-from flyteray._control.apps.replica_counts import ReplicaCounts, follows_traffic
+from flyteray._control.apps.scaling import ReplicaCounts, follows_traffic
 from flyteray._control.apps.state import VersionPhase, VersionRecord
 from flyteray._ingress.door import ingress
 from flyteray._plan import placement
@@ -19,7 +19,7 @@ from flyteray._serve.ray_serve import deployment
 logger = logging.getLogger(__name__)
 
 
-class Sizes:
+class Scaler:
     """The numbers of replicas of the versions that serve or come up.
 
     Args:
@@ -28,33 +28,18 @@ class Sizes:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._counts = ReplicaCounts()
+        self.counts = ReplicaCounts()
+        """What Serve was asked for, and what it should be."""
         self._waiting: dict[str, str] = {}  # by version: what keeps its replicas from starting
 
     def first(self, version: VersionRecord) -> int:
         """How many replicas a version starts with."""
         app = self._records.apps.get(version.app)
-        return self._counts.first(version, app.serving if app else None)
-
-    def asked(self, version: str, replicas: int) -> None:
-        """Note that Serve was asked for that many."""
-        self._counts.asked(version, replicas)
-
-    def wanted(self, version: str) -> int | None:
-        """How many there should be; None where nothing was asked for yet."""
-        return self._counts.wanted(version)
-
-    def resting(self) -> set[str]:
-        """The versions that sleep or are being woken: they have no replica, and a request may count on one."""
-        return self._counts.resting()
+        return self.counts.first(version, app.serving if app else None)
 
     def is_waking(self, version: str) -> bool:
         """Whether Serve was asked for replicas of a version that slept, and none is ready."""
-        return bool(self._counts.wanted(version)) and version in self._counts.resting()
-
-    def failed(self, version: str) -> None:
-        """Note that a version could not be woken: requests do not count on it until it sleeps again."""
-        self._counts.failed(version)
+        return bool(self.counts.wanted(version)) and version in self.counts.resting()
 
     def waiting(self, version: str) -> str | None:
         """What keeps replicas of a version from starting; None where nothing does."""
@@ -79,7 +64,7 @@ class Sizes:
         ]
         traffic = await ingress().traffic(followed) if followed else {}
         working = {each.info.version for each in self._records.replicas.values() if each.info.working}
-        changes = self._counts.changes(versions, ready, traffic, time.monotonic(), working)
+        changes = self.counts.changes(versions, ready, traffic, time.monotonic(), working)
         for version, replicas in changes.items():
             try:
                 await asyncio.to_thread(deployment.scale, version, replicas)
@@ -87,9 +72,9 @@ class Sizes:
                 logger.warning("Serve does not give %s %d replicas yet: %s", version, replicas, error)
             else:
                 logger.info("%d replicas of %s", replicas, version)
-                if self._counts.wanted(version) == 0:
+                if self.counts.wanted(version) == 0:
                     self._forget_why(version)
-                self._counts.asked(version, replicas)
+                self.counts.asked(version, replicas)
 
     def _forget_why(self, version: str) -> None:
         """What kept a version from being woken may be over: it is tried again."""
@@ -101,10 +86,10 @@ class Sizes:
         if version.phase is VersionPhase.READY:
             return self._records.is_wanted(version) and self._records.is_serving(version)
         # Of one that is being built Serve knows nothing, and nothing was asked for.
-        return version.phase is VersionPhase.DEPLOYING and self._counts.wanted(version.id) is not None
+        return version.phase is VersionPhase.DEPLOYING and self.counts.wanted(version.id) is not None
 
     def _wanted_or_least(self, version: VersionRecord) -> int:
-        wanted = self._counts.wanted(version.id)
+        wanted = self.counts.wanted(version.id)
         return version.spec.replicas if wanted is None else wanted
 
     async def _look_who_waits(self, ready: Mapping[str, int]) -> None:

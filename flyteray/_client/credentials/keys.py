@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
 from flyteray._actors.controller import Keys
 from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, Verb
-from flyteray._client.kept.kept import kept
+from flyteray._client.credentials.store import local_keys, store_of
 from flyteray._client.session.session import session
 from flyteray._plan.keys import check_name, digest, new_key
 from flyteray._plan.spec import KeyInfo
-from flyteray._settings import Settings
 
 
 class Key:
@@ -90,13 +87,4 @@ class Key:
 
 
 def _keys() -> AbstractAsyncContextManager[Keys]:
-    return kept(session().controller.keys, _local_keys)
-
-
-@contextlib.contextmanager
-def _local_keys(settings: Settings) -> Iterator[Keys]:
-    # Deferred: databases are for those who use keys.
-    from flyteray._control.registry.registry import Registry
-
-    with contextlib.closing(Registry(settings.database_url)) as registry:
-        yield registry.keys
+    return store_of(session().controller.keys, local_keys)

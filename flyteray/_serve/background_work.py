@@ -13,9 +13,9 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any
 
-from flyteray._serve import blocked
+from flyteray._serve import loop_watch
 from flyteray._serve.servers.forwarded import ASGIApp, Receive, Scope, Send
-from flyteray._serve.servers.replaced import replaced
+from flyteray._serve.servers.patches import replaced
 
 logger = logging.getLogger(__name__)
 
@@ -137,10 +137,10 @@ async def finish(going_on: Callable[[], Collection[Any]], deadline_s: float) -> 
 
 def _named(work: Any) -> str:
     if isinstance(work, asyncio.Task):
-        place = blocked.waits_at(work)[0].removeprefix(" by ")
+        place = loop_watch.waits_at(work)[0].removeprefix(" by ")
         return f"task {work.get_name()}{f', which is at {place}' if place else f': {work.get_coro()!r}'}"
     if isinstance(work, threading.Thread):
-        place = blocked.whereabouts(work.ident or 0)[0].removeprefix(" by ")
+        place = loop_watch.whereabouts(work.ident or 0)[0].removeprefix(" by ")
         return f"thread {work.name}{f', which is at {place}' if place else ''}"
     return f"call in an executor: {getattr(work, 'flyteray_name', work)}"
 

@@ -1,4 +1,4 @@
-"""Functions in threads of their own, which may never end."""
+"""User code runs in a thread of its own, which may never end, and fails where it wants to end the process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from flyteray._serve.exits import exited
+from flyteray.errors import RuntimeUserError
 
 T = TypeVar("T")
 
@@ -60,3 +60,19 @@ def heard(future: asyncio.Future[Any]) -> None:
     """Ask for a failure that is known already, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()
+
+
+def exited(what: str, error: SystemExit) -> RuntimeUserError:
+    """The error for user code that wanted to end the process."""
+    how = f": {error.code}" if isinstance(error.code, str) else f" with status {error.code}."
+    wrong = RuntimeUserError("SystemExit", f"{what} exited{how}")
+    wrong.__cause__ = error
+    return wrong
+
+
+async def exit_as_error(what: str, running: Awaitable[Any]) -> Any:
+    """What an awaitable of user code gives; SystemExit would tear down the loop instead of ending the task."""
+    try:
+        return await running
+    except SystemExit as error:
+        raise exited(what, error) from error

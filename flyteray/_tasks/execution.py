@@ -17,7 +17,7 @@ from flyteray._actors.controller import controller
 from flyteray._cluster.workers import launch
 from flyteray._cluster.workers import secrets as process_secrets
 from flyteray._cluster.workers.code import activate, load_code
-from flyteray._cluster.workers.workplace import Workplace
+from flyteray._cluster.workers.working_folder import Workplace
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
 from flyteray._plan import failure
@@ -29,11 +29,11 @@ from flyteray._plan.values.outputs import as_outputs, exits_well
 from flyteray._plan.values.pickling import Own, Payload
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
+from flyteray._tasks.events import Recorder
 from flyteray._tasks.forks import EndedForks
 from flyteray._tasks.host import host
 from flyteray._tasks.outputs import write_outputs
-from flyteray._tasks.record import Recorder
-from flyteray._tasks.submit import Submitter
+from flyteray._tasks.submission import Submitter
 
 
 class Worker:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
-from flyteray._client.apps.ephemeral import Ephemeral
+from flyteray._client.apps.handle import Ephemeral
 from flyteray._client.bridge import MethodVerb
 from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.info import AppPhase

@@ -20,7 +20,7 @@ class _File:
     start: int
 
 
-class OwnLog:
+class LogTail:
     """The files that standard output and standard error go to, from where they end now.
 
     There is nothing to read where they are no regular files: a terminal, a pipe.

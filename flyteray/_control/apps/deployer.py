@@ -13,7 +13,7 @@ from flyteray._cluster import nodes
 from flyteray._cluster.images.images import Images
 from flyteray._cluster.workers import launch, variables
 from flyteray._control.apps.records import Records
-from flyteray._control.apps.sizes import Sizes
+from flyteray._control.apps.scaler import Scaler
 from flyteray._control.apps.state import VersionPhase, VersionRecord
 from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._plan import failure, placement
@@ -27,13 +27,13 @@ _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 
 
-class Starting:
+class Deployer:
     """Starts versions; what can't be started has failed.
 
     Args:
         records: What is known of apps.
         images: What makes the images of apps ready.
-        sizes: How many replicas a version starts with.
+        scaler: How many replicas a version starts with.
         cluster: The addresses that apps are reached at.
         wake: Called when one that had to be built was started, or could not be.
     """
@@ -42,13 +42,13 @@ class Starting:
         self,
         records: Records,
         images: Images,
-        sizes: Sizes,
+        scaler: Scaler,
         cluster: ClusterInfo,
         wake: Callable[[], None],
     ) -> None:
         self._records = records
         self._images = images
-        self._sizes = sizes
+        self._scaler = scaler
         self._cluster = cluster
         self._wake = wake
         self._building: dict[str, asyncio.Task[None]] = {}  # by version
@@ -119,9 +119,9 @@ class Starting:
     async def _hand_over(self, version: VersionRecord, start: Start) -> None:
         spec = await asyncio.to_thread(_fitted, version.spec)
         runtime_env = await asyncio.to_thread(self._runtime_env, spec, start)
-        replicas = self._sizes.first(version)
+        replicas = self._scaler.first(version)
         await asyncio.to_thread(deployment.deploy, version.id, version.id, spec, runtime_env, replicas)
-        self._sizes.asked(version.id, replicas)
+        self._scaler.counts.asked(version.id, replicas)
 
     def _give_up(self, version: VersionRecord, error: Exception) -> None:
         known = self._records.versions.get(version.id)

@@ -1,6 +1,6 @@
-"""An app in local mode: a process that hosts it as a replica does, without Ray (``python -m flyteray._serve.local``).
+"""A process of local mode hosts an app as a replica does, without Ray: ``python -m flyteray._serve.local_replica``.
 
-It is told what to do by a :class:`LocalPlan` and says in its folder how that went; SIGTERM asks it to stop.
+A :class:`LocalPlan` tells it what to do, and it says in its folder how that went; SIGTERM asks it to stop.
 """
 
 from __future__ import annotations

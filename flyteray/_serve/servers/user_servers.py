@@ -12,11 +12,11 @@ from typing import Any
 
 import uvicorn
 
-from flyteray._serve.blocked import LoopThread
+from flyteray._serve.background_work import Handled, Work
+from flyteray._serve.loop_watch import LoopThread
 from flyteray._serve.servers.forwarded import Forwarded
-from flyteray._serve.servers.replaced import replaced
+from flyteray._serve.servers.patches import replaced
 from flyteray._serve.servers.root_paths import joined, rooted
-from flyteray._serve.work import Handled, Work
 
 
 @dataclass

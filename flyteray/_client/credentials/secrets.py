@@ -9,8 +9,7 @@ from typing import Literal
 from flyteray._actors.controller import Secrets
 from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, Verb
-from flyteray._client.kept.kept import kept
-from flyteray._client.local.secrets import store
+from flyteray._client.credentials.store import local_secrets, store_of
 from flyteray._client.session.session import session
 from flyteray._declare.environment import without_meaning
 from flyteray._plan.info import SecretInfo
@@ -121,4 +120,4 @@ class Secret:
 
 
 def _secrets() -> AbstractAsyncContextManager[Secrets]:
-    return kept(session().controller.secrets, store)
+    return store_of(session().controller.secrets, local_secrets)

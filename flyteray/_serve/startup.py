@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from flyteray._plan.info import STARTUP_TIMEOUT
-from flyteray._serve import blocked
-from flyteray._serve.own_thread import heard, in_own_thread
+from flyteray._serve import loop_watch
+from flyteray._serve.threads import heard, in_own_thread
 from flyteray.errors import RuntimeUserError
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ CODE = "the import of its code has not ended"
 SERVER = "its server is still being made"
 
 
-class StartUp:
+class Startup:
     """How long a start-up may take, from now until requests are taken.
 
     Args:
@@ -53,7 +53,7 @@ class StartUp:
         done, _ = await asyncio.wait([result], timeout=self.left_s)
         if not done:
             told = missing if isinstance(missing, str) else missing()
-            raise self.too_late(held_up(told, *blocked.whereabouts(ident)))
+            raise self.too_late(held_up(told, *loop_watch.whereabouts(ident)))
         return result.result()
 
     def too_late(self, missing: str) -> RuntimeUserError:
