@@ -34,7 +34,7 @@ from flyteray._serve.servers import ports
 from flyteray._serve.servers.hosting import Hosting
 from flyteray._serve.servers.servers import loop_for, server_for
 from flyteray._serve.start_up import CODE, SERVER, StartUp
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 from flyteray.storage.values import read_value
 
 _LOOK_S = 0.1  # how often newer outputs are looked for
@@ -140,7 +140,7 @@ class LocalReplica:
 
     def _read_output(self, ref: OutputRef) -> Any:
         run = named_run(ref)
-        outputs = tuple(read_value(Storage.at(self._storages[run]), output_key(run)))
+        outputs = tuple(read_value(open_storage(self._storages[run]), output_key(run)))
         return select(outputs, ref.getter, run)
 
     def _newest(self, ref: OutputRef) -> str:
