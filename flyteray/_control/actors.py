@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
 
+from flyteray import _private
 from flyteray._actors import calls
 from flyteray._actors.asked import answer
 from flyteray._actors.controller import CONTROLLER, controller
 from flyteray._actors.keeper import keeper_name
+from flyteray._cluster import processes
 from flyteray._cluster.local import LocalCluster
-from flyteray._control.resident import start_resident
 from flyteray._ingress.door import INGRESS, ingress
 from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings
-from flyteray.errors import ClusterError, InitializationError
+from flyteray.errors import BaseRuntimeError, ClusterError, InitializationError
 
 _START_S = 60.0
 # By name: with Ray Serve they take a second to import, and whoever finds them running does without.
 _INGRESS = "flyteray._ingress.actor:IngressActor"
 _KEEPER = "flyteray._tasks.keeper:Keeper"
 _CONTROLLER = "flyteray._control.controller:Controller"
+_RESIDENT = "flyteray._control.resident"
+_RESIDENT_LOG = Path("logs", "resident.log")
 _HEAD = {"node:__internal_head__": 0.001}  # the registry's file and the ingress' port are on the head node
 
 
@@ -45,7 +52,7 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
         if cluster is None:
             start_actors(settings)
         else:
-            start_resident(cluster, settings)
+            _start_resident(cluster, settings)
             _await_controller()
     return answer(controller().info())
 
@@ -81,6 +88,32 @@ def _runs() -> bool:
     except InitializationError:
         return False
     return True
+
+
+def _start_resident(cluster: LocalCluster, settings: Settings) -> None:
+    """Start the resident process and wait until it has started the actors, or another one of the same home is about to.
+
+    Raises:
+        ClusterError: the actors could not be started; nothing of the process is left.
+    """
+    with _private.opened(settings.home / _RESIDENT_LOG, "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", _RESIDENT],
+            env={**os.environ, **cluster.environment(), processes.MARK: cluster.id},
+            stdin=subprocess.PIPE,  # not an argument: the database's URL may hold a password
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin as asked, process.stdout as answers:
+        asked.write(pickle.dumps(settings))
+        asked.close()
+        failure = answers.read()
+    if failure:
+        error: BaseRuntimeError = pickle.loads(failure)
+        raise error
 
 
 def _await_controller() -> None:

@@ -22,7 +22,7 @@ from flyteray._plan import placement
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._settings import Settings
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 
 _REAP_EVERY_S = 5.0
 
@@ -41,7 +41,7 @@ class Controller(ControllerDoor):
     def __init__(self, cluster: ClusterInfo, database: str, secrets_key_path: str) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
         self._cluster = cluster
-        storage = Storage.at(cluster.storage)
+        storage = open_storage(cluster.storage)
         if storage.is_local:
             _private.rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
         registry = Registry(database)

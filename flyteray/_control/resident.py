@@ -10,43 +10,11 @@ import fcntl
 import os
 import pickle
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 from flyteray import _private
-from flyteray._cluster import processes
-from flyteray._cluster.local import LocalCluster
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError
-
-_LOG = Path("logs", "resident.log")
-
-
-def start_resident(cluster: LocalCluster, settings: Settings) -> None:
-    """Start the process and wait until it has started the actors, or another one of the same home is about to.
-
-    Raises:
-        ClusterError: the actors could not be started; nothing of the process is left.
-    """
-    with _private.opened(settings.home / _LOG, "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            env={**os.environ, **cluster.environment(), processes.MARK: cluster.id},
-            stdin=subprocess.PIPE,  # not an argument: the database's URL may hold a password
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin as asked, process.stdout as answers:
-        asked.write(pickle.dumps(settings))
-        asked.close()
-        answer = answers.read()
-    if answer:
-        error: BaseRuntimeError = pickle.loads(answer)
-        raise error
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from flyteray._serve.hosted_app import HostedApp
 from flyteray._serve.parameters.outputs import Outputs
 from flyteray._serve.parameters.parameters import named_run
 from flyteray._serve.servers import ports
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 from flyteray.storage.values import read_value
 
 _LOOK_S = 0.1  # how often newer outputs are looked for
@@ -101,7 +101,7 @@ class PlannedOutputs(Outputs):
 
     def read(self, ref: OutputRef) -> Any:
         run = named_run(ref)
-        outputs = tuple(read_value(Storage.at(self._storages[run]), output_key(run)))
+        outputs = tuple(read_value(open_storage(self._storages[run]), output_key(run)))
         return select(outputs, ref.getter, run)
 
     def locate(self, ref: OutputRef) -> str:

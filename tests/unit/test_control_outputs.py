@@ -26,7 +26,7 @@ from flyteray._plan.spec import (
 )
 from flyteray._plan.values.outputs import output_key
 from flyteray.errors import ParameterMaterializationError
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 CODE = CodeRef(bundle="b", module="m", name="n")
@@ -42,7 +42,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 @pytest.fixture
 def outputs(registry: Registry, tmp_path: Path) -> Outputs:
-    return Outputs(registry, Storage.at(tmp_path / "stored"))
+    return Outputs(registry, open_storage(tmp_path / "stored"))
 
 
 def succeed(
@@ -68,7 +68,7 @@ def test_an_output_is_pinned_to_the_newest_run_and_its_content(
 ) -> None:
     for name in ("r1", "r2"):
         succeed(registry, name)
-        Storage.at(tmp_path / "stored").put(output_key(name), b"weights")
+        open_storage(tmp_path / "stored").put(output_key(name), b"weights")
     succeed(registry, "r3", phase=ActionPhase.FAILED)
 
     found = pinned(outputs, output=TRAIN)

@@ -15,7 +15,7 @@ from flyteray._control.runs.supervisor import Supervisor
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, RunSpec, TaskSpec
 from flyteray.errors import RunNotFoundError
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 
 NOW = datetime.now(timezone.utc)
 FAILED = RunEnd(run="r1", phase=ActionPhase.FAILED, error=ErrorInfo(code="E", message="bad \udc80\0"))
@@ -37,7 +37,7 @@ def registry(file: Path) -> Iterator[Registry]:
 
 
 def runs_of(registry: Registry) -> Supervisor:
-    return Supervisor(registry, Storage.at("/nowhere"))
+    return Supervisor(registry, open_storage("/nowhere"))
 
 
 def refuse(file: Path, what: str, when: str = "1") -> None:

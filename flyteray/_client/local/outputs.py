@@ -21,7 +21,7 @@ from flyteray._plan.tasks import declared_tasks
 from flyteray._plan.values.outputs import output_key
 from flyteray._settings import Settings
 from flyteray.errors import ParameterMaterializationError, RunNotFoundError
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 from flyteray.storage.values import write_value
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class LocalOutputs:
         return recorded.name, settings.storage
 
     def _keep(self, run: LocalRun) -> str:
-        storage = Storage.at(str(self._folder))
+        storage = open_storage(str(self._folder))
         if run.name not in self._written:
             write_value(storage, output_key(run.name), tuple(run.outputs()))
             self._written.append(run.name)

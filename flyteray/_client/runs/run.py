@@ -32,7 +32,7 @@ from flyteray._plan.values import inputs, pickling, stored
 from flyteray._plan.values.inputs import bind_deployed
 from flyteray._plan.values.outputs import ActionOutputs
 from flyteray.errors import ActionAbortedError, BaseRuntimeError, RuntimeUserError
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -304,7 +304,7 @@ class RunContext:
         try:
             return Run(await session().controller.runs.start(spec.model_copy(update={"inputs": key}), kept))
         except RuntimeUserError:  # it was refused: of any other error the run may know nothing
-            await asyncio.to_thread(Storage.at(root).delete, key)
+            await asyncio.to_thread(open_storage(root).delete, key)
             raise
 
     def _name(self) -> str:

@@ -21,7 +21,7 @@ from flyteray.errors import (
     RunNotFoundError,
     RuntimeSystemError,
 )
-from flyteray.storage import Storage
+from flyteray.storage import Storage, locate_file, open_storage
 
 _REMEMBERED = 256  # hashes of contents
 _LOOKED_AT = 50  # of the newest runs of a task that is followed
@@ -178,10 +178,10 @@ class Outputs(OutputsDoor):
         def work() -> str:
             state: object
             if ignore is None:
-                storage, key = Storage.locate(url)
+                storage, key = locate_file(url)
                 state = storage.state(key)
             else:
-                state = tuple(Storage.at(url).states().items())
+                state = tuple(open_storage(url).states().items())
             return self._hash(url, ignore, state)
 
         try:

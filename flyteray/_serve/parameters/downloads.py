@@ -18,7 +18,7 @@ from typing import IO
 from flyteray import _private
 from flyteray._plan.bundle import contents
 from flyteray._plan.bundle.contents import is_ignored
-from flyteray.storage import State, Storage
+from flyteray.storage import State, Storage, locate_file, open_storage
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Downloads:
             OSError: It changed while it was fetched, or there is no room for it.
             RuntimeSystemError: Its storage can't be reached.
         """
-        storage, key = Storage.locate(url)
+        storage, key = locate_file(url)
         state = storage.state(key)
 
         def fetch(target: Path) -> None:
@@ -96,7 +96,7 @@ class Downloads:
             OSError: A file in it changed, came or went while it was fetched, or there is no room for it.
             RuntimeSystemError: Its storage can't be reached.
         """
-        storage = Storage.at(url)
+        storage = open_storage(url)
         states = _listing(storage, ignore)
 
         def fetch(target: Path) -> None:
