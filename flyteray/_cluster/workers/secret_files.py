@@ -1,18 +1,16 @@
-"""Files with secrets: one for all processes of a node that use it, gone when none of them is left.
+"""A file with a secret is one for all processes of a node that use it, and gone when none of them is left.
 
-Each process keeps a shared lock on a file beside the secret's. Who gets that lock for itself alone knows that nobody
-uses the secret any more, not even a process that was killed, and removes both.
+Each process shares a lock on a file beside the secret's. One that holds the lock alone knows that nobody uses the
+secret any more, not even a process that was killed, and removes both.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from flyteray import _private
+from flyteray._machine.file_lock import FileLock, shared
 
 _LOCK = ".in-use"
 
@@ -33,7 +31,7 @@ class MountedFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         for lock in path.parent.glob(f".*{_LOCK}"):  # what killed processes left
             _remove_unless_used(lock)
-        self._lock = _share(_lock_path(path))
+        self._lock = shared(_lock_path(path))
         try:
             self.write(content)
         except OSError:
@@ -49,7 +47,7 @@ class MountedFile:
 
     def close(self) -> None:
         """Need it no more; the last process that says so removes it."""
-        os.close(self._lock)
+        self._lock.close()
         _remove_unless_used(_lock_path(self.path))
 
 
@@ -63,43 +61,10 @@ def _lock_path(path: Path) -> Path:
     return path.with_name(f".{path.name}{_LOCK}")
 
 
-def _share(lock: Path) -> int:
-    while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if _is_still(descriptor, lock):
-            return descriptor
-        os.close(descriptor)  # another process removed it in between
-
-
-def _remove_unless_used(lock: Path) -> None:
-    with _opened(lock) as descriptor:
-        if descriptor is None:
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        if _is_still(descriptor, lock):
-            lock.with_name(lock.name[1 : -len(_LOCK)]).unlink(missing_ok=True)
-            lock.unlink()
-
-
-@contextlib.contextmanager
-def _opened(lock: Path) -> Iterator[int | None]:
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):  # removed already, or another user's
-        yield None
+def _remove_unless_used(lock_path: Path) -> None:
+    if not lock_path.exists():
         return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_still(descriptor: int, lock: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), lock.stat())
-    except FileNotFoundError:
-        return False
+    with contextlib.suppress(PermissionError), FileLock(lock_path) as lock:  # it may be another user's
+        if lock.try_take() and lock.is_current():
+            lock_path.with_name(lock_path.name[1 : -len(_LOCK)]).unlink(missing_ok=True)
+            lock_path.unlink()

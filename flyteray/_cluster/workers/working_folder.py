@@ -1,17 +1,15 @@
-"""The working folder of a process that runs users' code: its own to write in, with the shipped files at hand."""
+"""The working folder of a process that runs users' code is its own to write in, with the shipped files at hand."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from flyteray import _private
+from flyteray._machine.shared_folder import SharedFolder
 from flyteray._plan.bundle import bundle
 
-_LOCK = ".lock"
 _UNTOUCHED_NS = 0  # when a folder was changed in which nothing was added or removed since: one look tells
 
 
@@ -23,14 +21,8 @@ class Workplace:
 
     def __init__(self, code: Path) -> None:
         parent = bundle.cache_folder().parent / f"flyteray-work-{os.getuid()}"
-        _private.folder(parent)
-        with _private.opened(parent / _LOCK, "w") as others:
-            fcntl.flock(others, fcntl.LOCK_EX)  # one that is just being made is not abandoned
-            _remove_abandoned(parent)
-            self._own = Path(tempfile.mkdtemp(dir=parent))
-            self._lock = os.open(self._own / _LOCK, os.O_CREAT | os.O_RDONLY, _private.FILE)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)  # given up by the system however the process ends
-        self._folder = self._own / "code"
+        self._own = SharedFolder.new(parent)
+        self._folder = self._own.path / "code"
         self._code = code
         self._furnish()
 
@@ -41,7 +33,7 @@ class Workplace:
     def tidy(self) -> None:
         """Remove what was put there and bring back what was taken away."""
         if os.stat(self._folder).st_mtime_ns != _UNTOUCHED_NS:
-            os.chdir(self._own)
+            os.chdir(self._own.path)
             shutil.rmtree(self._folder, ignore_errors=True)
             self._furnish()
 
@@ -56,19 +48,3 @@ def furnish(folder: Path, code: Path) -> None:
     for name in os.listdir(code):
         if name not in (bundle.OWN, "__pycache__") and not os.path.lexists(folder / name):
             os.symlink(code / name, folder / name)
-
-
-def _remove_abandoned(parent: Path) -> None:
-    for own in parent.iterdir():
-        try:
-            lock = os.open(own / _LOCK, os.O_RDONLY)
-        except OSError:
-            continue  # not one of these folders
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue
-        else:
-            shutil.rmtree(own, ignore_errors=True)
-        finally:
-            os.close(lock)
