@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from flyteray._machine.threads import in_thread
 from flyteray.errors import RuntimeUserError
 
 T = TypeVar("T")
@@ -19,8 +20,6 @@ def in_own_thread(
 ) -> tuple[asyncio.Future[T], int]:
     """What a function gives, once it has returned, and the thread that it runs in.
 
-    A plain thread, not an executor's: those are joined when the process ends, and this one may never end.
-
     Args:
         what: Who is to blame where it wants to end the process, which is an error.
         function: It sees the caller's context variables.
@@ -30,28 +29,26 @@ def in_own_thread(
     future: asyncio.Future[T] = loop.create_future()
     copied = contextvars.copy_context()
 
-    def finish(error: BaseException | None, result: Any) -> None:
+    def work() -> T:
+        try:
+            return copied.run(function, **arguments)
+        except SystemExit as exit_:  # how uvicorn.run and many servers say that they could not start
+            raise exited(what, exit_) from exit_
+
+    def finish(done: Future[T]) -> None:
         if future.cancelled():
             return
-        if error is not None:
+        if (error := done.exception()) is not None:
             future.set_exception(error)
         else:
-            future.set_result(result)
+            future.set_result(done.result())
 
-    def work() -> None:
-        error: BaseException | None = None
-        result = None
-        try:
-            result = copied.run(function, **arguments)
-        except SystemExit as exit_:  # how uvicorn.run and many servers say that they could not start
-            error = exited(what, exit_)
-        except BaseException as failure:  # noqa: BLE001  # user code: whatever it raises is the app's failure
-            error = failure
+    def tell(done: Future[T]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody asks any more
-            loop.call_soon_threadsafe(finish, error, result)
+            loop.call_soon_threadsafe(finish, done)
 
-    thread = threading.Thread(target=work, name="flyteray-code", daemon=True)
-    thread.start()
+    result, thread = in_thread(work, "flyteray-code")
+    result.add_done_callback(tell)
     assert thread.ident is not None
     return future, thread.ident
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import shutil
 import socket
 import threading
@@ -18,6 +17,7 @@ from flyteray import _private
 from flyteray._client.apps.handle import Awaited, BaseHandle, WantedLines, checked, failed_start, last_lines
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.local.process import LocalProcess
+from flyteray._machine import probe
 from flyteray._plan.info import AppPhase, ErrorInfo
 from flyteray._plan.local import ERROR, READY, LocalPlan
 from flyteray.app.endpoints import local_endpoints
@@ -266,18 +266,9 @@ class LocalApp(BaseHandle):
         return self._is_ready() and self._answers()
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(
-            self._plan.host, self._plan.port, timeout=self.patience.health_check_timeout
-        )
-        try:
-            connection.request("GET", self._plan.app.health_path)
-            return connection.getresponse().status < 500
-        except http.client.HTTPException:
-            return True  # it speaks, but not HTTP
-        except OSError:
-            return False
-        finally:
-            connection.close()
+        timeout_s = self.patience.health_check_timeout
+        health = probe.ask(self._plan.host, self._plan.port, self._plan.app.health_path, timeout_s)
+        return health.is_good or not health.speaks_http
 
     def _failure(self, process: LocalProcess) -> DeploymentError:
         try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import http.client
 import logging
 import os
 import shutil
@@ -14,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flyteray._machine import probe
 from flyteray._plan.bundle import alias, bundle
 from flyteray._serve.programs import command_line
 from flyteray._serve.programs.program import Exit, Program, unstartable
@@ -183,24 +182,11 @@ class CommandServer:
         )
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(self._host, self.port, timeout=_PROBE_S)
-        with contextlib.closing(connection):
-            try:
-                connection.request("GET", self._health_path)
-                status = connection.getresponse().status
-            except TimeoutError:
-                self._seen = (
-                    f"takes connections but has not answered GET {self._health_path} within {_PROBE_S:g} s"
-                )
-                return False
-            except OSError:
-                return False
-            except http.client.HTTPException as error:
-                self._seen = f"does not speak HTTP: {type(error).__name__}: {error}"
-                return False
-        self._seen = f"answers GET {self._health_path} with status {status}"
-        self._declined = status >= 500
-        return not self._declined
+        health = probe.ask(self._host, self.port, self._health_path, _PROBE_S)
+        self._seen = health.seen or self._seen
+        if health.status is not None:
+            self._declined = not health.is_good
+        return health.is_good
 
     def _look(self, program: Program) -> None:
         found = addresses(program.pid)
