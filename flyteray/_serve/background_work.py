@@ -15,17 +15,17 @@ from typing import Any
 
 from flyteray._serve import loop_watch
 from flyteray._serve.servers.forwarded import ASGIApp, Receive, Scope, Send
-from flyteray._serve.servers.patches import replaced
+from flyteray._serve.servers.patches import patch
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.02
 _NAMED = 10  # of what is cut
 
-_handling: ContextVar[Work | None] = ContextVar("flyteray_handling", default=None)
+_handling: ContextVar[BackgroundWork | None] = ContextVar("flyteray_handling", default=None)
 
 
-class Work:
+class BackgroundWork:
     """What handlers have started and nobody may have waited for.
 
     That is what begins while a request is handled, or in what began so: tasks of asyncio, calls in executors, and
@@ -37,17 +37,17 @@ class Work:
         self._begun: set[Any] = set()
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Note what begins in this process meanwhile; tasks only on loops that :meth:`watch` was told of."""
+    def track_process(self) -> Iterator[None]:
+        """Note what begins in this process meanwhile; tasks only on loops that :meth:`track_tasks` was told of."""
         with (
-            replaced(ThreadPoolExecutor, "submit", _noted_submit(ThreadPoolExecutor.submit)),
-            replaced(ProcessPoolExecutor, "submit", _noted_submit(ProcessPoolExecutor.submit)),
-            replaced(threading.Thread, "__init__", _noted_init(threading.Thread.__init__)),
-            replaced(threading.Thread, "start", _noted_start(threading.Thread.start)),
+            patch(ThreadPoolExecutor, "submit", _tracking_submit(ThreadPoolExecutor.submit)),
+            patch(ProcessPoolExecutor, "submit", _tracking_submit(ProcessPoolExecutor.submit)),
+            patch(threading.Thread, "__init__", _tracking_init(threading.Thread.__init__)),
+            patch(threading.Thread, "start", _tracking_start(threading.Thread.start)),
         ):
             yield
 
-    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+    def track_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
         """Note the tasks of a loop from now on."""
         before: Callable[..., asyncio.Task[Any]] = loop.get_task_factory() or _plain_task  # type: ignore[assignment]
 
@@ -55,7 +55,7 @@ class Work:
             task = before(loop, coroutine, **options)
             work = _handling.get()
             if work is not None:
-                work.begins(task)
+                work.add(task)
             return task
 
         loop.set_task_factory(noted)
@@ -69,7 +69,7 @@ class Work:
         finally:
             _handling.reset(token)
 
-    def begins(self, work: asyncio.Task[Any] | Future[Any] | threading.Thread) -> None:
+    def add(self, work: asyncio.Task[Any] | Future[Any] | threading.Thread) -> None:
         """Note something until it ends."""
         self._begun.add(work)
         if not isinstance(work, threading.Thread):
@@ -86,7 +86,7 @@ class Work:
 class Handled:
     """An ASGI application, of whose requests it is known what they leave running."""
 
-    def __init__(self, app: ASGIApp, work: Work) -> None:
+    def __init__(self, app: ASGIApp, work: BackgroundWork) -> None:
         self._app = app
         self._work = work
 
@@ -96,7 +96,7 @@ class Handled:
         return self._app(scope, receive, send)
 
 
-class Lasting:
+class LongWork:
     """Tells whether work goes on that lasts longer than a moment, but not for ever.
 
     Args:
@@ -137,10 +137,10 @@ async def finish(going_on: Callable[[], Collection[Any]], deadline_s: float) -> 
 
 def _named(work: Any) -> str:
     if isinstance(work, asyncio.Task):
-        place = loop_watch.waits_at(work)[0].removeprefix(" by ")
+        place = loop_watch.locate_task(work)[0].removeprefix(" by ")
         return f"task {work.get_name()}{f', which is at {place}' if place else f': {work.get_coro()!r}'}"
     if isinstance(work, threading.Thread):
-        place = loop_watch.whereabouts(work.ident or 0)[0].removeprefix(" by ")
+        place = loop_watch.locate_thread(work.ident or 0)[0].removeprefix(" by ")
         return f"thread {work.name}{f', which is at {place}' if place else ''}"
     return f"call in an executor: {getattr(work, 'flyteray_name', work)}"
 
@@ -149,7 +149,7 @@ def _plain_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any)
     return asyncio.Task(coroutine, loop=loop, **options)
 
 
-def _noted_submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
+def _tracking_submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
     @functools.wraps(submit)
     def noted(executor: Any, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
         work = _handling.get()
@@ -161,13 +161,13 @@ def _noted_submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future[An
         finally:
             _handling.reset(token)
         future.flyteray_name = _function_name(function)  # type: ignore[attr-defined]
-        work.begins(future)
+        work.add(future)
         return future
 
     return noted
 
 
-def _noted_init(init: Callable[..., None]) -> Callable[..., None]:
+def _tracking_init(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def noted(thread: threading.Thread, *arguments: Any, daemon: bool | None = None, **named: Any) -> None:
         init(thread, *arguments, daemon=daemon, **named)
@@ -177,7 +177,7 @@ def _noted_init(init: Callable[..., None]) -> Callable[..., None]:
     return noted
 
 
-def _noted_start(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+def _tracking_start(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
     @functools.wraps(start)
     def noted(thread: threading.Thread) -> None:
         work = _handling.get()
@@ -187,7 +187,7 @@ def _noted_start(start: Callable[[threading.Thread], None]) -> Callable[[threadi
             return
         thread.daemon = True  # Python is not to wait for what is cut
         start(thread)
-        work.begins(thread)
+        work.add(thread)
 
     return noted
 

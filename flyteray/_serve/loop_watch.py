@@ -78,7 +78,7 @@ class LoopWatch:
             raise RuntimeUserError(
                 "LoopBlocked",
                 f"The app's event loop has been blocked for more than {self._limit_s:g} s"
-                f"{whereabouts(self._watched.ident)[0]}. {_REMEDY}",
+                f"{locate_thread(self._watched.ident)[0]}. {_REMEDY}",
             )
 
     def _work(self) -> None:
@@ -99,7 +99,7 @@ class LoopWatch:
         self._asked_at = None
 
     def _tell_if_blocked(self, since: float) -> None:
-        place, stack = whereabouts(self._watched.ident)
+        place, stack = locate_thread(self._watched.ident)
         if not stack:
             return  # nobody's code keeps it: the machine is busy
         self._blocked_at = since
@@ -123,7 +123,7 @@ class LoopWatch:
             self._on_change(False)
 
 
-def whereabouts(ident: int) -> tuple[str, str]:
+def locate_thread(ident: int) -> tuple[str, str]:
     """Where a thread is: the innermost place in the user's code (" by f() in app.py, line 3"), and the way to it.
 
     Both are empty where nobody's code but ours runs.
@@ -132,7 +132,7 @@ def whereabouts(ident: int) -> tuple[str, str]:
     return _told(failure.frames(frame) if frame is not None else [])
 
 
-def waits_at(task: asyncio.Task[Any]) -> tuple[str, str]:
+def locate_task(task: asyncio.Task[Any]) -> tuple[str, str]:
     """Where a task waits, in the same words."""
     stack: list[traceback.FrameSummary] = []
     awaited: Any = task.get_coro()

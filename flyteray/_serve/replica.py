@@ -24,7 +24,7 @@ from flyteray._cluster.workers.code import activate
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec, OutputRef
-from flyteray._serve.background_work import Lasting
+from flyteray._serve.background_work import LongWork
 from flyteray._serve.hosted_app import HostedApp
 from flyteray._serve.parameters.outputs import Outputs
 from flyteray._serve.programs import orphans
@@ -133,7 +133,7 @@ class Replica:
                 pid=os.getpid(),
                 outputs=self._app.runs,
             ),
-            working=Lasting(hosting.going_on, spec.drain_s).look,
+            working=LongWork(hosting.going_on, spec.drain_s).look,
         )
         self._reporter.start()
         self._app.follow(tell=self._reporter.change)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from flyteray._plan.info import STARTUP_TIMEOUT
 from flyteray._serve import loop_watch
-from flyteray._serve.threads import heard, in_own_thread
+from flyteray._serve.threads import in_own_thread, silence
 from flyteray.errors import RuntimeUserError
 
 T = TypeVar("T")
@@ -49,11 +49,11 @@ class Startup:
             RuntimeUserError: the time is up. Nothing interrupts the function then, and nobody waits for it any more.
         """
         result, ident = in_own_thread("The app", function)
-        result.add_done_callback(heard)
+        result.add_done_callback(silence)
         done, _ = await asyncio.wait([result], timeout=self.left_s)
         if not done:
             told = missing if isinstance(missing, str) else missing()
-            raise self.too_late(held_up(told, *loop_watch.whereabouts(ident)))
+            raise self.too_late(describe_wait(told, *loop_watch.locate_thread(ident)))
         return result.result()
 
     def too_late(self, missing: str) -> RuntimeUserError:
@@ -65,6 +65,6 @@ class Startup:
         )
 
 
-def held_up(missing: str, place: str, stack: str) -> str:
+def describe_wait(missing: str, place: str, stack: str) -> str:
     """What is missing, as sentences, with the place in somebody's code that keeps it, where there is one."""
     return f"{missing}, it is held up{place}:\n{stack}\n" if stack else f"{missing}. "

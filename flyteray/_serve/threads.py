@@ -33,7 +33,7 @@ def in_own_thread(
         try:
             return copied.run(function, **arguments)
         except SystemExit as exit_:  # how uvicorn.run and many servers say that they could not start
-            raise exited(what, exit_) from exit_
+            raise exit_error(what, exit_) from exit_
 
     def finish(done: Future[T]) -> None:
         if future.cancelled():
@@ -53,13 +53,13 @@ def in_own_thread(
     return future, thread.ident
 
 
-def heard(future: asyncio.Future[Any]) -> None:
+def silence(future: asyncio.Future[Any]) -> None:
     """Ask for a failure that is known already, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()
 
 
-def exited(what: str, error: SystemExit) -> RuntimeUserError:
+def exit_error(what: str, error: SystemExit) -> RuntimeUserError:
     """The error for user code that wanted to end the process."""
     how = f": {error.code}" if isinstance(error.code, str) else f" with status {error.code}."
     wrong = RuntimeUserError("SystemExit", f"{what} exited{how}")
@@ -67,9 +67,9 @@ def exited(what: str, error: SystemExit) -> RuntimeUserError:
     return wrong
 
 
-async def exit_as_error(what: str, running: Awaitable[Any]) -> Any:
+async def await_user_code(what: str, running: Awaitable[Any]) -> Any:
     """What an awaitable of user code gives; SystemExit would tear down the loop instead of ending the task."""
     try:
         return await running
     except SystemExit as error:
-        raise exited(what, error) from error
+        raise exit_error(what, error) from error

@@ -13,7 +13,7 @@ SecretName = tuple[str, str | None, str | None, str | None]
 """The fields of a :class:`SecretSpec`: key, group, environment variable, mount."""
 
 
-class Inherited(NamedTuple):
+class Inheritance(NamedTuple):
     """What an action has from the run or from the code that called it: see :class:`RunWide`."""
 
     env_vars: tuple[tuple[str, str], ...] = ()
@@ -21,7 +21,7 @@ class Inherited(NamedTuple):
     raw_data_path: str | None = None
 
     @classmethod
-    def of(cls, wide: RunWide) -> Inherited:
+    def of(cls, wide: RunWide) -> Inheritance:
         """What a run's root action has."""
         return cls(
             tuple(sorted(wide.env_vars.items())),
@@ -34,7 +34,7 @@ class Call(NamedTuple):
     """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick.
 
     ``version`` is the one that the task was deployed as; ``unchecked`` that who called knew the inputs' names only;
-    ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inherited`, or nothing.
+    ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inheritance`, or nothing.
     """
 
     run: str
@@ -53,11 +53,11 @@ class Call(NamedTuple):
     from_above: tuple[Any, ...] = ()
 
     @property
-    def inherited(self) -> Inherited:
+    def inherited(self) -> Inheritance:
         """What it has from the run or from who called it."""
-        return Inherited(*self.from_above)
+        return Inheritance(*self.from_above)
 
-    def packed(self, arguments: Payload) -> tuple[Any, ...]:
+    def pack(self, arguments: Payload) -> tuple[Any, ...]:
         """What Ray is given of it and of its inputs: as one bytes, which it hands on as they are, and their buffers.
 
         Whatever else Ray is given it inspects and pickles itself, and each argument costs it anew.
@@ -66,7 +66,7 @@ class Call(NamedTuple):
         return (data, Payload(b"", arguments.buffers)) if arguments.buffers else (data,)
 
     @classmethod
-    def unpacked(cls, data: bytes, buffers: Payload | None) -> tuple[Call, Payload]:
+    def unpack(cls, data: bytes, buffers: Payload | None) -> tuple[Call, Payload]:
         """The call that was packed, and its inputs."""
         header, *fields = pickle.loads(data)
         return cls(*fields), Payload(header, [] if buffers is None else buffers.buffers)
@@ -81,7 +81,7 @@ class Call(NamedTuple):
         parent: str | None,
         attempt: int,
         owner: tuple[str | None, str | None, str | None] = (None, None, None),
-        inherited: Inherited | None = None,
+        inherited: Inheritance | None = None,
     ) -> Call:
         """The call of a task as one attempt of one action."""
         return cls(

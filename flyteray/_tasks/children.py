@@ -24,7 +24,7 @@ from flyteray._plan.values import inputs, pickling
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.events import Recorder
 from flyteray._tasks.host import host
-from flyteray._tasks.submission import Asked, Submitter, plain
+from flyteray._tasks.submission import NamedEnvironment, Submitter, translate_error
 
 
 class Children:
@@ -59,7 +59,7 @@ class Children:
         spec = with_env_vars(plan.spec, dict(self._parent.inherited.env_vars))
         call = self._call(spec)._replace(unchecked=True)
         arguments = pickling.dump(inputs, "inputs")
-        asked = Asked.of(spec.environment)
+        asked = NamedEnvironment.of(spec.environment)
         return await self._awaited(_Child(spec, asked, call, arguments, self._recorder, self._submitter))
 
     async def _awaited(self, child: _Child) -> Any:
@@ -103,7 +103,7 @@ class _Child:
     def __init__(
         self,
         spec: TaskSpec,
-        asked: Asked,
+        asked: NamedEnvironment,
         call: Call,
         arguments: pickling.Payload,
         recorder: Recorder,
@@ -127,14 +127,14 @@ class _Child:
     @contextlib.contextmanager
     def waits_for_image(self) -> Iterator[None]:
         """Tell meanwhile that it waits, and that it has failed where there is no image in the end."""
-        self._recorder.submitted(self._call, self._asked.environment)
+        self._recorder.begin_wait(self._call, self._asked.environment)
         try:
             yield
         except BaseException as error:
             self._recorder.add(self._call, ActionPhase.FAILED, error=failure.describe(error).summary)
             raise
         finally:
-            self._recorder.ended(self._call)
+            self._recorder.end_wait(self._call)
 
     def started_by(self, start: Start) -> Start:
         """Remember how its image is started: Ray may give this process a thousand such children."""
@@ -145,28 +145,28 @@ class _Child:
         """Start an attempt and block for its value."""
         call = self._submitted(attempt)
         try:
-            return host().waits.value(self._submitter.submit(self._asked, call, self._arguments, start))
+            return host().waits.get(self._submitter.submit(self._asked, call, self._arguments, start))
         finally:
-            self._recorder.ended(call)
+            self._recorder.end_wait(call)
 
     async def awaited(self, attempt: int, start: Start) -> Any:
         """Start an attempt and await its value."""
         call = self._submitted(attempt)
         try:
-            return await host().waits.awaited(
+            return await host().waits.get_async(
                 self._submitter.submit(self._asked, call, self._arguments, start)
             )
         finally:
-            self._recorder.ended(call)
+            self._recorder.end_wait(call)
 
     def _submitted(self, attempt: int) -> Call:
         call = self._call._replace(attempt=attempt)
-        self._recorder.submitted(call, self._asked.environment)
+        self._recorder.begin_wait(call, self._asked.environment)
         return call
 
     def delay_after(self, error: BaseException, attempt: int) -> float:
         """Seconds until the next attempt; raises the error as the caller shall see it when there is none."""
-        shown = plain(error, self._spec.name)
+        shown = translate_error(error, self._spec.name)
         delay = retry_delay(shown, self._spec.retry, attempt)
         if delay is None:
             if not isinstance(getattr(error, "cause", None), ActionFailed):
@@ -188,6 +188,6 @@ def _starts() -> dict[str, Start]:
 @functools.lru_cache(maxsize=1024)
 def _planned(
     task: Task[..., Any], bundle: str, version: str | None, env_vars: tuple[tuple[str, str], ...]
-) -> tuple[TaskSpec, Asked]:
+) -> tuple[TaskSpec, NamedEnvironment]:
     spec = with_env_vars(task_spec(task, code.beside(task, bundle), version), dict(env_vars))
-    return spec, Asked.of(spec.environment)
+    return spec, NamedEnvironment.of(spec.environment)

@@ -24,7 +24,7 @@ _INTERVAL_S = 0.5
 _QUEUED_S = 1.0
 
 
-class _Noted(NamedTuple):
+class _Note(NamedTuple):
     """What becomes an :class:`ActionEvent` when it is sent: most of it is overtaken before."""
 
     call: Call
@@ -50,7 +50,7 @@ class _Noted(NamedTuple):
         )
 
 
-_Events = dict[_Attempt, _Noted]
+_Events = dict[_Attempt, _Note]
 
 
 class Recorder:
@@ -68,12 +68,12 @@ class Recorder:
         self._some = threading.Event()
         threading.Thread(target=self._send_forever, name="flyteray-recorder", daemon=True).start()
 
-    def submitted(self, call: Call, environment: EnvironmentSpec) -> None:
-        """Note that a child is to be run, with what its environment asks for; :meth:`ended` must follow."""
+    def begin_wait(self, call: Call, environment: EnvironmentSpec) -> None:
+        """Note that a child is to be run, with what its environment asks for; :meth:`end_wait` must follow."""
         self._waiting[_attempt(call)] = (call, environment, time.time())
         self._some.set()
 
-    def ended(self, call: Call) -> None:
+    def end_wait(self, call: Call) -> None:
         """Note that a child is waited for no longer."""
         self._waiting.pop(_attempt(call), None)
 
@@ -92,7 +92,7 @@ class Recorder:
         a queued one asks for.
         """
         now = time.time() if at is None else at
-        self._events[_attempt(call)] = _Noted(call, phase, now, began, error, environment)
+        self._events[_attempt(call)] = _Note(call, phase, now, began, error, environment)
         self._some.set()
 
     def flush(self) -> None:

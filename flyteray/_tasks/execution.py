@@ -30,7 +30,7 @@ from flyteray._plan.values.pickling import Own, Payload
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
 from flyteray._tasks.events import Recorder
-from flyteray._tasks.forks import EndedForks
+from flyteray._tasks.forks import ForkExit
 from flyteray._tasks.host import host
 from flyteray._tasks.outputs import write_outputs
 from flyteray._tasks.submission import Submitter
@@ -73,7 +73,7 @@ class Worker:
                 given = pickling.load(arguments)
                 if call.unchecked:
                     given = inputs.bind(task, (), given)
-                value = inputs.check_output(task, self._called(call, task, given))
+                value = inputs.check_output(task, self._call_function(call, task, given))
                 result = finish(task, value)
             finally:
                 if workplace is not None:
@@ -87,7 +87,7 @@ class Worker:
         self.recorder.add(call, ActionPhase.SUCCEEDED, began)
         return result
 
-    def _called(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+    def _call_function(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         bound = contextvars.copy_context()
         inherited = call.inherited
         root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
@@ -105,7 +105,7 @@ class Worker:
         )
         function = functools.partial(task.func, **arguments)
         try:
-            with EndedForks():
+            with ForkExit():
                 return bound.run(host().drive, function) if task.is_async else bound.run(function)
         except SystemExit as error:
             if exits_well(task, error):
@@ -175,13 +175,13 @@ def execute_root(packed: bytes, buffers: Payload | None = None) -> tuple[tuple[A
 
 
 def _execute(packed: bytes, buffers: Payload | None) -> Any:
-    call, arguments = Call.unpacked(packed, buffers)
+    call, arguments = Call.unpack(packed, buffers)
     value = _worker(call.env_vars, call.secrets).run(call, arguments, lambda _, value: value)
     return Own(value) if _is_by_value(call.bundle) else value
 
 
 def _execute_root(packed: bytes, buffers: Payload | None) -> tuple[tuple[Any, ...] | Own, int]:
-    call, arguments = Call.unpacked(packed, buffers)
+    call, arguments = Call.unpack(packed, buffers)
     worker = _worker(call.env_vars, call.secrets)
 
     def keep(task: Task[..., Any], value: Any) -> tuple[tuple[Any, ...], int]:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NoReturn
 
 
-class EndedForks:
+class ForkExit:
     """A child process that the code within a ``with`` has forked ends where it leaves that code, as a script ends.
 
     A copy of a worker has none of its threads: it can't report a result, and waits for ever where it tries.

@@ -30,7 +30,7 @@ import ray._private.worker
 import ray._raylet
 
 from flyteray._cluster.workers.code import activate
-from flyteray._tasks.forks import EndedForks
+from flyteray._tasks.forks import ForkExit
 from flyteray._tasks.waits import Waits, core_worker
 
 T = TypeVar("T")
@@ -178,7 +178,7 @@ class Host:
 
         job.coroutine = loop.create_task(function())
         try:
-            with EndedForks():
+            with ForkExit():
                 value: T = loop.run_until_complete(job.coroutine)
             return value
         finally:
@@ -201,7 +201,7 @@ class Host:
         try:
             try:
                 self._interruptible = True
-                with EndedForks():
+                with ForkExit():
                     job.value = job.function()
             finally:
                 self._interruptible = False
@@ -331,7 +331,7 @@ def host() -> Host:
     return host
 
 
-def hosted(python: str) -> str:
+def host_command(python: str) -> str:
     """The command, for ``py_executable``, that starts a Ray worker as a :class:`Host` by a command that runs Python."""
     return f"{python} -c {shlex.quote(_ENTRY)}"
 

@@ -16,9 +16,9 @@ from flyteray._plan.info import ActionPhase, ErrorInfo, RunEnd
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import NO_IMAGE, RunSpec, Start
 from flyteray._plan.values.pickling import Payload
-from flyteray._tasks.call import Call, Inherited
+from flyteray._tasks.call import Call, Inheritance
 from flyteray._tasks.execution import execute_root
-from flyteray._tasks.submission import Asked, Submitter, error_info, plain
+from flyteray._tasks.submission import NamedEnvironment, Submitter, describe_error, translate_error
 from flyteray.errors import ActionAbortedError, RunNotFoundError
 
 _STORE_SHARE = 0.3  # of the object store may be held for later readers; beyond it, storage serves them
@@ -77,7 +77,7 @@ class Keeper(KeeperDoor):
         self._aborted.discard(spec.name)
 
     async def _attempts(self, spec: RunSpec, inputs: Payload) -> RunEnd:
-        asked = Asked.of(spec.task.environment)
+        asked = NamedEnvironment.of(spec.task.environment)
         for attempt in itertools.count():
             call = Call.of(
                 spec.task,
@@ -85,7 +85,7 @@ class Keeper(KeeperDoor):
                 action="a0",
                 parent=None,
                 attempt=attempt,
-                inherited=Inherited.of(spec.wide),
+                inherited=Inheritance.of(spec.wide),
                 owner=spec.owner,
             )
             try:
@@ -96,13 +96,13 @@ class Keeper(KeeperDoor):
                 size = await refs[1]
             except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the policy decides
                 # Not unpickled: a user's exception may do anything to the process that loads it.
-                shown = plain(error, spec.task.name, unpickle=False)
+                shown = translate_error(error, spec.task.name, unpickle=False)
                 if spec.name in self._aborted:
                     return RunEnd(run=spec.name, phase=ActionPhase.ABORTED)
                 delay = retry_delay(shown, spec.task.retry, attempt)
                 if delay is None:
                     return RunEnd(
-                        run=spec.name, phase=ActionPhase.FAILED, error=error_info(error, spec.task.name)
+                        run=spec.name, phase=ActionPhase.FAILED, error=describe_error(error, spec.task.name)
                     )
                 await asyncio.sleep(delay)
             else:
@@ -140,14 +140,14 @@ class Keeper(KeeperDoor):
                 return  # forgotten meanwhile: nobody waits for it
             except Exception:
                 logger.exception("The end of run %s could not be told; it is tried again", ended.run)
-                ended = _in_brief(ended)
+                ended = _in_ascii(ended)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
             else:
                 return
 
 
-def _in_brief(ended: RunEnd) -> RunEnd:
+def _in_ascii(ended: RunEnd) -> RunEnd:
     """The end of a run in plain letters, without what may have been why it was not taken in."""
     error = ended.error
     if error is None:

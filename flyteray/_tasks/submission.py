@@ -30,7 +30,7 @@ from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import NO_IMAGE, EnvironmentSpec, Start
 from flyteray._plan.values.pickling import Payload
 from flyteray._tasks.call import ActionFailed, Call
-from flyteray._tasks.host import BUNDLE, hosted
+from flyteray._tasks.host import BUNDLE, host_command
 from flyteray.errors import (
     ActionAbortedError,
     BaseRuntimeError,
@@ -60,7 +60,7 @@ def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) 
     process = launch.runtime_env(identity, start, kept, threads)
     process["env_vars"][BUNDLE] = bundle
     if not start.container:  # where Ray starts a worker of its own
-        process["py_executable"] = hosted(process.get("py_executable") or launch.command())
+        process["py_executable"] = host_command(process.get("py_executable") or launch.command())
     return {
         **ray_options(environment),
         "max_retries": 0,  # ours, because Ray's re-run silently
@@ -68,14 +68,14 @@ def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) 
     }
 
 
-class Asked(NamedTuple):
+class NamedEnvironment(NamedTuple):
     """An environment and its JSON, which names it: worked out once, not once per call."""
 
     environment: EnvironmentSpec
     name: str
 
     @classmethod
-    def of(cls, environment: EnvironmentSpec) -> Asked:
+    def of(cls, environment: EnvironmentSpec) -> NamedEnvironment:
         """The same with its name."""
         return cls(environment, environment.model_dump_json())
 
@@ -94,7 +94,7 @@ class Submitter:
             str, tuple[float, str]
         ] = {}  # environments, until when nobody asks again, what they get
 
-    def submit(self, asked: Asked, call: Call, arguments: Payload, start: Start = NO_IMAGE) -> Any:
+    def submit(self, asked: NamedEnvironment, call: Call, arguments: Payload, start: Start = NO_IMAGE) -> Any:
         """The ObjectRef (or list of them) of one call in an environment; ``start`` is what its image needs.
 
         Raises:
@@ -105,14 +105,14 @@ class Submitter:
             gets = _place(asked, call.task)
             self._placed[asked.name] = time.monotonic() + _PLACEABLE_S, gets
         prepared = self._prepared(gets, call.bundle or call.version or "", start)
-        return prepared.remote(*call.packed(arguments))
+        return prepared.remote(*call.pack(arguments))
 
     def _prepare(self, environment: str, bundle: str, start: Start) -> Any:
         asked = options(EnvironmentSpec.model_validate_json(environment), bundle, start)
         return self._function.options(**asked, num_returns=self._num_returns)
 
 
-def _place(asked: Asked, task: str) -> str:
+def _place(asked: NamedEnvironment, task: str) -> str:
     """What an environment gets on this cluster, as JSON; raises PlacementError where there is no node for it."""
     cluster = nodes.look()
     environment = fitted(asked.environment, cluster)
@@ -127,7 +127,7 @@ def _place(asked: Asked, task: str) -> str:
     return environment.model_dump_json()
 
 
-def plain(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntimeError:
+def translate_error(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntimeError:
     """The flyteray error for whatever Ray raised for an action of ``task``; ``unpickle`` as in ``failure.restore``."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ActionFailed):
@@ -152,10 +152,10 @@ def plain(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntime
     return RuntimeSystemError(type(error).__name__, f"Task {task!r} failed in Ray: {failure.message(error)}")
 
 
-def error_info(error: BaseException, task: str) -> ErrorInfo:
+def describe_error(error: BaseException, task: str) -> ErrorInfo:
     """The same as a value: what the worker described, where it could."""
     cause = getattr(error, "cause", None)
-    return cause.info if isinstance(cause, ActionFailed) else failure.describe(plain(error, task))
+    return cause.info if isinstance(cause, ActionFailed) else failure.describe(translate_error(error, task))
 
 
 def _first_line(error: BaseException) -> str:

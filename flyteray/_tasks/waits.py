@@ -85,7 +85,7 @@ class Waits:
         self._new.put(None)
 
     @contextlib.contextmanager
-    def shared(self, refs: Iterable[Any], enough: int | None = None) -> Iterator[None]:
+    def release_cpu(self, refs: Iterable[Any], enough: int | None = None) -> Iterator[None]:
         """While a thread waits in here for ``refs``, or for as many of them as are enough, the CPU is free."""
         if self._sharer in (None, threading.get_ident()):
             yield
@@ -99,7 +99,7 @@ class Waits:
         finally:
             over.append(True)
 
-    def told(self, ref: ray.ObjectRef, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap_callback(self, ref: ray.ObjectRef, callback: Callable[..., Any]) -> Callable[..., Any]:
         """The same for a callback that Ray is to call with the value of ``ref``."""
         if self._sharer is None:
             return callback
@@ -114,13 +114,13 @@ class Waits:
         self._new.put(_Wait(ref, lambda: bool(over) or (future is not None and future.done())))
         return call
 
-    def value(self, ref: ray.ObjectRef) -> Any:
+    def get(self, ref: ray.ObjectRef) -> Any:
         """Block for the value of ``ref``; :meth:`cancel` and whatever interrupts it cancel the task behind it."""
         future = self._own(ref)
         with self._until_ended(ref, future):
             return future.result()
 
-    async def awaited(self, ref: ray.ObjectRef) -> Any:
+    async def get_async(self, ref: ray.ObjectRef) -> Any:
         """Await the value of ``ref``; cancelling that cancels the task behind it."""
         # Ray's own future costs about as much as a call: with a thousand at once that is what counts.
         if len(self._pending) < _FEW:
@@ -169,19 +169,19 @@ def core_worker(waits: Waits) -> type[ray._raylet.CoreWorker]:
     class CoreWorker(ray._raylet.CoreWorker):  # type: ignore[misc] # compiled
         def get_objects(self, object_refs: list[Any], timeout_ms: int = -1, *rest: Any) -> Any:
             """Behind ``ray.get``."""
-            with waits.shared(object_refs):
+            with waits.release_cpu(object_refs):
                 return super().get_objects(object_refs, timeout_ms, *rest)
 
         def wait(self, waitables: list[Any], num_returns: int, timeout_ms: int, *rest: Any) -> Any:
             """Behind ``ray.wait`` and the iteration of generators."""
             if timeout_ms == 0:
                 return super().wait(waitables, num_returns, timeout_ms, *rest)
-            with waits.shared(waitables, num_returns):
+            with waits.release_cpu(waitables, num_returns):
                 return super().wait(waitables, num_returns, timeout_ms, *rest)
 
         def set_get_async_callback(self, object_ref: Any, callback: Callable[..., Any]) -> Any:
             """Behind ``await ref`` and ``ref.future()``."""
-            return super().set_get_async_callback(object_ref, waits.told(object_ref, callback))
+            return super().set_get_async_callback(object_ref, waits.wrap_callback(object_ref, callback))
 
     return CoreWorker
 

@@ -32,7 +32,7 @@ class OtherContentError(Exception):
     """What is there is not what was asked for."""
 
 
-class Held:
+class Download:
     """Something fetched that stays on disk until :meth:`release`, or until the process ends.
 
     ``path`` is where it is. Its files are shared and read-only.
@@ -65,7 +65,7 @@ class Downloads:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def file(self, url: str, content: str | None = None) -> Held:
+    def file(self, url: str, content: str | None = None) -> Download:
         """A file; with ``content`` it must be the one of that hash.
 
         Raises:
@@ -84,9 +84,9 @@ class Downloads:
                 raise _changed(url)
 
         held = self._entry(repr(("file", url, state, content)), url, state.size, fetch)
-        return Held(held.path / key, held.path, held._lock)
+        return Download(held.path / key, held.path, held._lock)
 
-    def directory(self, url: str, ignore: Sequence[str] = (), content: str | None = None) -> Held:
+    def directory(self, url: str, ignore: Sequence[str] = (), content: str | None = None) -> Download:
         """A directory without the files that match one of the patterns; with ``content`` the one of that hash.
 
         Raises:
@@ -110,7 +110,7 @@ class Downloads:
         size = sum(state.size for state in states.values())
         return self._entry(repr(("directory", url, states, tuple(ignore), content)), url, size, fetch)
 
-    def _entry(self, name: str, url: str, size: int, fetch: Callable[[Path], None]) -> Held:
+    def _entry(self, name: str, url: str, size: int, fetch: Callable[[Path], None]) -> Download:
         _private.folder(self._folder)
         self._sweep_unfinished()
         digest = hashlib.sha256(name.encode()).hexdigest()[:24]
@@ -120,7 +120,7 @@ class Downloads:
             try:
                 lock.file.truncate(0)  # it is used
                 if entry.is_dir():
-                    return Held(entry, entry, lock)
+                    return Download(entry, entry, lock)
                 # Another process may get in between two locks, so what is there is looked at after each.
                 if not lock.try_take():
                     logger.info("Another process of this node fetches %s: waiting for it.", url)

@@ -15,7 +15,7 @@ from flyteray import _private
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN, this_process
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.spec import OutputRef, ParameterSpec
-from flyteray._serve.parameters.downloads import Downloads, Held, OtherContentError
+from flyteray._serve.parameters.downloads import Download, Downloads, OtherContentError
 from flyteray._serve.parameters.mounts import Mount, Mounts
 from flyteray.app.parameters import PARAMETERS_FILE, published
 from flyteray.errors import ParameterMaterializationError, RuntimeSystemError
@@ -37,7 +37,7 @@ class Value:
     text: str
     visible: Any
     run: str | None = None
-    held: Held | None = None
+    held: Download | None = None
     mount: Mount | None = None
 
     def without_content(self) -> Value:
@@ -252,7 +252,7 @@ class _Fetcher:
                 path = str(held.path)
         return Value(kind(path=path), path, path, self._run, held)
 
-    def _download(self, url: str) -> Held:
+    def _download(self, url: str) -> Download:
         # The hash of an output is that of the whole output, which may hold more than this file.
         content = self._spec.hash if self._spec.output is None else None
         try:

@@ -15,9 +15,15 @@ from typing import Any
 from flyteray._machine import probe
 from flyteray._plan.bundle import alias, bundle
 from flyteray._serve.programs import command_line
-from flyteray._serve.programs.program import Exit, Program, unstartable
-from flyteray._serve.servers.connections import drained
-from flyteray._serve.servers.listening import Address, addresses, first_taken, listed, strays
+from flyteray._serve.programs.program import Exit, Program, explain_failure
+from flyteray._serve.servers.connections import drain
+from flyteray._serve.servers.listening import (
+    Address,
+    describe_strays,
+    find_addresses,
+    find_port,
+    join_addresses,
+)
 from flyteray.errors import RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -111,7 +117,7 @@ class CommandServer:
             return
         deadline = time.monotonic() + deadline_s
         if self._behind_ingress and self._is_up:
-            await drained(self.port, deadline_s, program.ended())
+            await drain(self.port, deadline_s, program.ended())
         program.end(max(min(_GIVE_UP_S, deadline_s), deadline - time.monotonic()))
         await asyncio.wait([program.ended()])
 
@@ -152,12 +158,12 @@ class CommandServer:
         return Program([name, *rest], variables, self._folder)
 
     def _words(self, variables: Mapping[str, str]) -> Sequence[str]:
-        if command_line.are_a_script(self._command):
+        if command_line.is_script(self._command):
             return self._command
-        filled = command_line.filled_in(self._command, variables)
-        if command_line.tell_the_port(self._command):
+        filled = command_line.fill_in(self._command, variables)
+        if command_line.names_port(self._command):
             return filled
-        return command_line.moved(filled, self._declared, self._host, self.port)
+        return command_line.move_port(filled, self._declared, self._host, self.port)
 
     async def _comes_up(self, program: Program, ended: asyncio.Future[Exit]) -> bool:
         """Wait until it answers; False when it was stopped before."""
@@ -175,7 +181,7 @@ class CommandServer:
 
     def _early_end(self, ended: Exit) -> RuntimeUserError:
         if ended.error is not None:
-            return RuntimeUserError("ProgramNotStarted", unstartable(self._command[0], ended.error))
+            return RuntimeUserError("ProgramNotStarted", explain_failure(self._command[0], ended.error))
         hint = " It must stay in the foreground." if ended.code == 0 else ""
         return RuntimeUserError(
             "ServerExited", f"{self._name} {ended} before it answered on port {self._wanted}.{hint}"
@@ -189,13 +195,13 @@ class CommandServer:
         return health.is_good
 
     def _look(self, program: Program) -> None:
-        found = addresses(program.pid)
-        port = first_taken(found, self._host, (self._assigned.port, self._declared))
+        found = find_addresses(program.pid)
+        port = find_port(found, self._host, (self._assigned.port, self._declared))
         if port is not None:
             self.port = port
         elif found:
-            self._seen = f"listens on {listed(found)}"
+            self._seen = f"listens on {join_addresses(found)}"
 
     def _tell_of_strays(self, program: Program) -> None:
-        if wrong := strays(addresses(program.pid), self._assigned, self.port):
+        if wrong := describe_strays(find_addresses(program.pid), self._assigned, self.port):
             logger.warning("%s %s Let it take its address from $HOST and $PORT.", self._name, wrong)

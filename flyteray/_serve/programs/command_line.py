@@ -34,7 +34,7 @@ _HOST_VARIABLES = (
 )
 
 
-def filled_in(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+def fill_in(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
     """The words with ``$NAME`` and ``${NAME}`` replaced, anywhere in a word; ``$$`` is a ``$``.
 
     Raises:
@@ -60,7 +60,7 @@ def filled_in(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
     return [fill(word) for word in words]
 
 
-def moved(words: Sequence[str], declared: int, host: str, port: int) -> list[str]:
+def move_port(words: Sequence[str], declared: int, host: str, port: int) -> list[str]:
     """The words with the declared port as the replica's, and "all interfaces" as the replica's host.
 
     A port is recognized as a whole word, after ``=``, and behind a name of this machine (``0.0.0.0:8080``,
@@ -82,13 +82,13 @@ def moved(words: Sequence[str], declared: int, host: str, port: int) -> list[str
     return [move(word) for word in words]
 
 
-def are_a_script(words: Sequence[str]) -> bool:
+def is_script(words: Sequence[str]) -> bool:
     """Whether they are a shell's with a script, whose variables are the shell's to fill in."""
     shell, option = (*words[:2], "", "")[:2]
     return PurePath(shell).name in _SHELLS and re.fullmatch(r"-\w*c\w*", option) is not None
 
 
-def tell_the_port(words: Sequence[str]) -> bool:
+def names_port(words: Sequence[str]) -> bool:
     """Whether they say by a variable where the port goes, so that a number in them is none."""
     return any(
         (plain or braced) in _TELL_PORT for word in words for _, plain, braced in _VARIABLE.findall(word)

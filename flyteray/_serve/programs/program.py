@@ -142,7 +142,7 @@ def _exit(word: str, number: int) -> Exit | None:
     return None
 
 
-def unstartable(program: str, number: int) -> str:
+def explain_failure(program: str, number: int) -> str:
     """Why a program could not be executed, from an errno, and what to do."""
     if number == errno.ENOENT:
         return (

@@ -58,7 +58,7 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], 
         runtime_env: Everything the replicas need; nothing is inherited.
         replicas: How many to begin with.
     """
-    env_vars = {**own_serve.no_other_ways(), **runtime_env.get("env_vars", {})}
+    env_vars = {**own_serve.ingress_variables(), **runtime_env.get("env_vars", {})}
     deployment = serve.deployment(
         Replica,
         name=_DEPLOYMENT,

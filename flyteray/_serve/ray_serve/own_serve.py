@@ -42,7 +42,7 @@ def start() -> None:
         "max_concurrency": CONTROLLER_MAX_CONCURRENCY,
         "enable_task_events": False,
     }
-    if ways := no_other_ways():
+    if ways := ingress_variables():
         options["runtime_env"] = {"env_vars": ways}
     started = (
         ray.remote(ServeController)
@@ -65,7 +65,7 @@ def find() -> ActorHandle:
     return ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
 
 
-def no_other_ways() -> dict[str, str]:
+def ingress_variables() -> dict[str, str]:
     """Environment variables that keep Serve's own ways to replicas from flyteray's, where the cluster has some."""
     return {name: "0" for name in _WAYS_IN if os.environ.get(name, "0") != "0"}
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import uvicorn
 
-from flyteray._serve.background_work import Handled, Work, finish
-from flyteray._serve.servers.forwarded import Alone, ASGIApp, Forwarded
-from flyteray._serve.servers.protocol import Protocol, take_large_handshakes
-from flyteray._serve.servers.root_paths import joined, rooted
+from flyteray._serve.background_work import BackgroundWork, Handled, finish
+from flyteray._serve.servers.forwarded import ASGIApp, ForwardedHeaders, ProxyHeaders
+from flyteray._serve.servers.protocol import HttpProtocol, take_large_handshakes
+from flyteray._serve.servers.root_paths import join_root_paths, with_root_path
 from flyteray.errors import RuntimeUserError
 
 # What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how
@@ -55,7 +55,7 @@ _DEFAULTS: dict[str, Any] = {
     # The ingress keeps idle connections: were the server to close one first, a request could meet the close.
     "timeout_keep_alive": 300,
     "lifespan": "on",
-    "http": Protocol,
+    "http": HttpProtocol,
     "h11_max_incomplete_event_size": 256 << 10,  # for who chooses "h11": as much as the ingress lets through
 }
 _CANCEL_S = 2  # for handlers to end after they were cancelled at the deadline
@@ -78,10 +78,10 @@ class AsgiServer:
         user_config: uvicorn.Config | None = None,
         proxies: Sequence[str] | None = None,
     ) -> None:
-        self._work = Work()
+        self._work = BackgroundWork()
         root_path = user_config.root_path if user_config is not None else ""
-        self._forwarded = Forwarded(rooted(Handled(app, self._work), root_path))
-        outermost = self._forwarded if proxies is None else Alone(self._forwarded, proxies)
+        self._forwarded = ForwardedHeaders(with_root_path(Handled(app, self._work), root_path))
+        outermost = self._forwarded if proxies is None else ProxyHeaders(self._forwarded, proxies)
         self._socket = sock
         self.port: int = sock.getsockname()[1]
         self._uvicorn = _Uvicorn(_config(outermost, user_config))
@@ -91,9 +91,9 @@ class AsgiServer:
     async def run(self, ready: Callable[[], None]) -> None:
         """Run the lifespan's start-up, serve, and run its shutdown."""
         self._uvicorn.on_started = ready
-        self._work.watch(asyncio.get_running_loop())
+        self._work.track_tasks(asyncio.get_running_loop())
         try:
-            with self._work.watched(), joined():
+            with self._work.track_process(), join_root_paths():
                 await self._uvicorn.serve(sockets=[self._socket])
         except SystemExit:  # uvicorn's way to say that the lifespan failed
             raise self._failure() from None
@@ -153,7 +153,7 @@ def _chosen(user: uvicorn.Config, names: Iterable[str]) -> dict[str, Any]:
 def _config(app: ASGIApp, user: uvicorn.Config | None) -> uvicorn.Config:
     options = _DEFAULTS | (_chosen(user, _HONOURED) if user is not None else {})
     if options["http"] in ("auto", "httptools"):
-        options["http"] = Protocol
+        options["http"] = HttpProtocol
     take_large_handshakes(options.get("ws"))
     return uvicorn.Config(
         app,

@@ -14,7 +14,7 @@ _ESTABLISHED = "01"
 _LOOK_S = 0.1
 
 
-async def drained(port: int, deadline_s: float, ended: asyncio.Future[Any]) -> None:
+async def drain(port: int, deadline_s: float, ended: asyncio.Future[Any]) -> None:
     """Wait until no connection to a port of this node is open, at most until the deadline.
 
     The ingress closes those that are idle when it learns that a replica stops, and others soon after they have become

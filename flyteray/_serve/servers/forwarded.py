@@ -18,10 +18,10 @@ _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+):\d+")  # as so
 _TAKEN_OVER = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 
 
-class Forwarded:
+class ForwardedHeaders:
     """An ASGI application that sees the client's address, scheme, host and path instead of the ingress's.
 
-    The ``X-Forwarded-*`` headers are trusted: the ingress removes what clients send of them. ``-Prefix`` is
+    The ``X-ForwardedHeaders-*`` headers are trusted: the ingress removes what clients send of them. ``-Prefix`` is
     the part of the path that the ingress has taken off; it becomes ``root_path``, as the ASGI specification
     has it, so that links, redirects and mounted applications are right under a path as well as under a host.
     """
@@ -65,7 +65,7 @@ class Forwarded:
             raise
 
 
-class Alone:
+class ProxyHeaders:
     """An ASGI application to which the ingress speaks by no header, because there is none.
 
     What clients send in its name is taken away; of the proxies that are trusted it is handed on as the ingress does.

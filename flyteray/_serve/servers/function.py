@@ -14,11 +14,17 @@ from typing import Any
 from flyteray._serve.background_work import finish
 from flyteray._serve.loop_watch import LoopThread
 from flyteray._serve.servers import ports
-from flyteray._serve.servers.connections import drained
+from flyteray._serve.servers.connections import drain
 from flyteray._serve.servers.hosting import bind
-from flyteray._serve.servers.listening import Address, addresses, first_taken, listed, strays
-from flyteray._serve.servers.user_servers import Started, watched
-from flyteray._serve.threads import exit_as_error, in_own_thread
+from flyteray._serve.servers.listening import (
+    Address,
+    describe_strays,
+    find_addresses,
+    find_port,
+    join_addresses,
+)
+from flyteray._serve.servers.user_servers import UserServers, track_servers
+from flyteray._serve.threads import await_user_code, in_own_thread
 from flyteray.errors import RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -63,7 +69,7 @@ class FunctionServer:
         self._is_up = False
         self._stopping = False
         self._running: asyncio.Future[Any] | None = None
-        self._started = Started()
+        self._started = UserServers()
 
     @property
     def loop(self) -> LoopThread | None:
@@ -72,8 +78,8 @@ class FunctionServer:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Call the function with its port moved to the replica's."""
-        with ports.moved(self._declared, self._host, self.port), watched(self._started):
-            others = await asyncio.to_thread(addresses, os.getpid())
+        with ports.move_port(self._declared, self._host, self.port), track_servers(self._started):
+            others = await asyncio.to_thread(find_addresses, os.getpid())
             if self._stopping:
                 return
             self._running = running = self._call()
@@ -85,13 +91,13 @@ class FunctionServer:
                         return
                     self._raise_early_end(running)
                 if time.monotonic() >= look_at:
-                    self._look(await asyncio.to_thread(addresses, os.getpid()) - others)
+                    self._look(await asyncio.to_thread(find_addresses, os.getpid()) - others)
                     look_at = time.monotonic() + _LOOK_S
             if self._stopping:
                 return
             self._is_up = True
             ready()
-            self._tell_of_strays(await asyncio.to_thread(addresses, os.getpid()))
+            self._tell_of_strays(await asyncio.to_thread(find_addresses, os.getpid()))
             await asyncio.wait([running])
         if not running.cancelled():
             running.result()
@@ -108,7 +114,7 @@ class FunctionServer:
         started = self._started
         deadline = time.monotonic() + deadline_s
         if self._behind_ingress and self._is_up and not started.has_uvicorn_at(self.port):
-            await drained(self.port, deadline_s, running)
+            await drain(self.port, deadline_s, running)
         await finish(self.going_on, deadline - time.monotonic())
         for plain in started.plain:
             # Blocks until the server's loop has noticed, and for ever if that has ended.
@@ -127,7 +133,7 @@ class FunctionServer:
 
     def waits_for(self) -> str:
         """A connection: where, and what there is instead."""
-        seen = f"listens on {listed(self._seen)}" if self._seen else "does not listen on any port"
+        seen = f"listens on {join_addresses(self._seen)}" if self._seen else "does not listen on any port"
         here = "" if self.port == self._declared else f"here {self.port}, "
         expected = f"expected is port {self._declared} ({here}as env.get_port() says)"
         return f"the server function {self._function.__name__!r} {seen}; {expected}"
@@ -135,11 +141,11 @@ class FunctionServer:
     def _look(self, found: set[Address]) -> None:
         """A process that the function has started may insist on the declared port: then that is taken."""
         self._seen = found
-        self.port = first_taken(found, self._host, (self._assigned.port, self._declared)) or self.port
+        self.port = find_port(found, self._host, (self._assigned.port, self._declared)) or self.port
 
     def _tell_of_strays(self, found: set[Address]) -> None:
         """Where a C library or a process that the function has started listens, nobody could move it."""
-        if wrong := strays(found, self._assigned, self.port):
+        if wrong := describe_strays(found, self._assigned, self.port):
             logger.warning(
                 "The server function %r %s Let it listen on %s and on the port that env.get_port() gives.",
                 self._function.__name__,
@@ -150,7 +156,7 @@ class FunctionServer:
     def _call(self) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         if inspect.iscoroutinefunction(self._function):
-            return loop.create_task(exit_as_error(_WHAT, self._function(**self._arguments)))
+            return loop.create_task(await_user_code(_WHAT, self._function(**self._arguments)))
         return in_own_thread(_WHAT, self._function, **self._arguments)[0]
 
     def _raise_early_end(self, running: asyncio.Future[Any]) -> None:

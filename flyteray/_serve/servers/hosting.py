@@ -15,9 +15,9 @@ import uvloop
 
 from flyteray._serve import loop_watch
 from flyteray._serve.loop_watch import LoopThread, LoopWatch
-from flyteray._serve.servers.patches import replaced
-from flyteray._serve.startup import Startup, held_up
-from flyteray._serve.threads import exit_as_error, exited, heard
+from flyteray._serve.servers.patches import patch
+from flyteray._serve.startup import Startup, describe_wait
+from flyteray._serve.threads import await_user_code, exit_error, silence
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Hosting:
         """
         self._thread.start()
         ready = asyncio.wrap_future(self._ready)
-        ready.add_done_callback(heard)
+        ready.add_done_callback(silence)
         done, _ = await asyncio.wait([ready], timeout=self._start_up.left_s)
         if not done:
             raise await self._too_late()
@@ -149,27 +149,27 @@ class Hosting:
         try:
             result = hook(**bind(hook, arguments))
         except SystemExit as exit_:
-            raise exited("on_update", exit_) from exit_
+            raise exit_error("on_update", exit_) from exit_
         if inspect.isawaitable(result):
-            awaited = exit_as_error("on_update", result)
+            awaited = await_user_code("on_update", result)
             asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
 
     async def _too_late(self) -> RuntimeUserError:
         """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
         give_up_s = _GIVE_UP_S
         if self._in_startup:
-            place, stack = loop_watch.whereabouts(self._thread.ident or 0)
+            place, stack = loop_watch.locate_thread(self._thread.ident or 0)
             if stack:
                 give_up_s = 0.0  # what holds up the loop can't be cancelled
             elif self._living is not None:
-                place, stack = loop_watch.waits_at(self._living)
-            missing = held_up("on_startup has not returned", place, stack)
+                place, stack = loop_watch.locate_task(self._living)
+            missing = describe_wait("on_startup has not returned", place, stack)
         else:
             missing = f"{self._server.waits_for()}. "
         if self._living is not None:
             self._loop.call_soon_threadsafe(self._living.cancel)
         ended = asyncio.wrap_future(self._ended)
-        ended.add_done_callback(heard)
+        ended.add_done_callback(silence)
         await asyncio.wait([ended], timeout=give_up_s)
         return self._start_up.too_late(missing)
 
@@ -184,7 +184,7 @@ class Hosting:
                 self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
                 self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         except SystemExit as exit_:  # raised on, it would end the replica's own loop
-            error = exited("on_startup" if self._in_startup else "The app", exit_)
+            error = exit_error("on_startup" if self._in_startup else "The app", exit_)
         except BaseException as failure:  # noqa: BLE001  # user code: it may raise anything
             error = failure
         finally:
@@ -237,7 +237,7 @@ async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
 
 async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:
     """Call a user's function with the arguments that it asks for by name; await it if it is async."""
-    with replaced(asyncio, "run", _beside_the_loop(asyncio.run)):
+    with patch(asyncio, "run", _beside_the_loop(asyncio.run)):
         result = function(**bind(function, arguments))
     return await result if inspect.isawaitable(result) else result
 

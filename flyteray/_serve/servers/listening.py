@@ -25,18 +25,18 @@ class Address:
         return self.host in _EVERYWHERE or self.host.removeprefix("::ffff:") == host
 
 
-def first_taken(found: set[Address], host: str, ports: tuple[int, ...]) -> int | None:
+def find_port(found: set[Address], host: str, ports: tuple[int, ...]) -> int | None:
     """The first of ``ports`` on which connections to ``host`` arrive at one of the addresses."""
     return next((port for port in ports for each in found if each.port == port and each.takes(host)), None)
 
 
-def strays(found: set[Address], wanted: Address, port: int) -> str | None:
+def describe_strays(found: set[Address], wanted: Address, port: int) -> str | None:
     """What is wrong with where a server listens that is reached on ``port``, as sentences; None: nothing."""
     there = {each for each in found if each.port == port and each.takes(wanted.host)}
     exposed = wanted.host not in _EVERYWHERE and any(each.host in _EVERYWHERE for each in there)
     if not exposed and port == wanted.port:
         return None
-    told = [f"listens on {listed(there)} instead of {wanted}."]
+    told = [f"listens on {join_addresses(there)} instead of {wanted}."]
     if exposed:
         told.append("Whoever reaches this machine gets to it past the ingress.")
     if port != wanted.port:
@@ -44,12 +44,12 @@ def strays(found: set[Address], wanted: Address, port: int) -> str | None:
     return " ".join(told)
 
 
-def listed(found: set[Address]) -> str:
+def join_addresses(found: set[Address]) -> str:
     """The addresses as words."""
     return ", ".join(map(str, sorted(found)))
 
 
-def addresses(pid: int) -> set[Address]:
+def find_addresses(pid: int) -> set[Address]:
     """Where a process and its descendants listen at the moment."""
     found: set[Address] = set()
     with contextlib.suppress(psutil.Error):

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def patch(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Let ``owner.name`` be ``value``; afterwards the owner is as it was, also if it had inherited the name."""
     absent = object()
     own = owner.__dict__.get(name, absent)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flyteray._machine.ports import free_socket
-from flyteray._serve.servers.patches import replaced
+from flyteray._serve.servers.patches import patch
 
 
 def listening_socket(host: str, port: int = 0) -> socket.socket:
@@ -61,7 +61,7 @@ def accepts(host: str, port: int, timeout_s: float = 1.0) -> bool:
 
 
 @contextlib.contextmanager
-def moved(declared: int, host: str, assigned: int) -> Iterator[None]:
+def move_port(declared: int, host: str, assigned: int) -> Iterator[None]:
     """Servers of this process that listen on port ``declared`` listen on ``host``:``assigned`` instead.
 
     Two replicas of an app may share a node, yet a script says ``port=8080``. What asks for ``assigned``
@@ -93,9 +93,9 @@ def moved(declared: int, host: str, assigned: int) -> Iterator[None]:
         return create
 
     with contextlib.ExitStack() as undo:
-        undo.enter_context(replaced(socket.socket, "bind", moved_bind))
+        undo.enter_context(patch(socket.socket, "bind", moved_bind))
         for loop in _loop_classes():
-            undo.enter_context(replaced(loop, "create_server", moved_create_server(loop.create_server)))
+            undo.enter_context(patch(loop, "create_server", moved_create_server(loop.create_server)))
         yield
 
 

@@ -15,7 +15,7 @@ _LONGEST_LINE = 128 << 10  # of a handshake
 _MOST_HEADERS = 1024
 
 
-class Protocol(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """uvicorn's own, which takes what comes after a body in chunks for headers, and so for the ingress's word."""
 
     _in_head = True

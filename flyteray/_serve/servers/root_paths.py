@@ -1,7 +1,7 @@
-"""Root paths of an application's own, joined to the path that the ingress serves it under.
+"""Root paths of an application's own are joined to the path that the ingress serves it under.
 
 A root path says where the application is reached from outside. Under a host of its own that is all there is to it;
-below ``/<app>`` the two are joined. Links to it arrive here with it, because nobody in front takes it off.
+below ``/<app>`` the two are join_root_paths. Links to it arrive here with it, because nobody in front takes it off.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from flyteray._serve.servers.forwarded import ASGIApp, Receive, Scope, Send
-from flyteray._serve.servers.patches import replaced
+from flyteray._serve.servers.patches import patch
 
 
-def rooted(app: ASGIApp, root_path: str) -> ASGIApp:
+def with_root_path(app: ASGIApp, root_path: str) -> ASGIApp:
     """An application behind a server with that root path."""
     return _RootPath(app, root_path) if root_path.strip("/") else app
 
@@ -45,13 +45,13 @@ class _RootPath:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[None]:
+def join_root_paths() -> Iterator[None]:
     """Have applications of FastAPI meanwhile join their ``root_path`` to that of the request, in place of it."""
     fastapi: Any = sys.modules.get("fastapi")
     if fastapi is None:
         yield
     else:
-        with replaced(fastapi.FastAPI, "__call__", _joining(fastapi.FastAPI.__call__)):
+        with patch(fastapi.FastAPI, "__call__", _joining(fastapi.FastAPI.__call__)):
             yield
 
 
