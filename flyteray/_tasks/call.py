@@ -1,4 +1,4 @@
-"""What a worker is told about the action that it executes."""
+"""A call tells a worker which attempt of which action to execute, with what code and what it inherits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SecretName = tuple[str, str | None, str | None, str | None]
 
 
 class Inheritance(NamedTuple):
-    """What an action has from the run or from the code that called it: see :class:`RunWide`."""
+    """Settings that an action has from its run or from its caller: see :class:`RunWide`."""
 
     env_vars: tuple[tuple[str, str], ...] = ()
     custom_context: tuple[tuple[str, str], ...] = ()
@@ -22,7 +22,7 @@ class Inheritance(NamedTuple):
 
     @classmethod
     def of(cls, wide: RunWide) -> Inheritance:
-        """What a run's root action has."""
+        """The inheritance of a run's root action."""
         return cls(
             tuple(sorted(wide.env_vars.items())),
             tuple(sorted(wide.custom_context.items())),
@@ -33,7 +33,7 @@ class Inheritance(NamedTuple):
 class Call(NamedTuple):
     """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick.
 
-    ``version`` is the one that the task was deployed as; ``unchecked`` that who called knew the inputs' names only;
+    ``version`` is the one that the task was deployed as; ``unchecked``: its caller knew the inputs' names only;
     ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inheritance`, or nothing.
     """
 
@@ -54,20 +54,19 @@ class Call(NamedTuple):
 
     @property
     def inherited(self) -> Inheritance:
-        """What it has from the run or from who called it."""
         return Inheritance(*self.from_above)
 
     def pack(self, arguments: Payload) -> tuple[Any, ...]:
-        """What Ray is given of it and of its inputs: as one bytes, which it hands on as they are, and their buffers.
+        """The arguments for Ray: call and inputs as one bytes, and the inputs' buffers where there are some.
 
-        Whatever else Ray is given it inspects and pickles itself, and each argument costs it anew.
+        Ray hands bytes on as they are; anything else it inspects and pickles itself, and each argument costs anew.
         """
         data = pickle.dumps((arguments.header, *self))
         return (data, Payload(b"", arguments.buffers)) if arguments.buffers else (data,)
 
     @classmethod
     def unpack(cls, data: bytes, buffers: Payload | None) -> tuple[Call, Payload]:
-        """The call that was packed, and its inputs."""
+        """The call and its inputs from what :meth:`pack` gave."""
         header, *fields = pickle.loads(data)
         return cls(*fields), Payload(header, [] if buffers is None else buffers.buffers)
 
@@ -106,7 +105,7 @@ class Call(NamedTuple):
 
 
 class ActionFailed(Exception):
-    """How a failure of the user's code leaves a worker: as a value that is printable everywhere."""
+    """A failure of the user's code as it leaves a worker: a value that is printable everywhere."""
 
     def __init__(self, info: ErrorInfo) -> None:
         super().__init__(info)

@@ -1,4 +1,4 @@
-"""The owner of runs' outputs: it submits their root actions, because in Ray a value dies with its owner."""
+"""The keeper owns the outputs of runs and submits their root actions: in Ray a value dies with its owner."""
 
 from __future__ import annotations
 
@@ -68,16 +68,16 @@ class Keeper(KeeperDoor):
 
     async def _attend(self, spec: RunSpec, inputs: Payload) -> None:
         try:
-            ended = await self._attempts(spec, inputs)
-        except BaseException as error:  # noqa: BLE001  # whatever it was, the run has ended and is told of
+            ended = await self._run(spec, inputs)
+        except BaseException as error:  # noqa: BLE001  # the run has ended, and its end must be told
             ended = RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=failure.describe(error))
         self._refs.pop(spec.name, None)
         await self._report(ended)
         self._running.pop(spec.name, None)
         self._aborted.discard(spec.name)
 
-    async def _attempts(self, spec: RunSpec, inputs: Payload) -> RunEnd:
-        asked = NamedEnvironment.of(spec.task.environment)
+    async def _run(self, spec: RunSpec, inputs: Payload) -> RunEnd:
+        environment = NamedEnvironment.of(spec.task.environment)
         for attempt in itertools.count():
             call = Call.of(
                 spec.task,
@@ -89,7 +89,7 @@ class Keeper(KeeperDoor):
                 owner=spec.owner,
             )
             try:
-                refs = self._submitter.submit(asked, call, inputs, await self._start(spec))
+                refs = self._submitter.submit(environment, call, inputs, await self._start(spec))
                 self._refs[spec.name] = refs
                 if spec.name in self._aborted:
                     await self.cancel(spec.name)
@@ -111,7 +111,7 @@ class Keeper(KeeperDoor):
         raise AssertionError
 
     async def _start(self, spec: RunSpec) -> Start:
-        """What the run's image needs, once it is built; an abort does not wait for that."""
+        """The start of the run's image, once it is built; an abort does not wait for that."""
         image = spec.task.environment.image
         if image is None:
             return NO_IMAGE
@@ -131,7 +131,7 @@ class Keeper(KeeperDoor):
             total -= freed
 
     async def _report(self, ended: RunEnd) -> None:
-        """Tell the controller until it knows, however long it is away; of what it can't take in, what it can."""
+        """Tell the controller until it knows, however long it is away; in plain letters after a failure."""
         pause, longest = _REPORT_AGAIN_S
         while True:
             try:
@@ -152,7 +152,6 @@ def _in_ascii(ended: RunEnd) -> RunEnd:
     error = ended.error
     if error is None:
         return ended
-    plainly = ErrorInfo(
-        code=ascii(error.code)[1:-1], kind=error.kind, message=ascii(error.message)[1:-1], final=error.final
-    )
-    return ended.model_copy(update={"error": plainly})
+    code, message = ascii(error.code)[1:-1], ascii(error.message)[1:-1]
+    plain = ErrorInfo(code=code, kind=error.kind, message=message, final=error.final)
+    return ended.model_copy(update={"error": plain})

@@ -1,4 +1,4 @@
-"""Submitting an action to Ray, and what Ray's errors mean."""
+"""A submitter gives actions to Ray, placed where they fit; Ray's errors are translated to flyteray's."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 _PLACEABLE_S = 30.0  # for so long a cluster is taken to be able to place what it could
 
 
-def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) -> dict[str, Any]:
-    """What Ray is asked for, for one environment and one bundle; ``start`` is what its image needs.
+def task_options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) -> dict[str, Any]:
+    """Ray's options for the actions of one environment and one bundle; ``start`` is what its image needs.
 
     The runtime_env names the pair by hash alone. It makes Ray keep separate worker processes per pair without
     showing the variables in its state API, and a child can't inherit its parent's variables through it. Processes
@@ -71,13 +71,13 @@ def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) 
 class NamedEnvironment(NamedTuple):
     """An environment and its JSON, which names it: worked out once, not once per call."""
 
-    environment: EnvironmentSpec
+    spec: EnvironmentSpec
     name: str
 
     @classmethod
-    def of(cls, environment: EnvironmentSpec) -> NamedEnvironment:
-        """The same with its name."""
-        return cls(environment, environment.model_dump_json())
+    def of(cls, spec: EnvironmentSpec) -> NamedEnvironment:
+        """An environment with its name."""
+        return cls(spec, spec.model_dump_json())
 
 
 class Submitter:
@@ -90,41 +90,42 @@ class Submitter:
         self._function = ray.remote(function)
         self._num_returns = num_returns
         self._prepared = functools.cache(self._prepare)
-        self._placed: dict[
-            str, tuple[float, str]
-        ] = {}  # environments, until when nobody asks again, what they get
+        # By environment: until when nobody asks again, and what it gets.
+        self._placed: dict[str, tuple[float, str]] = {}
 
-    def submit(self, asked: NamedEnvironment, call: Call, arguments: Payload, start: Start = NO_IMAGE) -> Any:
+    def submit(
+        self, environment: NamedEnvironment, call: Call, arguments: Payload, start: Start = NO_IMAGE
+    ) -> Any:
         """The ObjectRef (or list of them) of one call in an environment; ``start`` is what its image needs.
 
         Raises:
             PlacementError: no node of the cluster can take it.
         """
-        until, gets = self._placed.get(asked.name, (0.0, ""))
+        until, gets = self._placed.get(environment.name, (0.0, ""))
         if until < time.monotonic():
-            gets = _place(asked, call.task)
-            self._placed[asked.name] = time.monotonic() + _PLACEABLE_S, gets
+            gets = _place(environment, call.task)
+            self._placed[environment.name] = time.monotonic() + _PLACEABLE_S, gets
         prepared = self._prepared(gets, call.bundle or call.version or "", start)
         return prepared.remote(*call.pack(arguments))
 
     def _prepare(self, environment: str, bundle: str, start: Start) -> Any:
-        asked = options(EnvironmentSpec.model_validate_json(environment), bundle, start)
-        return self._function.options(**asked, num_returns=self._num_returns)
+        options = task_options(EnvironmentSpec.model_validate_json(environment), bundle, start)
+        return self._function.options(**options, num_returns=self._num_returns)
 
 
-def _place(asked: NamedEnvironment, task: str) -> str:
-    """What an environment gets on this cluster, as JSON; raises PlacementError where there is no node for it."""
+def _place(environment: NamedEnvironment, task: str) -> str:
+    """The environment as it fits this cluster, as JSON; raises PlacementError where there is no node for it."""
     cluster = nodes.look()
-    environment = fitted(asked.environment, cluster)
-    problem = impossible(environment, cluster)
+    spec = fitted(environment.spec, cluster)
+    problem = impossible(spec, cluster)
     if problem is not None:
         raise PlacementError(
             f"Task {task!r} can't run here: {problem}. Ask for less, or connect to a cluster that has it."
         )
-    if environment is asked.environment:
-        return asked.name
-    logger.warning("Task %r %s.", task, less(asked.environment, cluster))
-    return environment.model_dump_json()
+    if spec is environment.spec:
+        return environment.name
+    logger.warning("Task %r %s.", task, less(environment.spec, cluster))
+    return spec.model_dump_json()
 
 
 def translate_error(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntimeError:
@@ -153,7 +154,7 @@ def translate_error(error: BaseException, task: str, unpickle: bool = True) -> B
 
 
 def describe_error(error: BaseException, task: str) -> ErrorInfo:
-    """The same as a value: what the worker described, where it could."""
+    """An error of Ray's as a value: as the worker described it, where it could."""
     cause = getattr(error, "cause", None)
     return cause.info if isinstance(cause, ActionFailed) else failure.describe(translate_error(error, task))
 

@@ -1,8 +1,7 @@
-"""What a worker's threads wait for, and the one thread that gives the CPU back meanwhile.
+"""Waits of a worker's threads are shared by the one thread that gives the CPU back meanwhile.
 
 Ray releases a task's CPU for waits of one thread alone: the one that it was started on. In a worker of flyteray that
-thread waits for whatever any other thread waits for, by any of Ray's ways, so a task that waits never starves what it
-waits for.
+thread shares the waits of all others, in all of Ray's ways, so a task that waits never starves what it waits for.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _COLLECT_EACH_S = 0.0001  # not more often than this for each: a look at a thous
 class _Wait(NamedTuple):
     """A ref that is waited for until ``over``; ``alone`` where others that are waited for with it may stay away.
 
-    With ``collected`` its value is brought there.
+    Its value is brought to ``collected``, where that is given.
     """
 
     ref: Any
@@ -39,8 +38,7 @@ class _Wait(NamedTuple):
 class Waits:
     """The waits of a process, and the thread of Ray's that shares them while a function runs on another one.
 
-    Attributes:
-        tells: Whether Ray's own link tells of every wait: :func:`core_worker` made it.
+    ``tells`` says whether Ray's own link tells of every wait, because :func:`core_worker` made it.
     """
 
     def __init__(self) -> None:
@@ -55,12 +53,14 @@ class Waits:
         return self._sharer is not None
 
     def begin(self) -> None:
-        """Have waits be shared from now on, by this thread: it is the one whose waits release the CPU."""
-        self._new = queue.SimpleQueue()  # a new one: what an earlier function left behind is not waited for
+        """Begin to share waits by this thread, whose waits release the CPU."""
+        self._new = (
+            queue.SimpleQueue()
+        )  # a new one: waits that an earlier function left behind are not shared
         self._sharer = threading.get_ident()
 
     def share(self, is_over: Callable[[], bool]) -> None:
-        """Wait with everybody until the function of this thread's call is over; :meth:`recheck` says when to look."""
+        """Share all waits until the function of this thread's call is over; :meth:`recheck` says when to look."""
         new = self._new
         waiting: list[_Wait] = []
         pause, longest = _COLLECT_S
@@ -100,7 +100,7 @@ class Waits:
             over.append(True)
 
     def wrap_callback(self, ref: ray.ObjectRef, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """The same for a callback that Ray is to call with the value of ``ref``."""
+        """Free the CPU until Ray calls a callback with the value of ``ref``; returns the callback for Ray."""
         if self._sharer is None:
             return callback
         over: list[bool] = []
@@ -115,7 +115,7 @@ class Waits:
         return call
 
     def get(self, ref: ray.ObjectRef) -> Any:
-        """Block for the value of ``ref``; :meth:`cancel` and whatever interrupts it cancel the task behind it."""
+        """Block for the value of ``ref``; :meth:`cancel` and any interrupt cancel the task behind it."""
         future = self._own(ref)
         with self._until_ended(ref, future):
             return future.result()
@@ -132,10 +132,10 @@ class Waits:
             return await future
 
     def cancel(self) -> None:
-        """Cancel everything that is waited for so."""
+        """Cancel the tasks behind all refs that :meth:`get` and :meth:`get_async` wait for."""
         for ref, future in list(self._pending.items()):
             if isinstance(future, Future):
-                future.cancel()  # whose thread may never look at it otherwise
+                future.cancel()  # its thread may never look at it otherwise
             _cancel(ref)
 
     def _own(self, ref: ray.ObjectRef) -> Future[Any]:
@@ -191,7 +191,7 @@ def _cancel(ref: ray.ObjectRef) -> None:
 
 
 class _Outcome(NamedTuple):
-    """What a coroutine awaits."""
+    """A value or an error on its way to the coroutine that awaits it."""
 
     future: asyncio.Future[Any]
     value: Any = None
@@ -211,14 +211,14 @@ def _collect(ended: list[_Wait]) -> None:
     for each in outcomes:
         loops.setdefault(each.future.get_loop(), []).append(each)
     for loop, told in loops.items():
-        with contextlib.suppress(RuntimeError):  # it is closed: nobody awaits them any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits them any more
             loop.call_soon_threadsafe(_settle, told)
 
 
 def _outcome(ref: ray.ObjectRef, future: asyncio.Future[Any]) -> _Outcome:
     try:
         return _Outcome(future, ray.get(ref))
-    except Exception as error:  # noqa: BLE001  # whoever awaits it raises it
+    except Exception as error:  # noqa: BLE001  # raised where it is awaited
         return _Outcome(future, error=error)
 
 

@@ -1,4 +1,4 @@
-"""Live outputs: what newer runs of a task return, taken while the app runs."""
+"""A follower takes the outputs of newer runs of a task while the app runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OLD_FILES_S = 30.0  # a handler that has the path of an old file may still read
 _UPDATE_S = 10.0  # for an update that goes on when the replica stops
 
 Newer = Callable[[Sequence[OutputRef], Sequence[str], float], list[str]]
-"""Gives the newest run for each output, as soon as one differs from that seen, or after so many seconds."""
+"""Gives the newest run for each output: see :meth:`Outputs.newer`."""
 
 
 class Follower:
@@ -36,7 +36,7 @@ class Follower:
         specs: The app's parameters.
         parameters: Their values, to be replaced.
         resolver: Fetches and mounts.
-        folder: The replica's own, with the file of the texts.
+        folder: The replica's own; ``parameters`` are published there.
         newer: Tells of newer runs.
         update: Given the arguments of the app's functions as they are to be; blocks until the app has taken them.
         tell: Called with ``outputs`` and ``refused`` of :class:`ReplicaInfo` when they have changed.
@@ -63,7 +63,7 @@ class Follower:
         self._tell = tell
         self._seen = {name: parameters.runs[name] for name in self._specs}
         self._refused: dict[str, str] = {}
-        self._trouble: dict[str, str] = {}  # that is nobody's refusal, but keeps newer values away as well
+        self._trouble: dict[str, str] = {}  # no refusal, but it keeps newer values away as well
         self._unpublished = False
         self._told: dict[str, dict[str, str]] = {"outputs": parameters.runs, "refused": {}}
         self._old: list[tuple[float, Value]] = []
@@ -129,7 +129,7 @@ class Follower:
             return
         until = time.monotonic() + _OLD_FILES_S
         old = (self._parameters.values[name] for name in changed)
-        self._old += [(until, value.without_content()) for value in old if value.held is not None]
+        self._old += [(until, value.without_content()) for value in old if value.download is not None]
         self._parameters.replace(values)
         self._unpublished = True
         self._seen |= changed
@@ -140,8 +140,7 @@ class Follower:
     def _refuse(self, changed: Mapping[str, str], error: Exception) -> None:
         described = failure.describe(error)
         logger.warning("Kept the old values: %s\n%s", described.message, described.traceback)
-        refused = {name: _refusal(run, error) for name, run in changed.items()}
-        self._refused = {**self._refused, **refused}
+        self._refused |= {name: _refusal(run, error) for name, run in changed.items()}
         self._tell_news()  # before it waits
         if _may_pass(error):
             self._stopping.wait(self._retry_s)
@@ -169,7 +168,7 @@ def _refusal(run: str, error: Exception) -> str:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether it is worth trying again with the same run: what is wrong is neither the value nor the app."""
+    """Whether the same run is worth another try: neither the value nor the app is wrong."""
     return isinstance(error, RuntimeSystemError) or (
         isinstance(error, BaseRuntimeError) and isinstance(error.__cause__, (OSError, RuntimeSystemError))
     )
