@@ -62,11 +62,10 @@ class Mounts:
         claim = _Claim(self._app, str(target), str(source))
         with self._alone():
             there = [other for other in self._living() if other.target == claim.target]
-            for taken in there:
-                if taken.app == self._app or taken.source == claim.source:
-                    continue
+            others = [each.app for each in there if each.app != self._app and each.source != claim.source]
+            if others:
                 raise OSError(
-                    f"app {taken.app!r} has something else mounted there on this node: mount one of the two elsewhere"
+                    f"app {others[0]!r} has something else mounted there on this node: mount one of the two elsewhere"
                 )
             note = self._folder / f"{uuid.uuid4().hex}.json"
             lock = FileLock(note)

@@ -206,33 +206,33 @@ class Resolver:
         return replace(value, argument=type(value.argument)(path=path), text=path, visible=path, mount=mount)
 
 
+@dataclass(eq=False)
 class _Fetcher:
     """Fetches one parameter; its name and kind go into every error."""
 
-    def __init__(self, spec: ParameterSpec, downloads: Downloads, run: str | None = None) -> None:
-        self._spec = spec
-        self._downloads = downloads
-        self._run = run
+    spec: ParameterSpec
+    downloads: Downloads
+    run: str | None = None
 
     def value(self, raw: Any) -> Value:
-        kind = self._spec.kind
+        kind = self.spec.kind
         if raw is None and kind != "object":
-            raise _error(self._spec, "it has no value", "Give it one in its declaration")
+            raise _error(self.spec, "it has no value", "Give it one in its declaration")
         if kind == "object":
             return self._object(raw)
         if kind in ("file", "directory"):
             wanted: type[File[Any]] | type[Dir[Any]] = File if kind == "file" else Dir
-            given = isinstance(raw, str) and self._spec.output is None
+            given = isinstance(raw, str) and self.spec.output is None
             return self._located(raw if given else self._expect(raw, wanted).path, wanted)
         text = self._expect(raw, str)
         if kind == "app_endpoint":
             text = self._endpoint(text)
-        return Value(text, text, text, self._run)
+        return Value(text, text, text, self.run)
 
     def _object(self, value: Any) -> Value:
-        source = f" of run {self._run}" if self._run else ""
+        source = f" of run {self.run}" if self.run else ""
         text = value if isinstance(value, str) else f"<{type(value).__qualname__}{source}>"
-        return Value(value, text, value, self._run)
+        return Value(value, text, value, self.run)
 
     def _endpoint(self, app: str) -> str:
         if "://" in app:
@@ -240,11 +240,11 @@ class _Fetcher:
         url = this_process().cluster.endpoint(app)
         if url is None:
             problem = f"the endpoint of app {app!r} is unknown here"
-            raise _error(self._spec, problem, f"{ENDPOINT_PATTERN} is not set")
+            raise _error(self.spec, problem, f"{ENDPOINT_PATTERN} is not set")
         return url
 
     def _located(self, url: str, kind: type[File[Any]] | type[Dir[Any]]) -> Value:
-        spec = self._spec
+        spec = self.spec
         local = _local(url)
         held = None
         path = url
@@ -256,27 +256,27 @@ class _Fetcher:
             else:
                 held = self._download(url)
                 path = str(held.path)
-        return Value(kind(path=path), path, path, self._run, held)
+        return Value(kind(path=path), path, path, self.run, held)
 
     def _download(self, url: str) -> Download:
         # The hash of an output is that of the whole output, which may hold more than this file.
-        content = self._spec.hash if self._spec.output is None else None
+        content = self.spec.hash if self.spec.output is None else None
         try:
-            if self._spec.kind == "directory":
-                return self._downloads.directory(url, self._spec.ignore_patterns, content)
-            return self._downloads.file(url, content)
+            if self.spec.kind == "directory":
+                return self.downloads.directory(url, self.spec.ignore_patterns, content)
+            return self.downloads.file(url, content)
         except OtherContentError:
             problem = f"{url} holds something else than when this version of the app was served"
-            raise _error(self._spec, problem, "Serve the app again to have what is there now") from None
+            raise _error(self.spec, problem, "Serve the app again to have what is there now") from None
         except (OSError, ValueError, RuntimeSystemError) as error:
             problem = f"{url} can't be fetched: {error}"
-            raise _error(self._spec, problem, "Check the path, and the room on this node's disk") from error
+            raise _error(self.spec, problem, "Check the path, and the room on this node's disk") from error
 
     def _expect(self, value: Any, kind: type[T]) -> T:
         if not isinstance(value, kind):
             raise _error(
-                self._spec,
-                f"it is declared as {self._spec.kind} and needs a {kind.__name__}, but the output is a "
+                self.spec,
+                f"it is declared as {self.spec.kind} and needs a {kind.__name__}, but the output is a "
                 f"{type(value).__name__}: {reprlib.repr(value)}",
                 'Return the right type from the task, or declare RunOutput(type="object")',
             )

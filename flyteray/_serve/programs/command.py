@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ _PROBE_S = 5.0  # for an answer; a program may take connections long before it a
 _GIVE_UP_S = 3.0  # for a program to end that did not come up in time, or had requests open to the deadline
 
 
+@dataclass(eq=False)
 class CommandServer:
     """Runs a command until it ends; it is ready when its port answers with anything below 500.
 
@@ -56,34 +58,24 @@ class CommandServer:
         python: The one whose packages it finds. Default: this process's.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        chosen: Mapping[str, str],
-        folder: Path,
-        *,
-        declared: int,
-        host: str,
-        port: int,
-        health_path: str,
-        behind_ingress: bool = False,
-        python: Path | None = None,
-    ) -> None:
-        self._command = command
-        self._python = python
-        self._chosen = chosen
-        self._folder = folder
-        self._declared = declared
-        self._host = host
-        self._health_path = health_path
-        self._behind_ingress = behind_ingress
-        self._is_up = False
+    command: Sequence[str]
+    chosen: Mapping[str, str]
+    folder: Path
+    _: KW_ONLY
+    declared: int
+    host: str
+    port: int
+    health_path: str
+    behind_ingress: bool = False
+    python: Path | None = None
+
+    def __post_init__(self) -> None:
+        self._assigned = Address(self.host, self.port)
         self._program: Program | None = None
+        self._is_up = False
         self._stopping = False
-        self._seen = ""
-        self._assigned = Address(host, port)
         self._declined = False
-        self.port = port
+        self._seen = ""
 
     loop = None  # that of its run
 
@@ -116,7 +108,7 @@ class CommandServer:
         if program is None:
             return
         deadline = time.monotonic() + deadline_s
-        if self._behind_ingress and self._is_up:
+        if self.behind_ingress and self._is_up:
             await drain(self.port, deadline_s, program.ended())
         program.end(max(min(_GIVE_UP_S, deadline_s), deadline - time.monotonic()))
         await asyncio.wait([program.ended()])
@@ -128,42 +120,42 @@ class CommandServer:
     def waits_for(self) -> str:
         """An answer: which, and what there is instead."""
         seen = self._seen or "does not listen on any port"
-        return f"the program {self._command[0]!r} {seen}; expected is an answer on port {self._wanted}"
+        return f"the program {self.command[0]!r} {seen}; expected is an answer on port {self._wanted}"
 
     @property
     def _name(self) -> str:
-        return f"The program {self._command[0]!r}"
+        return f"The program {self.command[0]!r}"
 
     @property
     def _wanted(self) -> str:
-        here = "" if self.port == self._declared else f"here {self.port}, "
-        return f"{self._declared} ({here}which is in $PORT)"
+        here = "" if self.port == self.declared else f"here {self.port}, "
+        return f"{self.declared} ({here}which is in $PORT)"
 
     def _start(self) -> Program:
-        variables = command_line.variables(os.environ, self._chosen, self._host, self.port)
-        beside = (self._python or Path(sys.executable)).parent
-        if self._python is not None:
+        variables = command_line.variables(os.environ, self.chosen, self.host, self.port)
+        beside = (self.python or Path(sys.executable)).parent
+        if self.python is not None:
             variables["VIRTUAL_ENV"] = str(beside.parent)
         paths = [str(beside), variables.get("PATH", os.defpath)]
         found_on = os.pathsep.join(paths)  # what the app's packages have installed comes first
-        if "PATH" not in self._chosen:
+        if "PATH" not in self.chosen:
             variables["PATH"] = found_on
         # Where the app's module came from, its own process may have to find others too.
-        paths = [*alias.paths(), str(self._folder), *bundle.paths(), variables.get("PYTHONPATH", "")]
+        paths = [*alias.paths(), str(self.folder), *bundle.paths(), variables.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         variables.setdefault("PYTHONUNBUFFERED", "1")  # what it says just before it dies is in the log
         name, *rest = self._words(variables)
-        if "PATH" in self._chosen:
+        if "PATH" in self.chosen:
             name = shutil.which(name, path=found_on) or name
-        return Program([name, *rest], variables, self._folder)
+        return Program([name, *rest], variables, self.folder)
 
     def _words(self, variables: Mapping[str, str]) -> Sequence[str]:
-        if command_line.is_script(self._command):
-            return self._command
-        filled = command_line.fill_in(self._command, variables)
-        if command_line.names_port(self._command):
+        if command_line.is_script(self.command):
+            return self.command
+        filled = command_line.fill_in(self.command, variables)
+        if command_line.names_port(self.command):
             return filled
-        return command_line.move_port(filled, self._declared, self._host, self.port)
+        return command_line.move_port(filled, self.declared, self.host, self.port)
 
     async def _comes_up(self, program: Program, ended: asyncio.Future[Exit]) -> bool:
         """Wait until it answers; False when it was stopped before."""
@@ -181,14 +173,14 @@ class CommandServer:
 
     def _early_end(self, ended: Exit) -> RuntimeUserError:
         if ended.error is not None:
-            return RuntimeUserError("ProgramNotStarted", explain_failure(self._command[0], ended.error))
+            return RuntimeUserError("ProgramNotStarted", explain_failure(self.command[0], ended.error))
         hint = " It must stay in the foreground." if ended.code == 0 else ""
         return RuntimeUserError(
             "ServerExited", f"{self._name} {ended} before it answered on port {self._wanted}.{hint}"
         )
 
     def _answers(self) -> bool:
-        health = probe.ask(self._host, self.port, self._health_path, _PROBE_S)
+        health = probe.ask(self.host, self.port, self.health_path, _PROBE_S)
         self._seen = health.seen or self._seen
         if health.status is not None:
             self._declined = not health.is_good
@@ -196,7 +188,7 @@ class CommandServer:
 
     def _look(self, program: Program) -> None:
         found = find_addresses(program.pid)
-        port = find_port(found, self._host, (self._assigned.port, self._declared))
+        port = find_port(found, self.host, (self._assigned.port, self.declared))
         if port is not None:
             self.port = port
         elif found:

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from flyteray._serve.background_work import finish
@@ -35,6 +36,7 @@ _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a p
 _END_S = 2.0  # for a server to end once it was told to, and again once its connections were dropped
 
 
+@dataclass(eq=False)
 class FunctionServer:
     """Runs ``function`` until it ends; it is ready when the replica's port takes connections.
 
@@ -48,24 +50,18 @@ class FunctionServer:
             and the function is not ended before the last of them has been answered.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        arguments: Mapping[str, Any],
-        *,
-        declared: int,
-        host: str,
-        port: int,
-        behind_ingress: bool = False,
-    ) -> None:
-        self._function = function
-        self._arguments = bind(function, arguments)
-        self._declared = declared
-        self._host = host
-        self._assigned = Address(host, port)
-        self.port = port
+    function: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    _: KW_ONLY
+    declared: int
+    host: str
+    port: int
+    behind_ingress: bool = False
+
+    def __post_init__(self) -> None:
+        self.arguments = bind(self.function, self.arguments)
+        self._assigned = Address(self.host, self.port)
         self._seen: set[Address] = set()
-        self._behind_ingress = behind_ingress
         self._is_up = False
         self._stopping = False
         self._running: asyncio.Future[Any] | None = None
@@ -78,13 +74,13 @@ class FunctionServer:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Call the function with its port moved to the replica's."""
-        with ports.move_port(self._declared, self._host, self.port), track_servers(self._started):
+        with ports.move_port(self.declared, self.host, self.port), track_servers(self._started):
             others = await asyncio.to_thread(find_addresses, os.getpid())
             if self._stopping:
                 return
             self._running = running = self._call()
             look_at = time.monotonic() + _LOOK_S
-            while not await asyncio.to_thread(ports.accepts, self._host, self.port):
+            while not await asyncio.to_thread(ports.accepts, self.host, self.port):
                 await asyncio.wait([running], timeout=_POLL_S)
                 if running.done():
                     if self._stopping:
@@ -113,7 +109,7 @@ class FunctionServer:
             return
         started = self._started
         deadline = time.monotonic() + deadline_s
-        if self._behind_ingress and self._is_up and not started.has_uvicorn_at(self.port):
+        if self.behind_ingress and self._is_up and not started.has_uvicorn_at(self.port):
             await drain(self.port, deadline_s, running)
         await finish(self.going_on, deadline - time.monotonic())
         for plain in started.plain:
@@ -134,30 +130,30 @@ class FunctionServer:
     def waits_for(self) -> str:
         """A connection: where, and what there is instead."""
         seen = f"listens on {join_addresses(self._seen)}" if self._seen else "does not listen on any port"
-        here = "" if self.port == self._declared else f"here {self.port}, "
-        expected = f"expected is port {self._declared} ({here}as env.get_port() says)"
-        return f"the server function {self._function.__name__!r} {seen}; {expected}"
+        here = "" if self.port == self.declared else f"here {self.port}, "
+        expected = f"expected is port {self.declared} ({here}as env.get_port() says)"
+        return f"the server function {self.function.__name__!r} {seen}; {expected}"
 
     def _look(self, found: set[Address]) -> None:
         """A process that the function has started may insist on the declared port: then that is taken."""
         self._seen = found
-        self.port = find_port(found, self._host, (self._assigned.port, self._declared)) or self.port
+        self.port = find_port(found, self.host, (self._assigned.port, self.declared)) or self.port
 
     def _tell_of_strays(self, found: set[Address]) -> None:
         """Where a C library or a process that the function has started listens, nobody could move it."""
         if wrong := describe_strays(found, self._assigned, self.port):
             logger.warning(
                 "The server function %r %s Let it listen on %s and on the port that env.get_port() gives.",
-                self._function.__name__,
+                self.function.__name__,
                 wrong,
-                self._host,
+                self.host,
             )
 
     def _call(self) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
-        if inspect.iscoroutinefunction(self._function):
-            return loop.create_task(await_user_code(_WHAT, self._function(**self._arguments)))
-        return in_own_thread(_WHAT, self._function, **self._arguments)[0]
+        if inspect.iscoroutinefunction(self.function):
+            return loop.create_task(await_user_code(_WHAT, self.function(**self.arguments)))
+        return in_own_thread(_WHAT, self.function, **self.arguments)[0]
 
     def _raise_early_end(self, running: asyncio.Future[Any]) -> None:
         error = running.exception()
@@ -165,6 +161,6 @@ class FunctionServer:
             raise self._started.lifespan_error() or error  # of a failed lifespan uvicorn tells a status only
         raise RuntimeUserError(
             "ServerReturned",
-            f"The server function {self._function.__name__!r} returned without listening on port "
-            f"{self._declared}. It must serve on that port (or on env.get_port()) until the app is stopped.",
+            f"The server function {self.function.__name__!r} returned without listening on port "
+            f"{self.declared}. It must serve on that port (or on env.get_port()) until the app is stopped.",
         )

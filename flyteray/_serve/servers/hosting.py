@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
 import uvloop
@@ -52,6 +53,7 @@ class Server(Protocol):
         """Let what goes on end until the deadline, name what does not in the log, and make ``run`` return."""
 
 
+@dataclass(eq=False)
 class Hosting:
     """Runs ``on_startup``, the server and ``on_shutdown``, in this order, as one coroutine on one loop.
 
@@ -70,28 +72,18 @@ class Hosting:
         loop: A new event loop; one of uvloop by default.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        *,
-        arguments: Mapping[str, Any],
-        on_startup: Hook | None = None,
-        on_shutdown: Hook | None = None,
-        on_exit: Callable[[BaseException | None], None] | None = None,
-        on_blocked: Callable[[bool], None] | None = None,
-        lag_limit_s: float = 3600.0,
-        start_up: Startup | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        self._server = server
-        self._arguments = arguments
-        self._on_startup = on_startup
-        self._on_shutdown = on_shutdown
-        self._on_exit = on_exit
-        self._on_blocked = on_blocked
-        self._lag_limit_s = lag_limit_s
-        self._start_up = start_up or Startup()
-        self._loop = loop or uvloop.new_event_loop()
+    server: Server
+    _: KW_ONLY
+    arguments: Mapping[str, Any]
+    on_startup: Hook | None = None
+    on_shutdown: Hook | None = None
+    on_exit: Callable[[BaseException | None], None] | None = None
+    on_blocked: Callable[[bool], None] | None = None
+    lag_limit_s: float = 3600.0
+    start_up: Startup = field(default_factory=Startup)
+    loop: asyncio.AbstractEventLoop = field(default_factory=uvloop.new_event_loop)
+
+    def __post_init__(self) -> None:
         self._ready: Future[None] = Future()
         self._ended: Future[None] = Future()
         self._stopping = False
@@ -109,7 +101,7 @@ class Hosting:
         self._thread.start()
         ready = asyncio.wrap_future(self._ready)
         ready.add_done_callback(silence)
-        done, _ = await asyncio.wait([ready], timeout=self._start_up.left_s)
+        done, _ = await asyncio.wait([ready], timeout=self.start_up.left_s)
         if not done:
             raise await self._too_late()
         await ready
@@ -132,14 +124,14 @@ class Hosting:
             return
         if not self._stopping and not self._ended.done():
             self._stopping = True
-            asyncio.run_coroutine_threadsafe(self._server.stop(deadline_s), self._loop)
+            asyncio.run_coroutine_threadsafe(self.server.stop(deadline_s), self.loop)
         ended = asyncio.wrap_future(self._ended)
         await asyncio.wait([ended])
         ended.exception()  # logged by the thread; asked for so that asyncio does not log it again
 
     def going_on(self) -> Collection[Any]:
         """What is open, as far as it is known, and what requests have left running."""
-        return self._server.going_on()
+        return self.server.going_on()
 
     def update(self, hook: Hook, arguments: Mapping[str, Any]) -> None:
         """Call a user's function while the server runs and block until it is done; raises what it raises.
@@ -152,7 +144,7 @@ class Hosting:
             raise exit_error("on_update", exit_) from exit_
         if inspect.isawaitable(result):
             awaited = await_user_code("on_update", result)
-            asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
+            asyncio.run_coroutine_threadsafe(awaited, self.loop).result()
 
     async def _too_late(self) -> RuntimeUserError:
         """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
@@ -165,24 +157,24 @@ class Hosting:
                 place, stack = loop_watch.locate_task(self._living)
             missing = describe_wait("on_startup has not returned", place, stack)
         else:
-            missing = f"{self._server.waits_for()}. "
+            missing = f"{self.server.waits_for()}. "
         if self._living is not None:
-            self._loop.call_soon_threadsafe(self._living.cancel)
+            self.loop.call_soon_threadsafe(self._living.cancel)
         ended = asyncio.wrap_future(self._ended)
         ended.add_done_callback(silence)
         await asyncio.wait([ended], timeout=give_up_s)
-        return self._start_up.too_late(missing)
+        return self.start_up.too_late(missing)
 
     def _work(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        asyncio.set_event_loop(self.loop)
         error: BaseException | None = None
         try:
-            self._living = self._loop.create_task(self._life())
+            self._living = self.loop.create_task(self._life())
             try:
-                self._loop.run_until_complete(self._living)
+                self.loop.run_until_complete(self._living)
             finally:
-                self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
-                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+                self.loop.run_until_complete(_cancel(asyncio.all_tasks(self.loop)))
+                self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         except SystemExit as exit_:  # raised on, it would end the replica's own loop
             error = exit_error("on_startup" if self._in_startup else "The app", exit_)
         except BaseException as failure:  # noqa: BLE001  # user code: it may raise anything
@@ -191,21 +183,21 @@ class Hosting:
             self._end(error)
 
     async def _life(self) -> None:
-        if self._on_startup is not None:
+        if self.on_startup is not None:
             self._in_startup = True
-            await call(self._on_startup, self._arguments)
+            await call(self.on_startup, self.arguments)
             self._in_startup = False
         try:
-            await self._server.run(self._announce)
+            await self.server.run(self._announce)
         finally:
             if self._watch is not None:
                 self._watch.stop()
-            if self._on_shutdown is not None:
-                await call(self._on_shutdown, self._arguments)
+            if self.on_shutdown is not None:
+                await call(self.on_shutdown, self.arguments)
 
     def _announce(self) -> None:
-        watched = self._server.loop or LoopThread.current()
-        self._watch = LoopWatch(watched, self._on_blocked, self._lag_limit_s)
+        watched = self.server.loop or LoopThread.current()
+        self._watch = LoopWatch(watched, self.on_blocked, self.lag_limit_s)
         self._watch.start()
         self._ready.set_result(None)
 
@@ -221,8 +213,8 @@ class Hosting:
             )
         elif not self._stopping:
             logger.error("The app's server ended by itself.", exc_info=error)
-            if self._on_exit is not None:
-                self._on_exit(error)
+            if self.on_exit is not None:
+                self.on_exit(error)
         elif error is not None:
             logger.error("The app failed while it was stopped.", exc_info=error)
 

@@ -1,4 +1,4 @@
-"""Attributes of classes and modules replaced for a while, to reach servers in a replica's process from outside."""
+"""A patch replaces an attribute of a class or module for a while, to reach servers that user code starts."""
 
 from __future__ import annotations
 
