@@ -1,4 +1,4 @@
-"""A program as the server: any program that answers HTTP on a port."""
+"""A program is the server of an app: any program that answers HTTP on a port."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class CommandServer:
         chosen: Environment variables that the user has chosen.
         folder: Its working directory.
         declared: The port in the app's declaration.
-        host: Where to listen.
-        port: The port of this replica.
-        health_path: What to ask for.
-        behind_ingress: Whether nobody but an ingress connects to the port: then a connection that is open is a request,
+        host: The replica's.
+        port: The replica's.
+        health_path: The path of the question whether it is ready.
+        behind_ingress: Whether only the ingress connects to the port: then a connection that is open is a request,
             and the program is not asked to end before the last of them has been answered.
         python: The one whose packages it finds. Default: this process's.
     """
@@ -77,7 +77,7 @@ class CommandServer:
         self._declined = False
         self._seen = ""
 
-    loop = None  # that of its run
+    loop = None  # the one that runs it
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Start the program, wait for its port, and for its end."""
@@ -114,11 +114,11 @@ class CommandServer:
         await asyncio.wait([program.ended()])
 
     def going_on(self) -> list[Any]:
-        """Nothing that anybody could see but the ingress."""
+        """Nothing: only the ingress sees a program's requests."""
         return []
 
     def waits_for(self) -> str:
-        """An answer: which, and what there is instead."""
+        """Say which answer is expected, and what there is instead."""
         seen = self._seen or "does not listen on any port"
         return f"the program {self.command[0]!r} {seen}; expected is an answer on port {self._wanted}"
 
@@ -137,13 +137,13 @@ class CommandServer:
         if self.python is not None:
             variables["VIRTUAL_ENV"] = str(beside.parent)
         paths = [str(beside), variables.get("PATH", os.defpath)]
-        found_on = os.pathsep.join(paths)  # what the app's packages have installed comes first
+        found_on = os.pathsep.join(paths)  # programs of the app's packages come first
         if "PATH" not in self.chosen:
             variables["PATH"] = found_on
         # Where the app's module came from, its own process may have to find others too.
         paths = [*alias.paths(), str(self.folder), *bundle.paths(), variables.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        variables.setdefault("PYTHONUNBUFFERED", "1")  # what it says just before it dies is in the log
+        variables.setdefault("PYTHONUNBUFFERED", "1")  # its last words are to be in the log
         name, *rest = self._words(variables)
         if "PATH" in self.chosen:
             name = shutil.which(name, path=found_on) or name

@@ -1,4 +1,4 @@
-"""A user's own server function, wherever it thinks it listens."""
+"""A server function of the user's runs in the replica, its port moved to the replica's."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class FunctionServer:
         function: Sync (gets a thread of its own) or async (runs on the app's loop).
         arguments: The app's parameters; the function gets those that it names.
         declared: The port in the app's declaration, which the function may have hard-coded.
-        host: Where to listen.
-        port: The port of this replica.
-        behind_ingress: Whether nobody but an ingress connects to the port: then a connection that is open is a request,
+        host: The replica's.
+        port: The replica's.
+        behind_ingress: Whether only the ingress connects to the port: then a connection that is open is a request,
             and the function is not ended before the last of them has been answered.
     """
 
@@ -69,7 +69,7 @@ class FunctionServer:
 
     @property
     def loop(self) -> LoopThread | None:
-        """That of a uvicorn which the function has started on a thread of its own."""
+        """The loop of a uvicorn that the function has started on a thread of its own."""
         return self._started.loop
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -124,30 +124,26 @@ class FunctionServer:
         running.cancel()
 
     def going_on(self) -> list[Any]:
-        """What is open at the servers that the function has started, and what their handlers have left running."""
+        """Open requests at the servers that the function has started, and their background work."""
         return self._started.going_on()
 
     def waits_for(self) -> str:
-        """A connection: where, and what there is instead."""
+        """Say where a connection is expected, and where the function listens."""
         seen = f"listens on {join_addresses(self._seen)}" if self._seen else "does not listen on any port"
         here = "" if self.port == self.declared else f"here {self.port}, "
         expected = f"expected is port {self.declared} ({here}as env.get_port() says)"
         return f"the server function {self.function.__name__!r} {seen}; {expected}"
 
     def _look(self, found: set[Address]) -> None:
-        """A process that the function has started may insist on the declared port: then that is taken."""
+        """Take the declared port where a process that the function has started insists on it."""
         self._seen = found
         self.port = find_port(found, self.host, (self._assigned.port, self.declared)) or self.port
 
     def _tell_of_strays(self, found: set[Address]) -> None:
-        """Where a C library or a process that the function has started listens, nobody could move it."""
+        """Warn of a C library or a process that listens elsewhere: nothing could move it."""
         if wrong := describe_strays(found, self._assigned, self.port):
-            logger.warning(
-                "The server function %r %s Let it listen on %s and on the port that env.get_port() gives.",
-                self.function.__name__,
-                wrong,
-                self.host,
-            )
+            told = "The server function %r %s Let it listen on %s and on the port that env.get_port() gives."
+            logger.warning(told, self.function.__name__, wrong, self.host)
 
     def _call(self) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""A server inside a replica: a thread and a loop of its own, from the user's start-up to their shutdown."""
+"""A hosting runs a server in a replica, on a thread and a loop of its own, from ``on_startup`` to ``on_shutdown``."""
 
 from __future__ import annotations
 
@@ -30,41 +30,38 @@ Hook = Callable[..., Any]
 
 
 class Server(Protocol):
-    """Something that answers requests until it is told to stop."""
+    """A server answers requests until it is told to stop."""
 
     @property
     def port(self) -> int:
-        """Where it listens, once it is ready."""
+        """The port where it listens, once it is ready."""
 
     @property
     def loop(self) -> LoopThread | None:
         """The loop that handlers run on, once it is ready; None for the one that :meth:`run` runs on."""
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Serve; call ``ready`` once requests are taken. Returns when stopped, raises what made it fail."""
+        """Serve; call ``ready`` once requests are taken. Returns when stopped, raises the error that it fails with."""
 
     def going_on(self) -> Collection[Any]:
-        """What is open, as far as it is known, and what requests have left running."""
+        """Open requests, as far as they are known, and their background work."""
 
     def waits_for(self) -> str:
-        """What is missing until it is ready, as a sentence without its full stop."""
+        """Say what is missing until it is ready, as a sentence without its full stop."""
 
     async def stop(self, deadline_s: float) -> None:
-        """Let what goes on end until the deadline, name what does not in the log, and make ``run`` return."""
+        """Let requests and their work end until the deadline, name the others in the log, and make ``run`` return."""
 
 
 @dataclass(eq=False)
 class Hosting:
     """Runs ``on_startup``, the server and ``on_shutdown``, in this order, as one coroutine on one loop.
 
-    So what the start-up creates (clients, tasks, context variables) belongs to the loop that the handlers run
-    on. ``on_shutdown`` runs exactly once if ``on_startup`` succeeded, however the server ended.
+    So clients, tasks and context variables of the start-up belong to the loop that the handlers run on.
+    ``on_shutdown`` runs exactly once if ``on_startup`` succeeded, however the server ended.
 
     Args:
-        server: What to run.
         arguments: The app's parameters by name, for the hooks.
-        on_startup: The user's function, sync or async, or None.
-        on_shutdown: Likewise.
         on_exit: Called in the thread when the server ends without having been asked to.
         on_blocked: Called with True when the loop is blocked, and with False when it answers again.
         lag_limit_s: How long the loop may be blocked before :meth:`check` raises; an hour by default.
@@ -88,16 +85,12 @@ class Hosting:
         self._ended: Future[None] = Future()
         self._stopping = False
         self._in_startup = False
-        self._living: asyncio.Task[None] | None = None
+        self._life: asyncio.Task[None] | None = None
         self._watch: LoopWatch | None = None
         self._thread = threading.Thread(target=self._work, name="flyteray-app", daemon=True)
 
     async def start(self) -> None:
-        """Start, and return once the server takes requests; raises what kept it from that.
-
-        Raises:
-            RuntimeUserError: it took longer than it may.
-        """
+        """Start, and return once the server takes requests; raises the error that kept it from that."""
         self._thread.start()
         ready = asyncio.wrap_future(self._ready)
         ready.add_done_callback(silence)
@@ -116,10 +109,7 @@ class Hosting:
             self._watch.check()
 
     async def stop(self, deadline_s: float) -> None:
-        """Stop the server, letting what goes on end until the deadline, and wait for ``on_shutdown``.
-
-        Doing it again, or after the server ended by itself, is harmless.
-        """
+        """Stop the server as :meth:`Server.stop` says, and wait for ``on_shutdown``. Twice is harmless."""
         if self._thread.ident is None:
             return
         if not self._stopping and not self._ended.done():
@@ -130,13 +120,13 @@ class Hosting:
         ended.exception()  # logged by the thread; asked for so that asyncio does not log it again
 
     def going_on(self) -> Collection[Any]:
-        """What is open, as far as it is known, and what requests have left running."""
+        """Open requests of the server, as far as they are known, and their background work."""
         return self.server.going_on()
 
     def update(self, hook: Hook, arguments: Mapping[str, Any]) -> None:
-        """Call a user's function while the server runs and block until it is done; raises what it raises.
+        """Call a user's function while the server runs and block until it is done; raises its error.
 
-        An async one runs on the app's loop, another one in the calling thread: it never holds up the loop.
+        An async function runs on the app's loop, a plain one in the calling thread: it never holds up the loop.
         """
         try:
             result = hook(**bind(hook, arguments))
@@ -147,19 +137,19 @@ class Hosting:
             asyncio.run_coroutine_threadsafe(awaited, self.loop).result()
 
     async def _too_late(self) -> RuntimeUserError:
-        """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
+        """Make the error for a start that takes too long, and end it, as far as it lets itself be ended."""
         give_up_s = _GIVE_UP_S
         if self._in_startup:
             place, stack = loop_watch.locate_thread(self._thread.ident or 0)
             if stack:
-                give_up_s = 0.0  # what holds up the loop can't be cancelled
-            elif self._living is not None:
-                place, stack = loop_watch.locate_task(self._living)
+                give_up_s = 0.0  # code that holds up the loop can't be cancelled
+            elif self._life is not None:
+                place, stack = loop_watch.locate_task(self._life)
             missing = describe_wait("on_startup has not returned", place, stack)
         else:
             missing = f"{self.server.waits_for()}. "
-        if self._living is not None:
-            self.loop.call_soon_threadsafe(self._living.cancel)
+        if self._life is not None:
+            self.loop.call_soon_threadsafe(self._life.cancel)
         ended = asyncio.wrap_future(self._ended)
         ended.add_done_callback(silence)
         await asyncio.wait([ended], timeout=give_up_s)
@@ -169,9 +159,9 @@ class Hosting:
         asyncio.set_event_loop(self.loop)
         error: BaseException | None = None
         try:
-            self._living = self.loop.create_task(self._life())
+            self._life = self.loop.create_task(self._live())
             try:
-                self.loop.run_until_complete(self._living)
+                self.loop.run_until_complete(self._life)
             finally:
                 self.loop.run_until_complete(_cancel(asyncio.all_tasks(self.loop)))
                 self.loop.run_until_complete(self.loop.shutdown_asyncgens())
@@ -182,10 +172,10 @@ class Hosting:
         finally:
             self._end(error)
 
-    async def _life(self) -> None:
+    async def _live(self) -> None:
         if self.on_startup is not None:
             self._in_startup = True
-            await call(self.on_startup, self.arguments)
+            await _call(self.on_startup, self.arguments)
             self._in_startup = False
         try:
             await self.server.run(self._announce)
@@ -193,7 +183,7 @@ class Hosting:
             if self._watch is not None:
                 self._watch.stop()
             if self.on_shutdown is not None:
-                await call(self.on_shutdown, self.arguments)
+                await _call(self.on_shutdown, self.arguments)
 
     def _announce(self) -> None:
         watched = self.server.loop or LoopThread.current()
@@ -220,14 +210,14 @@ class Hosting:
 
 
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """What is left on a loop that ends may clean up, as with :func:`asyncio.run`."""
+    """Let the tasks that are left on a loop clean up, as :func:`asyncio.run` does."""
     for task in tasks:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=_CANCEL_S)
 
 
-async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:
+async def _call(function: Hook, arguments: Mapping[str, Any]) -> Any:
     """Call a user's function with the arguments that it asks for by name; await it if it is async."""
     with patch(asyncio, "run", _beside_the_loop(asyncio.run)):
         result = function(**bind(function, arguments))
@@ -235,7 +225,7 @@ async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:
 
 
 def _beside_the_loop(run: Callable[..., Any]) -> Callable[..., Any]:
-    """``asyncio.run`` for a plain function that is called on a running loop, which waits for it all the same."""
+    """Wrap ``asyncio.run`` for a plain function that is called on a running loop, which waits for it all the same."""
 
     @functools.wraps(run)
     def run_beside(*arguments: Any, **options: Any) -> Any:
@@ -253,9 +243,9 @@ def _beside_the_loop(run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def bind(function: Hook, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that a function takes; all of them if it takes ``**kwargs``.
+    """Choose the arguments that a function takes: all of them if it takes ``**kwargs``.
 
-    Arguments without a parameter keep their default; a missing one is Python's own TypeError when called.
+    A parameter without an argument keeps its default; without one it is Python's own TypeError when called.
     """
     wanted = inspect.signature(function).parameters
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in wanted.values()):
