@@ -34,20 +34,14 @@ class Follower:
     A newer value is fetched beside the old one and handed to ``update``. Only when that returns, all that have changed
     take the place of the old ones at once. When it raises, the old ones stay, and it goes on with the next newer run.
 
-    Args:
-        specs: The app's parameters.
-        parameters: Their values, to be replaced.
-        resolver: Fetches and mounts.
-        folder: The replica's own; ``parameters`` are published there.
-        newer: Tells of newer runs.
-        update: Given the arguments of the app's functions as they are to be; blocks until the app has taken them.
-        tell: Called with ``outputs`` and ``refused`` of :class:`ReplicaInfo` when they have changed.
+    ``update`` is given the arguments of the app's functions as they are to be, and blocks until the app has taken them.
+    ``tell`` is called with ``outputs`` and ``refused`` of :class:`ReplicaInfo` when they have changed.
     """
 
     specs: Sequence[ParameterSpec]
     parameters: Parameters
     resolver: Resolver
-    folder: Path
+    folder: Path  # where the parameters are published
     _: KW_ONLY
     newer: Newer
     update: Callable[[Mapping[str, Any]], None]

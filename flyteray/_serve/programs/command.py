@@ -43,31 +43,22 @@ class CommandServer:
     The command sees the environment variables of this process, with the port in ``PORT`` and in the variables that
     frameworks ask for theirs. Where its words name the declared port they are given the replica's. A program that
     listens on the declared port all the same, or on all interfaces, is taken as it is, and that is logged; in the first
-    case :attr:`port` is that one.
-
-    Args:
-        command: Its words; ``$NAME`` in them stands for an environment variable. A shell's script is left to the shell.
-        chosen: Environment variables that the user has chosen.
-        folder: Its working directory.
-        declared: The port in the app's declaration.
-        host: The replica's.
-        port: The replica's.
-        health_path: The path of the question whether it is ready.
-        behind_ingress: Whether only the ingress connects to the port: then a connection that is open is a request,
-            and the program is not asked to end before the last of them has been answered.
-        python: The one whose packages it finds. Default: this process's.
+    case :attr:`port` is that one. Where only the ingress connects to it, a connection that is open is a request: the
+    program is not asked to end before the last of them has been answered.
     """
 
-    command: Sequence[str]
-    chosen: Mapping[str, str]
-    folder: Path
+    command: Sequence[
+        str
+    ]  # $NAME in it stands for an environment variable; a shell's script is left to the shell
+    chosen: Mapping[str, str]  # environment variables that the user has chosen
+    folder: Path  # its working directory
     _: KW_ONLY
-    declared: int
+    declared: int  # the port in the app's declaration
     host: str
     port: int
     health_path: str
     behind_ingress: bool = False
-    python: Path | None = None
+    python: Path | None = None  # whose packages it finds; default: this process's
 
     def __post_init__(self) -> None:
         self._assigned = Address(self.host, self.port)

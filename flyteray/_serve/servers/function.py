@@ -40,20 +40,14 @@ _END_S = 2.0  # for a server to end once it was told to, and again once its conn
 class FunctionServer:
     """Runs ``function`` until it ends; it is ready when the replica's port takes connections.
 
-    Args:
-        function: Sync (gets a thread of its own) or async (runs on the app's loop).
-        arguments: The app's parameters; the function gets those that it names.
-        declared: The port in the app's declaration, which the function may have hard-coded.
-        host: The replica's.
-        port: The replica's.
-        behind_ingress: Whether only the ingress connects to the port: then a connection that is open is a request,
-            and the function is not ended before the last of them has been answered.
+    Where only the ingress connects to the port, a connection that is open is a request: the function is not ended
+    before the last of them has been answered.
     """
 
-    function: Callable[..., Any]
-    arguments: Mapping[str, Any]
+    function: Callable[..., Any]  # sync (gets a thread of its own) or async (runs on the app's loop)
+    arguments: Mapping[str, Any]  # the app's parameters; the function gets those that it names
     _: KW_ONLY
-    declared: int
+    declared: int  # the port in the app's declaration, which the function may have hard-coded
     host: str
     port: int
     behind_ingress: bool = False

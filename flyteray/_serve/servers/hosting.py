@@ -60,25 +60,20 @@ class Hosting:
     So clients, tasks and context variables of the start-up belong to the loop that the handlers run on.
     ``on_shutdown`` runs exactly once if ``on_startup`` succeeded, however the server ended.
 
-    Args:
-        arguments: The app's parameters by name, for the hooks.
-        on_exit: Called in the thread when the server ends without having been asked to.
-        on_blocked: Called with True when the loop is blocked, and with False when it answers again.
-        lag_limit_s: How long the loop may be blocked before :meth:`check` raises; an hour by default.
-        start_up: The time that is left until requests are taken; 300 seconds by default.
-        loop: A new event loop; one of uvloop by default.
+    ``on_exit`` is called in the thread when the server ends without having been asked to; ``on_blocked`` with True when
+    the loop is blocked, and with False when it answers again.
     """
 
     server: Server
     _: KW_ONLY
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any]  # the app's parameters by name, for the hooks
     on_startup: Hook | None = None
     on_shutdown: Hook | None = None
     on_exit: Callable[[BaseException | None], None] | None = None
     on_blocked: Callable[[bool], None] | None = None
-    lag_limit_s: float = 3600.0
-    start_up: Startup = field(default_factory=Startup)
-    loop: asyncio.AbstractEventLoop = field(default_factory=uvloop.new_event_loop)
+    lag_limit_s: float = 3600.0  # so long the loop may be blocked before check() raises
+    start_up: Startup = field(default_factory=Startup)  # the time until requests are taken
+    loop: asyncio.AbstractEventLoop = field(default_factory=uvloop.new_event_loop)  # a new one
 
     def __post_init__(self) -> None:
         self._ready: Future[None] = Future()

@@ -41,15 +41,11 @@ def server_for(
     behind_ingress: bool,
     python: Path | None = None,
 ) -> Server:
-    """Make the server of an app, whose code is loaded. It may run user code: call it on a thread.
+    """Make the server of an app whose code is loaded, whose parameters are published, in its working directory.
 
-    Args:
-        spec: The app version.
-        app: Its environment. The working directory is the folder of its code.
-        parameters: Resolved, and their variables in this process's environment.
-        sock: Bound where the app is to listen; it becomes the server's own, or is closed for it.
-        behind_ingress: Whether only the ingress connects to it: then a connection that is open is a request.
-        python: The one whose packages a program finds. Default: this process's.
+    It may run user code: call it on a thread. ``sock`` is bound where the app is to listen; it becomes the server's own
+    or is closed for it. ``behind_ingress`` says that only the ingress connects to it: then a connection that is open is
+    a request. A program finds the packages of ``python``, by default this process's.
     """
     if spec.kind == "asgi":
         proxies = None if behind_ingress else Settings.load().trusted_proxies
