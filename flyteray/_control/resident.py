@@ -6,27 +6,24 @@ job whose driver has ended: were that a user's script, every later run would wai
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pickle
 import signal
 import sys
 
-from flyteray import _private
+from flyteray._machine.file_lock import FileLock
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError
 
 
 def main() -> None:
     """Start the actors, say how that went on stdout, and stay until the cluster ends."""
-    from flyteray._cluster.connect import connect  # deferred, as the next: Ray takes a second to import
-    from flyteray._control.start import start_actors
+    from flyteray._cluster.connection import connect  # deferred, as the next: Ray takes a second to import
+    from flyteray._control.actors import start_actors
 
     settings: Settings = pickle.load(sys.stdin.buffer)
-    with _private.opened(settings.temp_dir / "resident.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with FileLock(settings.temp_dir / "resident.lock") as lock:
+        if not lock.try_take():
             return  # another one is at it
         failed = b""
         try:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flyteray import _private
 from flyteray._declare.context import RAW_DATA_PATH, ctx
+from flyteray._declare.this_cluster import this_process
 from flyteray.io.as_model import AsModel
-from flyteray.io.storage_root import storage_root
 from flyteray.storage import Storage, open_storage
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ def upload_root() -> Storage:
     """Where new files go: to the data of the task or app that runs here, else to ``files`` in the storage root."""
     if given := ctx().raw_data_path or os.environ.get(RAW_DATA_PATH):
         return open_storage(given)
-    root = storage_root().url()
+    root = this_process().cluster.storage()
     if "://" not in root:
         _private.rooms(Path(root), "files")
     return open_storage(open_storage(root).join("files"))

@@ -100,8 +100,8 @@ def record_a_run(home: Path, task: str, outputs: tuple[Any, ...]) -> None:
     )
     registry = Registry(f"sqlite:///{home / 'storage' / 'registry.sqlite'}")
     now = datetime.now(timezone.utc)
-    registry.create_run(spec, now)
-    registry.finish_run("recorded", ActionPhase.SUCCEEDED, None, 1, now)
+    registry.runs.create(spec, now)
+    registry.runs.finish("recorded", ActionPhase.SUCCEEDED, None, 1, now)
     registry.close()
     write_value(open_storage(str(home / "storage")), output_key("recorded"), outputs)
 
