@@ -16,9 +16,10 @@ from flyteray._declare.tasks.task import Task
 from flyteray._plan.bundle import alias, bundle, imports, naming, pickled
 from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.bundle.ignored import files_below
-from flyteray._plan.bundle.included import image_files, included, with_dependencies
+from flyteray._plan.bundle.included import image_files, included
 from flyteray._plan.bundle.layout import Layout
 from flyteray._plan.bundle.shipping import SHIPPING, Shipping
+from flyteray._plan.dependencies import with_dependencies
 from flyteray._plan.images.image import declared_in, shipped_images
 from flyteray._plan.spec import CodeRef
 from flyteray._plan.values.pickling import alias_main, is_guarded

@@ -21,18 +21,6 @@ class Included(NamedTuple):
     asked_by: Path
 
 
-def with_dependencies(*envs: Environment) -> list[Environment]:
-    """Environments and those that they depend on, directly or not, each once."""
-    found: list[Environment] = []
-    queue = [*envs]
-    while queue:
-        current = queue.pop(0)
-        if all(known is not current for known in found):
-            found.append(current)
-            queue.extend(current.depends_on)
-    return found
-
-
 def included(environments: Sequence[Environment]) -> list[Included]:
     """The files that the environments include.
 
