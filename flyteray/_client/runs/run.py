@@ -405,9 +405,9 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
     Args:
         task: What ``@env.task`` made, or a handle of a deployed task from ``flyteray.remote.Task.get``.
         args: Its inputs, positional or
-        kwargs: by name; checked against the task's annotations here, and converted as Flyte does it: a dict for a
-            dataclass, TypedDict or model, the name for a member of an enum. What is larger than a megabyte lies in
-            storage until the run has ended.
+        kwargs: by name; any Python values, checked against the task's annotations here, and converted as Flyte does it:
+            a dict for a dataclass, TypedDict or model, the name for a member of an enum. Arrays arrive read-only. What
+            is larger than a megabyte lies in storage until the run has ended.
 
     Raises:
         TypeError: not a task, an unknown input, or one of the wrong type.
