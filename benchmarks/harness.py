@@ -58,7 +58,7 @@ def local_cluster(num_cpus: int = 2, object_store_memory: int | None = None) -> 
 
 def connect() -> None:
     """Connect this process to the cluster as plain Ray does, before flyteray has started anything on it."""
-    from flyteray._cluster.connect import connect  # deferred: it needs Ray
+    from flyteray._cluster.connection import connect  # deferred: it needs Ray
     from flyteray._settings import Settings
 
     connect(Settings.load())

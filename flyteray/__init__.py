@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from flyteray import _public
 from flyteray._version import __version__, version
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from flyteray._client.build import ImageCache, build, build_images
     from flyteray._client.deploy import deploy
     from flyteray._client.runs.run import run, with_runcontext
-    from flyteray._client.session.current import current_domain, current_project, is_control_plane_available
     from flyteray._client.session.init import init
     from flyteray._client.session.init_from import (
         init_from_api_key,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         init_in_cluster,
         init_passthrough,
     )
+    from flyteray._client.session.owner import current_domain, current_project, is_control_plane_available
     from flyteray._declare.context import ctx, custom_context, get_custom_context, group
     from flyteray._declare.device import (
         AMD_GPU,
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 # Each is imported when it is first asked for: who declares tasks needs no verb, the command's help neither.
 _LATER = {
     "flyteray._client.build": ("ImageCache", "build", "build_images"),
-    "flyteray._client.session.current": ("current_domain", "current_project", "is_control_plane_available"),
+    "flyteray._client.session.owner": ("current_domain", "current_project", "is_control_plane_available"),
     "flyteray._client.deploy": ("deploy",),
     "flyteray._client.apps.handle": ("AppHandle",),
     "flyteray._client.session.init": ("init",),
@@ -197,5 +198,6 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and so also what
             if name in names:
                 found = getattr(importlib.import_module(module), name)
                 globals()[name] = found
+                _public.adopt(__name__, {name: found})
                 return found
         raise AttributeError(f"module 'flyteray' has no attribute {name!r}")

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 from flyteray._client.session.session import session
 from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
+from flyteray._declare.this_cluster import this_process
 from flyteray._settings import Settings
-from flyteray.io.storage_root import storage_root
 from tests.waiting import eventually
 
 OURS = ("FLYTERAY_HOME", "FLYTERAY_NUM_CPUS", "FLYTERAY_PORT", "FLYTERAY_STORAGE", "FLYTERAY_DATABASE")
@@ -66,10 +66,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def own_session() -> Iterator[None]:
     """What a test tells `init`, and the home that it finds, holds for that test, whichever ran before."""
-    for kept in (session, storage_root):
+    for kept in (session, this_process):
         kept.cache_clear()
     yield
-    for kept in (session, storage_root):
+    for kept in (session, this_process):
         kept.cache_clear()
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from flyteray._machine.threads import in_thread
 from flyteray.errors import BaseRuntimeError
 
 P = ParamSpec("P")
@@ -132,30 +132,10 @@ def run_here(coroutine: Coroutine[Any, Any, R], suspends: bool) -> R:
     """
     if not loop_runs_here():
         return _driven(coroutine, suspends)
-    result: Future[R] = Future()
     context = contextvars.copy_context()
     context.run(_caller.set, threading.current_thread())
-
-    def work() -> None:
-        try:
-            result.set_result(context.run(_driven, coroutine, suspends))
-        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
-            result.set_exception(error)
-
-    traced_thread(work, name="flyteray-local").start()
+    result, _ = in_thread(lambda: context.run(_driven, coroutine, suspends), "flyteray-local")
     return result.result()
-
-
-def traced_thread(work: Callable[[], None], name: str) -> threading.Thread:
-    """A thread that a debugger of this one stops in as well; pdb sees the thread only that it was started on."""
-    trace = sys.gettrace()
-
-    def traced() -> None:
-        if trace is not None and sys.gettrace() is None:
-            sys.settrace(trace)
-        work()
-
-    return threading.Thread(target=traced, name=name, daemon=True)
 
 
 def loop_runs_here() -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from flyteray._client.acts import acts
 from flyteray._client.bridge import Verb
-from flyteray._client.kept.taken_secrets import take_secrets
+from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.images.image import Image, ImageBuild

@@ -11,8 +11,8 @@ from flyteray._client.acts import acts
 from flyteray._client.apps.app import App
 from flyteray._client.apps.unknown_apps import warn_of_unknown_apps
 from flyteray._client.bridge import Verb
-from flyteray._client.kept.taken_secrets import take_secrets
-from flyteray._client.session.current import owner_variables
+from flyteray._client.credentials.caller_secrets import take_secrets
+from flyteray._client.session.owner import owner_variables
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment
 from flyteray._plan import deploy as planning

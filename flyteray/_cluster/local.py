@@ -6,8 +6,6 @@ the first process starts, so whoever comes after a crash knows what to clean up.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import re
@@ -16,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,8 +23,9 @@ from flyteray import _private
 from flyteray._cluster import processes
 from flyteray._cluster.processes import Leader
 from flyteray._cluster.progress import progress
-from flyteray._cluster.workers import mounted
+from flyteray._cluster.workers import secret_files
 from flyteray._declare.secret import MOUNT
+from flyteray._machine.file_lock import alone
 from flyteray._plan.bundle import alias
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError
@@ -119,7 +117,7 @@ def start(settings: Settings, quiet: bool = False) -> LocalCluster:
     _private.tightened(settings.home)
     if Path(settings.storage).is_relative_to(settings.home):
         _private.tightened(Path(settings.storage))
-    with _locked(settings):
+    with alone(settings.home / "cluster.lock"):
         if cluster := find(settings):
             return cluster
         _clean_up(settings)
@@ -141,7 +139,7 @@ def stop(settings: Settings) -> bool:
     """
     if not _state_path(settings).exists():
         return False
-    with _locked(settings):
+    with alone(settings.home / "cluster.lock"):
         return _clean_up(settings)
 
 
@@ -264,7 +262,7 @@ def _clean_up(settings: Settings) -> bool:
     leader = Leader(**state["leader"]) if state.get("leader") else None
     processes.end(lambda: processes.members(state["id"], leader))
     shutil.rmtree(state["temp_dir"], ignore_errors=True)
-    mounted.sweep(MOUNT)  # of processes that had no time to do it
+    secret_files.sweep(MOUNT)  # of processes that had no time to do it
     _state_path(settings).unlink(missing_ok=True)
     return True
 
@@ -305,11 +303,3 @@ def _private_folder(path: Path) -> None:
             f"{path} belongs to somebody else. Remove it, or set FLYTERAY_HOME to another folder."
         )
     path.chmod(0o700)
-
-
-@contextlib.contextmanager
-def _locked(settings: Settings) -> Iterator[None]:
-    """One process at a time; the system drops the lock of one that dies."""
-    with _private.opened(settings.home / "cluster.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -11,22 +11,18 @@ from flyteray._actors.controller import Controller as ControllerDoor
 from flyteray._cluster import nodes
 from flyteray._cluster.images.images import Images
 from flyteray._control.apps.apps import Apps
-from flyteray._control.registry.keys import Keys
+from flyteray._control.bundles import Bundles
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
 from flyteray._control.runs.outputs import Outputs
 from flyteray._control.runs.runs import Runs
+from flyteray._control.runs.supervisor import Supervisor
 from flyteray._control.runs.waiting import Waiting
-from flyteray._control.services.code import CodeService
-from flyteray._control.services.keys import KeyService
-from flyteray._control.services.runs import RunService
-from flyteray._control.services.secrets import SecretService
-from flyteray._control.services.tasks import TaskService
 from flyteray._plan import placement
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._settings import Settings
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 
 _REAP_EVERY_S = 5.0
 
@@ -45,22 +41,21 @@ class Controller(ControllerDoor):
     def __init__(self, cluster: ClusterInfo, database: str, secrets_key_path: str) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
         self._cluster = cluster
-        storage = Storage.at(cluster.storage)
+        storage = open_storage(cluster.storage)
         if storage.is_local:
             _private.rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
         registry = Registry(database)
-        secrets = Secrets(database, Path(secrets_key_path), Settings.load().secrets_key)
-        keys = Keys(database)
-        self._runs = Runs(registry, storage)
-        self.code = CodeService(storage)
-        self.images = images = Images(secrets.get_values)
-        self.tasks = TaskService(registry)
+        secrets = Secrets(registry.database, Path(secrets_key_path), Settings.load().secrets_key)
+        self._supervisor = Supervisor(registry, storage)
+        self.code = Bundles(storage)
+        self.tasks = registry.tasks
+        self.secrets = secrets
+        self.keys = registry.keys
+        self.images = images = Images(secrets.read)
         self.outputs = outputs = Outputs(registry, storage)
         waiting = Waiting(registry, images.is_building, nodes.look)
-        self.runs = RunService(self._runs, registry, waiting, secrets, outputs)
-        self.apps = apps = Apps(registry, cluster, images, keys, secrets, outputs)
-        self.secrets = SecretService(secrets)
-        self.keys = KeyService(keys, apps.keys_changed)
+        self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs)
+        self.apps = apps = Apps(registry, cluster, images, secrets, outputs)
         # Kept: the event loop holds tasks weakly.
         endless = (
             apps.run(),
@@ -78,7 +73,7 @@ class Controller(ControllerDoor):
     async def _reap_forever(self) -> None:
         while True:
             try:
-                await self._runs.reap()
+                await self._supervisor.reap()
             except Exception:
                 logger.exception("Looking for lost runs failed; it is tried again")
             await asyncio.sleep(_REAP_EVERY_S)

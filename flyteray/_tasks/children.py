@@ -22,9 +22,9 @@ from flyteray._plan.spec import NO_IMAGE, ImageSpec, Start, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._plan.values import inputs, pickling
 from flyteray._tasks.call import ActionFailed, Call
+from flyteray._tasks.events import Recorder
 from flyteray._tasks.host import host
-from flyteray._tasks.record import Recorder
-from flyteray._tasks.submit import Asked, Submitter, plain
+from flyteray._tasks.submission import Asked, Submitter, plain
 
 
 class Children:

@@ -17,8 +17,8 @@ from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import NO_IMAGE, RunSpec, Start
 from flyteray._plan.values.pickling import Payload
 from flyteray._tasks.call import Call, Inherited
-from flyteray._tasks.execute import execute_root
-from flyteray._tasks.submit import Asked, Submitter, error_info, plain
+from flyteray._tasks.execution import execute_root
+from flyteray._tasks.submission import Asked, Submitter, error_info, plain
 from flyteray.errors import ActionAbortedError, RunNotFoundError
 
 _STORE_SHARE = 0.3  # of the object store may be held for later readers; beyond it, storage serves them

@@ -13,7 +13,7 @@ from flyteray._actors.controller import controller
 from flyteray._actors.keeper import keeper
 from flyteray._plan.values.outputs import output_key, select
 from flyteray.errors import ModuleLoadError, OutputNotFoundError
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 from flyteray.storage.values import read_value, write_value
 
 
@@ -23,7 +23,7 @@ def write_outputs(root: str, run: str, outputs: tuple[Any, ...]) -> int:
     Raises:
         ResultSerializationError: something in them can't be pickled.
     """
-    return write_value(Storage.at(root), output_key(run), outputs)
+    return write_value(open_storage(root), output_key(run), outputs)
 
 
 def load_outputs(run: str) -> tuple[Any, ...]:
@@ -42,7 +42,7 @@ def load_outputs(run: str) -> tuple[Any, ...]:
             pass  # the keeper or the node is gone, or it does not unpickle: storage has it too, and says why
     info = answer(controller().info())
     try:
-        return _as_tuple(read_value(Storage.at(info.storage), output_key(run)))
+        return _as_tuple(read_value(open_storage(info.storage), output_key(run)))
     except (FileNotFoundError, ModuleLoadError) as error:
         raise OutputNotFoundError(f"The outputs of run {run!r} can't be read here: {error}") from error
 

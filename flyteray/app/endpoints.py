@@ -1,4 +1,4 @@
-"""Where apps are reached: those of local mode as the processes know that serve them, others as the cluster tells."""
+"""The endpoints of apps in local mode, which the processes that serve them share in a file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import functools
 import json
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from flyteray import _private
 
-ENDPOINT_PATTERN = "INTERNAL_APP_ENDPOINT_PATTERN"  # an environment variable, as in Flyte
 LOCAL_APPS = "FLYTERAY_LOCAL_APPS"  # the environment variable by which an app finds the others: a JSON file
 
 
@@ -63,9 +61,7 @@ class LocalEndpoints:
 
     def _write(self) -> None:
         if self._file is not None:
-            fresh = self._file.with_suffix(".new")
-            _private.write(fresh, json.dumps(self._own))
-            fresh.replace(self._file)
+            _private.replace(self._file, json.dumps(self._own))
 
 
 @functools.cache
@@ -73,25 +69,3 @@ def local_endpoints() -> LocalEndpoints:
     """Those that this process knows."""
     inherited = os.environ.get(LOCAL_APPS)
     return LocalEndpoints(Path(inherited) if inherited else None)
-
-
-class ClusterEndpoints:
-    """The URLs of apps on the cluster: as the environment says, or as the cluster does that this process may ask."""
-
-    def __init__(self) -> None:
-        self._ask: Callable[[], str | None] | None = None
-
-    def ask(self, pattern: Callable[[], str | None]) -> None:
-        """Ask ``pattern`` from now on where the environment says nothing: it gives None where there is no cluster."""
-        self._ask = pattern
-
-    def find(self, app: str) -> str | None:
-        """The URL that an app of this name has; None where that is not known."""
-        pattern = os.environ.get(ENDPOINT_PATTERN) or (self._ask() if self._ask is not None else None)
-        return pattern.replace("{app_fqdn}", app) if pattern else None
-
-
-@functools.cache
-def cluster_endpoints() -> ClusterEndpoints:
-    """Those of this process."""
-    return ClusterEndpoints()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment, without_meaning
+from flyteray._declare.this_cluster import this_process
 from flyteray.app.command import LAUNCHER, program, split_words
 from flyteray.app.context import ctx
-from flyteray.app.endpoints import cluster_endpoints, local_endpoints
+from flyteray.app.endpoints import local_endpoints
 from flyteray.app.parameters import Parameter, given
 from flyteray.app.port import Port, PortField
 from flyteray.app.routing import APP_NAME, Domain, Link, Timeouts
@@ -262,7 +263,7 @@ class AppEnvironment(Environment):
             return local
         if task_context().mode == "local" or ctx().mode == "local":
             return f"http://localhost:{self.declared_port.port}"
-        url = cluster_endpoints().find(self.name)
+        url = this_process().cluster.endpoint(self.name)
         if url is None:
             raise InitializationError(
                 "InitializationError",

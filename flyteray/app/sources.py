@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from flyteray.app.outputs import cluster_outputs
+from flyteray._declare.this_cluster import this_process
 from flyteray.app.routing import APP_NAME
 from flyteray.io import Dir, File
 from flyteray.io.as_model import AsModel
@@ -125,7 +125,7 @@ class RunOutput(AsModel):
             ParameterMaterializationError: no run of the task has succeeded, or the one that is named has not.
             OutputNotFoundError: there is nothing under ``getter``, or no class for it here.
         """
-        return await cluster_outputs().read(self)
+        return await this_process().cluster.read_output(self)
 
     def _check_version(self) -> None:
         if self.task_auto_version not in (None, "latest", "current"):

@@ -11,7 +11,7 @@ from typing import Any
 from flyteray import _private
 from flyteray.io.file import File
 from flyteray.io.location import Location, T, keeps_local_paths, temporary_path, unique_url
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 
 _NO_FOLDER = "::flyte-empty-dir::"  # no path and no URL
 
@@ -80,10 +80,10 @@ class Dir(Location[T]):
             return cls(
                 path=str(source.absolute()), hash=dir_cache_key
             )  # apps in local mode have folders of their own
-        storage = Storage.at(remote_destination or unique_url(source.absolute().name))
+        storage = open_storage(remote_destination or unique_url(source.absolute().name))
         if storage.is_local:
             _private.folder_like_its_own(Path(storage.url))  # also when there is nothing to copy
-        for key in Storage.at(source).list():
+        for key in open_storage(source).list():
             storage.put_file(key, source / key)
         return cls(path=storage.url, name=source.absolute().name, hash=dir_cache_key)
 
@@ -111,7 +111,7 @@ class Dir(Location[T]):
             max_depth: How many folders deep; 1: only this one. None: all.
         """
         deepest = 1 if not recursive else max_depth
-        storage = Storage.at(self.path)
+        storage = open_storage(self.path)
         for key in storage.list():
             depth, name = key.count("/") + 1, key.rpartition("/")[2]
             if (deepest is None or depth <= deepest) and fnmatch.fnmatchcase(name, file_pattern):
@@ -132,7 +132,7 @@ class Dir(Location[T]):
 
     def get_file_sync(self, file_name: str) -> File[T] | None:
         """A file of the folder by its path in it; None if there is none."""
-        storage = Storage.at(self.path)
+        storage = open_storage(self.path)
         return File(path=storage.join(file_name)) if storage.exists(file_name) else None
 
     async def get_file(self, file_name: str) -> File[T] | None:
@@ -152,7 +152,7 @@ class Dir(Location[T]):
         Raises:
             FileNotFoundError: there is no such folder.
         """
-        storage = Storage.at(self.path)
+        storage = open_storage(self.path)
         if not self.exists_sync():
             raise FileNotFoundError(f"There is no folder {self.path}. Was it deleted or never written?")
         if local_path is None and storage.is_local:
@@ -171,7 +171,7 @@ class Dir(Location[T]):
 
     def exists_sync(self) -> bool:
         """Whether the folder is there; in an object store: whether it has files."""
-        storage = Storage.at(self.path)
+        storage = open_storage(self.path)
         if storage.is_local:
             return Path(storage.url).is_dir()
         return next(storage.list(), None) is not None

@@ -22,7 +22,7 @@ from typing import IO, Any, cast
 from flyteray.io.hashing import HashMethod, hashed
 from flyteray.io.location import Location, T, keeps_local_paths, temporary_path, unique_url, upload_root
 from flyteray.io.stream import AsyncStream
-from flyteray.storage import Storage
+from flyteray.storage import locate_file
 
 _OF_TEXT = frozenset({"encoding", "errors", "newline"})
 _PACKED: dict[str | None, Callable[[Any, Any], AbstractContextManager[Any]]] = {
@@ -101,7 +101,7 @@ class File(Location[T]):
         target = remote_destination or unique_url(source.name)
         if target.endswith("/"):
             target += source.name
-        storage, key = Storage.locate(target)
+        storage, key = locate_file(target)
         storage.put_file(key, source)
         return cls(path=storage.join(key), name=source.name, hash=content)
 
@@ -151,7 +151,7 @@ class File(Location[T]):
             raise ValueError(f"A file can't be opened with compression {compression!r}: there are {known}.")
         if mode not in ("rb", "wb", "r", "w", "rt", "wt"):
             raise ValueError(f"A file can't be opened with mode {mode!r}: use 'rb', 'wb', 'r' or 'w'.")
-        storage, key = Storage.locate(self.path)
+        storage, key = locate_file(self.path)
         opened = storage.writer(key) if "w" in mode else storage.reader(key)
         with opened as plain, _PACKED[compression](plain, mode[0] + "b") as file:
             if "b" in mode:
@@ -196,7 +196,7 @@ class File(Location[T]):
         Raises:
             FileNotFoundError: there is no such file.
         """
-        storage, key = Storage.locate(self.path)
+        storage, key = locate_file(self.path)
         if storage.is_local:
             source = storage.local_path(key, Path())
             if local_path is None:
@@ -212,7 +212,7 @@ class File(Location[T]):
 
     def exists_sync(self) -> bool:
         """Whether the file is there."""
-        storage, key = Storage.locate(self.path)
+        storage, key = locate_file(self.path)
         return storage.exists(key)
 
     async def exists(self) -> bool:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flyteray import _private
 from flyteray._declare.context import RAW_DATA_PATH, ctx
+from flyteray._declare.this_cluster import this_process
 from flyteray.io.as_model import AsModel
-from flyteray.io.storage_root import storage_root
-from flyteray.storage import Storage
+from flyteray.storage import Storage, open_storage
 
 T = TypeVar("T")
 
@@ -81,11 +81,11 @@ class Location(AsModel, Generic[T]):
 def upload_root() -> Storage:
     """Where new files go: to the data of the task or app that runs here, else to ``files`` in the storage root."""
     if given := ctx().raw_data_path or os.environ.get(RAW_DATA_PATH):
-        return Storage.at(given)
-    root = storage_root().url()
+        return open_storage(given)
+    root = this_process().cluster.storage()
     if "://" not in root:
         _private.rooms(Path(root), "files")
-    return Storage.at(Storage.at(root).join("files"))
+    return open_storage(open_storage(root).join("files"))
 
 
 def unique_url(name: str | None) -> str:

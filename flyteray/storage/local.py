@@ -22,8 +22,8 @@ _CHUNK = 1024 * 1024
 class LocalStorage(Storage):
     """Keys are files below a folder, which the first write makes."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder.expanduser().absolute()
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder).expanduser().absolute()
         super().__init__(str(self._folder))
 
     @property

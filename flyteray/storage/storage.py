@@ -7,19 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, NamedTuple
-from urllib.parse import unquote
-
-_SCHEMES = {
-    "s3": "s3",
-    "s3a": "s3",
-    "gs": "gs",
-    "gcs": "gs",
-    "az": "az",
-    "abfs": "abfs",
-    "abfss": "abfss",
-    "http": "http",
-    "https": "https",
-}
 
 
 class State(NamedTuple):
@@ -32,8 +19,8 @@ class State(NamedTuple):
 class Storage(ABC):
     """Bytes under keys below ``url``; keys are relative paths with ``/``.
 
-    Get one with :meth:`at`. Writing is atomic: a key holds the whole old or the whole new bytes, whatever
-    dies in between. Pickles as its URL, so every process opens it with credentials of its own.
+    Get one with :func:`flyteray.storage.open_storage`. Writing is atomic: a key holds the whole old or the whole new
+    bytes, whatever dies in between. Pickles as its URL, so every process opens it with credentials of its own.
 
     Methods raise ``FileNotFoundError`` for a missing key, ``ValueError`` for a key that leaves the storage,
     and :class:`~flyteray.errors.RuntimeSystemError` when an object store can't be reached or refuses.
@@ -41,44 +28,6 @@ class Storage(ABC):
 
     def __init__(self, url: str) -> None:
         self.url = url
-
-    @staticmethod
-    def at(url: str | Path) -> Storage:
-        """The storage at a URL.
-
-        Args:
-            url: A folder (plain path or ``file://``), or ``s3://``, ``gs://``, ``az://``, ``abfs://``, ``https://``.
-                Object stores read credentials and endpoints from their usual environment variables
-                (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, …).
-
-        Raises:
-            ValueError: no such kind of storage, or the URL is incomplete.
-        """
-        text = str(url)
-        scheme, separator, rest = text.partition("://")
-        if not text:
-            raise ValueError("The storage URL is empty: give a folder or a URL such as s3://bucket/path.")
-        if not separator or scheme == "file":
-            from flyteray.storage.local import LocalStorage  # its base class is here
-
-            return LocalStorage(Path((unquote(rest) or "/") if separator else text))
-        if scheme not in _SCHEMES:
-            known = ", ".join(f"{known}://" for known in ["file", *_SCHEMES])
-            raise ValueError(
-                f"Storage {text!r} is of an unknown kind {scheme!r}: use a plain path or one of {known}"
-            )
-        from flyteray.storage.objects import ObjectStorage  # loads obstore, which most processes never need
-
-        return ObjectStorage(f"{_SCHEMES[scheme]}://{rest.rstrip('/')}")
-
-    @staticmethod
-    def locate(url: str | Path) -> tuple[Storage, str]:
-        """The storage and key of a single file, given its path or URL."""
-        text = str(url).rstrip("/")
-        parent, separator, name = text.rpartition("/")
-        if parent.endswith(":/"):
-            raise ValueError(f"{text!r} names a whole bucket or host, not a file in it: add a path.")
-        return Storage.at(parent or separator or "."), name
 
     @property
     def is_local(self) -> bool:
@@ -155,7 +104,7 @@ class Storage(ABC):
         return f"{type(self).__name__}({self.url!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Storage.at, (self.url,)
+        return type(self), (self.url,)
 
 
 def checked(key: str, url: str) -> str:

@@ -40,7 +40,7 @@ if __name__ == "__main__":
     sys.path[0] = ""  # as that of the command: the folder it is in
     for verb in ("build", "deploy", "get", "run", "serve", "status", "up", "update"):
         importlib.import_module(f"flyteray.cli.verbs.{verb}")
-    for connecting in ("flyteray._cluster.connect", "flyteray._control.start"):
+    for connecting in ("flyteray._cluster.connection", "flyteray._control.actors"):
         importlib.import_module(connecting)
     become(requested())
     importlib.import_module("flyteray.cli").main()

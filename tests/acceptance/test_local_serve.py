@@ -32,7 +32,7 @@ from flyteray.errors import (
 )
 from flyteray.io import Dir, File
 from flyteray.remote import AppPhase
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 from flyteray.storage.values import write_value
 from tests.acceptance import local_apps as apps
 from tests.processes import runs, words
@@ -100,10 +100,10 @@ def record_a_run(home: Path, task: str, outputs: tuple[Any, ...]) -> None:
     )
     registry = Registry(f"sqlite:///{home / 'storage' / 'registry.sqlite'}")
     now = datetime.now(timezone.utc)
-    registry.create_run(spec, now)
-    registry.finish_run("recorded", ActionPhase.SUCCEEDED, None, 1, now)
+    registry.runs.create(spec, now)
+    registry.runs.finish("recorded", ActionPhase.SUCCEEDED, None, 1, now)
     registry.close()
-    write_value(Storage.at(str(home / "storage")), output_key("recorded"), outputs)
+    write_value(open_storage(str(home / "storage")), output_key("recorded"), outputs)
 
 
 def test_every_kind_of_parameter_is_resolved(served: Any) -> None:

@@ -24,7 +24,7 @@ from tests.waiting import eventually
 SELF = [sys.executable, "-c"]
 CONNECT = """
 import ray
-from flyteray._cluster.connect import connect
+from flyteray._cluster.connection import connect
 from flyteray._settings import Settings
 print(connect(Settings.load(), quiet=True).address)
 print(ray.get(ray.remote(lambda: 6 * 7).remote()))

@@ -19,7 +19,7 @@ from flyteray._cluster import local
 from flyteray._cluster.local import LocalCluster
 from flyteray._plan.bundle import bundle
 from flyteray._settings import Settings
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 from tests.integration import sample_private as samples
 
 # As a user's script, in a process of its own.
@@ -112,8 +112,8 @@ def test_what_is_made_is_private_from_the_first_moment(tmp_path: Path) -> None:
     _private.write(root / "c", "text")
     with _private.opened(root / "d", "a"):
         pass
-    Storage.at(root).put("e/f/g", b"data")
-    with Storage.at(root).writer("e/h") as file:
+    open_storage(root).put("e/f/g", b"data")
+    with open_storage(root).writer("e/h") as file:
         file.write(b"data")
         assert open_to_others(tmp_path / "a") == []
 
@@ -136,7 +136,7 @@ def test_where_the_user_has_files_flytes_are_as_any_others(tmp_path: Path) -> No
     shared.chmod(0o2770)
     _private.rooms(shared, "bundles")
     _private.rooms(given, "bundles")
-    Storage.at(given).put("mine", b"")
+    open_storage(given).put("mine", b"")
 
     assert stat.S_IMODE((shared / "bundles").stat().st_mode) & 0o777 == 0o777
     assert stat.S_IMODE((given / "bundles").stat().st_mode) == 0o700

@@ -33,9 +33,9 @@ def result(task: Any, *args: Any, **kwargs: Any) -> Any:
 
 def kept_inputs() -> list[str]:
     from flyteray._client.session.session import session
-    from flyteray.storage import Storage
+    from flyteray.storage import open_storage
 
-    return list(Storage.at(session().connect().storage).list("inputs"))
+    return list(open_storage(session().connect().storage).list("inputs"))
 
 
 @pytest.mark.parametrize("count", [0, 3, MB // 4, 3 * MB])

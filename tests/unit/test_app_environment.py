@@ -8,8 +8,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from flyteray import Environment, TaskEnvironment
+from flyteray._client.session.session import Session
+from flyteray._declare.this_cluster import Cluster, this_process
 from flyteray.app import AppContext, AppEnvironment, Link, Parameter, Port, Scaling, Subdomain, Timeouts, ctx
-from flyteray.app.endpoints import cluster_endpoints
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import InitializationError
 
@@ -192,16 +193,19 @@ def test_where_the_environment_says_nothing_the_cluster_is_asked_for_the_endpoin
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("INTERNAL_APP_ENDPOINT_PATTERN", raising=False)
-    monkeypatch.setattr(cluster_endpoints(), "_ask", None)
-    cluster_endpoints().ask(lambda: "http://10.0.0.1:8080/{app_fqdn}")
+    cluster = Cluster()
+    monkeypatch.setattr(cluster, "endpoint_pattern", lambda: "http://10.0.0.1:8080/{app_fqdn}")
+    monkeypatch.setattr(this_process(), "cluster", cluster)
 
     assert AppEnvironment("api").endpoint == "http://10.0.0.1:8080/api"
 
 
-@pytest.mark.parametrize("ask", [None, lambda: None], ids=["nobody", "no cluster"])
-def test_without_a_cluster_the_endpoint_says_what_to_do(monkeypatch: pytest.MonkeyPatch, ask: Any) -> None:
+@pytest.mark.parametrize("ask", [Cluster, Session], ids=["nobody", "no cluster"])
+def test_without_a_cluster_the_endpoint_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, ask: type[Cluster]
+) -> None:
     monkeypatch.delenv("INTERNAL_APP_ENDPOINT_PATTERN", raising=False)
-    monkeypatch.setattr(cluster_endpoints(), "_ask", ask)
+    monkeypatch.setattr(this_process(), "cluster", ask())
 
     with pytest.raises(InitializationError, match=r"'api'.*flyteray\.init"):
         _ = AppEnvironment("api").endpoint

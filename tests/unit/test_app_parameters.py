@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from flyteray._declare.this_cluster import Cluster, this_process
 from flyteray.app import AppEndpoint, Parameter, RunOutput, get_parameter
-from flyteray.app.outputs import cluster_outputs
 from flyteray.errors import InitializationError
 from flyteray.io import Dir, File
 
@@ -197,14 +197,15 @@ def test_parameters_are_values() -> None:
 
 def test_an_output_is_read_from_the_cluster_that_init_names(monkeypatch: pytest.MonkeyPatch) -> None:
     output = RunOutput("string", task_name="env.train", getter=(1,))
-    monkeypatch.setattr(cluster_outputs(), "_read", None)
+    monkeypatch.setattr(this_process(), "cluster", Cluster())
     with pytest.raises(InitializationError, match=r"env\.train.*flyteray\.init"):
         asyncio.run(output.materialize())
 
-    async def read(asked: RunOutput) -> str:
-        return f"output {asked.getter[0]} of {asked.task_name}"
+    class Named(Cluster):
+        async def read_output(self, output: RunOutput) -> str:
+            return f"output {output.getter[0]} of {output.task_name}"
 
-    cluster_outputs().ask(read)
+    monkeypatch.setattr(this_process(), "cluster", Named())
 
     assert asyncio.run(output.materialize()) == "output 1 of env.train"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flyteray._control.apps.reached import links, own_hosts, refuse_taken_hosts, timeout_ms
+from flyteray._control.apps.hosts import links, own_hosts, refuse_taken_hosts, timeout_ms
 from flyteray._control.apps.reconcile import ingress_state
 from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._control.apps.status import app_info

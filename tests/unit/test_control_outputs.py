@@ -26,7 +26,7 @@ from flyteray._plan.spec import (
 )
 from flyteray._plan.values.outputs import output_key
 from flyteray.errors import ParameterMaterializationError
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 CODE = CodeRef(bundle="b", module="m", name="n")
@@ -42,16 +42,16 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 @pytest.fixture
 def outputs(registry: Registry, tmp_path: Path) -> Outputs:
-    return Outputs(registry, Storage.at(tmp_path / "stored"))
+    return Outputs(registry, open_storage(tmp_path / "stored"))
 
 
 def succeed(
     registry: Registry, name: str, version: str | None = None, phase: ActionPhase = ActionPhase.SUCCEEDED
 ) -> None:
     task = TaskSpec(name="env.train", code=CODE, environment=EnvironmentSpec(), version=version)
-    registry.create_run(RunSpec(name=name, task=task), NOON)
+    registry.runs.create(RunSpec(name=name, task=task), NOON)
     if phase.is_terminal:
-        registry.finish_run(name, phase, None, 1, NOON)
+        registry.runs.finish(name, phase, None, 1, NOON)
 
 
 def app(**parameter: Any) -> AppSpec:
@@ -68,7 +68,7 @@ def test_an_output_is_pinned_to_the_newest_run_and_its_content(
 ) -> None:
     for name in ("r1", "r2"):
         succeed(registry, name)
-        Storage.at(tmp_path / "stored").put(output_key(name), b"weights")
+        open_storage(tmp_path / "stored").put(output_key(name), b"weights")
     succeed(registry, "r3", phase=ActionPhase.FAILED)
 
     found = pinned(outputs, output=TRAIN)
@@ -135,7 +135,7 @@ def test_a_task_that_has_run_is_not_said_to_need_a_run_first(outputs: Outputs, r
 
 def test_a_deployed_task_without_runs_is_to_be_run(outputs: Outputs, registry: Registry) -> None:
     task = TaskSpec(name="env.train", code=CODE, environment=EnvironmentSpec(), version="v1")
-    registry.deploy_tasks([TaskPlan(spec=task)], datetime.now(timezone.utc))
+    asyncio.run(registry.tasks.deploy([TaskPlan(spec=task)], datetime.now(timezone.utc)))
 
     with pytest.raises(ParameterMaterializationError, match="Run the task first"):
         outputs.located(TRAIN)
@@ -149,7 +149,7 @@ def test_runs_of_one_version_count_where_one_is_asked_for(outputs: Outputs, regi
     task = TaskSpec(name="env.train", code=CODE, environment=EnvironmentSpec())
     for version in ("v1", "v2"):
         plan = TaskPlan(spec=task.model_copy(update={"version": version}))
-        registry.deploy_tasks([plan], datetime.now(timezone.utc))
+        asyncio.run(registry.tasks.deploy([plan], datetime.now(timezone.utc)))
 
     def located(**fields: Any) -> str:
         return outputs.located(OutputRef(task_name="env.train", **fields))
@@ -212,7 +212,7 @@ def test_those_who_wait_are_woken_by_a_newer_run_of_their_task(outputs: Outputs,
 def test_an_older_run_that_ends_later_is_not_newer(outputs: Outputs, registry: Registry) -> None:
     succeed(registry, "r1", phase=ActionPhase.RUNNING)
     succeed(registry, "r2")
-    registry.finish_run("r1", ActionPhase.SUCCEEDED, None, 1, NOON)
+    registry.runs.finish("r1", ActionPhase.SUCCEEDED, None, 1, NOON)
 
     assert asyncio.run(outputs.newer([TRAIN], ["r2"], 0.01)) == ["r2"]
 
@@ -238,8 +238,8 @@ def test_what_is_left_behind_is_told_once(
 ) -> None:
     follow = [app(output=TRAIN.model_copy(update={"follow": True}))]
     asked = []
-    list_runs = registry.list_runs
-    monkeypatch.setattr(registry, "list_runs", lambda **given: asked.append(1) or list_runs(**given))
+    listall = registry.runs.listall
+    monkeypatch.setattr(registry.runs, "listall", lambda **given: asked.append(1) or listall(**given))
     for run in ("r1", "r2"):
         succeed(registry, run)
 

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from flyteray._control.registry.registry import Registry
-from flyteray._control.runs.runs import Runs
+from flyteray._control.runs.supervisor import Supervisor
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, RunSpec, TaskSpec
 from flyteray.errors import RunNotFoundError
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 
 NOW = datetime.now(timezone.utc)
 FAILED = RunEnd(run="r1", phase=ActionPhase.FAILED, error=ErrorInfo(code="E", message="bad \udc80\0"))
@@ -31,13 +31,13 @@ def registry(file: Path) -> Iterator[Registry]:
     registry = Registry(f"sqlite:///{file}")
     code = CodeRef(bundle="b", module="m", name="n")
     task = TaskSpec(name="env.task", code=code, environment=EnvironmentSpec())
-    registry.create_run(RunSpec(name="r1", task=task, request="q"), NOW)
+    registry.runs.create(RunSpec(name="r1", task=task, request="q"), NOW)
     yield registry
     registry.close()
 
 
-def runs_of(registry: Registry) -> Runs:
-    return Runs(registry, Storage.at("/nowhere"))
+def runs_of(registry: Registry) -> Supervisor:
+    return Supervisor(registry, open_storage("/nowhere"))
 
 
 def refuse(file: Path, what: str, when: str = "1") -> None:
@@ -70,10 +70,10 @@ def test_who_waits_learns_of_an_end_that_the_registry_can_not_take_in(registry: 
         info = await asyncio.wait_for(waiting, 5.0)
         assert (info.phase, info.error) == (ActionPhase.FAILED, FAILED.error)
         assert runs.get("r1").phase is ActionPhase.FAILED
-        assert registry.get_run("r1").phase is ActionPhase.QUEUED
+        assert registry.runs.get("r1").phase is ActionPhase.QUEUED
         accept(file)
         runs.finished(FAILED)
-        assert registry.get_run("r1").error == FAILED.error
+        assert registry.runs.get("r1").error == FAILED.error
 
     asyncio.run(main())
 
@@ -92,7 +92,7 @@ def test_an_event_that_is_refused_takes_no_other_with_it(registry: Registry, fil
 
     runs_of(registry).record([event("a0.1"), event("a0.2"), event("a0.3")])
 
-    assert [each.action for each in registry.list_actions("r1")] == ["a0.1", "a0.3"]
+    assert [each.action for each in registry.actions.of_run("r1")] == ["a0.1", "a0.3"]
 
 
 def test_events_that_are_all_refused_are_to_be_sent_again(registry: Registry, file: Path) -> None:

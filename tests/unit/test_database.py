@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from flyteray._control.registry.database import connect
+from flyteray._control.registry.database import Database
 
 
 def test_a_new_file_is_opened_while_somebody_else_writes_to_it(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_a_new_file_is_opened_while_somebody_else_writes_to_it(tmp_path: Path) -
     modes: list[str] = []
 
     def open_it() -> None:
-        with connect(f"sqlite:///{file}").connect() as connection:
+        with Database(f"sqlite:///{file}").read() as connection:
             modes.append(str(connection.exec_driver_sql("PRAGMA journal_mode").scalar()))
 
     first = sqlite3.connect(file, isolation_level=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ FLOORS = [
     {"config"},
     {"_declare", "_logging"},
     {"_machine"},
-    {"errors", "_private", "_settings", "_version"},
+    {"errors", "_private", "_public", "_settings", "_version"},
 ]
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 KNOW_RAY = {"_control", "_serve", "_tasks", "_cluster"}
@@ -58,6 +59,22 @@ def imported(node: ast.AST, path: Path) -> Iterator[str]:
         yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
+def imported_to_run(path: Path) -> list[str]:
+    """The modules that a file imports, at once or in a function; not those that only type checkers see."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    return [name for node in ast.walk(tree) if id(node) not in typing_only for name in imported(node, path)]
+
+
+def module_name(path: Path) -> str:
+    return ".".join([ROOT.name, *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path: Path) -> None:
     upward = []
@@ -74,16 +91,8 @@ def test_imports_point_down(path: Path) -> None:
 def test_only_the_engine_knows_ray(path: Path) -> None:
     if part_of(path) in KNOW_RAY or path.relative_to(ROOT).as_posix() in KNOW_RAY_TOO:
         return
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-        for node in ast.walk(block)
-    }
-    names = [name for node in ast.walk(tree) if id(node) not in typing_only for name in imported(node, path)]
 
-    assert [name for name in names if name.split(".")[0] == "ray"] == []
+    assert [name for name in imported_to_run(path) if name.split(".")[0] == "ray"] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -105,3 +114,24 @@ def test_a_deferred_import_gives_its_reason(path: Path) -> None:
     unexplained = [line for line in sorted(deferred) if "#" not in lines[line - 1] + lines[line - 2]]
     # One comment serves a block of imports that follow each other.
     assert [line for line in unexplained if line - 1 not in deferred] == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {module_name(path): path for path in FILES}
+    imports = {
+        module: {
+            found
+            for name in imported_to_run(path)
+            for found in [name if name in modules else name.rpartition(".")[0]]
+            if found in modules
+        }
+        for module, path in modules.items()
+    }
+
+    try:
+        cycle = []
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        cycle = error.args[1]
+
+    assert cycle == []

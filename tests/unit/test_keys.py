@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import pickle
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from flyteray._control.registry.database import Database
 from flyteray._control.registry.keys import Keys
 from flyteray._control.registry.registry import Registry
 from flyteray._plan.keys import digest, new_key
@@ -26,9 +28,8 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def keys(url: str) -> Iterator[Keys]:
-    store = Keys(url)
-    yield store
-    store.close()
+    with contextlib.closing(Database(url)) as database:
+        yield Keys(database)
 
 
 @pytest.fixture
@@ -53,16 +54,17 @@ def test_a_key_is_recognised_and_can_not_be_guessed() -> None:
 
 def test_keys_are_kept_by_digest_beside_the_rest_of_the_registry(keys: Keys, url: str) -> None:
     Registry(url).close()
-    keys.create("bob", digest("two"))
-    keys.create("ann@example.com", digest("one"))
-    again = Keys(url)
+    asyncio.run(keys.create("bob", digest("two")))
+    asyncio.run(keys.create("ann@example.com", digest("one")))
+    database = Database(url)
+    again = Keys(database)
 
     assert again.names() == {digest("one"): "ann@example.com", digest("two"): "bob"}
-    assert [info.name for info in again.listall(None)] == ["ann@example.com", "bob"]
-    assert [info.name for info in again.listall(1)] == ["ann@example.com"]
-    again.delete("bob")
+    assert [info.name for info in asyncio.run(again.listall(None))] == ["ann@example.com", "bob"]
+    assert [info.name for info in asyncio.run(again.listall(1))] == ["ann@example.com"]
+    asyncio.run(again.delete("bob"))
     assert keys.names() == {digest("one"): "ann@example.com"}
-    again.close()
+    database.close()
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "a-", "a/b", "a\nb", "a;b", "ä", "a" * 64, 5, None])
@@ -72,20 +74,20 @@ def test_a_bad_name_is_refused(name: str, home: Path) -> None:
 
 
 def test_a_name_can_be_used_once(keys: Keys) -> None:
-    keys.create("ann", digest("one"))
+    asyncio.run(keys.create("ann", digest("one")))
 
     with pytest.raises(ValueError, match=r"There is a key 'ann' already: .*`flyteray delete key ann`"):
-        keys.create("ann", digest("two"))
+        asyncio.run(keys.create("ann", digest("two")))
     assert keys.names() == {digest("one"): "ann"}
 
 
 def test_an_unknown_key_is_answered_by_those_there_are(keys: Keys) -> None:
     with pytest.raises(KeyNotFoundError, match=r"no key 'bob'. Keys there are: none."):
-        keys.delete("bob")
-    keys.create("ann", digest("one"))
-    keys.create("eve", digest("two"))
+        asyncio.run(keys.delete("bob"))
+    asyncio.run(keys.create("ann", digest("one")))
+    asyncio.run(keys.create("eve", digest("two")))
     with pytest.raises(KeyNotFoundError, match=r"no key 'bob'. Keys there are: ann, eve."):
-        keys.delete("bob")
+        asyncio.run(keys.delete("bob"))
 
 
 def test_a_key_is_told_once_and_is_nowhere_on_disk(home: Path) -> None:

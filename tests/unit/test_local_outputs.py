@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import Iterator
@@ -44,10 +45,10 @@ def succeed(settings: Settings, name: str, version: str | None = None, at: datet
         version=version,
     )
     registry = Registry(settings.database_url)
-    registry.create_run(RunSpec(name=name, task=task), at)
-    registry.finish_run(name, ActionPhase.SUCCEEDED, None, 1, at)
+    registry.runs.create(RunSpec(name=name, task=task), at)
+    registry.runs.finish(name, ActionPhase.SUCCEEDED, None, 1, at)
     if version is not None:
-        registry.deploy_tasks([TaskPlan(spec=task)], datetime.now(timezone.utc))
+        asyncio.run(registry.tasks.deploy([TaskPlan(spec=task)], datetime.now(timezone.utc)))
     registry.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -39,51 +40,51 @@ def registry(url: str) -> Iterator[Registry]:
 
 
 def test_a_task_is_found_by_version_and_by_being_the_newest(registry: Registry) -> None:
-    registry.deploy_tasks([plan("v1"), plan("v1", "env.other")], at(0))
-    registry.deploy_tasks([plan("v2")], at(1))
+    asyncio.run(registry.tasks.deploy([plan("v1"), plan("v1", "env.other")], at(0)))
+    asyncio.run(registry.tasks.deploy([plan("v2")], at(1)))
 
-    assert registry.get_task("env.train", "v1").plan == plan("v1")
-    assert registry.get_task("env.train").plan.version == "v2"
-    assert registry.get_task("env.train").deployed_at == at(1)
-    assert [info.plan.version for info in registry.list_tasks("env.train")] == ["v2", "v1"]
-    newest = [(info.plan.name, info.plan.version) for info in registry.list_tasks()]
+    assert asyncio.run(registry.tasks.get("env.train", "v1")).plan == plan("v1")
+    assert asyncio.run(registry.tasks.get("env.train")).plan.version == "v2"
+    assert asyncio.run(registry.tasks.get("env.train")).deployed_at == at(1)
+    assert [info.plan.version for info in asyncio.run(registry.tasks.listall("env.train"))] == ["v2", "v1"]
+    newest = [(info.plan.name, info.plan.version) for info in asyncio.run(registry.tasks.listall())]
     assert newest == [("env.train", "v2"), ("env.other", "v1")]
-    assert len(registry.list_tasks(limit=1)) == 1
-    assert registry.list_tasks(environment="nobodys") == []
-    assert len(registry.list_tasks(environment="env")) == 2
+    assert len(asyncio.run(registry.tasks.listall(limit=1))) == 1
+    assert asyncio.run(registry.tasks.listall(environment="nobodys")) == []
+    assert len(asyncio.run(registry.tasks.listall(environment="env"))) == 2
 
 
 def test_a_version_that_is_deployed_again_is_the_newest_again(registry: Registry) -> None:
-    registry.deploy_tasks([plan("v1")], at(0))
-    registry.deploy_tasks([plan("v2")], at(1))
+    asyncio.run(registry.tasks.deploy([plan("v1")], at(0)))
+    asyncio.run(registry.tasks.deploy([plan("v2")], at(1)))
 
-    registry.deploy_tasks([plan("v1")], at(2))
+    asyncio.run(registry.tasks.deploy([plan("v1")], at(2)))
 
-    assert registry.get_task("env.train").plan.version == "v1"
+    assert asyncio.run(registry.tasks.get("env.train")).plan.version == "v1"
 
 
 def test_a_version_never_changes_and_nothing_of_such_a_deployment_is_kept(registry: Registry) -> None:
-    registry.deploy_tasks([plan("v1")], at(0))
+    asyncio.run(registry.tasks.deploy([plan("v1")], at(0)))
 
     with pytest.raises(ValueError, match=r"'env\.train' has a version 'v1' already"):
-        registry.deploy_tasks([plan("v1", "env.new"), plan("v1", bundle="other")], at(1))
+        asyncio.run(registry.tasks.deploy([plan("v1", "env.new"), plan("v1", bundle="other")], at(1)))
 
-    assert registry.get_task("env.train").plan == plan("v1")
+    assert asyncio.run(registry.tasks.get("env.train")).plan == plan("v1")
     with pytest.raises(RemoteTaskNotFoundError):
-        registry.get_task("env.new")
+        asyncio.run(registry.tasks.get("env.new"))
 
 
 def test_who_asks_for_what_is_not_there_learns_what_is(registry: Registry) -> None:
     with pytest.raises(RemoteTaskNotFoundError, match="`flyteray deploy` deploys tasks"):
-        registry.get_task("env.train")
-    registry.deploy_tasks([plan("v1")], at(0))
+        asyncio.run(registry.tasks.get("env.train"))
+    asyncio.run(registry.tasks.deploy([plan("v1")], at(0)))
 
     with pytest.raises(
         RemoteTaskNotFoundError, match=r"no deployed task 'env\.trian'.*Did you mean 'env\.train'"
     ):
-        registry.get_task("env.trian")
+        asyncio.run(registry.tasks.get("env.trian"))
     with pytest.raises(RemoteTaskNotFoundError, match=r"no version 'v9'\. The newest are 'v1'"):
-        registry.get_task("env.train", "v9")
+        asyncio.run(registry.tasks.get("env.train", "v9"))
 
 
 def test_a_registry_from_before_tasks_were_deployed_is_opened(registry: Registry, url: str) -> None:
@@ -93,5 +94,5 @@ def test_a_registry_from_before_tasks_were_deployed_is_opened(registry: Registry
 
     again = Registry(url)
 
-    assert again.list_tasks() == []
+    assert asyncio.run(again.tasks.listall()) == []
     again.close()

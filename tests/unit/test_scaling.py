@@ -9,10 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyteray._control.apps.replica_counts import ReplicaCounts
+from flyteray._control.apps.scaling import Autoscaler, ReplicaCounts
 from flyteray._control.apps.state import VersionPhase, VersionRecord
 from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ScalingSpec
-from flyteray._serve.scaling import Autoscaler
 
 
 def following(

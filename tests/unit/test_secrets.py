@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import stat
 import subprocess
@@ -16,8 +18,9 @@ from cryptography.fernet import Fernet
 import flyteray as flyte
 from flyteray import Secret
 from flyteray._client.local.secrets import local_values
-from flyteray._cluster.workers.mounted import MountedFile, sweep
+from flyteray._cluster.workers.secret_files import MountedFile, sweep
 from flyteray._cluster.workers.secrets import ProcessSecrets
+from flyteray._control.registry.database import Database
 from flyteray._control.registry.secrets import Secrets
 from flyteray._plan.images.image import build_env_vars
 from flyteray._plan.secrets import LARGEST, secret_specs
@@ -38,9 +41,8 @@ VALUE = "s3cr3t-of-the-tests"
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> Iterator[Secrets]:
-    store = Secrets(f"sqlite:///{tmp_path}/registry.sqlite", tmp_path / "secrets.key")
-    yield store
-    store.close()
+    with contextlib.closing(Database(f"sqlite:///{tmp_path}/registry.sqlite")) as database:
+        yield Secrets(database, tmp_path / "secrets.key")
 
 
 @pytest.fixture
@@ -56,66 +58,68 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_secret_comes_back_and_its_value_is_nowhere_on_disk(secrets: Secrets, tmp_path: Path) -> None:
-    secrets.create("TOKEN", VALUE)
-    secrets.create("db/password", b"\x00\xff")
+    asyncio.run(secrets.create("TOKEN", VALUE))
+    asyncio.run(secrets.create("db/password", b"\x00\xff"))
 
-    assert secrets.get_value("TOKEN") == VALUE.encode()
-    assert secrets.get_values(["db/password", "TOKEN"]) == {
+    assert secrets.read(["TOKEN"])["TOKEN"] == VALUE.encode()
+    assert secrets.read(["db/password", "TOKEN"]) == {
         "db/password": b"\x00\xff",
         "TOKEN": VALUE.encode(),
     }
-    assert [info.name for info in secrets.listall(limit=10)] == ["TOKEN", "db/password"]
-    secrets.close()
+    assert [info.name for info in asyncio.run(secrets.listall(limit=10))] == ["TOKEN", "db/password"]
     for file in tmp_path.iterdir():
         assert VALUE.encode() not in file.read_bytes()
     assert stat.S_IMODE((tmp_path / "secrets.key").stat().st_mode) == 0o600
 
 
 def test_a_secret_that_is_created_again_has_the_new_value(secrets: Secrets) -> None:
-    first = secrets.create("TOKEN", "one")
-    again = secrets.create("TOKEN", "two")
+    first = asyncio.run(secrets.create("TOKEN", "one"))
+    again = asyncio.run(secrets.create("TOKEN", "two"))
 
-    assert secrets.get_value("TOKEN") == b"two"
+    assert secrets.read(["TOKEN"])["TOKEN"] == b"two"
     assert again.created_at == first.created_at
-    assert secrets.get("TOKEN").updated_at == again.updated_at >= first.updated_at
+    assert asyncio.run(secrets.get("TOKEN")).updated_at == again.updated_at >= first.updated_at
 
 
 def test_what_is_taken_from_an_environment_counts_until_a_secret_is_created(
     secrets: Secrets, tmp_path: Path
 ) -> None:
-    assert secrets.take({"TOKEN": b"of the shell", "g/k": b"x"}) == ["TOKEN", "g/k"]
+    assert asyncio.run(secrets.take({"TOKEN": b"of the shell", "g/k": b"x"})) == ["TOKEN", "g/k"]
     secrets.require(["TOKEN", "g/k"])
-    assert secrets.uncreated(["TOKEN", "g/k", "MORE", "TOKEN"]) == ["TOKEN", "g/k", "MORE"]
-    assert secrets.take({"TOKEN": b"of the shell", "g/k": b"y"}) == ["g/k"]
-    assert secrets.get_values(["g/k", "TOKEN"]) == {"g/k": b"y", "TOKEN": b"of the shell"}
+    assert asyncio.run(secrets.uncreated(["TOKEN", "g/k", "MORE", "TOKEN"])) == ["TOKEN", "g/k", "MORE"]
+    assert asyncio.run(secrets.take({"TOKEN": b"of the shell", "g/k": b"y"})) == ["g/k"]
+    assert secrets.read(["g/k", "TOKEN"]) == {"g/k": b"y", "TOKEN": b"of the shell"}
     assert all(b"of the shell" not in path.read_bytes() for path in tmp_path.iterdir())
 
-    secrets.create("TOKEN", "created")
-    secrets.take({"TOKEN": b"of another shell"})
+    asyncio.run(secrets.create("TOKEN", "created"))
+    asyncio.run(secrets.take({"TOKEN": b"of another shell"}))
 
-    assert secrets.get_value("TOKEN") == b"created"
-    assert secrets.uncreated(["TOKEN"]) == []
-    assert [(info.name, info.taken) for info in secrets.listall(None)] == [("TOKEN", False), ("g/k", True)]
-    assert [info.name for info in secrets.listall(1)] == ["TOKEN"]
-    assert secrets.get("g/k").taken
-    secrets.delete("TOKEN")
+    assert secrets.read(["TOKEN"])["TOKEN"] == b"created"
+    assert asyncio.run(secrets.uncreated(["TOKEN"])) == []
+    assert [(info.name, info.taken) for info in asyncio.run(secrets.listall(None))] == [
+        ("TOKEN", False),
+        ("g/k", True),
+    ]
+    assert [info.name for info in asyncio.run(secrets.listall(1))] == ["TOKEN"]
+    assert asyncio.run(secrets.get("g/k")).taken
+    asyncio.run(secrets.delete("TOKEN"))
     with pytest.raises(SecretNotFoundError):
-        secrets.get_value("TOKEN")
+        secrets.read(["TOKEN"])["TOKEN"]
 
 
 @pytest.mark.parametrize("values", [{"a b": b"x"}, {"TOKEN": b""}, {"TOKEN": b"x" * (LARGEST + 1)}])
 def test_what_can_not_be_kept_is_not_taken_either(secrets: Secrets, values: dict[str, bytes]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
-        secrets.take(values)
+        asyncio.run(secrets.take(values))
 
 
 def test_a_missing_secret_is_named_with_the_command_that_creates_it(secrets: Secrets) -> None:
-    secrets.create("TOKEN", "one")
+    asyncio.run(secrets.create("TOKEN", "one"))
 
     for ask in (
-        secrets.get,
-        secrets.get_value,
-        secrets.delete,
+        lambda name: asyncio.run(secrets.get(name)),
+        lambda name: secrets.read([name]),
+        lambda name: asyncio.run(secrets.delete(name)),
         lambda name: secrets.require(["TOKEN", name]),
     ):
         with pytest.raises(
@@ -123,54 +127,56 @@ def test_a_missing_secret_is_named_with_the_command_that_creates_it(secrets: Sec
             match=r"no secret 'password' of group 'db'.*`flyteray create secret db/password`",
         ):
             ask("db/password")
-    secrets.delete("TOKEN")
+    asyncio.run(secrets.delete("TOKEN"))
     with pytest.raises(SecretNotFoundError, match="TOKEN"):
-        secrets.get("TOKEN")
+        asyncio.run(secrets.get("TOKEN"))
 
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "/a", "../a", ".a", "a b", "a/", "a\n"])
 def test_bad_names_are_refused(secrets: Secrets, name: str) -> None:
     with pytest.raises(ValueError, match="is no name for a secret"):
-        secrets.create(name, "x")
+        asyncio.run(secrets.create(name, "x"))
 
 
 def test_values_that_can_not_be_are_refused_without_being_shown(secrets: Secrets) -> None:
     with pytest.raises(TypeError, match="got int"):
-        secrets.create("TOKEN", 12345)  # type: ignore[arg-type]
+        asyncio.run(secrets.create("TOKEN", 12345))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got 0"):
-        secrets.create("TOKEN", "")
+        asyncio.run(secrets.create("TOKEN", ""))
     with pytest.raises(ValueError, match="got 65537") as refused:
-        secrets.create("TOKEN", VALUE + "x" * (65537 - len(VALUE)))
+        asyncio.run(secrets.create("TOKEN", VALUE + "x" * (65537 - len(VALUE))))
     assert VALUE not in str(refused.value)
 
 
 def test_the_key_may_be_given_instead_of_its_file(tmp_path: Path) -> None:
-    url, key = f"sqlite:///{tmp_path}/registry.sqlite", Fernet.generate_key().decode()
-    Secrets(url, tmp_path / "secrets.key", key).create("TOKEN", VALUE)
+    database, key = Database(f"sqlite:///{tmp_path}/registry.sqlite"), Fernet.generate_key().decode()
+    asyncio.run(Secrets(database, tmp_path / "secrets.key", key).create("TOKEN", VALUE))
 
     assert not (tmp_path / "secrets.key").exists()
-    assert Secrets(url, tmp_path / "elsewhere", key).get_value("TOKEN") == VALUE.encode()
+    assert Secrets(database, tmp_path / "elsewhere", key).read(["TOKEN"])["TOKEN"] == VALUE.encode()
     with pytest.raises(
         RuntimeSystemError, match="encrypted with another key than that in FLYTERAY_SECRETS_KEY"
     ):
-        Secrets(url, tmp_path / "secrets.key", Fernet.generate_key().decode()).get_value("TOKEN")
+        Secrets(database, tmp_path / "secrets.key", Fernet.generate_key().decode()).read(["TOKEN"])
     with pytest.raises(RuntimeSystemError, match=r"there is no .*secrets\.key"):
-        Secrets(url, tmp_path / "secrets.key").get_value("TOKEN")
+        Secrets(database, tmp_path / "secrets.key").read(["TOKEN"])
     with pytest.raises(InitializationError, match="FLYTERAY_SECRETS_KEY holds no key") as refused:
-        Secrets(url, tmp_path / "secrets.key", "pass phrase")
+        Secrets(database, tmp_path / "secrets.key", "pass phrase")
     assert "pass phrase" not in str(refused.value)
 
 
 def test_two_processes_that_need_the_key_first_make_one(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from flyteray._control.registry.secrets import Secrets; "
-        "Secrets(sys.argv[1], Path(sys.argv[2])).create(sys.argv[3], 'value')"
+        "import asyncio, sys; from pathlib import Path; "
+        "from flyteray._control.registry.database import Database; "
+        "from flyteray._control.registry.secrets import Secrets; "
+        "asyncio.run(Secrets(Database(sys.argv[1]), Path(sys.argv[2])).create(sys.argv[3], 'value'))"
     )
     url, key = f"sqlite:///{tmp_path}/registry.sqlite", tmp_path / "secrets.key"
     processes = [subprocess.Popen([sys.executable, "-c", program, url, str(key), name]) for name in "ab"]
 
     assert [process.wait() for process in processes] == [0, 0]
-    assert Secrets(url, key).get_values("ab") == {"a": b"value", "b": b"value"}
+    assert Secrets(Database(url), key).read("ab") == {"a": b"value", "b": b"value"}
     assert sorted(path.name for path in tmp_path.iterdir() if "sqlite" not in path.name) == ["secrets.key"]
 
 
@@ -247,7 +253,7 @@ def test_a_mounted_file_is_its_owners_alone_and_goes_with_its_last_user(tmp_path
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from flyteray._cluster.workers.mounted import MountedFile; "
+        "import sys; from pathlib import Path; from flyteray._cluster.workers.secret_files import MountedFile; "
         "file = MountedFile(Path(sys.argv[1]), b'x'); print('mounted', flush=True); sys.stdin.read()"
     )
     left, other = tmp_path / "left", tmp_path / "other"
@@ -376,8 +382,8 @@ def test_the_command_line_keeps_shows_and_deletes_secrets(home: Path, tmp_path: 
     assert listed.exit_code == 0
     assert all(name in listed.output for name in ("ASKED_FOR", "db/file", "A"))
     assert VALUE not in listed.output + run(command, ["get", "secret", "ASKED_FOR", "-o", "json"]).output
-    stored = Secrets(Settings.load().database_url, Settings.load().secrets_key_path)
-    assert stored.get_values(["ASKED_FOR", "db/file"]) == {"ASKED_FOR": VALUE.encode(), "db/file": b"\xff\n"}
+    stored = Secrets(Database(Settings.load().database_url), Settings.load().secrets_key_path)
+    assert stored.read(["ASKED_FOR", "db/file"]) == {"ASKED_FOR": VALUE.encode(), "db/file": b"\xff\n"}
     assert run(command, ["delete", "secret", "A"]).exit_code == 0
     assert run(command, ["delete", "secret", "A"]).exit_code == 1
 

@@ -21,7 +21,7 @@ from flyteray._plan.bundle import bundle
 from flyteray._serve.programs.command import CommandServer
 from flyteray._serve.servers import ports
 from flyteray._serve.servers.hosting import Hosting
-from flyteray._serve.start_up import StartUp
+from flyteray._serve.startup import Startup
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 from tests.processes import runs
 from tests.waiting import eventually
@@ -368,7 +368,7 @@ def test_while_a_program_is_not_ready_it_is_known_what_it_does(
 
 
 def test_a_program_that_is_not_ready_in_time_is_ended(running: Running) -> None:
-    hosting = running.command(["sleep", "600"], start_up=StartUp(0.5))
+    hosting = running.command(["sleep", "600"], start_up=Startup(0.5))
 
     with pytest.raises(
         RuntimeUserError, match=r"within 0\.5 s: the program 'sleep' does not listen on any port"

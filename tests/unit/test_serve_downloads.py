@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flyteray._serve.parameters import downloads
 from flyteray._serve.parameters.downloads import Downloads
 from flyteray.storage.local import LocalStorage
 from tests.waiting import eventually
@@ -157,7 +158,7 @@ class Restless(LocalStorage):
 def test_a_directory_that_changes_meanwhile_is_refused_by_the_file(
     node: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, happens: str, named: str
 ) -> None:
-    monkeypatch.setattr("flyteray.storage.Storage.at", lambda _: Restless(tree, happens))
+    monkeypatch.setattr(downloads, "open_storage", lambda _: Restless(tree, happens))
 
     with pytest.raises(OSError, match=named):
         Downloads(node).directory(str(tree))
@@ -168,7 +169,7 @@ def test_a_directory_that_changes_meanwhile_is_refused_by_the_file(
 def test_a_file_that_changes_meanwhile_is_refused(
     node: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flyteray.storage.Storage.locate", lambda _: (Restless(tree, "changes"), "b.log"))
+    monkeypatch.setattr(downloads, "locate_file", lambda _: (Restless(tree, "changes"), "b.log"))
 
     with pytest.raises(OSError, match=r"b\.log changed while it was fetched"):
         Downloads(node).file(str(tree / "b.log"))
@@ -240,7 +241,7 @@ def test_long_downloads_are_told_of(
             super().get_file(key, path)
             eventually(lambda: "Fetching" in caplog.text)
 
-    monkeypatch.setattr("flyteray.storage.Storage.locate", lambda _: (Slow(tree), "b.log"))
+    monkeypatch.setattr(downloads, "locate_file", lambda _: (Slow(tree), "b.log"))
     with caplog.at_level(logging.INFO, "flyteray"):
         Downloads(node).file(str(tree / "b.log"))
 

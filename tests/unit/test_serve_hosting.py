@@ -21,12 +21,12 @@ import uvicorn
 import websockets
 from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
 
-from flyteray._serve.blocked import LoopThread, LoopWatch
+from flyteray._serve.loop_watch import LoopThread, LoopWatch
 from flyteray._serve.servers import ports
 from flyteray._serve.servers.asgi import AsgiServer
 from flyteray._serve.servers.function import FunctionServer
 from flyteray._serve.servers.hosting import Hosting, bind
-from flyteray._serve.start_up import StartUp
+from flyteray._serve.startup import Startup
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 from tests.waiting import eventually
 
@@ -333,7 +333,7 @@ def test_a_startup_that_takes_too_long_says_where_it_is(running: Running, kind: 
     async def slow_async() -> None:
         await asyncio.sleep(60)
 
-    hosting = running.asgi(FastAPI(), on_startup=slow if kind == "sync" else slow_async, start_up=StartUp(1))
+    hosting = running.asgi(FastAPI(), on_startup=slow if kind == "sync" else slow_async, start_up=Startup(1))
 
     with pytest.raises(RuntimeUserError, match="not ready within 1 s: on_startup") as caught:
         asyncio.run(hosting.start())
@@ -350,7 +350,7 @@ def test_a_lifespan_that_takes_too_long_is_a_failed_start(running: Running) -> N
         yield
 
     with pytest.raises(RuntimeUserError, match="lifespan has not ended"):
-        asyncio.run(running.asgi(FastAPI(lifespan=lifespan), start_up=StartUp(0.3)).start())
+        asyncio.run(running.asgi(FastAPI(lifespan=lifespan), start_up=Startup(0.3)).start())
 
 
 def test_a_server_function_that_never_listens_on_its_port_is_told_where_it_does(running: Running) -> None:

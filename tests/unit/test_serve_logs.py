@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from flyteray._serve.ray_serve import serve_logs
+from flyteray._serve.ray_serve import replica_process
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def handler(tmp_path: Path) -> Iterator[logging.handlers.MemoryHandler]:
 def test_a_protected_handler_survives_dict_config(
     handler: logging.handlers.MemoryHandler, tmp_path: Path
 ) -> None:
-    serve_logs.protect()
+    replica_process.protect_log_handlers()
     logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
     logging.getLogger("ray.serve").warning("still here")
 
@@ -42,7 +42,8 @@ def test_a_protected_handler_survives_dict_config(
 
 def test_what_a_program_says_in_a_replica_is_shown_once_whatever_it_tells_init() -> None:
     say = (
-        "import logging, flyteray; from flyteray._serve.ray_serve import serve_logs; serve_logs.show_own(); "
+        "import logging, flyteray; from flyteray._serve.ray_serve import replica_process; "
+        "replica_process.log_own_messages(); "
         "flyteray.init(); flyteray.logger.info('Theirs.'); flyteray.system_logger.info('Ours.')"
     )
     said = subprocess.run([sys.executable, "-c", say], check=True, capture_output=True, text=True).stderr
@@ -52,8 +53,8 @@ def test_what_a_program_says_in_a_replica_is_shown_once_whatever_it_tells_init()
 
 def test_what_flyteray_says_is_shown_unless_the_user_configures_logging() -> None:
     say = (
-        "import logging; from flyteray._serve.ray_serve import serve_logs; "
-        "serve_logs.show_own(); serve_logs.show_own(); "
+        "import logging; from flyteray._serve.ray_serve import replica_process; "
+        "replica_process.log_own_messages(); replica_process.log_own_messages(); "
         "log = logging.getLogger('flyteray._serve.parameters.downloads'); log.info('Fetched it.'); "
         "logging.basicConfig(format='mine %(message)s', level=logging.INFO); log.info('Again.')"
     )

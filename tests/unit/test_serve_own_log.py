@@ -10,8 +10,8 @@ CODE = """
 import os, subprocess, sys
 print("before")
 sys.stdout.flush()
-from flyteray._serve.own_log import OwnLog
-log = OwnLog()
+from flyteray._serve.log_tail import LogTail
+log = LogTail()
 print("out")
 print(":actor_name:ServeReplica:a", file=sys.stderr)
 print("(INFO 2026-11-23 05:48:22,1 a 1 -- Started.", file=sys.stderr)

@@ -13,7 +13,7 @@ import pytest
 from flyteray._plan.info import STARTUP_TIMEOUT
 from flyteray._plan.spec import OutputRef, ParameterSpec
 from flyteray._serve.parameters.parameters import Resolver
-from flyteray._serve.start_up import StartUp
+from flyteray._serve.startup import Startup
 from flyteray.errors import RuntimeUserError
 
 
@@ -30,7 +30,7 @@ def test_a_step_gives_what_its_function_returns_and_sees_the_callers_context() -
 
     async def main() -> str:
         variable.set("seen")
-        return await StartUp().step("nothing", variable.get)
+        return await Startup().step("nothing", variable.get)
 
     assert asyncio.run(main()) == "seen"
 
@@ -40,7 +40,7 @@ def test_what_a_step_raises_arrives_as_it_is() -> None:
         raise LookupError("nothing there")
 
     with pytest.raises(LookupError, match="nothing there"):
-        asyncio.run(StartUp().step("nothing", broken))
+        asyncio.run(Startup().step("nothing", broken))
 
 
 def test_a_step_that_exits_the_process_is_an_error() -> None:
@@ -48,7 +48,7 @@ def test_a_step_that_exits_the_process_is_an_error() -> None:
         raise SystemExit(3)
 
     with pytest.raises(RuntimeUserError, match="The app exited with status 3"):
-        asyncio.run(StartUp().step("nothing", leaves))
+        asyncio.run(Startup().step("nothing", leaves))
 
 
 def test_a_step_that_hangs_is_told_of_with_its_place_and_not_waited_for(never: threading.Event) -> None:
@@ -56,7 +56,7 @@ def test_a_step_that_hangs_is_told_of_with_its_place_and_not_waited_for(never: t
         never.wait(60)
 
     with pytest.raises(RuntimeUserError, match="with_servecontext") as caught:
-        asyncio.run(StartUp(1).step("the import of its code has not ended", hangs))
+        asyncio.run(Startup(1).step("the import of its code has not ended", hangs))
 
     assert caught.value.code == STARTUP_TIMEOUT
     told = "not ready within 1 s: the import of its code has not ended, it is held up by hangs() in "
@@ -65,7 +65,7 @@ def test_a_step_that_hangs_is_told_of_with_its_place_and_not_waited_for(never: t
 
 
 def test_steps_share_one_limit(never: threading.Event) -> None:
-    start_up = StartUp(30)
+    start_up = Startup(30)
 
     async def main() -> float:
         await start_up.step("the first", lambda: never.wait(0.1))
@@ -85,4 +85,4 @@ def test_a_parameter_that_takes_too_long_is_named(
     resolver = Resolver(tmp_path, "shop", lambda _: never.wait(60))
 
     with pytest.raises(RuntimeUserError, match="parameter 'weights' is still being fetched"):
-        asyncio.run(StartUp(1).step(resolver.waits_for, lambda: resolver.all(specs)))
+        asyncio.run(Startup(1).step(resolver.waits_for, lambda: resolver.all(specs)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flyteray._serve.programs import words
+from flyteray._serve.programs import command_line
 from flyteray.app import AppEnvironment, Parameter
 from flyteray.errors import RuntimeUserError
 
@@ -23,13 +23,13 @@ from flyteray.errors import RuntimeUserError
     ],
 )
 def test_variables_are_filled_in_anywhere_in_a_word(word: str, filled: str) -> None:
-    assert words.filled_in([word], {"NAME": "value", "OTHER": "two words"}) == [filled]
+    assert command_line.filled_in([word], {"NAME": "value", "OTHER": "two words"}) == [filled]
 
 
 @pytest.mark.parametrize("word", ["--key=$MISSING", "${MISSING}"])
 def test_a_variable_that_is_not_set_is_named_with_its_word(word: str) -> None:
     with pytest.raises(RuntimeUserError, match="MISSING") as caught:
-        words.filled_in(["program", word], {})
+        command_line.filled_in(["program", word], {})
 
     assert word in str(caught.value)
 
@@ -55,31 +55,31 @@ def test_a_variable_that_is_not_set_is_named_with_its_word(word: str) -> None:
     ],
 )
 def test_the_declared_port_and_all_interfaces_become_the_replicas(word: str, moved: str) -> None:
-    assert words.moved([word], 8080, "10.0.0.1", 4001) == [moved]
+    assert command_line.moved([word], 8080, "10.0.0.1", 4001) == [moved]
 
 
 def test_an_ipv6_host_is_written_in_brackets_before_a_port() -> None:
-    assert words.moved(["0.0.0.0:80", "0.0.0.0"], 80, "fd00::1", 4001) == ["[fd00::1]:4001", "fd00::1"]
+    assert command_line.moved(["0.0.0.0:80", "0.0.0.0"], 80, "fd00::1", 4001) == ["[fd00::1]:4001", "fd00::1"]
 
 
 def test_a_command_that_asks_for_the_port_keeps_its_numbers() -> None:
-    assert words.tell_the_port(["serve", "--port=$PORT", "--max-tokens", "8080"])
-    assert words.tell_the_port(["serve", "${PORT}"])
-    assert not words.tell_the_port(["serve", "$$PORT", "$PORTAL", "8080"])
+    assert command_line.tell_the_port(["serve", "--port=$PORT", "--max-tokens", "8080"])
+    assert command_line.tell_the_port(["serve", "${PORT}"])
+    assert not command_line.tell_the_port(["serve", "$$PORT", "$PORTAL", "8080"])
 
 
 @pytest.mark.parametrize("command", [["sh", "-c", "echo $i"], ["/bin/bash", "-ec", "x"]])
 def test_a_shells_script_is_left_to_the_shell(command: list[str]) -> None:
-    assert words.are_a_script(command)
+    assert command_line.are_a_script(command)
 
 
 @pytest.mark.parametrize("command", [["sh", "start.sh"], ["python", "-c", "x"], ["sh"], ["sh", "--config"]])
 def test_other_words_are_no_script(command: list[str]) -> None:
-    assert not words.are_a_script(command)
+    assert not command_line.are_a_script(command)
 
 
 def test_frameworks_find_the_address_in_their_variables() -> None:
-    found = words.variables({"KEPT": "1", "HOST": "laptop"}, {}, "127.0.0.1", 4001)
+    found = command_line.variables({"KEPT": "1", "HOST": "laptop"}, {}, "127.0.0.1", 4001)
 
     assert found["KEPT"] == "1"
     assert found["PORT"] == found["STREAMLIT_SERVER_PORT"] == found["UVICORN_PORT"] == "4001"
@@ -96,14 +96,14 @@ def test_what_users_choose_stays_unless_it_would_clash() -> None:
         "GUNICORN_CMD_ARGS": "--workers 3",
     }
 
-    found = words.variables(chosen, chosen, "127.0.0.1", 4001)
+    found = command_line.variables(chosen, chosen, "127.0.0.1", 4001)
 
     assert found["STREAMLIT_SERVER_PORT"] == "4001"
     assert found["STREAMLIT_SERVER_HEADLESS"] == "false"
     assert found["GRADIO_SERVER_NAME"] == "127.0.0.1"
     assert found["UVICORN_HOST"] == "10.1.1.1"
     assert found["GUNICORN_CMD_ARGS"] == "--bind=127.0.0.1:4001 --workers 3"
-    own = words.variables({"GUNICORN_CMD_ARGS": "-b unix:/s"}, {}, "127.0.0.1", 4001)
+    own = command_line.variables({"GUNICORN_CMD_ARGS": "-b unix:/s"}, {}, "127.0.0.1", 4001)
     assert own["GUNICORN_CMD_ARGS"] == "-b unix:/s"
 
 

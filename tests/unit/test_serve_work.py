@@ -16,11 +16,11 @@ import pytest
 import uvicorn
 from fastapi import BackgroundTasks, FastAPI
 
+from flyteray._serve.background_work import Lasting
 from flyteray._serve.servers import ports
 from flyteray._serve.servers.asgi import AsgiServer
 from flyteray._serve.servers.function import FunctionServer
 from flyteray._serve.servers.hosting import Hosting, Server
-from flyteray._serve.work import Lasting
 from tests.waiting import eventually
 
 DECLARED = 8080  # what the functions below have hard-coded; nothing is bound to it here

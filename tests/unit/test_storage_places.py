@@ -10,14 +10,14 @@ import pytest
 from obstore.store import MemoryStore
 
 from flyteray.errors import RuntimeSystemError
-from flyteray.storage import Storage
+from flyteray.storage import Storage, locate_file, open_storage
 from flyteray.storage.objects import ObjectStorage
 
 
 @pytest.fixture(params=["folder", "object store"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "folder":
-        return Storage.at(tmp_path / "made on the first write")
+        return open_storage(tmp_path / "made on the first write")
     return ObjectStorage("s3://bucket/prefix", MemoryStore())
 
 
@@ -127,8 +127,8 @@ def test_a_key_can_not_leave_its_storage(storage: Storage, key: str) -> None:
 
 
 def test_a_full_path_is_made_of_url_and_key(tmp_path: Path) -> None:
-    assert Storage.at(tmp_path).join("runs", "r1/") == f"{tmp_path}/runs/r1"
-    assert Storage.at("s3://bucket/a/").join("b") == "s3://bucket/a/b"
+    assert open_storage(tmp_path).join("runs", "r1/") == f"{tmp_path}/runs/r1"
+    assert open_storage("s3://bucket/a/").join("b") == "s3://bucket/a/b"
 
 
 def test_a_folder_is_given_in_three_ways(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_a_folder_is_given_in_three_ways(tmp_path: Path) -> None:
     expected = str(tmp_path / "with space")
 
     urls = [
-        Storage.at(tmp_path / "with space").url,
-        Storage.at(expected).url,
-        Storage.at(f"file://{expected.replace(' ', '%20')}").url,
+        open_storage(tmp_path / "with space").url,
+        open_storage(expected).url,
+        open_storage(f"file://{expected.replace(' ', '%20')}").url,
     ]
 
     assert urls == [expected] * 3
@@ -146,7 +146,7 @@ def test_a_folder_is_given_in_three_ways(tmp_path: Path) -> None:
 
 def test_a_relative_folder_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    storage = Storage.at("data")
+    storage = open_storage("data")
 
     monkeypatch.chdir("/")
 
@@ -165,7 +165,7 @@ def test_a_relative_folder_stays_where_it_was(tmp_path: Path, monkeypatch: pytes
     ],
 )
 def test_a_file_is_located_in_a_storage(url: str, storage: str, key: str) -> None:
-    found, name = Storage.locate(url)
+    found, name = locate_file(url)
 
     assert (found.url, name) == (storage, key)
 
@@ -180,12 +180,12 @@ def test_a_file_is_located_in_a_storage(url: str, storage: str, key: str) -> Non
 )
 def test_a_bad_url_is_refused(url: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        Storage.at(url)
+        open_storage(url)
 
 
 def test_a_bucket_alone_is_no_file() -> None:
     with pytest.raises(ValueError, match="names a whole bucket"):
-        Storage.locate("s3://bucket")
+        locate_file("s3://bucket")
 
 
 def test_an_unreachable_object_store_says_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,14 +204,14 @@ def test_an_unreachable_object_store_says_what_to_check(monkeypatch: pytest.Monk
 
 
 def test_a_storage_travels_as_its_url(tmp_path: Path) -> None:
-    assert pickle.loads(pickle.dumps(Storage.at(tmp_path))).url == str(tmp_path)
+    assert pickle.loads(pickle.dumps(open_storage(tmp_path))).url == str(tmp_path)
 
 
 def test_local_storage_does_not_load_the_object_store_client(tmp_path: Path) -> None:
     code = f"""
 import sys
-from flyteray.storage import Storage
-Storage.at({str(tmp_path)!r}).put("a", b"")
+from flyteray.storage import Storage, locate_file, open_storage
+open_storage({str(tmp_path)!r}).put("a", b"")
 print("obstore" in sys.modules)
 """
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
@@ -222,7 +222,7 @@ def test_files_are_readable_by_others_where_their_folder_is_as_the_umask_says(tm
         folder = tmp_path / f"{mode:o}"
         folder.mkdir()
         folder.chmod(mode)
-        Storage.at(folder).put("below/a", b"")
+        open_storage(folder).put("below/a", b"")
         (folder / "plain").touch()
 
         as_any = (folder / "plain").stat().st_mode & 0o777

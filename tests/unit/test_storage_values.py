@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from flyteray.errors import ResultSerializationError, RuntimeSystemError
-from flyteray.storage import Storage
+from flyteray.storage import Storage, open_storage
 from flyteray.storage.objects import ObjectStorage
 from flyteray.storage.values import read_value, write_value
 
@@ -27,7 +27,7 @@ class Model:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    return Storage.at(tmp_path)
+    return open_storage(tmp_path)
 
 
 def test_a_value_comes_back_with_its_arrays_as_read_only_views(storage: Storage, tmp_path: Path) -> None:
@@ -62,12 +62,12 @@ def test_reading_a_large_array_takes_no_private_memory(storage: Storage, tmp_pat
     code = f"""
 import re
 from pathlib import Path
-from flyteray.storage import Storage
+from flyteray.storage import Storage, open_storage
 from flyteray.storage.values import read_value
 import numpy
 def private(): return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 before = private()
-value = read_value(Storage.at({str(tmp_path)!r}), "v", Path({str(tmp_path)!r}))
+value = read_value(open_storage({str(tmp_path)!r}), "v", Path({str(tmp_path)!r}))
 assert value.sum() == {megabytes} * 2**20
 print(private() - before)
 """
@@ -81,12 +81,12 @@ def test_writing_a_large_array_makes_no_second_copy(storage: Storage) -> None:
     code = f"""
 import resource
 import numpy
-from flyteray.storage import Storage
+from flyteray.storage import Storage, open_storage
 from flyteray.storage.values import write_value
 value = numpy.ones({megabytes} * 2**20, dtype=numpy.uint8)
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 before = peak()
-write_value(Storage.at({storage.url!r}), "v", [value, value.view()])
+write_value(open_storage({storage.url!r}), "v", [value, value.view()])
 print(peak() - before)
 """
     grown = int(subprocess.check_output([sys.executable, "-c", code]))
@@ -102,7 +102,7 @@ print(peak() - before)
 )
 def test_any_plain_value_comes_back_equal(value: object, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.getbasetemp() / "values"
-    storage = Storage.at(folder)
+    storage = open_storage(folder)
 
     write_value(storage, "v", value)
 

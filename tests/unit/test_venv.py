@@ -16,8 +16,8 @@ import pytest
 
 from flyteray import Image
 from flyteray._cluster.images import venv
-from flyteray._cluster.images.installed import Installed
 from flyteray._cluster.images.pythons import find_uv, other_python
+from flyteray._cluster.images.requirements import Installed
 from flyteray._cluster.images.unused import remove_unused
 from flyteray._cluster.workers.launch import Start, command
 from flyteray._plan.images.image import image_spec

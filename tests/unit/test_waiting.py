@@ -33,10 +33,10 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 def create(registry: Registry, name: str, at: datetime = EARLIER, running: bool = False) -> RunInfo:
     task = TaskSpec(name="env.train", code=CodeRef(bundle="b", module="m", name="n"), environment=GPU)
-    registry.create_run(RunSpec(name=name, task=task), at)
+    registry.runs.create(RunSpec(name=name, task=task), at)
     if running:
-        registry.run_started(name, at)
-    return registry.get_run(name)
+        registry.runs.started(name, at)
+    return registry.runs.get(name)
 
 
 def told(registry: Registry, info: RunInfo, cluster: ClusterView, building: bool = False) -> tuple[str, Any]:

@@ -10,14 +10,10 @@ from typing import Any, Literal
 
 from flyteray._client.acts import acts
 from flyteray._client.apps import logs as app_logs
-from flyteray._client.apps.ephemeral import Ephemeral
-from flyteray._client.apps.failed_start import failed_start, last_lines
-from flyteray._client.apps.handle import Awaited, checked
-from flyteray._client.apps.logged import Logged, Wanted
+from flyteray._client.apps.handle import Awaited, BaseHandle, WantedLines, checked, failed_start, last_lines
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
-from flyteray._client.kept.known import Known
 from flyteray._client.progress import Progress
-from flyteray._client.session.projects import without_projects
+from flyteray._client.session.owner import without_projects
 from flyteray._client.session.session import session
 from flyteray._declare.environment import without_meaning
 from flyteray._plan.info import AppInfo, AppPhase, to_json
@@ -44,15 +40,25 @@ _STATUSES: dict[str, AppPhase | None] = {
 _SORTABLE = ("name", "created_at", "updated_at", "revision", "phase")
 
 
-class App(Ephemeral, Logged, Known[AppInfo]):
+class App(BaseHandle):
     """An app on a cluster. The handle is a name: it stays valid in other processes, through :meth:`get`."""
 
     def __init__(
         self, info: AppInfo, activate_timeout: float = ACTIVATE_S, deactivate_timeout: float | None = None
     ) -> None:
-        super().__init__(info)
+        self._info = info
         self._activate_timeout = activate_timeout
         self._deactivate_timeout = deactivate_timeout
+
+    @property
+    def info(self) -> AppInfo:
+        """The app when the handle last asked; ``sync`` asks anew."""
+        return self._info
+
+    @property
+    def name(self) -> str:
+        """The app's name on the cluster."""
+        return self._info.name
 
     @property
     def url(self) -> str:
@@ -188,7 +194,7 @@ class App(Ephemeral, Logged, Known[AppInfo]):
 
     deactivate = MethodVerb(_deactivate)
 
-    def _lines(self, wanted: Wanted) -> AsyncIterator[str]:
+    def _lines(self, wanted: WantedLines) -> AsyncIterator[str]:
         return app_logs.lines(self.name, wanted)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,14 +1,23 @@
-"""What every handle of an app can do, wherever the app runs."""
+"""The handle of an app: its interface, and what handles on a cluster and in local mode share."""
 
 from __future__ import annotations
 
+import contextlib
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
-from flyteray._client.bridge import Verb
-from flyteray._plan.info import AppPhase
+from flyteray._client.bridge import MethodVerb, Verb, run_blocking
+from flyteray._plan import failure
+from flyteray._plan.info import STARTUP_TIMEOUT, AppPhase, ErrorInfo
+from flyteray.errors import ActivationTimeoutError, DeploymentError
 
 Awaited = Literal["activated", "deactivated"]
+H = TypeVar("H", bound="Ephemeral")
 
 
 @runtime_checkable
@@ -75,6 +84,87 @@ class AppHandle(Protocol):
         """Active inside ``with``, stopped after it."""
 
 
+@dataclass(frozen=True)
+class WantedLines:
+    """Which lines: the last ``max_lines`` of each stream of each replica, and those that come while ``follow``.
+
+    ``raw`` leaves out which replica a line is of; ``filter_system`` leaves out what Ray Serve writes; ``replica_name``
+    is the beginning of a replica's id.
+    """
+
+    max_lines: int = 30
+    raw: bool = False
+    filter_system: bool = False
+    replica_name: str | None = None
+    follow: bool = True
+
+
+class Ephemeral(ABC):
+    """A handle whose app may be active for the length of a block."""
+
+    @abstractmethod
+    async def _activate(self, wait: bool = False) -> Any:
+        """Start the app."""
+
+    @abstractmethod
+    async def _deactivate(self, wait: bool = False) -> Any:
+        """Stop the app."""
+
+    @contextlib.asynccontextmanager
+    async def ephemeral_ctx(self: H) -> AsyncIterator[H]:
+        """Active inside ``async with``, stopped after it, also when the block raises."""
+        await self._activate(wait=True)
+        try:
+            yield self
+        finally:
+            await self._deactivate(wait=True)
+
+    @contextlib.contextmanager
+    def ephemeral_ctx_sync(self: H) -> Iterator[H]:
+        """Active inside ``with``, stopped after it, also when the block raises."""
+        run_blocking(self._activate(wait=True))
+        try:
+            yield self
+        finally:
+            run_blocking(self._deactivate(wait=True))
+
+
+class BaseHandle(Ephemeral):
+    """A handle of an app that runs: it shows what the app writes."""
+
+    @abstractmethod
+    def _lines(self, wanted: WantedLines) -> AsyncIterator[str]:
+        """The lines, each without its end."""
+
+    async def _show_logs(
+        self,
+        max_lines: int = 30,
+        show_ts: bool = False,
+        raw: bool = False,
+        filter_system: bool = False,
+        replica_name: str | None = None,
+        follow: bool = True,
+    ) -> None:
+        """Print the end of what the app has written, and then what it writes until it is stopped.
+
+        Args:
+            max_lines: How many of the lines that are there, of each replica and stream.
+            show_ts: The time at which a line was read before it.
+            raw: Without the beginning of the replica's id before each line.
+            filter_system: Without what Ray Serve writes.
+            replica_name: Only of replicas whose id begins so. In local mode there is one, without a name.
+            follow: False: only what is there. Not of Flyte.
+
+        Raises:
+            ValueError: no replica has such a name.
+            RuntimeSystemError: the cluster's dashboard does not give the logs.
+        """
+        async for line in self._lines(WantedLines(max_lines, raw, filter_system, replica_name, follow)):
+            print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {line}" if show_ts else line, flush=True)
+
+    show_logs = MethodVerb(_show_logs)
+
+
 def checked(wait_for: Awaited) -> Awaited:
     """What ``watch`` waits for.
 
@@ -84,3 +174,25 @@ def checked(wait_for: Awaited) -> Awaited:
     if wait_for not in get_args(Awaited):
         raise ValueError(f'wait_for must be "activated" or "deactivated", not {wait_for!r}.')
     return wait_for
+
+
+def failed_start(app: str, error: ErrorInfo, rest: str) -> DeploymentError:
+    """The error for an app that told why it could not start; what the user's code raised is the cause.
+
+    Args:
+        app: Its name.
+        error: What it told.
+        rest: What else there is to say, after a full stop.
+    """
+    raised: DeploymentError
+    if error.code == STARTUP_TIMEOUT:
+        raised = ActivationTimeoutError(f"App {app!r} failed to become active: {error.message}{rest}")
+    else:
+        raised = DeploymentError(f"App {app!r} could not start: {error.code}: {error.message}{rest}")
+    raised.__cause__ = failure.restore(error)
+    return raised
+
+
+def last_lines(log: str) -> str:
+    """The end of an app's log as it follows a message; nothing where there is none."""
+    return f"\nLast lines of its log:\n{textwrap.indent(log.rstrip(), '  ')}" if log else ""

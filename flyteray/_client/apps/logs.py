@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import AsyncIterator
 
-from flyteray._client.apps.logged import Wanted
+from flyteray._client.apps.handle import WantedLines
 from flyteray._client.session.session import session
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import AppPhase, ReplicaInfo
@@ -18,7 +18,7 @@ _LOOK_S = 2.0  # how often replicas that are new are looked for
 _SYSTEM = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) \d{4}-\d\d-\d\d .* -- ")
 
 
-async def lines(app: str, wanted: Wanted) -> AsyncIterator[str]:
+async def lines(app: str, wanted: WantedLines) -> AsyncIterator[str]:
     """The lines, until the app has stopped or is deleted, or at once unless ``follow``.
 
     Raises:
@@ -53,7 +53,7 @@ async def lines(app: str, wanted: Wanted) -> AsyncIterator[str]:
 
 
 class _Streams:
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: WantedLines) -> None:
         self._wanted = wanted
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[str | BaseRuntimeError | None] = asyncio.Queue()

@@ -13,12 +13,12 @@ from typing import Any, Literal
 from flyteray._client.acts import acts
 from flyteray._client.apps.app import App
 from flyteray._client.apps.handle import AppHandle
-from flyteray._client.apps.planned import Planned, PlannedApp
+from flyteray._client.apps.plan import Planned, PlannedApp
 from flyteray._client.apps.unknown_apps import warn_of_unknown_apps
 from flyteray._client.bridge import MethodVerb, Verb
-from flyteray._client.kept.taken_secrets import take_secrets
+from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.local.app import Patience
-from flyteray._client.session.current import owner_variables
+from flyteray._client.session.owner import owner_variables
 from flyteray._client.session.session import inside_local_run, session
 from flyteray._declare import context
 from flyteray._declare.env_vars import check_env_vars

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import shutil
 import socket
 import threading
@@ -15,12 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from flyteray import _private
-from flyteray._client.apps.ephemeral import Ephemeral
-from flyteray._client.apps.failed_start import failed_start, last_lines
-from flyteray._client.apps.handle import Awaited, checked
-from flyteray._client.apps.logged import Logged, Wanted
+from flyteray._client.apps.handle import Awaited, BaseHandle, WantedLines, checked, failed_start, last_lines
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.local.process import LocalProcess
+from flyteray._machine import probe
 from flyteray._plan.info import AppPhase, ErrorInfo
 from flyteray._plan.local import ERROR, READY, LocalPlan
 from flyteray.app.endpoints import local_endpoints
@@ -44,7 +41,7 @@ class Patience:
     health_check_interval: float = 1.0
 
 
-class LocalApp(Ephemeral, Logged):
+class LocalApp(BaseHandle):
     """An app that runs in a process of its own, as a child of this process, which it does not outlive.
 
     Args:
@@ -199,7 +196,7 @@ class LocalApp(Ephemeral, Logged):
 
     watch = MethodVerb(_watch)
 
-    async def _lines(self, wanted: Wanted) -> AsyncIterator[str]:
+    async def _lines(self, wanted: WantedLines) -> AsyncIterator[str]:
         if wanted.replica_name:
             raise ValueError(
                 f"App {self.name!r} runs in local mode, where replicas have no names: leave it out."
@@ -244,7 +241,7 @@ class LocalApp(Ephemeral, Logged):
             _check_free(self.name, self._plan.port)
             told = folder / "plan.json"
             _private.write(told, self._plan.model_dump_json())
-            command = [str(self._python), "-m", "flyteray._serve.local", str(told)]
+            command = [str(self._python), "-m", "flyteray._serve.local_replica", str(told)]
             self._process = LocalProcess(
                 command,
                 self._environment,
@@ -269,18 +266,9 @@ class LocalApp(Ephemeral, Logged):
         return self._is_ready() and self._answers()
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(
-            self._plan.host, self._plan.port, timeout=self.patience.health_check_timeout
-        )
-        try:
-            connection.request("GET", self._plan.app.health_path)
-            return connection.getresponse().status < 500
-        except http.client.HTTPException:
-            return True  # it speaks, but not HTTP
-        except OSError:
-            return False
-        finally:
-            connection.close()
+        timeout_s = self.patience.health_check_timeout
+        health = probe.ask(self._plan.host, self._plan.port, self._plan.app.health_path, timeout_s)
+        return health.is_good or not health.speaks_http
 
     def _failure(self, process: LocalProcess) -> DeploymentError:
         try:

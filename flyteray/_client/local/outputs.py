@@ -20,12 +20,8 @@ from flyteray._plan.spec import OutputRef
 from flyteray._plan.tasks import declared_tasks
 from flyteray._plan.values.outputs import output_key
 from flyteray._settings import Settings
-from flyteray.errors import (
-    ParameterMaterializationError,
-    RemoteTaskNotFoundError,
-    RunNotFoundError,
-)
-from flyteray.storage import Storage
+from flyteray.errors import ParameterMaterializationError, RunNotFoundError
+from flyteray.storage import open_storage
 from flyteray.storage.values import write_value
 
 if TYPE_CHECKING:
@@ -114,7 +110,7 @@ class LocalOutputs:
         return recorded.name, settings.storage
 
     def _keep(self, run: LocalRun) -> str:
-        storage = Storage.at(str(self._folder))
+        storage = open_storage(str(self._folder))
         if run.name not in self._written:
             write_value(storage, output_key(run.name), tuple(run.outputs()))
             self._written.append(run.name)
@@ -133,11 +129,8 @@ def _registry(settings: Settings) -> Iterator[Registry | None]:
     # Deferred: a database is for those whose outputs are not of this process alone.
     from flyteray._control.registry.registry import Registry
 
-    registry = Registry(settings.database_url)
-    try:
+    with contextlib.closing(Registry(settings.database_url)) as registry:
         yield registry
-    finally:
-        registry.close()
 
 
 def _recorded(output: OutputRef, settings: Settings) -> RunInfo | None:
@@ -147,23 +140,27 @@ def _recorded(output: OutputRef, settings: Settings) -> RunInfo | None:
             return None
         try:
             name = output.run_name or _newest(output, registry)
-            return registry.get_run(name) if name else None
-        except (RemoteTaskNotFoundError, RunNotFoundError):
+            return registry.runs.get(name) if name else None
+        except RunNotFoundError:
             return None
 
 
 def _newest(output: OutputRef, registry: Registry) -> str | None:
     task = output.task_name or ""
-    version = registry.get_task(task).plan.version if output.latest_version else output.task_version
-    return registry.newest_success(task, version)
+    version = output.task_version
+    if output.latest_version:
+        version = registry.tasks.newest_version(task)
+        if version is None:
+            return None
+    return registry.runs.newest_success(task, version)
 
 
 def _not_found(parameter: str, output: OutputRef, settings: Settings) -> ParameterMaterializationError:
     with _registry(settings) as registry:
-        tasks = [*declared_tasks(), *local_runs().tasks(), *(registry.known_tasks() if registry else ())]
+        tasks = [*declared_tasks(), *local_runs().tasks(), *(registry.tasks.known() if registry else ())]
         runs = [
             *local_runs().names(),
-            *(run.name for run in (registry.list_runs(limit=1000) if registry else ())),
+            *(run.name for run in (registry.runs.listall(limit=1000) if registry else ())),
         ]
     if output.run_name is not None:
         return ParameterMaterializationError(

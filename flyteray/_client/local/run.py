@@ -8,17 +8,16 @@ import functools
 import itertools
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from flyteray._client.bridge import MethodVerb, loop_runs_here, traced_thread
+from flyteray._client.bridge import MethodVerb, loop_runs_here
 from flyteray._client.local.secrets import LocalSecrets
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
+from flyteray._machine.threads import in_thread
 from flyteray._plan import failure
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.retry import retry_delay, retry_spec
@@ -180,7 +179,9 @@ class _LocalRuntime:
         bound = self._bound(task, attempt)
         if task.is_async:
             return await bound.run(asyncio.ensure_future, _tried_coroutine(task, arguments))
-        return await _in_thread(functools.partial(bound.run, _tried, task, arguments))
+        # Not an executor's thread: Ctrl+C is to end the process.
+        tried, _ = in_thread(functools.partial(bound.run, _tried, task, arguments), "flyteray-task")
+        return await asyncio.wrap_future(tried)
 
     def _bound(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
         """What an attempt of a task runs in; its secrets are there."""
@@ -249,15 +250,3 @@ def _is_cancelled() -> bool:
     """Whether somebody cancelled the coroutine that runs, rather than that it raised so itself."""
     current = asyncio.current_task()
     return sys.version_info < (3, 11) or current is None or current.cancelling() > 0
-
-
-async def _in_thread(function: Callable[[], T]) -> T:
-    # A plain thread, not an executor's: those are joined when the process ends, and Ctrl+C is to end it.
-    future: Future[T] = Future()
-
-    def work() -> None:
-        future.set_running_or_notify_cancel()
-        future.set_result(function())
-
-    traced_thread(work, name="flyteray-task").start()
-    return await asyncio.wrap_future(future)

@@ -1,21 +1,17 @@
-"""Secrets without a cluster: for local mode, and to be kept before a cluster runs."""
+"""The secrets of local mode: variables of this process's environment, and the store of a local cluster."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
+from flyteray._client.credentials.store import local_secrets
 from flyteray._cluster.workers.secrets import ProcessSecrets
 from flyteray._declare.secret import Secret
 from flyteray._plan.secrets import not_found, secret_specs, variable
 from flyteray._plan.spec import SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import SecretNotFoundError
-
-if TYPE_CHECKING:
-    from flyteray._control.registry.secrets import Secrets
 
 
 class LocalSecrets:
@@ -60,26 +56,13 @@ def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, b
     stored = [spec for spec in specs if spec.name not in values]
     if not stored:
         return values
-    with store(settings) as secrets:
+    with local_secrets(settings) as secrets:
         try:
-            return values | secrets.get_values(spec.name for spec in stored)
+            return values | secrets.read(spec.name for spec in stored)
         except SecretNotFoundError:
-            known = {info.name for info in secrets.listall(limit=None)}
+            known = secrets.names()
             missing = [spec for spec in stored if spec.name not in known]
             variables = " and ".join(variable(spec) for spec in missing)
             raise not_found(
                 [spec.name for spec in missing], known, f", or set {variables} in the environment"
             ) from None
-
-
-@contextlib.contextmanager
-def store(settings: Settings) -> Iterator[Secrets]:
-    """The store that a local cluster of these settings uses as well."""
-    # Deferred: databases and ciphers are for those who use secrets.
-    from flyteray._control.registry.secrets import Secrets
-
-    secrets = Secrets(settings.database_url, settings.secrets_key_path, settings.secrets_key)
-    try:
-        yield secrets
-    finally:
-        secrets.close()

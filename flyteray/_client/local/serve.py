@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyteray import _private
-from flyteray._client.apps.planned import Planned
+from flyteray._client.apps.plan import Planned
 from flyteray._client.local import given
 from flyteray._client.local.app import LocalApp, Patience, drain_s
 from flyteray._client.local.outputs import LocalOutputs
 from flyteray._client.local.secrets import local_values
 from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._declare.near import did_you_mean
+from flyteray._declare.this_cluster import ENDPOINT_PATTERN
 from flyteray._machine import ports
 from flyteray._machine.shared_folder import SharedFolder
 from flyteray._plan.bundle.bundle import cache_folder
@@ -28,7 +29,7 @@ from flyteray._plan.images.image import build_env_vars
 from flyteray._plan.local import NEWEST, SECRETS, LocalPlan
 from flyteray._plan.spec import ParameterSpec
 from flyteray._settings import Settings
-from flyteray.app.endpoints import ENDPOINT_PATTERN, LOCAL_APPS, local_endpoints
+from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.app.port import REPLICA_PORT
 from flyteray.errors import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from flyteray._client.bridge import ListVerb, MethodVerb
-from flyteray._client.session.projects import without_projects
+from flyteray._client.session.owner import without_projects
 from flyteray._client.session.session import session
 from flyteray._declare import context
 from flyteray._plan.info import TaskInfo

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flyteray._actors.controller import Controller, controller
 from flyteray._declare import context
+from flyteray._declare.this_cluster import ENDPOINT_PATTERN, Cluster, this_process
 from flyteray._plan.apps import output_ref
 from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.bundle.shipping import SHIPPING, Shipping
@@ -20,17 +21,14 @@ from flyteray._plan.info import AppInfo, ClusterInfo
 from flyteray._plan.spec import AppSpec, EnvironmentSpec
 from flyteray._settings import Settings
 from flyteray.app import context as app_context
-from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
-from flyteray.app.outputs import cluster_outputs
 from flyteray.app.sources import RunOutput
 from flyteray.errors import ClusterError
-from flyteray.io.storage_root import storage_root
 
 if TYPE_CHECKING:
-    from flyteray._cluster.connect import Connection
+    from flyteray._cluster.connection import Connection
 
 
-class Session:
+class Session(Cluster):
     """The connection of a process, made when it is first needed and then kept."""
 
     def __init__(self) -> None:
@@ -39,7 +37,6 @@ class Session:
         self._connection: Connection | None = None
         self._drives_local = False
         self._lock = threading.Lock()
-        storage_root().ask(self._storage)
 
     def configure(self, settings: Settings) -> None:
         """Use other settings from the next connection on."""
@@ -48,8 +45,6 @@ class Session:
                 os.environ.pop(ENDPOINT_PATTERN, None)
             self._settings = settings
             self._cluster = None
-        cluster_outputs().ask(self._read_output)
-        cluster_endpoints().ask(lambda: self.connect().endpoint_pattern if self.has_cluster() else None)
 
     def check_address(self, address: str) -> None:
         """Refuse another cluster than the one that this process has connected to.
@@ -78,8 +73,8 @@ class Session:
             ClusterError: it can't be reached or started.
         """
         # Deferred, as everything here that needs Ray: `import flyteray` and local mode do without it.
-        from flyteray._cluster.connect import connect, disconnect
-        from flyteray._control.start import ensure_controller
+        from flyteray._cluster.connection import connect, disconnect
+        from flyteray._control.actors import ensure_controller
 
         with self._lock:
             if self._cluster is None:
@@ -128,10 +123,16 @@ class Session:
         if told := await self.controller.gets_less(environment, replicas):
             warnings.warn(f"{what} {told}.", UserWarning, stacklevel=2)
 
-    def _storage(self) -> str:
+    def storage(self) -> str:
         return self.connect().storage if self.has_cluster() else self.settings.storage
 
-    async def _read_output(self, output: RunOutput) -> Any:
+    def endpoint_pattern(self) -> str | None:
+        named = self._settings is not None
+        return self.connect().endpoint_pattern if named and self.has_cluster() else None
+
+    async def read_output(self, output: RunOutput) -> Any:
+        if self._settings is None:
+            return await super().read_output(output)
         ref = output_ref("materialize", output)
         run = await self.controller.outputs.locate(ref)
         from flyteray._tasks import outputs  # deferred: it needs Ray
@@ -152,7 +153,7 @@ class Session:
 def _is_connected() -> bool:
     if "ray" not in sys.modules:
         return False
-    from flyteray._cluster.connect import is_connected  # deferred: it needs Ray
+    from flyteray._cluster.connection import is_connected  # deferred: it needs Ray
 
     return is_connected()
 
@@ -160,7 +161,8 @@ def _is_connected() -> bool:
 @functools.cache
 def session() -> Session:
     """This process's session."""
-    return Session()
+    made = this_process().cluster = Session()
+    return made
 
 
 def inside_local_run() -> bool:

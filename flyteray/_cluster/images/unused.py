@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
 from pathlib import Path
 
 from flyteray import _private
+from flyteray._machine.file_lock import FileLock
 
 _IN_USE = "in-use"
 _REPLACED_S = 600.0  # who has looked up the way to the old one has started it by then
@@ -33,13 +33,13 @@ def remove_unused(folder: Path) -> None:
     """
     for mark in folder.glob(f"*-*/{_IN_USE}"):
         key = mark.parent.name.partition("-")[0]
-        # An OSError: it is being built, is in use, or has just been removed.
+        # An OSError: it has just been removed.
         with (
             contextlib.suppress(OSError),
-            _private.opened(folder / f"{key}.lock", "w") as building,
+            FileLock(folder / f"{key}.lock") as building,
         ):
-            fcntl.flock(building, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove_if_unused(mark, folder / key)
+            if building.try_take():
+                _remove_if_unused(mark, folder / key)
 
 
 def _remove_if_unused(mark: Path, link: Path) -> None:
@@ -48,8 +48,8 @@ def _remove_if_unused(mark: Path, link: Path) -> None:
     since = mark.stat().st_mtime if is_current or not link.is_symlink() else link.lstat().st_mtime
     if time.time() - since < (_UNUSED_S if is_current else _REPLACED_S):
         return
-    with mark.open() as users:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if is_current:
-            link.unlink()
-        shutil.rmtree(built, ignore_errors=True)
+    with FileLock(mark) as users:
+        if users.try_take():
+            if is_current:
+                link.unlink()
+            shutil.rmtree(built, ignore_errors=True)

@@ -7,8 +7,7 @@ As a program (``python -m flyteray._cluster.images.venv SPEC``) it builds one an
 from __future__ import annotations
 
 import base64
-import contextlib
-import fcntl
+import dataclasses
 import importlib.metadata
 import importlib.util
 import logging
@@ -20,15 +19,16 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement
 
 from flyteray import _private
-from flyteray._cluster.images.installed import ANEW, Installed, parsed
 from flyteray._cluster.images.pythons import find_uv, other_python
+from flyteray._cluster.images.requirements import ANEW, Installed, parsed
 from flyteray._cluster.images.unused import remove_unused, usage
+from flyteray._machine.file_lock import alone
 from flyteray._plan.spec import ImageSpec, InstallSpec
 from flyteray._settings import Settings
 from flyteray.errors import ImageBuildError
@@ -39,7 +39,7 @@ _COMPLETE = "flyteray-image.json"
 _QUIET = ["--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off"]
 _SHOWN_LINES = 12
 # What a worker and a replica import before the user's code.
-_FLOOR = "import ray.serve, flyteray._serve.replica, flyteray._tasks.execute"
+_FLOOR = "import ray.serve, flyteray._serve.replica, flyteray._tasks.execution"
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def build(image: ImageSpec, folder: Path, environ: Mapping[str, str], force: boo
     if not force and _is_sound(link, image):
         return link.resolve()
     _private.folder(folder)
-    with _locked(folder / f"{image.key}.lock") as lock:
+    with alone(folder / f"{image.key}.lock") as lock:
         if not force and _is_sound(link, image):
             return link.resolve()
         for left in folder.glob(f"{image.key}-*"):
@@ -103,7 +103,7 @@ def build(image: ImageSpec, folder: Path, environ: Mapping[str, str], force: boo
                 shutil.rmtree(left, ignore_errors=True)
         target = folder / f"{image.key}-{secrets.token_hex(4)}"
         try:
-            _make(target, image, _inherited() | dict(environ), lock)
+            _Build(target, image, _inherited() | dict(environ), lock.file.fileno()).make()
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
@@ -177,89 +177,136 @@ def _python_of(image: ImageSpec) -> str | None:
     return found
 
 
-def _make(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
-    if (other := _python_of(image)) is not None:
-        _make_of(other, target, image, environ, lock)
-    else:
-        _make_beside(target, image, environ, lock)
+@dataclasses.dataclass(frozen=True)
+class _Build:
+    """One build of an image.
 
-
-def _make_of(python: str, target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
-    """With another Python nothing of the cluster's can be taken over."""
-    uv = find_uv()
-    assert uv is not None
-    _run([*uv, "venv", "--quiet", "--python", python, str(target)], image, environ, lock)
-    for install in image.installs:
-        pre = [option for option in ("--pre",) if option in install.requirements]
-        lines = [line for line in install.requirements if line != "--pre"]
-        command = [*uv, "pip", "install", "--quiet", "--python", str(target / "bin" / "python"), *pre]
-        command += _files(target, lines, install.constraints)
-        _run([*command, *install.options], image, environ, lock)
-    _private.write(Path(_sites(target)[0]) / "_flyteray_use.pth", usage(target))
-    _private.write(target / _COMPLETE, _of_other(target))
-
-
-def _make_beside(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
-    _run([sys.executable, "-m", "venv", "--without-pip", str(target)], image, environ, lock)
-    site = Path(_sites(target)[0])
-    # addsitedir rather than a bare path: the cluster's own .pth files count as well (editable installs).
-    base = "".join(f"import site; site.addsitedir({path!r})\n" for path in _base())
-    _private.write(site / "_flyteray_base.pth", usage(target) + base)
-    _adopt_scripts(target)
-    pip = _pip(target, image, environ, lock)
-    for install in image.installs:
-        _install([*pip, "install", *_QUIET], target, install, image, environ, lock)
-    if not image.program:
-        _check_floor(target, image, environ, lock)
-    holds = Installed([*_sites(target), *_base()]).meets(image.installs)
-    _private.write(target / _COMPLETE, _identity(holds))
-
-
-def _check_floor(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
-    """Refuse what replaces packages of the cluster in versions that Ray or flyteray can't live with.
-
-    Raises:
-        ImageBuildError: it names them.
+    ``environ`` are the variables of its steps; ``lock`` is a descriptor that they hold open, so that nobody builds
+    beside what a kill left.
     """
-    replaced = Installed(_sites(target)).names() & Installed(_base()).names()
-    if not replaced:
-        return
-    known = Installed(_base()).broken("flyteray")
-    broken = [each for each in Installed([*_sites(target), *_base()]).broken("flyteray") if each not in known]
-    if not broken:
-        try:
-            _run([str(target / "bin" / "python"), "-c", _FLOOR], image, environ, lock)
-        except ImageBuildError as error:
-            there = Installed(_sites(target)).versions(replaced)
-            broken = [f"it brings {', '.join(there)} in place of the cluster's. {error}"]
-    if broken:
-        raise ImageBuildError(
-            f"Image {image.name!r} was installed, but Ray or flyteray does not start with its packages: "
-            f"{'; '.join(broken)}. Ask for other versions, or leave them out; a program of its own (args, command) may "
-            "have any."
+
+    target: Path
+    image: ImageSpec
+    environ: Mapping[str, str]
+    lock: int
+
+    def make(self) -> None:
+        if (other := _python_of(self.image)) is not None:
+            self._make_of(other)
+        else:
+            self._make_beside()
+
+    def _make_of(self, python: str) -> None:
+        """With another Python nothing of the cluster's can be taken over."""
+        uv = find_uv()
+        assert uv is not None
+        self._run([*uv, "venv", "--quiet", "--python", python, str(self.target)])
+        for install in self.image.installs:
+            pre = [option for option in ("--pre",) if option in install.requirements]
+            lines = [line for line in install.requirements if line != "--pre"]
+            python_of = ["--python", str(self.target / "bin" / "python")]
+            command = [*uv, "pip", "install", "--quiet", *python_of, *pre]
+            self._run([*command, *self._files(lines, install.constraints), *install.options])
+        _private.write(Path(_sites(self.target)[0]) / "_flyteray_use.pth", usage(self.target))
+        _private.write(self.target / _COMPLETE, _of_other(self.target))
+
+    def _make_beside(self) -> None:
+        self._run([sys.executable, "-m", "venv", "--without-pip", str(self.target)])
+        site = Path(_sites(self.target)[0])
+        # addsitedir rather than a bare path: the cluster's own .pth files count as well (editable installs).
+        base = "".join(f"import site; site.addsitedir({path!r})\n" for path in _base())
+        _private.write(site / "_flyteray_base.pth", usage(self.target) + base)
+        _adopt_scripts(self.target)
+        pip = self._pip()
+        for install in self.image.installs:
+            self._install([*pip, "install", *_QUIET], install)
+        if not self.image.program:
+            self._check_floor()
+        holds = Installed([*_sites(self.target), *_base()]).meets(self.image.installs)
+        _private.write(self.target / _COMPLETE, _identity(holds))
+
+    def _check_floor(self) -> None:
+        """Refuse what replaces packages of the cluster in versions that Ray or flyteray can't live with.
+
+        Raises:
+            ImageBuildError: it names them.
+        """
+        replaced = Installed(_sites(self.target)).names() & Installed(_base()).names()
+        if not replaced:
+            return
+        known = Installed(_base()).broken("flyteray")
+        broken = [
+            each
+            for each in Installed([*_sites(self.target), *_base()]).broken("flyteray")
+            if each not in known
+        ]
+        if not broken:
+            try:
+                self._run([str(self.target / "bin" / "python"), "-c", _FLOOR])
+            except ImageBuildError as error:
+                there = Installed(_sites(self.target)).versions(replaced)
+                broken = [f"it brings {', '.join(there)} in place of the cluster's. {error}"]
+        if broken:
+            raise ImageBuildError(
+                f"Image {self.image.name!r} was installed, but Ray or flyteray does not start with its packages: "
+                f"{'; '.join(broken)}. Ask for other versions, or leave them out; a program of its own (args, command) "
+                "may have any."
+            )
+
+    def _install(self, pip: list[str], install: InstallSpec) -> None:
+        ours = [f"{name}=={version}" for name in _OURS if (version := _version(name))]
+        constraints = [*install.constraints, *ours]
+        floor = () if self.image.program else _floor(install)
+        for more in dict.fromkeys((floor, ())):
+            files = self._files([*install.requirements, *more], constraints)
+            try:
+                self._run([*pip, *files, *install.options])
+            except ImageBuildError:
+                if not more:
+                    raise
+                continue  # what it asks for does not go with it, or is not there at all: pip says what, or the check
+            return
+
+    def _files(self, requirements: list[str], constraints: Iterable[str]) -> list[str]:
+        """What pip is to install, as files that its options name."""
+        files = self.target / "requirements.txt", self.target / "constraints.txt"
+        for file, lines in zip(files, (requirements, constraints), strict=True):
+            _private.write(file, "\n".join(lines) + "\n")
+        return ["--requirement", str(files[0]), "--constraint", str(files[1])]
+
+    def _pip(self) -> list[str]:
+        """The cluster's pip, told to install elsewhere; where it has none, one from the standard library."""
+        python = str(self.target / "bin" / "python")
+        if importlib.util.find_spec("pip"):
+            return [sys.executable, "-m", "pip", "--python", python]
+        if not importlib.util.find_spec("ensurepip"):
+            raise ImageBuildError(
+                f"Image {self.image.name!r} can't be built: {sys.executable} has neither pip nor ensurepip. "
+                "Install pip there."
+            )
+        self._run([python, "-m", "ensurepip", "--default-pip"])
+        return [python, "-m", "pip"]
+
+    def _run(self, command: list[str]) -> None:
+        """Run a step of the build."""
+        done = subprocess.run(
+            command,
+            env=dict(self.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            pass_fds=(self.lock,),
+            umask=0o077,
+            check=False,
         )
-
-
-def _install(
-    pip: list[str],
-    target: Path,
-    install: InstallSpec,
-    image: ImageSpec,
-    environ: Mapping[str, str],
-    lock: int,
-) -> None:
-    ours = [f"{name}=={version}" for name in _OURS if (version := _version(name))]
-    constraints = [*install.constraints, *ours]
-    floor = () if image.program else _floor(install)
-    for more in dict.fromkeys((floor, ())):
-        files = _files(target, [*install.requirements, *more], constraints)
-        try:
-            _run([*pip, *files, *install.options], image, environ, lock)
-        except ImageBuildError:
-            if not more:
-                raise
-            continue  # what it asks for does not go with it, or is not there at all: pip says what, or the check
-        return
+        if done.returncode != 0:
+            told = _last_words(done.stdout)
+            for secret in self.image.secrets:
+                if value := self.environ.get(secret.env_var or ""):
+                    told = told.replace(value, "****")
+            raise ImageBuildError(f"Image {self.image.name!r} could not be built:\n{told}")
 
 
 def _floor(install: InstallSpec) -> tuple[str, ...]:
@@ -268,49 +315,6 @@ def _floor(install: InstallSpec) -> tuple[str, ...]:
     ours = f"flyteray=={_version('flyteray')}"
     there = Installed(_base()).meets([InstallSpec(requirements=(ours,))])
     return (ours,) if there and not words & ANEW else ()
-
-
-def _files(target: Path, requirements: list[str], constraints: Iterable[str]) -> list[str]:
-    """What pip is to install, as files that its options name."""
-    files = target / "requirements.txt", target / "constraints.txt"
-    for file, lines in zip(files, (requirements, constraints), strict=True):
-        _private.write(file, "\n".join(lines) + "\n")
-    return ["--requirement", str(files[0]), "--constraint", str(files[1])]
-
-
-def _pip(target: Path, image: ImageSpec, environ: Mapping[str, str], lock: int) -> list[str]:
-    """The cluster's pip, told to install elsewhere; where it has none, one from the standard library."""
-    python = str(target / "bin" / "python")
-    if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip", "--python", python]
-    if not importlib.util.find_spec("ensurepip"):
-        raise ImageBuildError(
-            f"Image {image.name!r} can't be built: {sys.executable} has neither pip nor ensurepip. Install pip there."
-        )
-    _run([python, "-m", "ensurepip", "--default-pip"], image, environ, lock)
-    return [python, "-m", "pip"]
-
-
-def _run(command: list[str], image: ImageSpec, environ: Mapping[str, str], lock: int) -> None:
-    """Run a step of the build; its children hold the lock as well, so nobody builds beside what a kill left."""
-    done = subprocess.run(
-        command,
-        env=dict(environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        pass_fds=(lock,),
-        umask=0o077,
-        check=False,
-    )
-    if done.returncode != 0:
-        told = _last_words(done.stdout)
-        for secret in image.secrets:
-            if value := environ.get(secret.env_var or ""):
-                told = told.replace(value, "****")
-        raise ImageBuildError(f"Image {image.name!r} could not be built:\n{told}")
 
 
 def _last_words(output: str) -> str:
@@ -358,14 +362,6 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """One process of the node at a time; the system drops the lock when the last process that has it is gone."""
-    with _private.opened(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
 
 
 def main(arguments: list[str]) -> None:

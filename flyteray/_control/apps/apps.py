@@ -15,11 +15,10 @@ from flyteray._actors.controller import Apps as AppsDoor
 from flyteray._actors.keeper import keeper
 from flyteray._cluster import nodes
 from flyteray._cluster.images.images import Images
-from flyteray._control.apps.reached import refuse_taken_hosts
+from flyteray._control.apps.hosts import refuse_taken_hosts
 from flyteray._control.apps.reconciler import Reconciler
 from flyteray._control.apps.records import Records
 from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
-from flyteray._control.registry.keys import Keys
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
 from flyteray._control.runs.outputs import Outputs
@@ -48,7 +47,6 @@ class Apps(AppsDoor):
         registry: Where they are remembered.
         cluster: The addresses that apps are reached at.
         images: What makes the images of apps ready.
-        keys: Who may use the apps that require auth.
         secrets: What apps ask for.
         outputs: The outputs of runs that apps take.
     """
@@ -58,14 +56,13 @@ class Apps(AppsDoor):
         registry: Registry,
         cluster: ClusterInfo,
         images: Images,
-        keys: Keys,
         secrets: Secrets,
         outputs: Outputs,
     ) -> None:
         self._secrets = secrets
         self._outputs = outputs
-        self._records = records = Records(registry)
-        self._loop = Reconciler(records, cluster, images, keys)
+        self._records = records = Records(registry.apps)
+        self._loop = Reconciler(records, cluster, images, registry.keys)
 
     async def run(self) -> None:
         """Bring about what is wanted, for as long as the controller lives."""
@@ -191,10 +188,6 @@ class Apps(AppsDoor):
         self._records.forget_app(name)
         self._loop.wake()
         await self._loop.route()  # so that who deleted it finds its name free
-
-    async def keys_changed(self) -> None:
-        """Have the ingress let in those who have a key now, and nobody else."""
-        await self._loop.route()
 
     # What replicas report
 

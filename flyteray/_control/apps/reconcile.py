@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flyteray._control.apps.reached import own_hosts, timeout_ms
+from flyteray._control.apps.hosts import own_hosts, timeout_ms
 from flyteray._control.apps.state import RUNNING, AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.routes import IngressState, Slot
 from flyteray._plan.spec import AppSpec

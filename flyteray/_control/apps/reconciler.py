@@ -13,16 +13,16 @@ from typing import Any
 
 from flyteray._cluster.images.images import Images
 from flyteray._control.apps import reconcile
+from flyteray._control.apps.deployer import Deployer
 from flyteray._control.apps.records import Records
-from flyteray._control.apps.sizes import Sizes
-from flyteray._control.apps.starting import Starting
+from flyteray._control.apps.scaler import Scaler
 from flyteray._control.apps.state import RUNNING, AppRecord, VersionPhase, VersionRecord
 from flyteray._control.apps.status import app_info
 from flyteray._control.registry.keys import Keys
 from flyteray._ingress.door import ingress
 from flyteray._plan.info import AppInfo, ClusterInfo, ErrorInfo
-from flyteray._serve.own_thread import in_own_thread
 from flyteray._serve.ray_serve import deployment, own_serve
+from flyteray._serve.threads import in_own_thread
 from flyteray.errors import BaseRuntimeError
 
 _TICK_S = 1.0
@@ -50,10 +50,11 @@ class Reconciler:
         self._begun = asyncio.Event()  # what the registry says of another cluster's replicas is set right
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._sizes = Sizes(records)
-        self._starting = Starting(records, images, self._sizes, cluster, self._wake.set)
+        self._scaler = Scaler(records)
+        self._deployer = Deployer(records, images, self._scaler, cluster, self._wake.set)
         self._failed: set[str] = set()  # versions that Serve is still to end
         self._routing = asyncio.Lock()
+        keys.watch(self.route)
         self._applied: Any = None
 
     def wake(self) -> None:
@@ -71,13 +72,13 @@ class Reconciler:
 
     def forgive(self, version: VersionRecord) -> None:
         """Give a version that failed another chance, at once: it was asked for anew."""
-        self._starting.forgive(version.id)
+        self._deployer.forgive(version.id)
         if version.phase is VersionPhase.FAILED:
             self._records.put_version(replace(version, phase=VersionPhase.PENDING, error=None))
 
     def came_up(self, version: VersionRecord) -> None:
         """Note that a replica of a version is ready: what kept it from that is over."""
-        self._starting.forgive(version.id)
+        self._deployer.forgive(version.id)
         if version.error is not None:
             self._records.put_version(replace(version, error=None))  # it was not for long
         self._wake.set()
@@ -98,7 +99,7 @@ class Reconciler:
             self._records.put_version(replace(version, error=error))
             logger.warning("A replica of %s could not start: %s", version.id, error.message)
         if version.phase is VersionPhase.READY and not self._records.of_version(version.id):
-            self._sizes.failed(version.id)
+            self._scaler.counts.failed(version.id)
             await self.route()  # who waits for it is told
             self._wake.set()
 
@@ -109,11 +110,11 @@ class Reconciler:
 
     def info(self, app: AppRecord) -> AppInfo:
         """An app as it is now."""
-        waiting = self._sizes.waiting(app.target)
-        if self._starting.is_building(app.target):
+        waiting = self._scaler.waiting(app.target)
+        if self._deployer.is_building(app.target):
             waiting = "waits for its image, which is being built"
-        wanted = self._sizes.wanted(app.serving or app.target)
-        resting = app.serving in self._sizes.resting()
+        wanted = self._scaler.counts.wanted(app.serving or app.target)
+        resting = app.serving in self._scaler.counts.resting()
         return app_info(
             app,
             self._records.versions,
@@ -138,7 +139,7 @@ class Reconciler:
                 if tick % _TIDY_EVERY == 0:
                     await self._end_what_nobody_wants()
                 await self._reconcile()
-                await self._sizes.adjust()
+                await self._scaler.adjust()
             except Exception:
                 logger.exception("Reconciling apps failed; the next tick tries again")
             with contextlib.suppress(asyncio.TimeoutError):
@@ -155,7 +156,7 @@ class Reconciler:
             if replica.info.version not in deployed:
                 self._records.forget_replica(replica.info.replica_id)
         for version_id, replicas in deployed.items():
-            self._sizes.asked(version_id, replicas)
+            self._scaler.counts.asked(version_id, replicas)
 
     async def _bury_the_dead(self) -> None:
         if not self._records.replicas:
@@ -170,14 +171,14 @@ class Reconciler:
     async def _fail_what_died(self) -> None:
         """A replica whose process is killed while it starts reports nothing: Serve tells when it has given up."""
         for version in list(self._records.versions.values()):
-            coming = version.phase is VersionPhase.DEPLOYING and not self._starting.is_building(version.id)
-            if coming or self._sizes.is_waking(version.id):
+            coming = version.phase is VersionPhase.DEPLOYING and not self._deployer.is_building(version.id)
+            if coming or self._scaler.is_waking(version.id):
                 status = await asyncio.to_thread(deployment.status, version.id)
                 if status is not None and (status.has_given_up if coming else status.is_failing):
                     if version.error is None:  # else a replica could tell more
                         await self.fail(version.id, _died(status.message))
                     if coming:
-                        await self._starting.again_later(version.id)
+                        await self._deployer.again_later(version.id)
 
     async def _end_what_nobody_wants(self) -> None:
         """Serve may have been asked for a version just before, or not been told that it has ended."""
@@ -211,12 +212,12 @@ class Reconciler:
             self._changed.notify_all()
 
     async def _take(self, step: reconcile.Step, version: VersionRecord) -> None:
-        if isinstance(step, reconcile.Deploy) and not self._starting.is_due(version.id):
+        if isinstance(step, reconcile.Deploy) and not self._deployer.is_due(version.id):
             return
         logger.info("%s %s", type(step).__name__, version.id)
         match step:
             case reconcile.Deploy():
-                await self._starting.start(version)
+                await self._deployer.start(version)
             case reconcile.Promote():
                 self._records.put_version(replace(version, phase=VersionPhase.READY))
                 self._records.put_app(
@@ -246,8 +247,8 @@ class Reconciler:
                 self._records.replicas.values(),
                 self._keys.names(),
                 self._cluster.auth,
-                self._sizes.resting(),
-                self._sizes.lacking(),
+                self._scaler.counts.resting(),
+                self._scaler.lacking(),
                 self._records.silent(),
             )
             if state != self._applied:

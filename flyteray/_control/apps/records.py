@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from flyteray._control.apps.state import RUNNING, AppRecord, ReplicaRecord, VersionRecord
-from flyteray._control.registry.registry import Registry
+from flyteray._control.registry.apps import AppRecords
 from flyteray._ingress.routes import POOL, SLOTS
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec
@@ -22,7 +22,7 @@ class Records:
         registry: Where they are remembered.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: AppRecords) -> None:
         self._registry = registry
         self.apps = {app.name: app for app in registry.load_apps()}
         self.versions = {version.id: version for version in registry.load_versions()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
-from flyteray._control.apps.reached import links, own_hosts
+from flyteray._control.apps.hosts import links, own_hosts
 from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, Lineage, ReplicaInfo, ReplicaStatus
 from flyteray._plan.spec import ParameterSpec

@@ -1,32 +1,96 @@
-"""A connection pool to the registry's database: SQLite or PostgreSQL, nothing in between."""
+"""The registry's database, SQLite or PostgreSQL: its connections, transactions and schema."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, event
+from pydantic import BaseModel
+from sqlalchemy import Connection, Table, event, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from flyteray import _private
+from flyteray._control.registry import tables
 from flyteray.errors import InitializationError
 
 _BUSY_MS = 30_000  # how long a writer waits for another one
 
 
-def connect(url: str) -> Engine:
-    """An engine for a SQLAlchemy URL; an SQLite file's folder is made, nothing is opened yet.
+class Database:
+    """One pool of connections, to tables that this flyteray knows.
+
+    Args:
+        url: A SQLAlchemy URL: ``sqlite:////path/registry.sqlite`` (made if missing) or ``postgresql://…``.
 
     Raises:
         ValueError: not a URL, or of another database.
-        InitializationError: PostgreSQL's driver is not installed.
+        InitializationError: the database can't be opened, or was written by a newer flyteray.
     """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        shown = self._engine.url.render_as_string(hide_password=True)
+        try:
+            with self.write() as connection:
+                tables.schema.create(connection, checkfirst=True)
+                found = connection.scalar(select(tables.schema.c.version)) or tables.SCHEMA
+                if found <= tables.SCHEMA:
+                    tables.metadata.create_all(connection)
+                    row = {"id": 1, "version": tables.SCHEMA}
+                    connection.execute(self.upsert(tables.schema, ["id"]), row)
+        except DBAPIError as error:
+            raise InitializationError(
+                "InitializationError",
+                "user",
+                f"The registry {shown} can't be opened: {error.orig}. Check the address and that it may be "
+                "written, or name another one with flyteray.init(database=…).",
+            ) from error
+        if found > tables.SCHEMA:
+            raise InitializationError(
+                "InitializationError",
+                "user",
+                f"The registry {shown} was written by a newer flyteray (schema {found}; this one knows "
+                f"{tables.SCHEMA}): upgrade flyteray, or name another one with flyteray.init(database=…).",
+            )
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that reads, in one transaction."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A connection that writes, in one transaction, which is taken back by an error."""
+        # Marked before its transaction begins.
+        with self._engine.connect().execution_options(flyteray_writes=True) as connection, connection.begin():
+            yield connection
+
+    def upsert(self, table: Table, keys: Sequence[str]) -> Any:
+        """An INSERT that replaces the row with the same ``keys``."""
+        dialect: Any = sqlite if self._engine.dialect.name == "sqlite" else postgresql
+        statement = dialect.insert(table)
+        rest = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+        return statement.on_conflict_do_update(index_elements=keys, set_=rest)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+
+def recorded(info: BaseModel, table: Table) -> dict[str, Any]:
+    """The fields of a model that a table has columns for."""
+    return {name: value for name, value in info if name in table.c}
+
+
+def _engine(url: str) -> Engine:
+    """An engine for a SQLAlchemy URL; an SQLite file's folder is made, nothing is opened yet."""
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -57,20 +121,6 @@ def _make_private(file: Path) -> None:
         pass
     with contextlib.suppress(PermissionError):  # another user's, who has shared it
         file.chmod(_private.FILE)
-
-
-def writing(connection: Connection) -> Connection:
-    """Mark a connection as one that will write; before its transaction begins."""
-    return connection.execution_options(flyteray_writes=True)
-
-
-def upsert(engine: Engine, table: Table, keys: Iterable[str]) -> Any:
-    """An INSERT that replaces the row with the same ``keys``."""
-    dialect: Any = sqlite if engine.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
-    keys = list(keys)
-    rest = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=rest)
 
 
 def _sqlite(engine: Engine) -> Engine:

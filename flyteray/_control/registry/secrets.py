@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import delete, select
 
 from flyteray import _private
-from flyteray._control.registry import database
+from flyteray._control.registry.database import Database
 from flyteray._control.registry.tables import secrets
 from flyteray._plan.info import SecretInfo
 from flyteray._plan.secrets import as_value, check_name, not_found
@@ -36,7 +36,7 @@ class Secrets:
     nobody has created a secret of that name.
 
     Args:
-        url: SQLAlchemy URL of the registry.
+        database: Where they are kept.
         key_path: The file with the key; made when the first secret is kept, for its owner alone to read.
         key: The key itself, in place of the file: what ``Fernet.generate_key()`` returns.
 
@@ -44,14 +44,12 @@ class Secrets:
         InitializationError: ``key`` is none.
     """
 
-    def __init__(self, url: str, key_path: Path, key: str | None = None) -> None:
-        self._engine = database.connect(url)
+    def __init__(self, database: Database, key_path: Path, key: str | None = None) -> None:
+        self._database = database
         self._key_path = key_path
         self._given = None if key is None else _cipher(key.encode(), "FLYTERAY_SECRETS_KEY")
-        with self._engine.connect() as connection, database.writing(connection).begin():
-            secrets.create(connection, checkfirst=True)
 
-    def create(self, name: str, value: str | bytes) -> SecretInfo:
+    async def create(self, name: str, value: str | bytes) -> SecretInfo:
         """Keep a secret; one of that name gets the new value.
 
         Raises:
@@ -62,7 +60,7 @@ class Secrets:
         created_at, updated_at = self._keep(name, as_value(name, value))
         return SecretInfo(name=name, created_at=created_at, updated_at=updated_at)
 
-    def take(self, values: Mapping[str, bytes]) -> list[str]:
+    async def take(self, values: Mapping[str, bytes]) -> list[str]:
         """Keep the values that an environment has, and return the names of those that are new or others than before.
 
         Raises:
@@ -81,26 +79,23 @@ class Secrets:
             self._keep(_TAKEN + name, values[name])
         return changed
 
-    def uncreated(self, names: Iterable[str]) -> list[str]:
+    async def uncreated(self, names: Iterable[str]) -> list[str]:
         """Those of the names that nobody has created a secret of."""
         found = self._find(names)
         return [name for name in dict.fromkeys(names) if name not in found or found[name].taken]
 
-    def get_value(self, name: str) -> bytes:
-        """A secret's value; errors as in :meth:`get_values`."""
-        return self.get_values([name])[name]
+    async def values(self, names: Sequence[str]) -> dict[str, bytes]:
+        """The values of some secrets by name; errors as in :meth:`read`."""
+        return self.read(names)
 
-    def get_values(self, names: Iterable[str]) -> dict[str, bytes]:
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
         """The values of some secrets by name.
 
         Raises:
             SecretNotFoundError: One of them does not exist.
             RuntimeSystemError: They were encrypted with another key.
         """
-        found = self._find(wanted := list(dict.fromkeys(names)))
-        if missing := [name for name in wanted if name not in found]:
-            raise not_found(missing, self._names())
-        return {name: self._decrypted(name, found[name].encrypted) for name in wanted}
+        return {name: self._decrypted(name, kept.encrypted) for name, kept in self._found(names).items()}
 
     def require(self, names: Iterable[str]) -> None:
         """Return when all of these exist.
@@ -108,27 +103,22 @@ class Secrets:
         Raises:
             SecretNotFoundError: One of them does not.
         """
-        wanted = list(dict.fromkeys(names))
-        if not wanted:
-            return
-        found = self._find(wanted)
-        if missing := [name for name in wanted if name not in found]:
-            raise not_found(missing, self._names())
+        self._found(names)
 
-    def get(self, name: str) -> SecretInfo:
+    async def get(self, name: str) -> SecretInfo:
         """A secret without its value.
 
         Raises:
             SecretNotFoundError: There is none of that name.
         """
-        found = next((info for info in self.listall(None) if info.name == name), None)
+        found = next((info for info in await self.listall(None) if info.name == name), None)
         if found is None:
-            raise not_found([name], self._names())
+            raise not_found([name], self.names())
         return found
 
-    def listall(self, limit: int | None) -> list[SecretInfo]:
+    async def listall(self, limit: int | None) -> list[SecretInfo]:
         """Secrets by name, without their values; all of them for None."""
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             rows = list(connection.execute(select(*_INFO)))
         found: dict[str, SecretInfo] = {}
         for row in sorted(rows, key=lambda row: not row.name.startswith(_TAKEN)):
@@ -138,30 +128,35 @@ class Secrets:
             )
         return [found[name] for name in sorted(found)][:limit]
 
-    def delete(self, name: str) -> None:
+    async def delete(self, name: str) -> None:
         """Forget a secret; processes that were given it keep it.
 
         Raises:
             SecretNotFoundError: There is none of that name.
         """
-        with self._engine.connect() as connection, database.writing(connection).begin():
+        with self._database.write() as connection:
             both = secrets.c.name.in_([name, _TAKEN + name])
             if not connection.execute(delete(secrets).where(both)).rowcount:
-                raise not_found([name], self._names())
+                raise not_found([name], self.names())
 
-    def close(self) -> None:
-        """Give all connections back."""
-        self._engine.dispose()
+    def names(self) -> list[str]:
+        """The names of all secrets, in order."""
+        with self._database.read() as connection:
+            return sorted({name.removeprefix(_TAKEN) for name in connection.scalars(select(secrets.c.name))})
 
-    def _names(self) -> list[str]:
-        return [info.name for info in self.listall(None)]
+    def _found(self, names: Iterable[str]) -> dict[str, _Kept]:
+        wanted = list(dict.fromkeys(names))
+        found = self._find(wanted) if wanted else {}
+        if missing := [name for name in wanted if name not in found]:
+            raise not_found(missing, self.names())
+        return {name: found[name] for name in wanted}
 
     def _find(self, names: Iterable[str]) -> dict[str, _Kept]:
         """What is kept under some names, those created before those taken."""
         wanted = list(names)
         both = [*(_TAKEN + name for name in wanted), *wanted]
         query = select(secrets.c.name, secrets.c.encrypted).where(secrets.c.name.in_(both))
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             kept = {row.name: row.encrypted for row in connection.execute(query)}
         return {
             name.removeprefix(_TAKEN): _Kept(kept[name], name.startswith(_TAKEN))
@@ -173,10 +168,10 @@ class Secrets:
         """Keep a value, and tell when there was the first one of that name, and when this one."""
         encrypted = self._cipher(make=True).encrypt(value)
         now = datetime.now(timezone.utc)
-        with self._engine.connect() as connection, database.writing(connection).begin():
+        with self._database.write() as connection:
             known = connection.scalar(select(secrets.c.created_at).where(secrets.c.name == name))
             row = {"name": name, "encrypted": encrypted, "created_at": known or now, "updated_at": now}
-            connection.execute(database.upsert(self._engine, secrets, ["name"]), row)
+            connection.execute(self._database.upsert(secrets, ["name"]), row)
         return known or now, now
 
     def _decrypted(self, name: str, encrypted: bytes) -> bytes:

@@ -18,11 +18,10 @@ from flyteray._plan.spec import AppSpec, OutputRef, ParameterSpec
 from flyteray._plan.values.outputs import output_key
 from flyteray.errors import (
     ParameterMaterializationError,
-    RemoteTaskNotFoundError,
     RunNotFoundError,
     RuntimeSystemError,
 )
-from flyteray.storage import Storage
+from flyteray.storage import Storage, locate_file, open_storage
 
 _REMEMBERED = 256  # hashes of contents
 _LOOKED_AT = 50  # of the newest runs of a task that is followed
@@ -69,7 +68,7 @@ class Outputs(OutputsDoor):
             if newest is None:
                 raise self._no_success(ref, declared)
             return newest
-        info = self._registry.get_run(ref.run_name)
+        info = self._registry.runs.get(ref.run_name)
         if info.phase is not ActionPhase.SUCCEEDED:
             raise ParameterMaterializationError(
                 f"Run {info.name!r} has no outputs, it is {info.phase}. Wait for it, or name a run that succeeded."
@@ -101,7 +100,7 @@ class Outputs(OutputsDoor):
         """Wake those who wait for a newer output of the task of a run."""
         self._successes += 1
         if self._waiting:
-            for woken in self._waiting.get(self._registry.get_run(run).task, ()):
+            for woken in self._waiting.get(self._registry.runs.get(run).task, ()):
                 woken.set()
 
     def left_behind(self, specs: Iterable[AppSpec], replicas: Iterable[ReplicaInfo]) -> list[str]:
@@ -120,7 +119,7 @@ class Outputs(OutputsDoor):
 
     def _runs_without(self, taken: _Taken) -> list[str]:
         found = (
-            self._registry.list_runs(task=task, phase=ActionPhase.SUCCEEDED, limit=_LOOKED_AT)[1:]
+            self._registry.runs.listall(task=task, phase=ActionPhase.SUCCEEDED, limit=_LOOKED_AT)[1:]
             for task in sorted(taken.followed)
         )
         return [run.name for runs in found for run in runs if run.name not in taken.runs]
@@ -128,25 +127,24 @@ class Outputs(OutputsDoor):
     def _newest(self, ref: OutputRef) -> str | None:
         version = ref.task_version
         if ref.latest_version:
-            try:
-                version = self._registry.get_task(ref.task_name or "").plan.version
-            except RemoteTaskNotFoundError:
+            version = self._registry.tasks.newest_version(ref.task_name or "")
+            if version is None:
                 return None
-        return self._registry.newest_success(ref.task_name or "", version)
+        return self._registry.runs.newest_success(ref.task_name or "", version)
 
     def _no_success(self, ref: OutputRef, declared: Sequence[str]) -> ParameterMaterializationError:
         task = ref.task_name or ""
         version = f" of version {ref.task_version!r}" if ref.task_version else ""
         problem = f"No runs found for task {task!r}{version} that succeeded."
-        newest = self._registry.list_runs(task=task, limit=1)
+        newest = self._registry.runs.listall(task=task, limit=1)
         if not newest:
-            known = [*self._registry.known_tasks(), *declared]
+            known = [*self._registry.tasks.known(), *declared]
             meant = "" if task in known else did_you_mean(task, known)
             return ParameterMaterializationError(f"{problem}{meant or ' Run the task first.'}")
         if version or ref.latest_version:
-            other = self._registry.newest_success(task)
+            other = self._registry.runs.newest_success(task)
             if other is not None:
-                have = self._registry.run_spec(other).task.version
+                have = self._registry.runs.spec(other).task.version
                 told = f"of version {have!r}" if have else "of no deployed version"
                 return ParameterMaterializationError(
                     f"{problem} The newest that did, {other!r}, is {told}. Run that version first, or leave the "
@@ -180,10 +178,10 @@ class Outputs(OutputsDoor):
         def work() -> str:
             state: object
             if ignore is None:
-                storage, key = Storage.locate(url)
+                storage, key = locate_file(url)
                 state = storage.state(key)
             else:
-                state = tuple(Storage.at(url).states().items())
+                state = tuple(open_storage(url).states().items())
             return self._hash(url, ignore, state)
 
         try:

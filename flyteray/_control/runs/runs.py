@@ -1,188 +1,70 @@
-"""Runs: recorded first, then started by a keeper, awaited by many, never lost from sight."""
+"""Runs as clients, workers and apps ask about them: recorded, and with the reason why they wait at the moment."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-from collections import defaultdict
-from datetime import datetime, timedelta, timezone
+import pickle
 
-from flyteray._actors.keeper import keeper
+from flyteray._actors.controller import Runs as RunsDoor
 from flyteray._control.registry.registry import Registry
-from flyteray._plan import failure
-from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo
+from flyteray._control.registry.secrets import Secrets
+from flyteray._control.runs.outputs import Outputs
+from flyteray._control.runs.supervisor import Supervisor
+from flyteray._control.runs.waiting import Waiting
+from flyteray._plan.info import BEFORE_IT_BEGINS, ActionEvent, ActionInfo, ActionPhase, RunEnd, RunInfo
 from flyteray._plan.spec import RunSpec
 from flyteray._plan.values.pickling import Payload
-from flyteray.errors import (
-    ActionAbortedError,
-    BaseRuntimeError,
-    InitializationError,
-    RunAlreadyExistsError,
-    RunNotFoundError,
-    RuntimeSystemError,
-)
-from flyteray.storage import Storage
-
-_SETTLE = timedelta(seconds=10)  # from recording a run until its keeper surely knows of it
-_ASK_S = 60.0  # how long a keeper may take to answer
-
-logger = logging.getLogger(__name__)
 
 
-class Runs:
-    """The runs of a cluster, as the registry and the keepers know them.
+class Runs(RunsDoor):
+    """The runs of a cluster.
 
     Args:
-        registry: Where they are remembered.
-        storage: Where large inputs of theirs are until they have ended.
+        supervisor: Starts and ends them.
+        registry: Where they are listed.
+        waiting: What they wait for.
+        secrets: What their tasks ask for.
+        outputs: Who waits for what they return.
     """
 
-    def __init__(self, registry: Registry, storage: Storage) -> None:
+    def __init__(
+        self, supervisor: Supervisor, registry: Registry, waiting: Waiting, secrets: Secrets, outputs: Outputs
+    ) -> None:
+        self._supervisor = supervisor
         self._registry = registry
-        self._storage = storage
-        self._forgetting: set[asyncio.Future[None]] = set()
-        self._changed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._unwritten: dict[str, RunEnd] = {}
+        self._waiting = waiting
+        self._secrets = secrets
+        self._outputs = outputs
 
-    async def start(self, spec: RunSpec, inputs: Payload) -> None:
-        """Record a run and hand it to its keeper; the same request sent again changes nothing.
+    async def start(self, spec: RunSpec, inputs: Payload) -> RunInfo:
+        self._secrets.require(secret.name for secret in spec.task.environment.secrets)
+        await self._supervisor.start(spec, inputs)
+        return self._supervisor.get(spec.name)
 
-        Raises:
-            RunAlreadyExistsError: the name is taken.
-        """
-        try:
-            self._registry.create_run(spec, _now())
-        except RunAlreadyExistsError:
-            if self._registry.run_spec(spec.name) != spec:
-                raise
-            if self.get(spec.name).phase.is_terminal:
-                return  # its keeper may have let go of its outputs, and would begin anew
-        try:
-            await keeper().submit(spec, inputs)
-        except BaseRuntimeError as error:
-            self.finished(
-                RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=_lost(failure.message(error)))
-            )
-            raise
-
-    def get(self, name: str) -> RunInfo:
-        """A run; RunNotFoundError where there is none."""
-        info = self._registry.get_run(name)
-        ended = self._unwritten.get(name)
-        if ended is None or info.phase.is_terminal:
-            return info
-        known = {"phase": ended.phase, "error": ended.error, "output_bytes": ended.output_bytes}
-        return info.model_copy(update=known | {"ended_at": _now()})
+    async def get(self, name: str) -> RunInfo:
+        return await self._waiting.run(self._supervisor.get(name))
 
     async def wait(self, name: str, timeout_s: float) -> RunInfo:
-        """A run as soon as it has ended, or as it is after ``timeout_s`` seconds."""
-        info = self.get(name)
-        if not info.phase.is_terminal:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed[name].wait(), timeout_s)
-            info = self.get(name)
-        return info
+        return await self._waiting.run(await self._supervisor.wait(name, timeout_s))
 
-    def record(self, events: list[ActionEvent]) -> None:
-        """Take in what workers report: all of it, or where the registry refuses that, each by itself."""
-        try:
-            self._record(events)
-        except Exception as error:
-            refused = [event for event in events if not self._takes(event)]
-            if len(refused) == len(events):
-                raise
-            logger.warning("%d of %d events were refused: %s", len(refused), len(events), error)
+    async def listall(self, task: str | None, phase: ActionPhase | None, limit: int) -> list[RunInfo]:
+        recorded = ActionPhase.QUEUED if phase in BEFORE_IT_BEGINS else phase
+        found = await self._waiting.runs(self._registry.runs.listall(task=task, phase=recorded, limit=limit))
+        return [run for run in found if phase in (None, recorded, run.phase)]
 
-    def _record(self, events: list[ActionEvent]) -> None:
-        self._registry.record(events)
-        for event in events:
-            if event.parent is None and event.began is not None:
-                self._registry.run_started(event.run, datetime.fromtimestamp(event.began, timezone.utc))
-
-    def _takes(self, event: ActionEvent) -> bool:
-        try:
-            self._record([event])
-        except Exception:
-            logger.exception("An event was refused: %r", event)
-            return False
-        return True
-
-    def finished(self, ended: RunEnd) -> None:
-        """Note how a run ended and wake those who wait for it; the first report counts.
-
-        Who waits is told also where the registry can't be written, which raises: it is to be told again then.
-        """
-        self._unwritten.setdefault(ended.run, ended)
-        event = self._changed.pop(ended.run, None)
-        if event is not None:
-            event.set()
-        try:
-            is_news = self._registry.finish_run(
-                ended.run, ended.phase, ended.error, ended.output_bytes, _now()
-            )
-        except RunNotFoundError:
-            del self._unwritten[ended.run]
-            raise
-        del self._unwritten[ended.run]
-        if is_news:
-            self._forget_inputs(ended.run)
-
-    def _forget_inputs(self, name: str) -> None:
-        key = self._registry.run_spec(name).inputs
-        if key is not None:  # beside the loop: the storage may be far away
-            forgetting = asyncio.ensure_future(asyncio.to_thread(self._delete, key))
-            self._forgetting.add(forgetting)
-            forgetting.add_done_callback(self._forgetting.discard)
-
-    def _delete(self, key: str) -> None:
-        try:
-            self._storage.delete(key)
-        except (OSError, RuntimeSystemError):
-            logger.warning("Inputs of a run that has ended stay in storage: %s", key, exc_info=True)
+    async def actions(self, run: str) -> list[ActionInfo]:
+        return await self._waiting.actions(run, self._registry.actions.of_run(run))
 
     async def abort(self, name: str, reason: str) -> None:
-        """End a run; nothing happens when it has ended already."""
-        if self.get(name).phase.is_terminal:
-            return
-        error = ActionAbortedError(f"Run {name!r} was aborted: {reason}")
-        described = ErrorInfo(code=error.code, kind="user", message=failure.message(error))
-        try:
-            self.finished(RunEnd(run=name, phase=ActionPhase.ABORTED, error=described))
-        finally:
-            await keeper().cancel(name)
+        await self._supervisor.abort(name, reason)
+        self._waiting.ended(name)
 
-    async def reap(self) -> None:
-        """Fail the runs that no keeper holds any more: their cluster or keeper has died."""
-        for ended in list(self._unwritten.values()):
-            self.finished(ended)
-        overdue = [
-            name for name in self._registry.unfinished_runs() if _now() - self.get(name).created_at > _SETTLE
-        ]
-        if not overdue:
-            return
-        held = await self._held()
-        for name in overdue:
-            # Asked again: it may have ended between the two questions.
-            if name not in held and not self.get(name).phase.is_terminal:
-                lost = _lost("The cluster stopped, or the process that owned the run died, before it ended.")
-                self.finished(RunEnd(run=name, phase=ActionPhase.FAILED, error=lost))
+    async def record(self, events: bytes) -> None:
+        batch: list[ActionEvent] = pickle.loads(events)
+        self._supervisor.record(batch)
+        self._waiting.record(batch)
 
-    async def _held(self) -> set[str]:
-        """The runs that the keeper attends to; none where there is no keeper any more."""
-        try:
-            return set(await asyncio.wait_for(keeper().holds(), _ASK_S))
-        except InitializationError:
-            return set()
-        except RuntimeSystemError as error:
-            if error.code != "ActorDiedError":
-                raise
-            return set()
-
-
-def _lost(message: str) -> ErrorInfo:
-    return ErrorInfo(code="TaskInterruptedError", kind="system", message=f"{message} Run it again.")
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
+    async def finished(self, ended: RunEnd) -> None:
+        self._supervisor.finished(ended)
+        self._waiting.ended(ended.run)
+        if ended.phase is ActionPhase.SUCCEEDED:
+            self._outputs.succeeded(ended.run)

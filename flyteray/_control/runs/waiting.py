@@ -91,7 +91,7 @@ class Waiting:
         return info.model_copy(update={"waiting": waiting})
 
     def _queued(self, info: RunInfo, cluster: ClusterView) -> RunInfo:
-        environment = self._registry.run_spec(info.name).task.environment
+        environment = self._registry.runs.spec(info.name).task.environment
         phase, waiting = self._told(environment, cluster)
         if phase is ActionPhase.WAITING_FOR_RESOURCES:
             waiting += self._in_front(info)
@@ -109,8 +109,10 @@ class Waiting:
 
     def _in_front(self, info: RunInfo) -> str:
         """Which other runs there are that it may wait for."""
-        running = [run.name for run in self._registry.list_runs(phase=ActionPhase.RUNNING, limit=_NAMED + 1)]
-        earlier = self._registry.queued_before(info.name)
+        running = [
+            run.name for run in self._registry.runs.listall(phase=ActionPhase.RUNNING, limit=_NAMED + 1)
+        ]
+        earlier = self._registry.runs.queued_before(info.name)
         told = ", ".join(running[:_NAMED]) + (" and others" if len(running) > _NAMED else "")
         before = f"; {earlier} other {'runs were' if earlier > 1 else 'run was'} queued before it"
         return (f"; running: {told}" if running else "") + before * bool(earlier)

@@ -1,4 +1,4 @@
-"""What a task or app finds installed: declared step by step, built by nobody before it is needed."""
+"""An image says what a task or app finds installed; it is declared step by step, and built when it is needed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from flyteray._declare.images.layered import Layered, with_suffix
 from flyteray._declare.images.layers import (
-    EnvVars,
     Layer,
     PipArguments,
     PipOptions,
     Pixi,
-    Source,
     UVScript,
     mounted,
 )
@@ -96,12 +94,8 @@ class Image(Layered):
         Args:
             python_version: ``(3, 11)``. Another one than this Python's draws a warning: all processes of a Ray
                 cluster run one Python.
-            flyte_version: No effect: the flyteray of an image is always the cluster's.
-            install_flyte: Likewise.
-            registry: See the attributes.
-            registry_secret: Likewise.
-            name: Likewise.
-            platform: Likewise.
+            flyte_version, install_flyte: No effect: the flyteray of an image is always the cluster's.
+            registry, registry_secret, name, platform: See the attributes.
         """
         _warn_of_python(python_version)
         return _new(
@@ -145,11 +139,8 @@ class Image(Layered):
 
         Args:
             script: A Python file.
-            name: See the attributes.
-            registry: Likewise.
-            registry_secret: Likewise.
+            name, registry, registry_secret, platform: See the attributes.
             python_version: As in :meth:`from_debian_base`.
-            platform: See the attributes.
             pip: As in :meth:`with_pip_packages`.
 
         Raises:
@@ -229,7 +220,7 @@ class Image(Layered):
         }
         kept = {key: value for key, value in changed.items() if value is not None}
         copy = replace(self, **kept, _cloned=True, _made_by=_BY_CONSTRUCTOR)
-        return copy if addl_layer is None else self._extended(copy, addl_layer)
+        return copy if addl_layer is None else _extended(self, copy, addl_layer)
 
     # What it is
 
@@ -255,29 +246,13 @@ class Image(Layered):
                     "the URI of a container image: <registry>/<name>:<tag>."
                 )
             return self.base_image
-        digest = hashlib.sha256()
-        for text in (self.base_image or "", self.dockerfile.read_text() if self.dockerfile else ""):
-            digest.update(f"{text}\0".encode())
-        digest.update(repr((self.python_version, self.ref_name)).encode())
-        for layer in self.layers:
-            digest.update(f"\0{type(layer).__name__}\0{layer.content()}".encode())
         named = f"{self.registry}/{self.name}" if self.registry else self.name
-        return f"{named}:{digest.hexdigest()[:12]}"
+        return f"{named}:{_content_hash(self)[:12]}"
 
     @property
     def is_bare_container(self) -> bool:
         """Whether it is nothing but the URI of a container."""
         return not self._cloned and self.ref_name is None and self.python_version is None
-
-    def env_vars(self) -> dict[str, str]:
-        """Its environment variables; later layers win."""
-        return {
-            key: value for layer in self.layers if isinstance(layer, EnvVars) for key, value in layer.env_vars
-        }
-
-    def sources(self) -> list[Source]:
-        """What of it travels with the code."""
-        return [layer for layer in self.layers if isinstance(layer, Source)]
 
     def __repr__(self) -> str:
         told = [
@@ -295,23 +270,7 @@ class Image(Layered):
                 UserWarning,
                 stacklevel=3,
             )
-        return self._extended(replace(self, _cloned=True, _made_by=_BY_CONSTRUCTOR), layer)
-
-    def _extended(self, copy: Image, layer: Layer) -> Image:
-        if self.dockerfile is not None:
-            raise ValueError(
-                "Nothing can be added to an image of a Dockerfile: write it into the Dockerfile."
-            )
-        if not self.extendable:
-            raise ValueError(
-                f"Nothing can be added to the image {self.base_image or self.name!r} as it is: "
-                "clone(name=..., extendable=True) it first."
-            )
-        if not copy.name:
-            raise ValueError(
-                "Nothing can be added to an image without a name: clone(name=..., extendable=True)."
-            )
-        return replace(copy, layers=(*self.layers, layer), _made_by=_BY_CONSTRUCTOR)
+        return _extended(self, replace(self, _cloned=True, _made_by=_BY_CONSTRUCTOR), layer)
 
 
 @dataclass(frozen=True)
@@ -320,13 +279,35 @@ class ImageBuild:
 
     Attributes:
         uri: The image's name with the hash of its content; None where it is still being built.
-        remote_run: Always None: nodes build for themselves.
-        build_run: Likewise.
+        remote_run, build_run: Always None: nodes build for themselves.
     """
 
     uri: str | None
     remote_run: None = None
     build_run: None = None
+
+
+def _extended(image: Image, copy: Image, layer: Layer) -> Image:
+    if image.dockerfile is not None:
+        raise ValueError("Nothing can be added to an image of a Dockerfile: write it into the Dockerfile.")
+    if not image.extendable:
+        raise ValueError(
+            f"Nothing can be added to the image {image.base_image or image.name!r} as it is: "
+            "clone(name=..., extendable=True) it first."
+        )
+    if not copy.name:
+        raise ValueError("Nothing can be added to an image without a name: clone(name=..., extendable=True).")
+    return replace(copy, layers=(*image.layers, layer), _made_by=_BY_CONSTRUCTOR)
+
+
+def _content_hash(image: Image) -> str:
+    digest = hashlib.sha256()
+    for text in (image.base_image or "", image.dockerfile.read_text() if image.dockerfile else ""):
+        digest.update(f"{text}\0".encode())
+    digest.update(repr((image.python_version, image.ref_name)).encode())
+    for layer in image.layers:
+        digest.update(f"\0{type(layer).__name__}\0{layer.content()}".encode())
+    return digest.hexdigest()
 
 
 def _new(**given: Any) -> Image:

@@ -1,4 +1,4 @@
-"""What can be added to an image: one method a kind of layer."""
+"""An image is extended by one method a kind of layer."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 class Layered(ABC):
     """Something that layers are added to. Every method returns a new one."""
+
+    layers: tuple[Layer, ...]
 
     @abstractmethod
     def _add(self, layer: Layer) -> Self:
@@ -195,11 +197,11 @@ class Layered(ABC):
         return self._add(LocalWheels("flyte"))
 
     def with_local_rs_controller(self) -> Self:
-        """Likewise, of its controller."""
+        """A development build of Flyte's controller, which has no meaning on Ray: a warning says so."""
         return self._add(LocalWheels("flyte_controller_base"))
 
     def with_local_v2_plugins(self, plugins: str | list[str] | None = None) -> Self:
-        """Likewise, of its plugins.
+        """Development builds of Flyte's plugins, which have no meaning on Ray: a warning says so.
 
         Raises:
             ValueError: A name that is no plugin's.
@@ -210,6 +212,16 @@ class Layered(ABC):
                 raise ValueError(f"Plugin {plugin!r} must start with 'flyteplugins-'.")
             image = image._add(LocalWheels(plugin.replace("-", "_")))
         return image
+
+    def env_vars(self) -> dict[str, str]:
+        """Its environment variables; later layers win."""
+        return {
+            key: value for layer in self.layers if isinstance(layer, EnvVars) for key, value in layer.env_vars
+        }
+
+    def sources(self) -> list[Source]:
+        """The files and folders of it that travel with the code."""
+        return [layer for layer in self.layers if isinstance(layer, Source)]
 
 
 def with_suffix(file: str | Path, suffix: str, what: str) -> Path:

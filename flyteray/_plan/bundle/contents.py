@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from flyteray.storage import Storage
+from flyteray.storage import locate_file, open_storage
 
 
 def is_ignored(key: str, patterns: Sequence[str]) -> bool:
@@ -18,13 +18,13 @@ def is_ignored(key: str, patterns: Sequence[str]) -> bool:
 
 def file_hash(url: str) -> str:
     """A name for the content of a file; errors as of :class:`Storage`."""
-    storage, key = Storage.locate(url)
+    storage, key = locate_file(url)
     return storage.fingerprint(key)
 
 
 def directory_hash(url: str, ignore: Sequence[str] = ()) -> str:
     """A name for the content of a directory: of its files and their paths, without those ignored."""
-    storage = Storage.at(url)
+    storage = open_storage(url)
     digest = hashlib.sha256()
     for key, fingerprint in storage.fingerprints(lambda key: not is_ignored(key, ignore)):
         digest.update(f"{key}\0{fingerprint}\n".encode())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flyteray._plan.values.pickling import Payload, dump
-from flyteray.storage import Storage
+from flyteray.storage import open_storage
 from flyteray.storage.values import read_value, write_pickled
 
 RELAYED = 2**20  # bytes that are sent from process to process: copying them costs less than a file
@@ -24,7 +24,7 @@ def inputs_key(request: str) -> str:
 
 def store(payload: Payload, root: str, key: str) -> Payload:
     """Put a pickled value into the storage at ``root``; what is returned loads as the same value, anywhere."""
-    write_pickled(Storage.at(root), key, payload.header, payload.buffers)
+    write_pickled(open_storage(root), key, payload.header, payload.buffers)
     return dump(_Stored(root, key))
 
 
@@ -40,4 +40,4 @@ class _Stored:
 
 def _read(root: str, key: str) -> Any:
     with tempfile.TemporaryDirectory(prefix="flyteray-") as copies:  # a mapped file may go
-        return read_value(Storage.at(root), key, Path(copies))
+        return read_value(open_storage(root), key, Path(copies))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -13,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from flyteray import _private
+from flyteray._machine.file_lock import FileLock, shared
 from flyteray._plan.bundle import contents
 from flyteray._plan.bundle.contents import is_ignored
-from flyteray.storage import State, Storage
+from flyteray.storage import State, Storage, locate_file, open_storage
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class Held:
     ``path`` is where it is. Its files are shared and read-only.
     """
 
-    def __init__(self, path: Path, entry: Path, lock: IO[str]) -> None:
+    def __init__(self, path: Path, entry: Path, lock: FileLock) -> None:
         self.path = path
         self._entry = entry
         self._lock = lock
@@ -49,7 +48,7 @@ class Held:
         if self._lock.closed:
             return
         with self._lock:
-            if _try_alone(self._lock):
+            if self._lock.try_take():
                 _remove(self._entry, self._lock)
 
 
@@ -75,7 +74,7 @@ class Downloads:
             OSError: It changed while it was fetched, or there is no room for it.
             RuntimeSystemError: Its storage can't be reached.
         """
-        storage, key = Storage.locate(url)
+        storage, key = locate_file(url)
         state = storage.state(key)
 
         def fetch(target: Path) -> None:
@@ -96,7 +95,7 @@ class Downloads:
             OSError: A file in it changed, came or went while it was fetched, or there is no room for it.
             RuntimeSystemError: Its storage can't be reached.
         """
-        storage = Storage.at(url)
+        storage = open_storage(url)
         states = _listing(storage, ignore)
 
         def fetch(target: Path) -> None:
@@ -117,20 +116,16 @@ class Downloads:
         digest = hashlib.sha256(name.encode()).hexdigest()[:24]
         entry, lock_path = self._folder / digest, self._folder / f"{digest}.lock"
         while True:
-            lock = _private.opened(lock_path, "a")
+            lock = shared(lock_path)
             try:
-                fcntl.flock(lock, fcntl.LOCK_SH)
-                if not _is_at(lock, lock_path):  # removed by the last user meanwhile
-                    lock.close()
-                    continue
-                lock.truncate(0)  # it is used
+                lock.file.truncate(0)  # it is used
                 if entry.is_dir():
                     return Held(entry, entry, lock)
                 # Another process may get in between two locks, so what is there is looked at after each.
-                if not _try_alone(lock):
+                if not lock.try_take():
                     logger.info("Another process of this node fetches %s: waiting for it.", url)
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                if _is_at(lock, lock_path) and not entry.is_dir():
+                    lock.take()
+                if lock.is_current() and not entry.is_dir():
                     self._make(entry, url, size, fetch)
             except BaseException:
                 lock.close()
@@ -160,12 +155,12 @@ class Downloads:
         Call it when a replica has all that it needs.
         """
         for lock_path in self._folder.glob("*.lock"):
-            with suppress(OSError), lock_path.open("r+") as lock:
-                if not _try_alone(lock) or not _is_at(lock, lock_path):
+            with suppress(OSError), FileLock(lock_path) as lock:
+                if not lock.try_take() or not lock.is_current():
                     continue
-                noted = os.fstat(lock.fileno())
+                noted = os.fstat(lock.file.fileno())
                 if noted.st_size == 0:
-                    lock.write("unused")  # since now
+                    lock.file.write("unused")  # since now
                 elif time.time() - noted.st_mtime > _UNUSED_S:
                     _remove(self._folder / lock_path.stem, lock)
 
@@ -173,8 +168,8 @@ class Downloads:
         """Remove what processes that were killed have left unfinished."""
         for fresh in self._folder.glob(f"{_UNFINISHED}*"):
             lock_path = self._folder / f"{fresh.name.removeprefix(_UNFINISHED)}.lock"
-            with _private.opened(lock_path, "a") as lock:
-                if _try_alone(lock):
+            with FileLock(lock_path) as lock:
+                if lock.try_take():
                     shutil.rmtree(fresh, ignore_errors=True)
                     lock_path.unlink(missing_ok=True)
 
@@ -196,28 +191,13 @@ def _changed(url: str) -> OSError:
     return OSError(f"{url} changed while it was fetched")
 
 
-def _try_alone(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_at(lock: IO[str], path: Path) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(lock.fileno()).st_ino
-    except FileNotFoundError:
-        return False
-
-
-def _remove(entry: Path, lock: IO[str]) -> None:
+def _remove(entry: Path, lock: FileLock) -> None:
     going = entry.with_name(f"{_UNFINISHED}{entry.name}")
     shutil.rmtree(going, ignore_errors=True)
     if entry.is_dir():
         os.rename(entry, going)
         shutil.rmtree(going, ignore_errors=True)
-    Path(lock.name).unlink(missing_ok=True)
+    lock.path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from flyteray import _private
+from flyteray._machine.file_lock import FileLock, alone
 
 _MARK = ".flyteray-"
 
@@ -21,7 +19,7 @@ _MARK = ".flyteray-"
 class Mount:
     """A path that leads to something fetched until :meth:`release`, or until its process ends."""
 
-    def __init__(self, mounts: Mounts, claim: Path, lock: IO[str]) -> None:
+    def __init__(self, mounts: Mounts, claim: Path, lock: FileLock) -> None:
         self._mounts = mounts
         self._claim = claim
         self._lock = lock
@@ -76,11 +74,11 @@ class Mounts:
                     f"app {taken.app!r} has something else mounted there on this node: mount one of the two elsewhere"
                 )
             note = self._folder / f"{uuid.uuid4().hex}.json"
-            lock = _private.opened(note, "w")
+            lock = FileLock(note)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                json.dump(vars(claim), lock)
-                lock.flush()
+                lock.take()
+                json.dump(vars(claim), lock.file)
+                lock.file.flush()
                 self._link(target, source, ours=bool(there))
             except BaseException:
                 note.unlink(missing_ok=True)
@@ -110,7 +108,7 @@ class Mounts:
             fresh.unlink(missing_ok=True)
             raise
 
-    def _release(self, note: Path, lock: IO[str]) -> None:
+    def _release(self, note: Path, lock: FileLock) -> None:
         with self._alone():
             claim = _read(note)
             note.unlink(missing_ok=True)
@@ -139,12 +137,9 @@ class Mounts:
                 claim.remove_link()
         return living
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _private.opened(self._folder / "lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _alone(self) -> AbstractContextManager[FileLock]:
+        _private.folder(self._folder)
+        return alone(self._folder / "lock")
 
 
 def _read(note: Path) -> _Claim | None:
@@ -155,9 +150,5 @@ def _read(note: Path) -> _Claim | None:
 
 
 def _is_held(note: Path) -> bool:
-    with note.open("r") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    with FileLock(note) as lock:
+        return not lock.try_take()

@@ -1,27 +1,21 @@
-"""The outputs of tasks that an app on a cluster takes."""
+"""The outputs of tasks that an app takes are found by its process in one of two ways: asked for, or planned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from flyteray._actors.asked import answer
-from flyteray._actors.controller import controller
 from flyteray._plan.spec import OutputRef
-from flyteray._tasks import outputs
 
 
-def locate_output(ref: OutputRef) -> str:
-    """The run whose output a parameter refers to: the one it names, or the newest of its task."""
-    return ref.run_name or answer(controller().outputs.locate(ref))
+class Outputs(Protocol):
+    """Finds and reads the outputs that parameters refer to."""
 
+    def locate(self, ref: OutputRef) -> str:
+        """The run that has the output: the one that is named, or the newest of its task."""
 
-def read_output(ref: OutputRef) -> Any:
-    """The output of a run that a parameter refers to, from the object store or storage."""
-    assert ref.run_name is not None
-    return outputs.load(ref.run_name, ref.getter)
+    def read(self, ref: OutputRef) -> Any:
+        """The output of a run that is named."""
 
-
-def newer_outputs(refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
-    """The newest run for each, as soon as one of them is another than the one ``seen``, or after ``timeout_s``."""
-    return answer(controller().outputs.newer(list(refs), list(seen), timeout_s))
+    def newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
+        """The newest run for each, as soon as one differs from that ``seen``, or after ``timeout_s`` seconds."""

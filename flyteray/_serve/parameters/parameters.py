@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from flyteray import _private
+from flyteray._declare.this_cluster import ENDPOINT_PATTERN, this_process
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.spec import OutputRef, ParameterSpec
 from flyteray._serve.parameters.downloads import Downloads, Held, OtherContentError
 from flyteray._serve.parameters.mounts import Mount, Mounts
-from flyteray.app.endpoints import ENDPOINT_PATTERN, cluster_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE, published
 from flyteray.errors import ParameterMaterializationError, RuntimeSystemError
 from flyteray.io import Dir, File
@@ -230,7 +230,7 @@ class _Fetcher:
     def _endpoint(self, app: str) -> str:
         if "://" in app:
             return app
-        url = cluster_endpoints().find(app)
+        url = this_process().cluster.endpoint(app)
         if url is None:
             raise _error(
                 self._spec, f"the endpoint of app {app!r} is unknown here", f"{ENDPOINT_PATTERN} is not set"

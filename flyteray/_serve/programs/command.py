@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import http.client
 import logging
 import os
 import shutil
@@ -14,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flyteray._machine import probe
 from flyteray._plan.bundle import alias, bundle
-from flyteray._serve.programs import words
+from flyteray._serve.programs import command_line
 from flyteray._serve.programs.program import Exit, Program, unstartable
 from flyteray._serve.servers.connections import drained
 from flyteray._serve.servers.listening import Address, addresses, first_taken, listed, strays
@@ -135,7 +134,7 @@ class CommandServer:
         return f"{self._declared} ({here}which is in $PORT)"
 
     def _start(self) -> Program:
-        variables = words.variables(os.environ, self._chosen, self._host, self.port)
+        variables = command_line.variables(os.environ, self._chosen, self._host, self.port)
         beside = (self._python or Path(sys.executable)).parent
         if self._python is not None:
             variables["VIRTUAL_ENV"] = str(beside.parent)
@@ -153,12 +152,12 @@ class CommandServer:
         return Program([name, *rest], variables, self._folder)
 
     def _words(self, variables: Mapping[str, str]) -> Sequence[str]:
-        if words.are_a_script(self._command):
+        if command_line.are_a_script(self._command):
             return self._command
-        filled = words.filled_in(self._command, variables)
-        if words.tell_the_port(self._command):
+        filled = command_line.filled_in(self._command, variables)
+        if command_line.tell_the_port(self._command):
             return filled
-        return words.moved(filled, self._declared, self._host, self.port)
+        return command_line.moved(filled, self._declared, self._host, self.port)
 
     async def _comes_up(self, program: Program, ended: asyncio.Future[Exit]) -> bool:
         """Wait until it answers; False when it was stopped before."""
@@ -183,24 +182,11 @@ class CommandServer:
         )
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(self._host, self.port, timeout=_PROBE_S)
-        with contextlib.closing(connection):
-            try:
-                connection.request("GET", self._health_path)
-                status = connection.getresponse().status
-            except TimeoutError:
-                self._seen = (
-                    f"takes connections but has not answered GET {self._health_path} within {_PROBE_S:g} s"
-                )
-                return False
-            except OSError:
-                return False
-            except http.client.HTTPException as error:
-                self._seen = f"does not speak HTTP: {type(error).__name__}: {error}"
-                return False
-        self._seen = f"answers GET {self._health_path} with status {status}"
-        self._declined = status >= 500
-        return not self._declined
+        health = probe.ask(self._host, self.port, self._health_path, _PROBE_S)
+        self._seen = health.seen or self._seen
+        if health.status is not None:
+            self._declined = not health.is_good
+        return health.is_good
 
     def _look(self, program: Program) -> None:
         found = addresses(program.pid)

@@ -22,7 +22,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
 from flyteray._actors.calls import SERVE_NAMESPACE
-from flyteray._serve.ray_serve.own_serve_replica import ReplicaActor
+from flyteray._serve.ray_serve.replica_process import ReplicaActor
 
 # Ways in which a cluster may have Serve reach replicas; flyteray's are reached by its ingress.
 _WAYS_IN = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS")

@@ -11,10 +11,10 @@ from typing import Any
 
 import uvicorn
 
+from flyteray._serve.background_work import Handled, Work, finish
 from flyteray._serve.servers.forwarded import Alone, ASGIApp, Forwarded
 from flyteray._serve.servers.protocol import Protocol, take_large_handshakes
 from flyteray._serve.servers.root_paths import joined, rooted
-from flyteray._serve.work import Handled, Work, finish
 from flyteray.errors import RuntimeUserError
 
 # What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how

@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flyteray._serve.blocked import LoopThread
-from flyteray._serve.exits import exit_as_error
-from flyteray._serve.own_thread import in_own_thread
+from flyteray._serve.background_work import finish
+from flyteray._serve.loop_watch import LoopThread
 from flyteray._serve.servers import ports
 from flyteray._serve.servers.connections import drained
 from flyteray._serve.servers.hosting import bind
 from flyteray._serve.servers.listening import Address, addresses, first_taken, listed, strays
-from flyteray._serve.servers.started import Started, watched
-from flyteray._serve.work import finish
+from flyteray._serve.servers.user_servers import Started, watched
+from flyteray._serve.threads import exit_as_error, in_own_thread
 from flyteray.errors import RuntimeUserError
 
 logger = logging.getLogger(__name__)

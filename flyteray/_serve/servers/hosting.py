@@ -13,12 +13,11 @@ from typing import Any, Protocol
 
 import uvloop
 
-from flyteray._serve import blocked
-from flyteray._serve.blocked import LoopThread, LoopWatch
-from flyteray._serve.exits import exit_as_error, exited
-from flyteray._serve.own_thread import heard
-from flyteray._serve.servers.replaced import replaced
-from flyteray._serve.start_up import StartUp, held_up
+from flyteray._serve import loop_watch
+from flyteray._serve.loop_watch import LoopThread, LoopWatch
+from flyteray._serve.servers.patches import replaced
+from flyteray._serve.startup import Startup, held_up
+from flyteray._serve.threads import exit_as_error, exited, heard
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ class Hosting:
         on_exit: Callable[[BaseException | None], None] | None = None,
         on_blocked: Callable[[bool], None] | None = None,
         lag_limit_s: float = 3600.0,
-        start_up: StartUp | None = None,
+        start_up: Startup | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._server = server
@@ -91,7 +90,7 @@ class Hosting:
         self._on_exit = on_exit
         self._on_blocked = on_blocked
         self._lag_limit_s = lag_limit_s
-        self._start_up = start_up or StartUp()
+        self._start_up = start_up or Startup()
         self._loop = loop or uvloop.new_event_loop()
         self._ready: Future[None] = Future()
         self._ended: Future[None] = Future()
@@ -159,11 +158,11 @@ class Hosting:
         """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
         give_up_s = _GIVE_UP_S
         if self._in_startup:
-            place, stack = blocked.whereabouts(self._thread.ident or 0)
+            place, stack = loop_watch.whereabouts(self._thread.ident or 0)
             if stack:
                 give_up_s = 0.0  # what holds up the loop can't be cancelled
             elif self._living is not None:
-                place, stack = blocked.waits_at(self._living)
+                place, stack = loop_watch.waits_at(self._living)
             missing = held_up("on_startup has not returned", place, stack)
         else:
             missing = f"{self._server.waits_for()}. "

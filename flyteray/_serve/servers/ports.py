@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flyteray._machine.ports import free_socket
-from flyteray._serve.servers.replaced import replaced
+from flyteray._serve.servers.patches import replaced
 
 
 def listening_socket(host: str, port: int = 0) -> socket.socket:

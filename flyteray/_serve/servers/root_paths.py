@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from flyteray._serve.servers.forwarded import ASGIApp, Receive, Scope, Send
-from flyteray._serve.servers.replaced import replaced
+from flyteray._serve.servers.patches import replaced
 
 
 def rooted(app: ASGIApp, root_path: str) -> ASGIApp:

@@ -99,11 +99,9 @@ def _with_files(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _run(task: Task[..., Any] | TaskDetails, arguments: dict[str, Any], flags: dict[str, Any]) -> None:
     output: printing.Output = flags["output"]
-    shipped = shipping.shipping(*(flags[name] for name in shipping.NAMES))
+    shipped = {name: flags[name] for name in shipping.NAMES}
     try:
-        context = RunContext(
-            mode="local" if flags["local"] else "remote", name=flags["name"], shipping=shipped
-        )
+        context = RunContext("local" if flags["local"] else "remote", name=flags["name"], **shipped)
         if isinstance(task, TaskDetails):
             context.check_deployed(task.name)
     except ValueError as error:

@@ -1,0 +1,90 @@
+"""``flyteray.remote.Key``: who may use the apps that require auth."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+
+from flyteray._actors.controller import Keys
+from flyteray._client.acts import acts
+from flyteray._client.bridge import ListVerb, Verb
+from flyteray._client.credentials.store import local_keys, store_of
+from flyteray._client.session.session import session
+from flyteray._plan.keys import check_name, digest, new_key
+from flyteray._plan.spec import KeyInfo
+
+
+class Key:
+    """Lets its owner use apps with ``requires_auth=True``, all of them, where the ingress asks for keys.
+
+    It goes with each request as the header ``Authorization: Bearer KEY``; the app learns the owner's name from the
+    header ``X-Flyteray-User``. A secret can hold one for tasks and apps that call others. flyteray keeps only the
+    SHA-256 of a key: one that is lost can only be deleted. Keys stay after ``flyteray down``.
+
+    With no cluster named and none running, they are kept where the local cluster will find them.
+    """
+
+    def __init__(self, info: KeyInfo, value: str | None = None) -> None:
+        self._info = info
+        self._value = value
+
+    @property
+    def name(self) -> str:
+        """Whose it is."""
+        return self._info.name
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was made, UTC."""
+        return self._info.created_at
+
+    @property
+    def value(self) -> str | None:
+        """The key itself, on what :meth:`create` returns only; it is kept nowhere else."""
+        return self._value
+
+    @staticmethod
+    @acts("Key.create")
+    async def _create(name: str) -> Key:
+        """Make a key; requests with it are answered at once.
+
+        Args:
+            name: Whose it is: up to 63 letters, digits, dots, ``_``, ``-`` and ``@``.
+
+        Raises:
+            ValueError: A bad name, or one that is taken.
+        """
+        check_name(name)
+        value = new_key()
+        async with _keys() as keys:
+            return Key(await keys.create(name, digest(value)), value)
+
+    create = Verb(_create)
+
+    @staticmethod
+    async def _listall(limit: int = 100) -> list[Key]:
+        """Keys by name, at most ``limit`` of them, without their values."""
+        async with _keys() as keys:
+            return [Key(info) for info in await keys.listall(limit)]
+
+    listall = ListVerb(_listall)
+
+    @staticmethod
+    @acts("Key.delete")
+    async def _delete(name: str) -> None:
+        """Answer no more requests with a key; WebSockets and answers that are under way go on.
+
+        Raises:
+            KeyNotFoundError: There is none of that name; the message says which there are.
+        """
+        async with _keys() as keys:
+            await keys.delete(name)
+
+    delete = Verb(_delete)
+
+    def __repr__(self) -> str:
+        return f"Key(name={self.name!r})"
+
+
+def _keys() -> AbstractAsyncContextManager[Keys]:
+    return store_of(session().controller.keys, local_keys)

@@ -1,0 +1,123 @@
+"""``flyteray.remote.Secret``: what is kept for the environments that ask for it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Literal
+
+from flyteray._actors.controller import Secrets
+from flyteray._client.acts import acts
+from flyteray._client.bridge import ListVerb, Verb
+from flyteray._client.credentials.store import local_secrets, store_of
+from flyteray._client.session.session import session
+from flyteray._declare.environment import without_meaning
+from flyteray._plan.info import SecretInfo
+from flyteray._plan.secrets import as_value, check_name
+
+
+class Secret:
+    """A secret that is kept, encrypted. Its value is given to tasks and apps that ask for it, and never shown.
+
+    With no cluster named and none running, it is kept where the local cluster will find it.
+    """
+
+    def __init__(self, info: SecretInfo) -> None:
+        self._info = info
+
+    @property
+    def name(self) -> str:
+        """``key``, or ``group/key`` for ``flyteray.Secret(key, group=group)``."""
+        return self._info.name
+
+    @property
+    def type(self) -> Literal["regular"]:
+        """``"regular"``: there is no other kind on Ray."""
+        return "regular"
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was first kept, UTC."""
+        return self._info.created_at
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it got its value, UTC."""
+        return self._info.updated_at
+
+    @property
+    def taken(self) -> bool:
+        """Whether nobody has created it: the local cluster took it from the environment of who ran or served."""
+        return self._info.taken
+
+    @staticmethod
+    @acts("Secret.create")
+    async def _create(
+        name: str, value: str | bytes, type: str = "regular", cluster_pool: str | None = None
+    ) -> Secret:
+        """Keep a secret; one of that name gets the new value.
+
+        A task that starts ten seconds later has the new value, a replica once it is restarted.
+
+        Args:
+            name: ``key``, or ``group/key``.
+            value: Text, or bytes for what is given out as a file; at most 64 KiB.
+            type: ``"regular"``.
+            cluster_pool: Means nothing on Ray, and says so.
+
+        Raises:
+            TypeError: The value is neither str nor bytes.
+            ValueError: A bad name, another type, or a value that is empty or too large.
+        """
+        if type != "regular":
+            raise ValueError(
+                f"There are no secrets of type {type!r} on Ray, where nodes pull images with credentials of their "
+                'own: use "regular".'
+            )
+        if cluster_pool is not None:
+            without_meaning(f"Secret {name!r}", "cluster_pool")
+        check_name(name)
+        async with _secrets() as secrets:
+            return Secret(await secrets.create(name, as_value(name, value)))
+
+    create = Verb(_create)
+
+    @staticmethod
+    async def _get(name: str) -> Secret:
+        """The secret of that name, without its value.
+
+        Raises:
+            SecretNotFoundError: There is none.
+        """
+        async with _secrets() as secrets:
+            return Secret(await secrets.get(name))
+
+    get = Verb(_get)
+
+    @staticmethod
+    async def _listall(limit: int = 10) -> list[Secret]:
+        """Secrets by name, at most ``limit`` of them."""
+        async with _secrets() as secrets:
+            return [Secret(info) for info in await secrets.listall(limit)]
+
+    listall = ListVerb(_listall)
+
+    @staticmethod
+    @acts("Secret.delete")
+    async def _delete(name: str) -> None:
+        """Forget a secret; processes that were given it keep it.
+
+        Raises:
+            SecretNotFoundError: There is none.
+        """
+        async with _secrets() as secrets:
+            await secrets.delete(name)
+
+    delete = Verb(_delete)
+
+    def __repr__(self) -> str:
+        return f"Secret(name={self.name!r})"
+
+
+def _secrets() -> AbstractAsyncContextManager[Secrets]:
+    return store_of(session().controller.secrets, local_secrets)

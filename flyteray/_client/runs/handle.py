@@ -1,0 +1,158 @@
+"""The handle of a run on a cluster: to follow it, to read its outputs, to end it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from flyteray._client.acts import acts
+from flyteray._client.bridge import ListVerb, MethodVerb, Verb
+from flyteray._client.progress import Progress
+from flyteray._client.session.session import session
+from flyteray._plan import failure
+from flyteray._plan.info import BEFORE_IT_BEGINS, ActionInfo, ActionPhase, RunInfo
+from flyteray._plan.values.outputs import ActionOutputs
+from flyteray.errors import ActionAbortedError
+
+_POLL_S = 10.0  # how long one question to the controller may wait
+_LOOK_S = 2.0  # while the run waits for something itself
+_SOON_S = 0.2  # where the beginning of the run is waited for, which nobody tells
+
+
+class Run:
+    """A run on a cluster. The handle is a name: it stays valid in other processes, through :meth:`get`."""
+
+    def __init__(self, info: RunInfo) -> None:
+        self._info = info
+
+    @property
+    def info(self) -> RunInfo:
+        """The run when the handle last asked; ``sync`` asks anew."""
+        return self._info
+
+    @property
+    def name(self) -> str:
+        """The run's name on the cluster."""
+        return self._info.name
+
+    @property
+    def url(self) -> str:
+        """Where the run's outputs and files are in storage."""
+        return f"{session().connect().storage}/runs/{self.name}"
+
+    @property
+    def phase(self) -> ActionPhase:
+        """Where the run stands now."""
+        self.sync()
+        return self._info.phase
+
+    def done(self) -> bool:
+        """Whether the run has ended, well or not."""
+        return self.phase.is_terminal
+
+    async def _sync(self) -> Run:
+        """Ask the cluster how the run stands."""
+        if not self._info.phase.is_terminal:
+            self._info = await session().controller.runs.get(self.name)
+        return self
+
+    sync = MethodVerb(_sync)
+
+    async def _wait(self, quiet: bool = False, wait_for: Literal["terminal", "running"] = "terminal") -> None:
+        """Wait until the run has ended. A failed run does not raise here; see :meth:`outputs`.
+
+        Args:
+            quiet: Say nothing on stderr: neither what the run itself waits for, nor in a terminal that it goes on.
+            wait_for: ``"running"`` returns when the run's task has begun, or the run has ended.
+
+        Raises:
+            ValueError: another thing to wait for.
+        """
+        if wait_for not in ("terminal", "running"):
+            raise ValueError(f'wait_for must be "terminal" or "running", not {wait_for!r}.')
+        with Progress(f"run {self.name}", quiet, live=True) as progress:
+            await self._follow(progress, until_running=wait_for == "running")
+
+    wait = MethodVerb(_wait)
+
+    async def _follow(self, progress: Progress, until_running: bool = False) -> None:
+        if until_running and not self._info.phase.is_terminal:
+            await self._sync()
+        while not self._info.phase.is_terminal:
+            begun = self._info.phase not in BEFORE_IT_BEGINS
+            if begun and until_running:
+                return
+            patience = _POLL_S if begun and self._info.waiting is None else _LOOK_S
+            self._info = await session().controller.runs.wait(
+                self.name, _SOON_S if until_running else patience
+            )
+            progress.tell(self._info.waiting)
+
+    async def _outputs(self) -> ActionOutputs:
+        """Wait for the run and return its outputs: ``outputs()[0]`` or ``outputs().o0`` is the first.
+
+        Arrays in them are read-only and shared by all processes of a node: copy before changing them.
+
+        Raises:
+            BaseRuntimeError: the run failed or was aborted; the original exception is the cause.
+        """
+        with Progress(f"run {self.name}", quiet=False, live=False) as progress:
+            await self._follow(progress)
+        await self._raise_for_status()
+        from flyteray._tasks.outputs import load_outputs  # deferred: it needs Ray
+
+        return ActionOutputs(await asyncio.to_thread(load_outputs, self.name))
+
+    outputs = MethodVerb(_outputs)
+
+    async def _raise_for_status(self) -> None:
+        """Raise the error of a run that failed or was aborted; nothing otherwise."""
+        await self._sync()
+        info = self._info
+        if info.phase is ActionPhase.ABORTED:
+            raise ActionAbortedError(info.error.message if info.error else f"Run {info.name!r} was aborted.")
+        if info.error is not None:
+            raise failure.restore(info.error)
+
+    raise_for_status = MethodVerb(_raise_for_status)
+
+    @acts("Run.abort")
+    async def _abort(self, reason: str = "Manually aborted from the SDK api.") -> None:
+        """End the run and all of its actions; a run that has ended stays as it is."""
+        await session().controller.runs.abort(self.name, reason)
+        await self._sync()
+
+    abort = MethodVerb(_abort)
+
+    async def _actions(self) -> list[ActionInfo]:
+        """The actions of the run, its root ``a0`` first."""
+        return await session().controller.runs.actions(self.name)
+
+    actions = MethodVerb(_actions)
+
+    @staticmethod
+    async def _get(name: str) -> Run:
+        """The run of that name; RunNotFoundError where there is none."""
+        return Run(await session().controller.runs.get(name))
+
+    get = Verb(_get)
+
+    @staticmethod
+    async def _listall(
+        *, task_name: str | None = None, in_phase: ActionPhase | str | None = None, limit: int = 100
+    ) -> list[Run]:
+        """Runs, newest first.
+
+        Args:
+            task_name: Only of this task (its full name).
+            in_phase: Only in this phase.
+            limit: At most that many.
+        """
+        phase = ActionPhase(in_phase) if in_phase is not None else None
+        found = await session().controller.runs.listall(task_name, phase, limit)
+        return [Run(info) for info in found]
+
+    listall = ListVerb(_listall)
+
+    def __repr__(self) -> str:
+        return f"Run(name={self.name!r}, task={self._info.task!r}, phase={self._info.phase})"

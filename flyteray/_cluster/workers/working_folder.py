@@ -1,0 +1,50 @@
+"""The working folder of a process that runs users' code is its own to write in, with the shipped files at hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from flyteray import _private
+from flyteray._machine.shared_folder import SharedFolder
+from flyteray._plan.bundle import bundle
+
+_UNTOUCHED_NS = 0  # when a folder was changed in which nothing was added or removed since: one look tells
+
+
+class Workplace:
+    """A working folder for one action after the other; what one leaves at its top, the next does not find.
+
+    It links to what lies at the top of the bundle, so files open by the relative path that they have beside the code.
+    """
+
+    def __init__(self, code: Path) -> None:
+        parent = bundle.cache_folder().parent / f"flyteray-work-{os.getuid()}"
+        self._own = SharedFolder.new(parent)
+        self._folder = self._own.path / "code"
+        self._code = code
+        self._furnish()
+
+    def enter(self) -> None:
+        """Make it the process's working folder."""
+        os.chdir(self._folder)
+
+    def tidy(self) -> None:
+        """Remove what was put there and bring back what was taken away."""
+        if os.stat(self._folder).st_mtime_ns != _UNTOUCHED_NS:
+            os.chdir(self._own.path)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._furnish()
+
+    def _furnish(self) -> None:
+        self._folder.mkdir(mode=_private.FOLDER, exist_ok=True)
+        furnish(self._folder, self._code)
+        os.utime(self._folder, ns=(_UNTOUCHED_NS, _UNTOUCHED_NS))
+
+
+def furnish(folder: Path, code: Path) -> None:
+    """Put links to what lies at the top of a bundle into a folder."""
+    for name in os.listdir(code):
+        if name not in (bundle.OWN, "__pycache__") and not os.path.lexists(folder / name):
+            os.symlink(code / name, folder / name)

@@ -1,0 +1,160 @@
+"""How an app version comes to be on the cluster: its image is built, then Serve is asked for its replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from flyteray._cluster import nodes
+from flyteray._cluster.images.images import Images
+from flyteray._cluster.workers import launch, variables
+from flyteray._control.apps.records import Records
+from flyteray._control.apps.scaler import Scaler
+from flyteray._control.apps.state import VersionPhase, VersionRecord
+from flyteray._declare.context import RAW_DATA_PATH
+from flyteray._plan import failure, placement
+from flyteray._plan.info import ClusterInfo
+from flyteray._plan.spec import NO_IMAGE, AppSpec, Start
+from flyteray._serve.ray_serve import deployment
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 300.0
+
+
+class Deployer:
+    """Starts versions; what can't be started has failed.
+
+    Args:
+        records: What is known of apps.
+        images: What makes the images of apps ready.
+        scaler: How many replicas a version starts with.
+        cluster: The addresses that apps are reached at.
+        wake: Called when one that had to be built was started, or could not be.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        images: Images,
+        scaler: Scaler,
+        cluster: ClusterInfo,
+        wake: Callable[[], None],
+    ) -> None:
+        self._records = records
+        self._images = images
+        self._scaler = scaler
+        self._cluster = cluster
+        self._wake = wake
+        self._building: dict[str, asyncio.Task[None]] = {}  # by version
+        self._failures: dict[str, int] = {}  # of those that served before: how often they could not start
+        self._not_before: dict[str, float] = {}
+
+    def is_building(self, version: str) -> bool:
+        """Whether a version waits for its image, so that Serve does not know it yet."""
+        return version in self._building
+
+    def is_due(self, version: str) -> bool:
+        """Whether a version may be started now: one that could not start has to wait."""
+        return self._not_before.get(version, 0.0) <= time.monotonic()
+
+    async def start(self, version: VersionRecord) -> None:
+        """Have a version deployed; returns before its replicas, or even its image, are there."""
+        try:
+            self._records.put_version(
+                replace(
+                    version,
+                    phase=VersionPhase.DEPLOYING,
+                    backend=self._records.free_backend(),
+                    error=version.error if version.id in self._failures else None,
+                )
+            )
+            if version.spec.environment.image is None:
+                await self._hand_over(version, NO_IMAGE)
+            else:
+                # Other apps must not wait for it: it may take minutes.
+                building = asyncio.create_task(self._build_and_hand_over(version))
+                self._building[version.id] = building
+                building.add_done_callback(lambda _: self._building.pop(version.id, None))
+        except Exception as error:  # noqa: BLE001  # whatever Serve refuses it for, who asked must see it
+            self._give_up(version, error)
+
+    async def again_later(self, version_id: str) -> None:
+        """Have another try at one that served before and that Serve has given up, after a pause that grows.
+
+        What kept it from starting may be over then: another app that it needs, or its storage.
+        """
+        version = self._records.versions.get(version_id)
+        if version is None or version.phase is not VersionPhase.DEPLOYING:
+            return
+        failures = self._failures[version_id] = self._failures.get(version_id, 0) + 1
+        pause_s = min(_FIRST_PAUSE_S * 2 ** (failures - 1), _LONGEST_PAUSE_S)
+        self._not_before[version_id] = time.monotonic() + pause_s
+        self._records.put_version(replace(version, phase=VersionPhase.PENDING, backend=None))
+        await asyncio.to_thread(deployment.undeploy, version_id)
+        logger.warning("%s could not start; it is tried again in %d s", version_id, pause_s)
+
+    def forgive(self, version_id: str) -> None:
+        """Forget that a version could not start: it is tried at once, because it was asked for or has come up."""
+        self._failures.pop(version_id, None)
+        self._not_before.pop(version_id, None)
+
+    async def _build_and_hand_over(self, version: VersionRecord) -> None:
+        try:
+            image = version.spec.environment.image
+            start = await self._images.prepare(image)
+            if image is not None and image.program:
+                start = NO_IMAGE  # it is its program's alone
+            if self._is_deploying(version):
+                await self._hand_over(version, start)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._give_up(version, error)
+        self._wake()
+
+    async def _hand_over(self, version: VersionRecord, start: Start) -> None:
+        spec = await asyncio.to_thread(_fitted, version.spec)
+        runtime_env = await asyncio.to_thread(self._runtime_env, spec, start)
+        replicas = self._scaler.first(version)
+        await asyncio.to_thread(deployment.deploy, version.id, version.id, spec, runtime_env, replicas)
+        self._scaler.counts.asked(version.id, replicas)
+
+    def _give_up(self, version: VersionRecord, error: Exception) -> None:
+        known = self._records.versions.get(version.id)
+        if known is not None and self._records.is_wanted(known):
+            described = failure.describe(error)
+            self._records.put_version(
+                replace(known, phase=VersionPhase.FAILED, backend=None, error=described)
+            )
+
+    def _is_deploying(self, version: VersionRecord) -> bool:
+        """Whether it is wanted still: meanwhile it may have been replaced, stopped or deleted."""
+        known = self._records.versions.get(version.id)
+        return known is not None and known.phase in (VersionPhase.PENDING, VersionPhase.DEPLOYING)
+
+    def _runtime_env(self, spec: AppSpec, start: Start) -> dict[str, Any]:
+        ours = {
+            "INTERNAL_APP_ENDPOINT_PATTERN": self._cluster.endpoint_pattern,
+            RAW_DATA_PATH: f"{self._cluster.storage.rstrip('/')}/apps/{spec.name}/data",
+        }
+        identity = spec.code.bundle or spec.code.version
+        given = {
+            each.env_var: each.value for each in spec.parameters if each.env_var and each.kind == "string"
+        }
+        known = {
+            name: value for name, value in given.items() if value is not None
+        }  # the others when it starts
+        kept = variables.keep(ours | spec.environment.env_vars | known)
+        told = launch.runtime_env(identity, start, kept, launch.threads_of(spec.environment))
+        if start.container:
+            told["env_vars"] |= ours
+        return told
+
+
+def _fitted(spec: AppSpec) -> AppSpec:
+    gets = placement.fitted(spec.environment, nodes.look(), spec.replicas)
+    return spec.model_copy(update={"environment": gets})

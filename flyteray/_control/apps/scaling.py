@@ -1,0 +1,186 @@
+"""The number of replicas that each app version should have, from what is seen of its traffic.
+
+No effects here; time is passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+
+from flyteray._control.apps.state import VersionPhase, VersionRecord
+from flyteray._plan.spec import ScalingSpec
+
+_WINDOW_S = 3.0  # traffic is averaged over it: a moment's peak starts no replica
+_LEAST_S = 1e-3  # a rate over less than this says nothing
+_ROUNDING = 1e-9
+
+
+class Autoscaler:
+    """Follows the traffic of one app version.
+
+    Args:
+        policy: What to follow.
+        least: The least number of replicas while the version does not sleep.
+        current: How many there are, or were asked for, at present; 0 where it sleeps.
+    """
+
+    def __init__(self, policy: ScalingSpec, least: int, current: int) -> None:
+        self.policy = policy
+        self.least = least
+        self._wanted = min(max(current, least), policy.most)
+        self._seen: deque[tuple[float, int, int]] = deque()
+        self._needs: deque[tuple[float, int]] = deque()
+        self._since: float | None = None
+        self._used: float | None = -math.inf if current == 0 else None  # when it was in use last
+
+    def rest(self) -> None:
+        """Let it sleep until it is used again."""
+        self._used = -math.inf
+
+    def wanted(self, at: float, in_flight: int, total: int, working: bool = False) -> int:
+        """How many replicas there should be from now on.
+
+        More as soon as they are needed; fewer when that many have been enough for the policy's time.
+
+        Args:
+            at: Seconds of a clock that never goes back.
+            in_flight: Requests and connections that are open.
+            total: Requests so far; it starts anew when the ingress does.
+            working: Whether what requests have left running goes on: it does not sleep then.
+        """
+        self._since = at if self._since is None else self._since
+        if in_flight or working or self._used is None or (self._seen and _grown(self._seen[-1][2], total)):
+            self._used = at
+        self._seen.append((at, in_flight, total))
+        while self._seen[0][0] < at - _WINDOW_S:
+            self._seen.popleft()
+        need = min(max(math.ceil(self._load() / self.policy.share - _ROUNDING), self.least), self.policy.most)
+        patience = self.policy.scaledown_after_s
+        self._needs.append((at, need))
+        while self._needs[0][0] < at - patience:
+            self._needs.popleft()
+        if need > self._wanted:
+            self._wanted = need
+        elif at - self._since >= patience:
+            self._wanted = min(self._wanted, max(each for _, each in self._needs))
+        return 0 if self._sleeps(at - self._used) else self._wanted
+
+    def _sleeps(self, unused_s: float) -> bool:
+        patience = self.policy.sleeps_after_s
+        # Where that is no time at all it must still have been seen to be unused.
+        return patience is not None and unused_s >= max(patience, _WINDOW_S)
+
+    def _load(self) -> float:
+        if self.policy.by == "concurrency":
+            return sum(in_flight for _, in_flight, _ in self._seen) / len(self._seen)
+        (began, _, before), (now, _, after) = self._seen[0], self._seen[-1]
+        if now - began < _LEAST_S:
+            return 0.0
+        return _grown(before, after) / (now - began)
+
+
+def _grown(before: int, after: int) -> int:
+    return after - before if after >= before else after
+
+
+class ReplicaCounts:
+    """The wanted numbers of replicas. A new one, after the controller was restarted, begins with what is there."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, int] = {}
+        self._resting: set[str] = set()
+        self._scalers: dict[str, Autoscaler] = {}
+
+    def asked(self, version: str, replicas: int) -> None:
+        """Note that Serve was asked for that many."""
+        self._asked[version] = replicas
+        if replicas == 0:
+            self._resting.add(version)
+
+    def failed(self, version: str) -> None:
+        """Note that one that has no replica could not be woken; it sleeps again, and its next request may wake it."""
+        if version in self._scalers and self._asked.get(version):
+            self._resting.discard(version)
+            self._scalers[version].rest()
+
+    def resting(self) -> set[str]:
+        """The versions that sleep or are being woken: they have no replica, and a request may count on one."""
+        return set(self._resting)
+
+    def wanted(self, version: str) -> int | None:
+        """How many there should be; None where nothing was asked for yet."""
+        return self._asked.get(version)
+
+    def first(self, version: VersionRecord, predecessor: str | None) -> int:
+        """How many replicas a version starts with: as many as its predecessor has, whose traffic it takes over.
+
+        It serves as soon as the least of them are ready: where not all fit beside those of its predecessor, they
+        follow when that has ended.
+        """
+        least, policy = version.spec.replicas, version.spec.scaling
+        if policy is None or predecessor is None:
+            return least
+        return min(max(self._asked.get(predecessor, least), least), policy.most)
+
+    def changes(
+        self,
+        versions: Iterable[VersionRecord],
+        ready: Mapping[str, int],
+        traffic: Mapping[int, tuple[int, int]],
+        at: float,
+        working: Collection[str] = (),
+    ) -> dict[str, int]:
+        """The versions that should have another number of replicas than they were asked for, and that number.
+
+        Args:
+            versions: Those that are deployed and wanted; all others are forgotten.
+            ready: Replicas that are ready, by version.
+            traffic: What is open and what has been, by backend; what is not told is not followed.
+            at: Seconds of a clock that never goes back.
+            working: Those of which a replica goes on with what requests have left running.
+        """
+        versions = list(versions)
+        known = {version.id for version in versions}
+        self._asked = {version: replicas for version, replicas in self._asked.items() if version in known}
+        self._scalers = {version: scaler for version, scaler in self._scalers.items() if version in known}
+        self._resting = {
+            version
+            for version in self._resting & known
+            if not (ready.get(version) and self._asked.get(version))
+        }
+        wanted = {
+            version.id: self._next(version, ready.get(version.id, 0), traffic, at, version.id in working)
+            for version in versions
+        }
+        return {version: number for version, number in wanted.items() if self._asked.get(version) != number}
+
+    def _next(
+        self,
+        version: VersionRecord,
+        ready: int,
+        traffic: Mapping[int, tuple[int, int]],
+        at: float,
+        working: bool,
+    ) -> int:
+        spec, policy, backend = version.spec, version.spec.scaling, version.backend
+        if policy is None:
+            return spec.replicas
+        asked = self._asked.get(version.id)
+        current = 0 if asked == 0 else min(max(ready if asked is None else asked, spec.replicas), policy.most)
+        if version.phase is not VersionPhase.READY or backend is None or backend not in traffic:
+            return current
+        scaler = self._scalers.get(version.id)
+        if scaler is None or (scaler.policy, scaler.least) != (policy, spec.replicas):
+            scaler = self._scalers[version.id] = Autoscaler(policy, spec.replicas, current)
+        return scaler.wanted(at, *traffic[backend], working)
+
+
+def follows_traffic(version: VersionRecord) -> bool:
+    """Whether a version's number of replicas follows its traffic: it serves, and may have more than the least."""
+    return (
+        version.spec.scaling is not None
+        and version.phase is VersionPhase.READY
+        and version.backend is not None
+    )

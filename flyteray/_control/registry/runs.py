@@ -1,0 +1,135 @@
+"""The runs in the registry."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, Text, func, insert, select, type_coerce, update
+from sqlalchemy.exc import IntegrityError
+
+from flyteray._control.registry.database import Database, recorded
+from flyteray._control.registry.tables import runs
+from flyteray._declare.near import did_you_mean, near
+from flyteray._plan.info import ActionPhase, ErrorInfo, RunInfo
+from flyteray._plan.spec import RunSpec
+from flyteray.errors import RunAlreadyExistsError, RunNotFoundError
+
+_UNFINISHED = [phase for phase in ActionPhase if not phase.is_terminal]
+_INFO = [runs.c[name] for name in RunInfo.model_fields if name in runs.c]  # not what it waits for
+
+
+class RunRecords:
+    """Runs by name: what each was asked to do, where it stands and how it ended."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, spec: RunSpec, at: datetime) -> RunInfo:
+        """Record a run as queued.
+
+        Raises:
+            RunAlreadyExistsError: the name is taken.
+        """
+        run = RunInfo(name=spec.name, task=spec.task.name, phase=ActionPhase.QUEUED, created_at=at)
+        try:
+            with self._database.write() as connection:
+                connection.execute(insert(runs), {**recorded(run, runs), "spec": spec})
+        except IntegrityError as error:
+            raise RunAlreadyExistsError(spec.name) from error
+        return run
+
+    def started(self, name: str, at: datetime) -> None:
+        """Note that a run's task began; the earliest report counts, and none brings an ended run back."""
+        with self._database.write() as connection:
+            earlier = runs.c.started_at.is_(None) | (runs.c.started_at > at)
+            connection.execute(update(runs).where(runs.c.name == name, earlier).values(started_at=at))
+            queued = (runs.c.name == name) & (runs.c.phase == ActionPhase.QUEUED)
+            connection.execute(update(runs).where(queued).values(phase=ActionPhase.RUNNING))
+
+    def finish(
+        self, name: str, phase: ActionPhase, error: ErrorInfo | None, output_bytes: int | None, at: datetime
+    ) -> bool:
+        """Note how a run ended. False: it had ended before, and nothing changes.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        ended = {"phase": phase, "error": error, "output_bytes": output_bytes, "ended_at": at}
+        with self._database.write() as connection:
+            running = (runs.c.name == name) & runs.c.phase.in_(_UNFINISHED)
+            if connection.execute(update(runs).where(running).values(ended)).rowcount:
+                return True
+        self.get(name)
+        return False
+
+    def get(self, name: str) -> RunInfo:
+        """A run.
+
+        Raises:
+            RunNotFoundError: there is none; the message names similar ones.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(select(*_INFO).where(runs.c.name == name)).one_or_none()
+            if row is None:
+                raise _no_run(name, connection)
+        return RunInfo(**row._mapping)
+
+    def spec(self, name: str) -> RunSpec:
+        """What a run was asked to do; errors as in :meth:`get`."""
+        with self._database.read() as connection:
+            spec: RunSpec | None = connection.scalar(select(runs.c.spec).where(runs.c.name == name))
+            if spec is None:
+                raise _no_run(name, connection)
+        return spec
+
+    def listall(
+        self, task: str | None = None, phase: ActionPhase | None = None, limit: int = 100
+    ) -> list[RunInfo]:
+        """Runs, newest first; only those of a task or in a phase if given."""
+        query = select(*_INFO).order_by(runs.c.id.desc()).limit(limit)
+        if task is not None:
+            query = query.where(runs.c.task == task)
+        if phase is not None:
+            query = query.where(runs.c.phase == phase)
+        with self._database.read() as connection:
+            return [RunInfo(**row._mapping) for row in connection.execute(query)]
+
+    def newest_success(self, task: str, version: str | None = None) -> str | None:
+        """The name of the run of a task that was started last of those that succeeded; None: none did.
+
+        With ``version`` only runs of that version of the task count.
+        """
+        of_task = (runs.c.task == task) & (runs.c.phase == ActionPhase.SUCCEEDED)
+        query = select(runs.c.name).where(of_task).order_by(runs.c.id.desc())
+        with self._database.read() as connection:
+            if version is None:
+                return connection.scalar(query.limit(1))
+            # Code has a version as well, so the text alone does not tell; but it spares reading most of the specs.
+            told = type_coerce(runs.c.spec, Text).contains(f'"version":"{version}"', autoescape=True)
+            query = query.where(told).add_columns(runs.c.spec)
+            rows = connection.execute(query.execution_options(yield_per=100))
+            return next((row.name for row in rows if row.spec.task.version == version), None)
+
+    def queued_before(self, name: str) -> int:
+        """How many runs that have not begun were created before one."""
+        this = select(runs.c.id).where(runs.c.name == name).scalar_subquery()
+        earlier = (runs.c.phase == ActionPhase.QUEUED) & (runs.c.id < this)
+        with self._database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(runs).where(earlier)) or 0
+
+    def unfinished(self) -> list[str]:
+        """The names of the runs that have not ended, oldest first."""
+        query = select(runs.c.name).where(runs.c.phase.in_(_UNFINISHED)).order_by(runs.c.id)
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
+
+
+def _no_run(name: str, connection: Connection) -> RunNotFoundError:
+    recent = connection.scalars(select(runs.c.name).order_by(runs.c.id.desc()).limit(1000)).all()
+    if near(name, recent):
+        hint = did_you_mean(name, recent)
+    elif recent:
+        hint = f" The newest runs are {', '.join(map(repr, recent[:3]))}."
+    else:
+        hint = " There are no runs yet."
+    return RunNotFoundError(f"There is no run {name!r}.{hint}")

@@ -1,0 +1,157 @@
+"""An app is started in this process in one sequence of steps: in a replica's, and in one beside the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flyteray._cluster.workers import scripts
+from flyteray._cluster.workers.secrets import ProcessSecrets
+from flyteray._cluster.workers.working_folder import furnish
+from flyteray._plan import failure
+from flyteray._plan.bundle import code
+from flyteray._plan.info import ErrorInfo
+from flyteray._plan.spec import AppSpec
+from flyteray._serve.log_tail import LogTail
+from flyteray._serve.parameters.follow import Follower
+from flyteray._serve.parameters.outputs import Outputs
+from flyteray._serve.parameters.parameters import Parameters, Resolver
+from flyteray._serve.programs.program_image import IMAGE, loaded
+from flyteray._serve.servers.hosting import Hosting
+from flyteray._serve.servers.servers import loop_for, server_for
+from flyteray._serve.startup import CODE, SECRETS, SERVER, Startup
+
+
+class HostedApp:
+    """An app in this process, from its secrets to its server.
+
+    Args:
+        spec: The version.
+        folder: The app's own; it becomes the working directory.
+        secrets: Those that it asks for.
+        outputs: The outputs of tasks that its parameters take.
+        given: Files with pickled values of parameters, by name.
+    """
+
+    def __init__(
+        self,
+        spec: AppSpec,
+        folder: Path,
+        secrets: ProcessSecrets,
+        outputs: Outputs,
+        given: Mapping[str, Path] | None = None,
+    ) -> None:
+        self._spec = spec
+        self._folder = folder
+        self._secrets = secrets
+        self._outputs = outputs
+        self._start_up = Startup(spec.startup_timeout_s)
+        self._log = LogTail()
+        self._resolver = Resolver(folder, spec.name, outputs.read, outputs.locate, given or {})
+        self._parameters: Parameters | None = None
+        self._follower: Follower | None = None
+        self._on_update: Callable[..., Any] | None = None
+        self.hosting: Hosting | None = None
+        self.port = 0
+        """Where it takes requests, once it is started."""
+
+    async def deliver_secrets(self) -> None:
+        """Put its secrets where its code looks for them; before all else, for its module may want them."""
+        await self._start_up.step(SECRETS, self._secrets.deliver)
+
+    async def start(
+        self,
+        sock: socket.socket,
+        bundle: Callable[[str], Path | None],
+        python: Callable[[], Path | None],
+        *,
+        behind_ingress: bool,
+        **watched: Any,
+    ) -> Hosting:
+        """Load its code, resolve its parameters and start its server.
+
+        Args:
+            sock: Listens already.
+            bundle: Makes its code importable, by its digest.
+            python: Gives the Python of a program's image.
+            behind_ingress: Whether forwarding headers are to be believed.
+            watched: ``on_exit``, ``on_blocked`` and ``lag_limit_s`` of :class:`Hosting`.
+        """
+        spec, step = self._spec, self._start_up.step
+        of_image = await step(IMAGE, python)
+        app = await step(CODE, lambda: self._load(bundle, of_image))
+        parameters = await step(self._resolver.waits_for, lambda: self._resolver.all(spec.parameters))
+        self._parameters = parameters
+        parameters.publish(self._folder)
+        server = await step(
+            SERVER,
+            lambda: server_for(spec, app, parameters, sock, behind_ingress=behind_ingress, python=of_image),
+        )
+        self._on_update = getattr(app, "_on_update", None)
+        self.hosting = hosting = Hosting(
+            server,
+            arguments=parameters.arguments,
+            on_startup=getattr(app, "_on_startup", None),
+            on_shutdown=getattr(app, "_on_shutdown", None),
+            loop=loop_for(spec, app),
+            start_up=self._start_up,
+            **watched,
+        )
+        await hosting.start()
+        self.port = server.port
+        return hosting
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """The runs whose outputs its parameters took, by parameter."""
+        return self._parameters.runs if self._parameters is not None else {}
+
+    def follow(self, tell: Callable[..., None] = lambda **_: None) -> None:
+        """Take newer outputs from now on; ``tell`` is as in :class:`Follower`."""
+        assert self.hosting is not None
+        assert self._parameters is not None
+        hosting, on_update = self.hosting, self._on_update
+        self._follower = Follower(
+            self._spec.parameters,
+            self._parameters,
+            self._resolver,
+            self._folder,
+            newer=self._outputs.newer,
+            update=lambda arguments: hosting.update(on_update, arguments) if on_update else None,
+            tell=tell,
+        )
+        self._follower.start()
+
+    async def stop(self, drain_s: float, at_most_s: float | None = None) -> None:
+        """Let open requests end for ``drain_s`` seconds, then stop the server.
+
+        Raises:
+            asyncio.TimeoutError: that took longer than ``at_most_s`` seconds: its loop is blocked, or a hook hangs.
+        """
+        if self._follower is not None:
+            await asyncio.to_thread(self._follower.stop)
+        if self.hosting is not None:
+            await asyncio.wait_for(self.hosting.stop(drain_s), at_most_s)
+
+    def release(self) -> None:
+        """Take away what was put outside its folder."""
+        self._secrets.withdraw()
+        if self._parameters is not None:
+            self._parameters.release()
+
+    def failure(self, error: BaseException) -> ErrorInfo:
+        """What made it fail, with the end of its own log."""
+        return failure.describe(error).model_copy(update={"log": self._log.tail()})
+
+    def _load(self, bundle: Callable[[str], Path | None], python: Path | None) -> Any:
+        ref = self._spec.code
+        shipped = bundle(ref.bundle)
+        if shipped is not None:
+            furnish(self._folder, shipped)
+        os.chdir(self._folder)
+        scripts.prepare(ref.module, shipped)
+        return loaded(self._spec, python, lambda: code.load(ref, shipped))

@@ -1,0 +1,61 @@
+"""A replica's process as Serve makes it is set right: its namespace, its open port, its log handlers."""
+
+from __future__ import annotations
+
+import atexit
+import ipaddress
+import logging
+import logging.handlers
+from typing import Any
+
+from ray.serve._private import replica
+
+from flyteray._actors.calls import SERVE_NAMESPACE
+from flyteray._logging import configure
+
+
+class ReplicaActor(replica.ReplicaActor):  # type: ignore[misc]  # Ray has no types for it
+    """Serve's actor, which finds its controller in flyteray's namespace.
+
+    What user code in it asks of Serve (``serve.get_app_handle``) it asks of the one that everybody uses.
+    """
+
+    async def __init__(self, *arguments: Any) -> None:  # type: ignore[misc]  # Ray awaits it
+        replica.SERVE_NAMESPACE = SERVE_NAMESPACE
+        await super().__init__(*arguments)
+
+
+def confine(host: str) -> None:
+    """On a node whose address is loopback, have Serve's own port of this replica listen there alone.
+
+    Serve opens one for calls between deployments, on all interfaces and with no setting for it, after the user's
+    constructor has returned; flyteray's apps never use it.
+    """
+    if not ipaddress.ip_address(host).is_loopback:
+        return
+    add = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, address: add(server, address.replace("[::]", host))
+
+
+def protect_log_handlers() -> None:
+    """Keep ``logging.config.dictConfig``, which user code may call, from closing the handlers of Serve.
+
+    dictConfig closes every handler that the logging module has on its list. A Serve replica whose handler is
+    closed works on, but a restarted Serve controller fails to ask it for its log file and then stops it.
+    """
+    for handler in logging.getLogger("ray.serve").handlers:
+        _unlist(handler)
+        if isinstance(handler, logging.handlers.MemoryHandler):
+            if handler.target is not None:
+                _unlist(handler.target)
+            atexit.register(handler.flush)
+
+
+def log_own_messages() -> None:
+    """Write what flyteray says in a replica to the replica's log, unless user code configures logging itself."""
+    configure(default=logging.INFO)
+
+
+def _unlist(handler: logging.Handler) -> None:
+    listed: list[object] = logging._handlerList  # type: ignore[attr-defined]  # no public way to opt out
+    listed[:] = [ref for ref in listed if not callable(ref) or ref() is not handler]

@@ -1,0 +1,195 @@
+"""Executing an action on a worker: code, context, the user's function, its result."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from flyteray._actors.asked import answer
+from flyteray._actors.controller import controller
+from flyteray._cluster.workers import launch
+from flyteray._cluster.workers import secrets as process_secrets
+from flyteray._cluster.workers.code import activate, load_code
+from flyteray._cluster.workers.working_folder import Workplace
+from flyteray._declare import context
+from flyteray._declare.tasks.task import Task
+from flyteray._plan import failure
+from flyteray._plan.bundle import pickled
+from flyteray._plan.info import ActionPhase
+from flyteray._plan.spec import CodeRef, SecretSpec
+from flyteray._plan.values import inputs, pickling
+from flyteray._plan.values.outputs import as_outputs, exits_well
+from flyteray._plan.values.pickling import Own, Payload
+from flyteray._tasks.call import ActionFailed, Call, SecretName
+from flyteray._tasks.children import Children
+from flyteray._tasks.events import Recorder
+from flyteray._tasks.forks import EndedForks
+from flyteray._tasks.host import host
+from flyteray._tasks.outputs import write_outputs
+from flyteray._tasks.submission import Submitter
+
+
+class Worker:
+    """What a worker process keeps between actions; all of them are of one environment and one bundle."""
+
+    def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
+        self.cluster = answer(controller().info())
+        os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
+        wins = {secret_variable for _, _, secret_variable, _ in secrets}
+        self._env_vars = {name: value for name, value in env_vars if name not in wins}
+        self._secrets = process_secrets.of_worker(
+            [
+                SecretSpec(key=key, group=group, env_var=variable, mount=mount)
+                for key, group, variable, mount in secrets
+            ]
+        )
+        self.recorder = Recorder()
+
+    def run(self, call: Call, arguments: Payload, finish: Callable[[Task[..., Any], Any], Any]) -> Any:
+        """Run the user's function and hand its task and value to ``finish``, whose result this returns.
+
+        Raises:
+            ActionFailed: the user's code could not be loaded, raised, or returned what can't be used.
+        """
+        began = time.time()
+        self.recorder.add(call, ActionPhase.RUNNING, began)
+        try:
+            launch.settle(self._env_vars)
+            self._secrets.deliver()
+            workplace = _workplace(call.bundle)
+            try:
+                if workplace is not None:
+                    workplace.enter()
+                _be_script(call.module)
+                task: Task[..., Any] = _load(call.bundle, call.module, call.name)
+                _be_script(call.module)
+                given = pickling.load(arguments)
+                if call.unchecked:
+                    given = inputs.bind(task, (), given)
+                value = inputs.check_output(task, self._called(call, task, given))
+                result = finish(task, value)
+            finally:
+                if workplace is not None:
+                    workplace.tidy()
+        except BaseException as error:  # noqa: BLE001  # whatever users raise travels as a value
+            if host().is_cancelled:
+                raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
+            info = failure.describe(error)
+            self.recorder.add(call, ActionPhase.FAILED, began, info.summary)
+            raise ActionFailed(info) from None
+        self.recorder.add(call, ActionPhase.SUCCEEDED, began)
+        return result
+
+    def _called(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+        bound = contextvars.copy_context()
+        inherited = call.inherited
+        root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
+        bound.run(context.runtime.set, Children(call, self.recorder, _submitter()))
+        bound.run(context.custom.set, dict(inherited.custom_context))
+        bound.run(
+            context.task_context.set,
+            context.TaskContext(
+                action=context.ActionID(call.action, call.run, *call.owner),
+                mode="remote",
+                attempt_number=call.attempt,
+                version=call.version,
+                raw_data_path=context.RawDataPath(f"{root}/{call.run}/{call.action}/data"),
+            ),
+        )
+        function = functools.partial(task.func, **arguments)
+        try:
+            with EndedForks():
+                return bound.run(host().drive, function) if task.is_async else bound.run(function)
+        except SystemExit as error:
+            if exits_well(task, error):
+                return None
+            raise
+
+
+def _be_script(name: str) -> None:
+    """Make a module what a script is to its process: ``__main__``, and the one word of its command line."""
+    module = sys.modules.get(name)
+    sys.modules["__main__"] = _NO_SCRIPT if module is None else module
+    sys.argv = [getattr(module, "__file__", None) or _file(name)]
+
+
+@functools.cache
+def _file(name: str) -> str:
+    """Where a module is that is still to be imported; as a script does, it may look at its command line already."""
+    try:
+        spec = importlib.util.find_spec(name) if name else None
+    except (ImportError, ValueError, AttributeError):
+        return name  # importing it says why
+    return (spec.origin if spec else None) or name
+
+
+_NO_SCRIPT = ModuleType("__main__")  # at a prompt there is none either
+
+
+@functools.cache
+def _workplace(bundle: str) -> Workplace | None:
+    """Where the actions of a bundle work; worked out once, not once per call."""
+    code = activate(bundle)
+    return None if code is None else Workplace(code)
+
+
+@functools.lru_cache(maxsize=1024)
+def _load(bundle: str, module: str, name: str) -> Any:
+    """The task of a call: finding it looks at the disk, which is done once, not once per call."""
+    return load_code(CodeRef(bundle=bundle, module=module, name=name))
+
+
+@functools.cache
+def _worker(env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> Worker:
+    return Worker(env_vars, secrets)
+
+
+@functools.cache
+def _is_by_value(bundle: str) -> bool:
+    """Whether a bundle holds tasks by value, and so maybe classes of what they return."""
+    code = activate(bundle)
+    return code is not None and (code / pickled.FILE).exists()
+
+
+@functools.cache
+def _submitter() -> Submitter:
+    """What submits the children of this process's actions."""
+    return Submitter(execute)
+
+
+def execute(packed: bytes, buffers: Payload | None = None) -> Any:
+    """A child action: its value goes to the parent through Ray."""
+    return host().run(_execute, packed, buffers)
+
+
+def execute_root(packed: bytes, buffers: Payload | None = None) -> tuple[tuple[Any, ...] | Own, int]:
+    """The root action of a run: its outputs, and how many bytes of them were written to storage."""
+    return host().run(_execute_root, packed, buffers)
+
+
+def _execute(packed: bytes, buffers: Payload | None) -> Any:
+    call, arguments = Call.unpacked(packed, buffers)
+    value = _worker(call.env_vars, call.secrets).run(call, arguments, lambda _, value: value)
+    return Own(value) if _is_by_value(call.bundle) else value
+
+
+def _execute_root(packed: bytes, buffers: Payload | None) -> tuple[tuple[Any, ...] | Own, int]:
+    call, arguments = Call.unpacked(packed, buffers)
+    worker = _worker(call.env_vars, call.secrets)
+
+    def keep(task: Task[..., Any], value: Any) -> tuple[tuple[Any, ...], int]:
+        outputs = as_outputs(task, value)
+        return outputs, write_outputs(worker.cluster.storage, call.run, outputs)
+
+    try:
+        outputs, size = worker.run(call, arguments, keep)
+    finally:
+        worker.recorder.flush()
+    return (Own(outputs) if _is_by_value(call.bundle) else outputs), size

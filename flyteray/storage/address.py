@@ -1,0 +1,48 @@
+"""An address (a path or URL) opens the storage that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from flyteray.storage.local import LocalStorage
+from flyteray.storage.storage import Storage
+
+_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
+_RENAMED = {"s3a": "s3", "gcs": "gs"}  # other names of the same
+
+
+def open_storage(url: str | Path) -> Storage:
+    """The storage at a URL.
+
+    Args:
+        url: A folder (plain path or ``file://``), or ``s3://``, ``gs://``, ``az://``, ``abfs://``, ``https://``.
+            Object stores read credentials and endpoints from their usual environment variables
+            (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, …).
+
+    Raises:
+        ValueError: no such kind of storage, or the URL is incomplete.
+    """
+    text = str(url)
+    scheme, separator, rest = text.partition("://")
+    if not text:
+        raise ValueError("The storage URL is empty: give a folder or a URL such as s3://bucket/path.")
+    if not separator or scheme == "file":
+        return LocalStorage((unquote(rest) or "/") if separator else text)
+    if scheme not in _OBJECTS:
+        known = ", ".join(f"{known}://" for known in ("file", *_OBJECTS))
+        raise ValueError(
+            f"Storage {text!r} is of an unknown kind {scheme!r}: use a plain path or one of {known}"
+        )
+    from flyteray.storage.objects import ObjectStorage  # loads obstore, which most processes never need
+
+    return ObjectStorage(f"{_RENAMED.get(scheme, scheme)}://{rest.rstrip('/')}")
+
+
+def locate_file(url: str | Path) -> tuple[Storage, str]:
+    """The storage and key of a single file, given its path or URL."""
+    text = str(url).rstrip("/")
+    parent, separator, name = text.rpartition("/")
+    if parent.endswith(":/"):
+        raise ValueError(f"{text!r} names a whole bucket or host, not a file in it: add a path.")
+    return open_storage(parent or separator or "."), name
