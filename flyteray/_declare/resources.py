@@ -13,8 +13,8 @@ from flyteray._declare.quantity import cpus, size_bytes
 class Resources:
     """What one task, or one replica of an app, needs to itself. None leaves the default.
 
-    What no node has fails at once, with what there is. On the local cluster more CPUs or memory than the machine has is
-    a warning, and what it has is given.
+    Hardware that no node has fails at once, and the error says what there is. On the local cluster more CPUs or memory
+    than the machine has draws a warning, and what it has is given.
 
     Args:
         cpu: CPUs: ``2``, ``0.5``, ``"500m"``, or a pair (request, limit), of which Ray reserves the request. Libraries

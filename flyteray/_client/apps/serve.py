@@ -252,10 +252,9 @@ async def _serve(app_env: AppEnvironment) -> AppHandle:
     """Bring an app up and return its handle when it serves; it stays up when this process ends.
 
     Apps that it depends on come first. Serving unchanged code (that of the modules it imports) again restarts nothing;
-    a changed version takes over when all of its replicas are ready, and no request is lost: what is open on the old
-    one ends there. Apps are in a Ray Serve of flyteray's own; what ``ray.serve`` starts or shuts down on the cluster is
-    another. Inside a local run or app it is served in local mode:
-    see :class:`ServeContext`, which has all options.
+    a changed version takes over when all of its replicas are ready, and no request is lost: those that are open on the
+    old version end there. Inside a local run or app it is served in local mode: see :class:`ServeContext`, which has
+    all options. flyteray has a Ray Serve for itself, which ``serve.run`` and ``serve.shutdown`` of yours don't touch.
 
     Args:
         app_env: What to serve.

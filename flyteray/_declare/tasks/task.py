@@ -37,10 +37,11 @@ T = TypeVar("T", bound="Task[..., Any]")
 class Task(ABC, Generic[P, R]):
     """A function that runs to completion; made by ``@env.task``.
 
-    Called outside a run it is the plain function. Inside a run a call is a child action on the cluster. It runs on its
-    process's main thread, as a script does, and may use plain Ray (tasks, actors, Ray Data): while it waits for any of
-    these, its CPU is free for others. Whatever leaves it is a failure, ``sys.exit`` as well; only ``sys.exit()`` or
-    ``sys.exit(0)`` in a task without an output ends it well.
+    Called outside a run it is the plain function. Inside a run a call is a child action on the cluster.
+
+    A task runs on its process's main thread, as a script does, and may use plain Ray (tasks, actors, Ray Data). While
+    it waits for those or for children, its CPU is free for them. An exception that leaves it is a failure, and so is
+    ``sys.exit``; only ``sys.exit()`` or ``sys.exit(0)`` in a task without an output ends it well.
 
     Attributes:
         name: The full name, ``<environment>.<function>``.
