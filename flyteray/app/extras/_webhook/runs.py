@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._plan.values.plain import plain
+from flyteray._plan.values.text import plain
 from flyteray.remote import ActionPhase, Run
 
 

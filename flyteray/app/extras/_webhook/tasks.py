@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Body, HTTPException
 
 from flyteray._client.runs.run import run
-from flyteray._plan.values.written import FromJson
+from flyteray._plan.values.parser import FromJson
 from flyteray.app.extras._webhook.access import Allowed
 from flyteray.remote import Task, TaskDetails
 
