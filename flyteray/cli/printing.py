@@ -28,6 +28,11 @@ _GAP = 2
 _NARROW = 20  # text in less is unreadable
 
 
+def examples(*commands: str) -> str:
+    """The end of a help, with one command a line (blank lines, or they are joined into a paragraph)."""
+    return "\n\n".join(["Examples:", *commands])
+
+
 def output_option(command: F) -> F:
     """``-o/--output table|json``, on every verb."""
     return click.option(

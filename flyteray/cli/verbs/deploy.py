@@ -15,11 +15,10 @@ from flyteray._declare.environment import Environment
 from flyteray._plan.bundle import code
 from flyteray._plan.bundle.ignore_files import files_below
 from flyteray.cli import failures, printing, shipping
-from flyteray.cli.examples import examples
 from flyteray.errors import ModuleLoadError
 
 _COLUMNS = ("type", "name", "version", "inputs", "outputs", "url")
-_EPILOG = examples(
+_EPILOG = printing.examples(
     "flyteray deploy train.py env",
     "flyteray deploy --all --version v2 train.py",
     "flyteray deploy --all --recursive --dry-run workflows",
