@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from flyteray._declare.description import shortened
 from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.images.image import Image
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.pod import PodTemplate
+from flyteray._declare.options.shown import shortened
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 from flyteray._version import HOUSE

@@ -29,7 +29,7 @@ from flyteray._plan.bundle import code
 from flyteray._plan.bundle.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
 from flyteray._plan.spec import RunSpec, RunWide, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
-from flyteray._plan.values import inputs, pickling, stored
+from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.inputs import bind_deployed
 from flyteray.errors import BaseRuntimeError, RuntimeUserError
 from flyteray.storage import open_storage
@@ -230,10 +230,10 @@ class RunContext:
             wide=wide.model_copy(update={"custom_context": told}),
         )
         await session().warn_of_less(f"Task {spec.task.name!r}", spec.task.environment)
-        if inputs.nbytes <= stored.RELAYED:
+        if inputs.nbytes <= pickling.RELAYED:
             return Run(await session().controller.runs.start(spec, inputs))
-        root, key = (await asyncio.to_thread(session().connect)).storage, stored.inputs_key(spec.request)
-        kept = await asyncio.to_thread(stored.store, inputs, root, key)
+        root, key = (await asyncio.to_thread(session().connect)).storage, pickling.inputs_key(spec.request)
+        kept = await asyncio.to_thread(pickling.store, inputs, root, key)
         try:
             return Run(await session().controller.runs.start(spec.model_copy(update={"inputs": key}), kept))
         except RuntimeUserError:  # it was refused: of any other error the run may know nothing
