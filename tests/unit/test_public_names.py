@@ -21,6 +21,7 @@ MODULES += ["flyteray.app.extras", "flyteray.storage"]
 ALIASES = {
     "flyteray.AsyncFunctionTaskTemplate",
     "flyteray.TaskTemplate",
+    "flyteray.with_runcontext",
     "flyteray.with_servecontext",
     "flyteray.models.NativeInterface",
     "flyteray.remote.Task",

@@ -11,7 +11,7 @@ from flyteray._actors.controller import Keys as KeysDoor
 from flyteray._control.registry.database import Database, now
 from flyteray._control.registry.tables import keys
 from flyteray._declare.near import did_you_mean
-from flyteray._plan.keys import check_name
+from flyteray._plan.credentials import check_key_name
 from flyteray._plan.spec import KeyInfo
 from flyteray.errors import KeyNotFoundError
 
@@ -28,7 +28,7 @@ class Keys(KeysDoor):
         self._watchers.append(changed)
 
     async def create(self, name: str, digest: str) -> KeyInfo:
-        check_name(name)
+        check_key_name(name)
         info = KeyInfo(name=name, created_at=now())
         try:
             with self._database.write() as connection:

@@ -17,8 +17,8 @@ from flyteray import _private
 from flyteray._actors.controller import Secrets as SecretsDoor
 from flyteray._control.registry.database import Database, now
 from flyteray._control.registry.tables import secrets
+from flyteray._plan.credentials import as_value, check_secret_name, not_found
 from flyteray._plan.info import SecretInfo
-from flyteray._plan.secrets import as_value, check_name, not_found
 from flyteray.errors import InitializationError, RuntimeSystemError
 
 _INFO = [secrets.c.name, secrets.c.created_at, secrets.c.updated_at]
@@ -49,14 +49,14 @@ class Secrets(SecretsDoor):
 
     async def create(self, name: str, value: str | bytes) -> SecretInfo:
         """Keep a secret, or give it a new value; a bad name, an empty or too large value are a ValueError."""
-        check_name(name)
+        check_secret_name(name)
         created_at, updated_at = self._keep(name, as_value(name, value))
         return SecretInfo(name=name, created_at=created_at, updated_at=updated_at)
 
     async def take(self, values: Mapping[str, bytes]) -> list[str]:
         """Take the values of an environment, and name those that are new or others than before; errors as in create."""
         for name, value in values.items():
-            check_name(name)
+            check_secret_name(name)
             as_value(name, value)
         before = self._find(values)
         changed = [
