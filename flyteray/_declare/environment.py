@@ -35,7 +35,7 @@ class Environment:
         pod_template: Of Kubernetes: means nothing on Ray, and says so.
         description: For people; more than 255 characters are cut off.
         secrets: What it is given in secret: a key, a :class:`Secret` or a list of them.
-        env_vars: Environment variables of the processes that run it.
+        env_vars: Environment variables of the processes that run it, there before Python is, exactly as written.
         resources: Hardware; see :class:`Resources` for the defaults.
         interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
         image: What it finds installed: an :class:`Image`, the URI of a container, or ``"auto"``, which is what the

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flyteray._plan.values.plain import as_json
+from flyteray._plan.values.text import as_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 Output = Literal["table", "json"]
