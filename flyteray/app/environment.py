@@ -192,7 +192,7 @@ class AppEnvironment(Environment):
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts.
+        """The host of a replica.
 
         Raises:
             ValueError: There is nothing to run.
@@ -208,8 +208,8 @@ class AppEnvironment(Environment):
 
     def clone_with(self, name: str, **changes: object) -> Self:
         """As of any environment; the clone declares the same port, also where a replica makes it."""
-        kept = {"port": self.declared_port} if changes.get("port") is None else {}
-        return super().clone_with(name, **changes | kept)
+        port = {"port": self.declared_port} if changes.get("port") is None else {}
+        return super().clone_with(name, **changes | port)
 
     def container_args(self, serialize_context: SerializationContext) -> list[str]:
         """``args`` as words, for Flyte's backend; Ray has no use for them."""

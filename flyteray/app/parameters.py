@@ -105,7 +105,7 @@ class Parameter:
 
     @property
     def kind(self) -> ParameterKind:
-        """What the app is given: ``type``, or else what the value tells; a string when there is neither."""
+        """The kind of value that the app is given: ``type``, else that of the value; a string without either."""
         if isinstance(self.value, AppEndpoint):  # its URL, which is a string as well
             return "app_endpoint"
         if self.type is not None:

@@ -97,7 +97,7 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts: the model server."""
+        """The host of a replica: the model server."""
         return "command"
 
     def words(self) -> list[str]:
