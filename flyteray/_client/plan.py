@@ -1,12 +1,12 @@
-"""What is planned: apps that are ready to be served anywhere, and what dry runs give in place of a handle."""
+"""Plans of apps and runs: an app that is ready to be served anywhere, and the handles that dry runs give."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
-from flyteray._client.apps.handle import Ephemeral
+from flyteray._client.apps.handle import EphemeralHandle
 from flyteray._client.bridge import MethodVerb
 from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.info import AppPhase
@@ -15,7 +15,7 @@ from flyteray.errors import DeploymentError, RuntimeUserError
 
 
 @dataclass(frozen=True)
-class Planned:
+class AppPlan:
     """An app version, its code, and the Python values that it is given as they are."""
 
     spec: AppSpec
@@ -23,47 +23,21 @@ class Planned:
     objects: Mapping[str, Any] = field(default_factory=dict)
 
 
-class PlannedApp(Ephemeral):
-    """What ``dry_run=True`` gives instead of a running app: nothing of it runs or is on a cluster.
+class PlannedApp(EphemeralHandle):
+    """The handle that ``dry_run=True`` gives instead of a running app: nothing of it runs or is on a cluster.
 
-    Args:
-        planned: The app, after those that it depends on.
+    Attributes:
+        plan: What would have been served: the app last, after those that it depends on.
     """
 
-    def __init__(self, planned: Sequence[Planned]) -> None:
-        self._planned = planned
+    url = endpoint = ""
+    revision = 0
+    deployment_status = AppPhase.STOPPED
+    desired_state: ClassVar[Literal["active", "stopped"]] = "stopped"
 
-    @property
-    def plan(self) -> tuple[AppSpec, ...]:
-        """What would have been served: the app last, after those that it depends on."""
-        return tuple(each.spec for each in self._planned)
-
-    @property
-    def name(self) -> str:
-        """The app's name."""
-        return self.plan[-1].name
-
-    @property
-    def url(self) -> str:
-        """Empty: it has no address."""
-        return ""
-
-    endpoint = url
-
-    @property
-    def revision(self) -> int:
-        """Always 0."""
-        return 0
-
-    @property
-    def deployment_status(self) -> AppPhase:
-        """Always stopped."""
-        return AppPhase.STOPPED
-
-    @property
-    def desired_state(self) -> Literal["active", "stopped"]:
-        """Always stopped."""
-        return "stopped"
+    def __init__(self, plans: Sequence[AppPlan]) -> None:
+        self.plan = tuple(each.spec for each in plans)
+        self.name = self.plan[-1].name
 
     def is_active(self) -> bool:
         """Always false."""
@@ -77,7 +51,6 @@ class PlannedApp(Ephemeral):
         """Raise DeploymentError: there is nothing to do it with."""
         raise DeploymentError(f"App {self.name!r} was planned only: serve it without dry_run.")
 
-    _activate = _deactivate = _refuse
     activate = deactivate = wait = watch = show_logs = MethodVerb(_refuse)
 
     def __repr__(self) -> str:
@@ -86,7 +59,7 @@ class PlannedApp(Ephemeral):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What ``dry_run=True`` gives instead of a run: nothing of it runs or is on a cluster.
+    """The handle that ``dry_run=True`` gives instead of a run: nothing of it runs or is on a cluster.
 
     Attributes:
         name: What the run would be called.
