@@ -29,12 +29,12 @@ settings.load_profile("flyteray")
 
 FOLDER = Path(__file__).parent
 LONG = (
+    "acceptance/test_examples.py",
     "acceptance/test_cli_on_a_cluster.py",
     "acceptance/test_browser.py",
     "integration/test_local_cluster.py",
     "integration/test_replica_life.py",
     "integration/test_recovery.py",
-    "acceptance/test_examples.py",
     "integration/test_servers.py",
     "integration/test_apps.py",
     "integration/test_images.py",

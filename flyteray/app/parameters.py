@@ -1,4 +1,4 @@
-"""What an app is given when it starts: strings, files, outputs of tasks, endpoints of other apps."""
+"""Parameters are given to an app when it starts: strings, files, outputs of tasks, endpoints of other apps."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Parameter:
 
     Server and hook functions take it as an argument of its name; everything else calls :func:`get_parameter`.
 
-    A file or directory that is fetched is the one that was there when the app was served: a replica that starts later
-    and finds another content says so and does not start, so that all replicas of a version have the same.
+    A file or directory is fetched once per node, and is the one that was there when the app was served: a replica that
+    starts later and finds another content says so and does not start, so that all replicas of a version have the same.
 
     Args:
         name: What the functions call it; ``"i0"`` for None.
@@ -150,12 +150,7 @@ def get_parameter(name: str) -> Any:
 def given(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> Iterator[None]:
     """Have :func:`get_parameter` return values in this process, and child processes their texts, meanwhile.
 
-    Args:
-        parameters: Those of the app; a text that one declares is there as well.
-        values: Values by their names.
-
-    Raises:
-        ValueError: the app has no parameter of such a name.
+    A text that one of ``parameters`` declares is there as well. ValueError: the app has no parameter of such a name.
     """
     there = {parameter.name: parameter for parameter in parameters}
     if unknown := [name for name in values if name not in there]:

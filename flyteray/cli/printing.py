@@ -1,4 +1,4 @@
-"""Results on stdout, as a table for people or as JSON for programs; all else on stderr."""
+"""Results go to stdout, as a table for people or as JSON for programs; all else to stderr."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flyteray._plan.values.plain import as_json
+from flyteray._plan.values.text import as_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 Output = Literal["table", "json"]

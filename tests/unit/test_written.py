@@ -22,8 +22,8 @@ import pydantic
 import pytest
 
 from flyteray._plan.values.conversion import Unfit
-from flyteray._plan.values.words import type_of
-from flyteray._plan.values.written import Text, document_text, read
+from flyteray._plan.values.parser import Text, document_text, read
+from flyteray._plan.values.type_names import type_of
 from flyteray.io import Dir, File
 
 UTC = datetime.timezone.utc

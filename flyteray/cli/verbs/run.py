@@ -1,4 +1,4 @@
-"""``flyteray run``."""
+"""``flyteray run`` runs a task of a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flyteray._client.runs.remote_task import RemoteTask, TaskDetails
 from flyteray._client.runs.run import RunContext
 from flyteray._declare.tasks.task import Task
 from flyteray._plan.bundle import code
-from flyteray._plan.values.plain import safe_repr
+from flyteray._plan.values.text import safe_repr
 from flyteray.cli import failures, inputs, printing, shipping
 from flyteray.cli.verbs.status import require_cluster
 

@@ -1,4 +1,4 @@
-"""Deployed tasks and their runs, by name."""
+"""Deployed tasks are run, and their runs looked up, by name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import Body, HTTPException
 
 from flyteray._client.runs.run import run
-from flyteray._plan.values.plain import plain
-from flyteray._plan.values.written import FromJson
+from flyteray._plan.values.parser import FromJson
+from flyteray._plan.values.text import plain
 from flyteray.app.extras._webhook.access import Allowed
 from flyteray.remote import ActionPhase, Run, Task, TaskDetails
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from flyteray._declare.environment import Environment
 from flyteray._declare.images.image import Image
-from flyteray._plan.bundle.ignored import files_below, is_clutter
+from flyteray._plan.bundle.ignore_files import files_below, is_clutter
 from flyteray.errors import CodeBundleError
 
 
