@@ -111,7 +111,7 @@ def test_a_run_ends_before_run_returns() -> None:
 
 def test_local_mode_needs_no_ray() -> None:
     script = (
-        "import sys, flyteray as flyte; from tests.unit.test_local_mode import local, fan_out;"
+        "import sys, flyteray as flyte; from tests.unit._client.local.test_run import local, fan_out;"
         "print(local.run(fan_out, 3).outputs()[0], 'ray' in sys.modules)"
     )
 

@@ -12,7 +12,7 @@ import pytest
 
 from flyteray import TaskEnvironment
 from flyteray._declare.tasks.returned import returned
-from tests.unit.annotated_elsewhere import logged, repeated
+from tests.unit._declare.tasks.annotated_elsewhere import logged, repeated
 
 if TYPE_CHECKING:
     from decimal import Decimal

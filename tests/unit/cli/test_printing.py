@@ -82,7 +82,7 @@ def test_a_terminal_is_filled_and_not_more() -> None:
         """
         import fcntl, struct, sys, termios
         fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
-        from tests.unit.test_cli_tables import APPS, COLUMNS, printing
+        from tests.unit.cli.test_printing import APPS, COLUMNS, printing
         printing.rows(APPS, "table", COLUMNS)
         """
     )

@@ -208,7 +208,7 @@ READ: list[tuple[Any, str, Any]] = [
     (File, "s3://bucket/key", File(path="s3://bucket/key")),
     (File, '{"path": "s3://bucket/key", "format": "csv"}', File(path="s3://bucket/key", format="csv")),
     (IPv4Address, "127.0.0.1", IPv4Address("127.0.0.1")),
-    (Plain, "tests.unit.test_written:PLAIN", PLAIN),
+    (Plain, "tests.unit._plan.values.test_written:PLAIN", PLAIN),
 ]
 
 
@@ -259,7 +259,7 @@ UNFIT: list[tuple[Any, str, str]] = [
     (Dir, "no/such", "there is no folder 'no/such' here"),
     (IPv4Address, "here", "not a valid IPv4 address"),
     (Plain, "5", "write module:name of one"),
-    (Plain, "tests.unit.test_written:READ", "expected Plain, got list"),
+    (Plain, "tests.unit._plan.values.test_written:READ", "expected Plain, got list"),
     (Plain, "no_such_module:x", "can't be imported"),
     (pd.DataFrame, "data.json5", "a file that ends in .csv, .parquet"),
     (pd.DataFrame, "no.csv", "there is no file 'no.csv' here"),

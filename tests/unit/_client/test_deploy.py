@@ -16,7 +16,7 @@ from flyteray._plan.tasks import overridden, task_plan
 from flyteray._plan.values.inputs import bind_deployed
 from flyteray.errors import DeploymentError, RemoteTaskUsageError
 from flyteray.remote import Task
-from tests.unit import deployed_samples as samples
+from tests.unit._client import deployed_samples as samples
 
 
 def dry(*envs: Any, **options: Any) -> Any:
@@ -59,7 +59,7 @@ def test_a_plan_says_what_a_task_takes_and_returns() -> None:
     assert plan.inputs == (
         InputSpec(name="rounds", type="int"),
         InputSpec(name="rate", type="float", default="0.5"),
-        InputSpec(name="odd", type="object", default="<tests.unit.deployed_samples.Odd object>"),
+        InputSpec(name="odd", type="object", default="<tests.unit._client.deployed_samples.Odd object>"),
     )
     assert plan.outputs == {"o0": "str", "o1": "int"}
     assert plan.docs == "Fit a model."
@@ -69,7 +69,7 @@ def test_the_version_is_the_same_in_every_process_and_another_for_other_content(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program = (
-        "import flyteray; from tests.unit import deployed_samples as s; "
+        "import flyteray; from tests.unit._client import deployed_samples as s; "
         "print(flyteray.deploy(s.front, dry_run=True)[0].version)"
     )
     elsewhere = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

@@ -121,7 +121,7 @@ def test_streamlit_runs_a_script_that_is_shipped_beside_its_module() -> None:
     assert (app.kind, app.type) == ("command", "Streamlit")
     assert app.include == app.clone_with("twin").include == ("ui/page.py", "ui/pages")
     words = app.words()
-    assert words[:4] == ["python", "-m", "flyteray.app.extras._streamlit", "tests/unit/ui/page.py"]
+    assert words[:4] == ["python", "-m", "flyteray.app.extras._streamlit", "tests/unit/app/extras/ui/page.py"]
     assert {"--server.headless=true", "--server.port=$PORT"} <= set(words)
 
 
@@ -129,7 +129,7 @@ def test_streamlit_runs_the_script_that_is_shipped_also_where_it_is_named_in_ful
     app = StreamlitAppEnvironment(name="ui", script=str(Path(__file__).with_name("ui") / "page.py"))
 
     assert (app.script, app.include) == ("ui/page.py", ("ui/page.py",))
-    assert app.clone_with("twin").words()[3] == "tests/unit/ui/page.py"
+    assert app.clone_with("twin").words()[3] == "tests/unit/app/extras/ui/page.py"
 
 
 def test_streamlit_finds_its_script_along_the_import_path(tmp_path: Path) -> None:

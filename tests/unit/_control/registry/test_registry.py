@@ -296,8 +296,8 @@ def test_a_version_whose_app_was_never_saved_is_not_loaded(registry: Registry) -
 def test_what_was_recorded_survives_a_killed_process(url: str) -> None:
     code = f"""
 import os, sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.unit.test_registry import *
+sys.path.insert(0, {str(Path(__file__).parents[4])!r})
+from tests.unit._control.registry.test_registry import *
 registry = Registry({url!r})
 registry.runs.create(run_spec("r"), NOON)
 registry.actions.record([action_event("a0", ActionPhase.RUNNING)])
