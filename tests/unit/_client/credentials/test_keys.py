@@ -22,23 +22,9 @@ from flyteray.remote import Key
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/registry.sqlite"
-
-
-@pytest.fixture
 def keys(url: str) -> Iterator[Keys]:
     with contextlib.closing(Database(url)) as database:
         yield Keys(database)
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home where no cluster runs."""
-    for name in ("RAY_ADDRESS", "FLYTERAY_STORAGE", "FLYTERAY_DATABASE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path))
-    return tmp_path
 
 
 def flyteray(*arguments: str) -> Result:

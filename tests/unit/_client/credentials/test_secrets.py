@@ -45,18 +45,6 @@ def secrets(tmp_path: Path) -> Iterator[Secrets]:
         yield Secrets(database, tmp_path / "secrets.key")
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home where no cluster runs."""
-    for name in ("RAY_ADDRESS", "FLYTERAY_SECRETS_KEY", "FLYTERAY_STORAGE", "FLYTERAY_DATABASE", "TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path))
-    return tmp_path
-
-
-# The store
-
-
 def test_a_secret_comes_back_and_its_value_is_nowhere_on_disk(secrets: Secrets, tmp_path: Path) -> None:
     asyncio.run(secrets.create("TOKEN", VALUE))
     asyncio.run(secrets.create("db/password", b"\x00\xff"))

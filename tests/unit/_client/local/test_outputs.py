@@ -16,12 +16,11 @@ import pytest
 from flyteray._client.local.outputs import LocalOutputs
 from flyteray._control.registry.registry import Registry
 from flyteray._plan.info import ActionPhase
-from flyteray._plan.spec import CodeRef, EnvironmentSpec, OutputRef, RunSpec, TaskPlan, TaskSpec
+from flyteray._plan.spec import OutputRef, TaskPlan
 from flyteray._settings import Settings
 from flyteray.errors import ParameterMaterializationError
+from tests.unit.builders import NOON, run_spec
 from tests.waiting import eventually
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
 @pytest.fixture
@@ -38,17 +37,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def succeed(settings: Settings, name: str, version: str | None = None, at: datetime = NOON) -> None:
     """Record a run of the task, of a deployed one where there is a version."""
-    task = TaskSpec(
-        name="env.train",
-        code=CodeRef(bundle="b", module="m", name="n"),
-        environment=EnvironmentSpec(),
-        version=version,
-    )
     registry = Registry(settings.database_url)
-    registry.runs.create(RunSpec(name=name, task=task), at)
+    registry.runs.create(spec := run_spec(name, version=version), at)
     registry.runs.finish(name, ActionPhase.SUCCEEDED, None, 1, at)
     if version is not None:
-        asyncio.run(registry.tasks.deploy([TaskPlan(spec=task)], datetime.now(timezone.utc)))
+        asyncio.run(registry.tasks.deploy([TaskPlan(spec=spec.task)], datetime.now(timezone.utc)))
     registry.close()
 
 

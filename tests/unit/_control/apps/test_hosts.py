@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,24 +11,18 @@ import pytest
 
 from flyteray._control.apps.hosts import links, own_hosts, refuse_taken_hosts, timeout_ms
 from flyteray._control.apps.reconcile import ingress_state
-from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.apps.state import ReplicaRecord
 from flyteray._control.apps.status import app_info
 from flyteray._ingress.address import found_at
-from flyteray._plan.apps import app_spec
+from flyteray._plan import apps as plans
 from flyteray._plan.info import ClusterInfo, ReplicaInfo
-from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, LinkSpec
+from flyteray._plan.spec import AppSpec, LinkSpec
 from flyteray.app import AppEnvironment, Domain, Link, Port, Subdomain, Timeouts
-
-CODE = CodeRef(bundle="b", module="m", name="n")
-NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+from tests.unit.builders import CODE, app_record, app_spec, version_record
 
 
 def planned(**fields: Any) -> AppSpec:
-    return app_spec(AppEnvironment(name="shop", args="serve", **fields), CODE)
-
-
-def spec(name: str, **fields: Any) -> AppSpec:
-    return AppSpec(name=name, kind="asgi", code=CODE, environment=EnvironmentSpec(), **fields)
+    return plans.app_spec(AppEnvironment(name="shop", args="serve", **fields), CODE)
 
 
 @pytest.mark.parametrize(
@@ -89,24 +83,26 @@ def test_a_host_is_text(field: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other", "host"),
     [
-        (spec("a", subdomain="x"), spec("b", subdomain="x"), "x.localhost"),
-        (spec("a", subdomain="b"), spec("b"), "b.localhost"),
-        (spec("a"), spec("b", subdomain="a"), "a.localhost"),
-        (spec("a", host="m.example.com"), spec("b", host="m.example.com"), "m.example.com"),
-        (spec("a", host="b.localhost"), spec("b"), "b.localhost"),
+        (app_spec("a", subdomain="x"), app_spec("b", subdomain="x"), "x.localhost"),
+        (app_spec("a", subdomain="b"), app_spec("b"), "b.localhost"),
+        (app_spec("a"), app_spec("b", subdomain="a"), "a.localhost"),
+        (app_spec("a", host="m.example.com"), app_spec("b", host="m.example.com"), "m.example.com"),
+        (app_spec("a", host="b.localhost"), app_spec("b"), "b.localhost"),
     ],
 )
 def test_two_apps_cannot_have_one_address(one: AppSpec, other: AppSpec, host: str) -> None:
     with pytest.raises(ValueError, match=f"'a' can't have the address '{host}': app 'b' has it"):
-        refuse_taken_hosts(one, [spec("c", subdomain="free"), other])
+        refuse_taken_hosts(one, [app_spec("c", subdomain="free"), other])
 
 
 def test_an_app_may_ask_again_for_what_it_has() -> None:
-    refuse_taken_hosts(spec("a", subdomain="x"), [spec("a", subdomain="x"), spec("b", subdomain="y")])
+    refuse_taken_hosts(
+        app_spec("a", subdomain="x"), [app_spec("a", subdomain="x"), app_spec("b", subdomain="y")]
+    )
 
 
 def test_how_an_app_is_reached_and_scaled_is_no_part_of_its_version() -> None:
-    reached = spec(
+    reached = app_spec(
         "a",
         subdomain="x",
         host="m.example.com",
@@ -116,8 +112,8 @@ def test_how_an_app_is_reached_and_scaled_is_no_part_of_its_version() -> None:
         replicas=3,
     )
 
-    assert reached.digest() == spec("a").digest()
-    assert spec("a", port=9).digest() != spec("a").digest()
+    assert reached.digest() == app_spec("a").digest()
+    assert app_spec("a", port=9).digest() != app_spec("a").digest()
 
 
 @pytest.mark.parametrize(
@@ -143,19 +139,19 @@ def test_relative_links_are_joined_to_the_url() -> None:
 
 
 def test_the_ingress_is_told_what_the_version_that_serves_asks_for() -> None:
-    old = spec("a", subdomain="x", request_timeout_s=5, sticky=True)
-    new = spec("a", subdomain="y")
+    old = app_spec("a", subdomain="x", request_timeout_s=5, sticky=True)
+    new = app_spec("a", subdomain="y")
     versions = [
-        VersionRecord(name, "a", each, 1, VersionPhase.READY, number, None, NOON, None)
+        version_record(name, spec=each, backend=number)
         for number, (name, each) in enumerate({"v1": old, "v2": new}.items())
     ]
 
     replica = ReplicaInfo(replica_id="v1-1", actor_name="x", version="v1", host="127.0.0.1", port=4001, pid=1)
     ready = [ReplicaRecord(replica, slot=1)]
 
-    before = ingress_state([AppRecord("a", "active", "v2", "v1", 2, NOON, NOON)], versions, ready)
-    after = ingress_state([AppRecord("a", "active", "v2", "v2", 2, NOON, NOON)], versions, ready)
-    stopped = ingress_state([AppRecord("a", "stopped", "v2", None, 2, NOON, NOON)], versions, ready)
+    before = ingress_state([app_record("a", "v2", "v1")], versions, ready)
+    after = ingress_state([app_record("a", "v2", "v2")], versions, ready)
+    stopped = ingress_state([app_record("a", "v2", None, desired="stopped")], versions, ready)
 
     assert (before.hosts, before.timeouts, before.sticky) == ({"x.localhost": "a"}, {"a": 5000}, {"a"})
     assert (after.hosts, after.timeouts, after.sticky) == ({"y.localhost": "a"}, {}, frozenset())
@@ -163,12 +159,9 @@ def test_the_ingress_is_told_what_the_version_that_serves_asks_for() -> None:
 
 
 def test_apps_that_require_auth_ask_for_keys_where_these_are_asked_for() -> None:
-    specs = {"closed": spec("closed"), "open": spec("open", requires_auth=False)}
-    versions = [
-        VersionRecord(name, name, each, 1, VersionPhase.READY, None, None, NOON, None)
-        for name, each in specs.items()
-    ]
-    apps = [AppRecord(name, "active", name, name, 1, NOON, NOON) for name in specs]
+    specs = {"closed": app_spec("closed"), "open": app_spec("open", requires_auth=False)}
+    versions = [version_record(name, spec=each, backend=None) for name, each in specs.items()]
+    apps = [app_record(name, name, name) for name in specs]
 
     asked = ingress_state(apps, versions, [], {"1" * 64: "ann"}, auth=True)
     not_asked = ingress_state(apps, versions, [], {"1" * 64: "ann"}, auth=False)
@@ -183,10 +176,10 @@ def test_who_may_use_an_app_is_no_part_of_its_version() -> None:
 
 
 def test_an_apps_status_has_its_addresses_and_links() -> None:
-    shown = spec(
+    shown = app_spec(
         "a", subdomain="x", host="m.example.com", links=(LinkSpec(title="t", path="p", is_relative=True),)
     )
-    version = VersionRecord("v1", "a", shown, 1, VersionPhase.READY, 0, None, NOON, None)
+    version = version_record("v1", spec=shown, backend=0)
     cluster = ClusterInfo(
         storage="s",
         ingress_host="127.0.0.1",
@@ -194,7 +187,7 @@ def test_an_apps_status_has_its_addresses_and_links() -> None:
         endpoint_pattern="http://127.0.0.1:80/{app_fqdn}",
     )
 
-    info = app_info(AppRecord("a", "active", "v1", "v1", 1, NOON, NOON), {"v1": version}, [], cluster)
+    info = app_info(app_record("a", "v1", "v1"), {"v1": version}, [], cluster)
 
     assert (info.url, info.endpoint) == ("http://x.localhost:80/", "http://127.0.0.1:80/a")
     assert info.hosts == ("x.localhost", "m.example.com")

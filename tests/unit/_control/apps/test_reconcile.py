@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 from flyteray._control.apps.reconcile import (
     REPLACED_DRAIN,
@@ -14,34 +14,22 @@ from flyteray._control.apps.reconcile import (
     ingress_state,
     next_steps,
 )
-from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
 from flyteray._ingress.routes import Slot
-from flyteray._plan.info import ErrorInfo, ReplicaInfo
-from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ImageSpec, ScalingSpec
+from flyteray._plan.info import ErrorInfo
+from flyteray._plan.spec import EnvironmentSpec, ImageSpec, ScalingSpec
+from tests.unit.builders import NOON, app_record, app_spec, replica_record, version_record
 
-NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
-SPEC = AppSpec(
-    name="a",
-    kind="asgi",
-    code=CodeRef(bundle="b", module="m", name="n"),
-    environment=EnvironmentSpec(),
-    replicas=2,
-)
+NOW = NOON
+SPEC = app_spec(replicas=2)
 
 
 def app(target: str, serving: str | None = None, desired: str = "active") -> AppRecord:
-    return AppRecord("a", desired, target, serving, 1, NOW, NOW)  # type: ignore[arg-type]
+    return app_record("a", target, serving, desired=desired)
 
 
 def version(name: str, phase: VersionPhase, backend: int | None = 1) -> VersionRecord:
-    return VersionRecord(name, "a", SPEC, 1, phase, backend, None, NOW, None)
-
-
-def replica(of: str, number: int = 1) -> ReplicaRecord:
-    info = ReplicaInfo(
-        replica_id=f"{of}-{number}", actor_name="x", version=of, host="127.0.0.1", port=4000 + number, pid=1
-    )
-    return ReplicaRecord(info, slot=number)
+    return version_record(name, phase, SPEC, backend)
 
 
 def drained(name: str, ago: timedelta) -> VersionRecord:
@@ -61,10 +49,10 @@ def test_a_new_target_is_deployed_beside_the_version_that_serves() -> None:
 
 
 def test_a_blocked_replica_gets_no_requests_while_another_of_its_version_is_free() -> None:
-    free = replica("v1", 1)
-    blocked = replica("v1", 2)
+    free = replica_record("v1", 1)
+    blocked = replica_record("v1", 2)
     blocked = replace(blocked, info=blocked.info.model_copy(update={"blocked": True}))
-    other = replace(replica("v2", 1), slot=1)
+    other = replace(replica_record("v2", 1), slot=1)
     other = replace(other, info=other.info.model_copy(update={"blocked": True}))
     versions = [version("v1", VersionPhase.READY), version("v2", VersionPhase.READY, 2)]
 
@@ -76,7 +64,7 @@ def test_a_blocked_replica_gets_no_requests_while_another_of_its_version_is_free
 
 def test_a_replica_that_is_silent_gets_no_requests_either() -> None:
     versions = [version("v1", VersionPhase.READY)]
-    replicas = [replica("v1", 1), replica("v1", 2)]
+    replicas = [replica_record("v1", 1), replica_record("v1", 2)]
 
     assert set(ingress_state([app("v1", "v1")], versions, replicas, silent={"v1-2"}).slots(1)) == {1}
     assert set(ingress_state([app("v1", "v1")], versions, replicas, silent={"v1-1", "v1-2"}).slots(1)) == {
@@ -88,8 +76,8 @@ def test_a_replica_that_is_silent_gets_no_requests_either() -> None:
 def test_it_is_promoted_only_when_all_of_its_replicas_are_ready() -> None:
     versions = [version("v2", VersionPhase.DEPLOYING)]
 
-    assert next_steps([app("v2")], versions, [replica("v2", 1)], {}, NOW) == []
-    assert next_steps([app("v2")], versions, [replica("v2", 1), replica("v2", 2)], {}, NOW) == [
+    assert next_steps([app("v2")], versions, [replica_record("v2", 1)], {}, NOW) == []
+    assert next_steps([app("v2")], versions, [replica_record("v2", 1), replica_record("v2", 2)], {}, NOW) == [
         Promote("v2", "a")
     ]
 
@@ -152,7 +140,7 @@ def test_after_the_cluster_was_lost_the_serving_version_comes_up_even_when_the_t
 def test_requests_go_to_the_replicas_of_the_serving_version() -> None:
     versions = [version("v1", VersionPhase.READY, 3), version("v2", VersionPhase.DEPLOYING, 4)]
 
-    state = ingress_state([app("v2", "v1")], versions, [replica("v1", 1), replica("v2", 2)])
+    state = ingress_state([app("v2", "v1")], versions, [replica_record("v1", 1), replica_record("v2", 2)])
 
     assert dict(state.apps) == {"a": 3}
     assert state.backends == {3: {1: Slot("127.0.0.1", 4001)}, 4: {2: Slot("127.0.0.1", 4002)}}
@@ -186,7 +174,7 @@ def test_the_time_of_an_answer_begins_when_there_is_a_replica() -> None:
     sleepy = replace(version("v1", VersionPhase.READY, 0), spec=SLEEPY)
 
     assert ingress_state([app("v1", "v1")], [sleepy], []).timeouts == {"a": 32_000}
-    assert ingress_state([app("v1", "v1")], [sleepy], [replica("v1")]).timeouts == {"a": 2000}
+    assert ingress_state([app("v1", "v1")], [sleepy], [replica_record("v1")]).timeouts == {"a": 2000}
 
 
 def test_requests_wait_for_an_app_that_comes_up_for_the_first_time_until_it_could_not_or_is_stopped() -> None:
@@ -195,7 +183,9 @@ def test_requests_wait_for_an_app_that_comes_up_for_the_first_time_until_it_coul
     failed = replace(pending, phase=VersionPhase.FAILED, error=ErrorInfo(code="KeyError", message="'x'"))
 
     asked = ingress_state([app("v1")], [pending], [])
-    starting = ingress_state([app("v1")], [deploying], [replica("v1")], lacking={"v1": "waits for 9 CPUs"})
+    starting = ingress_state(
+        [app("v1")], [deploying], [replica_record("v1")], lacking={"v1": "waits for 9 CPUs"}
+    )
     refused = ingress_state([app("v1")], [failed], [])
     stopped = ingress_state([app("v1", None, "stopped")], [deploying], [])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timezone
 from typing import Any
 
 from hypothesis import given
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 
 from flyteray._control.apps.scaling import Autoscaler, ReplicaCounts
 from flyteray._control.apps.state import VersionPhase, VersionRecord
-from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, ScalingSpec
+from flyteray._plan.spec import ScalingSpec
+from tests.unit.builders import app_spec, version_record
 
 
 def following(
@@ -150,10 +150,7 @@ def test_the_number_stays_within_the_bounds_whatever_is_seen(
 
 def version(phase: VersionPhase = VersionPhase.READY, name: str = "v1", **fields: Any) -> VersionRecord:
     policy = ScalingSpec(most=4, by="concurrency", share=1, scaledown_after_s=0)
-    code = CodeRef(bundle="b", module="m", name="n")
-    given: dict[str, Any] = {"replicas": 1, "scaling": policy, **fields}
-    spec = AppSpec(name="a", kind="asgi", code=code, environment=EnvironmentSpec(), **given)
-    return VersionRecord(name, "a", spec, 1, phase, 7, None, datetime.now(timezone.utc), None)
+    return version_record(name, phase, app_spec(**{"scaling": policy, **fields}), 7)
 
 
 def test_a_version_that_serves_follows_its_traffic() -> None:

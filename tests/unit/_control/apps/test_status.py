@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
 import pytest
 
-from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._control.apps.status import app_info
-from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo, ReplicaInfo
-from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec
+from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo
 from flyteray.cli.verbs.get import _app_in_words
+from tests.unit.builders import app_record, replica_record, version_record
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 CLUSTER = ClusterInfo(
     storage="s", ingress_host="127.0.0.1", ingress_port=80, endpoint_pattern="http://127.0.0.1:80/{app_fqdn}"
 )
-SPEC = AppSpec(
-    name="a",
-    kind="asgi",
-    code=CodeRef(bundle="b", module="m", name="n"),
-    environment=EnvironmentSpec(),
-)
-READY = ReplicaInfo(replica_id="r", actor_name="x", version="v1", host="127.0.0.1", port=4000, pid=1)
 
 
 def told(
     wanted: int, resting: bool, ready: bool = False, desired: str = "active", error: ErrorInfo | None = None
 ) -> AppInfo:
-    app = AppRecord("a", desired, "v1", "v1", 1, NOON, NOON)  # type: ignore[arg-type]
-    version = VersionRecord("v1", "a", SPEC, 1, VersionPhase.READY, 0, error, NOON, None)
-    replicas = [ReplicaRecord(READY, 1)] if ready else []
+    app = app_record(serving="v1", desired=desired)
+    version = version_record(error=error)
+    replicas = [replica_record()] if ready else []
     return app_info(app, {"v1": version}, replicas, CLUSTER, None, wanted, resting)
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,17 +17,12 @@ from sqlalchemy import event
 
 from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._control.registry.registry import Registry
-from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, ReplicaInfo
-from flyteray._plan.spec import AppSpec, CodeRef, EnvironmentSpec, RunSpec, TaskSpec
+from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo
+from flyteray._plan.spec import EnvironmentSpec
 from flyteray.errors import InitializationError, RunAlreadyExistsError, RunNotFoundError
+from tests.unit.builders import NOON, app_record, app_spec, replica_record, run_spec, version_record
 
 POSTGRESQL = os.environ.get("FLYTERAY_TEST_POSTGRESQL")  # a server to test on: postgresql://user@host:port
-NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-CODE = CodeRef(bundle="b", module="m", name="n")
-
-
-def run_spec(name: str, task: str = "env.train") -> RunSpec:
-    return RunSpec(name=name, task=TaskSpec(name=task, code=CODE, environment=EnvironmentSpec()))
 
 
 def action_event(action: str, phase: ActionPhase, seconds: float = 0, **fields: Any) -> ActionEvent:
@@ -211,36 +206,16 @@ def test_a_thousand_reports_take_a_handful_of_statements(registry: Registry) -> 
 
 
 def app(name: str, target: str) -> AppRecord:
-    return AppRecord(
-        name=name,
-        desired="active",
-        target=target,
-        serving=None,
-        revision=1,
-        created_at=NOON,
-        updated_at=NOON,
-    )
+    return app_record(name, target)
 
 
 def version(version_id: str, app: str) -> VersionRecord:
-    return VersionRecord(
-        id=version_id,
-        app=app,
-        spec=AppSpec(name=app, kind="asgi", code=CODE, environment=EnvironmentSpec(env_vars={"A": "ü"})),
-        revision=1,
-        phase=VersionPhase.PENDING,
-        backend=None,
-        error=None,
-        created_at=NOON,
-        draining_since=None,
-    )
+    spec = app_spec(app, environment=EnvironmentSpec(env_vars={"A": "ü"}))
+    return version_record(version_id, VersionPhase.PENDING, spec, None)
 
 
 def replica(replica_id: str, version: str) -> ReplicaRecord:
-    info = ReplicaInfo(
-        replica_id=replica_id, actor_name="a", version=version, host="127.0.0.1", port=8000, pid=1
-    )
-    return ReplicaRecord(info=info, slot=1)
+    return replica_record(version, replica_id=replica_id)
 
 
 def fill(registry: Registry) -> None:

@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from datetime import datetime, timedelta
 
 import pytest
 
 from flyteray._control.registry.registry import Registry
-from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
+from flyteray._plan.spec import CodeRef, InputSpec, TaskPlan
 from flyteray.errors import RemoteTaskNotFoundError
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+from tests.unit.builders import NOON, task_spec
 
 
 def plan(version: str, name: str = "env.train", bundle: str = "b") -> TaskPlan:
-    code = CodeRef(bundle=bundle, module="m", name="n")
-    spec = TaskSpec(name=name, code=code, environment=EnvironmentSpec(), version=version)
+    spec = task_spec(name, code=CodeRef(bundle=bundle, module="m", name="n"), version=version)
     return TaskPlan(spec=spec, inputs=(InputSpec(name="x", type="int"),), outputs={"o0": "str"}, docs="d")
 
 
 def at(hour: int) -> datetime:
     return NOON + timedelta(hours=hour)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/registry.sqlite"
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    registry = Registry(url)
-    yield registry
-    registry.close()
 
 
 def test_a_task_is_found_by_version_and_by_being_the_newest(registry: Registry) -> None:

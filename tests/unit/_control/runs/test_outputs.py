@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,16 @@ from flyteray._control.runs.outputs import Outputs
 from flyteray._plan.info import ActionPhase, ReplicaInfo
 from flyteray._plan.spec import (
     AppSpec,
-    CodeRef,
-    EnvironmentSpec,
     OutputRef,
     ParameterSpec,
-    RunSpec,
     TaskPlan,
-    TaskSpec,
 )
 from flyteray._plan.values.outputs import output_key
 from flyteray.errors import ParameterMaterializationError
 from flyteray.storage import open_storage
+from tests.unit.builders import NOON, app_spec, replica_info, run_spec, task_spec
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-CODE = CodeRef(bundle="b", module="m", name="n")
 TRAIN = OutputRef(task_name="env.train")
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    registry = Registry(f"sqlite:///{tmp_path}/registry.sqlite")
-    yield registry
-    registry.close()
 
 
 @pytest.fixture
@@ -48,15 +35,14 @@ def outputs(registry: Registry, tmp_path: Path) -> Outputs:
 def succeed(
     registry: Registry, name: str, version: str | None = None, phase: ActionPhase = ActionPhase.SUCCEEDED
 ) -> None:
-    task = TaskSpec(name="env.train", code=CODE, environment=EnvironmentSpec(), version=version)
-    registry.runs.create(RunSpec(name=name, task=task), NOON)
+    registry.runs.create(run_spec(name, version=version), NOON)
     if phase.is_terminal:
         registry.runs.finish(name, phase, None, 1, NOON)
 
 
 def app(**parameter: Any) -> AppSpec:
     given = ParameterSpec(**{"name": "p", "kind": "object", **parameter})
-    return AppSpec(name="shop", kind="asgi", code=CODE, environment=EnvironmentSpec(), parameters=(given,))
+    return app_spec("shop", parameters=(given,))
 
 
 def pinned(outputs: Outputs, **parameter: Any) -> ParameterSpec:
@@ -134,7 +120,7 @@ def test_a_task_that_has_run_is_not_said_to_need_a_run_first(outputs: Outputs, r
 
 
 def test_a_deployed_task_without_runs_is_to_be_run(outputs: Outputs, registry: Registry) -> None:
-    task = TaskSpec(name="env.train", code=CODE, environment=EnvironmentSpec(), version="v1")
+    task = task_spec(version="v1")
     asyncio.run(registry.tasks.deploy([TaskPlan(spec=task)], datetime.now(timezone.utc)))
 
     with pytest.raises(ParameterMaterializationError, match="Run the task first"):
@@ -146,7 +132,7 @@ def test_a_deployed_task_without_runs_is_to_be_run(outputs: Outputs, registry: R
 def test_runs_of_one_version_count_where_one_is_asked_for(outputs: Outputs, registry: Registry) -> None:
     for number, version in enumerate(["v1", "v2", None, "v1"]):
         succeed(registry, f"r{number}", version)
-    task = TaskSpec(name="env.train", code=CODE, environment=EnvironmentSpec())
+    task = task_spec()
     for version in ("v1", "v2"):
         plan = TaskPlan(spec=task.model_copy(update={"version": version}))
         asyncio.run(registry.tasks.deploy([plan], datetime.now(timezone.utc)))
@@ -218,9 +204,7 @@ def test_an_older_run_that_ends_later_is_not_newer(outputs: Outputs, registry: R
 
 
 def replica(number: int, run: str) -> ReplicaInfo:
-    return ReplicaInfo(
-        replica_id=str(number), actor_name="a", version="v", host="h", port=1, pid=1, outputs={"p": run}
-    )
+    return replica_info(number=number, outputs={"p": run})
 
 
 def test_what_no_replica_and_no_app_takes_is_left_behind(outputs: Outputs, registry: Registry) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from flyteray._control.registry.registry import Registry
 from flyteray._control.runs.supervisor import Supervisor
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd
-from flyteray._plan.spec import CodeRef, EnvironmentSpec, RunSpec, TaskSpec
 from flyteray.errors import RunNotFoundError
 from flyteray.storage import open_storage
+from tests.unit.builders import run_spec
 
 NOW = datetime.now(timezone.utc)
 FAILED = RunEnd(run="r1", phase=ActionPhase.FAILED, error=ErrorInfo(code="E", message="bad \udc80\0"))
@@ -28,12 +29,9 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def registry(file: Path) -> Iterator[Registry]:
-    registry = Registry(f"sqlite:///{file}")
-    code = CodeRef(bundle="b", module="m", name="n")
-    task = TaskSpec(name="env.task", code=code, environment=EnvironmentSpec())
-    registry.runs.create(RunSpec(name="r1", task=task, request="q"), NOW)
-    yield registry
-    registry.close()
+    with contextlib.closing(Registry(f"sqlite:///{file}")) as registry:
+        registry.runs.create(run_spec("r1"), NOW)
+        yield registry
 
 
 def runs_of(registry: Registry) -> Supervisor:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from flyteray._control.registry.registry import Registry
 from flyteray._control.runs.waiting import Waiting
 from flyteray._plan.info import ActionEvent, ActionPhase, RunInfo
 from flyteray._plan.placement import ClusterView, Node
-from flyteray._plan.spec import CodeRef, EnvironmentSpec, ImageSpec, RunSpec, TaskSpec
+from flyteray._plan.spec import EnvironmentSpec, ImageSpec
+from tests.unit.builders import run_spec
 
 EARLIER = datetime.now(timezone.utc) - timedelta(seconds=10)
 IMAGE = ImageSpec(name="i")
@@ -24,16 +21,8 @@ FREE = ClusterView(FULL.nodes)
 FOR_GPU = "waits for 1 GPU on one node; free: 0 of 1"
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    registry = Registry(f"sqlite:///{tmp_path}/registry.sqlite")
-    yield registry
-    registry.close()
-
-
 def create(registry: Registry, name: str, at: datetime = EARLIER, running: bool = False) -> RunInfo:
-    task = TaskSpec(name="env.train", code=CodeRef(bundle="b", module="m", name="n"), environment=GPU)
-    registry.runs.create(RunSpec(name=name, task=task), at)
+    registry.runs.create(run_spec(name, environment=GPU), at)
     if running:
         registry.runs.started(name, at)
     return registry.runs.get(name)
