@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from flyteray import _public
 from flyteray._version import __version__, version
 
 if TYPE_CHECKING:
@@ -197,5 +198,6 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and so also what
             if name in names:
                 found = getattr(importlib.import_module(module), name)
                 globals()[name] = found
+                _public.adopt(__name__, {name: found})
                 return found
         raise AttributeError(f"module 'flyteray' has no attribute {name!r}")

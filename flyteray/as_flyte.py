@@ -1,8 +1,8 @@
 """A script that says ``import flyte`` and nothing of flyteray, run with flyteray in its place.
 
 ``python -m flyteray.as_flyte script.py ...`` is what ``python script.py ...`` would be; its tasks and apps run so too,
-wherever they do. The same option of the command: ``flyteray run --as-flyte script.py task``. Where the real ``flyte``
-is installed it is left alone and not used.
+wherever they do. ``flyteray run --as-flyte script.py task`` does the same, as do ``serve``, ``deploy`` and ``build``.
+Where the real ``flyte`` is installed it is left alone and not used.
 """
 
 from __future__ import annotations

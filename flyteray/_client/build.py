@@ -12,7 +12,7 @@ from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.images.image import Image, ImageBuild
-from flyteray._plan.bundle.included import with_dependencies
+from flyteray._plan.dependencies import with_dependencies
 from flyteray._plan.images.image import image_spec, is_program
 from flyteray._plan.spec import EnvironmentSpec, ImageSpec
 

@@ -15,9 +15,9 @@ from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.session.owner import owner_variables
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment
-from flyteray._plan import deploy as planning
+from flyteray._plan import deployment
 from flyteray._plan.bundle.shipping import CopyStyle, Shipping
-from flyteray._plan.deploy import DeploymentPlan
+from flyteray._plan.deployment import DeploymentPlan
 from flyteray._plan.info import AppInfo
 from flyteray._plan.spec import TaskPlan
 from flyteray._plan.tasks import declared_tasks
@@ -171,8 +171,8 @@ async def _deploy(
         Shipping(copy_style=copy_style, interactive=interactive_mode, version=version)
     )
     plans = [
-        await asyncio.to_thread(planning.plan, group, version, shipping, owner_variables())
-        for group in planning.groups(envs)
+        await asyncio.to_thread(deployment.plan, group, version, shipping, owner_variables())
+        for group in deployment.groups(envs)
     ]
     return [
         Deployment(plan.version, dict(_results(plan, {} if dry_run else await _carry_out(plan))))

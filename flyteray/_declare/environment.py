@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from flyteray._declare.description import shortened
 from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.images.image import Image
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.pod import PodTemplate
+from flyteray._declare.options.shown import shortened
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 from flyteray._version import HOUSE
@@ -35,7 +35,7 @@ class Environment:
         pod_template: Of Kubernetes: means nothing on Ray, and says so.
         description: For people; more than 255 characters are cut off.
         secrets: What it is given in secret: a key, a :class:`Secret` or a list of them.
-        env_vars: Environment variables of the processes that run it.
+        env_vars: Environment variables of the processes that run it, there before Python is, exactly as written.
         resources: Hardware; see :class:`Resources` for the defaults.
         interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
         image: What it finds installed: an :class:`Image`, the URI of a container, or ``"auto"``, which is what the

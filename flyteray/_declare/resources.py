@@ -13,8 +13,12 @@ from flyteray._declare.quantity import cpus, size_bytes
 class Resources:
     """What one task, or one replica of an app, needs to itself. None leaves the default.
 
+    Hardware that no node has fails at once, and the error says what there is. On the local cluster more CPUs or memory
+    than the machine has draws a warning, and what it has is given.
+
     Args:
-        cpu: CPUs: ``2``, ``0.5``, ``"500m"``, or a pair (request, limit), of which Ray reserves the request.
+        cpu: CPUs: ``2``, ``0.5``, ``"500m"``, or a pair (request, limit), of which Ray reserves the request. Libraries
+            (OpenMP) start one thread for each.
         memory: Text such as ``"4Gi"``, or a pair (request, limit), of which Ray reserves the request.
         gpu: A number of GPUs of any kind, ``"<kind>:<number>"`` such as ``"T4:1"``, or a :class:`Device` for the rest.
         disk: Text such as ``"20Gi"``. Checked, but Ray reserves no disk: a warning says so.

@@ -19,6 +19,11 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 class Secret:
     """A secret, given to tasks or replicas as an environment variable or a file.
 
+    Its value is encrypted in the registry, with a key outside it (``~/.flyteray/secrets.key``, or
+    ``FLYTERAY_SECRETS_KEY`` where the cluster's head starts), and is in no spec, log or dashboard. Users who may run
+    code on the cluster may read it. For a secret that nobody has created, the local cluster, and no other, takes the
+    environment variable of its name where ``run``, ``serve`` or ``deploy`` is called.
+
     Args:
         key: Its name, as in ``flyteray create secret``.
         group: A prefix that tells secrets of one key apart.

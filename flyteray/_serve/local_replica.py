@@ -20,8 +20,7 @@ from flyteray import _private
 from flyteray._cluster.workers.secrets import ProcessSecrets
 from flyteray._machine.shared_folder import SharedFolder
 from flyteray._plan.bundle import bundle
-from flyteray._plan.local import ERROR, NEWEST, READY, SECRETS, LocalPlan
-from flyteray._plan.spec import OutputRef
+from flyteray._plan.spec import LocalPlan, OutputRef
 from flyteray._plan.values.outputs import output_key, select
 from flyteray._serve.hosted_app import HostedApp
 from flyteray._serve.parameters.outputs import Outputs
@@ -39,7 +38,7 @@ class LocalReplica:
     def __init__(self, plan: LocalPlan) -> None:
         self._plan = plan
         self._folder = Path(plan.folder)
-        told = json.loads(os.environ.pop(SECRETS, "{}"))
+        told = json.loads(os.environ.pop(LocalPlan.SECRETS, "{}"))
         values = {name: base64.b64decode(value) for name, value in told.items()}
         self._app = HostedApp(
             plan.app,
@@ -64,7 +63,7 @@ class LocalReplica:
             self._app.release()
             os._exit(1)  # on_startup can't be interrupted; what it began to use ends with the process
         starting.result()
-        (self._folder / READY).touch()
+        (self._folder / LocalPlan.READY).touch()
         await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
             raise failed.result() or RuntimeError("The app's server has ended by itself.")
@@ -76,7 +75,7 @@ class LocalReplica:
 
     def report(self, error: Exception) -> None:
         """Say what made it fail, with the end of the app's own log."""
-        _private.replace(self._folder / ERROR, self._app.failure(error).model_dump_json())
+        _private.replace(self._folder / LocalPlan.ERROR, self._app.failure(error).model_dump_json())
 
     async def _start(self, on_exit: Callable[[BaseException | None], object]) -> None:
         plan = self._plan
@@ -108,7 +107,7 @@ class PlannedOutputs(Outputs):
         if ref.run_name is not None:
             return ref.run_name
         run: str
-        run, storage = json.loads(Path(self._shared, NEWEST).read_bytes())[ref.digest()]
+        run, storage = json.loads(Path(self._shared, LocalPlan.NEWEST).read_bytes())[ref.digest()]
         self._storages[run] = storage
         return run
 

@@ -44,7 +44,7 @@ class AppEnvironment(Environment):
             its words name the declared port (``8080``, ``--port=8080``, ``0.0.0.0:8080``) they name the replica's.
         args: The same as ``command``, and it may be combined with ``parameters``.
         command: A program that serves on the port, as words or as one text that is split as a shell splits it.
-            ``$VAR`` stands for an environment variable of the replica.
+            ``$VAR`` stands for an environment variable of the replica. Nothing that it starts outlives the replica.
         requires_auth: Answer only requests with a key that ``flyteray create key`` made, as the header
             ``Authorization: Bearer KEY``; others get 401. The app finds whose it is in the header ``X-Flyteray-User``.
             Keys are asked for where the ingress listens beyond this machine (``FLYTERAY_HOST``), or as
@@ -166,7 +166,7 @@ class AppEnvironment(Environment):
         return func
 
     def on_shutdown(self, func: F) -> F:
-        """Run a function after the server has stopped; arguments as in :meth:`server`."""
+        """Run a function after the server has stopped, in every replica that goes; arguments as in :meth:`server`."""
         self._on_shutdown = _callable("on_shutdown", func)
         return func
 

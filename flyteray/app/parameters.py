@@ -33,8 +33,8 @@ class Parameter:
 
     Server and hook functions take it as an argument of its name; everything else calls :func:`get_parameter`.
 
-    A file or directory that is fetched is the one that was there when the app was served: a replica that starts later
-    and finds another content says so and does not start, so that all replicas of a version have the same.
+    A file or directory is fetched once per node, and is the one that was there when the app was served: a replica that
+    starts later and finds another content says so and does not start, so that all replicas of a version have the same.
 
     Args:
         name: What the functions call it; ``"i0"`` for None.

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flyteray._plan.values.plain import as_json
+from flyteray._plan.values.text import as_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 Output = Literal["table", "json"]
@@ -26,6 +26,11 @@ _PIPE = 120  # columns of a table that nobody may ever look at
 _ANY = 25  # without a height rich takes no width for a dumb terminal
 _GAP = 2
 _NARROW = 20  # text in less is unreadable
+
+
+def examples(*commands: str) -> str:
+    """The end of a help, with one command a line (blank lines, or they are joined into a paragraph)."""
+    return "\n\n".join(["Examples:", *commands])
 
 
 def output_option(command: F) -> F:

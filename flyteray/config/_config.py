@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from flyteray.config._file import ConfigFile, get_config_file
+from flyteray.config._file import ConfigFile, get_config_file, git_root
 from flyteray.errors import InitializationError
 
 S = TypeVar("S", bound="_Section")
@@ -271,3 +271,14 @@ def auto(config_file: str | Path | ConfigFile | None = None) -> Config:
         InitializationError: the file that is named does not exist, or a value is of another kind than its setting has.
     """
     return Config.auto(config_file)
+
+
+def config_from_root(path: str | Path = ".flyte/config.yaml") -> Config | None:
+    """What a file below the root of the working directory's git repository configures; None: there is none.
+
+    Args:
+        path: Where the file is, below the root.
+    """
+    root = git_root(Path.cwd())
+    file = root / path if root else None
+    return auto(file) if file and file.is_file() else None

@@ -251,17 +251,18 @@ with_servecontext = ServeContext
 async def _serve(app_env: AppEnvironment) -> AppHandle:
     """Bring an app up and return its handle when it serves; it stays up when this process ends.
 
-    Apps that it depends on come first. Serving unchanged code again restarts nothing; a changed version takes over
-    when all of its replicas are ready, and no request is lost. Inside a local run or app it is served in local mode:
-    see :class:`ServeContext`, which has all options.
+    Apps that it depends on come first. Serving unchanged code (that of the modules it imports) again restarts nothing;
+    a changed version takes over when all of its replicas are ready, and no request is lost: those that are open on the
+    old version end there. Inside a local run or app it is served in local mode: see :class:`ServeContext`, which has
+    all options. flyteray has a Ray Serve for itself, which ``serve.run`` and ``serve.shutdown`` of yours don't touch.
 
     Args:
         app_env: What to serve.
 
     Raises:
         TypeError: not an app environment.
-        DeploymentError: a replica could not start; the user's exception is the cause. The version that served before
-            goes on serving.
+        DeploymentError: a replica could not start; the end of its log is in the message, the user's exception is the
+            cause. The version that served before goes on serving.
         ParameterMaterializationError: an output that a parameter names does not exist.
         PlacementError: no node of the cluster can ever take a replica.
         SecretNotFoundError: it asks for a secret that does not exist.

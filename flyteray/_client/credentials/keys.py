@@ -10,7 +10,7 @@ from flyteray._client.acts import acts
 from flyteray._client.bridge import ListVerb, Verb
 from flyteray._client.credentials.store import local_keys, store_of
 from flyteray._client.session.session import session
-from flyteray._plan.keys import check_name, digest, new_key
+from flyteray._plan.credentials import check_key_name, key_digest, new_key
 from flyteray._plan.spec import KeyInfo
 
 
@@ -54,10 +54,10 @@ class Key:
         Raises:
             ValueError: A bad name, or one that is taken.
         """
-        check_name(name)
+        check_key_name(name)
         value = new_key()
         async with _keys() as keys:
-            return Key(await keys.create(name, digest(value)), value)
+            return Key(await keys.create(name, key_digest(value)), value)
 
     create = Verb(_create)
 

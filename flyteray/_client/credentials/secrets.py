@@ -12,8 +12,8 @@ from flyteray._client.bridge import ListVerb, Verb
 from flyteray._client.credentials.store import local_secrets, store_of
 from flyteray._client.session.session import session
 from flyteray._declare.environment import without_meaning
+from flyteray._plan.credentials import as_value, check_secret_name
 from flyteray._plan.info import SecretInfo
-from flyteray._plan.secrets import as_value, check_name
 
 
 class Secret:
@@ -76,7 +76,7 @@ class Secret:
             )
         if cluster_pool is not None:
             without_meaning(f"Secret {name!r}", "cluster_pool")
-        check_name(name)
+        check_secret_name(name)
         async with _secrets() as secrets:
             return Secret(await secrets.create(name, as_value(name, value)))
 

@@ -19,7 +19,7 @@ from flyteray._client.bridge import MethodVerb
 from flyteray._client.local.process import LocalProcess
 from flyteray._machine import probe
 from flyteray._plan.info import AppPhase, ErrorInfo
-from flyteray._plan.local import ERROR, READY, LocalPlan
+from flyteray._plan.spec import LocalPlan
 from flyteray.app.endpoints import local_endpoints
 from flyteray.errors import ActivationTimeoutError, DeploymentError
 
@@ -255,13 +255,13 @@ class LocalApp(BaseHandle):
             self._process.start()
 
     def _is_ready(self) -> bool:
-        return Path(self._plan.folder, READY).exists()
+        return Path(self._plan.folder, LocalPlan.READY).exists()
 
     def _has_come_up(self) -> bool:
         process = self._process
         if self._desired == "stopped" or process is None:
             raise DeploymentError(f"App {self.name!r} was stopped while it was waited for.")
-        if not process.running or Path(self._plan.folder, ERROR).exists():
+        if not process.running or Path(self._plan.folder, LocalPlan.ERROR).exists():
             raise self._failure(process)
         return self._is_ready() and self._answers()
 
@@ -272,7 +272,7 @@ class LocalApp(BaseHandle):
 
     def _failure(self, process: LocalProcess) -> DeploymentError:
         try:
-            info = ErrorInfo.model_validate_json(Path(self._plan.folder, ERROR).read_bytes())
+            info = ErrorInfo.model_validate_json(Path(self._plan.folder, LocalPlan.ERROR).read_bytes())
         except OSError:
             return DeploymentError(
                 f"App {self.name!r} could not start: its process {process.exit}.{self._tail()}"

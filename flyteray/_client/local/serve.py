@@ -26,8 +26,7 @@ from flyteray._machine import ports
 from flyteray._machine.shared_folder import SharedFolder
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.images.image import build_env_vars
-from flyteray._plan.local import NEWEST, SECRETS, LocalPlan
-from flyteray._plan.spec import ParameterSpec
+from flyteray._plan.spec import LocalPlan, ParameterSpec
 from flyteray._settings import Settings
 from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
@@ -53,7 +52,7 @@ class LocalApps:
     def __init__(self, home: Path) -> None:
         self._pid = os.getpid()
         self._folder = SharedFolder.new(home / "local-apps")
-        self._outputs = LocalOutputs(self._folder.path, self._folder.path / NEWEST)
+        self._outputs = LocalOutputs(self._folder.path, self._folder.path / LocalPlan.NEWEST)
         self._apps: dict[str, LocalApp] = {}
         self._lock = threading.Lock()
         local_endpoints().share(self._folder.path / "apps.json")
@@ -172,7 +171,9 @@ class LocalApps:
             "_RUN_MODE": "local",
             LOCAL_APPS: str(self._folder.path / "apps.json"),
             REPLICA_PORT: str(plan.port),
-            SECRETS: json.dumps({name: base64.b64encode(value).decode() for name, value in values.items()}),
+            LocalPlan.SECRETS: json.dumps(
+                {name: base64.b64encode(value).decode() for name, value in values.items()}
+            ),
         }
         if settings.database is not None:
             ours["FLYTERAY_DATABASE"] = settings.database

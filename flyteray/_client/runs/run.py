@@ -29,7 +29,7 @@ from flyteray._plan.bundle import code
 from flyteray._plan.bundle.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
 from flyteray._plan.spec import RunSpec, RunWide, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
-from flyteray._plan.values import inputs, pickling, stored
+from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.inputs import bind_deployed
 from flyteray.errors import BaseRuntimeError, RuntimeUserError
 from flyteray.storage import open_storage
@@ -230,10 +230,10 @@ class RunContext:
             wide=wide.model_copy(update={"custom_context": told}),
         )
         await session().warn_of_less(f"Task {spec.task.name!r}", spec.task.environment)
-        if inputs.nbytes <= stored.RELAYED:
+        if inputs.nbytes <= pickling.RELAYED:
             return Run(await session().controller.runs.start(spec, inputs))
-        root, key = (await asyncio.to_thread(session().connect)).storage, stored.inputs_key(spec.request)
-        kept = await asyncio.to_thread(stored.store, inputs, root, key)
+        root, key = (await asyncio.to_thread(session().connect)).storage, pickling.inputs_key(spec.request)
+        kept = await asyncio.to_thread(pickling.store, inputs, root, key)
         try:
             return Run(await session().controller.runs.start(spec.model_copy(update={"inputs": key}), kept))
         except RuntimeUserError:  # it was refused: of any other error the run may know nothing
@@ -334,9 +334,9 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
     Args:
         task: What ``@env.task`` made, or a handle of a deployed task from ``flyteray.remote.Task.get``.
         args: Its inputs, positional or
-        kwargs: by name; checked against the task's annotations here, and converted as Flyte does it: a dict for a
-            dataclass, TypedDict or model, the name for a member of an enum. What is larger than a megabyte lies in
-            storage until the run has ended.
+        kwargs: by name; any Python values, checked against the task's annotations here, and converted as Flyte does it:
+            a dict for a dataclass, TypedDict or model, the name for a member of an enum. Arrays arrive read-only. What
+            is larger than a megabyte lies in storage until the run has ended.
 
     Raises:
         TypeError: not a task, an unknown input, or one of the wrong type.

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from flyteray._control.registry.database import Database
 from flyteray._control.registry.tables import keys
 from flyteray._declare.near import did_you_mean
-from flyteray._plan.keys import check_name
+from flyteray._plan.credentials import check_key_name
 from flyteray._plan.spec import KeyInfo
 from flyteray.errors import KeyNotFoundError
 
@@ -37,7 +37,7 @@ class Keys:
         Raises:
             ValueError: A bad name, or one that is taken.
         """
-        check_name(name)
+        check_key_name(name)
         info = KeyInfo(name=name, created_at=datetime.now(timezone.utc))
         try:
             with self._database.write() as connection:

@@ -16,8 +16,8 @@ from sqlalchemy import delete, select
 from flyteray import _private
 from flyteray._control.registry.database import Database
 from flyteray._control.registry.tables import secrets
+from flyteray._plan.credentials import as_value, check_secret_name, not_found
 from flyteray._plan.info import SecretInfo
-from flyteray._plan.secrets import as_value, check_name, not_found
 from flyteray.errors import InitializationError, RuntimeSystemError
 
 _INFO = [secrets.c.name, secrets.c.created_at, secrets.c.updated_at]
@@ -56,7 +56,7 @@ class Secrets:
             TypeError: The value is neither str nor bytes.
             ValueError: A bad name, or a value that is empty or too large.
         """
-        check_name(name)
+        check_secret_name(name)
         created_at, updated_at = self._keep(name, as_value(name, value))
         return SecretInfo(name=name, created_at=created_at, updated_at=updated_at)
 
@@ -67,7 +67,7 @@ class Secrets:
             ValueError: A bad name, or a value that is empty or too large.
         """
         for name, value in values.items():
-            check_name(name)
+            check_secret_name(name)
             as_value(name, value)
         before = self._find(values)
         changed = [

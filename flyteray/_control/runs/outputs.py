@@ -12,7 +12,6 @@ from typing import NamedTuple
 from flyteray._actors.controller import Outputs as OutputsDoor
 from flyteray._control.registry.registry import Registry
 from flyteray._declare.near import did_you_mean
-from flyteray._plan.bundle import contents
 from flyteray._plan.info import ActionPhase, ReplicaInfo
 from flyteray._plan.spec import AppSpec, OutputRef, ParameterSpec
 from flyteray._plan.values.outputs import output_key
@@ -22,6 +21,7 @@ from flyteray.errors import (
     RuntimeSystemError,
 )
 from flyteray.storage import Storage, locate_file, open_storage
+from flyteray.storage.address import directory_hash, file_hash
 
 _REMEMBERED = 256  # hashes of contents
 _LOOKED_AT = 50  # of the newest runs of a task that is followed
@@ -206,4 +206,4 @@ class _Taken(NamedTuple):
 
 
 def _hash_of(url: str, ignore: tuple[str, ...] | None) -> str:
-    return contents.file_hash(url) if ignore is None else contents.directory_hash(url, ignore)
+    return file_hash(url) if ignore is None else directory_hash(url, ignore)

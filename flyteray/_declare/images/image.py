@@ -35,7 +35,8 @@ class Image(Layered):
 
     On Ray an image of :meth:`from_debian_base` is the cluster's own Python environment with the image's packages in
     front of it: what the cluster has already costs nothing, what differs is installed beside it, once per node, for
-    this image's processes only. An image that names a container runs there.
+    this image's processes only. Packages that Ray can't live with are refused by name; an app that is a program
+    (``args``, ``command``) may have any. An image that names a container runs there.
 
     Every method returns a new image; an image changes nothing until a task or app that asks for it is run.
 
@@ -44,7 +45,8 @@ class Image(Layered):
         dockerfile: A file to build one from.
         registry: Where it would be pushed to. Nothing is pushed on Ray.
         name: For people, and the first part of :attr:`uri`.
-        python_version: Major and minor. On Ray all processes run the cluster's.
+        python_version: Major and minor. A program gets it where ``uv`` finds it on the node. All others run the
+            cluster's: for another one a warning says so, or with ``FLYTERAY_IMAGE_PYTHON=strict`` it is refused.
         platform: Kinds of machines.
         extendable: Whether layers can be added.
         ref_name: A name that ``flyteray.init(images=...)`` tells the URI of.

@@ -1,8 +1,16 @@
-"""What people are shown of a task: its documentation and links."""
+"""Documentation, descriptions and links are what people are shown of a task."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
+
+_LONGEST = 255
+_CUT = "...(tr.)"  # as in Flyte
+
+
+def shortened(description: str) -> str:
+    """At most 255 characters of a description; one that was cut off says so at its end."""
+    return description if len(description) <= _LONGEST else description[: _LONGEST - len(_CUT)] + _CUT
 
 
 class Documentation(str):

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from flyteray._declare.description import shortened
+from flyteray._declare.options.shown import shortened
 
 _FIELDS_OF_CRON = 5
 

@@ -39,6 +39,10 @@ class Task(ABC, Generic[P, R]):
 
     Called outside a run it is the plain function. Inside a run a call is a child action on the cluster.
 
+    A task runs on its process's main thread, as a script does, and may use plain Ray (tasks, actors, Ray Data). While
+    it waits for those or for children, its CPU is free for them. An exception that leaves it is a failure, and so is
+    ``sys.exit``; only ``sys.exit()`` or ``sys.exit(0)`` in a task without an output ends it well.
+
     Attributes:
         name: The full name, ``<environment>.<function>``.
         short_name: A name for people.

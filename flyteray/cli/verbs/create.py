@@ -7,17 +7,16 @@ from pathlib import Path
 import rich_click as click
 
 from flyteray.cli import printing
-from flyteray.cli.examples import examples
 from flyteray.remote import Key, Secret
 
-_SECRET = examples(
+_SECRET = printing.examples(
     "flyteray create secret OPENAI_API_KEY",
     "flyteray create secret db/password --from-file password.txt",
     "printenv TOKEN | flyteray create secret TOKEN",
 )
 
 
-@click.group(epilog=examples("flyteray create secret OPENAI_API_KEY", "flyteray create key alice"))
+@click.group(epilog=printing.examples("flyteray create secret OPENAI_API_KEY", "flyteray create key alice"))
 def create() -> None:
     """Keep a secret, or make a key for apps."""
 
@@ -57,7 +56,9 @@ def secret(name: str, value: str | None, from_file: Path | None, output: printin
         printing.note(f"Secret {name} is kept.")
 
 
-@create.command(name="key", epilog=examples("flyteray create key alice", "KEY=$(flyteray create key ci)"))
+@create.command(
+    name="key", epilog=printing.examples("flyteray create key alice", "KEY=$(flyteray create key ci)")
+)
 @click.argument("name")
 @printing.output_option
 def key(name: str, output: printing.Output) -> None:

@@ -11,12 +11,11 @@ import rich_click as click
 from flyteray._cluster import local
 from flyteray._settings import Settings
 from flyteray.cli import printing
-from flyteray.cli.examples import examples
 from flyteray.errors import ClusterError
 
 
 @click.command(
-    epilog=examples(
+    epilog=printing.examples(
         'eval "$(flyteray env)"',
         "ray status",
         "ray job submit --working-dir . -- python train.py",

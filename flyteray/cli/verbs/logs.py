@@ -5,12 +5,11 @@ from __future__ import annotations
 import rich_click as click
 from click.exceptions import Exit
 
-from flyteray.cli import failures
-from flyteray.cli.examples import examples
-from flyteray.cli.running import require_cluster
+from flyteray.cli import failures, printing
+from flyteray.cli.verbs.status import require_cluster
 from flyteray.remote import App
 
-_EXAMPLES = examples("flyteray get logs app hello", "flyteray get logs app hello --follow --show-ts")
+_EXAMPLES = printing.examples("flyteray get logs app hello", "flyteray get logs app hello --follow --show-ts")
 
 
 @click.group(epilog=_EXAMPLES)

@@ -13,10 +13,10 @@ from flyteray._cluster.local import LocalCluster
 from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.cli import failures, printing
-from flyteray.cli.examples import examples
+from flyteray.errors import ClusterError
 
 
-@click.command(epilog=examples("flyteray status", "flyteray status -o json"))
+@click.command(epilog=printing.examples("flyteray status", "flyteray status -o json"))
 @printing.output_option
 def status(output: printing.Output) -> None:
     """Say what runs where. The exit code is 1 when nothing runs."""
@@ -28,6 +28,17 @@ def status(output: printing.Output) -> None:
         printing.note("No local cluster runs: `flyteray up` starts one, as any run or serve does.")
         raise Exit(failures.FAILED)
     printing.record({"running": True, **facts(session().connect(), running, settings)}, output)
+
+
+def require_cluster() -> None:
+    """Return when a cluster is named or the local one runs: verbs that only look at one start none.
+
+    Raises:
+        ClusterError: there is none.
+    """
+    settings = Settings.load()
+    if settings.address is None and local.find(settings) is None:
+        raise ClusterError("No local cluster runs, so there is nothing to look at: `flyteray up` starts it.")
 
 
 def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings) -> dict[str, Any]:

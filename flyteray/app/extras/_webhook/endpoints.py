@@ -1,12 +1,14 @@
-"""All endpoints of a webhook, by name and in groups."""
+"""The endpoints of a webhook, by name and in groups."""
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flyteray.app.extras._webhook import apps, core, images, runs, tasks
+from flyteray.app.extras._webhook import apps, images, tasks
 
 
 @dataclass(frozen=True)
@@ -18,19 +20,33 @@ class Endpoint:
     handler: Callable[..., Any]
 
 
+async def health() -> dict[str, str]:
+    """Whether the webhook answers."""
+    return {"status": "healthy"}
+
+
+def me() -> dict[str, str]:
+    """The user that the cluster runs as, in whose name everything here is done."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # containers may run as a user without a name
+        name = str(os.getuid())
+    return {"subject": name, "name": name}
+
+
 GROUPS: dict[str, dict[str, Endpoint]] = {
     "core": {
-        "health": Endpoint("GET", "/health", core.health),
-        "me": Endpoint("GET", "/me", core.me),
+        "health": Endpoint("GET", "/health", health),
+        "me": Endpoint("GET", "/me", me),
     },
     "task": {
         "run_task": Endpoint("POST", "/run-task/{domain}/{project}/{name}", tasks.run_task),
         "get_task": Endpoint("GET", "/task/{domain}/{project}/{name}", tasks.get_task),
     },
     "run": {
-        "get_run": Endpoint("GET", "/run/{name}", runs.get_run),
-        "get_run_io": Endpoint("GET", "/run/{name}/io", runs.get_run_io),
-        "abort_run": Endpoint("POST", "/run/{name}/abort", runs.abort_run),
+        "get_run": Endpoint("GET", "/run/{name}", tasks.get_run),
+        "get_run_io": Endpoint("GET", "/run/{name}/io", tasks.get_run_io),
+        "abort_run": Endpoint("POST", "/run/{name}/abort", tasks.abort_run),
     },
     "app": {
         "get_app": Endpoint("GET", "/app/{name}", apps.get_app),

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from flyteray._control.registry.database import Database
 from flyteray._control.registry.keys import Keys
 from flyteray._control.registry.registry import Registry
-from flyteray._plan.keys import digest, new_key
+from flyteray._plan.credentials import key_digest, new_key
 from flyteray.cli.root import flyteray as command
 from flyteray.errors import KeyNotFoundError
 from flyteray.remote import Key
@@ -40,16 +40,16 @@ def test_a_key_is_recognised_and_can_not_be_guessed() -> None:
 
 def test_keys_are_kept_by_digest_beside_the_rest_of_the_registry(keys: Keys, url: str) -> None:
     Registry(url).close()
-    asyncio.run(keys.create("bob", digest("two")))
-    asyncio.run(keys.create("ann@example.com", digest("one")))
+    asyncio.run(keys.create("bob", key_digest("two")))
+    asyncio.run(keys.create("ann@example.com", key_digest("one")))
     database = Database(url)
     again = Keys(database)
 
-    assert again.names() == {digest("one"): "ann@example.com", digest("two"): "bob"}
+    assert again.names() == {key_digest("one"): "ann@example.com", key_digest("two"): "bob"}
     assert [info.name for info in asyncio.run(again.listall(None))] == ["ann@example.com", "bob"]
     assert [info.name for info in asyncio.run(again.listall(1))] == ["ann@example.com"]
     asyncio.run(again.delete("bob"))
-    assert keys.names() == {digest("one"): "ann@example.com"}
+    assert keys.names() == {key_digest("one"): "ann@example.com"}
     database.close()
 
 
@@ -60,18 +60,18 @@ def test_a_bad_name_is_refused(name: str, home: Path) -> None:
 
 
 def test_a_name_can_be_used_once(keys: Keys) -> None:
-    asyncio.run(keys.create("ann", digest("one")))
+    asyncio.run(keys.create("ann", key_digest("one")))
 
     with pytest.raises(ValueError, match=r"There is a key 'ann' already: .*`flyteray delete key ann`"):
-        asyncio.run(keys.create("ann", digest("two")))
-    assert keys.names() == {digest("one"): "ann"}
+        asyncio.run(keys.create("ann", key_digest("two")))
+    assert keys.names() == {key_digest("one"): "ann"}
 
 
 def test_an_unknown_key_is_answered_by_those_there_are(keys: Keys) -> None:
     with pytest.raises(KeyNotFoundError, match=r"no key 'bob'. Keys there are: none."):
         asyncio.run(keys.delete("bob"))
-    asyncio.run(keys.create("ann", digest("one")))
-    asyncio.run(keys.create("eve", digest("two")))
+    asyncio.run(keys.create("ann", key_digest("one")))
+    asyncio.run(keys.create("eve", key_digest("two")))
     with pytest.raises(KeyNotFoundError, match=r"no key 'bob'. Keys there are: ann, eve."):
         asyncio.run(keys.delete("bob"))
 

@@ -22,8 +22,8 @@ from flyteray._cluster.workers.secret_files import MountedFile, sweep
 from flyteray._cluster.workers.secrets import ProcessSecrets
 from flyteray._control.registry.database import Database
 from flyteray._control.registry.secrets import Secrets
+from flyteray._plan.credentials import LARGEST, secret_specs
 from flyteray._plan.images.image import build_env_vars
-from flyteray._plan.secrets import LARGEST, secret_specs
 from flyteray._plan.spec import ImageSpec, SecretSpec
 from flyteray._settings import Settings
 from flyteray.cli.root import flyteray as command

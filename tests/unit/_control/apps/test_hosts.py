@@ -13,7 +13,7 @@ from flyteray._control.apps.hosts import links, own_hosts, refuse_taken_hosts, t
 from flyteray._control.apps.reconcile import ingress_state
 from flyteray._control.apps.state import ReplicaRecord
 from flyteray._control.apps.status import app_info
-from flyteray._ingress.address import found_at
+from flyteray._ingress.ingress import found_at
 from flyteray._plan import apps as plans
 from flyteray._plan.info import ClusterInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, LinkSpec

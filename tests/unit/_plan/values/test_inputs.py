@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from flyteray import TaskEnvironment
-from flyteray._plan.values.fitting import fits
+from flyteray._plan.values.annotations import fits
 from flyteray._plan.values.inputs import bind, check_output
 from flyteray.errors import RuntimeDataValidationError
 from flyteray.io import File

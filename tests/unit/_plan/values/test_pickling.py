@@ -122,7 +122,8 @@ def test_what_a_script_defines_is_the_same_here_and_on_a_worker(
 def test_code_without_a_file_travels_by_value() -> None:
     code = """
 import pickle, subprocess, sys
-from flyteray._plan.values.pickling import dump, alias_main
+from flyteray._plan.values.pickling import dump
+from flyteray.storage.pickler import alias_main
 class Point: x = 3
 assert alias_main() is None
 worker = '''
@@ -141,7 +142,7 @@ def test_a_script_named_like_a_loaded_module_does_not_replace_it(tmp_path: Path)
     script = tmp_path / "json.py"
     script.write_text(
         "import sys\nsys.path.pop(0)\nimport json\n"
-        "from flyteray._plan.values.pickling import alias_main\n"
+        "from flyteray.storage.pickler import alias_main\n"
         "print(alias_main(), json is sys.modules['json'])"
     )
 

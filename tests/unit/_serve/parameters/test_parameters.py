@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from flyteray._plan.bundle import contents
 from flyteray._plan.spec import OutputRef, ParameterSpec
 from flyteray._serve.parameters.parameters import Parameters, Resolver, Value
 from flyteray.app import get_parameter
 from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.errors import ParameterMaterializationError
 from flyteray.io import Dir, File
+from flyteray.storage.address import directory_hash, file_hash
 
 RUN = OutputRef(run_name="r1")
 
@@ -250,14 +250,14 @@ def test_new_values_are_seen_all_at_once_by_those_who_hold_the_views(work: Path)
 
 def test_what_has_changed_since_the_app_was_served_is_refused(work: Path, model: Path, tree: Path) -> None:
     file = ParameterSpec(
-        name="model", kind="file", value=str(model), mount="model.bin", hash=contents.file_hash(str(model))
+        name="model", kind="file", value=str(model), mount="model.bin", hash=file_hash(str(model))
     )
     data = ParameterSpec(
         name="data",
         kind="directory",
         value=str(tree),
         ignore_patterns=("*.log",),
-        hash=contents.directory_hash(str(tree), ("*.log",)),
+        hash=directory_hash(str(tree), ("*.log",)),
     )
     (tree / "b.log").write_text("does not count")
     assert Path(only(file, work).texts["model"]).read_bytes() == b"weights"

@@ -17,7 +17,7 @@ import pandas as pd
 import pydantic
 import pytest
 
-from flyteray._plan.values.plain import as_json, plain, safe_repr
+from flyteray._plan.values.text import as_json, plain, safe_repr
 from flyteray.cli import printing
 
 

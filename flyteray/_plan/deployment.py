@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flyteray._declare.environment import Environment
@@ -12,6 +12,7 @@ from flyteray._plan import apps
 from flyteray._plan.bundle import code
 from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.bundle.shipping import Shipping
+from flyteray._plan.dependencies import dependencies_first
 from flyteray._plan.spec import AppSpec, TaskPlan
 from flyteray._plan.tasks import task_plan
 from flyteray.app.environment import AppEnvironment
@@ -52,7 +53,9 @@ def groups(envs: Iterable[Environment]) -> list[dict[str, Environment]]:
             )
         if isinstance(env, AppEnvironment):
             apps.in_order(env)  # refuses circles
-        found = {each.name: each for each in _closure(env)}
+        found: dict[str, Environment] = {}
+        for each in dependencies_first(env):
+            _check_same(found.setdefault(each.name, each), each)
         for group in [group for group in merged if group.keys() & found.keys()]:
             for name in group.keys() & found.keys():
                 _check_same(group[name], found[name])
@@ -103,21 +106,6 @@ def plan(
         apps=planned,
         bundles=bundles,
     )
-
-
-def _closure(env: Environment) -> Iterator[Environment]:
-    """The environment after all that it depends on, each once."""
-    seen: dict[str, Environment] = {}
-
-    def visit(current: Environment) -> Iterator[Environment]:
-        known = seen.setdefault(current.name, current)
-        _check_same(known, current)
-        for needed in current.depends_on:
-            if needed.name not in seen or seen[needed.name] is not needed:
-                yield from visit(needed)
-        yield current
-
-    yield from visit(env)
 
 
 def _check_same(one: Environment, other: Environment) -> None:

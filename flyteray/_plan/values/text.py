@@ -6,9 +6,26 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
+
+_LONGEST = 64 * 1024  # characters
 _DEEPEST = 100  # levels of containers
+
+
+def printable(text: T, longest: int = _LONGEST) -> T | str:
+    """A text without lone surrogates and NUL, which are shown as escapes; what is no text is left as it is.
+
+    Of a text longer than ``longest`` characters the middle is left out.
+    """
+    if not issubclass(type(text), str):
+        return text
+    told = str.__str__(text)  # of a subclass, the text itself
+    if len(told) > longest:
+        head, tail = longest * 3 // 4, longest // 4
+        told = f"{told[:head]}\n[… {len(told) - head - tail:,} characters left out …]\n{told[-tail:]}"
+    return told.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def safe_repr(value: object) -> str:

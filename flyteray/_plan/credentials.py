@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
 from collections.abc import Iterable, Sequence
 
 from flyteray._declare.near import did_you_mean
@@ -13,7 +15,10 @@ from flyteray.errors import SecretNotFoundError
 LARGEST = 64 * 1024
 """Bytes that a value may have: few enough for Ray to send it in a message instead of keeping it as an object."""
 
-_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
+_SECRET_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
+_KEY_PREFIX = "flyteray_"  # so that one that got into a repository or a log is recognised
+_KEY_BYTES = 32
+_KEY_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,61}[A-Za-z0-9])?")
 
 
 def secret_specs(secrets: Iterable[Secret]) -> tuple[SecretSpec, ...]:
@@ -34,13 +39,13 @@ def variable(spec: SecretSpec) -> str:
     return spec.env_var or spec.name.replace("/", "_").replace("-", "_").upper()
 
 
-def check_name(name: str) -> None:
+def check_secret_name(name: str) -> None:
     """Return when a secret may be called so.
 
     Raises:
         ValueError: It is neither ``key`` nor ``group/key``.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _SECRET_NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} is no name for a secret: use letters, digits, _, - and dots that don't come first, "
             "as key or group/key."
@@ -81,3 +86,26 @@ def not_found(missing: Sequence[str], there: Iterable[str], or_else: str = "") -
         f"There {'is no secret' if one else 'are no secrets'} {named}.{did_you_mean(missing[0], there)} "
         f"Create {'it' if one else 'them'} with {commands}{or_else}."
     )
+
+
+def new_key() -> str:
+    """A key that nobody can guess: 256 random bits as text."""
+    return _KEY_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+
+
+def key_digest(key: str) -> str:
+    """What a key is known by: its SHA-256 in hex. Nothing leads back from it to a key that was made here."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def check_key_name(name: str) -> None:
+    """Return when a key may be called so.
+
+    Raises:
+        ValueError: It may not.
+    """
+    if not isinstance(name, str) or not _KEY_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name for a key: use up to 63 letters, digits, dots, _, - and @, with a letter or digit at "
+            "both ends."
+        )

@@ -18,9 +18,9 @@ from typing import Any
 
 from typing_extensions import is_typeddict
 
-from flyteray._plan.values import moments
+from flyteray._plan.values import times
+from flyteray._plan.values.annotations import alternatives, fits, is_named_tuple, meant, mismatch, type_name
 from flyteray._plan.values.conversion import Conversion, Unfit, member
-from flyteray._plan.values.fitting import alternatives, fits, is_named_tuple, meant, mismatch, type_name
 from flyteray.io import Dir
 from flyteray.io.location import Location
 
@@ -209,10 +209,10 @@ _READERS: dict[type, Callable[[str], Any]] = {
     uuid.UUID: _uuid,
     Path: Path,
     types.NoneType: _none,
-    datetime.datetime: moments.read_datetime,
-    datetime.date: moments.read_date,
-    datetime.time: moments.read_time,
-    datetime.timedelta: moments.read_timedelta,
+    datetime.datetime: times.read_datetime,
+    datetime.date: times.read_date,
+    datetime.time: times.read_time,
+    datetime.timedelta: times.read_timedelta,
 }
 _ALSO_QUOTED = frozenset(_READERS) - {
     int,

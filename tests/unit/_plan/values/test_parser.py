@@ -22,8 +22,8 @@ import pydantic
 import pytest
 
 from flyteray._plan.values.conversion import Unfit
-from flyteray._plan.values.words import type_of
-from flyteray._plan.values.written import Text, document_text, read
+from flyteray._plan.values.parser import Text, document_text, read
+from flyteray._plan.values.type_names import type_of
 from flyteray.io import Dir, File
 
 UTC = datetime.timezone.utc
@@ -208,7 +208,7 @@ READ: list[tuple[Any, str, Any]] = [
     (File, "s3://bucket/key", File(path="s3://bucket/key")),
     (File, '{"path": "s3://bucket/key", "format": "csv"}', File(path="s3://bucket/key", format="csv")),
     (IPv4Address, "127.0.0.1", IPv4Address("127.0.0.1")),
-    (Plain, "tests.unit._plan.values.test_written:PLAIN", PLAIN),
+    (Plain, "tests.unit._plan.values.test_parser:PLAIN", PLAIN),
 ]
 
 
@@ -259,7 +259,7 @@ UNFIT: list[tuple[Any, str, str]] = [
     (Dir, "no/such", "there is no folder 'no/such' here"),
     (IPv4Address, "here", "not a valid IPv4 address"),
     (Plain, "5", "write module:name of one"),
-    (Plain, "tests.unit._plan.values.test_written:READ", "expected Plain, got list"),
+    (Plain, "tests.unit._plan.values.test_parser:READ", "expected Plain, got list"),
     (Plain, "no_such_module:x", "can't be imported"),
     (pd.DataFrame, "data.json5", "a file that ends in .csv, .parquet"),
     (pd.DataFrame, "no.csv", "there is no file 'no.csv' here"),

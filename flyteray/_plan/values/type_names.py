@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from flyteray._plan.values.written import Text
+from flyteray._plan.values.parser import Text
 from flyteray.io import Dir, File
 
 _KNOWN: dict[str, Any] = {

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from flyteray._declare.environment import Environment
 from flyteray._declare.images.image import Image
-from flyteray._plan.bundle.ignored import files_below, is_clutter
+from flyteray._plan.bundle.ignore_files import files_below, is_clutter
 from flyteray.errors import CodeBundleError
 
 
@@ -19,18 +19,6 @@ class Included(NamedTuple):
 
     file: Path
     asked_by: Path
-
-
-def with_dependencies(*envs: Environment) -> list[Environment]:
-    """Environments and those that they depend on, directly or not, each once."""
-    found: list[Environment] = []
-    queue = [*envs]
-    while queue:
-        current = queue.pop(0)
-        if all(known is not current for known in found):
-            found.append(current)
-            queue.extend(current.depends_on)
-    return found
 
 
 def included(environments: Sequence[Environment]) -> list[Included]:
