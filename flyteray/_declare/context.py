@@ -1,7 +1,7 @@
-"""What is bound around running user code: how task calls are carried out, what the code may ask about itself.
+"""The context of running user code: how its task calls are carried out, and the facts that it may ask for.
 
-Unbound means plain Python: a task call is then a function call. Whoever runs user code (a worker, a replica,
-local mode) binds these variables; user code reads them through :func:`ctx`.
+Unbound means plain Python: a task call is then a function call. A worker, a replica or local mode binds these
+variables around user code, which reads them through :func:`ctx`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Code that is only being loaded: what starts something on a cluster is refused there, and told where it stands.
+"""Code that is being loaded may start nothing on a cluster: it is refused, and told where it stands.
 
 A module that is loaded in a worker, in a replica or by the command runs all that stands at its top level. A run that
 is started there would load the module again, which would start another run, without end.

@@ -1,4 +1,4 @@
-"""Names that are like one that there is not: what to say to who mistyped it."""
+"""Similar names are suggested to the author of a mistyped one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hardware that an environment asks for."""
+"""Resources are the hardware that a task or a replica needs to itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app: a service that stays up behind an HTTP endpoint."""
+"""An app environment declares a service that stays up behind an HTTP endpoint."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ class AppEnvironment(Environment):
         domain: Host names that it answers to besides its own.
         links: Shown with the app.
         parameters: What the app is given when it starts.
-        cluster_pool: Of Union: means nothing on Ray, and says so.
-        cluster: Likewise.
+        cluster_pool, cluster: Of Union: mean nothing on Ray, and say so.
         timeouts: How long a request may take, and a replica that is to go.
 
     Raises:
@@ -86,16 +85,11 @@ class AppEnvironment(Environment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.type is not None and not isinstance(self.type, str):
-            raise TypeError(f"{self._words()}: type must be a str, got {self.type!r}.")
-        if not isinstance(self.requires_auth, bool):
-            raise TypeError(f"{self._words()}: requires_auth must be a bool, got {self.requires_auth!r}.")
-        if not isinstance(self.scaling, Scaling):
-            raise TypeError(f"{self._words()}: scaling must be a Scaling, got {self.scaling!r}.")
-        if self.domain is not None and not isinstance(self.domain, Domain):
-            raise TypeError(f"{self._words()}: domain must be a Domain, got {self.domain!r}.")
-        if not isinstance(self.timeouts, Timeouts):
-            raise TypeError(f"{self._words()}: timeouts must be a Timeouts, got {self.timeouts!r}.")
+        self._expect("type", str | None, "a str")
+        self._expect("requires_auth", bool, "a bool")
+        self._expect("scaling", Scaling, "a Scaling")
+        self._expect("domain", Domain | None, "a Domain")
+        self._expect("timeouts", Timeouts, "a Timeouts")
         if not isinstance(self.links, (list, tuple)) or not all(
             isinstance(link, Link) for link in self.links
         ):
@@ -108,10 +102,9 @@ class AppEnvironment(Environment):
     def _check_clusters(self) -> None:
         if self.cluster is not None and self.cluster_pool != "default":
             raise ValueError(f"{self._words()}: say cluster or cluster_pool, not both.")
-        if self.cluster_pool != "default":
-            without_meaning(self._words(), "cluster_pool")
-        if self.cluster is not None:
-            without_meaning(self._words(), "cluster")
+        for option, unset in (("cluster_pool", "default"), ("cluster", None)):
+            if getattr(self, option) != unset:
+                without_meaning(self._words(), option)
 
     def _check_words(self) -> None:
         for field_name in ("args", "command"):
@@ -121,7 +114,7 @@ class AppEnvironment(Environment):
                 raise TypeError(
                     f"{self._words()}: {field_name} must be a str or a list of str, got {words!r}."
                 )
-        self._program()
+        AppEnvironment.words(self)  # refuses what can't be one
         command = split_words(self._words(), self.command)
         if command and self.parameters and command[0] != LAUNCHER:
             raise ValueError(
@@ -139,8 +132,7 @@ class AppEnvironment(Environment):
             )
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.parameters, (list, tuple)):
-            raise TypeError(f"{self._words()}: parameters must be a list, got {self.parameters!r}.")
+        self._expect("parameters", list | tuple, "a list")
         self.parameters = list(self.parameters)
         seen = set()
         for parameter in self.parameters:
@@ -195,9 +187,6 @@ class AppEnvironment(Environment):
 
     def words(self) -> list[str]:
         """The program to run and its arguments, before ``$VAR`` is replaced: ``command``, or else ``args``."""
-        return self._program()
-
-    def _program(self) -> list[str]:
         owner = self._words()
         return program(owner, split_words(owner, self.command) or split_words(owner, self.args))
 

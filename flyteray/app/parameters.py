@@ -1,4 +1,4 @@
-"""What an app is given when it starts: strings, files, outputs of tasks, endpoints of other apps."""
+"""Parameters are given to an app when it starts: strings, files, outputs of tasks, endpoints of other apps."""
 
 from __future__ import annotations
 
@@ -150,12 +150,7 @@ def get_parameter(name: str) -> Any:
 def given(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> Iterator[None]:
     """Have :func:`get_parameter` return values in this process, and child processes their texts, meanwhile.
 
-    Args:
-        parameters: Those of the app; a text that one declares is there as well.
-        values: Values by their names.
-
-    Raises:
-        ValueError: the app has no parameter of such a name.
+    A text that one of ``parameters`` declares is there as well. ValueError: the app has no parameter of such a name.
     """
     there = {parameter.name: parameter for parameter in parameters}
     if unknown := [name for name in values if name not in there]:

@@ -1,4 +1,4 @@
-"""The port that an app listens on."""
+"""A port is declared by an app, and another one chosen for each replica."""
 
 from __future__ import annotations
 

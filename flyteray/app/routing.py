@@ -1,4 +1,4 @@
-"""How an app is reached: its address, the time that a request may take, links for people."""
+"""Routing says how an app is reached: its address, the time that a request may take, links for people."""
 
 from __future__ import annotations
 

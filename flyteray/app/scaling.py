@@ -1,4 +1,4 @@
-"""How many replicas an app has, and what the number follows."""
+"""Scaling says how many replicas an app has, and what the number follows."""
 
 from __future__ import annotations
 

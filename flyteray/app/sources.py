@@ -1,4 +1,4 @@
-"""Where the value of a parameter comes from when it is no value itself: an output of a task, another app."""
+"""Sources stand for a parameter's value: an output of a task, the endpoint of another app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong becomes one red paragraph on stderr and an exit code: 2 for usage, 1 for the rest."""
+"""Failures become one red paragraph on stderr and an exit code: 2 for usage, 1 for the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task's inputs as options of the command line, each read as its type says."""
+"""A task's inputs become options of the command line, each read as its type says."""
 
 from __future__ import annotations
 
@@ -29,10 +29,8 @@ _METAVARS = {bool: "true|false", int: "integer", float: "float", str: "text"}
 class Inputs:
     """The inputs of a task on the command line.
 
-    Args:
-        declared: The inputs by name, in order; of type :class:`Text` what only the task's code can read.
-        words: Their types in words.
-        defaults: The defaults of those that have one, in words.
+    ``declared`` has them by name, in order; of type :class:`Text` what only the task's code can read. ``words`` are
+    their types, and ``defaults`` the defaults of those that have one, in words.
     """
 
     def __init__(
@@ -120,12 +118,7 @@ class _Command(click.RichCommand):
 
 
 class Written(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """A value as its annotation says it is written.
-
-    Args:
-        annotation: The type.
-        default: What it is without being given.
-    """
+    """A value as its annotation says it is written; ``default`` is what it is without being given."""
 
     def __init__(self, annotation: Any, default: Any = MISSING) -> None:
         self._annotation = annotation
@@ -149,11 +142,7 @@ class Written(click.ParamType):  # type: ignore[type-arg]  # generic since click
 
 
 def local_files_sent(value: Any) -> Any:
-    """A value in which files and folders of this machine are copies in the cluster's storage.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
+    """A value in which local files and folders are copies in the cluster's storage; ValueError for a missing one."""
     if isinstance(value, (File, Dir)):
         return value if "://" in value.path else type(value).from_local_sync(value.path)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Results on stdout, as a table for people or as JSON for programs; all else on stderr."""
+"""Results go to stdout, as a table for people or as JSON for programs; all else to stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command's root: which verbs there are. A verb's module is imported when it is used."""
+"""The command's root lists the verbs; a verb's module is imported when it is used."""
 
 from __future__ import annotations
 

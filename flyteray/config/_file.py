@@ -1,4 +1,4 @@
-"""A configuration file, and where one is looked for."""
+"""A configuration file is looked for in Flyte's places, and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that can be had as JSON and back, under the names that Flyte's pydantic models have for it."""
+"""Dataclasses become JSON and back, under the names that Flyte's pydantic models have for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What identifies the content of a file or a value, for caching."""
+"""Hashes identify the content of a file or a value, for caching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file and a folder in storage have in common: a path that means the same on every node."""
+"""A location is the path of a file or folder that means the same on every node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a Python value becomes bytes: cloudpickle, with what a script defines referred to by name."""
+"""A Python value becomes bytes by cloudpickle, which refers to a script's classes and functions by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One Python value as one file, laid out so that reading it is mapping it.
+"""A Python value is one file, laid out so that reading it is mapping it.
 
     header    magic, version, then the size of the pickle, the count of buffers, the size of the file
     pickle    protocol 5, without the large buffers

@@ -1,4 +1,4 @@
-"""Which results of a task are reused."""
+"""A cache says which results of a task are reused."""
 
 from __future__ import annotations
 
@@ -145,9 +145,5 @@ CacheRequest: TypeAlias = CacheBehavior | Cache
 
 
 def cache_of(request: CacheRequest) -> Cache:
-    """What ``cache=`` accepts as a :class:`Cache`.
-
-    Raises:
-        ValueError: No word that means one.
-    """
+    """The :class:`Cache` that ``cache=`` means; ValueError for a word that means none."""
     return request if isinstance(request, Cache) else Cache(request)

@@ -1,4 +1,4 @@
-"""Kubernetes' word on a process, which Flyte's tasks and apps may give."""
+"""A pod template is Kubernetes' word on a process, which Flyte's tasks and apps may give."""
 
 from __future__ import annotations
 

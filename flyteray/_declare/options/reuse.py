@@ -1,4 +1,4 @@
-"""How many warm processes an environment keeps for its tasks."""
+"""A reuse policy says how many warm processes an environment keeps for its tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one task is told beyond its environment, when it is declared and when it is called."""
+"""Options tell a task more than its environment does, when it is declared and when it is called."""
 
 from __future__ import annotations
 
@@ -103,11 +103,9 @@ class Overrides(TypedDict, total=False):
 
 
 def checked_options(owner: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``@env.task`` was told, each option as the task keeps it; what changes nothing is said.
+    """The options of ``@env.task``, each as the task keeps it; what changes nothing is said.
 
-    Raises:
-        ValueError: Bad retries, timeout or cache.
-        TypeError: Another value of a wrong type.
+    ValueError: bad retries, timeout or cache. TypeError: another value of a wrong type.
     """
     kept = {
         "retries": RetryStrategy.of(options.get("retries")),
@@ -134,17 +132,10 @@ def checked_overrides(
     known: Collection[str] = Overrides.__annotations__.keys(),
     reusable: ReusePolicy | None = None,
 ) -> Overrides:
-    """What an override changes, each as the task keeps it, nothing that is None; what changes nothing is said.
+    """The changes of an override, each as the task keeps it, nothing that is None; what changes nothing is said.
 
-    Args:
-        changes: What was given.
-        known: What may be.
-        reusable: The policy that is in force.
-
-    Raises:
-        ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden; nor what a process is started
-            with where processes are reused.
-        TypeError: No such setting, or a value of a wrong type.
+    ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden; nor what a process is started with
+    where ``reusable``, the policy in force, is set. TypeError: a setting not in ``known``, or a value of a wrong type.
     """
     for key in changes:
         if key in _FIXED:
@@ -176,11 +167,7 @@ def checked_overrides(
 
 
 def check_plugin(owner: str, config: object) -> None:
-    """Refuse the settings of a plugin: there are none.
-
-    Raises:
-        ValueError: There are settings.
-    """
+    """Refuse the settings of a plugin, of which there are none (ValueError)."""
     if config is not None:
         raise ValueError(
             f"{owner}: no task plugin is registered for plugin_config of type {type(config).__qualname__!r}: flyteray "

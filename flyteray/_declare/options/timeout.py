@@ -1,4 +1,4 @@
-"""How long a task may take."""
+"""A timeout says how long a task may take."""
 
 from __future__ import annotations
 
@@ -41,11 +41,7 @@ TimeoutType: TypeAlias = Timeout | int | timedelta
 
 
 def timeout_of(request: TimeoutType | None) -> Timeout:
-    """What ``timeout=`` accepts as a :class:`Timeout`.
-
-    Raises:
-        ValueError: Neither a time nor a Timeout, or a negative time.
-    """
+    """The :class:`Timeout` that ``timeout=`` means; ValueError for anything but times from 0."""
     if isinstance(request, Timeout):
         return request
     _check("timeout", request)

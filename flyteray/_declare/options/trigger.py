@@ -1,4 +1,4 @@
-"""What starts runs of a task without anybody asking: schedules and new artifacts."""
+"""Triggers start runs of a task by themselves: on schedules and on new artifacts."""
 
 from __future__ import annotations
 
@@ -264,11 +264,7 @@ class Trigger:
 
 
 def check_action_concurrency(owner: str, limit: int | None) -> None:
-    """Refuse a limit of actions at one time that nothing gets over: a task waits while it calls another one.
-
-    Raises:
-        ValueError: 1, or a negative one.
-    """
+    """Refuse a limit of 1 (ValueError): a task that calls another one would wait for ever. Nor a negative one."""
     if limit is not None and (limit < 0 or limit == 1):
         raise ValueError(
             f"{owner}: max_action_concurrency must be 0, for no limit, or 2 and more, got {limit!r}: with 1 a task "

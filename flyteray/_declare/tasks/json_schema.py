@@ -1,4 +1,4 @@
-"""What values of a type look like in JSON, in the words of JSON Schema: for forms, agents and other programs."""
+"""Types become JSON Schemas of their values, for forms, agents and other programs."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ _OF_VALUES = {bool: "boolean", int: "integer", float: "number", str: "string", t
 def of_type(kind: Any, inside: tuple[type, ...] = ()) -> dict[str, Any]:
     """The schema of a type; an empty one, which anything fits, for types that JSON has no form for.
 
-    Args:
-        kind: A type, as an annotation means it. An Optional is as what it may be besides None.
-        inside: Classes that it is a field of: one that holds itself is any object there.
+    An Optional is as what it may be besides None. A class that holds itself, which ``inside`` tells, is any object.
     """
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:

@@ -1,4 +1,4 @@
-"""How often a failed task is tried again, and after which pause."""
+"""A retry strategy says how often a failed task is tried again, and after which pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a function returns a value, read from its source before it is called."""
+"""A function's source tells whether it returns a value, before it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks: Python functions that run to completion on the cluster."""
+"""Tasks are Python functions that run to completion on the cluster."""
 
 from __future__ import annotations
 

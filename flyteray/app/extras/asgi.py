@@ -1,4 +1,4 @@
-"""An ASGI application of any framework as an app."""
+"""An ASGI application of any framework is served as an app."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ASGIAppEnvironment(AppEnvironment):
             raise TypeError(
                 f"{self._words()}: uvicorn_config must be a uvicorn.Config, got {self.uvicorn_config!r}."
             )
-        from flyteray._serve.servers.asgi import without_effect  # likewise
+        from flyteray._serve.servers.asgi import without_effect  # deferred, as above
 
         if names := without_effect(self.uvicorn_config):
             without_meaning(self._words(), f"uvicorn_config with {' and '.join(names)}")

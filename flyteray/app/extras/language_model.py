@@ -1,4 +1,4 @@
-"""What the environments of language model servers have in common."""
+"""Language models are served by servers of others; their environments have this in common."""
 
 from __future__ import annotations
 
@@ -64,13 +64,9 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
             if getattr(self, name):
                 self._refuse(name, "give the server's options in extra_args")
         super().__post_init__()
-        if self.speculative_config is not None and not isinstance(self.speculative_config, dict):
-            raise TypeError(
-                f"{self._words()}: speculative_config must be a dict, got {self.speculative_config!r}."
-            )
+        self._expect("speculative_config", dict | None, "a dict")
         for name in ("model_hf_path", "model_id", "draft_model_hf_path"):
-            if not isinstance(getattr(self, name), str):
-                raise TypeError(f"{self._words()}: {name} must be a str, got {getattr(self, name)!r}.")
+            self._expect(name, str, "a str")
         if not self.model_id:
             raise ValueError(f"{self._words()} needs model_id, the name that clients call the model by.")
         self._check_paths()

@@ -1,4 +1,4 @@
-"""A language model served by vLLM."""
+"""vLLM serves a language model as an app."""
 
 from __future__ import annotations
 

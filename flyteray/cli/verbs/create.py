@@ -1,4 +1,4 @@
-"""``flyteray create``."""
+"""``flyteray create`` keeps a secret, or makes a key for apps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flyteray get``."""
+"""``flyteray get`` shows runs, tasks, apps, their logs, secrets or keys."""
 
 from __future__ import annotations
 

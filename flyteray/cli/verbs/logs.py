@@ -1,4 +1,4 @@
-"""``flyteray get logs``."""
+"""``flyteray get logs`` shows what an app writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flyteray run``."""
+"""``flyteray run`` runs a task of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flyteray status``."""
+"""``flyteray status`` says what runs where."""
 
 from __future__ import annotations
 
@@ -31,11 +31,7 @@ def status(output: printing.Output) -> None:
 
 
 def require_cluster() -> None:
-    """Return when a cluster is named or the local one runs: verbs that only look at one start none.
-
-    Raises:
-        ClusterError: there is none.
-    """
+    """Refuse to go on (ClusterError) where no cluster is named and none runs: verbs that only look start none."""
     settings = Settings.load()
     if settings.address is None and local.find(settings) is None:
         raise ClusterError("No local cluster runs, so there is nothing to look at: `flyteray up` starts it.")

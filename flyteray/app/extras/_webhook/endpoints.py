@@ -1,4 +1,4 @@
-"""The endpoints of a webhook, by name and in groups."""
+"""A webhook's endpoints have names and are in groups."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ _MISSING_ENDPOINTS = {
 def choose(owner: str, groups: Iterable[str] | None, endpoints: Iterable[str] | None) -> dict[str, Endpoint]:
     """The endpoints of some groups, or some endpoints, or without either all that there are.
 
-    Raises:
-        TypeError: One str instead of a list.
-        ValueError: Both, or a name that there is not.
+    TypeError: one str instead of a list. ValueError: both, or a name that there is not.
     """
     if groups is not None and endpoints is not None:
         raise ValueError(f"{owner}: say endpoint_groups or endpoints, not both.")

@@ -1,4 +1,4 @@
-"""Deployed tasks and their runs, by name."""
+"""Deployed tasks are run, and their runs looked up, by name."""
 
 from __future__ import annotations
 
