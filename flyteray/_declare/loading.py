@@ -72,7 +72,7 @@ class Loads:
         if load is not None and load in self._going_on:
             raise ModuleLoadError(_told(what, _statement(load)))
         if task_context.get() is None and self._is_started(caller):
-            raise ModuleLoadError(_told(what, _caller(_stack(caller.ident)), thread=True))
+            raise ModuleLoadError(_told(what, calling_frame(caller), thread=True))
 
     def _is_started(self, thread: threading.Thread) -> bool:
         """Whether a thread was started by code that was being loaded, and does what that code said."""
@@ -90,6 +90,11 @@ class Loads:
 def loads() -> Loads:
     """The loads of this process."""
     return Loads()
+
+
+def calling_frame(thread: threading.Thread) -> FrameType | None:
+    """The frame of a thread that calls flyteray."""
+    return _caller(_stack(thread.ident))
 
 
 def _stack(thread: int | None) -> list[FrameType]:

@@ -10,11 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from flyteray._client.acts import acts
-from flyteray._client.apps.plan import PlannedRun
-from flyteray._client.bridge import Verb, run_here
+from flyteray._client.bridge import Verb, not_while_loading, run_here
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.local.run import LocalRun, run_locally
+from flyteray._client.plan import PlannedRun
 from flyteray._client.runs.handle import Run
 from flyteray._client.runs.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session.owner import owner, without_projects
@@ -164,7 +163,7 @@ class RunContext:
         self._check()
         self._say()
 
-    @acts("flyteray.run")
+    @not_while_loading("flyteray.run")
     async def _run(
         self, task: Task[..., Any] | RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any
     ) -> Run | LocalRun | PlannedRun:
