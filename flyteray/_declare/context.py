@@ -179,14 +179,6 @@ class TaskContext:
 class NoTaskContext:
     """The answer outside tasks: false, and every attribute reads as None."""
 
-    action: None = None
-    mode: None = None
-    attempt_number: None = None
-    raw_data_path: None = None
-    version: None = None
-    custom_context: None = None
-    group_data: None = None
-
     def __getattr__(self, name: str) -> None:
         if name.startswith("_"):  # what Python itself looks for
             raise AttributeError(name)
