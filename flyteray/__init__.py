@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from flyteray import _public
 from flyteray._version import __version__, version
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from flyteray._declare.environment import Environment
     from flyteray._declare.images.image import Image, ImageBuild
     from flyteray._declare.options.cache import Cache, CachePolicy, CacheRequest
+    from flyteray._declare.options.documentation import Documentation, Link
     from flyteray._declare.options.pod import PodTemplate
     from flyteray._declare.options.reuse import ReusePolicy
-    from flyteray._declare.options.shown import Documentation, Link
     from flyteray._declare.options.timeout import Timeout, TimeoutType
     from flyteray._declare.options.trigger import (
         Cron,
@@ -97,7 +98,7 @@ _LATER = {
     "flyteray._declare.options.cache": ("Cache", "CachePolicy", "CacheRequest"),
     "flyteray._declare.options.pod": ("PodTemplate",),
     "flyteray._declare.options.reuse": ("ReusePolicy",),
-    "flyteray._declare.options.shown": ("Documentation", "Link"),
+    "flyteray._declare.options.documentation": ("Documentation", "Link"),
     "flyteray._declare.options.timeout": ("Timeout", "TimeoutType"),
     "flyteray._declare.options.trigger": (
         "Cron",
@@ -197,5 +198,6 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and so also what
             if name in names:
                 found = getattr(importlib.import_module(module), name)
                 globals()[name] = found
+                _public.adopt(__name__, {name: found})
                 return found
         raise AttributeError(f"module 'flyteray' has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flyteray import _public
 from flyteray._declare.context import (
     ActionID,
     CodeBundle,
@@ -23,3 +24,5 @@ __all__ = [
     "SerializationContext",
     "TaskContext",
 ]
+
+_public.adopt(__name__, globals())

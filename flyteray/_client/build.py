@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flyteray._client.acts import acts
-from flyteray._client.bridge import Verb
+from flyteray._client.bridge import Verb, not_while_loading
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.images.image import Image, ImageBuild
-from flyteray._plan.bundle.included import with_dependencies
+from flyteray._plan.dependencies import with_dependencies
 from flyteray._plan.images.image import image_spec, is_program
 from flyteray._plan.spec import EnvironmentSpec, ImageSpec
 
@@ -28,8 +27,9 @@ class ImageCache:
     images: Mapping[str, str] = field(default_factory=dict)
 
 
-@acts("flyteray.build")
-async def _build(image: Image, dry_run: bool = False, force: bool = False, wait: bool = True) -> ImageBuild:
+@Verb
+@not_while_loading("flyteray.build")
+async def build(image: Image, dry_run: bool = False, force: bool = False, wait: bool = True) -> ImageBuild:
     """Build an image on every node of the cluster, so that the first task or app that needs it starts at once.
 
     What is built already, or is there without building, costs nothing.
@@ -57,8 +57,9 @@ async def _build(image: Image, dry_run: bool = False, force: bool = False, wait:
     return ImageBuild(uri=_named(image, spec))
 
 
-@acts("flyteray.build_images")
-async def _build_images(
+@Verb
+@not_while_loading("flyteray.build_images")
+async def build_images(
     *envs: Environment, copy_style: str = "loaded_modules", seed_cache: ImageCache | None = None
 ) -> ImageCache:
     """Build the images of environments and of those that they depend on.
@@ -81,10 +82,6 @@ async def _build_images(
     todo = [env for env in with_dependencies(*envs) if env.name not in known]
     uris = await asyncio.gather(*(_uri(env) for env in todo))
     return ImageCache(known | {env.name: uri for env, uri in zip(todo, uris, strict=True)})
-
-
-build = Verb(_build)
-build_images = Verb(_build_images)
 
 
 async def _uri(env: Environment) -> str:

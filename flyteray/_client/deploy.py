@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from flyteray._client.acts import acts
 from flyteray._client.apps.app import App
 from flyteray._client.apps.unknown_apps import warn_of_unknown_apps
-from flyteray._client.bridge import Verb
+from flyteray._client.bridge import Verb, not_while_loading, warn_caller
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.session.owner import owner_variables
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment
-from flyteray._plan import deploy as planning
+from flyteray._plan import deployment
 from flyteray._plan.bundle.shipping import CopyStyle, Shipping
-from flyteray._plan.deploy import DeploymentPlan
+from flyteray._plan.deployment import DeploymentPlan
 from flyteray._plan.info import AppInfo
 from flyteray._plan.spec import TaskPlan
 from flyteray._plan.tasks import declared_tasks
@@ -125,8 +123,9 @@ class Deployment:
         return [row for deployed in self.envs.values() for row in deployed.table_repr()]
 
 
-@acts("flyteray.deploy")
-async def _deploy(
+@Verb
+@not_while_loading("flyteray.deploy")
+async def deploy(
     *envs: Environment,
     dry_run: bool = False,
     version: str | None = None,
@@ -161,7 +160,7 @@ async def _deploy(
         ImageBuildError: the image of a task can't be built; with pip's own message.
     """
     if dryrun is not None:
-        warnings.warn("deploy(dryrun=...) is now called dry_run.", FutureWarning, stacklevel=2)
+        warn_caller("deploy(dryrun=...) is now called dry_run.", FutureWarning)
         dry_run = dry_run or dryrun
     if copy_style == "none" and version is None:
         raise DeploymentError(
@@ -171,16 +170,13 @@ async def _deploy(
         Shipping(copy_style=copy_style, interactive=interactive_mode, version=version)
     )
     plans = [
-        await asyncio.to_thread(planning.plan, group, version, shipping, owner_variables())
-        for group in planning.groups(envs)
+        await asyncio.to_thread(deployment.plan, group, version, shipping, owner_variables())
+        for group in deployment.groups(envs)
     ]
     return [
         Deployment(plan.version, dict(_results(plan, {} if dry_run else await _carry_out(plan))))
         for plan in plans
     ]
-
-
-deploy = Verb(_deploy)
 
 
 async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:

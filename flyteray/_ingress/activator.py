@@ -26,7 +26,7 @@ from pathlib import Path
 
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.haproxy.answers import ASKS_JSON, LARGEST_HEAD, REFUSED, not_ready
-from flyteray._ingress.haproxy.chunked import Chunked
+from flyteray._ingress.haproxy.chunks import Chunked
 from flyteray._ingress.haproxy.config import ACTIVATOR_SOCKET
 from flyteray._ingress.routes import IngressState, Slot
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import resource
+import socket
 import subprocess
 import threading
 import time
@@ -14,18 +16,19 @@ from typing import TypeVar
 
 from flyteray._cluster import processes
 from flyteray._ingress.activator import Activator
-from flyteray._ingress.address import found_at
-from flyteray._ingress.believed import Trust
 from flyteray._ingress.changes import changes
 from flyteray._ingress.haproxy import config, maps, process
 from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
 from flyteray._ingress.haproxy.supervisor import LOG_FILE
 from flyteray._ingress.routes import IngressState
+from flyteray._ingress.trusted_proxies import Trust
 from flyteray.errors import ClusterError, RuntimeSystemError
 
 T = TypeVar("T")
 
 _PATIENCE_S = 10.0
+# Kept for documentation, so that they are on the way out of every network; nothing is sent there.
+_FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
 
 
 class Ingress:
@@ -178,3 +181,19 @@ class Ingress:
             with contextlib.suppress(FileNotFoundError):
                 content[file] = maps.parse((self._directory / file).read_text())
         return maps.state(content, {})
+
+
+def found_at(host: str) -> str:
+    """The address to give to clients of what listens on ``host``: ``0.0.0.0`` and ``::`` stand for all, so it is that
+    from which this machine reaches others, or of the machine itself where it reaches none.
+    """
+    address = ipaddress.ip_address(host)
+    if not address.is_unspecified:
+        return host
+    # What listens on :: takes IPv4 as well.
+    families = [socket.AF_INET] if address.version == 4 else [socket.AF_INET6, socket.AF_INET]
+    for family in families:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((_FAR[family], 9))
+            return str(probe.getsockname()[0])
+    return "127.0.0.1"

@@ -10,8 +10,8 @@ from typing import Any
 
 from flyteray._declare.context import SerializationContext
 from flyteray._declare.context import ctx as task_context
-from flyteray._declare.environment import Environment
 from flyteray._declare.near import did_you_mean
+from flyteray._plan.dependencies import dependencies_first
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.spec import AppSpec, CodeRef, LinkSpec, OutputRef, ParameterSpec, ScalingSpec
 from flyteray._settings import DOMAIN, ORG, PROJECT
@@ -84,20 +84,9 @@ def in_order(env: AppEnvironment) -> list[AppEnvironment]:
         ValueError: they depend on one another in a circle, or two of them share a name.
     """
     ordered: dict[str, AppEnvironment] = {}
-    path: list[str] = []
-
-    def visit(current: Environment) -> None:
-        if current.name in path:
-            circle = " -> ".join([*path[path.index(current.name) :], current.name])
-            raise ValueError(f"These environments depend on one another in a circle: {circle}.")
-        path.append(current.name)
-        for needed in current.depends_on:
-            visit(needed)
-        path.pop()
-        if isinstance(current, AppEnvironment) and ordered.setdefault(current.name, current) is not current:
-            raise ValueError(f"Two different app environments are named {current.name!r}: rename one.")
-
-    visit(env)
+    for each in dependencies_first(env, circles=False):
+        if isinstance(each, AppEnvironment) and ordered.setdefault(each.name, each) is not each:
+            raise ValueError(f"Two different app environments are named {each.name!r}: rename one.")
     return list(ordered.values())
 
 

@@ -18,7 +18,7 @@ import cloudpickle
 from flyteray._declare.loading import loads
 from flyteray._plan.info import ErrorInfo
 from flyteray._plan.retry import FINAL
-from flyteray._plan.values.printable import printable
+from flyteray._plan.values.text import printable
 from flyteray._version import HOUSE
 from flyteray.errors import (
     BaseRuntimeError,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from flyteray._plan.spec import EnvironmentSpec, Spec, TaskPlan
-from flyteray._plan.values.printable import printable
+from flyteray._plan.values.text import printable
 
 Words = Annotated[str, BeforeValidator(printable)]
 """Text from anywhere, made such that it can be stored and printed."""

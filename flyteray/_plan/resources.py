@@ -9,8 +9,8 @@ from flyteray._declare.device import PARTITIONS, SHARED, Device
 from flyteray._declare.images.image import Image
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret
+from flyteray._plan.credentials import secret_specs
 from flyteray._plan.images.image import image_env_vars, image_spec, is_program
-from flyteray._plan.secrets import secret_specs
 from flyteray._plan.spec import EnvironmentSpec
 
 _SHARE = 0.25  # of a GPU, for kinds that are shared; what Ray counts, not what the hardware enforces

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -313,3 +313,31 @@ class AppSpec(Spec):
         }
         content = self.model_dump_json(exclude=beside)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+class LocalPlan(Spec):
+    """What a process that runs an app in local mode is told: the version, and what a replica asks a cluster for.
+
+    ``bundle`` is the zip file of the code; ``shared`` is the folder of all local apps of the process that serves them,
+    ``folder`` this app's own, to which it writes ``ready`` or ``error``. ``outputs`` tells in which storage the outputs
+    of a run are, ``given`` in which files the pickled values of parameters. ``python`` is that of a program's image.
+    ``drain_s`` is how long open requests may go on when it is asked to stop.
+    """
+
+    READY: ClassVar = "ready"  # a file in the folder, made when the app takes requests
+    ERROR: ClassVar = "error"  # a file there, an ErrorInfo, when it could not start or has failed
+    NEWEST: ClassVar = (
+        "newest.json"  # in the shared folder: run and storage of followed outputs, by their refs' digests
+    )
+    SECRETS: ClassVar = "FLYTERAY_LOCAL_SECRETS"  # a variable that it takes away before user code runs
+
+    app: AppSpec
+    bundle: str
+    shared: str
+    folder: str
+    host: str
+    port: int
+    outputs: dict[str, str] = {}
+    given: dict[str, str] = {}
+    python: str | None = None
+    drain_s: float = 4.0

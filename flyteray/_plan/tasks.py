@@ -12,12 +12,12 @@ from flyteray._declare.secret import as_secrets
 from flyteray._declare.tasks.retry import RetryStrategy
 from flyteray._declare.tasks.task import Task
 from flyteray._declare.tasks.task_environment import TaskEnvironment
+from flyteray._plan.credentials import secret_specs
 from flyteray._plan.resources import environment_spec, hardware
 from flyteray._plan.retry import retry_spec
-from flyteray._plan.secrets import secret_specs
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
-from flyteray._plan.values.fitting import type_name
-from flyteray._plan.values.plain import safe_repr
+from flyteray._plan.values.annotations import type_name
+from flyteray._plan.values.text import safe_repr
 from flyteray.errors import DeploymentError
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in a repr: another one in each process

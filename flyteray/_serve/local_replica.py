@@ -20,8 +20,7 @@ from flyteray import _private
 from flyteray._cluster.workers.secrets import ProcessSecrets
 from flyteray._machine.shared_folder import SharedFolder
 from flyteray._plan.bundle import bundle
-from flyteray._plan.local import ERROR, NEWEST, READY, SECRETS, LocalPlan
-from flyteray._plan.spec import OutputRef
+from flyteray._plan.spec import LocalPlan, OutputRef
 from flyteray._plan.values.outputs import output_key, select
 from flyteray._serve.hosted_app import HostedApp
 from flyteray._serve.parameters.parameters import Outputs, named_run
@@ -38,7 +37,7 @@ class LocalReplica:
     def __init__(self, plan: LocalPlan) -> None:
         self._plan = plan
         self._folder = Path(plan.folder)
-        told = json.loads(os.environ.pop(SECRETS, "{}"))
+        told = json.loads(os.environ.pop(LocalPlan.SECRETS, "{}"))
         values = {name: base64.b64decode(value) for name, value in told.items()}
         self.app = HostedApp(
             plan.app,
@@ -63,7 +62,7 @@ class LocalReplica:
             self.app.release()
             os._exit(1)  # on_startup can't be interrupted
         starting.result()
-        (self._folder / READY).touch()
+        (self._folder / LocalPlan.READY).touch()
         await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
             raise failed.result() or RuntimeError("The app's server has ended by itself.")
@@ -99,7 +98,7 @@ class PlannedOutputs(Outputs):
         if ref.run_name is not None:
             return ref.run_name
         run: str
-        run, storage = json.loads(Path(self._shared, NEWEST).read_bytes())[ref.digest()]
+        run, storage = json.loads(Path(self._shared, LocalPlan.NEWEST).read_bytes())[ref.digest()]
         self._storages[run] = storage
         return run
 
@@ -118,7 +117,7 @@ def main() -> None:
     try:
         asyncio.run(replica.run())
     except Exception as error:  # noqa: BLE001  # user code: whatever it raises is what the caller is told
-        _private.replace(Path(plan.folder) / ERROR, replica.app.failure(error).model_dump_json())
+        _private.replace(Path(plan.folder) / LocalPlan.ERROR, replica.app.failure(error).model_dump_json())
         sys.exit(1)
     finally:
         replica.app.release()

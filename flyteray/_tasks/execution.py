@@ -21,7 +21,7 @@ from flyteray._cluster.workers.working_folder import Workplace
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
 from flyteray._plan import failure
-from flyteray._plan.bundle import pickled
+from flyteray._plan.bundle import pickles
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.spec import CodeRef, SecretSpec
 from flyteray._plan.values import inputs, pickling
@@ -152,7 +152,7 @@ def _load(bundle: str, module: str, name: str) -> Any:
 def _is_by_value(bundle: str) -> bool:
     """Whether a bundle holds tasks by value, and so maybe classes of what they return."""
     code = activate(bundle)
-    return code is not None and (code / pickled.FILE).exists()
+    return code is not None and (code / pickles.FILE).exists()
 
 
 @functools.cache

@@ -1,5 +1,6 @@
-"""What users declare of apps: services that stay up behind an HTTP endpoint."""
+"""Apps are services that stay up behind an HTTP endpoint; users declare them here."""
 
+from flyteray import _public
 from flyteray.app.connector import ConnectorEnvironment
 from flyteray.app.context import AppContext, ctx
 from flyteray.app.environment import AppEnvironment
@@ -25,3 +26,5 @@ __all__ = [
     "ctx",
     "get_parameter",
 ]
+
+_public.adopt(__name__, globals())

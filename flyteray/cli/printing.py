@@ -1,4 +1,4 @@
-"""Results on stdout, as a table for people or as JSON for programs; all else on stderr."""
+"""Results go to stdout, as a table for people or as JSON for programs; all else to stderr."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flyteray._plan.values.plain import as_json
+from flyteray._plan.values.text import as_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 Output = Literal["table", "json"]
@@ -26,6 +26,11 @@ _PIPE = 120  # columns of a table that nobody may ever look at
 _ANY = 25  # without a height rich takes no width for a dumb terminal
 _GAP = 2
 _NARROW = 20  # text in less is unreadable
+
+
+def examples(*commands: str) -> str:
+    """The end of a help, with one command a line (blank lines, or they are joined into a paragraph)."""
+    return "\n\n".join(["Examples:", *commands])
 
 
 def output_option(command: F) -> F:
@@ -99,7 +104,7 @@ def _print(table: Table, width: int) -> None:
 
 
 def _widths(columns: Sequence[Sequence[Text]], width: int | None) -> list[int] | None:
-    """How wide the columns of a table are within ``width``; None: side by side they would break words.
+    """The widths of a table's columns within ``width``; None: side by side they would break words.
 
     Without ``width`` they are as readable as they can be.
     """

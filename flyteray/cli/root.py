@@ -1,4 +1,4 @@
-"""The command's root: which verbs there are. A verb's module is imported when it is used."""
+"""The command's root lists the verbs; a verb's module is imported when it is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import rich_click as click
 
 from flyteray._declare.near import did_you_mean
 from flyteray.cli import failures
-from flyteray.cli.examples import examples
 
 _VERBS = {
     "up": "Start the local cluster, or flyteray on the cluster that RAY_ADDRESS names.",
@@ -25,12 +24,16 @@ _VERBS = {
     "abort": "End a run.",
     "delete": "Delete an app, a secret or a key.",
 }
-_EXAMPLES = examples(
-    "flyteray up",
-    "flyteray run train.py train --rounds 10",
-    "flyteray serve app.py env",
-    "flyteray get run",
-    "flyteray down",
+_MODULES = {"down": "up"}  # where the verb has none of its own name
+_EXAMPLES = "\n\n".join(
+    (
+        "Examples:",
+        "flyteray up",
+        "flyteray run train.py train --rounds 10",
+        "flyteray serve app.py env",
+        "flyteray get run",
+        "flyteray down",
+    )
 )
 
 
@@ -42,7 +45,7 @@ class Root(click.RichGroup):
         return list(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """What the help needs of a verb, without importing it."""
+        """The verb as far as the help needs it, not imported."""
         return click.RichCommand(name=cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
 
     def resolve_command(
@@ -53,7 +56,7 @@ class Root(click.RichGroup):
             ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], _VERBS)}")
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
-            command = getattr(importlib.import_module(f"flyteray.cli.verbs.{name}"), name)
+            command = getattr(importlib.import_module(f"flyteray.cli.verbs.{_MODULES.get(name, name)}"), name)
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> object:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import fnmatch
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from flyteray.storage.local import LocalStorage
@@ -30,9 +33,9 @@ def open_storage(url: str | Path) -> Storage:
     if not separator or scheme == "file":
         return LocalStorage((unquote(rest) or "/") if separator else text)
     if scheme not in _OBJECTS:
-        known = ", ".join(f"{known}://" for known in ("file", *_OBJECTS))
+        choices = ", ".join(f"{each}://" for each in ("file", *_OBJECTS))
         raise ValueError(
-            f"Storage {text!r} is of an unknown kind {scheme!r}: use a plain path or one of {known}"
+            f"Storage {text!r} is of an unknown kind {scheme!r}: use a plain path or one of {choices}"
         )
     from flyteray.storage.objects import ObjectStorage  # loads obstore, which most processes never need
 
@@ -46,3 +49,24 @@ def locate_file(url: str | Path) -> tuple[Storage, str]:
     if parent.endswith(":/"):
         raise ValueError(f"{text!r} names a whole bucket or host, not a file in it: add a path.")
     return open_storage(parent or separator or "."), name
+
+
+def is_ignored(key: str, patterns: Sequence[str]) -> bool:
+    """Whether a file, by its path in a directory, matches a pattern, as a whole or in one of its parts."""
+    candidates = [key, *PurePosixPath(key).parts]
+    return any(fnmatch.fnmatch(each, pattern) for each in candidates for pattern in patterns)
+
+
+def file_hash(url: str) -> str:
+    """A name for the content of a file."""
+    storage, key = locate_file(url)
+    return storage.fingerprint(key)
+
+
+def directory_hash(url: str, ignore: Sequence[str] = ()) -> str:
+    """A name for the content of a directory: of its files and their paths, without those ignored."""
+    storage = open_storage(url)
+    digest = hashlib.sha256()
+    for key, fingerprint in storage.fingerprints(lambda key: not is_ignored(key, ignore)):
+        digest.update(f"{key}\0{fingerprint}\n".encode())
+    return f"sha256:{digest.hexdigest()}"

@@ -23,7 +23,7 @@ import flyteray as flyte
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
 from flyteray._plan.bundle.code import load_file
-from flyteray._plan.keys import digest
+from flyteray._plan.credentials import key_digest
 from flyteray._serve.servers.ports import listening_socket
 from flyteray.remote import App
 
@@ -196,7 +196,7 @@ def test_a_page_of_another_origin_asks_with_a_key_and_reads_why_it_is_refused(
     page = browser.new_context().new_page()
     try:
         apps = {"closed": 0, "halted": None}
-        keys = {digest("right"): "ann"}
+        keys = {key_digest("right"): "ann"}
         ingress.apply(IngressState(apps, {0: {1: slot}}, private=frozenset({"closed"}), keys=keys))
         page.goto(f"http://127.0.0.1:{site.server_port}/")
 

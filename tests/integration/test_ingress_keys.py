@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
-from flyteray._plan.keys import digest
+from flyteray._plan.credentials import key_digest
 from tests.integration.ingress_servers import Replica, replicas
 
 KEY, OTHER = "flyteray_of-the_tests", "flyteray_another"
@@ -31,7 +31,9 @@ def replica() -> Iterator[Replica]:
 @pytest.fixture(scope="module")
 def state(replica: Replica) -> IngressState:
     private = frozenset({"closed", "halted"})
-    return IngressState(APPS, {0: {1: replica.slot}}, private=private, keys={digest(KEY): "ann@example.com"})
+    return IngressState(
+        APPS, {0: {1: replica.slot}}, private=private, keys={key_digest(KEY): "ann@example.com"}
+    )
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_who_sends_no_key_is_told_what_to_send(ingress: Ingress, replica: Replic
     assert replica.requests == before
 
 
-@pytest.mark.parametrize("sent", [OTHER, KEY[:-1], KEY + "x", KEY.upper(), digest(KEY), f"{KEY} x"])
+@pytest.mark.parametrize("sent", [OTHER, KEY[:-1], KEY + "x", KEY.upper(), key_digest(KEY), f"{KEY} x"])
 def test_a_wrong_key_is_refused_without_being_repeated(ingress: Ingress, sent: str) -> None:
     refused = ask(ingress, Authorization=f"Bearer {sent}")
 
@@ -114,9 +116,9 @@ def test_keys_come_and_go_while_the_app_serves(ingress: Ingress, state: IngressS
     def statuses() -> list[int]:
         return [ask(ingress, Authorization=f"Bearer {key}").status_code for key in (KEY, OTHER)]
 
-    ingress.apply(replace(state, keys={**state.keys, digest(OTHER): "bob"}))
+    ingress.apply(replace(state, keys={**state.keys, key_digest(OTHER): "bob"}))
     both = statuses()
-    ingress.apply(replace(state, keys={digest(OTHER): "bob"}))
+    ingress.apply(replace(state, keys={key_digest(OTHER): "bob"}))
     one = statuses()
     ingress.apply(replace(state, keys={}))
 
@@ -124,7 +126,7 @@ def test_keys_come_and_go_while_the_app_serves(ingress: Ingress, state: IngressS
 
 
 def test_as_many_keys_as_you_like(ingress: Ingress, state: IngressState) -> None:
-    many = {digest(str(number)): f"user-{number}" for number in range(2000)}
+    many = {key_digest(str(number)): f"user-{number}" for number in range(2000)}
     ingress.apply(replace(state, keys=many))
 
     assert seen(ask(ingress, Authorization="Bearer 1999"))["x-flyteray-user"] == "user-1999"
@@ -185,5 +187,5 @@ def test_keys_outlive_the_ingress_and_are_in_its_files_by_digest_only(
 
     assert asked == [401, 503]  # let in, but the replicas are yet to be told
     texts = [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()]
-    assert any(digest(KEY).encode() in text for text in texts)
+    assert any(key_digest(KEY).encode() in text for text in texts)
     assert not any(key.encode() in text for text in texts for key in (KEY, OTHER))

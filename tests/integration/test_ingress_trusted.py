@@ -12,7 +12,7 @@ import pytest
 
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
-from flyteray._plan.keys import digest
+from flyteray._plan.credentials import key_digest
 from tests.integration.ingress_servers import RawReplica
 from tests.integration.raw_http import Answer, http1, http2
 
@@ -38,7 +38,7 @@ def started(
                 {0: {1: replica.slot}},
                 {"models.example.com": "app"},
                 private=frozenset({"closed"}),
-                keys={digest(KEY): "ann"},
+                keys={key_digest(KEY): "ann"},
             )
         )
         yield ingress

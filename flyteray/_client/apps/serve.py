@@ -10,14 +10,13 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from flyteray._client.acts import acts
 from flyteray._client.apps.app import App
 from flyteray._client.apps.handle import AppHandle
-from flyteray._client.apps.plan import Planned, PlannedApp
 from flyteray._client.apps.unknown_apps import warn_of_unknown_apps
-from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.bridge import MethodVerb, Verb, not_while_loading
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.local.app import Patience
+from flyteray._client.plan import AppPlan, PlannedApp
 from flyteray._client.session.owner import owner_variables
 from flyteray._client.session.session import inside_local_run, session
 from flyteray._declare import context
@@ -137,8 +136,9 @@ class ServeContext:
             if getattr(self, option) is not None:
                 without_meaning("with_servecontext", option)
 
-    @acts("flyteray.serve")
-    async def _serve(self, app_env: AppEnvironment) -> AppHandle:
+    @MethodVerb
+    @not_while_loading("flyteray.serve")
+    async def serve(self, app_env: AppEnvironment) -> AppHandle:
         """Bring an app up; see :func:`flyteray.serve`."""
         planned = await asyncio.to_thread(self.plan, app_env)  # it reads files: not on an app's loop
         if not self._is_local:
@@ -163,9 +163,7 @@ class ServeContext:
             await served.wait.aio()
         return served
 
-    serve = MethodVerb(_serve)
-
-    def plan(self, app_env: AppEnvironment) -> Sequence[Planned]:
+    def plan(self, app_env: AppEnvironment) -> Sequence[AppPlan]:
         """What serving an app would serve: it and those that it depends on, each after those it needs.
 
         Raises:
@@ -186,7 +184,7 @@ class ServeContext:
             )
         return [self._planned(env, values.get(env.name), env is app_env) for env in ordered]
 
-    def _planned(self, env: AppEnvironment, values: Mapping[str, Any] | None, asked_for: bool) -> Planned:
+    def _planned(self, env: AppEnvironment, values: Mapping[str, Any] | None, asked_for: bool) -> AppPlan:
         ref, bundle = code.ship(env, session().shipping(self._shipping()))
         values = values or {}
         objects = apps.objects(env, values)
@@ -196,14 +194,14 @@ class ServeContext:
             changed.env_vars |= self._variables()
         spec = apps.app_spec(changed, ref, values, takes_objects=self._is_local, variables=owner_variables())
         if not asked_for:
-            return Planned(spec, bundle, objects)
+            return AppPlan(spec, bundle, objects)
         said = {
             "version": self.version,
             "health_path": self.health_check_path if self._is_local or env.kind == "command" else None,
             "startup_timeout_s": self.activate_timeout,
         }
         update = {name: value for name, value in said.items() if value is not None}
-        return Planned(spec.model_copy(update=update), bundle, objects)
+        return AppPlan(spec.model_copy(update=update), bundle, objects)
 
     def _warn_of_health_checks(self, env: AppEnvironment) -> None:
         for option in ("health_check_timeout", "health_check_interval"):
@@ -248,28 +246,27 @@ class ServeContext:
 with_servecontext = ServeContext
 
 
-async def _serve(app_env: AppEnvironment) -> AppHandle:
+@Verb
+async def serve(app_env: AppEnvironment) -> AppHandle:
     """Bring an app up and return its handle when it serves; it stays up when this process ends.
 
-    Apps that it depends on come first. Serving unchanged code again restarts nothing; a changed version takes over
-    when all of its replicas are ready, and no request is lost. Inside a local run or app it is served in local mode:
-    see :class:`ServeContext`, which has all options.
+    Apps that it depends on come first. Serving unchanged code (that of the modules it imports) again restarts nothing;
+    a changed version takes over when all of its replicas are ready, and no request is lost: those that are open on the
+    old version end there. Inside a local run or app it is served in local mode: see :class:`ServeContext`, which has
+    all options. flyteray has a Ray Serve for itself, which ``serve.run`` and ``serve.shutdown`` of yours don't touch.
 
     Args:
         app_env: What to serve.
 
     Raises:
         TypeError: not an app environment.
-        DeploymentError: a replica could not start; the user's exception is the cause. The version that served before
-            goes on serving.
+        DeploymentError: a replica could not start; the end of its log is in the message, the user's exception is the
+            cause. The version that served before goes on serving.
         ParameterMaterializationError: an output that a parameter names does not exist.
         PlacementError: no node of the cluster can ever take a replica.
         SecretNotFoundError: it asks for a secret that does not exist.
     """
     return await ServeContext().serve.aio(app_env)
-
-
-serve = Verb(_serve)
 
 
 def _checked(values: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:

@@ -1,10 +1,10 @@
-"""Apps that others are to call and that nobody serves: said when those are served, not when they first call."""
+"""Parameters may name apps that nobody serves: serving warns of them, before the first call fails."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
+from flyteray._client.bridge import warn_caller
 from flyteray._client.session.session import session
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.spec import AppSpec
@@ -28,9 +28,7 @@ async def warn_of_unknown_apps(specs: Iterable[AppSpec]) -> None:
     known = {info.name for info in served} | {spec.name for spec in planned}
     for app, parameter, wanted in asked:
         if wanted not in known:
-            warnings.warn(
+            warn_caller(
                 f"Parameter {parameter!r} of app {app!r} is the endpoint of {wanted!r}, and there is no such app yet: "
-                f"its URL answers 404 until there is.{did_you_mean(wanted, known - {app})}",
-                UserWarning,
-                stacklevel=2,
+                f"its URL answers 404 until there is.{did_you_mean(wanted, known - {app})}"
             )

@@ -11,8 +11,8 @@ from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment
 from flyteray._declare.images.image import Image
 from flyteray._logging import system_logger
+from flyteray._plan.credentials import not_found, secret_specs, variable
 from flyteray._plan.images.image import image_secrets
-from flyteray._plan.secrets import not_found, secret_specs, variable
 from flyteray._plan.spec import EnvironmentSpec, SecretSpec
 from flyteray.errors import ImageBuildError
 

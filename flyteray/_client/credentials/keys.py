@@ -6,11 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
 from flyteray._actors.controller import Keys
-from flyteray._client.acts import acts
-from flyteray._client.bridge import ListVerb, Verb
+from flyteray._client.bridge import ListVerb, Verb, not_while_loading
 from flyteray._client.credentials.store import local_keys, store_of
 from flyteray._client.session.session import session
-from flyteray._plan.keys import check_name, digest, new_key
+from flyteray._plan.credentials import check_key_name, key_digest, new_key
 from flyteray._plan.spec import KeyInfo
 
 
@@ -44,8 +43,9 @@ class Key:
         return self._value
 
     @staticmethod
-    @acts("Key.create")
-    async def _create(name: str) -> Key:
+    @Verb
+    @not_while_loading("Key.create")
+    async def create(name: str) -> Key:
         """Make a key; requests with it are answered at once.
 
         Args:
@@ -54,24 +54,22 @@ class Key:
         Raises:
             ValueError: A bad name, or one that is taken.
         """
-        check_name(name)
+        check_key_name(name)
         value = new_key()
         async with _keys() as keys:
-            return Key(await keys.create(name, digest(value)), value)
-
-    create = Verb(_create)
+            return Key(await keys.create(name, key_digest(value)), value)
 
     @staticmethod
-    async def _listall(limit: int = 100) -> list[Key]:
+    @ListVerb
+    async def listall(limit: int = 100) -> list[Key]:
         """Keys by name, at most ``limit`` of them, without their values."""
         async with _keys() as keys:
             return [Key(info) for info in await keys.listall(limit)]
 
-    listall = ListVerb(_listall)
-
     @staticmethod
-    @acts("Key.delete")
-    async def _delete(name: str) -> None:
+    @Verb
+    @not_while_loading("Key.delete")
+    async def delete(name: str) -> None:
         """Answer no more requests with a key; WebSockets and answers that are under way go on.
 
         Raises:
@@ -79,8 +77,6 @@ class Key:
         """
         async with _keys() as keys:
             await keys.delete(name)
-
-    delete = Verb(_delete)
 
     def __repr__(self) -> str:
         return f"Key(name={self.name!r})"

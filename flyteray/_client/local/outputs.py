@@ -139,20 +139,10 @@ def _recorded(output: OutputRef, settings: Settings) -> RunInfo | None:
         if registry is None:
             return None
         try:
-            name = output.run_name or _newest(output, registry)
+            name = output.run_name or registry.newest_output(output)
             return registry.runs.get(name) if name else None
         except RunNotFoundError:
             return None
-
-
-def _newest(output: OutputRef, registry: Registry) -> str | None:
-    task = output.task_name or ""
-    version = output.task_version
-    if output.latest_version:
-        version = registry.tasks.newest_version(task)
-        if version is None:
-            return None
-    return registry.runs.newest_success(task, version)
 
 
 def _not_found(parameter: str, output: OutputRef, settings: Settings) -> ParameterMaterializationError:

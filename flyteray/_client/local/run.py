@@ -46,26 +46,22 @@ class LocalRun:
         """True: a local run has ended when there is a handle of it."""
         return True
 
-    async def _wait(self, quiet: bool = False) -> None:
+    @MethodVerb
+    async def wait(self, quiet: bool = False) -> None:
         """Nothing to wait for."""
 
-    wait = MethodVerb(_wait)
-
-    async def _outputs(self) -> ActionOutputs:
+    @MethodVerb
+    async def outputs(self) -> ActionOutputs:
         """The task's outputs."""
         return ActionOutputs(self._outputs_value)
 
-    outputs = MethodVerb(_outputs)
-
-    async def _raise_for_status(self) -> None:
+    @MethodVerb
+    async def raise_for_status(self) -> None:
         """Nothing to raise."""
 
-    raise_for_status = MethodVerb(_raise_for_status)
-
-    async def _abort(self, reason: str = "") -> None:
+    @MethodVerb
+    async def abort(self, reason: str = "") -> None:
         """Nothing to abort."""
-
-    abort = MethodVerb(_abort)
 
     def __repr__(self) -> str:
         return f"LocalRun(name={self.name!r}, phase={self.phase})"

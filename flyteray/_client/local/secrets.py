@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from flyteray._client.credentials.store import local_secrets
 from flyteray._cluster.workers.secrets import ProcessSecrets
 from flyteray._declare.secret import Secret
-from flyteray._plan.secrets import not_found, secret_specs, variable
+from flyteray._plan.credentials import not_found, secret_specs, variable
 from flyteray._plan.spec import SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import SecretNotFoundError

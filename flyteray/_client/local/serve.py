@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyteray import _private
-from flyteray._client.apps.plan import Planned
 from flyteray._client.local import given
-from flyteray._client.local.app import LocalApp, Patience, drain_s
+from flyteray._client.local.app import LocalApp, Patience
 from flyteray._client.local.outputs import LocalOutputs
 from flyteray._client.local.secrets import local_values
+from flyteray._client.plan import AppPlan
 from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN
@@ -26,8 +26,7 @@ from flyteray._machine import ports
 from flyteray._machine.shared_folder import SharedFolder
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.images.image import build_env_vars
-from flyteray._plan.local import NEWEST, SECRETS, LocalPlan
-from flyteray._plan.spec import ParameterSpec
+from flyteray._plan.spec import LocalPlan, ParameterSpec
 from flyteray._settings import Settings
 from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
@@ -53,13 +52,13 @@ class LocalApps:
     def __init__(self, home: Path) -> None:
         self._pid = os.getpid()
         self._folder = SharedFolder.new(home / "local-apps")
-        self._outputs = LocalOutputs(self._folder.path, self._folder.path / NEWEST)
+        self._outputs = LocalOutputs(self._folder.path, self._folder.path / LocalPlan.NEWEST)
         self._apps: dict[str, LocalApp] = {}
         self._lock = threading.Lock()
         local_endpoints().share(self._folder.path / "apps.json")
         atexit.register(self.end)
 
-    async def serve(self, planned: Sequence[Planned], settings: Settings, patience: Patience) -> LocalApp:
+    async def serve(self, planned: Sequence[AppPlan], settings: Settings, patience: Patience) -> LocalApp:
         """Start apps, each after those it needs, and return the last one's handle when it takes requests.
 
         An app that runs unchanged is left alone; a changed one takes the place of the old one. When one can't start,
@@ -89,7 +88,7 @@ class LocalApps:
         atexit.unregister(self.end)
         self._folder.leave()
 
-    async def _app(self, planned: Planned, settings: Settings, patience: Patience) -> LocalApp:
+    async def _app(self, planned: AppPlan, settings: Settings, patience: Patience) -> LocalApp:
         known = self._apps.get(planned.spec.name)
         port = known.plan.port if known and planned.spec.port == 0 else planned.spec.port
         plan = await asyncio.to_thread(self._plan, planned, port, settings, patience)
@@ -110,7 +109,7 @@ class LocalApps:
             self._apps[name] = app
         return app
 
-    def _plan(self, planned: Planned, port: int, settings: Settings, patience: Patience) -> LocalPlan:
+    def _plan(self, planned: AppPlan, port: int, settings: Settings, patience: Patience) -> LocalPlan:
         spec, root = planned.spec, self._folder.path
         archive = root / f"{planned.bundle.digest}.zip"
         if planned.bundle.contents and not archive.exists():
@@ -140,7 +139,7 @@ class LocalApps:
                 name: str(given.keep(root, spec.name, name, value, spec.code.module))
                 for name, value in planned.objects.items()
             },
-            drain_s=drain_s(patience),
+            drain_s=patience.drain_s,
         )
 
     def _pin(self, parameter: ParameterSpec, settings: Settings) -> tuple[ParameterSpec, str | None]:
@@ -172,7 +171,9 @@ class LocalApps:
             "_RUN_MODE": "local",
             LOCAL_APPS: str(self._folder.path / "apps.json"),
             REPLICA_PORT: str(plan.port),
-            SECRETS: json.dumps({name: base64.b64encode(value).decode() for name, value in values.items()}),
+            LocalPlan.SECRETS: json.dumps(
+                {name: base64.b64encode(value).decode() for name, value in values.items()}
+            ),
         }
         if settings.database is not None:
             ours["FLYTERAY_DATABASE"] = settings.database

@@ -70,7 +70,8 @@ class RemoteTask:
         return cls(name, version)
 
     @staticmethod
-    async def _listall(
+    @ListVerb
+    async def listall(
         *, by_task_name: str | None = None, by_task_env: str | None = None, limit: int = 100
     ) -> list[TaskDetails]:
         """Deployed tasks, the one that was deployed last first.
@@ -83,9 +84,8 @@ class RemoteTask:
         found = await session().controller.tasks.listall(by_task_name, by_task_env, limit)
         return [TaskDetails(info) for info in found]
 
-    listall = ListVerb(_listall)
-
-    async def _fetch(self) -> TaskDetails:
+    @MethodVerb
+    async def fetch(self) -> TaskDetails:
         """What is recorded of it.
 
         Raises:
@@ -95,8 +95,6 @@ class RemoteTask:
         spec = overridden(info.plan.spec, self._changes)
         plan = info.plan.model_copy(update={"spec": spec})
         return TaskDetails(info.model_copy(update={"plan": plan}), self._changes)
-
-    fetch = MethodVerb(_fetch)
 
     def override(self, **changes: Any) -> RemoteTask:
         """A handle of the same task with other ``resources``, ``env_vars``, ``secrets`` or ``retries``.
@@ -119,7 +117,7 @@ class RemoteTask:
             raise RemoteTaskUsageError(
                 f"Deployed task {self.name!r} can be called from within tasks. Here, run it: flyteray.run(task, ...)."
             )
-        plan = (await self._fetch()).info.plan
+        plan = (await self.fetch.aio()).info.plan
         return await runtime.acall_deployed(plan, bind_deployed(plan, args, kwargs, named_only=True))
 
     def __repr__(self) -> str:
@@ -192,5 +190,5 @@ class TaskDetails:
 
 async def deployed_plan(task: RemoteTask | TaskDetails) -> TaskPlan:
     """The plan of what a handle names, or of what was fetched by one."""
-    details = task if isinstance(task, TaskDetails) else await task._fetch()
+    details = task if isinstance(task, TaskDetails) else await task.fetch.aio()
     return details.info.plan

@@ -10,11 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from flyteray._client.acts import acts
-from flyteray._client.apps.plan import PlannedRun
-from flyteray._client.bridge import Verb, run_here
+from flyteray._client.bridge import Verb, not_while_loading, run_here
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.local.run import LocalRun, run_locally
+from flyteray._client.plan import PlannedRun
 from flyteray._client.runs.handle import Run
 from flyteray._client.runs.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session.owner import owner, without_projects
@@ -29,7 +28,7 @@ from flyteray._plan.bundle import code
 from flyteray._plan.bundle.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
 from flyteray._plan.spec import RunSpec, RunWide, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
-from flyteray._plan.values import inputs, pickling, stored
+from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.inputs import bind_deployed
 from flyteray.errors import BaseRuntimeError, RuntimeUserError
 from flyteray.storage import open_storage
@@ -164,7 +163,7 @@ class RunContext:
         self._check()
         self._say()
 
-    @acts("flyteray.run")
+    @not_while_loading("flyteray.run")
     async def _run(
         self, task: Task[..., Any] | RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any
     ) -> Run | LocalRun | PlannedRun:
@@ -230,10 +229,10 @@ class RunContext:
             wide=wide.model_copy(update={"custom_context": told}),
         )
         await session().warn_of_less(f"Task {spec.task.name!r}", spec.task.environment)
-        if inputs.nbytes <= stored.RELAYED:
+        if inputs.nbytes <= pickling.RELAYED:
             return Run(await session().controller.runs.start(spec, inputs))
-        root, key = (await asyncio.to_thread(session().connect)).storage, stored.inputs_key(spec.request)
-        kept = await asyncio.to_thread(stored.store, inputs, root, key)
+        root, key = (await asyncio.to_thread(session().connect)).storage, pickling.inputs_key(spec.request)
+        kept = await asyncio.to_thread(pickling.store, inputs, root, key)
         try:
             return Run(await session().controller.runs.start(spec.model_copy(update={"inputs": key}), kept))
         except RuntimeUserError:  # it was refused: of any other error the run may know nothing
@@ -334,9 +333,9 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
     Args:
         task: What ``@env.task`` made, or a handle of a deployed task from ``flyteray.remote.Task.get``.
         args: Its inputs, positional or
-        kwargs: by name; checked against the task's annotations here, and converted as Flyte does it: a dict for a
-            dataclass, TypedDict or model, the name for a member of an enum. What is larger than a megabyte lies in
-            storage until the run has ended.
+        kwargs: by name; any Python values, checked against the task's annotations here, and converted as Flyte does it:
+            a dict for a dataclass, TypedDict or model, the name for a member of an enum. Arrays arrive read-only. What
+            is larger than a megabyte lies in storage until the run has ended.
 
     Raises:
         TypeError: not a task, an unknown input, or one of the wrong type.

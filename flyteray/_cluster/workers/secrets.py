@@ -11,7 +11,7 @@ from pathlib import Path
 from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
 from flyteray._cluster.workers.secret_files import MountedFile
-from flyteray._plan.secrets import as_text
+from flyteray._plan.credentials import as_text
 from flyteray._plan.spec import SecretSpec
 from flyteray.errors import RuntimeUserError
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flyteray._ingress import believed
-from flyteray._ingress.believed import NOBODY, Trust
+from flyteray._ingress import trusted_proxies
 from flyteray._ingress.haproxy import answers, maps, prefix
 from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER
 from flyteray._ingress.routes import POOL, SLOTS, IngressState, Slot
+from flyteray._ingress.trusted_proxies import NOBODY, Trust
 
 ACTIVATOR_SOCKET = "act.sock"
 
@@ -90,7 +90,7 @@ frontend apps
     http-request set-var(txn.bodied) bool(true) if length || length_less
     acl bodied var(txn.bodied) -m found
 
-{believed}
+{trust}
     # some programs would take the whole for the path
     http-request set-uri %[pathq] unless {{ url_beg / * }}
 
@@ -219,8 +219,8 @@ def render(state: IngressState, *, threads: int, connections: int, trust: Trust 
         timeouts=maps.TIMEOUTS,
         private=maps.PRIVATE,
         keys=maps.KEYS,
-        believed=believed.rules(trust),
-        external=believed.external_host(maps.HOSTS) if trust.proxies else "",
+        trust=trusted_proxies.rules(trust),
+        external=trusted_proxies.external_host(maps.HOSTS) if trust.proxies else "",
         noticed=answers.NOTICED,
         limits=answers.LIMITS,
         not_named=answers.NOT_NAMED,

@@ -13,23 +13,24 @@ from flyteray._declare.environment import Environment
 from flyteray._declare.loading import loads
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.tasks.task import Task
-from flyteray._plan.bundle import alias, bundle, imports, naming, pickled
+from flyteray._plan.bundle import alias, bundle, imports, module_names, pickles
 from flyteray._plan.bundle.bundle import Bundle
-from flyteray._plan.bundle.ignored import files_below
-from flyteray._plan.bundle.included import image_files, included, with_dependencies
+from flyteray._plan.bundle.extra_files import image_files, included
+from flyteray._plan.bundle.ignore_files import files_below
 from flyteray._plan.bundle.layout import Layout
 from flyteray._plan.bundle.shipping import SHIPPING, Shipping
+from flyteray._plan.dependencies import with_dependencies
 from flyteray._plan.images.image import declared_in, shipped_images
 from flyteray._plan.spec import CodeRef
-from flyteray._plan.values.pickling import alias_main, is_guarded
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError
+from flyteray.storage.pickler import alias_main, is_guarded
 
 T = TypeVar("T", Task[..., Any], AppEnvironment, Environment)
 
 
 def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleType:
-    """Import a Python file as the module that it is; see :func:`naming.naming`.
+    """Import a Python file as the module that it is; see :func:`module_names.naming`.
 
     Args:
         path: The file.
@@ -49,7 +50,7 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
     if file.suffix != ".py":
         raise ModuleLoadError(f"{str(path)!r} is not a Python file: give one that ends in .py.")
     file = file.resolve()
-    name, root, importable = naming.naming(file)
+    name, root, importable = module_names.naming(file)
     loaded = sys.modules.get(name)
     if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() != file:
         raise ModuleLoadError(
@@ -62,7 +63,7 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
             sys.path.insert(len(sys.path) if hides_others else 0, str(folder))
     try:
         with loads().loading():
-            return importlib.import_module(name) if importable else naming.load_by_path(name, file)
+            return importlib.import_module(name) if importable else module_names.load_by_path(name, file)
     except ModuleLoadError:  # it says by itself where what stands
         raise
     except SystemExit as error:
@@ -197,7 +198,7 @@ def _ends(error: SystemExit) -> str:
 
 
 def _load_by_value(ref: CodeRef, folder: Path | None) -> Any:
-    by_value = pickled.load(folder) if folder and (folder / pickled.FILE).exists() else {}
+    by_value = pickles.load(folder) if folder and (folder / pickles.FILE).exists() else {}
     if ref.name not in by_value:
         raise ModuleLoadError(
             f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
@@ -247,7 +248,7 @@ def _by_value(
             "no global of any module that a cluster can import, so it is pickled, without files: define it at the top "
             "level of a .py file, or leave include out."
         )
-    data, names = pickled.dump(declared)
+    data, names = pickles.dump(declared)
     root = shipping.root_dir
     if root is None and shipping.copy_style == "all":
         root = Path.cwd()
@@ -255,7 +256,7 @@ def _by_value(
     closure = imports.closure(sorted(names))
     layout = Layout(closure, root)
     layout.contents.update(shipped_images(environments, closure))
-    layout.contents[pickled.FILE] = data
+    layout.contents[pickles.FILE] = data
     return _packed(layout, shipping, environments, root)
 
 
@@ -279,7 +280,7 @@ def _arrived(declared: Task[..., Any] | AppEnvironment, home: tuple[str, str] | 
     """The bundle that this process has it from; None: it is in none."""
     for digest, folder in bundle.active().items():
         if home is None:
-            is_there = (folder / pickled.FILE).exists() and pickled.load(folder).get(
+            is_there = (folder / pickles.FILE).exists() and pickles.load(folder).get(
                 declared.name
             ) is declared
         else:

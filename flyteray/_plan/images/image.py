@@ -29,10 +29,10 @@ from flyteray._declare.images.layers import (
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.secret import Secret
 from flyteray._plan.bundle import bundle
+from flyteray._plan.credentials import as_text, secret_specs
 from flyteray._plan.images import manifests
 from flyteray._plan.images.manifests import Wanted
-from flyteray._plan.images.python import python_of_program, settle_for_the_clusters
-from flyteray._plan.secrets import as_text, secret_specs
+from flyteray._plan.images.python_version import python_of_program, settle_for_the_clusters
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ImageBuildError, InvalidImageNameError

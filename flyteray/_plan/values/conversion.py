@@ -20,7 +20,7 @@ from typing import Any
 from typing_extensions import is_typeddict
 
 from flyteray._declare.tasks.hints import of_fields
-from flyteray._plan.values.fitting import (
+from flyteray._plan.values.annotations import (
     alternatives,
     fits,
     is_named_tuple,

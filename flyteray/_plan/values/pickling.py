@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import pickle
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flyteray._declare.loading import loads
-from flyteray.storage.pickler import Pickler, alias_main, is_guarded, unpicklable_part
+from flyteray.storage import open_storage
+from flyteray.storage.pickler import Pickler, unpicklable_part
+from flyteray.storage.values import read_value, write_pickled
 
 _NAMES = (
     pickle.STACK_GLOBAL
 )  # a pickle of today's protocol without it names no class or function: it runs no code
 
-__all__ = ["Own", "Payload", "alias_main", "dump", "is_guarded", "load"]
+RELAYED = 2**20  # bytes that are sent from process to process: copying them costs less than a file
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,29 @@ def load(payload: Payload) -> Any:
         with loads().loading():
             return pickle.loads(payload.header, buffers=payload.buffers)
     return pickle.loads(payload.header, buffers=payload.buffers)
+
+
+def inputs_key(request: str) -> str:
+    """Where in storage the large inputs of a run are until it has ended."""
+    return f"inputs/{request}"
+
+
+def store(payload: Payload, root: str, key: str) -> Payload:
+    """Put a pickled value into the storage at ``root``; what is returned loads as the same value, anywhere."""
+    write_pickled(open_storage(root), key, payload.header, payload.buffers)
+    return dump(_Stored(root, key))
+
+
+class _Stored:
+    """Pickled it is a place in storage; unpickled it is the value there."""
+
+    def __init__(self, root: str, key: str) -> None:
+        self._place = root, key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _read, self._place
+
+
+def _read(root: str, key: str) -> Any:
+    with tempfile.TemporaryDirectory(prefix="flyteray-") as copies:  # a mapped file may go
+        return read_value(open_storage(root), key, Path(copies))

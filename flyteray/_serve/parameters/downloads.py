@@ -15,9 +15,8 @@ from pathlib import Path
 
 from flyteray import _private
 from flyteray._machine.file_lock import FileLock, shared
-from flyteray._plan.bundle import contents
-from flyteray._plan.bundle.contents import is_ignored
 from flyteray.storage import State, Storage, locate_file, open_storage
+from flyteray.storage.address import directory_hash, file_hash, is_ignored
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class Downloads:
         state = storage.state(key)
 
         def fetch(target: Path) -> None:
-            _check(content, lambda: contents.file_hash(url))
+            _check(content, lambda: file_hash(url))
             storage.get_file(key, target / key)
             if storage.state(key) != state:
                 raise _changed(url)
@@ -89,7 +88,7 @@ class Downloads:
         states = _listing(storage, ignore)
 
         def fetch(target: Path) -> None:
-            _check(content, lambda: contents.directory_hash(url, ignore))
+            _check(content, lambda: directory_hash(url, ignore))
             with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
                 for _ in pool.map(lambda key: storage.get_file(key, target / key), states):
                     pass

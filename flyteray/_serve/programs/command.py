@@ -13,7 +13,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from flyteray._machine import probe
+from flyteray._machine.health import ask_health
 from flyteray._plan.bundle import alias, bundle
 from flyteray._serve.programs import command_line
 from flyteray._serve.programs.program import Exit, Program, explain_failure
@@ -47,9 +47,7 @@ class CommandServer:
     program is not asked to end before the last of them has been answered.
     """
 
-    command: Sequence[
-        str
-    ]  # $NAME in it stands for an environment variable; a shell's script is left to the shell
+    command: Sequence[str]  # $NAME in it is an environment variable, but in a shell's script
     chosen: Mapping[str, str]  # environment variables that the user has chosen
     folder: Path  # its working directory
     _: KW_ONLY
@@ -171,7 +169,7 @@ class CommandServer:
         )
 
     def _answers(self) -> bool:
-        health = probe.ask(self.host, self.port, self.health_path, _PROBE_S)
+        health = ask_health(self.host, self.port, self.health_path, _PROBE_S)
         self._seen = health.seen or self._seen
         if health.status is not None:
             self._declined = not health.is_good

@@ -1,5 +1,6 @@
 """Ready-made kinds of apps, one file each."""
 
+from flyteray import _public
 from flyteray.app.extras.asgi import ASGIAppEnvironment
 from flyteray.app.extras.fastapi import FastAPIAppEnvironment
 from flyteray.app.extras.gradio import GradioAppEnvironment
@@ -19,3 +20,5 @@ __all__ = [
     "StreamlitAppEnvironment",
     "VLLMAppEnvironment",
 ]
+
+_public.adopt(__name__, globals())

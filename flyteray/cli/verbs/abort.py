@@ -1,21 +1,20 @@
-"""``flyteray abort``."""
+"""``flyteray abort`` ends a run."""
 
 from __future__ import annotations
 
 import rich_click as click
 
 from flyteray.cli import printing
-from flyteray.cli.examples import examples
-from flyteray.cli.running import require_cluster
+from flyteray.cli.verbs.status import require_cluster
 from flyteray.remote import Run
 
 
-@click.group(epilog=examples("flyteray abort run r0123456789ab"))
+@click.group(epilog=printing.examples("flyteray abort run r0123456789ab"))
 def abort() -> None:
     """End a run."""
 
 
-@abort.command(name="run", epilog=examples('flyteray abort run r0123456789ab --reason "wrong data"'))
+@abort.command(name="run", epilog=printing.examples('flyteray abort run r0123456789ab --reason "wrong data"'))
 @click.argument("name")
 @click.option(
     "--reason", default="Manually aborted from the CLI", show_default=True, help="Kept with the run."

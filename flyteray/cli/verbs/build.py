@@ -1,4 +1,4 @@
-"""``flyteray build``."""
+"""``flyteray build`` builds the images of a file's environments."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from flyteray._client.build import build_images
 from flyteray._declare.environment import Environment
 from flyteray._plan.bundle import code
 from flyteray.cli import failures, printing, shipping
-from flyteray.cli.examples import examples
 
 
-@click.command(epilog=examples("flyteray build train.py", "flyteray build train.py env"))
+@click.command(epilog=printing.examples("flyteray build train.py", "flyteray build train.py env"))
 @shipping.as_flyte_option
 @printing.output_option
 @click.argument("file")

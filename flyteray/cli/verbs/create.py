@@ -1,4 +1,4 @@
-"""``flyteray create``."""
+"""``flyteray create`` keeps a secret, or makes a key for apps."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from pathlib import Path
 import rich_click as click
 
 from flyteray.cli import printing
-from flyteray.cli.examples import examples
 from flyteray.remote import Key, Secret
 
-_SECRET = examples(
+_SECRET = printing.examples(
     "flyteray create secret OPENAI_API_KEY",
     "flyteray create secret db/password --from-file password.txt",
     "printenv TOKEN | flyteray create secret TOKEN",
 )
 
 
-@click.group(epilog=examples("flyteray create secret OPENAI_API_KEY", "flyteray create key alice"))
+@click.group(epilog=printing.examples("flyteray create secret OPENAI_API_KEY", "flyteray create key alice"))
 def create() -> None:
     """Keep a secret, or make a key for apps."""
 
@@ -46,18 +45,20 @@ def secret(name: str, value: str | None, from_file: Path | None, output: printin
     else:
         given = value if value is not None else click.prompt("Value", hide_input=True, err=True)
     try:
-        kept = Secret.create(name, given)
+        handle = Secret.create(name, given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if output == "json":
         printing.record(
-            {"name": kept.name, "created_at": kept.created_at, "updated_at": kept.updated_at}, output
+            {"name": handle.name, "created_at": handle.created_at, "updated_at": handle.updated_at}, output
         )
     else:
-        printing.note(f"Secret {name} is kept.")
+        printing.note(f"Secret {name} is handle.")
 
 
-@create.command(name="key", epilog=examples("flyteray create key alice", "KEY=$(flyteray create key ci)"))
+@create.command(
+    name="key", epilog=printing.examples("flyteray create key alice", "KEY=$(flyteray create key ci)")
+)
 @click.argument("name")
 @printing.output_option
 def key(name: str, output: printing.Output) -> None:

@@ -1,21 +1,20 @@
-"""``flyteray delete``."""
+"""``flyteray delete`` deletes an app, a secret or a key."""
 
 from __future__ import annotations
 
 import rich_click as click
 
 from flyteray.cli import printing
-from flyteray.cli.examples import examples
-from flyteray.cli.running import require_cluster
+from flyteray.cli.verbs.status import require_cluster
 from flyteray.remote import App, Key, Secret
 
 
-@click.group(epilog=examples("flyteray delete app hello"))
+@click.group(epilog=printing.examples("flyteray delete app hello"))
 def delete() -> None:
     """Delete an app, a secret or a key."""
 
 
-@delete.command(name="app", epilog=examples("flyteray delete app hello"))
+@delete.command(name="app", epilog=printing.examples("flyteray delete app hello"))
 @click.argument("name")
 @printing.output_option
 def app(name: str, output: printing.Output) -> None:
@@ -26,7 +25,7 @@ def app(name: str, output: printing.Output) -> None:
     _say("App", name, output)
 
 
-@delete.command(name="secret", epilog=examples("flyteray delete secret OPENAI_API_KEY"))
+@delete.command(name="secret", epilog=printing.examples("flyteray delete secret OPENAI_API_KEY"))
 @click.argument("name")
 @printing.output_option
 def secret(name: str, output: printing.Output) -> None:
@@ -35,7 +34,7 @@ def secret(name: str, output: printing.Output) -> None:
     _say("Secret", name, output)
 
 
-@delete.command(name="key", epilog=examples("flyteray delete key alice"))
+@delete.command(name="key", epilog=printing.examples("flyteray delete key alice"))
 @click.argument("name")
 @printing.output_option
 def key(name: str, output: printing.Output) -> None:

@@ -1,4 +1,4 @@
-"""``flyteray deploy``."""
+"""``flyteray deploy`` deploys tasks and apps, to be used by name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from flyteray._client.deploy import deploy as deploy_environments
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment
 from flyteray._plan.bundle import code
-from flyteray._plan.bundle.ignored import files_below
+from flyteray._plan.bundle.ignore_files import files_below
 from flyteray.cli import failures, printing, shipping
-from flyteray.cli.examples import examples
 from flyteray.errors import ModuleLoadError
 
 _COLUMNS = ("type", "name", "version", "inputs", "outputs", "url")
-_EPILOG = examples(
+_EPILOG = printing.examples(
     "flyteray deploy train.py env",
     "flyteray deploy --all --version v2 train.py",
     "flyteray deploy --all --recursive --dry-run workflows",

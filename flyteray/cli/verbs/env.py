@@ -1,4 +1,4 @@
-"""``flyteray env``."""
+"""``flyteray env`` prints what a shell needs for plain Ray to use the local cluster."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import rich_click as click
 from flyteray._cluster import local
 from flyteray._settings import Settings
 from flyteray.cli import printing
-from flyteray.cli.examples import examples
 from flyteray.errors import ClusterError
 
 
 @click.command(
-    epilog=examples(
+    epilog=printing.examples(
         'eval "$(flyteray env)"',
         "ray status",
         "ray job submit --working-dir . -- python train.py",

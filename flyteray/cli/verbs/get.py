@@ -1,4 +1,4 @@
-"""``flyteray get``."""
+"""``flyteray get`` shows runs, tasks, apps, their logs, secrets or keys."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import rich_click as click
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import ActionInfo, ActionPhase, AppInfo, Lineage, ReplicaStatus, RunInfo
 from flyteray.cli import printing
-from flyteray.cli.examples import examples
-from flyteray.cli.running import require_cluster
 from flyteray.cli.verbs.logs import logs
+from flyteray.cli.verbs.status import require_cluster
 from flyteray.remote import App, Key, Run, Secret, Task, TaskDetails
 
 _limit = click.option(
@@ -21,7 +20,7 @@ _limit = click.option(
 
 
 @click.group(
-    epilog=examples(
+    epilog=printing.examples(
         "flyteray get run",
         "flyteray get run r0123456789ab -o json",
         "flyteray get app hello",
@@ -36,7 +35,8 @@ get.add_command(logs)
 
 
 @get.command(
-    name="run", epilog=examples("flyteray get run --in-phase failed", "flyteray get run r0123456789ab")
+    name="run",
+    epilog=printing.examples("flyteray get run --in-phase failed", "flyteray get run r0123456789ab"),
 )
 @click.argument("name", required=False)
 @click.option("--task-name", help="Only runs of this task, by its full name: environment.function.")
@@ -60,18 +60,18 @@ def runs(
         )
         return
     run = Run.get(name)
-    told = run.actions()
-    actions = [action.model_dump() | {"phase": str(action.phase)} for action in told]
+    infos = run.actions()
+    actions = [action.model_dump() | {"phase": str(action.phase)} for action in infos]
     if output == "json":
         printing.record({**_run(run.info), "actions": actions}, output)
         return
     printing.record(_run(run.info), output)
     print()
     of_actions = ("action", "task", "phase", "attempts", "started_at", "ended_at")
-    printing.rows(actions, output, (*of_actions, *_waiting(told)))
+    printing.rows(actions, output, (*of_actions, *_waiting(infos)))
 
 
-@get.command(name="task", epilog=examples("flyteray get task", "flyteray get task env.train v2"))
+@get.command(name="task", epilog=printing.examples("flyteray get task", "flyteray get task env.train v2"))
 @click.argument("name", required=False)
 @click.argument("version", required=False)
 @click.option("--env", help="Only tasks of this environment.")
@@ -95,7 +95,7 @@ def tasks(
     printing.rows([_task(task) for task in found], output, ("name", "version", "deployed_at", "inputs"))
 
 
-@get.command(name="app", epilog=examples("flyteray get app", "flyteray get app hello -o json"))
+@get.command(name="app", epilog=printing.examples("flyteray get app", "flyteray get app hello -o json"))
 @click.argument("name", required=False)
 @_limit
 @printing.output_option
@@ -112,7 +112,9 @@ def apps(name: str | None, limit: int, output: printing.Output) -> None:
         printing.record(_app(info) if output == "json" else _app_in_words(info), output)
 
 
-@get.command(name="secret", epilog=examples("flyteray get secret", "flyteray get secret OPENAI_API_KEY"))
+@get.command(
+    name="secret", epilog=printing.examples("flyteray get secret", "flyteray get secret OPENAI_API_KEY")
+)
 @click.argument("name", required=False)
 @_limit
 @printing.output_option
@@ -125,7 +127,7 @@ def secrets(name: str | None, limit: int, output: printing.Output) -> None:
         printing.record(_secret(Secret.get(name)), output)
 
 
-@get.command(name="key", epilog=examples("flyteray get key", "flyteray get key -o json"))
+@get.command(name="key", epilog=printing.examples("flyteray get key", "flyteray get key -o json"))
 @_limit
 @printing.output_option
 def keys(limit: int, output: printing.Output) -> None:

@@ -1,16 +1,15 @@
-"""``flyteray get logs``."""
+"""``flyteray get logs`` shows what an app writes."""
 
 from __future__ import annotations
 
 import rich_click as click
 from click.exceptions import Exit
 
-from flyteray.cli import failures
-from flyteray.cli.examples import examples
-from flyteray.cli.running import require_cluster
+from flyteray.cli import failures, printing
+from flyteray.cli.verbs.status import require_cluster
 from flyteray.remote import App
 
-_EXAMPLES = examples("flyteray get logs app hello", "flyteray get logs app hello --follow --show-ts")
+_EXAMPLES = printing.examples("flyteray get logs app hello", "flyteray get logs app hello --follow --show-ts")
 
 
 @click.group(epilog=_EXAMPLES)
@@ -35,7 +34,7 @@ def logs() -> None:
 def app(
     name: str, follow: bool, lines: int, show_ts: bool, raw: bool, filter_system: bool, replica: str | None
 ) -> None:
-    """What the replicas of an app write to standard output and standard error."""
+    """Show what the replicas of an app write to standard output and standard error."""
     require_cluster()
     with failures.users_code():
         found = App.get(name)

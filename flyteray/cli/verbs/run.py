@@ -1,4 +1,4 @@
-"""``flyteray run``."""
+"""``flyteray run`` runs a task of a file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from flyteray._client.runs.remote_task import RemoteTask, TaskDetails
 from flyteray._client.runs.run import RunContext
 from flyteray._declare.tasks.task import Task
 from flyteray._plan.bundle import code
-from flyteray._plan.values.plain import safe_repr
+from flyteray._plan.values.text import safe_repr
 from flyteray.cli import failures, inputs, printing, shipping
-from flyteray.cli.examples import examples
-from flyteray.cli.running import require_cluster
+from flyteray.cli.verbs.status import require_cluster
 
-_EPILOG = examples(
+_EPILOG = printing.examples(
     "flyteray run train.py train --rounds 10",
     "flyteray run train.py train --help",
     "flyteray run --local train.py train --rounds 1",
@@ -81,7 +80,7 @@ def _deployed(task: str) -> TaskDetails:
 
 
 def _given(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    """What was said; defaults are left to the function."""
+    """The values that were said; defaults are left to the function."""
     ctx = get_current_context()
     return {
         name: value

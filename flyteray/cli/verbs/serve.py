@@ -1,4 +1,4 @@
-"""``flyteray serve``."""
+"""``flyteray serve`` serves an app of a file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from flyteray._client.apps.serve import with_servecontext
 from flyteray._plan.bundle import code
 from flyteray.app.environment import AppEnvironment
 from flyteray.cli import failures, printing, shipping
-from flyteray.cli.examples import examples
 
-_EPILOG = examples(
+_EPILOG = printing.examples(
     "flyteray serve app.py env",
     "flyteray serve --local app.py env",
     "flyteray serve -e LEVEL=debug --follow app.py env",

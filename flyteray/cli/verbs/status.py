@@ -1,4 +1,4 @@
-"""``flyteray status``."""
+"""``flyteray status`` says what runs where."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from flyteray._cluster.local import LocalCluster
 from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.cli import failures, printing
-from flyteray.cli.examples import examples
+from flyteray.errors import ClusterError
 
 
-@click.command(epilog=examples("flyteray status", "flyteray status -o json"))
+@click.command(epilog=printing.examples("flyteray status", "flyteray status -o json"))
 @printing.output_option
 def status(output: printing.Output) -> None:
     """Say what runs where. The exit code is 1 when nothing runs."""
@@ -30,8 +30,15 @@ def status(output: printing.Output) -> None:
     printing.record({"running": True, **facts(session().connect(), running, settings)}, output)
 
 
+def require_cluster() -> None:
+    """Refuse to go on (ClusterError) where no cluster is named and none runs: verbs that only look start none."""
+    settings = Settings.load()
+    if settings.address is None and local.find(settings) is None:
+        raise ClusterError("No local cluster runs, so there is nothing to look at: `flyteray up` starts it.")
+
+
 def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings) -> dict[str, Any]:
-    """What to know of a cluster."""
+    """The facts to know of a cluster."""
     ours = running is not None and settings.address in (None, "local", "auto", running.address)
     shown: dict[str, Any] = {
         "address": running.address if ours and running else settings.address,

@@ -1,4 +1,4 @@
-"""``flyteray up``."""
+"""``flyteray up`` starts a cluster, and ``flyteray down`` ends the local one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from flyteray._client.session.session import session
 from flyteray._cluster import local
 from flyteray._settings import Settings, ip_address
 from flyteray.cli import printing
-from flyteray.cli.examples import examples
 from flyteray.cli.verbs.status import facts
 
 
@@ -26,7 +25,7 @@ def _address(context: click.Context, option: click.Parameter, value: str | None)
 
 
 @click.command(
-    epilog=examples(
+    epilog=printing.examples(
         "flyteray up",
         "flyteray up --num-cpus 4 --port 8080",
         "flyteray up --host 0.0.0.0 --port 8080",
@@ -78,6 +77,21 @@ def up(
     if named and ignored:
         printing.note(f"flyteray runs already on that cluster, so {_changes_nothing(ignored)}.")
     printing.record(facts(cluster, local.find(settings), settings), output)
+
+
+@click.command(epilog=printing.examples("flyteray down"))
+@printing.output_option
+def down(output: printing.Output) -> None:
+    """End the local cluster and all that runs on it.
+
+    Runs in progress are lost. The history, the outputs and the apps' definitions stay in storage: after the next
+    `flyteray up` the apps come back.
+    """
+    stopped = local.stop(Settings.load())
+    if output == "json":
+        printing.record({"stopped": stopped}, output)
+    else:
+        printing.note("The local cluster has ended." if stopped else "No local cluster runs.")
 
 
 def _changes_nothing(options: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``flyteray update``."""
+"""``flyteray update`` starts or stops an app."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import rich_click as click
 
 from flyteray._plan.info import to_json
 from flyteray.cli import printing
-from flyteray.cli.examples import examples
-from flyteray.cli.running import require_cluster
+from flyteray.cli.verbs.status import require_cluster
 from flyteray.remote import App
 
 
 @click.group(
-    epilog=examples("flyteray update app hello --deactivate", "flyteray update app hello --activate --wait")
+    epilog=printing.examples(
+        "flyteray update app hello --deactivate", "flyteray update app hello --activate --wait"
+    )
 )
 def update() -> None:
     """Start or stop an app."""
 
 
-@update.command(name="app", epilog=examples("flyteray update app hello --deactivate --wait"))
+@update.command(name="app", epilog=printing.examples("flyteray update app hello --deactivate --wait"))
 @click.argument("name")
 @click.option("--activate/--deactivate", default=None, help="Start it, or stop it; one of them must be said.")
 @click.option("--wait", is_flag=True, help="Return when it serves, or when its replicas have ended.")

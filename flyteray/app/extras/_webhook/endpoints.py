@@ -1,12 +1,14 @@
-"""All endpoints of a webhook, by name and in groups."""
+"""A webhook's endpoints have names and are in groups."""
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flyteray.app.extras._webhook import apps, core, images, runs, tasks
+from flyteray.app.extras._webhook import apps, images, tasks
 
 
 @dataclass(frozen=True)
@@ -18,19 +20,30 @@ class Endpoint:
     handler: Callable[..., Any]
 
 
+async def health() -> dict[str, str]:
+    """Whether the webhook answers."""
+    return {"status": "healthy"}
+
+
+def me() -> dict[str, str]:
+    """The user that the cluster runs as, in whose name everything here is done."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # containers may run as a user without a name
+        name = str(os.getuid())
+    return {"subject": name, "name": name}
+
+
 GROUPS: dict[str, dict[str, Endpoint]] = {
-    "core": {
-        "health": Endpoint("GET", "/health", core.health),
-        "me": Endpoint("GET", "/me", core.me),
-    },
+    "core": {"health": Endpoint("GET", "/health", health), "me": Endpoint("GET", "/me", me)},
     "task": {
         "run_task": Endpoint("POST", "/run-task/{domain}/{project}/{name}", tasks.run_task),
         "get_task": Endpoint("GET", "/task/{domain}/{project}/{name}", tasks.get_task),
     },
     "run": {
-        "get_run": Endpoint("GET", "/run/{name}", runs.get_run),
-        "get_run_io": Endpoint("GET", "/run/{name}/io", runs.get_run_io),
-        "abort_run": Endpoint("POST", "/run/{name}/abort", runs.abort_run),
+        "get_run": Endpoint("GET", "/run/{name}", tasks.get_run),
+        "get_run_io": Endpoint("GET", "/run/{name}/io", tasks.get_run_io),
+        "abort_run": Endpoint("POST", "/run/{name}/abort", tasks.abort_run),
     },
     "app": {
         "get_app": Endpoint("GET", "/app/{name}", apps.get_app),
@@ -58,9 +71,7 @@ _MISSING_ENDPOINTS = {
 def choose(owner: str, groups: Iterable[str] | None, endpoints: Iterable[str] | None) -> dict[str, Endpoint]:
     """The endpoints of some groups, or some endpoints, or without either all that there are.
 
-    Raises:
-        TypeError: One str instead of a list.
-        ValueError: Both, or a name that there is not.
+    TypeError: one str instead of a list. ValueError: both, or a name that there is not.
     """
     if groups is not None and endpoints is not None:
         raise ValueError(f"{owner}: say endpoint_groups or endpoints, not both.")
@@ -77,7 +88,7 @@ def choose(owner: str, groups: Iterable[str] | None, endpoints: Iterable[str] | 
 
 
 def _names(
-    owner: str, field: str, given: Iterable[str], known: set[str], missing: dict[str, str]
+    owner: str, field: str, given: Iterable[str], choices: set[str], missing: dict[str, str]
 ) -> list[str]:
     if isinstance(given, str):
         raise TypeError(f"{owner}: {field} must be a list of names, not one str: write [{given!r}].")
@@ -85,8 +96,8 @@ def _names(
     for name in names:
         if name in missing:
             raise ValueError(f"{owner}: {name!r} can't be chosen in {field}: {missing[name]}.")
-        if name not in known:
+        if name not in choices:
             raise ValueError(
-                f"{owner}: there is no {name!r} for {field}; there are: {', '.join(sorted(known))}."
+                f"{owner}: there is no {name!r} for {field}; there are: {', '.join(sorted(choices))}."
             )
     return names

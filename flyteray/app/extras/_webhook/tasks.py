@@ -1,4 +1,4 @@
-"""Deployed tasks, by name."""
+"""Deployed tasks are run, and their runs looked up, by name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from fastapi import Body, HTTPException
 
 from flyteray._client.runs.run import run
-from flyteray._plan.values.written import FromJson
+from flyteray._plan.values.parser import FromJson
+from flyteray._plan.values.text import plain
 from flyteray.app.extras._webhook.access import Allowed
-from flyteray.remote import Task, TaskDetails
+from flyteray.remote import ActionPhase, Run, Task, TaskDetails
 
 
 async def run_task(
@@ -34,7 +35,7 @@ async def run_task(
 async def get_task(
     domain: str, project: str, name: str, allowed: Allowed, version: str | None = None
 ) -> dict[str, Any]:
-    """What a task takes and gives."""
+    """A task's inputs and outputs."""
     allowed.check_task(domain, project, name)
     details = await _details(name, version)
     return {
@@ -47,6 +48,31 @@ async def get_task(
         "default_input_args": details.default_input_args,
         "secrets": details.secrets,
     }
+
+
+async def get_run(name: str) -> dict[str, Any]:
+    """Where a run stands."""
+    info = (run := await Run.get.aio(name)).info
+    return {"name": run.name, "phase": str(info.phase), "url": run.url, "done": info.phase.is_terminal}
+
+
+async def get_run_io(name: str) -> dict[str, Any]:
+    """A run's outputs by name; none unless it has succeeded. Inputs are not kept: always null.
+
+    What JSON has no word for is given as its ``repr``.
+    """
+    run = await Run.get.aio(name)
+    outputs = None
+    if run.info.phase is ActionPhase.SUCCEEDED:
+        named = (await run.outputs.aio()).named_outputs
+        outputs = {key: plain(value) for key, value in named.items()}
+    return {"name": run.name, "inputs": None, "outputs": outputs}
+
+
+async def abort_run(name: str, reason: str = "Aborted via webhook API") -> dict[str, str]:
+    """End a run."""
+    await (await Run.get.aio(name)).abort.aio(reason)
+    return {"name": name, "status": "abort_requested", "reason": reason}
 
 
 async def _details(name: str, version: str | None) -> TaskDetails:

@@ -1,0 +1,423 @@
+"""What people write on a command line becomes a value, as the annotation says: JSON is read only where it is meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import importlib
+import json
+import math
+import types
+import typing
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import is_typeddict
+
+from flyteray._plan.values import times
+from flyteray._plan.values.annotations import alternatives, fits, is_named_tuple, meant, mismatch, type_name
+from flyteray._plan.values.conversion import Conversion, Unfit, member
+from flyteray.io import Dir
+from flyteray.io.location import Location
+
+_FILES = (".json", ".yaml", ".yml")
+TRUE, FALSE = ("true", "yes", "on", "1", "t", "y"), ("false", "no", "off", "0", "f", "n")
+_NONE = ("null", "none", "")
+_TABLES = {
+    "pandas": {
+        ".csv": "read_csv",
+        ".parquet": "read_parquet",
+        ".json": "read_json",
+        ".feather": "read_feather",
+    },
+    "polars": {".csv": "read_csv", ".parquet": "read_parquet", ".json": "read_json", ".feather": "read_ipc"},
+    "pyarrow": {".csv": "csv:read_csv", ".parquet": "parquet:read_table", ".feather": "feather:read_table"},
+}
+
+
+class Text(str):
+    """An input as it was written, for the task's annotation to say what it means where the code is."""
+
+    __slots__ = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class FromJson:
+    """An input as JSON had it, likewise."""
+
+    value: Any
+
+
+def read(annotation: Any, text: str, default: Any = None) -> Any:
+    """The value that a text means for an annotation.
+
+    Args:
+        annotation: The type.
+        text: The value itself, or for what is made of several values their JSON, or the path of a JSON or YAML file.
+        default: An object whose fields are those that the text leaves out.
+
+    Raises:
+        Unfit: it means none.
+    """
+    expected = meant(annotation)
+    if alternatives(expected):
+        return _one_of(expected, text, default)
+    if expected is Any or expected is object:
+        try:
+            return _plain(_loads(text))
+        except ValueError:
+            return text
+    if is_composed(expected):
+        document = _document(text)
+        if isinstance(document, dict) and type(default) is expected:
+            document = {**_fields_of(default), **document}
+        return from_json(expected, document)
+    return _leaf(expected, text)
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+    return {name: getattr(value, name) for name in getattr(type(value), "model_fields", ())}
+
+
+def document_text(text: str) -> str:
+    """What a JSON or YAML file holds, as JSON, where the text is the path of one; else the text."""
+    if text.lower().endswith(_FILES) and Path(text).is_file():
+        return json.dumps(_document(text), default=str)
+    return text
+
+
+def is_composed(expected: Any) -> bool:
+    """Whether it is made of several values, so that it is written as JSON."""
+    kind = typing.get_origin(expected) or expected
+    return (
+        is_typeddict(kind)
+        or is_named_tuple(kind)
+        or hasattr(kind, "__pydantic_validator__")
+        or (hasattr(kind, "__dataclass_fields__") and not issubclass(kind, Location))
+        or (isinstance(kind, type) and issubclass(kind, (list, dict, set, frozenset, tuple)))
+        or kind in (typing.Any, *_ABSTRACT)
+    )
+
+
+_ABSTRACT = {
+    typing.get_origin(each): plain  # what can be written of them
+    for each, plain in {
+        typing.Sequence[int]: list,
+        typing.MutableSequence[int]: list,
+        typing.Collection[int]: list,
+        typing.Iterable[int]: list,
+        typing.AbstractSet[int]: set,
+        typing.Mapping[int, int]: dict,
+        typing.MutableMapping[int, int]: dict,
+    }.items()
+}
+
+
+def _one_of(expected: Any, text: str, default: Any) -> Any:
+    options = alternatives(expected)
+    takes_all = [option for option in options if meant(option) in (str, Path, bytes, Any)]
+    if types.NoneType in options and text.lower() in _NONE and not takes_all:
+        return None
+    problems: list[tuple[str, str]] = []
+    ordered = [option for option in options if option is not types.NoneType and option not in takes_all]
+    for option in [*ordered, *takes_all]:
+        try:
+            return read(option, text, default)
+        except Unfit as error:
+            problems += error.problems
+    raise Unfit(problems if len(ordered) + len(takes_all) == 1 else [("", mismatch(expected, text))])
+
+
+def _leaf(expected: Any, text: str) -> Any:
+    if typing.get_origin(expected) is typing.Literal:
+        return _choice(expected, text)
+    if isinstance(expected, type) and issubclass(expected, enum.Enum):
+        return _member(expected, text)
+    if isinstance(expected, type) and issubclass(expected, Location):
+        return _located(expected, text)
+    reader = _READERS.get(expected) if isinstance(expected, type) else None
+    if reader is None:
+        return _other(expected, text)
+    try:
+        return reader(text)
+    except (ValueError, ArithmeticError) as error:
+        raise Unfit([("", f"{error}")]) from error
+
+
+def _int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("write a whole number") from None
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("write a number") from None
+
+
+def _bool(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in (*TRUE, *FALSE):
+        raise ValueError("write true or false")
+    return word in TRUE
+
+
+def _decimal(text: str) -> decimal.Decimal:
+    try:
+        return decimal.Decimal(text.strip())
+    except decimal.InvalidOperation:
+        raise ValueError("write a number such as 1.10") from None
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text.strip())
+    except ValueError:
+        raise ValueError("write 32 hexadecimal digits, with hyphens or without") from None
+
+
+def _complex(text: str) -> complex:
+    try:
+        return complex(text.replace(" ", ""))
+    except ValueError:
+        raise ValueError("write a complex number such as 1+2j") from None
+
+
+def _none(text: str) -> None:
+    if text.strip().lower() not in _NONE:
+        raise ValueError("write null")
+
+
+_READERS: dict[type, Callable[[str], Any]] = {
+    int: _int,
+    float: _float,
+    bool: _bool,
+    str: str,
+    bytes: str.encode,
+    bytearray: lambda text: bytearray(text.encode()),
+    complex: _complex,
+    decimal.Decimal: _decimal,
+    uuid.UUID: _uuid,
+    Path: Path,
+    types.NoneType: _none,
+    datetime.datetime: times.read_datetime,
+    datetime.date: times.read_date,
+    datetime.time: times.read_time,
+    datetime.timedelta: times.read_timedelta,
+}
+_ALSO_QUOTED = frozenset(_READERS) - {
+    int,
+    float,
+    bool,
+    str,
+    types.NoneType,
+}  # what JSON has no word of its own for
+
+
+def _choice(expected: Any, text: str) -> Any:
+    options = typing.get_args(expected)
+    for option in options:
+        if text == (option.name if isinstance(option, enum.Enum) else option):
+            return option
+    for option in options:
+        same = (
+            (str(option), str(option).lower())
+            if option is None or isinstance(option, bool)
+            else (str(option),)
+        )
+        if text in same and not isinstance(option, str):
+            return option
+    raise Unfit([("", f"choose one of: {', '.join(str(getattr(each, 'name', each)) for each in options)}")])
+
+
+def _member(kind: type[enum.Enum], text: str) -> enum.Enum:
+    for each in kind:
+        if text not in kind.__members__ and not isinstance(each.value, str) and str(each.value) == text:
+            return each
+    return member(kind, text)
+
+
+def _located(kind: type[Location[Any]], text: str) -> Location[Any]:
+    if text.lstrip().startswith("{"):
+        return from_json(kind, _document(text))  # type: ignore[no-any-return]
+    if "://" in text:
+        return kind(path=text)
+    path = Path(text).expanduser()
+    if not (path.is_dir() if issubclass(kind, Dir) else path.is_file()):
+        what = "folder" if issubclass(kind, Dir) else "file"
+        raise Unfit([("", f"there is no {what} {text!r} here")])
+    return kind(path=str(path.absolute()))
+
+
+def _other(expected: Any, text: str) -> Any:
+    kind = typing.get_origin(expected) or expected
+    package, name = str(getattr(kind, "__module__", "")).partition(".")[0], getattr(kind, "__name__", "")
+    if name in ("DataFrame", "Table") and package in _TABLES:
+        return _table(package, text)
+    if (package, name) == ("numpy", "ndarray"):
+        return _array(text)
+    module, colon, attribute = text.partition(":")
+    if colon and isinstance(kind, type) and f"{module}.{attribute}".replace(".", "").isidentifier():
+        return _object(expected, module, attribute)
+    return _by_pydantic(expected, text)
+
+
+def _table(package: str, text: str) -> Any:
+    readers = _TABLES[package]
+    suffix = Path(text).suffix.lower()
+    if suffix not in readers:
+        raise Unfit([("", f"write the path of a file that ends in {', '.join(readers)}")])
+    if "://" not in text and not Path(text).is_file():
+        raise Unfit([("", f"there is no file {text!r} here")])
+    module, _, function = readers[suffix].rpartition(":")
+    reader = getattr(importlib.import_module(f"{package}.{module}".rstrip(".")), function)
+    try:
+        return reader(text)
+    except Exception as error:
+        raise Unfit([("", f"{text!r} can't be read: {type(error).__name__}: {error}")]) from error
+
+
+def _array(text: str) -> Any:
+    import numpy as np  # deferred: whose annotation is an array has loaded it
+
+    try:
+        if text.endswith(".npy"):
+            return np.load(text, allow_pickle=False)
+        return np.array(_plain(_document(text)))
+    except (OSError, ValueError) as error:
+        raise Unfit([("", f"write a JSON list, or the path of an .npy file ({error})")]) from error
+
+
+def _object(expected: Any, module: str, attribute: str) -> Any:
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise Unfit([("", f"{module}:{attribute} can't be imported: {error}")]) from error
+    if not fits(expected, found):
+        raise Unfit([("", mismatch(expected, found))])
+    return found
+
+
+def _by_pydantic(expected: Any, value: Any) -> Any:
+    # Deferred: few types are left for it.
+    from pydantic import TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
+
+    try:
+        return TypeAdapter(expected).validate_python(value)
+    except ValidationError as error:
+        raise Unfit([("", found["msg"]) for found in error.errors()[:1]]) from error
+    except (PydanticUserError, TypeError, NameError, AttributeError):
+        raise Unfit(
+            [
+                (
+                    "",
+                    f"a {type_name(expected)} can't be written here: write module:name of one, or run it from Python",
+                )
+            ]
+        ) from None
+
+
+class _Number(float):
+    """A number with a fraction as it was written, for those who count its digits."""
+
+    text: str
+
+    def __new__(cls, text: str) -> _Number:
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _loads(text: str) -> Any:
+    return json.loads(text, parse_float=_Number)
+
+
+def _document(text: str) -> Any:
+    """JSON, or what a JSON or YAML file holds."""
+    file = Path(text)
+    try:
+        if text.lower().endswith(_FILES) and not text.lstrip().startswith(("{", "[", '"')):
+            content = file.read_text()
+            if file.suffix.lower() != ".json":
+                import yaml  # deferred: few write YAML
+
+                try:
+                    return yaml.safe_load(content)
+                except yaml.YAMLError as error:
+                    raise ValueError(str(error)) from None
+            return _loads(content)
+        return _loads(text)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            raise Unfit([("", f"the file {text!r} can't be read: {error.strerror}")]) from error
+        raise Unfit([("", f"it is no JSON ({error}), nor the path of a JSON or YAML file")]) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Number):
+        return float(value)
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
+
+
+def _json_leaf(expected: Any, value: Any) -> Any:
+    if typing.get_origin(expected) in _ABSTRACT or expected in _ABSTRACT:
+        return from_json(_concrete(expected), value)
+    kind = expected if isinstance(expected, type) else None
+    if kind is decimal.Decimal and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return decimal.Decimal(str(value))
+    value = _plain(value)
+    if kind is not None:
+        if issubclass(kind, enum.Enum):
+            return value if isinstance(value, kind) else member(kind, value)
+        if issubclass(kind, Location) and isinstance(value, Mapping):
+            if "path" not in value:
+                raise Unfit([(".path", "is missing")])
+            return kind(**value)
+        if isinstance(value, int) and not isinstance(value, bool) and kind in (float, complex):
+            return kind(value)
+        if kind is complex and isinstance(value, float):
+            return complex(value)
+        if kind is datetime.timedelta and isinstance(value, (int, float)) and math.isfinite(value):
+            return datetime.timedelta(seconds=value)
+        if kind is datetime.datetime and type(value) is datetime.date:  # YAML reads one
+            return datetime.datetime.combine(value, datetime.time())
+    if isinstance(value, str) and (kind in _ALSO_QUOTED or (kind is not None and issubclass(kind, Location))):
+        return _leaf(expected, value)
+    if fits(expected, value):
+        return value
+    if kind in (int, float, bool, str, types.NoneType) or typing.get_origin(expected) is typing.Literal:
+        raise Unfit([("", mismatch(expected, value))])
+    if getattr(kind, "__module__", "").partition(".")[0] == "numpy" and isinstance(value, list):
+        import numpy as np  # deferred: whose annotation is an array has loaded it
+
+        return np.array(value)
+    return _by_pydantic(expected, value)
+
+
+def _concrete(expected: Any) -> Any:
+    plain: Any = _ABSTRACT[typing.get_origin(expected) or expected]
+    args = typing.get_args(expected)
+    return plain[args] if args else plain
+
+
+from_json = Conversion(_json_leaf, keep=False, key=read)
+"""A value as JSON has it, as an annotation wants it."""
