@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flyteray._client.apps.app import App
-from flyteray._client.apps.unknown_apps import warn_of_unknown_apps
+from flyteray._client.apps.serve import warn_of_unknown_apps
 from flyteray._client.bridge import Verb, not_while_loading, warn_caller
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.session.owner import owner_variables
@@ -188,7 +188,7 @@ async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
     images = {each.spec.environment.image for tasks in plan.tasks.values() for each in tasks} - {None}
     await asyncio.gather(*(session().controller.images.prepare(image) for image in images))
     await session().controller.tasks.deploy([task for tasks in plan.tasks.values() for task in tasks])
-    await warn_of_unknown_apps(plan.apps.values())
+    await warn_of_unknown_apps([*plan.apps.values()])
     declared = declared_tasks()
     return {name: await session().serve(spec, declared) for name, spec in plan.apps.items()}
 
