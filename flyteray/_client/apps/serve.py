@@ -1,4 +1,4 @@
-"""``flyteray.serve``: bring an app up, on the cluster or beside this process."""
+"""``flyteray.serve`` brings an app up, on the cluster or beside this process."""
 
 from __future__ import annotations
 
