@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
 from flyteray._plan import failure
@@ -42,7 +42,7 @@ class Children:
         start = child.ready_start()
         if start is None:
             with child.waits_for_image():
-                start = child.started_by(answer(controller().images.prepare(child.image)))
+                start = child.started_by(ask(controller().images.prepare(child.image)))
         for attempt in itertools.count():
             try:
                 return child.value(attempt, start)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._cluster.workers import launch
 from flyteray._cluster.workers import secrets as process_secrets
 from flyteray._cluster.workers.code import activate, load_code
@@ -40,7 +40,7 @@ class Worker:
     """What a worker process keeps between actions; all of them are of one environment and one bundle."""
 
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
-        self.cluster = answer(controller().info())
+        self.cluster = ask(controller().info())
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
         wins = {secret_variable for _, _, secret_variable, _ in secrets}
         self._env_vars = {name: value for name, value in env_vars if name not in wins}
