@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.images.image import Image
 from flyteray._declare.near import did_you_mean
+from flyteray._declare.options.documentation import shortened
 from flyteray._declare.options.pod import PodTemplate
-from flyteray._declare.options.shown import shortened
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 from flyteray._version import HOUSE
@@ -117,9 +117,7 @@ class Environment:
             if env.name == self.name:
                 raise ValueError(f"{self._words()} can't depend on an environment of its own name.")
         for env in envs:
-            if all(
-                known is not env for known in self.depends_on
-            ):  # another of that name is refused in a plan
+            if all(each is not env for each in self.depends_on):  # another of that name is refused in a plan
                 self.depends_on.append(env)
 
     def clone_with(self: E, name: str, **changes: object) -> E:
@@ -134,15 +132,15 @@ class Environment:
         Raises:
             TypeError: There is no such field.
         """
-        known = {item.name for item in dataclasses.fields(self) if item.init}
-        if unknown := sorted(changes.keys() - known):
+        names = {item.name for item in dataclasses.fields(self) if item.init}
+        if unknown := sorted(changes.keys() - names):
             raise TypeError(
-                f"Unexpected keyword arguments: {unknown}. {type(self).__name__} has: {sorted(known)}."
-                f"{did_you_mean(unknown[0], known)}"
+                f"Unexpected keyword arguments: {unknown}. {type(self).__name__} has: {sorted(names)}."
+                f"{did_you_mean(unknown[0], names)}"
             )
-        kept = {key: value for key, value in changes.items() if value is not None}
-        clone = dataclasses.replace(self, name=name, **kept)  # type: ignore[arg-type]
-        if "include" not in kept:
+        values = {key: value for key, value in changes.items() if value is not None}
+        clone = dataclasses.replace(self, name=name, **values)  # type: ignore[arg-type]
+        if "include" not in values:
             clone._declaring_file = self._declaring_file
         return clone
 

@@ -38,7 +38,7 @@ class _Load:
 
 
 class Loads:
-    """What is being loaded in this process."""
+    """The loads that go on in this process."""
 
     def __init__(self) -> None:
         self._going_on: list[_Load] = []
@@ -88,7 +88,7 @@ class Loads:
 
 @functools.cache
 def loads() -> Loads:
-    """Those of this process."""
+    """The loads of this process."""
     return Loads()
 
 

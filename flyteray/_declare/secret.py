@@ -61,7 +61,7 @@ class Secret:
             )
 
     def stable_hash(self) -> str:
-        """The same for equal declarations, in every process."""
+        """A hash that equal declarations have in every process."""
         return hashlib.sha256(repr((self.key, self.group, self.mount, self.as_env_var)).encode()).hexdigest()
 
 

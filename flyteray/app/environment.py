@@ -149,18 +149,15 @@ class AppEnvironment(Environment):
 
         Its arguments are bound by name from the parameters. Registering another one replaces it.
         """
-        self._server = _callable("server", func)
-        return func
+        return self._register("server", func)
 
     def on_startup(self, func: F) -> F:
         """Run a function before the server starts; its arguments are bound as in :meth:`server`."""
-        self._on_startup = _callable("on_startup", func)
-        return func
+        return self._register("on_startup", func)
 
     def on_shutdown(self, func: F) -> F:
         """Run a function after the server has stopped, in every replica that goes; arguments as in :meth:`server`."""
-        self._on_shutdown = _callable("on_shutdown", func)
-        return func
+        return self._register("on_shutdown", func)
 
     def on_update(self, func: F) -> F:
         """Run a function when a parameter with ``RunOutput(..., follow=True)`` has a new value.
@@ -168,7 +165,12 @@ class AppEnvironment(Environment):
         It is called with the new values by name, as in :meth:`server`, before anything else sees them. When it
         raises, the old values stay; the refusal is shown in the app's status.
         """
-        self._on_update = _callable("on_update", func)
+        return self._register("on_update", func)
+
+    def _register(self, hook: str, func: F) -> F:
+        if not callable(func):
+            raise TypeError(f"@env.{hook} decorates a function, got {func!r}.")
+        setattr(self, f"_{hook}", func)
         return func
 
     def given(self, **values: Any) -> AbstractContextManager[None]:
@@ -192,7 +194,7 @@ class AppEnvironment(Environment):
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts.
+        """The host of a replica.
 
         Raises:
             ValueError: There is nothing to run.
@@ -208,8 +210,8 @@ class AppEnvironment(Environment):
 
     def clone_with(self, name: str, **changes: object) -> Self:
         """As of any environment; the clone declares the same port, also where a replica makes it."""
-        kept = {"port": self.declared_port} if changes.get("port") is None else {}
-        return super().clone_with(name, **changes | kept)
+        port = {"port": self.declared_port} if changes.get("port") is None else {}
+        return super().clone_with(name, **changes | port)
 
     def container_args(self, serialize_context: SerializationContext) -> list[str]:
         """``args`` as words, for Flyte's backend; Ray has no use for them."""
@@ -261,9 +263,3 @@ class AppEnvironment(Environment):
                 "already.",
             )
         return url
-
-
-def _callable(hook: str, func: F) -> F:
-    if not callable(func):
-        raise TypeError(f"@env.{hook} decorates a function, got {func!r}.")
-    return func

@@ -44,7 +44,7 @@ class Port:
 
     @classmethod
     def of(cls, value: int | Port) -> Port:
-        """What ``port=`` accepts: a number or a port."""
+        """The port that ``port=`` means: a number or a port."""
         return value if isinstance(value, Port) else cls(value)
 
 

@@ -44,7 +44,7 @@ class AppEndpoint(AsModel):
 
     @property
     def type(self) -> Literal["string"]:
-        """What the app is given: the URL."""
+        """The kind of value that the app is given: a text, the URL."""
         return "string"
 
     def model_dump(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Root(click.RichGroup):
         return list(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """What the help needs of a verb, without importing it."""
+        """The verb as far as the help needs it, not imported."""
         return click.RichCommand(name=cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
 
     def resolve_command(

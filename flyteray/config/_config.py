@@ -94,14 +94,7 @@ def _option(
 class _Section:
     @classmethod
     def auto(cls: type[S], config_file: str | Path | ConfigFile | None = None) -> S:
-        """What variables say, else the file, else the defaults.
-
-        Args:
-            config_file: The file, or where it is. Default: the first one that there is.
-
-        Raises:
-            InitializationError: a value of another kind than its setting has.
-        """
+        """The settings of variables, else of the file, else the defaults; errors and files as in :func:`auto`."""
         return cls._of(get_config_file(config_file))
 
     @classmethod
@@ -127,7 +120,7 @@ def _said(option: _Option, file: ConfigFile | None) -> Any:
 
 
 def _client_secret(file: ConfigFile | None) -> str | None:
-    """That of a backend's client: in the variable or the file that is named."""
+    """The secret of a backend's client: in the variable or the file that is named."""
     variable = _said(_Option("admin.clientSecretEnvVar"), file)
     place = _said(_Option("admin.clientSecretLocation"), file)
     if variable and os.environ.get(variable):
@@ -137,7 +130,7 @@ def _client_secret(file: ConfigFile | None) -> str | None:
 
 @dataclass(frozen=True)
 class PlatformConfig(_Section):
-    """How a Flyte backend is reached. It means nothing on Ray; it is kept for programs that look at it."""
+    """The way to a Flyte backend. It means nothing on Ray; it is there for programs that look at it."""
 
     endpoint: str | None = _option("admin.endpoint")
     insecure: bool = _option("admin.insecure", _switch, default=False)
@@ -162,18 +155,18 @@ class PlatformConfig(_Section):
         return found.replace(client_credentials_secret=secret, auth_mode="ClientSecret") if secret else found
 
     def replace(self, **changes: Any) -> PlatformConfig:
-        """The same with other values."""
+        """A copy with other values."""
         return dataclasses.replace(self, **changes)
 
     @classmethod
     def for_endpoint(cls, endpoint: str, insecure: bool = False) -> PlatformConfig:
-        """That of a backend with nothing else said."""
+        """The settings of a backend with nothing else said."""
         return cls(endpoint=endpoint, insecure=insecure)
 
 
 @dataclass(frozen=True)
 class TaskConfig(_Section):
-    """Whose tasks they are: what :func:`flyteray.current_project` and ``current_domain`` tell."""
+    """The owner of tasks, as :func:`flyteray.current_project` and ``current_domain`` tell it."""
 
     org: str | None = _option("task.org")
     project: str | None = _option("task.project")
@@ -182,7 +175,7 @@ class TaskConfig(_Section):
 
 @dataclass(frozen=True)
 class ImageConfig(_Section):
-    """What is said of images: ``image_refs`` tells what ``Image.from_ref_name(name)`` stands for.
+    """The names of images: ``image_refs`` tells what ``Image.from_ref_name(name)`` stands for.
 
     ``builder`` and ``registry`` mean nothing on Ray, whose nodes make images ready themselves.
     """
@@ -194,7 +187,7 @@ class ImageConfig(_Section):
 
 @dataclass(frozen=True)
 class LocalConfig(_Section):
-    """What Flyte records of local runs. It means nothing on Ray."""
+    """Flyte's records of local runs. They mean nothing on Ray."""
 
     persistence: bool = _option("local.persistence", _switch, default=False)
     tracked: bool = _option("local.tracked", _switch, default=False)
@@ -217,17 +210,14 @@ class Config:
         task: TaskConfig | None = None,
         image: ImageConfig | None = None,
     ) -> Config:
-        """The same with other parts."""
+        """A copy with other parts."""
         return dataclasses.replace(
-            self,
-            platform=platform or self.platform,
-            task=task or self.task,
-            image=image or self.image,
+            self, platform=platform or self.platform, task=task or self.task, image=image or self.image
         )
 
     @classmethod
     def auto(cls, config_file: str | Path | ConfigFile | None = None) -> Config:
-        """What variables say, else the file, else the defaults; see :func:`auto`."""
+        """The settings of variables, else of the file, else the defaults; see :func:`auto`."""
         file = get_config_file(config_file)
         return cls(
             platform=PlatformConfig._of(file),
@@ -239,7 +229,7 @@ class Config:
 
 
 def auto(config_file: str | Path | ConfigFile | None = None) -> Config:
-    """What is configured: ``FLYTE_<SECTION>_<OPTION>`` variables first, then a file, then the defaults.
+    """The configuration: ``FLYTE_<SECTION>_<OPTION>`` variables first, then a file, then the defaults.
 
     Args:
         config_file: The file, or where it is. Default: the first one that there is; see :func:`get_config_file`.
@@ -251,7 +241,7 @@ def auto(config_file: str | Path | ConfigFile | None = None) -> Config:
 
 
 def config_from_root(path: str | Path = ".flyte/config.yaml") -> Config | None:
-    """What a file below the root of the working directory's git repository configures; None: there is none.
+    """The configuration by a file below the root of the working directory's git repository; None: there is none.
 
     Args:
         path: Where the file is, below the root.

@@ -23,7 +23,7 @@ class AsModel:
         return json.dumps(self.model_dump())
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
-        """The same value with other fields; errors as in the constructor."""
+        """A copy with other fields; errors as in the constructor."""
         return self.model_validate({**self.model_dump(), **(update or {})})
 
     @classmethod

@@ -24,7 +24,7 @@ from flyteray._client.apps.handle import (
 )
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.local.process import LocalProcess
-from flyteray._machine import probe
+from flyteray._machine.health import ask_health
 from flyteray._plan.info import AppPhase, ErrorInfo
 from flyteray._plan.spec import LocalPlan
 from flyteray.app.endpoints import local_endpoints
@@ -247,7 +247,7 @@ class LocalApp(BaseHandle):
 
     def _answers(self) -> bool:
         plan = self.plan
-        health = probe.ask(plan.host, plan.port, plan.app.health_path, self.patience.health_check_timeout)
+        health = ask_health(plan.host, plan.port, plan.app.health_path, self.patience.health_check_timeout)
         return health.is_good or not health.speaks_http
 
     def _failure(self, process: LocalProcess) -> DeploymentError:

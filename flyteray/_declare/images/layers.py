@@ -24,7 +24,7 @@ class Layer:
     """One step; its fields are tuples rather than lists, so that it can be hashed."""
 
     without_meaning: ClassVar[str | None] = None
-    """What of it can't be done on Ray, in words; None where it is done."""
+    """The part that can't be done on Ray, in words; None where all is done."""
 
     reads_files: ClassVar[bool] = False
     """Whether its plan is made of the content of files."""
@@ -72,7 +72,7 @@ class PipArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class PipOptions:
-    """The same, checked."""
+    """Checked :class:`PipArguments`."""
 
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
@@ -84,8 +84,8 @@ class PipOptions:
     def given(cls, pip: PipArguments) -> PipOptions:
         """The options that keyword arguments say. TypeError: pip has none of that name here. ValueError: a password."""
         if unknown := sorted(pip.keys() - PipArguments.__annotations__.keys()):
-            known = ", ".join(PipArguments.__annotations__)
-            raise TypeError(f"Unexpected keyword arguments: {unknown}. Options of pip are: {known}.")
+            names = ", ".join(PipArguments.__annotations__)
+            raise TypeError(f"Unexpected keyword arguments: {unknown}. Options of pip are: {names}.")
         urls = pip.get("extra_index_urls") or ()
         return cls(
             index_url=pip.get("index_url"),
@@ -169,11 +169,7 @@ class UVScript(PipLayer):
         return json.dumps([super().content(), self.head()])
 
     def head(self) -> str:
-        """The TOML in the script's ``# /// script`` block; empty without one.
-
-        Raises:
-            ValueError: there are two.
-        """
+        """The TOML in the script's ``# /// script`` block; empty without one. ValueError: there are two."""
         found = [match["content"] for match in _SCRIPT.finditer(self.script.read_text())]
         if len(found) > 1:
             raise ValueError(f"{self.script} has more than one '# /// script' block: keep one.")
@@ -196,7 +192,7 @@ class Project(PipLayer):
     lock: Path | None
     install_mode: InstallMode
     remedy: ClassVar[str] = ""
-    """How the lock file is made, where it must be there."""
+    """The way to make the lock file, where it must be there."""
 
     def content(self) -> str:
         """The options and both files."""
@@ -287,7 +283,7 @@ class Source(Layer):
         return json.dumps([self.kind, self.destination, self.path.name])
 
     def validate(self) -> None:
-        """It exists and is what it is said to be."""
+        """The path exists and is what it is said to be."""
         if not self.path.exists():
             raise ImageBuildError(f"Source {self.kind} {self.path.absolute()} does not exist.")
         if self.path.is_dir() is (self.kind == "file"):

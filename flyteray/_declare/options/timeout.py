@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Timeout:
-    """How long a task may take, in seconds or as timedeltas; None and 0 set no limit.
+    """The time that a task may take, in seconds or as timedeltas; None and 0 set no limit.
 
     No limit is kept for now: a warning tells so where one is set.
 
@@ -37,7 +37,7 @@ class Timeout:
 
 
 TimeoutType: TypeAlias = Timeout | int | timedelta
-"""What ``timeout=`` accepts; a time alone is ``max_runtime``."""
+"""Values of ``timeout=``; a time alone is ``max_runtime``."""
 
 
 def timeout_of(request: TimeoutType | None) -> Timeout:

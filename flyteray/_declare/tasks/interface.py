@@ -54,7 +54,7 @@ class Interface:
 
     @classmethod
     def from_callable(cls, func: Callable[..., Any]) -> Interface:
-        """That of a function; what in its annotations can't be found is ``Any``."""
+        """The interface of a function; annotations that can't be found are ``Any``."""
         return describe(func, {}).interface
 
     def required_inputs(self) -> list[str]:
@@ -62,7 +62,7 @@ class Interface:
         return [name for name, declared in self.inputs.items() if declared.required]
 
     def num_required_inputs(self) -> int:
-        """How many inputs have no default."""
+        """The number of inputs without a default."""
         return len(self.required_inputs())
 
     def has_outputs(self) -> bool:

@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class TaskDecorator(Protocol):
-    """What ``@env.task(...)`` returns."""
+    """The decorator that ``@env.task(...)`` makes."""
 
     @overload
     def __call__(  # type: ignore[overload-overlap] # a coroutine function is async before all else
@@ -134,8 +134,8 @@ class TaskEnvironment(Environment):
                 whose processes are reused does not take.
         """
         if unknown := sorted(options.keys() - TaskOptions.__annotations__.keys()):
-            known = sorted(TaskOptions.__annotations__)
-            raise TypeError(f"Unexpected options of a task: {unknown}. Known are: {known}.")
+            names = sorted(TaskOptions.__annotations__)
+            raise TypeError(f"Unexpected options of a task: {unknown}. Known are: {names}.")
 
         def declare(func: Callable[..., Any]) -> Task[..., Any]:
             if isinstance(func, Task) or not inspect.isfunction(hints.written(func)):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flyteray._machine import probe
+from flyteray._machine.health import ask_health
 from flyteray._plan.bundle import alias, bundle
 from flyteray._serve.programs import command_line
 from flyteray._serve.programs.program import Exit, Program, unstartable
@@ -182,7 +182,7 @@ class CommandServer:
         )
 
     def _answers(self) -> bool:
-        health = probe.ask(self._host, self.port, self._health_path, _PROBE_S)
+        health = ask_health(self._host, self.port, self._health_path, _PROBE_S)
         self._seen = health.seen or self._seen
         if health.status is not None:
             self._declined = not health.is_good

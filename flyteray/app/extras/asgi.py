@@ -56,7 +56,7 @@ class ASGIAppEnvironment(AppEnvironment):
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts: the application, or the server function where there is one."""
+        """The host of a replica: the application, or the server function where there is one."""
         return "asgi" if self._server is None else "function"
 
     def _check_app(self) -> None:

@@ -97,7 +97,7 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts: the model server."""
+        """The host of a replica: the model server."""
         return "command"
 
     def words(self) -> list[str]:
@@ -121,21 +121,10 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
                     "replica listens is the replica's own."
                 )
 
-    def server(self, func: F) -> F:
-        """Refused: the server is the model's."""
-        self._refuse("server", "use AppEnvironment for a server of your own")
-
-    def on_startup(self, func: F) -> F:
-        """Refused."""
-        self._refuse("on_startup", "use AppEnvironment for a server of your own")
-
-    def on_shutdown(self, func: F) -> F:
-        """Refused."""
-        self._refuse("on_shutdown", "use AppEnvironment for a server of your own")
-
-    def on_update(self, func: F) -> F:
-        """Refused: a newer model needs a server that starts anew."""
-        self._refuse("on_update", "serve again to take a newer model")
+    def _register(self, hook: str, func: F) -> F:
+        newer = hook == "on_update"  # a newer model needs a server that starts anew
+        own = "use AppEnvironment for a server of your own"
+        self._refuse(hook, "serve again to take a newer model" if newer else own)
 
     @property
     def _model(self) -> str:

@@ -65,7 +65,7 @@ class StreamlitAppEnvironment(AppEnvironment):
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts: Streamlit's own server, or the server function where there is one."""
+        """The host of a replica: Streamlit's own server, or the server function where there is one."""
         return "command" if self._server is None else "function"
 
     def words(self) -> list[str]:

@@ -38,7 +38,7 @@ def require_cluster() -> None:
 
 
 def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings) -> dict[str, Any]:
-    """What to know of a cluster."""
+    """The facts to know of a cluster."""
     ours = running is not None and settings.address in (None, "local", "auto", running.address)
     shown: dict[str, Any] = {
         "address": running.address if ours and running else settings.address,

@@ -11,7 +11,7 @@ from fastapi import Depends, HTTPException, Request
 
 @dataclass(frozen=True)
 class Access:
-    """What a webhook lets through.
+    """The tasks and apps that a webhook lets through.
 
     Attributes:
         own_name: The webhook's own app.
@@ -43,4 +43,4 @@ def _access(request: Request) -> Access:
 
 
 Allowed = Annotated[Access, Depends(_access)]
-"""What a handler takes to ask whether a name may be reached."""
+"""The argument by which a handler asks whether a name may be reached."""

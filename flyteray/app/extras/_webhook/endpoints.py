@@ -35,10 +35,7 @@ def me() -> dict[str, str]:
 
 
 GROUPS: dict[str, dict[str, Endpoint]] = {
-    "core": {
-        "health": Endpoint("GET", "/health", health),
-        "me": Endpoint("GET", "/me", me),
-    },
+    "core": {"health": Endpoint("GET", "/health", health), "me": Endpoint("GET", "/me", me)},
     "task": {
         "run_task": Endpoint("POST", "/run-task/{domain}/{project}/{name}", tasks.run_task),
         "get_task": Endpoint("GET", "/task/{domain}/{project}/{name}", tasks.get_task),
@@ -91,7 +88,7 @@ def choose(owner: str, groups: Iterable[str] | None, endpoints: Iterable[str] | 
 
 
 def _names(
-    owner: str, field: str, given: Iterable[str], known: set[str], missing: dict[str, str]
+    owner: str, field: str, given: Iterable[str], choices: set[str], missing: dict[str, str]
 ) -> list[str]:
     if isinstance(given, str):
         raise TypeError(f"{owner}: {field} must be a list of names, not one str: write [{given!r}].")
@@ -99,8 +96,8 @@ def _names(
     for name in names:
         if name in missing:
             raise ValueError(f"{owner}: {name!r} can't be chosen in {field}: {missing[name]}.")
-        if name not in known:
+        if name not in choices:
             raise ValueError(
-                f"{owner}: there is no {name!r} for {field}; there are: {', '.join(sorted(known))}."
+                f"{owner}: there is no {name!r} for {field}; there are: {', '.join(sorted(choices))}."
             )
     return names

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Optional, Union  #
 import pytest
 
 from flyteray import TaskEnvironment
-from flyteray._declare.tasks.returned import returned
+from flyteray._declare.tasks.returns import returned
 from tests.unit._declare.tasks.annotated_elsewhere import logged, repeated
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ Returned = Literal["nothing", "maybe", "value"]
 
 
 def returned(func: Callable[..., Any]) -> Returned:
-    """What a plain function returns: nothing, what another call gives (which may be None), or a value of its own."""
+    """The return of a plain function: nothing, another call's result (which may be None), or a value of its own."""
     if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
         return "value"
     try:

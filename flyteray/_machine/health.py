@@ -1,4 +1,4 @@
-"""A probe asks a server over HTTP how it is."""
+"""The health of a server, asked for over HTTP."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Health:
         return self.status is not None and self.status < 500
 
 
-def ask(host: str, port: int, path: str, timeout_s: float) -> Health:
+def ask_health(host: str, port: int, path: str, timeout_s: float) -> Health:
     """Send one GET and wait for its answer, for ``timeout_s`` seconds."""
     with contextlib.closing(http.client.HTTPConnection(host, port, timeout=timeout_s)) as connection:
         try:

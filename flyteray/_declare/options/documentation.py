@@ -14,7 +14,7 @@ def shortened(description: str) -> str:
 
 
 class Documentation(str):
-    """What a task does, in words: a text, of which :attr:`description` is all."""
+    """The description of a task, in words: a text, of which :attr:`description` is all."""
 
     __slots__ = ()
 

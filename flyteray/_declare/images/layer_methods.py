@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 
-class Layered(ABC):
+class LayerMethods(ABC):
     """Something that layers are added to. Every method returns a new one."""
 
     layers: tuple[Layer, ...]
 
     @abstractmethod
     def _add(self, layer: Layer) -> Self:
-        """The same with one more layer; warns of what means nothing on Ray."""
+        """A copy with one more layer; warns of one that means nothing on Ray."""
 
     def with_pip_packages(self, *packages: str | tuple[str, ...], **pip: Unpack[PipArguments]) -> Self:
         """Packages from an index, as pip takes them: ``"pandas"``, ``"torch==2.4.0"``.
@@ -60,7 +60,7 @@ class Layered(ABC):
         return self._add(PipPackages(PipOptions.given(pip), packages=each))
 
     def with_requirements(self, file: str | Path, **pip: Unpack[PipArguments]) -> Self:
-        """What a requirements file lists; ``pip`` as in :meth:`with_pip_packages`.
+        """The packages that a requirements file lists; ``pip`` as in :meth:`with_pip_packages`.
 
         Raises:
             ValueError: The file does not end in ``.txt``.
@@ -138,8 +138,8 @@ class Layered(ABC):
 
     def with_commands(self, commands: Iterable[str], secret_mounts: SecretRequest | None = None) -> Self:
         """Commands of a build, which Ray's nodes don't run: a warning says so."""
-        told = (commands,) if isinstance(commands, str) else tuple(commands)
-        return self._add(Commands(told, mounted(secret_mounts)))
+        lines = (commands,) if isinstance(commands, str) else tuple(commands)
+        return self._add(Commands(lines, mounted(secret_mounts)))
 
     def with_env_vars(self, env_vars: Mapping[str, str]) -> Self:
         """Environment variables; those of the environment that uses the image win.
@@ -152,11 +152,7 @@ class Layered(ABC):
         return self._add(EnvVars(tuple(env_vars.items())))
 
     def with_source_file(self, src: str | Path | list[Path], dst: str = ".") -> Self:
-        """Files that travel with the code, into the folder ``dst`` of it.
-
-        Raises:
-            ValueError: Two of them have one name.
-        """
+        """Files that travel with the code, into the folder ``dst`` of it. ValueError: two of them have one name."""
         paths = [Path(path) for path in (src if isinstance(src, list) else [src])]
         names = [path.name for path in paths]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -214,7 +210,7 @@ class Layered(ABC):
         return image
 
     def env_vars(self) -> dict[str, str]:
-        """Its environment variables; later layers win."""
+        """The environment variables of it; later layers win."""
         return {
             key: value for layer in self.layers if isinstance(layer, EnvVars) for key, value in layer.env_vars
         }
