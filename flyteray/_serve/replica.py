@@ -17,8 +17,8 @@ import ray
 from ray import serve
 
 from flyteray import _private
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._cluster.images.venv import images_folder, python_for
 from flyteray._cluster.workers import launch, secrets
 from flyteray._cluster.workers.code import activate
@@ -156,14 +156,14 @@ class ClusterOutputs(Outputs):
     """Outputs in the object store or the storage of the connected cluster."""
 
     def locate(self, ref: OutputRef) -> str:
-        return ref.run_name or answer(controller().outputs.locate(ref))
+        return ref.run_name or ask(controller().outputs.locate(ref))
 
     def read(self, ref: OutputRef) -> Any:
         assert ref.run_name is not None
         return outputs.load(ref.run_name, ref.getter)
 
     def newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
-        return answer(controller().outputs.newer(list(refs), list(seen), timeout_s))
+        return ask(controller().outputs.newer(list(refs), list(seen), timeout_s))
 
 
 def _folder() -> Path:

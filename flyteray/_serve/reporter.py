@@ -11,8 +11,8 @@ from typing import Any
 
 import ray
 
-from flyteray._actors.asked import sent
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import send
 from flyteray._plan.info import ErrorInfo, ReplicaInfo
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def report_failure(version: str, error: ErrorInfo) -> None:
 
 def _tell(told: Awaitable[Any]) -> Any:
     try:
-        return ray.get(sent(told), timeout=_ANSWER_S)
+        return ray.get(send(told), timeout=_ANSWER_S)
     except Exception:  # no answer, no controller, no cluster: all the same here, it is tried again
         logger.warning("The controller did not take %s.", told, exc_info=True)
         return _NOT_TOLD

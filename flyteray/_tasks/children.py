@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
 from flyteray._plan import failure
@@ -43,7 +43,7 @@ class Children:
         start = child.ready_start()
         if start is None:
             with child.waiting_for_image():
-                start = child.remember_start(answer(controller().images.prepare(child.image)))
+                start = child.remember_start(ask(controller().images.prepare(child.image)))
         for attempt in itertools.count():
             try:
                 return child.run(attempt, start)

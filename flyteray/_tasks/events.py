@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import ray
 
-from flyteray._actors.asked import sent
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import send
 from flyteray._plan.info import ActionEvent, ActionPhase
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import Call
@@ -101,7 +101,7 @@ class Recorder:
         try:
             # As bytes: Ray's own pickler asks Python about every object in them.
             data = pickle.dumps([noted.event() for noted in events.values()])
-            self._sent.append((sent(controller().runs.record(data)), events))
+            self._sent.append((send(controller().runs.record(data)), events))
         except Exception:
             logger.exception("Events of actions could not be sent; it is tried again")
             self._restore(events)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._cluster.workers import launch
 from flyteray._cluster.workers import secrets as process_secrets
 from flyteray._cluster.workers.code import activate, load_code
@@ -40,7 +40,7 @@ class Worker:
     """A worker process between its actions, which are all of one environment and one bundle."""
 
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
-        self.cluster = answer(controller().info())
+        self.cluster = ask(controller().info())
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
         asked = [
             SecretSpec(key=key, group=group, env_var=variable, mount=mount)

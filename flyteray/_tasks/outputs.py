@@ -8,9 +8,9 @@ from typing import Any
 import ray
 from ray.exceptions import ObjectLostError, OwnerDiedError, RaySystemError
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
 from flyteray._actors.keeper import keeper
+from flyteray._actors.questions import ask
 from flyteray._plan.values.outputs import output_key, select
 from flyteray.errors import ModuleLoadError, OutputNotFoundError
 from flyteray.storage import open_storage
@@ -30,13 +30,13 @@ def load_outputs(run: str) -> tuple[Any, ...]:
     Raises:
         OutputNotFoundError: neither has them, or a class in them can't be imported here.
     """
-    held = answer(keeper().get_output(run))
+    held = ask(keeper().get_output(run))
     if held:
         try:
             return tuple(ray.get(held[0]))
         except (OwnerDiedError, ObjectLostError, RaySystemError):
             pass  # the keeper or the node is gone, or it does not unpickle: storage has it too, and says why
-    info = answer(controller().info())
+    info = ask(controller().info())
     try:
         return tuple(read_value(open_storage(info.storage), output_key(run)))
     except (FileNotFoundError, ModuleLoadError) as error:

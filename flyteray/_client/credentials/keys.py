@@ -1,14 +1,11 @@
-"""``flyteray.remote.Key``: who may use the apps that require auth."""
+"""``flyteray.remote.Key`` lets its owner use the apps that require auth."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
-from flyteray._actors.controller import Keys
 from flyteray._client.bridge import ListVerb, Verb, not_while_loading
-from flyteray._client.credentials.store import local_keys, store_of
-from flyteray._client.session.session import session
+from flyteray._client.credentials.store import open_keys
 from flyteray._plan.credentials import check_key_name, key_digest, new_key
 from flyteray._plan.spec import KeyInfo
 
@@ -56,14 +53,14 @@ class Key:
         """
         check_key_name(name)
         value = new_key()
-        async with _keys() as keys:
+        async with open_keys() as keys:
             return Key(await keys.create(name, key_digest(value)), value)
 
     @staticmethod
     @ListVerb
     async def listall(limit: int = 100) -> list[Key]:
         """Keys by name, at most ``limit`` of them, without their values."""
-        async with _keys() as keys:
+        async with open_keys() as keys:
             return [Key(info) for info in await keys.listall(limit)]
 
     @staticmethod
@@ -75,12 +72,8 @@ class Key:
         Raises:
             KeyNotFoundError: There is none of that name; the message says which there are.
         """
-        async with _keys() as keys:
+        async with open_keys() as keys:
             await keys.delete(name)
 
     def __repr__(self) -> str:
         return f"Key(name={self.name!r})"
-
-
-def _keys() -> AbstractAsyncContextManager[Keys]:
-    return store_of(session().controller.keys, local_keys)

@@ -1,15 +1,12 @@
-"""``flyteray.remote.Secret``: what is kept for the environments that ask for it."""
+"""``flyteray.remote.Secret`` is kept, encrypted, for the environments that ask for it."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Literal
 
-from flyteray._actors.controller import Secrets
 from flyteray._client.bridge import ListVerb, Verb, not_while_loading
-from flyteray._client.credentials.store import local_secrets, store_of
-from flyteray._client.session.session import session
+from flyteray._client.credentials.store import open_secrets
 from flyteray._declare.environment import without_meaning
 from flyteray._plan.credentials import as_value, check_secret_name
 from flyteray._plan.info import SecretInfo
@@ -77,7 +74,7 @@ class Secret:
         if cluster_pool is not None:
             without_meaning(f"Secret {name!r}", "cluster_pool")
         check_secret_name(name)
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             return Secret(await secrets.create(name, as_value(name, value)))
 
     @staticmethod
@@ -88,14 +85,14 @@ class Secret:
         Raises:
             SecretNotFoundError: There is none.
         """
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             return Secret(await secrets.get(name))
 
     @staticmethod
     @ListVerb
     async def listall(limit: int = 10) -> list[Secret]:
         """Secrets by name, at most ``limit`` of them."""
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             return [Secret(info) for info in await secrets.listall(limit)]
 
     @staticmethod
@@ -107,12 +104,8 @@ class Secret:
         Raises:
             SecretNotFoundError: There is none.
         """
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             await secrets.delete(name)
 
     def __repr__(self) -> str:
         return f"Secret(name={self.name!r})"
-
-
-def _secrets() -> AbstractAsyncContextManager[Secrets]:
-    return store_of(session().controller.secrets, local_secrets)

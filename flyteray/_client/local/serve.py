@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyteray import _private
-from flyteray._client.local import given
 from flyteray._client.local.app import LocalApp, Patience
+from flyteray._client.local.objects import write_object
 from flyteray._client.local.outputs import LocalOutputs
 from flyteray._client.local.secrets import local_values
 from flyteray._client.plan import AppPlan
@@ -31,11 +31,7 @@ from flyteray._settings import Settings
 from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.app.port import REPLICA_PORT
-from flyteray.errors import (
-    DeploymentError,
-    ImageBuildError,
-    ParameterMaterializationError,
-)
+from flyteray.errors import DeploymentError, ImageBuildError, ParameterMaterializationError
 
 _HOST = "127.0.0.1"
 # Of the app that this process may itself be, and what user code has no use for.
@@ -43,11 +39,7 @@ _NOT_INHERITED = (REPLICA_PORT, PARAMETERS_FILE, "FLYTERAY_SECRETS_KEY", RAW_DAT
 
 
 class LocalApps:
-    """The local apps of this process, and the folder that they share.
-
-    Args:
-        home: Where the folder is made.
-    """
+    """The local apps of this process, and the folder below ``home`` that they share."""
 
     def __init__(self, home: Path) -> None:
         self._pid = os.getpid()
@@ -136,7 +128,7 @@ class LocalApps:
             port=port or ports.free_port(_HOST),
             outputs=outputs,
             given={
-                name: str(given.keep(root, spec.name, name, value, spec.code.module))
+                name: str(write_object(root, spec.name, name, value, spec.code.module))
                 for name, value in planned.objects.items()
             },
             drain_s=patience.drain_s,

@@ -1,4 +1,4 @@
-"""Deployed tasks by name: handles that need none of their code."""
+"""Deployed tasks are used by name: a handle needs none of their code."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ class RemoteTask:
 
         Args:
             name: The full name, ``<environment>.<function>``.
-            project: Of Flyte: means nothing here, and says so.
-            domain: Likewise.
+            project, domain: Of Flyte: they mean nothing here, and say so.
             version: Which version, or
             auto_version: ``"latest"``: the one that was deployed last at the time when the handle is used;
                 ``"current"``: the version of the task that asks.
@@ -86,7 +85,7 @@ class RemoteTask:
 
     @MethodVerb
     async def fetch(self) -> TaskDetails:
-        """What is recorded of it.
+        """The details that are recorded of the task.
 
         Raises:
             RemoteTaskNotFoundError: there is no such task or version; the message says what there is.
@@ -125,7 +124,7 @@ class RemoteTask:
 
 
 class TaskDetails:
-    """What is recorded of a deployed version of a task."""
+    """The record of a deployed version of a task."""
 
     def __init__(self, info: TaskInfo, changes: dict[str, Any] | None = None) -> None:
         self.info = info
