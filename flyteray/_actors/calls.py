@@ -42,11 +42,7 @@ class ActorHost:
 
 
 def find(name: str) -> ActorHandle:
-    """A handle of a flyteray actor on the connected cluster.
-
-    Raises:
-        InitializationError: there is no such actor, so nobody has connected with flyteray yet.
-    """
+    """A flyteray actor of the connected cluster; InitializationError where nobody has connected with flyteray yet."""
     try:
         return ray.get_actor(name, namespace=NAMESPACE)
     except ValueError as error:

@@ -18,7 +18,6 @@ from flyteray._plan.bundle.shipping import CopyStyle, Shipping
 from flyteray._plan.deployment import DeploymentPlan
 from flyteray._plan.info import AppInfo
 from flyteray._plan.spec import TaskPlan
-from flyteray._plan.tasks import declared_tasks
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import DeploymentError
 
@@ -186,8 +185,7 @@ async def _execute(plan: DeploymentPlan) -> dict[str, AppInfo]:
     await asyncio.gather(*(session().controller.images.prepare(image) for image in images))
     await session().controller.tasks.deploy([task for tasks in plan.tasks.values() for task in tasks])
     await warn_of_unknown_apps([*plan.apps.values()])
-    declared = declared_tasks()
-    return {name: await session().serve(spec, declared) for name, spec in plan.apps.items()}
+    return {name: await session().serve(spec) for name, spec in plan.apps.items()}
 
 
 def _results(

@@ -25,7 +25,6 @@ from flyteray._declare.near import did_you_mean
 from flyteray._plan import apps
 from flyteray._plan.bundle import code
 from flyteray._plan.spec import AppSpec
-from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import DOMAIN, PROJECT
 from flyteray.app.environment import AppEnvironment
 
@@ -135,7 +134,7 @@ class ServeContext(LaunchContext):
         for each in planned:
             await session().upload(each.bundle)
             served = App(
-                await session().serve(each.spec, declared_tasks()),
+                await session().serve(each.spec),
                 activate_timeout=each.spec.startup_timeout_s + _PLACED_S,
                 deactivate_timeout=self.deactivate_timeout,
             )

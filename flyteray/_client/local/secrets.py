@@ -23,12 +23,7 @@ class LocalSecrets:
         self._delivered: dict[tuple[SecretSpec, ...], ProcessSecrets] = {}
 
     def deliver(self, secrets: Sequence[Secret]) -> None:
-        """Put the secrets of a task or an app where its code looks for them.
-
-        Raises:
-            SecretNotFoundError: One of them is neither in the environment nor in the store.
-            RuntimeUserError: One of them can't be put there.
-        """
+        """Put the secrets of a task where its code looks for them; RuntimeUserError where one can't be put there."""
         specs = secret_specs(secrets)
         if specs:
             values = functools.partial(local_values, settings=self._settings)
@@ -42,7 +37,7 @@ class LocalSecrets:
 
 
 def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, bytes]:
-    """The values of secrets by name: of the variable of the same name in this process's environment, else as stored.
+    """The values of secrets by name: of their variables in this process's environment, else as stored.
 
     Raises:
         SecretNotFoundError: One of them is in neither.
