@@ -19,8 +19,8 @@ from flyteray._plan.bundle.extra_files import image_files, included
 from flyteray._plan.bundle.ignore_files import files_below
 from flyteray._plan.bundle.layout import Layout
 from flyteray._plan.bundle.shipping import SHIPPING, Shipping
-from flyteray._plan.dependencies import with_dependencies
-from flyteray._plan.images.image import declared_in, shipped_images
+from flyteray._plan.dependencies import declared_in, with_dependencies
+from flyteray._plan.images.image import shipped_images
 from flyteray._plan.spec import CodeRef
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError

@@ -148,11 +148,7 @@ def is_installed(path: Path) -> bool:
 
 @functools.cache
 def _installed_folders() -> tuple[Path, ...]:
-    folders = (
-        sysconfig.get_path("stdlib"),
-        sysconfig.get_path("platstdlib"),
-        HOUSE,
-    )
+    folders = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), HOUSE)
     return tuple(Path(folder).resolve() for folder in folders)
 
 

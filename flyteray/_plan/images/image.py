@@ -8,8 +8,7 @@ import json
 import os
 import re
 import shlex
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flyteray._declare.environment import Environment
@@ -30,6 +29,7 @@ from flyteray._declare.near import did_you_mean
 from flyteray._declare.secret import Secret
 from flyteray._plan.bundle import bundle
 from flyteray._plan.credentials import as_text, secret_specs
+from flyteray._plan.dependencies import declared_in
 from flyteray._plan.images import manifests
 from flyteray._plan.images.manifests import Wanted
 from flyteray._plan.images.python_version import python_of_program, settle_for_the_clusters
@@ -174,15 +174,6 @@ def named(images: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"{image!r} names no image: write name=uri.")
         found[name if equals else "default"] = uri if equals else name
     return found
-
-
-def declared_in(modules: Iterable[str]) -> Iterator[Environment]:
-    """The environments that are names of loaded modules."""
-    for name in modules:
-        # A module's dict, not getattr: lazy modules would load at a touch.
-        for value in list(getattr(sys.modules.get(name), "__dict__", {}).values()):
-            if isinstance(value, Environment):
-                yield value
 
 
 def _reads_files(image: Image) -> bool:
