@@ -1,4 +1,4 @@
-"""Whether values fit annotations, and the words for both.
+"""An annotation is fit by a value or not, stands for a type, and is told in words.
 
 The checks are Flyte's: ``bool``, ``int``, ``float`` and ``str`` must match exactly (no int for a float),
 containers are checked inside, classes by ``isinstance``. An annotation that can't be checked accepts all.
@@ -86,11 +86,8 @@ def required_keys(kind: Any) -> frozenset[str]:
     # Python does not look into annotations that are strings.
     texts = {name: str(getattr(each, "__forward_arg__", each)) for name, each in kind.__annotations__.items()}
     said = {name: match[1] for name, text in texts.items() if (match := _REQUIRED.match(text))}
-    return frozenset(
-        name
-        for name in texts
-        if (said[name] == "Required" if name in said else name in kind.__required_keys__)
-    )
+    told = {name for name, word in said.items() if word == "Required"}
+    return frozenset(told | (texts.keys() & kind.__required_keys__) - said.keys())
 
 
 def mismatch(expected: Any, value: Any) -> str:

@@ -1,4 +1,8 @@
-"""Values between processes of one cluster: pickled so that Ray carries their large buffers without a copy."""
+"""A value is pickled for another process of the cluster: Ray carries its large buffers without a copy.
+
+In Ray a value dies with the process that owns it, and a run must outlive the one that asked for it. Sent from process
+to process, its inputs would be copied by each; large ones go through storage, written once and mapped by the worker.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,8 @@ from flyteray.storage import open_storage
 from flyteray.storage.pickler import Pickler, unpicklable_part
 from flyteray.storage.values import read_value, write_pickled
 
-_NAMES = (
-    pickle.STACK_GLOBAL
-)  # a pickle of today's protocol without it names no class or function: it runs no code
-
+# A pickle of today's protocol without it names no class or function: it runs no code.
+_NAMES = pickle.STACK_GLOBAL
 RELAYED = 2**20  # bytes that are sent from process to process: copying them costs less than a file
 
 
