@@ -80,8 +80,7 @@ def app_spec(
 def in_order(env: AppEnvironment) -> list[AppEnvironment]:
     """The app and the apps it depends on, directly or not, each after those it needs.
 
-    Raises:
-        ValueError: they depend on one another in a circle, or two of them share a name.
+    ValueError where they depend on one another in a circle, or two of them share a name.
     """
     ordered: dict[str, AppEnvironment] = {}
     for each in dependencies_first(env, circles=False):
@@ -199,8 +198,7 @@ def _parameter(app: str, parameter: Parameter) -> ParameterSpec:
 def output_ref(owner: str, output: RunOutput) -> OutputRef:
     """Which output a declaration means; ``owner`` says in errors whose it is.
 
-    Raises:
-        ValueError: the "current" version of a task where none runs, or neither a run nor a task.
+    ValueError where it is the "current" version of a task and none runs, or names neither a run nor a task.
     """
     if output.run_name is None and output.task_name is None:
         raise ValueError(f"{owner}: RunOutput needs run_name or task_name.")

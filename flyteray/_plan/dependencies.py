@@ -32,12 +32,7 @@ def with_dependencies(*envs: Environment) -> list[Environment]:
 def dependencies_first(env: Environment, *, circles: bool = True) -> list[Environment]:
     """An environment after all that it depends on, directly or not, each once.
 
-    Args:
-        env: The environment.
-        circles: Whether they may depend on one another in a circle; the first that is met comes last of those.
-
-    Raises:
-        ValueError: they do and may not.
+    Where they depend on one another in a circle, the first that is met comes last; ValueError without ``circles``.
     """
     ordered: list[Environment] = []
     path: list[Environment] = []

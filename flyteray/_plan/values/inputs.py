@@ -78,8 +78,7 @@ def bind_deployed(
 def check_output(task: Task[..., Any], value: Any) -> Any:
     """What a task's function returned, as the annotation wants it.
 
-    Raises:
-        RuntimeDataValidationError: It is of another type than annotated, or nothing was annotated.
+    RuntimeDataValidationError where it is of another type than annotated, or nothing was annotated.
     """
     returns = task.interface.returns
     if returns is MISSING:

@@ -54,15 +54,12 @@ class FromJson:
 
 
 def read(annotation: Any, text: str, default: Any = None) -> Any:
-    """The value that a text means for an annotation.
+    """The value that a text means for an annotation; :class:`Unfit` where it means none.
 
     Args:
         annotation: The type.
         text: The value itself, or for what is made of several values their JSON, or the path of a JSON or YAML file.
         default: An object whose fields are those that the text leaves out.
-
-    Raises:
-        Unfit: it means none.
     """
     expected = meant(annotation)
     if alternatives(expected):

@@ -59,12 +59,7 @@ class Own:
 def dump(value: object, name: str = "value") -> Payload:
     """Pickle a value; its buffers are views of the value's own memory, so don't change it until it was sent.
 
-    Args:
-        value: Anything that cloudpickle takes.
-        name: What to call the value in an error.
-
-    Raises:
-        TypeError: the value or a part of it can't be pickled; the message says which.
+    TypeError where it or a part of it can't be pickled; the message says which, and calls the value ``name``.
     """
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
