@@ -1,9 +1,12 @@
 """Serve the newest model without a restart: follow a task.
 
     python examples/live_model.py
+    flyteray run examples/live_model.py train --rows 1500
+    flyteray get app live-digits
 
 With `follow=True` the replicas take the output of every run of the task that succeeds. `@app.on_update` sees a new
 value first and may refuse it by raising: then the old one stays in service. No request fails, none sees half a model.
+`flyteray get app` tells which run each replica serves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Making sure that a connected cluster runs flyteray's actors."""
+"""Flyteray's actors on a connected cluster: ingress, keeper and controller are started where they don't run yet."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import ray
 
 from flyteray import _private
 from flyteray._actors import calls
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import CONTROLLER, controller
 from flyteray._actors.keeper import keeper_name
+from flyteray._actors.questions import ask
 from flyteray._cluster import processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._ingress.door import INGRESS, ingress
@@ -35,12 +35,10 @@ _HEAD = {"node:__internal_head__": 0.001}  # the registry's file and the ingress
 
 
 def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> ClusterInfo:
-    """The addresses of the connected cluster; starts ingress, keeper and controller where they don't run yet.
-
-    Two clients that come at the same time start them once.
+    """The addresses of the connected cluster, after its actors were started; two clients at the same time do it once.
 
     Args:
-        settings: What to start them with. To listen beyond this machine and ask for no keys is warned of.
+        settings: The settings to start them with. To listen beyond this machine and ask for no keys is warned of.
         cluster: The connected cluster where it is flyteray's own.
 
     Raises:
@@ -54,11 +52,11 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
         else:
             _start_resident(cluster, settings)
             _await_controller()
-    return answer(controller().info())
+    return ask(controller().info())
 
 
 def start_actors(settings: Settings) -> None:
-    """Start what is missing of ingress, keeper and controller on the connected cluster."""
+    """Start those of ingress, keeper and controller that the connected cluster lacks."""
     _detached(
         _INGRESS,
         INGRESS,
@@ -68,8 +66,8 @@ def start_actors(settings: Settings) -> None:
         settings.trusted_proxies,
         settings.trusted_headers,
     )
-    port = answer(ingress().port())
-    found_at = answer(ingress().found_at())
+    port = ask(ingress().port())
+    found_at = ask(ingress().found_at())
     where = f"[{found_at}]" if ":" in found_at else found_at
     cluster = ClusterInfo(
         storage=settings.storage,
@@ -93,8 +91,7 @@ def _runs() -> bool:
 def _start_resident(cluster: LocalCluster, settings: Settings) -> None:
     """Start the resident process and wait until it has started the actors, or another one of the same home is about to.
 
-    Raises:
-        ClusterError: the actors could not be started; nothing of the process is left.
+    Where they can't be started its error is raised, and nothing of the process is left.
     """
     with _private.opened(settings.home / _RESIDENT_LOG, "ab") as log:
         process = subprocess.Popen(
@@ -137,5 +134,5 @@ def _detached(kind: str, name: str, *arguments: Any) -> None:
         "max_restarts": -1,
         "max_task_retries": 0,
     }
-    named = type(kind.rpartition(":")[2], (calls.Hosted,), {})  # what Ray and `ps` show
+    named = type(kind.rpartition(":")[2], (calls.ActorHost,), {})  # what Ray and `ps` show
     ray.remote(named).options(**options).remote(kind, *arguments)

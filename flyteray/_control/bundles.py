@@ -1,4 +1,4 @@
-"""The bundles of code in a cluster's storage: read and written beside the loop, for the storage may be far away."""
+"""The bundles of code in a cluster's storage: read and written in threads, for the storage may be far away."""
 
 from __future__ import annotations
 

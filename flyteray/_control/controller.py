@@ -1,4 +1,4 @@
-"""The controller: the one detached actor that everybody talks to. It owns the registry; it is on no request's path."""
+"""The controller: the one actor that everybody talks to, by noun. It owns the registry, and is on no request's path."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class Controller(ControllerDoor):
-    """All that a client, worker or replica may ask for, by noun, and the loops that go on beside it.
+    """The nouns that a client, worker or replica may ask of, and the loops that go on beside them.
 
     Args:
-        cluster: Where things are; known before the controller starts.
+        cluster: The addresses of the cluster, known before the controller starts.
         database: SQLAlchemy URL of the registry.
         secrets_key_path: The file with the key of the secrets, unless ``FLYTERAY_SECRETS_KEY`` is set on the head.
     """
@@ -56,13 +56,10 @@ class Controller(ControllerDoor):
         waiting = Waiting(registry, images.is_building, nodes.look)
         self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs)
         self.apps = apps = Apps(registry, cluster, images, secrets, outputs)
-        # Kept: the event loop holds tasks weakly.
-        endless = (
-            apps.run(),
-            images.follow_nodes(),
-            self._reap_forever(),
-        )
-        self._loops = [asyncio.ensure_future(loop) for loop in endless]
+        endless = apps.run(), images.follow_nodes(), self._reap_forever()
+        self._loops = [
+            asyncio.ensure_future(loop) for loop in endless
+        ]  # kept: the event loop holds tasks weakly
 
     async def info(self) -> ClusterInfo:
         return self._cluster

@@ -1,4 +1,4 @@
-"""A process of the local cluster that starts flyteray's actors and stays, because Ray's workers belong to a job.
+"""The resident process of the local cluster starts flyteray's actors and stays, because Ray's workers belong to a job.
 
 Ray counts what a detached actor submits to the job of the driver that made the actor, and ends the idle workers of a
 job whose driver has ended: were that a user's script, every later run would wait for new workers.

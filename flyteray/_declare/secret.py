@@ -1,4 +1,4 @@
-"""A secret that an environment asks for: by name; its value is nowhere in the declaration."""
+"""A secret is asked for by its name; its value is nowhere in the declaration."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 @dataclass(frozen=True)
 class Secret:
     """A secret, given to tasks or replicas as an environment variable or a file.
+
+    Its value is encrypted in the registry, with a key outside it (``~/.flyteray/secrets.key``, or
+    ``FLYTERAY_SECRETS_KEY`` where the cluster's head starts), and is in no spec, log or dashboard. Users who may run
+    code on the cluster may read it. For a secret that nobody has created, the local cluster, and no other, takes the
+    environment variable of its name where ``run``, ``serve`` or ``deploy`` is called.
 
     Args:
         key: Its name, as in ``flyteray create secret``.
@@ -56,7 +61,7 @@ class Secret:
             )
 
     def stable_hash(self) -> str:
-        """The same for equal declarations, in every process."""
+        """A hash that equal declarations have in every process."""
         return hashlib.sha256(repr((self.key, self.group, self.mount, self.as_env_var)).encode()).hexdigest()
 
 
@@ -64,11 +69,7 @@ SecretRequest: TypeAlias = str | Secret | Sequence[str | Secret]
 
 
 def as_secrets(owner: str, asked: object) -> list[Secret]:
-    """What ``secrets=`` accepts as a list of secrets; a str is ``Secret(key)``.
-
-    Raises:
-        TypeError: Something else.
-    """
+    """The list of secrets that ``secrets=`` means; a str is ``Secret(key)``. TypeError: something else."""
     if not asked:
         return []
     secrets = []

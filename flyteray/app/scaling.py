@@ -1,4 +1,4 @@
-"""How many replicas an app has, and what the number follows."""
+"""Scaling says how many replicas an app has, and what the number follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SLEEP_AFTER_S = 300.0
 
 @dataclass(frozen=True)
 class Metric:
-    """What the number of replicas follows: so much of it is one replica's share.
+    """A measure that the number of replicas follows: so much of it is one replica's share.
 
     Raises:
         TypeError: Not a number.
@@ -31,7 +31,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How many replicas an app has.
+    """The number of replicas of an app.
 
     With a range the number follows what clients ask of the app, between the bounds: more replicas within seconds,
     fewer when that many have been enough for ``scaledown_after``. Changing it restarts no replica.
@@ -39,9 +39,9 @@ class Scaling:
     Where the least is 0, as by default, an app that nobody uses, and to which no connection is open, goes to sleep: it
     has no replica until the next request, which waits while one starts (seconds, and what the app itself needs for its
     start) and is answered by it; so do those that come meanwhile, whatever they are. Where the replica can't start they
-    are answered with 503. Requests wait in the same way when the last replica of any app has died. An app that is
-    deployed, or whose cluster comes back, starts with a replica, whatever the least is. Serving an app that sleeps,
-    unchanged, does not wake it. In local mode no app sleeps.
+    are answered with 503. Requests wait in the same way when the last replica of any app has died, or the first one of
+    a new app has yet to come. An app that is deployed, or whose cluster comes back, starts with a replica, whatever the
+    least is. Serving an app that sleeps, unchanged, does not wake it. In local mode no app sleeps.
 
     Args:
         replicas: A number, or a pair (least, most); 0 is the same as (0, 1).

@@ -1,4 +1,4 @@
-"""Where the value of a parameter comes from when it is no value itself: an output of a task, another app."""
+"""Sources stand for a parameter's value: an output of a task, the endpoint of another app."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AppEndpoint(AsModel):
 
     @property
     def type(self) -> Literal["string"]:
-        """What the app is given: the URL."""
+        """The kind of value that the app is given: a text, the URL."""
         return "string"
 
     def model_dump(self) -> dict[str, Any]:
@@ -61,12 +61,15 @@ class AppEndpoint(AsModel):
 class RunOutput(AsModel):
     """An output of a task, fixed when the app is deployed: deploy again to pick up a newer run.
 
-    With ``follow`` it is the newest at any time: when a run of the task succeeds, running replicas take its output
-    without a restart, if ``@env.on_update`` agrees.
+    With ``follow`` it is the newest at any time: when a run of the task succeeds, running replicas fetch its output
+    beside the old one and, if ``@env.on_update`` agrees, swap them at once, without a restart.
+
+    Outputs are in the object store and in storage, so they outlive the cluster.
 
     Args:
         type: What it is: ``"string"``, ``"file"``, ``"directory"`` or ``"app_endpoint"``, or the classes str,
-            File, Dir, AppEndpoint. Beyond Flyte, ``"object"``: any Python value, through shared memory.
+            File, Dir, AppEndpoint. Beyond Flyte, ``"object"``: any Python value. Replicas on a node share one copy of
+            its arrays, which are read-only: copy before changing them.
         run_name: Of this run. Wins over ``task_name``.
         task_name: Of the newest successful run of this task, ``<environment>.<function>``.
         task_version: Only runs of this version of the task, as :func:`flyteray.deploy` named it.

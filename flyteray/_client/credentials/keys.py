@@ -1,15 +1,9 @@
-"""``flyteray.remote.Key``: who may use the apps that require auth."""
+"""``flyteray.remote.Key`` lets its owner use the apps that require auth."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from datetime import datetime
-
-from flyteray._actors.controller import Keys
-from flyteray._client.acts import acts
-from flyteray._client.bridge import ListVerb, Verb
-from flyteray._client.credentials.store import local_keys, store_of
-from flyteray._client.session.session import session
+from flyteray._client.bridge import ListVerb, Verb, not_while_loading
+from flyteray._client.credentials.store import open_keys
 from flyteray._plan.credentials import check_key_name, key_digest, new_key
 from flyteray._plan.spec import KeyInfo
 
@@ -22,30 +16,22 @@ class Key:
     SHA-256 of a key: one that is lost can only be deleted. Keys stay after ``flyteray down``.
 
     With no cluster named and none running, they are kept where the local cluster will find them.
+
+    Attributes:
+        name: Whose it is.
+        created_at: When it was made, UTC.
+        value: The key itself, on what :meth:`create` returns only; it is kept nowhere else.
     """
 
     def __init__(self, info: KeyInfo, value: str | None = None) -> None:
-        self._info = info
-        self._value = value
-
-    @property
-    def name(self) -> str:
-        """Whose it is."""
-        return self._info.name
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was made, UTC."""
-        return self._info.created_at
-
-    @property
-    def value(self) -> str | None:
-        """The key itself, on what :meth:`create` returns only; it is kept nowhere else."""
-        return self._value
+        self.name = info.name
+        self.created_at = info.created_at
+        self.value = value
 
     @staticmethod
-    @acts("Key.create")
-    async def _create(name: str) -> Key:
+    @Verb
+    @not_while_loading("Key.create")
+    async def create(name: str) -> Key:
         """Make a key; requests with it are answered at once.
 
         Args:
@@ -56,35 +42,27 @@ class Key:
         """
         check_key_name(name)
         value = new_key()
-        async with _keys() as keys:
+        async with open_keys() as keys:
             return Key(await keys.create(name, key_digest(value)), value)
 
-    create = Verb(_create)
-
     @staticmethod
-    async def _listall(limit: int = 100) -> list[Key]:
+    @ListVerb
+    async def listall(limit: int = 100) -> list[Key]:
         """Keys by name, at most ``limit`` of them, without their values."""
-        async with _keys() as keys:
+        async with open_keys() as keys:
             return [Key(info) for info in await keys.listall(limit)]
 
-    listall = ListVerb(_listall)
-
     @staticmethod
-    @acts("Key.delete")
-    async def _delete(name: str) -> None:
+    @Verb
+    @not_while_loading("Key.delete")
+    async def delete(name: str) -> None:
         """Answer no more requests with a key; WebSockets and answers that are under way go on.
 
         Raises:
             KeyNotFoundError: There is none of that name; the message says which there are.
         """
-        async with _keys() as keys:
+        async with open_keys() as keys:
             await keys.delete(name)
-
-    delete = Verb(_delete)
 
     def __repr__(self) -> str:
         return f"Key(name={self.name!r})"
-
-
-def _keys() -> AbstractAsyncContextManager[Keys]:
-    return store_of(session().controller.keys, local_keys)

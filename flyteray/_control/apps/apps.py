@@ -1,14 +1,12 @@
-"""Apps as others ask for them: what is wanted is recorded here, and the reconciler brings it about."""
+"""Apps answer clients and replicas: what is wanted of them is recorded here, and the reconciler brings it about."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Literal
 
 from flyteray._actors.controller import Apps as AppsDoor
@@ -19,6 +17,7 @@ from flyteray._control.apps.hosts import refuse_taken_hosts
 from flyteray._control.apps.reconciler import Reconciler
 from flyteray._control.apps.records import Records
 from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
+from flyteray._control.registry.database import now
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
 from flyteray._control.runs.outputs import Outputs
@@ -30,26 +29,12 @@ from flyteray._plan.spec import AppSpec
 from flyteray._serve.ray_serve import deployment
 from flyteray.errors import AppNotFoundError, PlacementError, RuntimeUserError
 
-_TICK_S = 1.0
 _STOPPED_S = 60.0  # for the replicas of an app that somebody has stopped or deleted: they wait for that
-_LIVENESS_EVERY = 2  # ticks
-_TIDY_EVERY = 10  # ticks
-_LISTEN_S = 30.0
 _ENDED_POLL_S = 0.1
-
-logger = logging.getLogger(__name__)
 
 
 class Apps(AppsDoor):
-    """The apps of a cluster: what is wanted of them, and what their replicas report.
-
-    Args:
-        registry: Where they are remembered.
-        cluster: The addresses that apps are reached at.
-        images: What makes the images of apps ready.
-        secrets: What apps ask for.
-        outputs: The outputs of runs that apps take.
-    """
+    """The apps of a cluster, as users ask for them and as their replicas report."""
 
     def __init__(
         self,
@@ -80,22 +65,21 @@ class Apps(AppsDoor):
             raise ValueError(
                 f"App {spec.name!r}: {most} replicas are more than the {SLOTS} that an app can have."
             )
-        version_id = spec.version_id
-        now = _now()
         app = self._records.apps.get(spec.name)
-        known = self._records.versions.get(version_id)
+        known = self._records.versions.get(spec.version_id)
         revision = known.revision if known else (app.revision + 1 if app else 1)
+        at = now()
         if known is None:
             self._records.put_version(
                 VersionRecord(
-                    id=version_id,
+                    id=spec.version_id,
                     app=spec.name,
                     spec=spec,
                     revision=revision,
                     phase=VersionPhase.PENDING,
                     backend=None,
                     error=None,
-                    created_at=now,
+                    created_at=at,
                     draining_since=None,
                 )
             )
@@ -107,20 +91,19 @@ class Apps(AppsDoor):
         else:
             # How it is reached may have changed: that is no part of what a version is.
             self._records.put_version(replace(known, spec=spec))
-            self._loop.forgive(self._records.versions[version_id])
+            self._loop.forgive(self._records.versions[spec.version_id])
         self._records.put_app(
             AppRecord(
                 name=spec.name,
                 desired="active",
-                target=version_id,
+                target=spec.version_id,
                 serving=app.serving if app and app.desired == "active" else None,
                 revision=max(revision, app.revision if app else 0),
-                created_at=app.created_at if app else now,
-                updated_at=now,
+                created_at=app.created_at if app else at,
+                updated_at=at,
             )
         )
-        self._loop.wake()
-        await self._loop.route()  # whoever asks for it from now on waits for it
+        await self._loop.changed()  # whoever asks for it from now on waits for it
         return self._told(spec.name)
 
     async def wait(self, name: str, timeout_s: float) -> AppInfo:
@@ -159,9 +142,8 @@ class Apps(AppsDoor):
         self._told(name)
         if desired == "active":
             self._loop.forgive(self._records.versions[self._records.apps[name].target])
-        self._records.put_app(replace(self._records.apps[name], desired=desired, updated_at=_now()))
-        self._loop.wake()
-        await self._loop.route()
+        self._records.put_app(replace(self._records.apps[name], desired=desired, updated_at=now()))
+        await self._loop.changed()
         return self._told(name)
 
     async def wait_stopped(self, name: str, asked: bool = False) -> AppInfo:
@@ -186,24 +168,20 @@ class Apps(AppsDoor):
         await self.set_desired(name, "stopped")
         await self.wait_stopped(name, asked=True)
         self._records.forget_app(name)
-        self._loop.wake()
-        await self._loop.route()  # so that who deleted it finds its name free
+        await self._loop.changed()  # so that who deleted it finds its name free
 
     # What replicas report
 
     async def replica_ready(self, info: ReplicaInfo) -> None:
         version = self._records.versions.get(info.version)
+        # Where it has no backend it has been retired meanwhile, and the replica is being ended.
         if version is not None and version.backend is not None:
-            self._record_ready(info, version)
-        # else it is of a version that has been retired meanwhile: it is being ended
+            self._records.hear(info.replica_id)
+            known = self._records.replicas.get(info.replica_id)
+            if known is None or known.info != info:
+                self._records.put_replica(info)
+                self._loop.came_up(version)
         await self._let_go()
-
-    def _record_ready(self, info: ReplicaInfo, version: VersionRecord) -> None:
-        self._records.hear(info.replica_id)
-        known = self._records.replicas.get(info.replica_id)
-        if known is None or known.info != info:
-            self._records.put_replica(info)
-            self._loop.came_up(version)
 
     async def replica_failed(self, version: str, error: ErrorInfo) -> None:
         await self._loop.fail(version, error)
@@ -223,14 +201,8 @@ class Apps(AppsDoor):
 
 def _check_placement(spec: AppSpec) -> None:
     cluster = nodes.look()
-    problem = placement.impossible(
-        placement.fitted(spec.environment, cluster, spec.replicas), cluster, spec.replicas
-    )
-    if problem is not None:
+    gets = placement.fitted(spec.environment, cluster, spec.replicas)
+    if problem := placement.impossible(gets, cluster, spec.replicas):
         raise PlacementError(
             f"App {spec.name!r} can't run here: {problem}. Ask for less, or connect to a cluster that has it."
         )
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)

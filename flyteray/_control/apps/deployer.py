@@ -1,4 +1,4 @@
-"""How an app version comes to be on the cluster: its image is built, then Serve is asked for its replicas."""
+"""The deployer brings an app version to the cluster: it has its image built, then asks Serve for its replicas."""
 
 from __future__ import annotations
 
@@ -28,14 +28,9 @@ _LONGEST_PAUSE_S = 300.0
 
 
 class Deployer:
-    """Starts versions; what can't be started has failed.
+    """Starts versions; one that can't be started has failed.
 
-    Args:
-        records: What is known of apps.
-        images: What makes the images of apps ready.
-        scaler: How many replicas a version starts with.
-        cluster: The addresses that apps are reached at.
-        wake: Called when one that had to be built was started, or could not be.
+    ``wake`` is called when a version whose image had to be built was started, or could not be.
     """
 
     def __init__(
@@ -65,14 +60,11 @@ class Deployer:
 
     async def start(self, version: VersionRecord) -> None:
         """Have a version deployed; returns before its replicas, or even its image, are there."""
+        error = version.error if version.id in self._failures else None
         try:
+            backend = self._records.free_backend()
             self._records.put_version(
-                replace(
-                    version,
-                    phase=VersionPhase.DEPLOYING,
-                    backend=self._records.free_backend(),
-                    error=version.error if version.id in self._failures else None,
-                )
+                replace(version, phase=VersionPhase.DEPLOYING, backend=backend, error=error)
             )
             if version.spec.environment.image is None:
                 await self._hand_over(version, NO_IMAGE)
@@ -81,13 +73,13 @@ class Deployer:
                 building = asyncio.create_task(self._build_and_hand_over(version))
                 self._building[version.id] = building
                 building.add_done_callback(lambda _: self._building.pop(version.id, None))
-        except Exception as error:  # noqa: BLE001  # whatever Serve refuses it for, who asked must see it
-            self._give_up(version, error)
+        except Exception as problem:  # noqa: BLE001  # whatever Serve refuses it for, who asked must see it
+            self._give_up(version, problem)
 
     async def again_later(self, version_id: str) -> None:
-        """Have another try at one that served before and that Serve has given up, after a pause that grows.
+        """Try a version again that served before and that Serve has given up, after a pause that grows.
 
-        What kept it from starting may be over then: another app that it needs, or its storage.
+        The reason may be over then: another app that it needs, or its storage.
         """
         version = self._records.versions.get(version_id)
         if version is None or version.phase is not VersionPhase.DEPLOYING:
@@ -100,7 +92,7 @@ class Deployer:
         logger.warning("%s could not start; it is tried again in %d s", version_id, pause_s)
 
     def forgive(self, version_id: str) -> None:
-        """Forget that a version could not start: it is tried at once, because it was asked for or has come up."""
+        """Forget that a version could not start: it was asked for anew, or has come up, and is tried at once."""
         self._failures.pop(version_id, None)
         self._not_before.pop(version_id, None)
 
@@ -109,15 +101,19 @@ class Deployer:
             image = version.spec.environment.image
             start = await self._images.prepare(image)
             if image is not None and image.program:
-                start = NO_IMAGE  # it is its program's alone
-            if self._is_deploying(version):
+                start = NO_IMAGE  # the image is its program's alone
+            known = self._records.versions.get(version.id)
+            # Meanwhile it may have been replaced, stopped or deleted.
+            if known is not None and known.phase in (VersionPhase.PENDING, VersionPhase.DEPLOYING):
                 await self._hand_over(version, start)
         except Exception as error:  # noqa: BLE001  # as above
             self._give_up(version, error)
         self._wake()
 
     async def _hand_over(self, version: VersionRecord, start: Start) -> None:
-        spec = await asyncio.to_thread(_fitted, version.spec)
+        cluster = await asyncio.to_thread(nodes.look)
+        gets = placement.fitted(version.spec.environment, cluster, version.spec.replicas)
+        spec = version.spec.model_copy(update={"environment": gets})
         runtime_env = await asyncio.to_thread(self._runtime_env, spec, start)
         replicas = self._scaler.first(version)
         await asyncio.to_thread(deployment.deploy, version.id, version.id, spec, runtime_env, replicas)
@@ -131,30 +127,19 @@ class Deployer:
                 replace(known, phase=VersionPhase.FAILED, backend=None, error=described)
             )
 
-    def _is_deploying(self, version: VersionRecord) -> bool:
-        """Whether it is wanted still: meanwhile it may have been replaced, stopped or deleted."""
-        known = self._records.versions.get(version.id)
-        return known is not None and known.phase in (VersionPhase.PENDING, VersionPhase.DEPLOYING)
-
     def _runtime_env(self, spec: AppSpec, start: Start) -> dict[str, Any]:
         ours = {
             "INTERNAL_APP_ENDPOINT_PATTERN": self._cluster.endpoint_pattern,
             RAW_DATA_PATH: f"{self._cluster.storage.rstrip('/')}/apps/{spec.name}/data",
         }
-        identity = spec.code.bundle or spec.code.version
-        given = {
-            each.env_var: each.value for each in spec.parameters if each.env_var and each.kind == "string"
-        }
         known = {
-            name: value for name, value in given.items() if value is not None
-        }  # the others when it starts
+            each.env_var: each.value
+            for each in spec.parameters
+            if each.env_var and each.kind == "string" and each.value is not None  # the others when it starts
+        }
         kept = variables.keep(ours | spec.environment.env_vars | known)
+        identity = spec.code.bundle or spec.code.version
         told = launch.runtime_env(identity, start, kept, launch.threads_of(spec.environment))
         if start.container:
             told["env_vars"] |= ours
         return told
-
-
-def _fitted(spec: AppSpec) -> AppSpec:
-    gets = placement.fitted(spec.environment, nodes.look(), spec.replicas)
-    return spec.model_copy(update={"environment": gets})

@@ -1,4 +1,4 @@
-"""How apps are reached: which host names each one has, and that no two have the same. No effects here."""
+"""The host names of apps, of which no two have the same, and how else each is reached. No effects here."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ def own_hosts(spec: AppSpec) -> tuple[str, ...]:
 
 
 def refuse_taken_hosts(spec: AppSpec, others: Iterable[AppSpec]) -> None:
-    """Make sure that an app asks for no host name that another one has.
-
-    Raises:
-        ValueError: it does; the message names both and the host.
-    """
+    """Make sure that an app asks for no host name that another one has; a ValueError names both and the host."""
     wanted = {_named(spec), *own_hosts(spec)}
     for other in others:
         taken = sorted(wanted & {_named(other), *own_hosts(other)})
@@ -39,7 +35,7 @@ def links(spec: AppSpec, url: str) -> dict[str, str]:
 
 
 def timeout_ms(spec: AppSpec) -> int | None:
-    """How long its answers may take in milliseconds; None where it sets no limit of its own."""
+    """The time that an app's answers may take, in milliseconds; None where it sets no limit of its own."""
     return max(1, round(spec.request_timeout_s * 1000)) if spec.request_timeout_s else None
 
 

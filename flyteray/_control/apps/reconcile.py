@@ -1,4 +1,4 @@
-"""What to do next about apps: a function from what is wanted and what is observed to steps. No effects here."""
+"""The next steps about apps, and the state of the ingress, from what is wanted and observed. No effects here."""
 
 from __future__ import annotations
 
@@ -133,12 +133,11 @@ def ingress_state(
     lacking: Mapping[str, str] | None = None,
     silent: Collection[str] = (),
 ) -> IngressState:
-    """Where requests go: apps to the backend of the version that serves, backends to replicas.
+    """The way of requests: from apps to the backend of the version that serves, from backends to replicas.
 
-    A replica whose event loop is blocked, or that is silent, is left out while another one of its version is free; what
-    it is at goes on.
-    What an app asks of the ingress (host names, a time limit, keys) is that of the version that serves, so that it
-    changes together with the version. Where an app comes up for the first time, sleeps, or its last replica died,
+    A replica whose event loop is blocked, or that is silent, is left out while another one of its version is free; the
+    requests that it has go on. Host names, a time limit and keys are those of the version that serves, so that they
+    change together with the version. Where an app comes up for the first time, sleeps, or its last replica died,
     requests wait as long as one may take to start, unless it could not; then they are told why.
 
     Args:
@@ -148,7 +147,7 @@ def ingress_state(
         keys: The names of their owners by the digests of the keys.
         auth: Whether apps that require auth ask for keys.
         resting: The versions that sleep or are being woken: requests wait for them in any case.
-        lacking: What the replicas of a version wait for that can't be started yet.
+        lacking: Why replicas don't start yet, by version.
         silent: The replicas that have not reported for long.
     """
     apps = list(apps)
@@ -201,12 +200,12 @@ def _may_wait(version: VersionRecord, resting: bool) -> bool:
 
 
 def _longest_start_s(spec: AppSpec) -> float:
-    """How long a replica may take from when it is asked for; longer where its image may have to be built."""
+    """The time that a replica may take from when it is asked for; longer where its image may have to be built."""
     return max(0.001, spec.startup_timeout_s + (_BUILD_S if spec.environment.image is not None else 0.0))
 
 
 def _why_none(version: VersionRecord, lacks: str | None) -> str | None:
-    """Why there is no replica of a version, in words for whoever asks for it in vain."""
+    """The reason why a version has no replica, in words for those who ask for it in vain."""
     if version.error is not None:
         return f"it could not start: {version.error.code}: {version.error.message}"[:_LONGEST_REASON]
     return f"it {lacks}" if lacks else None

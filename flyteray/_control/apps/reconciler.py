@@ -1,4 +1,4 @@
-"""The loop that brings about what is wanted of apps, step by step, and tells the ingress of it."""
+"""The reconciler brings about what is wanted of apps, step by step, and tells the ingress of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import itertools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
 from flyteray._cluster.images.images import Images
@@ -18,6 +17,7 @@ from flyteray._control.apps.records import Records
 from flyteray._control.apps.scaler import Scaler
 from flyteray._control.apps.state import RUNNING, AppRecord, VersionPhase, VersionRecord
 from flyteray._control.apps.status import app_info
+from flyteray._control.registry.database import now
 from flyteray._control.registry.keys import Keys
 from flyteray._ingress.door import ingress
 from flyteray._plan.info import AppInfo, ClusterInfo, ErrorInfo
@@ -34,14 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Takes the steps from what is observed of apps to what is wanted of them.
-
-    Args:
-        records: What is known of apps.
-        cluster: The addresses that apps are reached at.
-        images: What makes the images of apps ready.
-        keys: Who may use the apps that require auth.
-    """
+    """The loop that takes the steps from what is observed of apps to what is wanted of them."""
 
     def __init__(self, records: Records, cluster: ClusterInfo, images: Images, keys: Keys) -> None:
         self._records = records
@@ -49,7 +42,7 @@ class Reconciler:
         self._keys = keys
         self._begun = asyncio.Event()  # what the registry says of another cluster's replicas is set right
         self._wake = asyncio.Event()
-        self._changed = asyncio.Condition()
+        self._round = asyncio.Condition()
         self._scaler = Scaler(records)
         self._deployer = Deployer(records, images, self._scaler, cluster, self._wake.set)
         self._failed: set[str] = set()  # versions that Serve is still to end
@@ -57,9 +50,10 @@ class Reconciler:
         keys.watch(self.route)
         self._applied: Any = None
 
-    def wake(self) -> None:
-        """Have it look at once at what has changed."""
+    async def changed(self) -> None:
+        """Tell the ingress at once of apps that were changed, and have the next round of steps begin."""
         self._wake.set()
+        await self.route()
 
     async def begun(self) -> None:
         """Wait until what is known of apps is true of this cluster."""
@@ -67,8 +61,8 @@ class Reconciler:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds, which is looked at after each round of steps."""
-        async with self._changed:
-            await self._changed.wait_for(holds)
+        async with self._round:
+            await self._round.wait_for(holds)
 
     def forgive(self, version: VersionRecord) -> None:
         """Give a version that failed another chance, at once: it was asked for anew."""
@@ -84,9 +78,9 @@ class Reconciler:
         self._wake.set()
 
     async def fail(self, version_id: str, error: ErrorInfo) -> None:
-        """Note that a replica of a version could not start. One that is coming up has failed with it.
+        """Note that a replica of a version could not start. A version that is coming up has failed with it.
 
-        One that serves tries again: at once, or where it has no other replica and may sleep, when it is asked next.
+        One that serves tries again: at once, or where it has no other replica and may sleep, with its next request.
         """
         version = self._records.versions.get(version_id)
         if version is None or version.phase not in RUNNING:
@@ -110,19 +104,17 @@ class Reconciler:
 
     def info(self, app: AppRecord) -> AppInfo:
         """An app as it is now."""
-        waiting = self._scaler.waiting(app.target)
+        waiting = self._scaler.waiting.get(app.target)
         if self._deployer.is_building(app.target):
             waiting = "waits for its image, which is being built"
-        wanted = self._scaler.counts.wanted(app.serving or app.target)
-        resting = app.serving in self._scaler.counts.resting()
         return app_info(
             app,
             self._records.versions,
             self._records.replicas.values(),
             self._cluster,
             waiting,
-            wanted,
-            resting,
+            replicas_wanted=self._scaler.counts.wanted(app.serving or app.target),
+            resting=app.serving in self._scaler.counts.resting(),
         )
 
     async def run(self) -> None:
@@ -134,10 +126,10 @@ class Reconciler:
                     self._find(await asyncio.to_thread(deployment.sizes))
                     self._begun.set()
                 if tick % _LIVENESS_EVERY == 0:
-                    await self._bury_the_dead()
-                    await self._fail_what_died()
+                    await self._lose_dead_replicas()
+                    await self._fail_given_up_versions()
                 if tick % _TIDY_EVERY == 0:
-                    await self._end_what_nobody_wants()
+                    await self._end_unwanted_versions()
                 await self._reconcile()
                 await self._scaler.adjust()
             except Exception:
@@ -147,7 +139,7 @@ class Reconciler:
             self._wake.clear()
 
     def _find(self, deployed: Mapping[str, int]) -> None:
-        """Go by what is there: what the registry says runs, but doesn't, ran on a cluster that is gone."""
+        """Go by the versions that are there: one that runs by the registry alone did so on a cluster that is gone."""
         for version in list(self._records.versions.values()):
             if version.phase in RUNNING and version.id not in deployed:
                 phase = VersionPhase.PENDING if self._records.is_wanted(version) else VersionPhase.RETIRED
@@ -158,7 +150,7 @@ class Reconciler:
         for version_id, replicas in deployed.items():
             self._scaler.counts.asked(version_id, replicas)
 
-    async def _bury_the_dead(self) -> None:
+    async def _lose_dead_replicas(self) -> None:
         if not self._records.replicas:
             return
         # A question to a cluster that is gone is never answered, and this one is asked all the time.
@@ -168,7 +160,7 @@ class Reconciler:
             if replica.info.actor_name not in alive:
                 await self.lose(replica.info.replica_id)
 
-    async def _fail_what_died(self) -> None:
+    async def _fail_given_up_versions(self) -> None:
         """A replica whose process is killed while it starts reports nothing: Serve tells when it has given up."""
         for version in list(self._records.versions.values()):
             coming = version.phase is VersionPhase.DEPLOYING and not self._deployer.is_building(version.id)
@@ -180,7 +172,7 @@ class Reconciler:
                     if coming:
                         await self._deployer.again_later(version.id)
 
-    async def _end_what_nobody_wants(self) -> None:
+    async def _end_unwanted_versions(self) -> None:
         """Serve may have been asked for a version just before, or not been told that it has ended."""
         for version_id in await asyncio.to_thread(deployment.sizes):
             version = self._records.versions.get(version_id)
@@ -198,7 +190,7 @@ class Reconciler:
         sessions = await ingress().sessions(draining) if draining else {}
         apps, versions = dict(self._records.apps), dict(self._records.versions)
         steps = reconcile.next_steps(
-            apps.values(), versions.values(), self._records.replicas.values(), sessions, _now()
+            apps.values(), versions.values(), self._records.replicas.values(), sessions, now()
         )
         for step in steps:
             version = versions[step.version]
@@ -208,8 +200,8 @@ class Reconciler:
             else:
                 self._wake.set()  # while an earlier step was taken it changed: it is looked at again
         await self.route()
-        async with self._changed:
-            self._changed.notify_all()
+        async with self._round:
+            self._round.notify_all()
 
     async def _take(self, step: reconcile.Step, version: VersionRecord) -> None:
         if isinstance(step, reconcile.Deploy) and not self._deployer.is_due(version.id):
@@ -221,12 +213,10 @@ class Reconciler:
             case reconcile.Promote():
                 self._records.put_version(replace(version, phase=VersionPhase.READY))
                 self._records.put_app(
-                    replace(self._records.apps[step.app], serving=version.id, updated_at=_now())
+                    replace(self._records.apps[step.app], serving=version.id, updated_at=now())
                 )
             case reconcile.Drain():
-                self._records.put_version(
-                    replace(version, phase=VersionPhase.DRAINING, draining_since=_now())
-                )
+                self._records.put_version(replace(version, phase=VersionPhase.DRAINING, draining_since=now()))
             case reconcile.Resume():
                 self._records.put_version(replace(version, phase=VersionPhase.READY, draining_since=None))
             case reconcile.Retire():
@@ -248,7 +238,7 @@ class Reconciler:
                 self._keys.names(),
                 self._cluster.auth,
                 self._scaler.counts.resting(),
-                self._scaler.lacking(),
+                self._scaler.waiting,
                 self._records.silent(),
             )
             if state != self._applied:
@@ -256,7 +246,7 @@ class Reconciler:
                 self._applied = state
 
     async def wake_sleepers(self) -> None:
-        """Reconcile as soon as a request waits for a replica, rather than with the next tick, for ever."""
+        """Have a round of steps begin as soon as a request waits for a replica, for as long as the controller lives."""
         while True:
             try:
                 if await ingress().need(_LISTEN_S):
@@ -269,7 +259,3 @@ class Reconciler:
 def _died(serves_word: str) -> ErrorInfo:
     told = "The processes of its replicas ended while they started, most likely for memory."
     return ErrorInfo(code="ReplicaDied", message=f"{told} Ray Serve says: {serves_word}")
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)

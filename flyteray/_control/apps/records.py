@@ -1,4 +1,4 @@
-"""What is known of apps: kept in memory, written through to the registry."""
+"""The records of apps are kept in memory and written through to the registry."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ _SILENT_S = 12.0  # two reports that are missing, on a busy machine
 
 
 class Records:
-    """The apps by name, the versions by id and the ready replicas by id, as the registry has them.
-
-    Args:
-        registry: Where they are remembered.
-    """
+    """The apps by name, the versions by id and the ready replicas by id, as the registry has them."""
 
     def __init__(self, registry: AppRecords) -> None:
         self._registry = registry
@@ -30,12 +26,12 @@ class Records:
         self._heard: dict[str, float] = {}
 
     def put_app(self, app: AppRecord) -> None:
-        """Remember an app, in place of what was known of it."""
+        """Keep an app as it is now."""
         self._registry.save_app(app)
         self.apps[app.name] = app
 
     def put_version(self, version: VersionRecord) -> None:
-        """Remember a version, in place of what was known of it."""
+        """Keep a version as it is now."""
         self._registry.save_version(version)
         self.versions[version.id] = version
 
@@ -50,10 +46,9 @@ class Records:
         return {each for each, heard in self._heard.items() if now - heard > _SILENT_S}
 
     def put_replica(self, info: ReplicaInfo) -> None:
-        """Remember a ready replica; a new one gets the first free slot of its version."""
+        """Keep a ready replica as it is now; a new one gets the first free slot of its version."""
         known = self.replicas.get(info.replica_id)
-        slot = known.slot if known else self._free_slot(info.version)
-        record = ReplicaRecord(info=info, slot=slot)
+        record = ReplicaRecord(info=info, slot=known.slot if known else self._free_slot(info.version))
         self._registry.save_replica(record)
         self.replicas[info.replica_id] = record
 
@@ -98,22 +93,16 @@ class Records:
         return app is not None and app.serving == version.id
 
     def specs(self) -> list[AppSpec]:
-        """Those of the versions that apps have or are to have, stopped apps included."""
+        """The specs of the versions that apps have or are to have, stopped apps included."""
         named = {version for app in self.apps.values() for version in (app.target, app.serving) if version}
         return [self.versions[version].spec for version in named if version in self.versions]
 
     def free_backend(self) -> int:
-        """A place in the ingress.
-
-        Raises:
-            RuntimeSystemError: all are taken.
-        """
-        taken = {version.backend for version in self.versions.values()}
-        for number in range(POOL):
-            if number not in taken:
-                return number
-        raise RuntimeSystemError("TooManyVersions", f"All {POOL} places in the ingress are taken.")
+        """A place in the ingress; RuntimeSystemError where all are taken."""
+        free = set(range(POOL)) - {version.backend for version in self.versions.values()}
+        if not free:
+            raise RuntimeSystemError("TooManyVersions", f"All {POOL} places in the ingress are taken.")
+        return min(free)
 
     def _free_slot(self, version: str) -> int:
-        taken = {replica.slot for replica in self.of_version(version)}
-        return next(number for number in range(1, SLOTS + 1) if number not in taken)
+        return min(set(range(1, SLOTS + 1)) - {replica.slot for replica in self.of_version(version)})

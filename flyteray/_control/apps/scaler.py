@@ -1,4 +1,4 @@
-"""How many replicas an app version has: asked of Serve as its traffic needs them, and what keeps them from starting."""
+"""The scaler asks Serve for as many replicas as each app version needs, and tells why some of them do not start."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ logger = logging.getLogger(__name__)
 class Scaler:
     """The numbers of replicas of the versions that serve or come up.
 
-    Args:
-        records: What is known of apps.
+    Attributes:
+        counts: The numbers that Serve was asked for, and those that it should be.
+        waiting: Why replicas don't start, by version.
     """
 
     def __init__(self, records: Records) -> None:
         self._records = records
         self.counts = ReplicaCounts()
-        """What Serve was asked for, and what it should be."""
-        self._waiting: dict[str, str] = {}  # by version: what keeps its replicas from starting
+        self.waiting: dict[str, str] = {}
 
     def first(self, version: VersionRecord) -> int:
-        """How many replicas a version starts with."""
+        """The number of replicas that a version starts with."""
         app = self._records.apps.get(version.app)
         return self.counts.first(version, app.serving if app else None)
 
@@ -41,19 +41,11 @@ class Scaler:
         """Whether Serve was asked for replicas of a version that slept, and none is ready."""
         return bool(self.counts.wanted(version)) and version in self.counts.resting()
 
-    def waiting(self, version: str) -> str | None:
-        """What keeps replicas of a version from starting; None where nothing does."""
-        return self._waiting.get(version)
-
-    def lacking(self) -> dict[str, str]:
-        """The same of all versions, by version."""
-        return dict(self._waiting)
-
     async def adjust(self) -> None:
-        """Ask for as many replicas as the traffic of each version needs, and learn what those wait for that lack."""
+        """Ask for as many replicas as the traffic of each version needs, and learn why some have fewer."""
         ready = self._records.ready()
         await self._scale(ready)
-        await self._look_who_waits(ready)
+        await self._learn_what_waits(ready)
 
     async def _scale(self, ready: Mapping[str, int]) -> None:
         versions = [version for version in self._records.versions.values() if self._has_a_size(version)]
@@ -88,30 +80,23 @@ class Scaler:
         # Of one that is being built Serve knows nothing, and nothing was asked for.
         return version.phase is VersionPhase.DEPLOYING and self.counts.wanted(version.id) is not None
 
-    def _wanted_or_least(self, version: VersionRecord) -> int:
+    def _is_short(self, version: VersionRecord, ready: int) -> bool:
         wanted = self.counts.wanted(version.id)
-        return version.spec.replicas if wanted is None else wanted
+        least = version.spec.replicas if wanted is None else wanted
+        return version.phase in (VersionPhase.DEPLOYING, VersionPhase.READY) and ready < least
 
-    async def _look_who_waits(self, ready: Mapping[str, int]) -> None:
-        short = [
-            version
-            for version in (
-                self._records.versions[app.target]
-                for app in self._records.apps.values()
-                if app.desired == "active"
-            )
-            if version.phase in (VersionPhase.DEPLOYING, VersionPhase.READY)
-            and ready.get(version.id, 0) < self._wanted_or_least(version)
-        ]
-        cluster = await asyncio.to_thread(nodes.look) if short else None
-        known, self._waiting = self._waiting, {}
+    async def _learn_what_waits(self, ready: Mapping[str, int]) -> None:
+        active = (app.target for app in self._records.apps.values() if app.desired == "active")
+        targets = [self._records.versions[target] for target in active]
+        short = [version for version in targets if self._is_short(version, ready.get(version.id, 0))]
+        waiting: dict[str, str] = {}
+        if short:
+            cluster = await asyncio.to_thread(nodes.look)
         for version in short:
-            waits = None
-            if cluster is not None:
-                gets = placement.fitted(version.spec.environment, cluster, version.spec.replicas)
-                waits = placement.waiting(gets, cluster)
-            if waits is None or not await asyncio.to_thread(deployment.has_unplaced, version.id):
-                continue
-            self._waiting[version.id] = waits
-            if version.id not in known:
-                logger.info("A replica of %s %s", version.id, waits)
+            gets = placement.fitted(version.spec.environment, cluster, version.spec.replicas)
+            waits = placement.waiting(gets, cluster)
+            if waits is not None and await asyncio.to_thread(deployment.has_unplaced, version.id):
+                waiting[version.id] = waits
+                if version.id not in self.waiting:
+                    logger.info("A replica of %s %s", version.id, waits)
+        self.waiting = waiting

@@ -1,7 +1,4 @@
-"""The number of replicas that each app version should have, from what is seen of its traffic.
-
-No effects here; time is passed in.
-"""
+"""The number of replicas that each app version should have, from its traffic. No effects here; time is passed in."""
 
 from __future__ import annotations
 
@@ -18,12 +15,12 @@ _ROUNDING = 1e-9
 
 
 class Autoscaler:
-    """Follows the traffic of one app version.
+    """The wanted number of replicas of one app version, which follows its traffic.
 
     Args:
-        policy: What to follow.
+        policy: How it follows.
         least: The least number of replicas while the version does not sleep.
-        current: How many there are, or were asked for, at present; 0 where it sleeps.
+        current: The number that there are, or were asked for, at present; 0 where it sleeps.
     """
 
     def __init__(self, policy: ScalingSpec, least: int, current: int) -> None:
@@ -40,7 +37,7 @@ class Autoscaler:
         self._used = -math.inf
 
     def wanted(self, at: float, in_flight: int, total: int, working: bool = False) -> int:
-        """How many replicas there should be from now on.
+        """The number of replicas that there should be from now on.
 
         More as soon as they are needed; fewer when that many have been enough for the policy's time.
 
@@ -48,7 +45,7 @@ class Autoscaler:
             at: Seconds of a clock that never goes back.
             in_flight: Requests and connections that are open.
             total: Requests so far; it starts anew when the ingress does.
-            working: Whether what requests have left running goes on: it does not sleep then.
+            working: Whether work that requests have left running goes on: the version does not sleep then.
         """
         self._since = at if self._since is None else self._since
         if in_flight or working or self._used is None or (self._seen and _grown(self._seen[-1][2], total)):
@@ -86,7 +83,7 @@ def _grown(before: int, after: int) -> int:
 
 
 class ReplicaCounts:
-    """The wanted numbers of replicas. A new one, after the controller was restarted, begins with what is there."""
+    """The wanted numbers of replicas of all versions; after a restart of the controller they begin with those there."""
 
     def __init__(self) -> None:
         self._asked: dict[str, int] = {}
@@ -94,13 +91,13 @@ class ReplicaCounts:
         self._scalers: dict[str, Autoscaler] = {}
 
     def asked(self, version: str, replicas: int) -> None:
-        """Note that Serve was asked for that many."""
+        """Note that Serve was asked for that many replicas of a version."""
         self._asked[version] = replicas
         if replicas == 0:
             self._resting.add(version)
 
     def failed(self, version: str) -> None:
-        """Note that one that has no replica could not be woken; it sleeps again, and its next request may wake it."""
+        """Note that a version could not be woken: it sleeps again, and its next request may wake it."""
         if version in self._scalers and self._asked.get(version):
             self._resting.discard(version)
             self._scalers[version].rest()
@@ -110,11 +107,11 @@ class ReplicaCounts:
         return set(self._resting)
 
     def wanted(self, version: str) -> int | None:
-        """How many there should be; None where nothing was asked for yet."""
+        """The number that Serve was asked for; None where it was asked for nothing yet."""
         return self._asked.get(version)
 
     def first(self, version: VersionRecord, predecessor: str | None) -> int:
-        """How many replicas a version starts with: as many as its predecessor has, whose traffic it takes over.
+        """The number of replicas that a version starts with: that of its predecessor, whose traffic it takes over.
 
         It serves as soon as the least of them are ready: where not all fit beside those of its predecessor, they
         follow when that has ended.
@@ -136,20 +133,17 @@ class ReplicaCounts:
 
         Args:
             versions: Those that are deployed and wanted; all others are forgotten.
-            ready: Replicas that are ready, by version.
-            traffic: What is open and what has been, by backend; what is not told is not followed.
+            ready: The number of replicas that are ready, by version.
+            traffic: Requests that are open and requests so far, by backend; a backend without them is not followed.
             at: Seconds of a clock that never goes back.
-            working: Those of which a replica goes on with what requests have left running.
+            working: The versions of which a replica goes on with work that requests have left running.
         """
         versions = list(versions)
         known = {version.id for version in versions}
         self._asked = {version: replicas for version, replicas in self._asked.items() if version in known}
         self._scalers = {version: scaler for version, scaler in self._scalers.items() if version in known}
-        self._resting = {
-            version
-            for version in self._resting & known
-            if not (ready.get(version) and self._asked.get(version))
-        }
+        awake = {version for version, replicas in self._asked.items() if replicas and ready.get(version)}
+        self._resting = self._resting & known - awake
         wanted = {
             version.id: self._next(version, ready.get(version.id, 0), traffic, at, version.id in working)
             for version in versions

@@ -1,4 +1,4 @@
-"""What the controller knows of apps: the rows that the registry keeps and that reconciling decides on."""
+"""The state of apps, their versions and replicas: rows that the registry keeps and that reconciling decides on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flyteray._plan.spec import AppSpec
 
 
 class VersionPhase(str, Enum):
-    """Where an app version stands."""
+    """The phase of an app version."""
 
     PENDING = "pending"  # asked for, not deployed on this cluster
     DEPLOYING = "deploying"  # handed to Serve, not all replicas are ready

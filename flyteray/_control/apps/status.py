@@ -1,4 +1,4 @@
-"""What is told about an app: its records seen from outside. No effects here."""
+"""The status of an app is told from its records. No effects here."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def app_info(
 ) -> AppInfo:
     """An app with the replicas and the lineage of the version that serves, or else of the one that is coming up.
 
-    ``waiting`` is what the target's replicas wait for, ``replicas_wanted`` how many its traffic asks for. ``resting``
-    is whether the one that serves sleeps or is being woken.
+    ``waiting`` tells why the target's replicas wait, ``replicas_wanted`` how many its traffic asks for, and ``resting``
+    whether the version that serves sleeps or is being woken.
     """
     target = versions[app.target]
     shown = versions.get(app.serving or "", target)

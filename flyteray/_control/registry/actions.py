@@ -1,4 +1,4 @@
-"""The actions of runs in the registry."""
+"""The registry's actions: each as its latest event tells."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH = 5000  # keys of one query; SQLite takes 32,766 variables
 
 
 class ActionRecords:
-    """Actions by run and name, each as its latest event tells."""
+    """Actions by run and name."""
 
     def __init__(self, database: Database, runs: RunRecords) -> None:
         self._database = database
@@ -41,16 +41,11 @@ class ActionRecords:
         connection.execute(self._database.upsert(actions, ["run", "action"]), told)
 
     def of_run(self, run: str) -> list[ActionInfo]:
-        """The actions of a run: the root, then the others as they started.
-
-        Raises:
-            RunNotFoundError: there is no such run.
-        """
-        query = select(actions).where(actions.c.run == run)
-        # The root first, and last what has not started.
+        """The actions of a run: the root, the others as they started, those that have not; errors as of its run."""
         order = actions.c.parent.is_not(None), actions.c.started_at.is_(None), actions.c.started_at
+        query = select(actions).where(actions.c.run == run).order_by(*order, actions.c.action)
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(*order, actions.c.action)).all()
+            rows = connection.execute(query).all()
         if not rows:
             self._runs.get(run)
         return [ActionInfo(**row._mapping) for row in rows]

@@ -1,4 +1,4 @@
-"""The apps, their versions and their replicas in the registry."""
+"""The registry's apps, their versions and replicas: what the controller knows again after it has died."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flyteray._control.registry.tables import apps, replicas, versions
 
 
 class AppRecords:
-    """What the controller knows again of apps after it has died."""
+    """Apps by name, versions and replicas by id."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

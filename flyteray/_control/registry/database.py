@@ -1,4 +1,4 @@
-"""The registry's database, SQLite or PostgreSQL: its connections, transactions and schema."""
+"""The registry's database, SQLite or PostgreSQL: it gives connections and transactions, and has the schema made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _BUSY_MS = 30_000  # how long a writer waits for another one
 
 
 class Database:
-    """One pool of connections, to tables that this flyteray knows.
+    """A pool of connections, to tables that this flyteray knows.
 
     Args:
         url: A SQLAlchemy URL: ``sqlite:////path/registry.sqlite`` (made if missing) or ``postgresql://…``.
@@ -82,6 +83,11 @@ class Database:
     def close(self) -> None:
         """Give all connections back."""
         self._engine.dispose()
+
+
+def now() -> datetime:
+    """The time in UTC, as it is recorded."""
+    return datetime.now(timezone.utc)
 
 
 def recorded(info: BaseModel, table: Table) -> dict[str, Any]:

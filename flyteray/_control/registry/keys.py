@@ -1,14 +1,14 @@
-"""The keys that apps which require auth ask for, in the registry's database: by name and digest only."""
+"""The registry's keys: those that apps which require auth ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from flyteray._control.registry.database import Database
+from flyteray._actors.controller import Keys as KeysDoor
+from flyteray._control.registry.database import Database, now
 from flyteray._control.registry.tables import keys
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.credentials import check_key_name
@@ -16,29 +16,20 @@ from flyteray._plan.spec import KeyInfo
 from flyteray.errors import KeyNotFoundError
 
 
-class Keys:
-    """The keys that ``flyteray create key`` makes."""
+class Keys(KeysDoor):
+    """Keys by name and digest; the keys themselves never come here."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._watchers: list[Callable[[], Awaitable[None]]] = []
 
     def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
-        """Have every change awaited by ``changed`` before it is answered."""
+        """Have ``changed`` called with every change, which is answered when that has returned."""
         self._watchers.append(changed)
 
     async def create(self, name: str, digest: str) -> KeyInfo:
-        """Let a key in from now on.
-
-        Args:
-            name: Whose it is.
-            digest: Of the key; the key itself never comes here.
-
-        Raises:
-            ValueError: A bad name, or one that is taken.
-        """
         check_key_name(name)
-        info = KeyInfo(name=name, created_at=datetime.now(timezone.utc))
+        info = KeyInfo(name=name, created_at=now())
         try:
             with self._database.write() as connection:
                 connection.execute(insert(keys), {**dict(info), "digest": digest})
@@ -51,17 +42,11 @@ class Keys:
         return info
 
     async def listall(self, limit: int | None) -> list[KeyInfo]:
-        """Keys by name; all of them for None."""
         query = select(keys.c.name, keys.c.created_at).order_by(keys.c.name).limit(limit)
         with self._database.read() as connection:
             return [KeyInfo(**row._mapping) for row in connection.execute(query)]
 
     async def delete(self, name: str) -> None:
-        """Let a key in no more.
-
-        Raises:
-            KeyNotFoundError: There is none of that name.
-        """
         with self._database.write() as connection:
             if connection.execute(delete(keys).where(keys.c.name == name)).rowcount == 0:
                 known = connection.scalars(select(keys.c.name).order_by(keys.c.name)).all()
@@ -72,7 +57,7 @@ class Keys:
         await self._changed()
 
     def names(self) -> dict[str, str]:
-        """Whose each key is: the name by the digest."""
+        """The names of the keys' owners, by digest."""
         with self._database.read() as connection:
             return {row.digest: row.name for row in connection.execute(select(keys))}
 

@@ -1,4 +1,4 @@
-"""The runs in the registry."""
+"""The registry's runs: what each was asked to do, where it stands and how it ended."""
 
 from __future__ import annotations
 
@@ -19,17 +19,13 @@ _INFO = [runs.c[name] for name in RunInfo.model_fields if name in runs.c]  # not
 
 
 class RunRecords:
-    """Runs by name: what each was asked to do, where it stands and how it ended."""
+    """Runs by name."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def create(self, spec: RunSpec, at: datetime) -> RunInfo:
-        """Record a run as queued.
-
-        Raises:
-            RunAlreadyExistsError: the name is taken.
-        """
+        """Record a run as queued; RunAlreadyExistsError where its name is taken."""
         run = RunInfo(name=spec.name, task=spec.task.name, phase=ActionPhase.QUEUED, created_at=at)
         try:
             with self._database.write() as connection:
@@ -49,11 +45,7 @@ class RunRecords:
     def finish(
         self, name: str, phase: ActionPhase, error: ErrorInfo | None, output_bytes: int | None, at: datetime
     ) -> bool:
-        """Note how a run ended. False: it had ended before, and nothing changes.
-
-        Raises:
-            RunNotFoundError: there is no such run.
-        """
+        """Note how a run ended. False: it had ended before, and nothing changes. Errors as in :meth:`get`."""
         ended = {"phase": phase, "error": error, "output_bytes": output_bytes, "ended_at": at}
         with self._database.write() as connection:
             running = (runs.c.name == name) & runs.c.phase.in_(_UNFINISHED)
@@ -63,11 +55,7 @@ class RunRecords:
         return False
 
     def get(self, name: str) -> RunInfo:
-        """A run.
-
-        Raises:
-            RunNotFoundError: there is none; the message names similar ones.
-        """
+        """A run; RunNotFoundError, which names similar ones, where there is none."""
         with self._database.read() as connection:
             row = connection.execute(select(*_INFO).where(runs.c.name == name)).one_or_none()
             if row is None:
@@ -95,10 +83,7 @@ class RunRecords:
             return [RunInfo(**row._mapping) for row in connection.execute(query)]
 
     def newest_success(self, task: str, version: str | None = None) -> str | None:
-        """The name of the run of a task that was started last of those that succeeded; None: none did.
-
-        With ``version`` only runs of that version of the task count.
-        """
+        """The newest run of a task, or of a ``version`` of it, that has succeeded; None: none did."""
         of_task = (runs.c.task == task) & (runs.c.phase == ActionPhase.SUCCEEDED)
         query = select(runs.c.name).where(of_task).order_by(runs.c.id.desc())
         with self._database.read() as connection:
@@ -111,7 +96,7 @@ class RunRecords:
             return next((row.name for row in rows if row.spec.task.version == version), None)
 
     def queued_before(self, name: str) -> int:
-        """How many runs that have not begun were created before one."""
+        """The number of runs that have not begun and were created before one."""
         this = select(runs.c.id).where(runs.c.name == name).scalar_subquery()
         earlier = (runs.c.phase == ActionPhase.QUEUED) & (runs.c.id < this)
         with self._database.read() as connection:

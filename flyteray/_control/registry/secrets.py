@@ -1,4 +1,4 @@
-"""The values of secrets: in the registry's database, encrypted with a key that is kept elsewhere."""
+"""The registry's secrets: their values are encrypted with a key that is kept elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import delete, select
 
 from flyteray import _private
-from flyteray._control.registry.database import Database
+from flyteray._actors.controller import Secrets as SecretsDoor
+from flyteray._control.registry.database import Database, now
 from flyteray._control.registry.tables import secrets
 from flyteray._plan.credentials import as_value, check_secret_name, not_found
 from flyteray._plan.info import SecretInfo
@@ -29,19 +30,16 @@ class _Kept(NamedTuple):
     taken: bool
 
 
-class Secrets:
-    """What ``flyteray create secret`` keeps. Names are ``key`` or ``group/key``.
+class Secrets(SecretsDoor):
+    """Secrets by name, which is ``key`` or ``group/key``: those that users create, and those that are taken.
 
-    Beside these it keeps what a local cluster takes from the environment of those who run and serve. It counts where
-    nobody has created a secret of that name.
+    A secret is taken by a local cluster from the environment of those who run and serve. It counts where nobody has
+    created one of that name.
 
     Args:
         database: Where they are kept.
         key_path: The file with the key; made when the first secret is kept, for its owner alone to read.
-        key: The key itself, in place of the file: what ``Fernet.generate_key()`` returns.
-
-    Raises:
-        InitializationError: ``key`` is none.
+        key: The key itself, in place of the file: as ``Fernet.generate_key()`` returns it; InitializationError else.
     """
 
     def __init__(self, database: Database, key_path: Path, key: str | None = None) -> None:
@@ -50,22 +48,13 @@ class Secrets:
         self._given = None if key is None else _cipher(key.encode(), "FLYTERAY_SECRETS_KEY")
 
     async def create(self, name: str, value: str | bytes) -> SecretInfo:
-        """Keep a secret; one of that name gets the new value.
-
-        Raises:
-            TypeError: The value is neither str nor bytes.
-            ValueError: A bad name, or a value that is empty or too large.
-        """
+        """Keep a secret, or give it a new value; a bad name, an empty or too large value are a ValueError."""
         check_secret_name(name)
         created_at, updated_at = self._keep(name, as_value(name, value))
         return SecretInfo(name=name, created_at=created_at, updated_at=updated_at)
 
     async def take(self, values: Mapping[str, bytes]) -> list[str]:
-        """Keep the values that an environment has, and return the names of those that are new or others than before.
-
-        Raises:
-            ValueError: A bad name, or a value that is empty or too large.
-        """
+        """Take the values of an environment, and name those that are new or others than before; errors as in create."""
         for name, value in values.items():
             check_secret_name(name)
             as_value(name, value)
@@ -80,12 +69,10 @@ class Secrets:
         return changed
 
     async def uncreated(self, names: Iterable[str]) -> list[str]:
-        """Those of the names that nobody has created a secret of."""
         found = self._find(names)
         return [name for name in dict.fromkeys(names) if name not in found or found[name].taken]
 
     async def values(self, names: Sequence[str]) -> dict[str, bytes]:
-        """The values of some secrets by name; errors as in :meth:`read`."""
         return self.read(names)
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
@@ -98,26 +85,16 @@ class Secrets:
         return {name: self._decrypted(name, kept.encrypted) for name, kept in self._found(names).items()}
 
     def require(self, names: Iterable[str]) -> None:
-        """Return when all of these exist.
-
-        Raises:
-            SecretNotFoundError: One of them does not.
-        """
+        """Make sure that all of these exist; SecretNotFoundError names those that don't."""
         self._found(names)
 
     async def get(self, name: str) -> SecretInfo:
-        """A secret without its value.
-
-        Raises:
-            SecretNotFoundError: There is none of that name.
-        """
         found = next((info for info in await self.listall(None) if info.name == name), None)
         if found is None:
             raise not_found([name], self.names())
         return found
 
     async def listall(self, limit: int | None) -> list[SecretInfo]:
-        """Secrets by name, without their values; all of them for None."""
         with self._database.read() as connection:
             rows = list(connection.execute(select(*_INFO)))
         found: dict[str, SecretInfo] = {}
@@ -129,11 +106,6 @@ class Secrets:
         return [found[name] for name in sorted(found)][:limit]
 
     async def delete(self, name: str) -> None:
-        """Forget a secret; processes that were given it keep it.
-
-        Raises:
-            SecretNotFoundError: There is none of that name.
-        """
         with self._database.write() as connection:
             both = secrets.c.name.in_([name, _TAKEN + name])
             if not connection.execute(delete(secrets).where(both)).rowcount:
@@ -152,7 +124,7 @@ class Secrets:
         return {name: found[name] for name in wanted}
 
     def _find(self, names: Iterable[str]) -> dict[str, _Kept]:
-        """What is kept under some names, those created before those taken."""
+        """The secrets that are kept under some names, those created before those taken."""
         wanted = list(names)
         both = [*(_TAKEN + name for name in wanted), *wanted]
         query = select(secrets.c.name, secrets.c.encrypted).where(secrets.c.name.in_(both))
@@ -165,14 +137,19 @@ class Secrets:
         }
 
     def _keep(self, name: str, value: bytes) -> tuple[datetime, datetime]:
-        """Keep a value, and tell when there was the first one of that name, and when this one."""
+        """Keep a value; the times of the first one of that name and of this one."""
         encrypted = self._cipher(make=True).encrypt(value)
-        now = datetime.now(timezone.utc)
+        kept_at = now()
         with self._database.write() as connection:
             known = connection.scalar(select(secrets.c.created_at).where(secrets.c.name == name))
-            row = {"name": name, "encrypted": encrypted, "created_at": known or now, "updated_at": now}
+            row = {
+                "name": name,
+                "encrypted": encrypted,
+                "created_at": known or kept_at,
+                "updated_at": kept_at,
+            }
             connection.execute(self._database.upsert(secrets, ["name"]), row)
-        return known or now, now
+        return known or kept_at, kept_at
 
     def _decrypted(self, name: str, encrypted: bytes) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""The registry's tables."""
+"""The registry's tables, and how times and specs are kept in them."""
 
 from __future__ import annotations
 
@@ -38,16 +38,14 @@ class Utc(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To UTC without a zone."""
         return None if value is None else value.astimezone(timezone.utc).replace(tzinfo=None)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Back to UTC."""
         return None if value is None else value.replace(tzinfo=timezone.utc)
 
 
 class Json(TypeDecorator[BaseModel]):
-    """A spec as JSON text."""
+    """A spec as JSON text, validated when it is read."""
 
     impl = Text
     cache_ok = True
@@ -57,11 +55,9 @@ class Json(TypeDecorator[BaseModel]):
         self.model = model
 
     def process_bind_param(self, value: BaseModel | None, dialect: Dialect) -> str | None:
-        """To JSON."""
         return None if value is None else value.model_dump_json()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> BaseModel | None:
-        """Back to the spec, validated."""
         return None if value is None else self.model.model_validate_json(value)
 
 

@@ -1,13 +1,14 @@
-"""The deployed tasks in the registry."""
+"""The registry's deployed tasks, as clients ask for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from flyteray._control.registry.database import Database
+from flyteray._actors.controller import Tasks as TasksDoor
+from flyteray._control.registry.database import Database, now
 from flyteray._control.registry.tables import runs, tasks
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import TaskInfo
@@ -17,19 +18,15 @@ from flyteray.errors import RemoteTaskNotFoundError
 _INFO = [tasks.c.plan, tasks.c.deployed_at]
 
 
-class TaskRecords:
-    """The versions of deployed tasks, as clients ask for them."""
+class TaskRecords(TasksDoor):
+    """The versions of deployed tasks; the newest is the one that was deployed last."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def deploy(self, plans: Sequence[TaskPlan], at: datetime | None = None) -> None:
-        """Record versions of tasks, all or none; one that is there already becomes the newest again.
-
-        Raises:
-            ValueError: a version of that name is there and is something else.
-        """
-        at = at or datetime.now(timezone.utc)
+        """Record versions of tasks, all or none; one that is there already becomes the newest again."""
+        at = at or now()
         with self._database.write() as connection:
             for plan in plans:
                 found = connection.scalar(select(tasks.c.plan).where(_is(plan.name, plan.version)))
@@ -48,11 +45,6 @@ class TaskRecords:
                 connection.execute(self._database.upsert(tasks, ["name", "version"]), row)
 
     async def get(self, name: str, version: str | None = None) -> TaskInfo:
-        """A version of a deployed task, or its newest: the one that was deployed last.
-
-        Raises:
-            RemoteTaskNotFoundError: there is none; the message says what there is.
-        """
         with self._database.read() as connection:
             found = _find(name, version, connection)
             if found is None:
@@ -60,7 +52,7 @@ class TaskRecords:
         return found
 
     def newest_version(self, name: str) -> str | None:
-        """The version of a task that was deployed last; None: it was never deployed."""
+        """The newest version of a task; None: it was never deployed."""
         with self._database.read() as connection:
             found = _find(name, None, connection)
         return None if found is None else found.plan.version
@@ -68,7 +60,6 @@ class TaskRecords:
     async def listall(
         self, name: str | None = None, environment: str | None = None, limit: int = 100
     ) -> list[TaskInfo]:
-        """The versions of a task, or else the newest of every task, the one that was deployed last first."""
         query = select(*_INFO).order_by(tasks.c.deployed_at.desc(), tasks.c.name).limit(limit)
         if name is not None:
             query = query.where(tasks.c.name == name)

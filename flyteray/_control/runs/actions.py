@@ -1,4 +1,4 @@
-"""Where an action stands after a report, whatever order the reports arrive in."""
+"""An action's state follows from the reports of it, whatever order they arrive in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ORDER = {phase: number for number, phase in enumerate(ActionPhase)}
 
 
 def after(known: ActionInfo | None, event: ActionEvent) -> ActionInfo:
-    """What is known of an action after one more event.
+    """The state of an action after one more event.
 
     A later attempt supersedes an earlier one, also its failure; within an attempt a later phase does. Success and
     abortion are final. Of two ends that exclude each other, the one that happened first counts.
@@ -33,10 +33,7 @@ def after(known: ActionInfo | None, event: ActionEvent) -> ActionInfo:
     standing = max(known, told, key=_standing)
     starts = [start for start in (known.started_at, told.started_at) if start is not None]
     return standing.model_copy(
-        update={
-            "attempts": max(known.attempts, told.attempts),
-            "started_at": min(starts, default=None),
-        }
+        update={"attempts": max(known.attempts, told.attempts), "started_at": min(starts, default=None)}
     )
 
 

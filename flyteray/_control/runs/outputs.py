@@ -1,4 +1,4 @@
-"""Which outputs of tasks the apps take: pinned when they are served, or followed while they run."""
+"""The outputs of runs that apps take are pinned when an app is served, or followed while it runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import ActionPhase, ReplicaInfo
 from flyteray._plan.spec import AppSpec, OutputRef, ParameterSpec
 from flyteray._plan.values.outputs import output_key
-from flyteray.errors import (
-    ParameterMaterializationError,
-    RunNotFoundError,
-    RuntimeSystemError,
-)
+from flyteray.errors import ParameterMaterializationError, RunNotFoundError, RuntimeSystemError
 from flyteray.storage import Storage, locate_file, open_storage
 from flyteray.storage.address import directory_hash, file_hash
 
@@ -28,29 +24,24 @@ _LOOKED_AT = 50  # of the newest runs of a task that is followed
 
 
 class Outputs(OutputsDoor):
-    """The outputs of runs as apps refer to them.
-
-    Args:
-        registry: Where runs are remembered.
-        storage: Where their outputs are.
-    """
+    """The outputs of runs as apps refer to them."""
 
     def __init__(self, registry: Registry, storage: Storage) -> None:
         self._registry = registry
         self._storage = storage
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)  # by task
         self._successes = 0
-        self._looked_at: tuple[_Taken, int] | None = None  # when it was last asked what is left behind
-        self._left: list[str] = []  # which runs were, then
+        self._looked_at: tuple[_Taken, int] | None = None  # by the last call of left_behind
+        self._left: list[str] = []  # the runs that it found
         # Where nothing has changed since, nothing is read again.
         self._hash = functools.lru_cache(_REMEMBERED)(lambda url, ignore, _state: _hash_of(url, ignore))
 
     async def pin(self, spec: AppSpec, declared: Sequence[str] = ()) -> AppSpec:
-        """The app version with each output as that of one run, unless it is followed, and with what the contents are.
+        """An app version with the hashes of its contents, and each output that it does not follow as that of one run.
 
         Args:
             spec: The version.
-            declared: Tasks that need not have run, for who mistyped the name of one.
+            declared: Tasks that need not have run, to be named to who mistyped one.
 
         Raises:
             ParameterMaterializationError: there is no such output; the message names the parameter.
@@ -64,7 +55,7 @@ class Outputs(OutputsDoor):
     def located(self, ref: OutputRef, declared: Sequence[str] = ()) -> str:
         """The run of :meth:`locate`; ``declared`` is as for :meth:`pin`."""
         if ref.run_name is None:
-            newest = self._newest(ref)
+            newest = self._registry.newest_output(ref)
             if newest is None:
                 raise self._no_success(ref, declared)
             return newest
@@ -85,7 +76,8 @@ class Outputs(OutputsDoor):
         try:
             while True:
                 woken.clear()
-                found = [self._newest(ref) or known for ref, known in zip(refs, seen, strict=True)]
+                newest = map(self._registry.newest_output, refs)
+                found = [each or known for each, known in zip(newest, seen, strict=True)]
                 if found != list(seen) or loop.time() >= deadline:
                     return found
                 with contextlib.suppress(asyncio.TimeoutError):
@@ -97,14 +89,14 @@ class Outputs(OutputsDoor):
                     del self._waiting[task]
 
     def succeeded(self, run: str) -> None:
-        """Wake those who wait for a newer output of the task of a run."""
+        """Wake those who wait for a newer output of the task of this run."""
         self._successes += 1
         if self._waiting:
             for woken in self._waiting.get(self._registry.runs.get(run).task, ()):
                 woken.set()
 
     def left_behind(self, specs: Iterable[AppSpec], replicas: Iterable[ReplicaInfo]) -> list[str]:
-        """The older runs of followed tasks whose output nobody takes any more, each told once.
+        """The older runs of followed tasks whose output none of these takes any more, each told once.
 
         Args:
             specs: The app versions that are wanted, or of which something runs.
@@ -114,23 +106,13 @@ class Outputs(OutputsDoor):
         if (taken, self._successes) == self._looked_at:
             return []
         self._looked_at = taken, self._successes
-        known, self._left = self._left, self._runs_without(taken)
-        return [run for run in self._left if run not in known]
-
-    def _runs_without(self, taken: _Taken) -> list[str]:
-        found = (
+        older = (
             self._registry.runs.listall(task=task, phase=ActionPhase.SUCCEEDED, limit=_LOOKED_AT)[1:]
             for task in sorted(taken.followed)
         )
-        return [run.name for runs in found for run in runs if run.name not in taken.runs]
-
-    def _newest(self, ref: OutputRef) -> str | None:
-        version = ref.task_version
-        if ref.latest_version:
-            version = self._registry.tasks.newest_version(ref.task_name or "")
-            if version is None:
-                return None
-        return self._registry.runs.newest_success(ref.task_name or "", version)
+        known = self._left
+        self._left = [run.name for runs in older for run in runs if run.name not in taken.runs]
+        return [run for run in self._left if run not in known]
 
     def _no_success(self, ref: OutputRef, declared: Sequence[str]) -> ParameterMaterializationError:
         task = ref.task_name or ""
@@ -173,7 +155,7 @@ class Outputs(OutputsDoor):
         return parameter
 
     async def _content(self, url: str, ignore: tuple[str, ...] | None) -> str | None:
-        """What a file, or with ``ignore`` a directory, holds; None where that can't be told from here."""
+        """The hash of a file, or with ``ignore`` of a directory; None where it can't be told from here."""
 
         def work() -> str:
             state: object

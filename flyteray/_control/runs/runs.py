@@ -1,4 +1,4 @@
-"""Runs as clients, workers and apps ask about them: recorded, and with the reason why they wait at the moment."""
+"""Runs answer clients, workers and apps: as they are recorded, and with the reason why they wait at the moment."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from flyteray._plan.values.pickling import Payload
 
 
 class Runs(RunsDoor):
-    """The runs of a cluster.
-
-    Args:
-        supervisor: Starts and ends them.
-        registry: Where they are listed.
-        waiting: What they wait for.
-        secrets: What their tasks ask for.
-        outputs: Who waits for what they return.
-    """
+    """The runs of a cluster."""
 
     def __init__(
         self, supervisor: Supervisor, registry: Registry, waiting: Waiting, secrets: Secrets, outputs: Outputs

@@ -1,4 +1,4 @@
-"""The supervisor of runs: each is recorded, then started by a keeper, awaited by many, and never lost from sight."""
+"""The supervisor of runs records each, has a keeper start it, wakes who waits for it, and loses none from sight."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 
 from flyteray._actors.keeper import keeper
+from flyteray._control.registry.database import now
 from flyteray._control.registry.registry import Registry
 from flyteray._plan import failure
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo
@@ -31,12 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Runs as the registry and the keepers know them.
-
-    Args:
-        registry: Where they are remembered.
-        storage: Where large inputs of theirs are until they have ended.
-    """
+    """Runs as the registry and the keepers know them; ``storage`` has their large inputs until they have ended."""
 
     def __init__(self, registry: Registry, storage: Storage) -> None:
         self._registry = registry
@@ -49,10 +45,10 @@ class Supervisor:
         """Record a run and hand it to its keeper; the same request sent again changes nothing.
 
         Raises:
-            RunAlreadyExistsError: the name is taken.
+            RunAlreadyExistsError: the name is taken by another run.
         """
         try:
-            self._registry.runs.create(spec, _now())
+            self._registry.runs.create(spec, now())
         except RunAlreadyExistsError:
             if self._registry.runs.spec(spec.name) != spec:
                 raise
@@ -61,9 +57,7 @@ class Supervisor:
         try:
             await keeper().submit(spec, inputs)
         except BaseRuntimeError as error:
-            self.finished(
-                RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=_lost(failure.message(error)))
-            )
+            self._lost(spec.name, failure.message(error))
             raise
 
     def get(self, name: str) -> RunInfo:
@@ -73,7 +67,7 @@ class Supervisor:
         if ended is None or info.phase.is_terminal:
             return info
         known = {"phase": ended.phase, "error": ended.error, "output_bytes": ended.output_bytes}
-        return info.model_copy(update=known | {"ended_at": _now()})
+        return info.model_copy(update=known | {"ended_at": now()})
 
     async def wait(self, name: str, timeout_s: float) -> RunInfo:
         """A run as soon as it has ended, or as it is after ``timeout_s`` seconds."""
@@ -85,7 +79,7 @@ class Supervisor:
         return info
 
     def record(self, events: list[ActionEvent]) -> None:
-        """Take in what workers report: all of it, or where the registry refuses that, each by itself."""
+        """Take in the events that workers report: all at once, or where the registry refuses that, each by itself."""
         try:
             self._record(events)
         except Exception as error:
@@ -114,12 +108,11 @@ class Supervisor:
         Who waits is told also where the registry can't be written, which raises: it is to be told again then.
         """
         self._unwritten.setdefault(ended.run, ended)
-        event = self._changed.pop(ended.run, None)
-        if event is not None:
+        if event := self._changed.pop(ended.run, None):
             event.set()
         try:
             is_news = self._registry.runs.finish(
-                ended.run, ended.phase, ended.error, ended.output_bytes, _now()
+                ended.run, ended.phase, ended.error, ended.output_bytes, now()
             )
         except RunNotFoundError:
             del self._unwritten[ended.run]
@@ -157,7 +150,7 @@ class Supervisor:
         for ended in list(self._unwritten.values()):
             self.finished(ended)
         overdue = [
-            name for name in self._registry.runs.unfinished() if _now() - self.get(name).created_at > _SETTLE
+            name for name in self._registry.runs.unfinished() if now() - self.get(name).created_at > _SETTLE
         ]
         if not overdue:
             return
@@ -165,8 +158,13 @@ class Supervisor:
         for name in overdue:
             # Asked again: it may have ended between the two questions.
             if name not in held and not self.get(name).phase.is_terminal:
-                lost = _lost("The cluster stopped, or the process that owned the run died, before it ended.")
-                self.finished(RunEnd(run=name, phase=ActionPhase.FAILED, error=lost))
+                self._lost(
+                    name, "The cluster stopped, or the process that owned the run died, before it ended."
+                )
+
+    def _lost(self, name: str, why: str) -> None:
+        error = ErrorInfo(code="TaskInterruptedError", kind="system", message=f"{why} Run it again.")
+        self.finished(RunEnd(run=name, phase=ActionPhase.FAILED, error=error))
 
     async def _held(self) -> set[str]:
         """The runs that the keeper attends to; none where there is no keeper any more."""
@@ -178,11 +176,3 @@ class Supervisor:
             if error.code != "ActorDiedError":
                 raise
             return set()
-
-
-def _lost(message: str) -> ErrorInfo:
-    return ErrorInfo(code="TaskInterruptedError", kind="system", message=f"{message} Run it again.")
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)

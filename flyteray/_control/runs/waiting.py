@@ -1,12 +1,13 @@
-"""What runs and actions wait for that have not begun: told from what is so at the moment, and never recorded."""
+"""Runs and actions that have not begun wait for something: it is told as it is at the moment, and never recorded."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
+from flyteray._control.registry.database import now
 from flyteray._control.registry.registry import Registry
 from flyteray._plan import placement
 from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, RunInfo
@@ -18,15 +19,13 @@ _NAMED = 3  # runs
 _IMAGE = "waits for its image, which is being built"
 _WORKER = "waits for its worker process, which is being started"
 
-Told = tuple[ActionPhase, str]
-
 
 class Waiting:
-    """Tells what is waited for.
+    """The runs and actions of a cluster, with what each waits for.
 
     Args:
-        registry: Where runs are remembered.
-        is_building: Whether an image is being made ready.
+        registry: Has the runs.
+        is_building: Tells whether an image is being made ready.
         look: Gives the cluster as it is now.
     """
 
@@ -39,7 +38,7 @@ class Waiting:
         self._children: defaultdict[str, dict[str, EnvironmentSpec]] = defaultdict(dict)  # by run and action
 
     def record(self, events: Iterable[ActionEvent]) -> None:
-        """Take in what workers report: which children wait, and which no longer do."""
+        """Take in the events that workers report: some children wait, others no longer do."""
         for event in events:
             if event.phase is ActionPhase.QUEUED and event.environment is not None:
                 self._children[event.run][event.action] = event.environment
@@ -47,22 +46,22 @@ class Waiting:
                 self._children[event.run].pop(event.action, None)
 
     def ended(self, run: str) -> None:
-        """Nothing of a run waits any more."""
+        """Note that nothing of a run waits any more."""
         self._children.pop(run, None)
 
     async def run(self, info: RunInfo) -> RunInfo:
-        """A run with what it, or those of its children that have not begun, wait for."""
+        """A run as :meth:`runs` gives it."""
         return (await self.runs([info]))[0]
 
     async def runs(self, infos: Sequence[RunInfo]) -> list[RunInfo]:
-        """The same of several."""
+        """Runs, each with what it, or those of its children that have not begun, wait for."""
         if not any(info.phase is ActionPhase.QUEUED or self._children.get(info.name) for info in infos):
             return list(infos)
         cluster = await asyncio.to_thread(self._look)
         return [self._run(info, cluster) for info in infos]
 
     async def actions(self, run: str, infos: Sequence[ActionInfo]) -> list[ActionInfo]:
-        """The actions of a run, with what those wait for that have not begun."""
+        """The actions of a run; those that have not begun with what they wait for."""
         children = self._children.get(run, {})
         if not any(info.action in children for info in infos):
             return list(infos)
@@ -95,11 +94,11 @@ class Waiting:
         phase, waiting = self._told(environment, cluster)
         if phase is ActionPhase.WAITING_FOR_RESOURCES:
             waiting += self._in_front(info)
-        elif waiting == _WORKER and datetime.now(timezone.utc) - info.created_at < _TOLD_AFTER:
+        elif waiting == _WORKER and now() - info.created_at < _TOLD_AFTER:
             return info
         return info.model_copy(update={"phase": phase, "waiting": waiting})
 
-    def _told(self, environment: EnvironmentSpec, cluster: ClusterView) -> Told:
+    def _told(self, environment: EnvironmentSpec, cluster: ClusterView) -> tuple[ActionPhase, str]:
         if environment.image is not None and self._is_building(environment.image):
             return ActionPhase.INITIALIZING, _IMAGE
         waits = placement.waiting(placement.fitted(environment, cluster), cluster)
@@ -108,10 +107,9 @@ class Waiting:
         return ActionPhase.INITIALIZING, _WORKER
 
     def _in_front(self, info: RunInfo) -> str:
-        """Which other runs there are that it may wait for."""
-        running = [
-            run.name for run in self._registry.runs.listall(phase=ActionPhase.RUNNING, limit=_NAMED + 1)
-        ]
+        """The other runs that a run may wait for, in words."""
+        found = self._registry.runs.listall(phase=ActionPhase.RUNNING, limit=_NAMED + 1)
+        running = [run.name for run in found]
         earlier = self._registry.runs.queued_before(info.name)
         told = ", ".join(running[:_NAMED]) + (" and others" if len(running) > _NAMED else "")
         before = f"; {earlier} other {'runs were' if earlier > 1 else 'run was'} queued before it"
