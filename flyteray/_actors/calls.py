@@ -24,15 +24,11 @@ _RESTART_S = 30.0  # how long an actor may take to come back after its process d
 _AGAIN_S = 0.2
 
 
-class Hosted:
-    """What Ray knows of a detached actor: it makes the object that does the work, and hands on calls to it.
+class ActorHost:
+    """The class of all detached actors: it makes an object of the class ``module:name``, and hands on calls to it.
 
     Ray imports the class of an actor wherever it is called from; with this one the callers, which every worker and
     every command is, do without the modules of the controller.
-
-    Args:
-        kind: The object's class, ``module:name``.
-        arguments: What it is made with.
     """
 
     def __init__(self, kind: str, *arguments: Any) -> None:
@@ -46,11 +42,7 @@ class Hosted:
 
 
 def find(name: str) -> ActorHandle:
-    """A handle of a flyteray actor on the connected cluster.
-
-    Raises:
-        InitializationError: there is no such actor, so nobody has connected with flyteray yet.
-    """
+    """A flyteray actor of the connected cluster; InitializationError where nobody has connected with flyteray yet."""
     try:
         return ray.get_actor(name, namespace=NAMESPACE)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""``flyteray.build``: images made ready ahead of the tasks and apps that need them."""
+"""``flyteray.build`` makes images ready ahead of the tasks and apps that need them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flyteray._plan.spec import EnvironmentSpec, ImageSpec
 
 @dataclass(frozen=True)
 class ImageCache:
-    """What :func:`flyteray.build_images` returns.
+    """The images that :func:`flyteray.build_images` has made ready.
 
     Attributes:
         images: The URI of every environment's image by the environment's name; ``"auto"`` for the cluster's own.
@@ -54,7 +54,7 @@ async def build(image: Image, dry_run: bool = False, force: bool = False, wait: 
             await session().controller.images.start(spec, force)
             return ImageBuild(uri=None)
         await session().controller.images.prepare(spec, force)
-    return ImageBuild(uri=_named(image, spec))
+    return ImageBuild(uri=_uri(image, spec))
 
 
 @Verb
@@ -80,24 +80,22 @@ async def build_images(
         without_meaning("build_images", f"copy_style={copy_style!r}")
     known = dict(seed_cache.images) if seed_cache else {}
     todo = [env for env in with_dependencies(*envs) if env.name not in known]
-    uris = await asyncio.gather(*(_uri(env) for env in todo))
+    uris = await asyncio.gather(*(_build_for(env) for env in todo))
     return ImageCache(known | {env.name: uri for env, uri in zip(todo, uris, strict=True)})
 
 
-async def _uri(env: Environment) -> str:
-    image = (
-        Image.from_base(env.image)
-        if isinstance(env.image, str) and env.image not in ("", "auto")
-        else env.image
-    )
-    if not isinstance(image, Image):
+async def _build_for(env: Environment) -> str:
+    image = env.image
+    if not image or image == "auto":
         return "auto"
+    if isinstance(image, str):
+        image = Image.from_base(image)
     spec = image_spec(image, env.name, is_program(env))
     if spec is not None:
         await take_secrets([EnvironmentSpec(image=spec)])
         await session().controller.images.prepare(spec, False)
-    return _named(image, spec)
+    return _uri(image, spec)
 
 
-def _named(image: Image, spec: ImageSpec | None) -> str:
+def _uri(image: Image, spec: ImageSpec | None) -> str:
     return spec.container if spec and spec.container else image.uri

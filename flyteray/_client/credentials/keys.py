@@ -1,14 +1,9 @@
-"""``flyteray.remote.Key``: who may use the apps that require auth."""
+"""``flyteray.remote.Key`` lets its owner use the apps that require auth."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from datetime import datetime
-
-from flyteray._actors.controller import Keys
 from flyteray._client.bridge import ListVerb, Verb, not_while_loading
-from flyteray._client.credentials.store import local_keys, store_of
-from flyteray._client.session.session import session
+from flyteray._client.credentials.store import open_keys
 from flyteray._plan.credentials import check_key_name, key_digest, new_key
 from flyteray._plan.spec import KeyInfo
 
@@ -21,26 +16,17 @@ class Key:
     SHA-256 of a key: one that is lost can only be deleted. Keys stay after ``flyteray down``.
 
     With no cluster named and none running, they are kept where the local cluster will find them.
+
+    Attributes:
+        name: Whose it is.
+        created_at: When it was made, UTC.
+        value: The key itself, on what :meth:`create` returns only; it is kept nowhere else.
     """
 
     def __init__(self, info: KeyInfo, value: str | None = None) -> None:
-        self._info = info
-        self._value = value
-
-    @property
-    def name(self) -> str:
-        """Whose it is."""
-        return self._info.name
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was made, UTC."""
-        return self._info.created_at
-
-    @property
-    def value(self) -> str | None:
-        """The key itself, on what :meth:`create` returns only; it is kept nowhere else."""
-        return self._value
+        self.name = info.name
+        self.created_at = info.created_at
+        self.value = value
 
     @staticmethod
     @Verb
@@ -56,14 +42,14 @@ class Key:
         """
         check_key_name(name)
         value = new_key()
-        async with _keys() as keys:
+        async with open_keys() as keys:
             return Key(await keys.create(name, key_digest(value)), value)
 
     @staticmethod
     @ListVerb
     async def listall(limit: int = 100) -> list[Key]:
         """Keys by name, at most ``limit`` of them, without their values."""
-        async with _keys() as keys:
+        async with open_keys() as keys:
             return [Key(info) for info in await keys.listall(limit)]
 
     @staticmethod
@@ -75,12 +61,8 @@ class Key:
         Raises:
             KeyNotFoundError: There is none of that name; the message says which there are.
         """
-        async with _keys() as keys:
+        async with open_keys() as keys:
             await keys.delete(name)
 
     def __repr__(self) -> str:
         return f"Key(name={self.name!r})"
-
-
-def _keys() -> AbstractAsyncContextManager[Keys]:
-    return store_of(session().controller.keys, local_keys)

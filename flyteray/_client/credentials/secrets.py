@@ -1,15 +1,11 @@
-"""``flyteray.remote.Secret``: what is kept for the environments that ask for it."""
+"""``flyteray.remote.Secret`` is kept, encrypted, for the environments that ask for it."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from datetime import datetime
 from typing import Literal
 
-from flyteray._actors.controller import Secrets
 from flyteray._client.bridge import ListVerb, Verb, not_while_loading
-from flyteray._client.credentials.store import local_secrets, store_of
-from flyteray._client.session.session import session
+from flyteray._client.credentials.store import open_secrets
 from flyteray._declare.environment import without_meaning
 from flyteray._plan.credentials import as_value, check_secret_name
 from flyteray._plan.info import SecretInfo
@@ -19,35 +15,22 @@ class Secret:
     """A secret that is kept, encrypted. Its value is given to tasks and apps that ask for it, and never shown.
 
     With no cluster named and none running, it is kept where the local cluster will find it.
+
+    Attributes:
+        name: ``key``, or ``group/key`` for ``flyteray.Secret(key, group=group)``.
+        type: ``"regular"``: there is no other kind on Ray.
+        created_at: When it was first kept, UTC.
+        updated_at: When it got its value, UTC.
+        taken: Whether nobody has created it: the local cluster took it from the environment of who ran or served.
     """
 
+    type: Literal["regular"] = "regular"
+
     def __init__(self, info: SecretInfo) -> None:
-        self._info = info
-
-    @property
-    def name(self) -> str:
-        """``key``, or ``group/key`` for ``flyteray.Secret(key, group=group)``."""
-        return self._info.name
-
-    @property
-    def type(self) -> Literal["regular"]:
-        """``"regular"``: there is no other kind on Ray."""
-        return "regular"
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was first kept, UTC."""
-        return self._info.created_at
-
-    @property
-    def updated_at(self) -> datetime:
-        """When it got its value, UTC."""
-        return self._info.updated_at
-
-    @property
-    def taken(self) -> bool:
-        """Whether nobody has created it: the local cluster took it from the environment of who ran or served."""
-        return self._info.taken
+        self.name = info.name
+        self.created_at = info.created_at
+        self.updated_at = info.updated_at
+        self.taken = info.taken
 
     @staticmethod
     @Verb
@@ -77,7 +60,7 @@ class Secret:
         if cluster_pool is not None:
             without_meaning(f"Secret {name!r}", "cluster_pool")
         check_secret_name(name)
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             return Secret(await secrets.create(name, as_value(name, value)))
 
     @staticmethod
@@ -88,14 +71,14 @@ class Secret:
         Raises:
             SecretNotFoundError: There is none.
         """
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             return Secret(await secrets.get(name))
 
     @staticmethod
     @ListVerb
     async def listall(limit: int = 10) -> list[Secret]:
         """Secrets by name, at most ``limit`` of them."""
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             return [Secret(info) for info in await secrets.listall(limit)]
 
     @staticmethod
@@ -107,12 +90,8 @@ class Secret:
         Raises:
             SecretNotFoundError: There is none.
         """
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             await secrets.delete(name)
 
     def __repr__(self) -> str:
         return f"Secret(name={self.name!r})"
-
-
-def _secrets() -> AbstractAsyncContextManager[Secrets]:
-    return store_of(session().controller.secrets, local_secrets)

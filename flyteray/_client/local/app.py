@@ -57,11 +57,9 @@ class LocalApp(BaseHandle):
     """An app that runs in a process of its own, as a child of this process, which it does not outlive.
 
     Args:
-        plan: What the process is told.
-        python: What it runs in: this process's own, or that of its image.
-        environment: Its environment variables.
+        python: This process's own, or that of its image.
         log: The file that takes what it writes.
-        patience: How long to wait for it; may be set while it runs.
+        patience: May be set while it runs.
         revision: Counts the versions of the app that this process has served.
     """
 
@@ -111,10 +109,7 @@ class LocalApp(BaseHandle):
 
     @MethodVerb
     async def activate(self, wait: bool = False) -> LocalApp:
-        """Start it where it does not run.
-
-        Args:
-            wait: Return when it takes requests, as :meth:`wait` does.
+        """Start it where it does not run, and :meth:`wait` for it on request.
 
         Raises:
             DeploymentError: something else listens on its port.
@@ -126,8 +121,7 @@ class LocalApp(BaseHandle):
     async def deactivate(self, wait: bool = False) -> LocalApp:
         """Stop it: open requests may end, ``on_shutdown`` runs; what then still runs is killed.
 
-        Args:
-            wait: Return when nothing of it is left.
+        With ``wait`` it returns when nothing of the app is left.
         """
         self.stop()
         if wait:
@@ -162,15 +156,7 @@ class LocalApp(BaseHandle):
 
     @MethodVerb
     async def watch(self, wait_for: Awaited = "activated") -> LocalApp:
-        """Wait until it takes requests or has ended.
-
-        Args:
-            wait_for: ``"activated"`` or ``"deactivated"``.
-
-        Raises:
-            DeploymentError: it failed, or was stopped while it was to serve.
-            ValueError: another thing to wait for.
-        """
+        """Wait until it takes requests (``"activated"``, errors as of :meth:`wait`) or has ended: ``"deactivated"``."""
         if waits_until_active(wait_for):
             return await self.wait.aio()
         while not self.is_deactivated():  # noqa: ASYNC110  # a process tells no event loop of its end

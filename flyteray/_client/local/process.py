@@ -22,8 +22,6 @@ class LocalProcess:
     """A program that ends with this process, however that ends, and leaves nothing of its own behind.
 
     Args:
-        command: The program and its arguments.
-        environment: Its environment variables.
         folder: Its working directory.
         log: The file that takes what it writes; what is added to it is shown on this process's stderr.
         grace_s: For the program to end when this process is gone.

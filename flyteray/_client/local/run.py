@@ -1,4 +1,4 @@
-"""Local mode: a run in the calling process, without Ray, for a debugger and for unit tests."""
+"""A local run executes its tasks in the calling process, without Ray: for a debugger and for unit tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import functools
 import itertools
 import sys
 import time
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -94,44 +95,36 @@ class LocalRuns:
     """The local runs of this process whose outputs it still has, for the apps that it serves in local mode."""
 
     def __init__(self) -> None:
-        self._by_name: WeakValueDictionary[str, LocalRun] = WeakValueDictionary()
-        self._newest: dict[str, LocalRun] = {}
+        self.by_name: WeakValueDictionary[str, LocalRun] = WeakValueDictionary()
+        self.newest: dict[str, LocalRun] = {}  # of each task, by its full name
 
     def add(self, task: str, run: LocalRun) -> None:
-        """A run has succeeded. The newest of each task is kept, of the others only those that somebody holds."""
-        self._by_name[run.name] = run
-        self._newest[task] = run
-
-    def tasks(self) -> list[str]:
-        """The full names of the tasks that have succeeded."""
-        return list(self._newest)
-
-    def names(self) -> list[str]:
-        """The names of the runs that somebody holds."""
-        return list(self._by_name)
+        """Add a run that has succeeded. The newest of each task is kept, of the others those that somebody holds."""
+        self.by_name[run.name] = run
+        self.newest[task] = run
 
     def find(self, name: str | None, task: str | None) -> LocalRun | None:
         """The run of that name, or without one the newest of a task."""
-        return self._newest.get(task or "") if name is None else self._by_name.get(name)
+        return self.newest.get(task or "") if name is None else self.by_name.get(name)
 
 
 @functools.cache
 def local_runs() -> LocalRuns:
-    """Those of this process."""
+    """The local runs of this process."""
     return LocalRuns()
 
 
+@dataclass
 class _LocalRuntime:
-    """What ``context.runtime`` is inside a local run: children are calls in this process."""
+    """The ``context.runtime`` of an action of a local run: children are calls in this process."""
 
-    def __init__(
-        self, run: str, action: str, folder: Path, secrets: LocalSecrets, owner: context.Owner
-    ) -> None:
-        self._run = run
-        self._action = action
-        self._folder = folder
-        self._secrets = secrets
-        self._owner = owner
+    run_name: str
+    action: str
+    folder: Path
+    secrets: LocalSecrets
+    owner: context.Owner
+
+    def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
 
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -150,60 +143,53 @@ class _LocalRuntime:
         )
 
     def _child(self) -> _LocalRuntime:
-        action = f"{self._action}.{next(self._numbers)}"
-        return _LocalRuntime(self._run, action, self._folder, self._secrets, self._owner)
+        return replace(self, action=f"{self.action}.{next(self._numbers)}")
 
     def run_here(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a sync task on this thread, which a debugger may be attached to."""
         for attempt in itertools.count():
-            tried = self._bound(task, attempt).run(_tried, task, arguments)
-            if (delay := tried.delay(task, attempt)) is None:
-                return tried.value
+            outcome = self._context(task, attempt).run(_try_sync, task, arguments)
+            if (delay := outcome.delay(task, attempt)) is None:
+                return outcome.value
             time.sleep(delay)
         raise AssertionError
 
     async def run(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a task on this loop, or a sync one on a thread of its own."""
         for attempt in itertools.count():
-            tried = await self._attempt(task, arguments, attempt)
-            if (delay := tried.delay(task, attempt)) is None:
-                return tried.value
+            outcome = await self._attempt(task, arguments, attempt)
+            if (delay := outcome.delay(task, attempt)) is None:
+                return outcome.value
             await asyncio.sleep(delay)
         raise AssertionError
 
-    async def _attempt(self, task: Task[..., Any], arguments: dict[str, Any], attempt: int) -> _Tried:
-        bound = self._bound(task, attempt)
+    async def _attempt(self, task: Task[..., Any], arguments: dict[str, Any], attempt: int) -> _Outcome:
+        bound = self._context(task, attempt)
         if task.is_async:
-            return await bound.run(asyncio.ensure_future, _tried_coroutine(task, arguments))
+            return await bound.run(asyncio.ensure_future, _try_async(task, arguments))
         # Not an executor's thread: Ctrl+C is to end the process.
-        tried, _ = in_thread(functools.partial(bound.run, _tried, task, arguments), "flyteray-task")
-        return await asyncio.wrap_future(tried)
+        outcome, _ = in_thread(functools.partial(bound.run, _try_sync, task, arguments), "flyteray-task")
+        return await asyncio.wrap_future(outcome)
 
-    def _bound(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
-        """What an attempt of a task runs in; its secrets are there."""
-        self._secrets.deliver(task.secret_list())
+    def _context(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
+        """The context of an attempt of a task, whose secrets are there."""
+        self.secrets.deliver(task.secret_list())
         bound = contextvars.copy_context()
         bound.run(context.runtime.set, self)
-        data = self._folder / self._action / "data"
-        action = context.ActionID(self._action, self._run, *self._owner)
-        bound.run(
-            context.task_context.set,
-            context.TaskContext(action, "local", attempt, context.RawDataPath(str(data))),
-        )
+        action = context.ActionID(self.action, self.run_name, *self.owner)
+        data = context.RawDataPath(str(self.folder / self.action / "data"))
+        bound.run(context.task_context.set, context.TaskContext(action, "local", attempt, data))
         return bound
 
 
-class _Tried(NamedTuple):
-    """What became of one attempt. An error is a value here: asyncio does not carry every exception."""
+class _Outcome(NamedTuple):
+    """The outcome of one attempt. An error is a value here: asyncio does not carry every exception."""
 
     value: Any = None
     error: BaseException | None = None
 
     def delay(self, task: Task[..., Any], attempt: int) -> float | None:
-        """Seconds until the next attempt, None where this one is good.
-
-        Raises the error that is final, with where the user's code raised it.
-        """
+        """Seconds until the next attempt, None where this one is good; raises a final error with the user's frames."""
         error = self.error
         if error is None:
             return None
@@ -212,34 +198,33 @@ class _Tried(NamedTuple):
         shown = failure.as_flyteray(error)
         delay = retry_delay(shown, retry_spec(task.retries), attempt)
         if delay is None:
-            raise shown.with_traceback(error.__traceback__) from (
-                error if shown is not error else error.__cause__
-            )
+            cause = error if shown is not error else error.__cause__
+            raise shown.with_traceback(error.__traceback__) from cause
         return delay
 
 
-def _tried(task: Task[..., Any], arguments: dict[str, Any]) -> _Tried:
+def _try_sync(task: Task[..., Any], arguments: dict[str, Any]) -> _Outcome:
     try:
-        return _Tried(inputs.check_output(task, task.func(**arguments)))
+        return _Outcome(inputs.check_output(task, task.func(**arguments)))
     except BaseException as error:  # noqa: BLE001  # the policy decides
-        return _left(task, error)
+        return _outcome_of(task, error)
 
 
-async def _tried_coroutine(task: Task[..., Any], arguments: dict[str, Any]) -> _Tried:
+async def _try_async(task: Task[..., Any], arguments: dict[str, Any]) -> _Outcome:
     try:
-        return _Tried(inputs.check_output(task, await task.func(**arguments)))
+        return _Outcome(inputs.check_output(task, await task.func(**arguments)))
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
-        return _left(task, error)
+        return _outcome_of(task, error)
     except BaseException as error:  # noqa: BLE001  # as above; SystemExit would end the event loop's thread
-        return _left(task, error)
+        return _outcome_of(task, error)
 
 
-def _left(task: Task[..., Any], error: BaseException) -> _Tried:
+def _outcome_of(task: Task[..., Any], error: BaseException) -> _Outcome:
     if isinstance(error, SystemExit) and exits_well(task, error):
-        return _Tried()
-    return _Tried(error=error)
+        return _Outcome()
+    return _Outcome(error=error)
 
 
 def _is_cancelled() -> bool:

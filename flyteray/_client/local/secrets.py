@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from flyteray._client.credentials.store import local_secrets
 from flyteray._cluster.workers.secrets import ProcessSecrets
@@ -15,22 +16,18 @@ from flyteray.errors import SecretNotFoundError
 
 
 class LocalSecrets:
-    """The secrets of all that runs in this process in local mode: variables of its environment, and files."""
+    """The secrets that local mode has delivered in this process: variables of its environment, and files."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._delivered: dict[tuple[SecretSpec, ...], ProcessSecrets] = {}
 
     def deliver(self, secrets: Sequence[Secret]) -> None:
-        """Put the secrets of a task or an app where its code looks for them.
-
-        Raises:
-            SecretNotFoundError: One of them is neither in the environment nor in the store.
-            RuntimeUserError: One of them can't be put there.
-        """
+        """Put the secrets of a task where its code looks for them; RuntimeUserError where one can't be put there."""
         specs = secret_specs(secrets)
         if specs:
-            self._delivered.setdefault(specs, ProcessSecrets(specs, self._values)).deliver()
+            values = functools.partial(local_values, settings=self._settings)
+            self._delivered.setdefault(specs, ProcessSecrets(specs, values)).deliver()
 
     def withdraw(self) -> None:
         """Leave the environment and the files as they were."""
@@ -38,21 +35,16 @@ class LocalSecrets:
             process_secrets.withdraw()
         self._delivered.clear()
 
-    def _values(self, specs: Sequence[SecretSpec]) -> Mapping[str, bytes]:
-        return local_values(specs, self._settings)
-
 
 def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, bytes]:
-    """The values of secrets by name: of the variable of the same name in this process's environment, else as stored.
+    """The values of secrets by name: of their variables in this process's environment, else as stored.
 
     Raises:
         SecretNotFoundError: One of them is in neither.
     """
-    values: dict[str, bytes] = {}
-    for spec in specs:
-        value = os.environ.get(variable(spec))
-        if value is not None:
-            values[spec.name] = os.fsencode(value)
+    values = {
+        spec.name: os.fsencode(os.environ[variable(spec)]) for spec in specs if variable(spec) in os.environ
+    }
     stored = [spec for spec in specs if spec.name not in values]
     if not stored:
         return values

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyteray import _private
-from flyteray._client.local import given
 from flyteray._client.local.app import LocalApp, Patience
+from flyteray._client.local.objects import write_object
 from flyteray._client.local.outputs import LocalOutputs
 from flyteray._client.local.secrets import local_values
 from flyteray._client.plan import AppPlan
@@ -31,11 +31,7 @@ from flyteray._settings import Settings
 from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.app.port import REPLICA_PORT
-from flyteray.errors import (
-    DeploymentError,
-    ImageBuildError,
-    ParameterMaterializationError,
-)
+from flyteray.errors import DeploymentError, ImageBuildError, ParameterMaterializationError
 
 _HOST = "127.0.0.1"
 # Of the app that this process may itself be, and what user code has no use for.
@@ -43,11 +39,7 @@ _NOT_INHERITED = (REPLICA_PORT, PARAMETERS_FILE, "FLYTERAY_SECRETS_KEY", RAW_DAT
 
 
 class LocalApps:
-    """The local apps of this process, and the folder that they share.
-
-    Args:
-        home: Where the folder is made.
-    """
+    """The local apps of this process, and the folder below ``home`` that they share."""
 
     def __init__(self, home: Path) -> None:
         self._pid = os.getpid()
@@ -102,33 +94,29 @@ class LocalApps:
         environment = await asyncio.to_thread(self._environment, plan, settings)
         if known is not None:  # only now: what could be refused has been asked for
             await known.deactivate.aio(wait=True)
-        name = planned.spec.name
-        log = self._folder.path / f"{name}.log"
+        log = self._folder.path / f"{plan.app.name}.log"
         app = LocalApp(plan, python, environment, log, patience, known.revision + 1 if known else 1)
         with self._lock:
-            self._apps[name] = app
+            self._apps[plan.app.name] = app
         return app
 
     def _plan(self, planned: AppPlan, port: int, settings: Settings, patience: Patience) -> LocalPlan:
         spec, root = planned.spec, self._folder.path
         archive = root / f"{planned.bundle.digest}.zip"
         if planned.bundle.contents and not archive.exists():
-            fresh = archive.with_suffix(".new")
-            _private.write(fresh, planned.bundle.data)
-            fresh.replace(archive)
+            _private.replace(archive, planned.bundle.data)
         pinned = [self._pin(parameter, settings) for parameter in spec.parameters]
         outputs = {
             parameter.output.run_name: storage
             for parameter, storage in pinned
             if storage is not None and parameter.output and parameter.output.run_name
         }
+        update = {
+            "parameters": tuple(parameter for parameter, _ in pinned),
+            "startup_timeout_s": patience.activate_timeout,
+        }
         return LocalPlan(
-            app=spec.model_copy(
-                update={
-                    "parameters": tuple(parameter for parameter, _ in pinned),
-                    "startup_timeout_s": patience.activate_timeout,
-                }
-            ),
+            app=spec.model_copy(update=update),
             bundle=str(archive),
             shared=str(root),
             folder=str(root / spec.name),
@@ -136,7 +124,7 @@ class LocalApps:
             port=port or ports.free_port(_HOST),
             outputs=outputs,
             given={
-                name: str(given.keep(root, spec.name, name, value, spec.code.module))
+                name: str(write_object(root, spec.name, name, value, spec.code.module))
                 for name, value in planned.objects.items()
             },
             drain_s=patience.drain_s,
@@ -181,7 +169,7 @@ class LocalApps:
 
 
 def _python(plan: LocalPlan, settings: Settings) -> Path:
-    """What an app runs in; its image is built where it is not yet, as a local cluster of these settings would."""
+    """The Python that an app runs in; its image is built as a local cluster of these settings would build it."""
     image = plan.app.environment.image
     if image is None:
         return Path(sys.executable)

@@ -1,4 +1,4 @@
-"""The handle of a run on a cluster: to follow it, to read its outputs, to end it."""
+"""A run on a cluster is followed, read and ended by its handle."""
 
 from __future__ import annotations
 

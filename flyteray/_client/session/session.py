@@ -19,6 +19,7 @@ from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.bundle.shipping import SHIPPING, Shipping
 from flyteray._plan.info import AppInfo, ClusterInfo
 from flyteray._plan.spec import AppSpec, EnvironmentSpec
+from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import Settings
 from flyteray.app import context as app_context
 from flyteray.app.sources import RunOutput
@@ -106,12 +107,12 @@ class Session(Cluster):
         """The controller, for questions; each connects first."""
         return controller(before=self.connect)
 
-    async def serve(self, spec: AppSpec, declared: list[str]) -> AppInfo:
-        """Make an app version the wanted one; ``declared`` are the tasks that this process knows."""
-        await self.warn_of_less(f"App {spec.name!r}", spec.environment, spec.replicas)
-        return await self.controller.apps.serve(spec, declared)
+    async def serve(self, spec: AppSpec) -> AppInfo:
+        """Make an app version the wanted one."""
+        await self.warn_of_shortage(f"App {spec.name!r}", spec.environment, spec.replicas)
+        return await self.controller.apps.serve(spec, declared_tasks())
 
-    async def warn_of_less(self, what: str, environment: EnvironmentSpec, replicas: int = 1) -> None:
+    async def warn_of_shortage(self, what: str, environment: EnvironmentSpec, replicas: int = 1) -> None:
         """Warn where the machine of the local cluster has less than is asked for."""
         if environment.num_cpus * replicas <= 1 and environment.memory is None:
             return  # every machine has that

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._plan.bundle import bundle, code
 from flyteray._plan.spec import CodeRef
 
@@ -32,4 +32,4 @@ def activate(digest: str) -> Path | None:
 
 
 def _fetch(digest: str) -> bytes:
-    return answer(controller().code.get(digest))
+    return ask(controller().code.get(digest))

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._cluster.workers.secret_files import MountedFile
 from flyteray._plan.credentials import as_text
 from flyteray._plan.spec import SecretSpec
@@ -93,7 +93,7 @@ def of_worker(specs: Sequence[SecretSpec]) -> ProcessSecrets:
 
 
 def _ask(specs: Sequence[SecretSpec]) -> Mapping[str, bytes]:
-    return answer(controller().secrets.values([spec.name for spec in specs]))
+    return ask(controller().secrets.values([spec.name for spec in specs]))
 
 
 def _text(spec: SecretSpec, value: bytes) -> str:

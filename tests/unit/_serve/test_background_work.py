@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from fastapi import BackgroundTasks, FastAPI
 
-from flyteray._serve.background_work import Lasting
+from flyteray._serve.background_work import LongWork
 from flyteray._serve.servers import ports
 from flyteray._serve.servers.asgi import AsgiServer
 from flyteray._serve.servers.function import FunctionServer
@@ -211,7 +211,7 @@ def test_work_counts_from_when_it_lasts_until_it_lasts_for_ever(monkeypatch: pyt
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     going_on: list[Any] = ["endless"]
-    lasting = Lasting(lambda: going_on, longest_s=10)
+    lasting = LongWork(lambda: going_on, longest_s=10)
 
     def look(at: float, *running: str) -> bool:
         now[0] = 100 + at

@@ -9,9 +9,9 @@ import pytest
 
 PROGRAM = """
 import os, sys
-from flyteray._tasks.forks import EndedForks
+from flyteray._tasks.forks import ForkExit
 
-with EndedForks():
+with ForkExit():
     child = os.fork()
     if child == 0:
         {leave}
@@ -43,8 +43,8 @@ def test_a_forked_child_ends_where_it_leaves_the_code_and_the_parent_goes_on(
 
 def test_what_forks_nothing_is_let_alone() -> None:
     program = """
-from flyteray._tasks.forks import EndedForks
-with EndedForks():
+from flyteray._tasks.forks import ForkExit
+with ForkExit():
     raise SystemExit("its own")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

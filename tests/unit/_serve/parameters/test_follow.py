@@ -215,7 +215,7 @@ def test_asking_goes_on_when_the_controller_is_away(start: Callable[..., App], c
             raise RuntimeSystemError("ActorDied", "gone")
         return answering(*arguments)
 
-    app.follower._newer = away
+    app.follower.newer = away
     cluster.newest["train"] = "r2"
 
     eventually(lambda: app.sees() == {"model": "r2"})
@@ -232,7 +232,7 @@ def test_trouble_of_any_kind_is_told_and_following_goes_on(
             raise failures.pop()
         return answering(*arguments)
 
-    app.follower._newer = fails
+    app.follower.newer = fails
     eventually(lambda: not failures)
     cluster.newest["train"] = "r2"
 

@@ -23,13 +23,13 @@ from flyteray.errors import RuntimeUserError
     ],
 )
 def test_variables_are_filled_in_anywhere_in_a_word(word: str, filled: str) -> None:
-    assert command_line.filled_in([word], {"NAME": "value", "OTHER": "two words"}) == [filled]
+    assert command_line.fill_in([word], {"NAME": "value", "OTHER": "two words"}) == [filled]
 
 
 @pytest.mark.parametrize("word", ["--key=$MISSING", "${MISSING}"])
 def test_a_variable_that_is_not_set_is_named_with_its_word(word: str) -> None:
     with pytest.raises(RuntimeUserError, match="MISSING") as caught:
-        command_line.filled_in(["program", word], {})
+        command_line.fill_in(["program", word], {})
 
     assert word in str(caught.value)
 
@@ -55,27 +55,30 @@ def test_a_variable_that_is_not_set_is_named_with_its_word(word: str) -> None:
     ],
 )
 def test_the_declared_port_and_all_interfaces_become_the_replicas(word: str, moved: str) -> None:
-    assert command_line.moved([word], 8080, "10.0.0.1", 4001) == [moved]
+    assert command_line.move_port([word], 8080, "10.0.0.1", 4001) == [moved]
 
 
 def test_an_ipv6_host_is_written_in_brackets_before_a_port() -> None:
-    assert command_line.moved(["0.0.0.0:80", "0.0.0.0"], 80, "fd00::1", 4001) == ["[fd00::1]:4001", "fd00::1"]
+    assert command_line.move_port(["0.0.0.0:80", "0.0.0.0"], 80, "fd00::1", 4001) == [
+        "[fd00::1]:4001",
+        "fd00::1",
+    ]
 
 
 def test_a_command_that_asks_for_the_port_keeps_its_numbers() -> None:
-    assert command_line.tell_the_port(["serve", "--port=$PORT", "--max-tokens", "8080"])
-    assert command_line.tell_the_port(["serve", "${PORT}"])
-    assert not command_line.tell_the_port(["serve", "$$PORT", "$PORTAL", "8080"])
+    assert command_line.names_port(["serve", "--port=$PORT", "--max-tokens", "8080"])
+    assert command_line.names_port(["serve", "${PORT}"])
+    assert not command_line.names_port(["serve", "$$PORT", "$PORTAL", "8080"])
 
 
 @pytest.mark.parametrize("command", [["sh", "-c", "echo $i"], ["/bin/bash", "-ec", "x"]])
 def test_a_shells_script_is_left_to_the_shell(command: list[str]) -> None:
-    assert command_line.are_a_script(command)
+    assert command_line.is_script(command)
 
 
 @pytest.mark.parametrize("command", [["sh", "start.sh"], ["python", "-c", "x"], ["sh"], ["sh", "--config"]])
 def test_other_words_are_no_script(command: list[str]) -> None:
-    assert not command_line.are_a_script(command)
+    assert not command_line.is_script(command)
 
 
 def test_frameworks_find_the_address_in_their_variables() -> None:

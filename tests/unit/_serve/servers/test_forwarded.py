@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from flyteray._serve.servers.forwarded import Alone, Forwarded
+from flyteray._serve.servers.forwarded import ForwardedHeaders, ProxyHeaders
 
 UNDER_A_PATH = {
     "X-Forwarded-For": "9.9.9.9",
@@ -48,7 +48,7 @@ async def items() -> list[str]:
 
 def get(path: str, headers: dict[str, str]) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app=Forwarded(app))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(app=ForwardedHeaders(app))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1") as client:
             return await client.get(path, headers=headers)
 
@@ -109,7 +109,7 @@ def test_websockets_get_their_own_scheme() -> None:
     scope["headers"] += [(b"x-forwarded-prefix", b"/shop")]  # type: ignore[operator]
 
     async def call() -> None:
-        await Forwarded(record)(scope, None, None)  # type: ignore[arg-type]
+        await ForwardedHeaders(record)(scope, None, None)  # type: ignore[arg-type]
 
     asyncio.run(call())
     assert tuple(seen[key] for key in ("scheme", "root_path", "path", "raw_path")) == (
@@ -145,7 +145,7 @@ def test_an_address_is_told_without_its_port_by_a_trusted_proxy(chain: str, clie
     async def nothing(*_: Any) -> Any:
         raise AssertionError
 
-    alone = Alone(Forwarded(application), ["10.0.0.0/8"])
+    alone = ProxyHeaders(ForwardedHeaders(application), ["10.0.0.0/8"])
     asyncio.run(_run(alone, scope, nothing))
 
     assert seen["client"][0] == client

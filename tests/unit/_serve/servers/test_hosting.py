@@ -366,7 +366,7 @@ def test_a_server_function_that_never_listens_on_its_port_is_told_where_it_does(
     async def main() -> None:
         starting = asyncio.create_task(hosting.start())
         found = re.compile(r"'elsewhere' listens on 127\.0\.0\.1:[0-9]+; expected is port 8080")
-        await until(lambda: found.search(hosting._server.waits_for()) is not None)
+        await until(lambda: found.search(hosting.server.waits_for()) is not None)
         stop.set()
         with pytest.raises(RuntimeUserError, match="returned without listening"):
             await starting

@@ -23,7 +23,7 @@ def assigned() -> int:
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.1", "localhost"])
 def test_a_plain_socket_is_moved(assigned: int, host: str) -> None:
-    with ports.moved(DECLARED, "127.0.0.1", assigned), socket.create_server((host, DECLARED)) as server:
+    with ports.move_port(DECLARED, "127.0.0.1", assigned), socket.create_server((host, DECLARED)) as server:
         assert server.getsockname() == ("127.0.0.1", assigned)
         assert ports.accepts("127.0.0.1", assigned)
 
@@ -32,7 +32,7 @@ def test_a_dual_stack_socket_takes_ipv4_there(assigned: int) -> None:
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
     with (
-        ports.moved(DECLARED, "127.0.0.1", assigned),
+        ports.move_port(DECLARED, "127.0.0.1", assigned),
         socket.create_server(("::", DECLARED), family=socket.AF_INET6, dualstack_ipv6=True),
     ):
         assert ports.accepts("127.0.0.1", assigned)
@@ -52,25 +52,28 @@ def test_event_loop_servers_are_moved(
 
     loop = new_loop()
     try:
-        with ports.moved(DECLARED, "127.0.0.1", assigned):
+        with ports.move_port(DECLARED, "127.0.0.1", assigned):
             assert loop.run_until_complete(serve()) == [("127.0.0.1", assigned)]
     finally:
         loop.close()
 
 
 def test_the_assigned_port_is_never_opened_to_the_network(assigned: int) -> None:
-    with ports.moved(DECLARED, "127.0.0.1", assigned), socket.create_server(("0.0.0.0", assigned)) as server:
+    with (
+        ports.move_port(DECLARED, "127.0.0.1", assigned),
+        socket.create_server(("0.0.0.0", assigned)) as server,
+    ):
         assert server.getsockname() == ("127.0.0.1", assigned)
 
 
 def test_other_ports_are_left_alone(assigned: int) -> None:
-    with ports.moved(DECLARED, "127.0.0.1", assigned), socket.create_server(("127.0.0.1", 0)) as server:
+    with ports.move_port(DECLARED, "127.0.0.1", assigned), socket.create_server(("127.0.0.1", 0)) as server:
         assert server.getsockname()[1] not in (DECLARED, assigned)
 
 
 def test_afterwards_nothing_is_moved(assigned: int) -> None:
     before = socket.socket.bind
-    with ports.moved(DECLARED, "127.0.0.1", assigned):
+    with ports.move_port(DECLARED, "127.0.0.1", assigned):
         pass
     assert socket.socket.bind is before
     assert "create_server" not in uvloop.Loop.__dict__

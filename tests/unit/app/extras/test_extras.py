@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from flyteray._serve.servers.forwarded import Forwarded
+from flyteray._serve.servers.forwarded import ForwardedHeaders
 from flyteray.app import Link, Parameter, RunOutput
 from flyteray.app.extras import (
     ASGIAppEnvironment,
@@ -97,7 +97,7 @@ def test_a_replica_without_gradio_says_how_to_get_it(monkeypatch: pytest.MonkeyP
 
 def test_gradio_is_right_behind_a_host_and_a_path() -> None:
     pytest.importorskip("gradio")
-    application = Forwarded(GradioAppEnvironment(name="demo", demo=demo).asgi_app())
+    application = ForwardedHeaders(GradioAppEnvironment(name="demo", demo=demo).asgi_app())
 
     async def root(**headers: str) -> str:
         transport = httpx.ASGITransport(application)  # type: ignore[arg-type] # ASGI's scope as a plain dict

@@ -7,9 +7,9 @@ import copy
 
 import pytest
 
-from flyteray._actors.asked import Asked, Stub, answer, sent
 from flyteray._actors.controller import controller
 from flyteray._actors.keeper import keeper
+from flyteray._actors.questions import Question, Stub, ask, send
 
 
 def test_a_question_names_the_part_and_the_method_that_were_called() -> None:
@@ -25,7 +25,7 @@ def test_nothing_is_asked_before_it_is_awaited() -> None:
     question = controller(before=refuse).apps.get("a")
 
     with pytest.raises(ConnectionError, match="no cluster"):
-        answer(question)
+        ask(question)
 
     async def awaiting() -> None:
         await question
@@ -38,7 +38,7 @@ def test_a_stub_has_no_private_names_that_libraries_look_for() -> None:
     stub = Stub("controller")
 
     assert not hasattr(stub, "__deepcopy__")
-    assert isinstance(copy.copy(stub).runs.get("r1"), Asked)
+    assert isinstance(copy.copy(stub).runs.get("r1"), Question)
 
 
 def test_only_a_question_can_be_blocked_for_or_sent_off() -> None:
@@ -47,7 +47,7 @@ def test_only_a_question_can_be_blocked_for_or_sent_off() -> None:
 
     coroutine = other()
     with pytest.raises(AssertionError, match="asked of a stub"):
-        answer(coroutine)
+        ask(coroutine)
     with pytest.raises(AssertionError, match="asked of a stub"):
-        sent(coroutine)
+        send(coroutine)
     coroutine.close()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import IO, Any
 
 import cloudpickle
 
@@ -19,20 +20,18 @@ from flyteray.errors import ParameterMaterializationError
 from flyteray.storage.pickler import PROTOCOL, unpicklable_part
 
 
-def keep(folder: Path, app: str, parameter: str, value: object, module: str) -> Path:
-    """A file with a value, named by its content.
+def write_object(folder: Path, app: str, parameter: str, value: object, module: str) -> Path:
+    """Write a value to a file that is named by its content.
 
     Classes and functions of the user's modules that the app does not have, such as those of a test, go by value.
 
     Args:
         folder: Where the file goes.
-        app: The app that is given the value.
-        parameter: Of which parameter.
-        value: The value.
+        app, parameter: What is given the value.
         module: The module of the app; what it imports, the app has. Empty where it has none.
 
     Raises:
-        ParameterMaterializationError: it can't be pickled.
+        ParameterMaterializationError: the value can't be pickled.
     """
     try:
         with _by_value(value, module):
@@ -51,13 +50,14 @@ def keep(folder: Path, app: str, parameter: str, value: object, module: str) -> 
 
 @contextlib.contextmanager
 def _by_value(value: object, module: str) -> Iterator[None]:
-    noted = _Noted()
-    noted.dump(value)
+    with open(os.devnull, "wb") as nowhere:
+        recorder = _ModuleRecorder(nowhere)
+        recorder.dump(value)
     there = imports.closure([module] if module else [])
     strangers = [
         sys.modules[name]
-        for name in imports.closure(sorted(noted.modules))
-        if name in noted.modules and name in sys.modules and name not in there
+        for name in imports.closure(sorted(recorder.modules))
+        if name in recorder.modules and name in sys.modules and name not in there
     ]
     for each in strangers:
         cloudpickle.register_pickle_by_value(each)
@@ -68,11 +68,11 @@ def _by_value(value: object, module: str) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(each)
 
 
-class _Noted(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no types
-    """Pickles into nothing and notes the modules of the classes and functions that come by."""
+class _ModuleRecorder(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no types
+    """A pickler that records the modules of the classes and functions that come by."""
 
-    def __init__(self) -> None:
-        super().__init__(_Nowhere(), protocol=pickle.HIGHEST_PROTOCOL)
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self.modules: set[str] = set()
 
     def reducer_override(self, obj: Any) -> Any:
@@ -81,8 +81,3 @@ class _Noted(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no 
         elif isinstance(obj, ModuleType):
             self.modules.add(obj.__name__)
         return super().reducer_override(obj)
-
-
-class _Nowhere:
-    def write(self, data: bytes) -> int:
-        return len(data)
