@@ -66,14 +66,10 @@ class HostedApp:
         behind_ingress: bool,
         **watched: Any,
     ) -> Hosting:
-        """Load its code, resolve its parameters and start its server.
+        """Load its code, resolve its parameters and start its server on ``sock``.
 
-        Args:
-            sock: Bound to the app's address.
-            bundle: Makes its code importable, by its digest.
-            python: Gives the Python of a program's image.
-            behind_ingress: Whether forwarding headers are to be believed.
-            watched: ``on_exit``, ``on_blocked`` and ``lag_limit_s`` of :class:`Hosting`.
+        ``bundle`` makes its code importable, by its digest; ``python`` gives the Python of a program's image;
+        ``watched`` are ``on_exit``, ``on_blocked`` and ``lag_limit_s`` of :class:`Hosting`.
         """
         spec, step = self._spec, self._start_up.step
         of_image = await step(IMAGE, python)
@@ -123,8 +119,7 @@ class HostedApp:
     async def stop(self, drain_s: float, at_most_s: float | None = None) -> None:
         """Let open requests end for ``drain_s`` seconds, then stop the server.
 
-        Raises:
-            asyncio.TimeoutError: that took longer than ``at_most_s`` seconds: its loop is blocked, or a hook hangs.
+        Raises asyncio.TimeoutError after ``at_most_s`` seconds: its loop is blocked, or a hook hangs.
         """
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
@@ -132,13 +127,13 @@ class HostedApp:
             await asyncio.wait_for(self.hosting.stop(drain_s), at_most_s)
 
     def release(self) -> None:
-        """Take away what was put outside its folder."""
+        """Take away its files outside its folder."""
         self._secrets.withdraw()
         if self._parameters is not None:
             self._parameters.release()
 
     def failure(self, error: BaseException) -> ErrorInfo:
-        """What made it fail, with the end of its own log."""
+        """Describe an error that it failed with, with the end of its own log."""
         return failure.describe(error).model_copy(update={"log": self._log.tail()})
 
     def _load(self, bundle: Callable[[str], Path | None], python: Path | None) -> Any:

@@ -160,9 +160,7 @@ class Resolver:
     def all(self, specs: Sequence[ParameterSpec]) -> Parameters:
         """Resolve the parameters of an app version.
 
-        Raises:
-            ParameterMaterializationError: a value is missing, of another type than declared, changed while it was
-                fetched, or can't be placed.
+        Raises ParameterMaterializationError where a value is missing, of a wrong type, changing, or can't be placed.
         """
         self._mounts.sweep()
         values: dict[str, Value] = {}
