@@ -95,7 +95,7 @@ class Children:
         )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Child:
     """One child action over its attempts."""
 

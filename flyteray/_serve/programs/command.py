@@ -30,7 +30,7 @@ _PROBE_S = 5.0  # for an answer; a program may take connections long before it a
 _GIVE_UP_S = 3.0  # for a program to end that did not come up in time, or had requests open to the deadline
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class CommandServer:
     """Runs a command until it ends; it is ready when its port answers with anything below 500.
 

@@ -29,7 +29,7 @@ _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a p
 _END_S = 2.0  # for a server to end once it was told to, and again once its connections were dropped
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FunctionServer:
     """Runs ``function`` until it ends; it is ready when the replica's port takes connections.
 
