@@ -95,7 +95,7 @@ class LoopWatch:
     def _report_blocked(self, since: float) -> None:
         place, stack = locate_thread(self.watched.ident)
         if not stack:
-            return  # nobody's code keeps it: the machine is busy
+            return  # no code keeps it: the machine is busy
         self._blocked_at = since
         told = "The app's event loop is blocked%s; other requests to this replica wait. %s\n%s"
         logger.warning(told, place, _REMEDY, stack)

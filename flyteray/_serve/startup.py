@@ -57,5 +57,5 @@ class Startup:
 
 
 def describe_wait(missing: str, place: str, stack: str) -> str:
-    """Name what is missing, as sentences, with the place in somebody's code that keeps it, where there is one."""
+    """Name what is missing, as sentences, with the place in the code that keeps it, where there is one."""
     return f"{missing}, it is held up{place}:\n{stack}\n" if stack else f"{missing}. "

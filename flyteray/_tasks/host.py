@@ -62,7 +62,7 @@ class _Job:
         self._runs.acquire()
 
     def end(self) -> None:
-        """Be over, on the user's thread."""
+        """End, on the user's thread."""
         self._over = True
         self._runs.release()
 

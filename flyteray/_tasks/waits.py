@@ -81,12 +81,12 @@ class Waits:
         self._sharer = None
 
     def recheck(self) -> None:
-        """Have the thread that shares the waits look at once whether it still has to."""
+        """Let the thread that shares the waits look at once whether it still has to."""
         self._new.put(None)
 
     @contextlib.contextmanager
     def release_cpu(self, refs: Iterable[Any], enough: int | None = None) -> Iterator[None]:
-        """While a thread waits in here for ``refs``, or for as many of them as are enough, the CPU is free."""
+        """Free the CPU while a thread waits in here for ``refs``, or for as many of them as are enough."""
         if self._sharer in (None, threading.get_ident()):
             yield
             return

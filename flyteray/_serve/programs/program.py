@@ -95,7 +95,7 @@ class Program:
         return not self._ended.done()
 
     def ended(self) -> asyncio.Future[Exit]:
-        """Its end, once nothing of it is left. Wait for it by :func:`asyncio.wait`: it must not be cancelled."""
+        """The future of its end, once nothing of it is left. Wait for it by :func:`asyncio.wait`: it must not be cancelled."""
         return asyncio.wrap_future(self._ended)
 
     def join(self, timeout_s: float | None = None) -> Exit | None:

@@ -99,7 +99,7 @@ class AsgiServer:
             self._socket.close()
 
     def waits_for(self) -> str:
-        """Its lifespan: there is nothing else to wait for."""
+        """Name its lifespan: there is nothing else to wait for."""
         return "the start-up of the application's lifespan has not ended"
 
     async def stop(self, deadline_s: float) -> None:
