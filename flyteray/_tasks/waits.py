@@ -54,9 +54,7 @@ class Waits:
 
     def begin(self) -> None:
         """Begin to share waits by this thread, whose waits release the CPU."""
-        self._new = (
-            queue.SimpleQueue()
-        )  # a new one: waits that an earlier function left behind are not shared
+        self._new = queue.SimpleQueue()  # without waits that an earlier function left behind
         self._sharer = threading.get_ident()
 
     def share(self, is_over: Callable[[], bool]) -> None:
