@@ -1,4 +1,4 @@
-"""Environments as what is deployed of them: versions of tasks, versions of apps, and the code of both."""
+"""Environments become what is deployed of them: versions of tasks, versions of apps, and the code of both."""
 
 from __future__ import annotations
 
@@ -71,16 +71,13 @@ def plan(
     shipping: Shipping,
     variables: Mapping[str, str] | None = None,
 ) -> DeploymentPlan:
-    """What is deployed of a group of environments.
+    """What is deployed of a group of environments; CodeBundleError where code can't be shipped.
 
     Args:
         envs: From :func:`groups`.
         version: A name for it; None: a hash of what is deployed.
         shipping: How code travels.
         variables: Environment variables of apps beside those that they declare.
-
-    Raises:
-        CodeBundleError: code can't be shipped.
     """
     bundles: dict[str, Bundle] = {}
     tasks: dict[str, list[TaskPlan]] = {}
@@ -95,9 +92,8 @@ def plan(
         elif isinstance(env, AppEnvironment):
             ref, bundle = code.ship(env, shipping)
             bundles[ref.bundle] = bundle
-            planned[env.name] = apps.app_spec(env, ref, variables=variables).model_copy(
-                update={"version": version}
-            )
+            spec = apps.app_spec(env, ref, variables=variables)
+            planned[env.name] = spec.model_copy(update={"version": version})
     named = version or _hash(tasks, planned)
     return DeploymentPlan(
         version=named,

@@ -1,4 +1,4 @@
-"""Exceptions that cross processes: described where they happen, restored where they are asked for."""
+"""An exception crosses processes: it is described where it happens, and restored where it is asked for."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ from flyteray._plan.info import ErrorInfo
 from flyteray._plan.retry import FINAL
 from flyteray._plan.values.text import printable
 from flyteray._version import HOUSE
-from flyteray.errors import (
-    BaseRuntimeError,
-    Kind,
-    NonRecoverableError,
-    RuntimeSystemError,
-    RuntimeUserError,
-)
+from flyteray.errors import BaseRuntimeError, Kind, NonRecoverableError, RuntimeSystemError, RuntimeUserError
 
 T = TypeVar("T")
 
@@ -220,12 +214,10 @@ def _why_exit(error: SystemExit) -> str:
 
 
 def _said_by_argparse(error: SystemExit) -> str:
-    step = error.__traceback__
-    while step is not None:
+    for step in _linked(error.__traceback__):
         code = step.tb_frame.f_code
         if code.co_name == "error" and code.co_filename == argparse.__file__:
             return str(step.tb_frame.f_locals.get("message", ""))
-        step = step.tb_next
     return ""
 
 
@@ -252,9 +244,7 @@ def _within(seconds: float, function: Callable[[], T]) -> T | None:
     results: list[T] = []
 
     def work() -> None:
-        with contextlib.suppress(
-            BaseException
-        ):  # the user's module may be absent here: then the text must do
+        with contextlib.suppress(BaseException):  # the user's module may be absent here: the text must do
             results.append(function())
 
     thread = threading.Thread(target=work, name="flyteray-failure", daemon=True)
@@ -264,8 +254,7 @@ def _within(seconds: float, function: Callable[[], T]) -> T | None:
     for _ in range(_ENDINGS):  # what it computes in vain is not to keep a core busy; it may catch some
         if not thread.is_alive():
             break
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
-        )
+        ident = ctypes.c_ulong(thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
         thread.join(_ENDING_S)
     return in_time[0] if in_time else None

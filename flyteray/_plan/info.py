@@ -1,7 +1,4 @@
-"""What is told of secrets, tasks, runs, actions, apps, replicas and the cluster: values between its processes.
-
-What is asked for is in :mod:`flyteray._plan.spec`.
-"""
+"""Secrets, tasks, runs, actions, apps, replicas and the cluster are told of as values between its processes."""
 
 from __future__ import annotations
 
@@ -267,5 +264,4 @@ class ClusterInfo(Spec):
 
 def to_json(value: BaseModel) -> dict[str, Any]:
     """A model as plain JSON values, for ``--output json``."""
-    data: dict[str, Any] = value.model_dump(mode="json")
-    return data
+    return value.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Whether and when a failed action is tried again."""
+"""A failed action is tried again, or not, after a delay."""
 
 from __future__ import annotations
 

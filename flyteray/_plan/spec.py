@@ -1,7 +1,4 @@
-"""What is asked for, as it travels between driver, controller, workers and replicas: validated, frozen, printable.
-
-What is told of it is in :mod:`flyteray._plan.info`.
-"""
+"""A spec is what is asked for, as it travels between driver, controller, workers and replicas: a frozen value."""
 
 from __future__ import annotations
 

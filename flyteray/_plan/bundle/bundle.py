@@ -1,4 +1,4 @@
-"""The user's code as a content-addressed zip: what is in it, and how it becomes importable elsewhere."""
+"""A bundle is the user's code as a content-addressed zip: it is packed here and becomes importable elsewhere."""
 
 from __future__ import annotations
 
@@ -37,11 +37,7 @@ class Bundle:
 
     @property
     def data(self) -> bytes:
-        """The zip.
-
-        Raises:
-            CodeBundleError: a file has changed since the digest was taken.
-        """
+        """The zip; CodeBundleError where a file has changed since the digest was taken."""
         contents = self.contents or {}
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -153,12 +149,11 @@ def _size(content: Path | bytes) -> int:
 def _too_large(contents: Mapping[str, Path | bytes]) -> CodeBundleError:
     sizes = {name: _size(content) for name, content in contents.items()}
     largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+    named = ", ".join(f"{name} ({_mebibytes(size)})" for name, size in largest)
     return CodeBundleError(
-        f"The code to ship is {_mebibytes(sum(sizes.values()))} in {len(sizes)} files; at most "
-        f"{_mebibytes(LARGEST)} can be shipped. The largest are "
-        + ", ".join(f"{name} ({_mebibytes(size)})" for name, size in largest)
-        + ". Name what is not needed in a .flyteignore, give a root_dir further down, or hand data over as a "
-        "File or Dir."
+        f"The code to ship is {_mebibytes(sum(sizes.values()))} in {len(sizes)} files; at most {_mebibytes(LARGEST)} "
+        f"can be shipped. The largest are {named}. Name what is not needed in a .flyteignore, give a root_dir further "
+        "down, or hand data over as a File or Dir."
     )
 
 

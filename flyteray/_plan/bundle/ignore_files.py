@@ -1,4 +1,4 @@
-"""The files below a folder, without those that are never meant: what ignore files name, caches, environments."""
+"""Ignore files leave out what is not meant of the files below a folder, as do rules for caches and environments."""
 
 from __future__ import annotations
 
@@ -44,10 +44,7 @@ def files_below(root: Path, ignore_files: Sequence[str] = IGNORE_FILES) -> Itera
     """Every file below a folder that is not ignored, sorted; links are followed, each folder is entered once.
 
     Ignore files have Git's syntax and count in every folder down from the repository's own. Unlike Git, which goes on
-    with a file that it tracks already, an ignored file is ignored.
-
-    Raises:
-        CodeBundleError: an ignore file can't be read.
+    with a file that it tracks already, an ignored file is ignored. CodeBundleError where an ignore file can't be read.
     """
     rules = [_Rules(root, _USUAL)]
     for folder in _above(root):
@@ -81,7 +78,8 @@ def _walk(
     for entry in found:
         if entry.is_dir():
             real = os.path.realpath(entry.path)
-            if real in entered or _is_ignored(f"{entry.path}/", rules) or _is_python_environment(entry.path):
+            is_venv = os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))
+            if real in entered or is_venv or _is_ignored(f"{entry.path}/", rules):
                 continue
             entered.add(real)
             yield from _walk(Path(entry.path), rules, ignore_files, entered)
@@ -90,15 +88,8 @@ def _walk(
 
 
 def _is_ignored(path: str, rules: Sequence[_Rules]) -> bool:
-    for each in reversed(rules):
-        verdict = each.verdict(path)
-        if verdict is not None:
-            return verdict
-    return False
-
-
-def _is_python_environment(folder: str) -> bool:
-    return os.path.exists(os.path.join(folder, "pyvenv.cfg"))
+    verdicts = (each.verdict(path) for each in reversed(rules))
+    return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
 def _own_rules(folder: Path, ignore_files: Sequence[str]) -> list[_Rules]:

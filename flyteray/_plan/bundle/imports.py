@@ -1,4 +1,4 @@
-"""Which modules of the user a module needs: read from the source, so that what else is loaded does not matter."""
+"""A module's imports are read from its source, and theirs, to find the modules of the user that it needs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ def closure(entries: Iterable[str]) -> Mapping[str, Path]:
     """The user's modules among ``entries`` and what these import, directly or not, with their files.
 
     Modules of the standard library, of installed packages and of flyteray are not the user's. Nothing is imported.
-
-    Raises:
-        CodeBundleError: a file can't be read or is not Python.
+    CodeBundleError where a file can't be read or is not Python.
     """
     places = _Places()
     found: dict[str, Path] = {}
@@ -66,6 +64,14 @@ def root_of(name: str, path: Path) -> Path:
     """The folder that a module is imported from: what is on ``sys.path``."""
     depth = name.count(".") + (1 if path.name == "__init__.py" else 0)
     return path.parents[depth]
+
+
+def import_root(file: Path) -> Path:
+    """The folder that a file is imported from: the first one above it that is no package."""
+    folder = file.parent
+    while (folder / "__init__.py").exists():
+        folder = folder.parent
+    return folder
 
 
 def archive_name(name: str, path: Path) -> str:
@@ -148,11 +154,7 @@ def is_installed(path: Path) -> bool:
 
 @functools.cache
 def _installed_folders() -> tuple[Path, ...]:
-    folders = (
-        sysconfig.get_path("stdlib"),
-        sysconfig.get_path("platstdlib"),
-        HOUSE,
-    )
+    folders = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), HOUSE)
     return tuple(Path(folder).resolve() for folder in folders)
 
 

@@ -1,4 +1,4 @@
-"""What of the user's code travels to a cluster, and how."""
+"""The shipping of user code to a cluster: the options that say what travels, and how."""
 
 from __future__ import annotations
 

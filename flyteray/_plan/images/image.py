@@ -1,4 +1,4 @@
-"""An image as the cluster sees it: what pip is to install, or which container to run in."""
+"""An image becomes the spec that the cluster knows it by: what pip is to install, or the container to run in."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import json
 import os
 import re
 import shlex
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flyteray._declare.environment import Environment
@@ -27,9 +26,9 @@ from flyteray._declare.images.layers import (
     refuse_passwords,
 )
 from flyteray._declare.near import did_you_mean
-from flyteray._declare.secret import Secret
 from flyteray._plan.bundle import bundle
 from flyteray._plan.credentials import as_text, secret_specs
+from flyteray._plan.dependencies import declared_in
 from flyteray._plan.images import manifests
 from flyteray._plan.images.manifests import Wanted
 from flyteray._plan.images.python_version import python_of_program, settle_for_the_clusters
@@ -78,13 +77,8 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
     container = _container(image)
     layers = [layer for layer in image.layers if isinstance(layer, (PipLayer, Pixi))]
     wanted = [_wanted(image, layer) for layer in layers]
-    installs = _merged(
-        [
-            _of(each, layer.options)
-            for each, layer in zip(wanted, layers, strict=True)
-            if isinstance(layer, PipLayer)
-        ]
-    )
+    pairs = zip(wanted, layers, strict=True)
+    installs = _merged([_of(each, layer.options) for each, layer in pairs if isinstance(layer, PipLayer)])
     if container is not None:
         if installs:
             raise ImageBuildError(
@@ -112,9 +106,7 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
 def shipped_images(environments: Iterable[Environment], modules: Iterable[str]) -> dict[str, bytes]:
     """What a bundle holds of images whose plan is made of files, as its contents.
 
-    Args:
-        environments: What is shipped.
-        modules: The modules that are: their code may call tasks of any environment in them.
+    The code of ``modules`` may call tasks of any environment in them.
     """
     plans = {}
     for env in {*environments, *declared_in(modules)}:
@@ -140,8 +132,7 @@ def image_env_vars(image: Image | str | None) -> dict[str, str]:
 def build_env_vars(image: ImageSpec, values: Mapping[str, bytes]) -> dict[str, str]:
     """The environment variables that the build of an image is given, of the values of its secrets by their names.
 
-    Raises:
-        ImageBuildError: one of the values is no text.
+    ImageBuildError where one of the values is no text.
     """
     given = {}
     for secret in image.secrets:
@@ -162,11 +153,7 @@ def references(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def named(images: Iterable[str]) -> dict[str, str]:
-    """``name=uri`` as names and URIs; a URI alone is that of ``default``.
-
-    Raises:
-        ValueError: a name without a URI.
-    """
+    """``name=uri`` as names and URIs; a URI alone is that of ``default``. ValueError where a name has no URI."""
     found = {}
     for image in filter(None, images):
         name, equals, uri = image.partition("=")
@@ -174,15 +161,6 @@ def named(images: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"{image!r} names no image: write name=uri.")
         found[name if equals else "default"] = uri if equals else name
     return found
-
-
-def declared_in(modules: Iterable[str]) -> Iterator[Environment]:
-    """The environments that are names of loaded modules."""
-    for name in modules:
-        # A module's dict, not getattr: lazy modules would load at a touch.
-        for value in list(getattr(sys.modules.get(name), "__dict__", {}).values()):
-            if isinstance(value, Environment):
-                yield value
 
 
 def _reads_files(image: Image) -> bool:
@@ -254,26 +232,18 @@ def _of(wanted: Wanted, options: PipOptions) -> InstallSpec:
     lines = (*where, *wanted.requirements)
     refuse_passwords(*lines)
     for secret in options.secret_mounts:  # pip knows ${NAME} only, and Flyte's users write $NAME
-        lines = tuple(
-            re.sub(rf"\${secret.as_env_var}\b", f"${{{secret.as_env_var}}}", line) for line in lines
-        )
-    return InstallSpec(
-        requirements=lines,
-        constraints=wanted.constraints,
-        options=tuple(shlex.split(options.extra_args or "")),
-    )
+        name = secret.as_env_var
+        lines = tuple(re.sub(rf"\${name}\b", f"${{{name}}}", line) for line in lines)
+    words = tuple(shlex.split(options.extra_args or ""))
+    return InstallSpec(requirements=lines, constraints=wanted.constraints, options=words)
 
 
 def _merged(installs: list[InstallSpec]) -> tuple[InstallSpec, ...]:
     """Neighbours that go by the same options as one, so that pip finds versions that suit all of them."""
     merged: list[InstallSpec] = []
     for install in installs:
-        last = merged[-1] if merged else None
-        if last and (last.options, _flags(last), last.constraints) == (
-            install.options,
-            _flags(install),
-            install.constraints,
-        ):
+        if merged and _options(merged[-1]) == _options(install):
+            last = merged[-1]
             more = [line for line in install.requirements if line not in last.requirements]
             merged[-1] = last.model_copy(update={"requirements": (*last.requirements, *more)})
         elif install.requirements:
@@ -281,20 +251,15 @@ def _merged(installs: list[InstallSpec]) -> tuple[InstallSpec, ...]:
     return tuple(merged)
 
 
-def _flags(install: InstallSpec) -> list[str]:
-    return [line for line in install.requirements if line.startswith("-")]
+def _options(install: InstallSpec) -> tuple[object, ...]:
+    flags = [line for line in install.requirements if line.startswith("-")]
+    return install.options, install.constraints, flags
 
 
 def image_secrets(image: Image) -> tuple[SecretSpec, ...]:
-    """The secrets that the build of an image is given.
-
-    Raises:
-        ImageBuildError: one of them is to be mounted.
-    """
-    asked: dict[Secret, None] = {}
-    for layer in image.layers:
-        if isinstance(layer, PipLayer):
-            asked.update(dict.fromkeys(layer.options.secret_mounts))
+    """The secrets that the build of an image is given; ImageBuildError where one of them is to be mounted."""
+    layers = [layer for layer in image.layers if isinstance(layer, PipLayer)]
+    asked = dict.fromkeys(secret for layer in layers for secret in layer.options.secret_mounts)
     for secret in asked:
         if secret.as_env_var is None:
             raise ImageBuildError(

@@ -1,4 +1,4 @@
-"""What holds of an image that asks for another Python than the one that runs the cluster."""
+"""An image may ask for another Python version than the cluster runs: programs get it, tasks and other apps do not."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ def python_of_program(declared: tuple[int, int] | None, files: list[str]) -> str
 
     A node looks for it; where it has none, it says so.
     """
-    asked = (
-        files if declared in (None, sys.version_info[:2]) else [f"=={'.'.join(map(str, declared))}.*", *files]
-    )
-    return ",".join(asked) or None
+    other = [] if declared in (None, sys.version_info[:2]) else [f"=={'.'.join(map(str, declared))}.*"]
+    return ",".join([*other, *files]) or None
 
 
 def settle_for_the_clusters(image: str, declared: tuple[int, int] | None, files: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a task is called with and what it returns, checked against its annotations and converted by them."""
+"""Inputs and outputs of a task are checked against its annotations, and converted by them."""
 
 from __future__ import annotations
 
@@ -58,11 +58,7 @@ def bind_deployed(
 ) -> dict[str, Any]:
     """The inputs of a call of a deployed task by name. Their types are checked where its code is.
 
-    Args:
-        plan: The task to be called.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        named_only: Refuse positional arguments.
+    With ``named_only`` positional arguments are refused.
 
     Raises:
         RemoteTaskUsageError: Positional arguments where they are refused.
@@ -82,8 +78,7 @@ def bind_deployed(
 def check_output(task: Task[..., Any], value: Any) -> Any:
     """What a task's function returned, as the annotation wants it.
 
-    Raises:
-        RuntimeDataValidationError: It is of another type than annotated, or nothing was annotated.
+    RuntimeDataValidationError where it is of another type than annotated, or nothing was annotated.
     """
     returns = task.interface.returns
     if returns is MISSING:

@@ -1,4 +1,4 @@
-"""Times as people write them: dates, ``now``, ``today - 1 day``, durations."""
+"""Times are read as people write them: dates, ``now``, ``today - 1 day``, durations."""
 
 from __future__ import annotations
 
@@ -29,11 +29,6 @@ _UNITS = {
     for unit in units.split()
 }
 
-moment_forms = (
-    "an ISO date or time such as 2024-05-31T12:00, now, today, or one of these and a duration: now - 1 day"
-)
-duration_forms = "such as 1 day, 90 s, 1h30m, 1:30 (minutes and seconds), 24 (seconds), or ISO's P1DT2H"
-
 
 def read_datetime(text: str) -> datetime:
     """A date and time; ValueError where it is none. ``now`` and ``today`` are those of this machine."""
@@ -47,7 +42,10 @@ def read_datetime(text: str) -> datetime:
         span = read_timedelta(by)
         return read_datetime(base) + (-span if sign == "-" else span)
     if not _ISO.fullmatch(told):  # pydantic would take a number for seconds since 1970
-        raise ValueError(f"write {moment_forms}")
+        raise ValueError(
+            "write an ISO date or time such as 2024-05-31T12:00, now, today, or one of these and a duration: "
+            "now - 1 day"
+        )
     try:
         moment = TypeAdapter(datetime).validate_python(told)
     except ValidationError as error:
@@ -91,4 +89,6 @@ def read_timedelta(text: str) -> timedelta:
     rest = _CLOCK.fullmatch(lower, at)  # 1 day, 2:03:04
     if at and (rest or at == len(lower)):
         return span + (read_timedelta(lower[at:]) if rest else timedelta())
-    raise ValueError(f"write a duration {duration_forms}")
+    raise ValueError(
+        "write a duration such as 1 day, 90 s, 1h30m, 1:30 (minutes and seconds), 24 (seconds), or ISO's P1DT2H"
+    )
