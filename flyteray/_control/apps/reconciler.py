@@ -20,9 +20,9 @@ from flyteray._control.apps.status import app_info
 from flyteray._control.registry.database import now
 from flyteray._control.registry.keys import Keys
 from flyteray._ingress.door import ingress
+from flyteray._machine.threads import in_own_thread
 from flyteray._plan.info import AppInfo, ClusterInfo, ErrorInfo
 from flyteray._serve.ray_serve import deployment, own_serve
-from flyteray._serve.threads import in_own_thread
 from flyteray.errors import BaseRuntimeError
 
 _TICK_S = 1.0
