@@ -1,4 +1,4 @@
-"""Whether a Ray cluster answers at an address: one remote call instead of Ray's minutes of retries."""
+"""A probe tells whether a Ray cluster answers at an address: one remote call instead of Ray's minutes of retries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 
 def probe(address: str, token: str | None, timeout_s: float = 5.0, named: str | None = None) -> None:
-    """Return when the cluster at ``address`` (``host:port``) takes ``token``; ``named`` is what the user called it.
+    """Make sure that the cluster at ``address`` (``host:port``) takes ``token``; the user called it ``named``.
 
     Raises:
         ClusterError: nobody answers in time, something else than Ray does, or the token is refused.

@@ -14,9 +14,6 @@ from flyteray._plan.spec import CodeRef
 def load_code(ref: CodeRef) -> Any:
     """The task or app environment that ``ref`` names, its bundle made importable first.
 
-    Args:
-        ref: Which.
-
     Raises:
         ModuleLoadError: the user's module fails to import here (the user's exception is the cause), or would start
             something on a cluster.
@@ -25,11 +22,7 @@ def load_code(ref: CodeRef) -> Any:
 
 
 def activate(digest: str) -> Path | None:
-    """Make a bundle importable in this process; where it lies on this node, None where nothing was shipped."""
+    """Make a bundle importable in this process; its folder on this node, None where nothing was shipped."""
     if not digest:
         return None
-    return bundle.activate(digest, lambda: _fetch(digest), bundle.cache_folder())
-
-
-def _fetch(digest: str) -> bytes:
-    return answer(controller().code.get(digest))
+    return bundle.activate(digest, lambda: answer(controller().code.get(digest)), bundle.cache_folder())

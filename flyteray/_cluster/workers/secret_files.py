@@ -20,7 +20,7 @@ class MountedFile:
 
     Args:
         path: Where user code reads it.
-        content: Its value; where another process has mounted it with another one, all of them see this one.
+        content: Its value; where another process has mounted another one, both see this one.
 
     Raises:
         OSError: It can't be written there.
@@ -29,7 +29,7 @@ class MountedFile:
     def __init__(self, path: Path, content: bytes) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        for lock in path.parent.glob(f".*{_LOCK}"):  # what killed processes left
+        for lock in path.parent.glob(f".*{_LOCK}"):  # of killed processes
             _remove_unless_used(lock)
         self._lock = shared(_lock_path(path))
         try:
@@ -46,7 +46,7 @@ class MountedFile:
         _private.replace(self.path, content)
 
     def close(self) -> None:
-        """Need it no more; the last process that says so removes it."""
+        """Need the file no more; the last process that says so removes it."""
         self._lock.close()
         _remove_unless_used(_lock_path(self.path))
 
