@@ -46,9 +46,7 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
 
     The cluster is ``settings.address`` if given (``"local"`` names the local one as well), else the local one, which is
     started when it does not run. In a worker, or after the user's own ``ray.init``, the connection there is stays.
-
-    Raises:
-        ClusterError: it can't be reached or started; within seconds, with the address and what to check.
+    Where it can't be reached or started, a ClusterError tells within seconds what to check.
     """
     found = running = local.find(settings)
     if ray.is_initialized():

@@ -108,12 +108,10 @@ def _cluster_of(settings: Settings, state: dict[str, Any]) -> LocalCluster:
 
 
 def start(settings: Settings, quiet: bool = False) -> LocalCluster:
-    """The local cluster of this home, started unless it runs. Says so on stderr unless ``quiet``.
+    """The local cluster of this home, started unless it runs, which stderr tells unless ``quiet``.
 
-    Two processes that come at the same time start it once. What a crash left of an earlier one is ended first.
-
-    Raises:
-        ClusterError: it did not start; the message ends with what Ray said, and nothing of it is left.
+    Two processes that come at the same time start it once. An earlier one that crashed is ended first. Where it does
+    not start, a ClusterError ends with Ray's own words, and nothing of it is left.
     """
     _private.tightened(settings.home)
     if Path(settings.storage).is_relative_to(settings.home):
@@ -134,10 +132,7 @@ def start(settings: Settings, quiet: bool = False) -> LocalCluster:
 
 
 def stop(settings: Settings) -> bool:
-    """End the local cluster of this home with all that runs on it; False if there is nothing to end.
-
-    Storage, and with it the history and the outputs, stays.
-    """
+    """End the local cluster of this home with all that runs on it; storage stays. False if there is nothing to end."""
     if not _state_path(settings).exists():
         return False
     with alone(settings.home / "cluster.lock"):

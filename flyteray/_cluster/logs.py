@@ -16,9 +16,7 @@ _MAGICS = (":actor_name:", ":job_id:", ":task_name:")  # lines that Ray writes f
 def lines(actor: str, namespace: str, stream: str, tail: int, follow: bool) -> Iterator[str]:
     """The last lines of an actor's stream, "out" or "err", and if ``follow`` those that it writes while it lives.
 
-    Raises:
-        RuntimeSystemError: the dashboard does not give them.
-        ValueError: there is no such actor any more.
+    RuntimeSystemError where the dashboard does not give them, ValueError where there is no such actor any more.
     """
     handle = ray.get_actor(actor, namespace=namespace)
     cluster = ray.get_runtime_context().gcs_address  # without it Ray looks for any cluster of this machine

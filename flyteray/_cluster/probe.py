@@ -9,10 +9,9 @@ _CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 
 def probe(address: str, token: str | None, timeout_s: float = 5.0, named: str | None = None) -> None:
-    """Make sure that the cluster at ``address`` (``host:port``) takes ``token``; the user called it ``named``.
+    """Make sure that Ray answers at ``address`` (``host:port``) in time and takes ``token``, else raise ClusterError.
 
-    Raises:
-        ClusterError: nobody answers in time, something else than Ray does, or the token is refused.
+    ``named`` is the address as the user wrote it.
     """
     import grpc  # takes 0.1 s, which commands without a cluster need not pay
 

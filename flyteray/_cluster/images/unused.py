@@ -12,7 +12,7 @@ from flyteray import _private
 from flyteray._machine.file_lock import FileLock
 
 _IN_USE = "in-use"
-_REPLACED_S = 600.0  # who has looked up the way to the old one has started it by then
+_REPLACED_S = 600.0  # processes that have looked up the way to the old one have started it by then
 _UNUSED_S = 30 * 24 * 3600.0
 
 
@@ -26,8 +26,7 @@ def usage(built: Path) -> str:
 def remove_unused(folder: Path) -> None:
     """Remove images that were built anew since, and those that were last started a month ago; none that is in use.
 
-    Args:
-        folder: With the built images; each has its link ``<key>``, its lock ``<key>.lock`` and ``<key>-…`` itself.
+    Each has its link ``<key>``, its lock ``<key>.lock`` and ``<key>-…`` itself in the folder.
     """
     for mark in folder.glob(f"*-*/{_IN_USE}"):
         key = mark.parent.name.partition("-")[0]

@@ -39,7 +39,7 @@ _ELSEWHERE = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER")  # with these 
 _COMPLETE = "flyteray-image.json"
 _QUIET = ["--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off"]
 _SHOWN_LINES = 12
-# What a worker and a replica import before the user's code.
+# A worker and a replica import these before the user's code.
 _FLOOR = "import ray.serve, flyteray._serve.replica, flyteray._tasks.execution"
 
 logger = logging.getLogger(__name__)
@@ -61,13 +61,10 @@ def python_for(
     """The Python that finds what an image asks for: this process's own where it does, else one that is built.
 
     Args:
-        image: The image.
+        image: The image; ImageBuildError, with pip's own message, where it can't be built.
         folder: The folder of built ones. Default: ``images/`` in the home that the settings name.
         environ: Environment variables for pip besides this process's.
         force: Build even where it is there.
-
-    Raises:
-        ImageBuildError: it can't be built; with pip's own message.
     """
     if image.container is not None:
         raise ImageBuildError(
@@ -124,6 +121,11 @@ def _sites(target: Path) -> list[str]:
     return [str(path) for path in target.glob("lib*/python*/site-packages")]
 
 
+def _together(target: Path) -> Installed:
+    """The packages of an image and behind them the cluster's."""
+    return Installed([*_sites(target), *_base()])
+
+
 def _is_sound(link: Path, image: ImageSpec) -> bool:
     """Whether an image was built to the end, by this Python, and the cluster still has the packages that it takes."""
     try:
@@ -135,7 +137,7 @@ def _is_sound(link: Path, image: ImageSpec) -> bool:
         return (target / "bin" / "python").exists()
     if built == _identity(holds=False):
         return True  # not even when it was new, by the user's own options
-    return built == _identity(holds=True) and Installed([*_sites(target), *_base()]).meets(image.installs)
+    return built == _identity(holds=True) and _together(target).meets(image.installs)
 
 
 def _identity(holds: bool) -> str:
@@ -211,23 +213,22 @@ class _Build:
             self._install([*pip, "install", *_QUIET], install)
         if not self.image.program:
             self._check_floor()
-        holds = Installed([*_sites(self.target), *_base()]).meets(self.image.installs)
-        _private.write(self.target / _COMPLETE, _identity(holds))
+        _private.write(self.target / _COMPLETE, _identity(_together(self.target).meets(self.image.installs)))
 
     def _check_floor(self) -> None:
         """Refuse packages that replace the cluster's in versions that Ray or flyteray can't live with."""
-        replaced = Installed(_sites(self.target)).names() & Installed(_base()).names()
+        own, base = Installed(_sites(self.target)), Installed(_base())
+        replaced = own.names() & base.names()
         if not replaced:
             return
-        known = Installed(_base()).broken("flyteray")
-        now = Installed([*_sites(self.target), *_base()]).broken("flyteray")
-        broken = [each for each in now if each not in known]
+        known = base.broken("flyteray")
+        broken = [each for each in _together(self.target).broken("flyteray") if each not in known]
         if not broken:
             try:
                 self._run([self._python, "-c", _FLOOR])
             except ImageBuildError as error:
-                there = Installed(_sites(self.target)).versions(replaced)
-                broken = [f"it brings {', '.join(there)} in place of the cluster's. {error}"]
+                brought = ", ".join(own.versions(replaced))
+                broken = [f"it brings {brought} in place of the cluster's. {error}"]
         if broken:
             raise ImageBuildError(
                 f"Image {self.image.name!r} was installed, but Ray or flyteray does not start with its packages: "
@@ -237,16 +238,14 @@ class _Build:
 
     def _install(self, pip: list[str], install: InstallSpec) -> None:
         ours = [f"{name}=={version}" for name in _OURS if (version := _version(name))]
-        floor = () if self.image.program else _floor(install)
-        for more in dict.fromkeys((floor, ())):
-            files = self._files([*install.requirements, *more], [*install.constraints, *ours])
-            try:
+        constraints = [*install.constraints, *ours]
+        if not self.image.program and (floor := _floor(install)):
+            # A requirement may not go with it, or not be there at all: pip then says which, or the check does.
+            with contextlib.suppress(ImageBuildError):
+                files = self._files([*install.requirements, *floor], constraints)
                 self._run([*pip, *files, *install.options])
-            except ImageBuildError:
-                if not more:
-                    raise
-                continue  # a requirement does not go with it, or is not there at all: pip says which, or the check
-            return
+                return
+        self._run([*pip, *self._files(list(install.requirements), constraints), *install.options])
 
     def _files(self, requirements: list[str], constraints: Iterable[str]) -> list[str]:
         """The options of pip that name its requirements and constraints, in files."""

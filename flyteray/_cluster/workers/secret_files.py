@@ -18,12 +18,7 @@ _LOCK = ".in-use"
 class MountedFile:
     """A file with a secret, for as long as this process needs it; its owner alone can read it.
 
-    Args:
-        path: Where user code reads it.
-        content: Its value; where another process has mounted another one, both see this one.
-
-    Raises:
-        OSError: It can't be written there.
+    Where another process has mounted another content there, both see this one; OSError where it can't be written.
     """
 
     def __init__(self, path: Path, content: bytes) -> None:

@@ -34,9 +34,7 @@ class ProcessSecrets:
     def deliver(self) -> None:
         """Put them where they belong. Done again, it takes those that have changed, after seconds at the earliest.
 
-        Raises:
-            SecretNotFoundError: One of them does not exist.
-            RuntimeUserError: One of them can't be an environment variable, or its file can't be written.
+        SecretNotFoundError, or RuntimeUserError where one can't be a variable or its file can't be written.
         """
         fresh = self._delivered_at is not None and time.monotonic() - self._delivered_at < _FRESH_S
         if not self._specs or fresh:

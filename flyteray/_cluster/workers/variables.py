@@ -55,17 +55,14 @@ def keep(variables: Mapping[str, str]) -> str:
     return key
 
 
-def _folder() -> Path:
-    return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-variables-{os.getuid()}")
-
-
 def _packed(variables: Mapping[str, str]) -> bytes:
     at_start = {name: value for name, value in sorted(variables.items()) if name not in _ACCELERATORS}
     return json.dumps(at_start).encode()
 
 
 def _write(key: str, data: bytes) -> None:
-    _private.replace(_private.folder(_folder()) / key, data)
+    cache = Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()))
+    _private.replace(_private.folder(cache / f"flyteray-variables-{os.getuid()}") / key, data)
 
 
 def _fetch(key: str, address: str) -> None:
