@@ -23,7 +23,7 @@ import psutil
 
 import flyteray as flyte
 from benchmarks import harness
-from flyteray._serve.servers.listening import addresses
+from flyteray._serve.servers.listening import find_addresses
 from flyteray.app import AppEnvironment
 from flyteray.errors import ActivationTimeoutError
 from flyteray.remote import App
@@ -77,7 +77,7 @@ def marked() -> dict[str, set[psutil.Process]]:
 
 
 def listening(processes: set[psutil.Process]) -> set[int]:
-    return {address.port for process in processes for address in addresses(process.pid)}
+    return {address.port for process in processes for address in find_addresses(process.pid)}
 
 
 def count(found: dict[str, set[psutil.Process]]) -> list[int]:

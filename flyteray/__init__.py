@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from flyteray._declare.environment import Environment
     from flyteray._declare.images.image import Image, ImageBuild
     from flyteray._declare.options.cache import Cache, CachePolicy, CacheRequest
+    from flyteray._declare.options.documentation import Documentation, Link
     from flyteray._declare.options.pod import PodTemplate
     from flyteray._declare.options.reuse import ReusePolicy
-    from flyteray._declare.options.shown import Documentation, Link
     from flyteray._declare.options.timeout import Timeout, TimeoutType
     from flyteray._declare.options.trigger import (
         Cron,
@@ -98,7 +98,7 @@ _LATER = {
     "flyteray._declare.options.cache": ("Cache", "CachePolicy", "CacheRequest"),
     "flyteray._declare.options.pod": ("PodTemplate",),
     "flyteray._declare.options.reuse": ("ReusePolicy",),
-    "flyteray._declare.options.shown": ("Documentation", "Link"),
+    "flyteray._declare.options.documentation": ("Documentation", "Link"),
     "flyteray._declare.options.timeout": ("Timeout", "TimeoutType"),
     "flyteray._declare.options.trigger": (
         "Cron",

@@ -1,4 +1,4 @@
-"""Which flyteray this is, and where it is."""
+"""The version of flyteray, and the folder of its code."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A script that says ``import flyte`` and nothing of flyteray, run with flyteray in its place.
+"""A script that says ``import flyte``, and nothing of flyteray, runs with flyteray in its place.
 
 ``python -m flyteray.as_flyte script.py ...`` is what ``python script.py ...`` would be; its tasks and apps run so too,
 wherever they do. ``flyteray run --as-flyte script.py task`` does the same, as do ``serve``, ``deploy`` and ``build``.
@@ -20,14 +20,7 @@ _USAGE = "usage: python -m flyteray.as_flyte SCRIPT.py [ARGUMENT]..."
 
 
 def run_script(arguments: Sequence[str]) -> None:
-    """Run a script as the main program of this process.
-
-    Args:
-        arguments: Its path, and what it finds behind that in ``sys.argv``.
-
-    Raises:
-        SystemExit: There is no script, or it ends so itself.
-    """
+    """Run a script as the main program, with what follows its path in ``sys.argv``; SystemExit: there is none."""
     if not arguments or arguments[0].startswith("-"):
         sys.exit(_USAGE)
     script = os.path.abspath(arguments[0])

@@ -1,4 +1,4 @@
-"""Every error that flyteray raises of its own accord, and those of Flyte that programs name.
+"""Errors that flyteray raises of its own accord, and those of Flyte that programs name.
 
 RuntimeError
 └── BaseRuntimeError                code, kind, message
@@ -176,9 +176,6 @@ def _rebuild(cls: type[BaseRuntimeError], args: tuple[Any, ...], state: dict[str
 
 class InitializationError(BaseRuntimeError):
     """Nothing to talk to: no cluster, no controller, or ``flyteray.init()`` is still to be called."""
-
-    def __init__(self, code: str, kind: Kind, root_cause_message: str, worker: str | None = None) -> None:
-        super().__init__(code, kind, root_cause_message, worker)
 
 
 class ClusterError(InitializationError):

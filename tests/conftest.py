@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,37 +30,52 @@ settings.register_profile(
 settings.load_profile("flyteray")
 
 FOLDER = Path(__file__).parent
-LONG = (
-    "acceptance/test_examples.py",
-    "acceptance/test_cli_on_a_cluster.py",
-    "acceptance/test_browser.py",
-    "integration/test_local_cluster.py",
-    "integration/test_replica_life.py",
-    "integration/test_recovery.py",
-    "integration/test_servers.py",
-    "integration/test_apps.py",
-    "integration/test_images.py",
-)
+DURATIONS = FOLDER / "durations.json"
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--measure`` writes how many seconds each file took, from which the next run takes its order."""
+    parser.addoption(
+        "--measure", action="store_true", help=f"Write {DURATIONS.name}, which tells the order of tests."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl+C mean what it means in a terminal: a shell's ``pytest &`` ignores it, and all children would."""
+    if config.getoption("measure") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Measure(), "measure")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The README first, as it takes longest; then what is about processes that no cluster is connected to; long
-    files before short ones, so that no core is idle at the end while the other has a long one.
-    """
+class Measure:
+    """Adds up what the tests of each file take, their fixtures included."""
 
-    def rank(item: pytest.Item) -> tuple[int, int]:
+    def __init__(self) -> None:
+        self._seconds: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count one test's beginning, call or end."""
+        self._seconds[Path(report.location[0]).relative_to(FOLDER.name).as_posix()] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """Write what was measured; files that were not run keep what they had."""
+        known = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+        measured = {file: round(seconds, 1) for file, seconds in self._seconds.items()}
+        there = {file: seconds for file, seconds in (known | measured).items() if (FOLDER / file).exists()}
+        DURATIONS.write_text(json.dumps(there, indent=1, sort_keys=True) + "\n")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests connect to the cluster come last: the others are about processes that no cluster is
+    connected to. Of each kind long files come first, so that no core is idle at the end while the other has one.
+    """
+    durations = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    connected = {item.path for item in items if "cluster" in getattr(item, "fixturenames", ())}
+
+    def rank(item: pytest.Item) -> tuple[bool, float, str]:
         path = item.path.relative_to(FOLDER).as_posix()
-        if path == "acceptance/test_readme.py":
-            return 0, 0
-        if path.startswith("unit/"):
-            return 1, 0
-        return 2, LONG.index(path) if path in LONG else len(LONG)
+        return item.path in connected, -durations.get(path, 0.0), path
 
     items.sort(key=rank)
 

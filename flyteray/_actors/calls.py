@@ -24,15 +24,11 @@ _RESTART_S = 30.0  # how long an actor may take to come back after its process d
 _AGAIN_S = 0.2
 
 
-class Hosted:
-    """What Ray knows of a detached actor: it makes the object that does the work, and hands on calls to it.
+class ActorHost:
+    """The class of all detached actors: it makes an object of the class ``module:name``, and hands on calls to it.
 
     Ray imports the class of an actor wherever it is called from; with this one the callers, which every worker and
     every command is, do without the modules of the controller.
-
-    Args:
-        kind: The object's class, ``module:name``.
-        arguments: What it is made with.
     """
 
     def __init__(self, kind: str, *arguments: Any) -> None:

@@ -1,11 +1,11 @@
-"""The interface of the controller: what clients, workers and replicas may ask of it, by noun."""
+"""The interface of the controller, by noun: the questions of clients, workers and replicas."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol, cast
 
-from flyteray._actors.asked import Stub
+from flyteray._actors.questions import Stub
 from flyteray._plan.info import (
     ActionInfo,
     ActionPhase,
@@ -50,11 +50,7 @@ class Images(Protocol):
     """The images on the cluster's nodes."""
 
     def prepare(self, image: ImageSpec | None, force: bool = False) -> Awaitable[Start]:
-        """Make an image ready on every node; what a worker needs to be started with it.
-
-        Args:
-            image: Which; None asks for nothing.
-            force: Build even where it is there.
+        """Make an image ready on every node, ``force`` builds it anew; what a worker needs to be started with it.
 
         Raises:
             ImageBuildError: it can't be built on a node.
@@ -69,11 +65,7 @@ class Tasks(Protocol):
     """The deployed tasks."""
 
     def deploy(self, plans: list[TaskPlan]) -> Awaitable[None]:
-        """Record versions of tasks; their code is here already.
-
-        Raises:
-            ValueError: a version of that name is something else.
-        """
+        """Record versions of tasks, whose code is here; ValueError where a version of that name is something else."""
 
     def get(self, name: str, version: str | None) -> Awaitable[TaskInfo]:
         """A version of a deployed task, or its newest."""
@@ -86,11 +78,7 @@ class Runs(Protocol):
     """The runs and their actions."""
 
     def start(self, spec: RunSpec, inputs: Payload) -> Awaitable[RunInfo]:
-        """Start a run; it goes on whatever becomes of the caller.
-
-        Raises:
-            SecretNotFoundError: its task asks for a secret that does not exist.
-        """
+        """Start a run, which outlives the caller; SecretNotFoundError where a secret of its task does not exist."""
 
     def get(self, name: str) -> Awaitable[RunInfo]:
         """A run as it is now."""
@@ -135,9 +123,8 @@ class Apps(Protocol):
     def serve(self, spec: AppSpec, declared: Sequence[str] = ()) -> Awaitable[AppInfo]:
         """Make a version the wanted one; its outputs of tasks are pinned to runs first.
 
-        Args:
-            spec: The version; an unchanged one that serves is left alone.
-            declared: Tasks that who serves it knows: one of them may be meant by a name that is none.
+        An unchanged version that serves is left alone. ``declared`` are the tasks that the caller knows: one of them
+        may be meant by a name that is none.
 
         Raises:
             ParameterMaterializationError: an output that a parameter names does not exist.
@@ -165,9 +152,7 @@ class Apps(Protocol):
     def wait_stopped(self, name: str, asked: bool = False) -> Awaitable[AppInfo]:
         """An app when nothing of it runs any more, its replicas' ``on_shutdown`` included.
 
-        Args:
-            name: Which.
-            asked: Whether the caller has stopped it: somebody may have started it again since.
+        ``asked`` says that the caller has stopped it: somebody may have started it again since.
 
         Raises:
             RuntimeUserError: it was to stop, and somebody has started it again.
@@ -206,11 +191,7 @@ class Secrets(Protocol):
         """Secrets by name, without their values; all of them for None."""
 
     def delete(self, name: str) -> Awaitable[None]:
-        """Forget a secret; processes that were given it keep it.
-
-        Raises:
-            SecretNotFoundError: There is none of that name.
-        """
+        """Forget a secret; processes that were given it keep it. SecretNotFoundError where there is none."""
 
     def values(self, names: Sequence[str]) -> Awaitable[dict[str, bytes]]:
         """The values that a process of an environment that asks for them is given."""
@@ -220,21 +201,13 @@ class Keys(Protocol):
     """The keys of those who may use apps."""
 
     def create(self, name: str, digest: str) -> Awaitable[KeyInfo]:
-        """Let in who has the key of that digest, from the moment that this returns.
-
-        Raises:
-            ValueError: a bad name, or one that is taken.
-        """
+        """Let in the owner of that key from the moment that this returns; ValueError for a bad or taken name."""
 
     def listall(self, limit: int | None) -> Awaitable[list[KeyInfo]]:
         """Keys by name; all of them for None."""
 
     def delete(self, name: str) -> Awaitable[None]:
-        """Answer no more requests with that key, from the moment that this returns.
-
-        Raises:
-            KeyNotFoundError: there is none of that name.
-        """
+        """Answer no more requests with that key from the moment that this returns; KeyNotFoundError where none is."""
 
 
 class Controller(Protocol):
@@ -257,9 +230,5 @@ class Controller(Protocol):
 
 
 def controller(before: Callable[[], object] | None = None) -> Controller:
-    """The controller of the connected cluster.
-
-    Args:
-        before: Called before each question, which may block: it connects.
-    """
+    """The controller of the connected cluster; ``before`` is called before each question, and may block to connect."""
     return cast(Controller, Stub(CONTROLLER, before=before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from flyteray._actors.asked import Stub
+from flyteray._actors.questions import Stub
 from flyteray._plan.spec import RunSpec
 from flyteray._plan.values.pickling import Payload
 

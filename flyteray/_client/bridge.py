@@ -1,22 +1,27 @@
-"""Verbs are written once, async; this is where they become blocking as well."""
+"""A verb is written once, as an async function, and blocks where it is called plainly.
+
+The coroutines of blocking calls run on one event loop in a thread of its own, the bridge.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import functools
+import sys
 import threading
+import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from flyteray._declare.loading import calling_frame, loads
 from flyteray._machine.threads import in_thread
 from flyteray.errors import BaseRuntimeError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
-
 
 _caller: contextvars.ContextVar[threading.Thread | None] = contextvars.ContextVar(
     "flyteray_caller", default=None
@@ -56,11 +61,11 @@ class Listing(Coroutine[Any, Any, list[R]]):
         return self._listing.send(value)
 
     def throw(self, *error: Any) -> Any:
-        """Likewise."""
+        """As coroutines have it."""
         return self._listing.throw(*error)
 
     def close(self) -> None:
-        """Likewise."""
+        """As coroutines have it."""
         self._listing.close()
 
 
@@ -75,7 +80,7 @@ class ListVerb(Verb[P, list[R]]):
 
 
 class MethodVerb(Generic[S, P, R]):
-    """The same for methods: binds to the instance as methods do."""
+    """A method that is a :class:`Verb`: it binds to the instance as methods do."""
 
     def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> None:
         self._function = function
@@ -90,6 +95,33 @@ class MethodVerb(Generic[S, P, R]):
             return self
         # A bound method is a callable without the first parameter; partial types can't say so.
         return Verb(self._function.__get__(instance, owner))
+
+
+def not_while_loading(
+    name: str,
+) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
+    """A decorator of verbs that start, change or end something: code that is only being loaded can't call them.
+
+    They raise ModuleLoadError there, which tells ``name``.
+    """
+
+    def decorate(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+        @functools.wraps(function)
+        async def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            loads().refuse(name, calling_thread())
+            return await function(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def warn_caller(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user's code that has called the verb which runs."""
+    frame = calling_frame(calling_thread()) or sys._getframe()
+    seen = frame.f_globals.setdefault("__warningregistry__", {})
+    name = frame.f_globals.get("__name__")
+    warnings.warn_explicit(text, category, frame.f_code.co_filename, frame.f_lineno, name, seen)
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
@@ -124,11 +156,8 @@ def calling_thread() -> threading.Thread:
 def run_here(coroutine: Coroutine[Any, Any, R], suspends: bool) -> R:
     """Run a coroutine to its end on this thread, or on one of its own where a loop runs on this one.
 
-    So debuggers, signal handlers and prompts find in it what they find in a script.
-
-    Args:
-        coroutine: What to run.
-        suspends: Whether it awaits anything; where it does not, no loop runs on the thread meanwhile.
+    So debuggers, signal handlers and prompts find in it what they find in a script. A coroutine that never
+    ``suspends``, as it awaits nothing, runs without a loop on the thread.
     """
     if not loop_runs_here():
         return _driven(coroutine, suspends)

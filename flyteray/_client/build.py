@@ -1,4 +1,4 @@
-"""``flyteray.build``: images made ready ahead of the tasks and apps that need them."""
+"""``flyteray.build`` makes images ready ahead of the tasks and apps that need them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flyteray._client.acts import acts
-from flyteray._client.bridge import Verb
+from flyteray._client.bridge import Verb, not_while_loading
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment, without_meaning
@@ -19,7 +18,7 @@ from flyteray._plan.spec import EnvironmentSpec, ImageSpec
 
 @dataclass(frozen=True)
 class ImageCache:
-    """What :func:`flyteray.build_images` returns.
+    """The images that :func:`flyteray.build_images` has made ready.
 
     Attributes:
         images: The URI of every environment's image by the environment's name; ``"auto"`` for the cluster's own.
@@ -28,8 +27,9 @@ class ImageCache:
     images: Mapping[str, str] = field(default_factory=dict)
 
 
-@acts("flyteray.build")
-async def _build(image: Image, dry_run: bool = False, force: bool = False, wait: bool = True) -> ImageBuild:
+@Verb
+@not_while_loading("flyteray.build")
+async def build(image: Image, dry_run: bool = False, force: bool = False, wait: bool = True) -> ImageBuild:
     """Build an image on every node of the cluster, so that the first task or app that needs it starts at once.
 
     What is built already, or is there without building, costs nothing.
@@ -54,11 +54,12 @@ async def _build(image: Image, dry_run: bool = False, force: bool = False, wait:
             await session().controller.images.start(spec, force)
             return ImageBuild(uri=None)
         await session().controller.images.prepare(spec, force)
-    return ImageBuild(uri=_named(image, spec))
+    return ImageBuild(uri=_uri(image, spec))
 
 
-@acts("flyteray.build_images")
-async def _build_images(
+@Verb
+@not_while_loading("flyteray.build_images")
+async def build_images(
     *envs: Environment, copy_style: str = "loaded_modules", seed_cache: ImageCache | None = None
 ) -> ImageCache:
     """Build the images of environments and of those that they depend on.
@@ -79,28 +80,22 @@ async def _build_images(
         without_meaning("build_images", f"copy_style={copy_style!r}")
     known = dict(seed_cache.images) if seed_cache else {}
     todo = [env for env in with_dependencies(*envs) if env.name not in known]
-    uris = await asyncio.gather(*(_uri(env) for env in todo))
+    uris = await asyncio.gather(*(_build_for(env) for env in todo))
     return ImageCache(known | {env.name: uri for env, uri in zip(todo, uris, strict=True)})
 
 
-build = Verb(_build)
-build_images = Verb(_build_images)
-
-
-async def _uri(env: Environment) -> str:
-    image = (
-        Image.from_base(env.image)
-        if isinstance(env.image, str) and env.image not in ("", "auto")
-        else env.image
-    )
-    if not isinstance(image, Image):
+async def _build_for(env: Environment) -> str:
+    image = env.image
+    if not image or image == "auto":
         return "auto"
+    if isinstance(image, str):
+        image = Image.from_base(image)
     spec = image_spec(image, env.name, is_program(env))
     if spec is not None:
         await take_secrets([EnvironmentSpec(image=spec)])
         await session().controller.images.prepare(spec, False)
-    return _named(image, spec)
+    return _uri(image, spec)
 
 
-def _named(image: Image, spec: ImageSpec | None) -> str:
+def _uri(image: Image, spec: ImageSpec | None) -> str:
     return spec.container if spec and spec.container else image.uri

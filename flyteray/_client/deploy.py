@@ -1,16 +1,14 @@
-"""``flyteray.deploy``: tasks and apps for others to use by name."""
+"""``flyteray.deploy`` makes tasks and apps ready for others, who use them by name."""
 
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from flyteray._client.acts import acts
 from flyteray._client.apps.app import App
-from flyteray._client.apps.unknown_apps import warn_of_unknown_apps
-from flyteray._client.bridge import Verb
+from flyteray._client.apps.serve import warn_of_unknown_apps
+from flyteray._client.bridge import Verb, not_while_loading, warn_caller
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.session.owner import owner_variables
 from flyteray._client.session.session import session
@@ -54,11 +52,8 @@ class DeployedTask:
 
 
 @dataclass(frozen=True)
-class DeployedTaskEnvironment:
-    """An environment of tasks and the versions of them that were deployed."""
-
+class _DeployedEnvironment:
     env: Environment
-    deployed_entities: list[DeployedTask]
 
     def get_name(self) -> str:
         """The environment's name."""
@@ -66,7 +61,15 @@ class DeployedTaskEnvironment:
 
     def env_repr(self) -> Row:
         """The environment as a line of a table."""
-        return (("environment", self.env.name), ("kind", "tasks"))
+        kind = "app" if isinstance(self.env, AppEnvironment) else "tasks"
+        return (("environment", self.env.name), ("kind", kind))
+
+
+@dataclass(frozen=True)
+class DeployedTaskEnvironment(_DeployedEnvironment):
+    """An environment of tasks and the versions of them that were deployed."""
+
+    deployed_entities: list[DeployedTask]
 
     def summary_repr(self) -> str:
         """One line for people."""
@@ -79,20 +82,12 @@ class DeployedTaskEnvironment:
 
 
 @dataclass(frozen=True)
-class DeployedAppEnvironment:
+class DeployedAppEnvironment(_DeployedEnvironment):
     """An app that was deployed; ``deployed_app`` is its handle, None after a dry run."""
 
     env: AppEnvironment
     version: str
     deployed_app: App | None
-
-    def get_name(self) -> str:
-        """The app's name."""
-        return self.env.name
-
-    def env_repr(self) -> Row:
-        """The environment as a line of a table."""
-        return (("environment", self.env.name), ("kind", "app"))
 
     def summary_repr(self) -> str:
         """One line for people."""
@@ -106,7 +101,7 @@ class DeployedAppEnvironment:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What one deployment brought: environments by name, those that are needed by others first."""
+    """A deployment: its environments by name, those that are needed by others first."""
 
     version: str
     envs: Mapping[str, DeployedTaskEnvironment | DeployedAppEnvironment]
@@ -125,8 +120,9 @@ class Deployment:
         return [row for deployed in self.envs.values() for row in deployed.table_repr()]
 
 
-@acts("flyteray.deploy")
-async def _deploy(
+@Verb
+@not_while_loading("flyteray.deploy")
+async def deploy(
     *envs: Environment,
     dry_run: bool = False,
     version: str | None = None,
@@ -161,7 +157,7 @@ async def _deploy(
         ImageBuildError: the image of a task can't be built; with pip's own message.
     """
     if dryrun is not None:
-        warnings.warn("deploy(dryrun=...) is now called dry_run.", FutureWarning, stacklevel=2)
+        warn_caller("deploy(dryrun=...) is now called dry_run.", FutureWarning)
         dry_run = dry_run or dryrun
     if copy_style == "none" and version is None:
         raise DeploymentError(
@@ -175,15 +171,12 @@ async def _deploy(
         for group in deployment.groups(envs)
     ]
     return [
-        Deployment(plan.version, dict(_results(plan, {} if dry_run else await _carry_out(plan))))
+        Deployment(plan.version, dict(_results(plan, {} if dry_run else await _execute(plan))))
         for plan in plans
     ]
 
 
-deploy = Verb(_deploy)
-
-
-async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
+async def _execute(plan: DeploymentPlan) -> dict[str, AppInfo]:
     """Send code and plans; returns the apps."""
     await take_secrets([spec.environment for spec in plan.apps.values()], plan.envs.values)
     for bundle in plan.bundles.values():
@@ -192,7 +185,7 @@ async def _carry_out(plan: DeploymentPlan) -> dict[str, AppInfo]:
     images = {each.spec.environment.image for tasks in plan.tasks.values() for each in tasks} - {None}
     await asyncio.gather(*(session().controller.images.prepare(image) for image in images))
     await session().controller.tasks.deploy([task for tasks in plan.tasks.values() for task in tasks])
-    await warn_of_unknown_apps(plan.apps.values())
+    await warn_of_unknown_apps([*plan.apps.values()])
     declared = declared_tasks()
     return {name: await session().serve(spec, declared) for name, spec in plan.apps.items()}
 

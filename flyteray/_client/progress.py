@@ -1,4 +1,4 @@
-"""What is said on stderr while a run or an app is waited for."""
+"""The progress of a run or an app, told on stderr while it is waited for."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Progress:
             self._status.stop()
 
     def tell(self, waiting: str | None) -> None:
-        """What it waits for now; None: for nothing. The same with other numbers is not said again."""
+        """Tell what it waits for now; None: for nothing. The same with other numbers is not said again."""
         if self._status is not None:
             self._status.update(f"Waiting for {self._subject} …" + (f" It {waiting}" if waiting else ""))
         if self._quiet or self._status is not None:

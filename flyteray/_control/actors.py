@@ -14,9 +14,9 @@ import ray
 
 from flyteray import _private
 from flyteray._actors import calls
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import CONTROLLER, controller
 from flyteray._actors.keeper import keeper_name
+from flyteray._actors.questions import ask
 from flyteray._cluster import processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._ingress.door import INGRESS, ingress
@@ -47,15 +47,15 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
         else:
             _start_resident(cluster, settings)
             _await_controller()
-    return answer(controller().info())
+    return ask(controller().info())
 
 
 def start_actors(settings: Settings) -> None:
     """Start those of ingress, keeper and controller that the connected cluster lacks."""
     folder, trusted = str(settings.home / "ingress"), (settings.trusted_proxies, settings.trusted_headers)
     _detached(_INGRESS, INGRESS, folder, settings.host, settings.port or 0, *trusted)
-    port = answer(ingress().port())
-    found_at = answer(ingress().found_at())
+    port = ask(ingress().port())
+    found_at = ask(ingress().found_at())
     where = f"[{found_at}]" if ":" in found_at else found_at
     cluster = ClusterInfo(
         storage=settings.storage,
@@ -119,5 +119,5 @@ def _detached(kind: str, name: str, *arguments: Any) -> None:
         "max_restarts": -1,
         "max_task_retries": 0,
     }
-    named = type(kind.rpartition(":")[2], (calls.Hosted,), {})  # what Ray and `ps` show
+    named = type(kind.rpartition(":")[2], (calls.ActorHost,), {})  # what Ray and `ps` show
     ray.remote(named).options(**options).remote(kind, *arguments)

@@ -1,1 +1,1 @@
-"""What users declare, other than apps: environments, tasks, resources, retries. Nothing runs here."""
+"""Environments, tasks, images and their options are declared here; apps are apart, and nothing runs."""

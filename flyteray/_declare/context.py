@@ -1,7 +1,7 @@
-"""What is bound around running user code: how task calls are carried out, what the code may ask about itself.
+"""The context of running user code: how its task calls are carried out, and the facts that it may ask for.
 
-Unbound means plain Python: a task call is then a function call. Whoever runs user code (a worker, a replica,
-local mode) binds these variables; user code reads them through :func:`ctx`.
+Unbound means plain Python: a task call is then a function call. A worker, a replica or local mode binds these
+variables around user code, which reads them through :func:`ctx`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TaskRuntime(Protocol):
 
 
 class Owner(NamedTuple):
-    """Whose something is, in Flyte's words; None where nobody has said it. Ray has no such thing: it is only told."""
+    """A project, domain and organisation of Flyte; None where nobody has said it. Ray has no such thing."""
 
     project: str | None = None
     domain: str | None = None
@@ -61,13 +61,13 @@ class CodeBundle:
             raise ValueError("A CodeBundle needs the address of its archive: tgz=... or pkl=...")
 
     def with_downloaded_path(self, path: Path) -> CodeBundle:
-        """The same, unpacked there."""
+        """A copy that is unpacked there."""
         return replace(self, downloaded_path=path)
 
 
 @dataclass(frozen=True)
 class SerializationContext:
-    """What is known of an app when its subdomain is made: ``version`` is empty unless it was named.
+    """The facts that are known of an app when its subdomain is made: ``version`` is empty unless it was named.
 
     The fields behind ``org`` are for programs that ask an app for its container's words; flyteray sets none of them.
     """
@@ -86,7 +86,7 @@ class SerializationContext:
 
 @dataclass(frozen=True)
 class ActionID:
-    """Which action of which run; the run's root action is ``a0``. ``run_name`` is ``name`` unless it is given.
+    """The name of an action and of its run, whose root action is ``a0``. ``run_name`` is ``name`` unless it is given.
 
     ``project``, ``domain`` and ``org`` are those that whoever ran it has named; None where nobody did.
     """
@@ -135,7 +135,7 @@ class GroupData:
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What a running task may ask about itself.
+    """The facts that a running task may ask about itself.
 
     ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster; ``attempt_number``
     counts from 0; ``raw_data_path`` is the URL below which the action's files are kept; ``version`` is the one that
@@ -154,7 +154,7 @@ class TaskContext:
 
     @property
     def task_action(self) -> ActionID:
-        """The same as ``action``."""
+        """Flyte's other name for ``action``."""
         return self.action
 
     def __getitem__(self, key: str) -> Any:
@@ -168,7 +168,7 @@ class TaskContext:
 
     @property
     def custom_context(self) -> dict[str, str]:
-        """What :func:`custom_context` has told; see there."""
+        """The texts that :func:`custom_context` has told."""
         return get_custom_context()
 
     def is_in_cluster(self) -> bool:
@@ -178,14 +178,6 @@ class TaskContext:
 
 class NoTaskContext:
     """The answer outside tasks: false, and every attribute reads as None."""
-
-    action: None = None
-    mode: None = None
-    attempt_number: None = None
-    raw_data_path: None = None
-    version: None = None
-    custom_context: None = None
-    group_data: None = None
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("_"):  # what Python itself looks for
@@ -204,9 +196,8 @@ class NoTaskContext:
 
 runtime: ContextVar[TaskRuntime | None] = ContextVar("flyteray_runtime", default=None)
 task_context: ContextVar[TaskContext | None] = ContextVar("flyteray_task_context", default=None)
-custom: ContextVar[Mapping[str, str]] = ContextVar(
-    "flyteray_custom", default=MappingProxyType({})
-)  # it can't be changed
+# The default is one that can't be changed.
+custom: ContextVar[Mapping[str, str]] = ContextVar("flyteray_custom", default=MappingProxyType({}))
 
 
 @contextmanager
@@ -231,7 +222,7 @@ def custom_context(**context: str) -> Iterator[None]:
 
 
 def get_custom_context() -> dict[str, str]:
-    """What :func:`custom_context` has told here, or ``with_runcontext(custom_context=...)``; empty where nobody has."""
+    """The texts that :func:`custom_context` or ``with_runcontext(custom_context=...)`` has told; empty without any."""
     return dict(custom.get())
 
 

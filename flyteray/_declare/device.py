@@ -1,4 +1,4 @@
-"""Accelerators: which kinds there are, how many of a kind one node can have, and how they can be split."""
+"""Accelerators have kinds, of which one node can have so many, and which can be split."""
 
 from __future__ import annotations
 
@@ -148,29 +148,17 @@ def TPU(device: str, partition: str | None = None) -> Device:
 
 
 def Neuron(device: str) -> Device:
-    """A chip by AWS, with all of its cores: ``"Trn1"``, ``"Inf2"`` …
-
-    Raises:
-        ValueError: An unknown kind.
-    """
+    """A chip by AWS, with all of its cores: ``"Trn1"``, ``"Inf2"`` … ValueError: an unknown kind."""
     return Device(1, "NEURON", _known("NEURON", device))
 
 
 def AMD_GPU(device: str) -> Device:
-    """A GPU by AMD: ``"MI300X"`` …
-
-    Raises:
-        ValueError: An unknown kind.
-    """
+    """A GPU by AMD: ``"MI300X"`` … ValueError: an unknown kind."""
     return Device(1, "AMD_GPU", _known("AMD_GPU", device))
 
 
 def HABANA_GAUDI(device: str) -> Device:
-    """A Gaudi by Intel: ``"Gaudi1"``.
-
-    Raises:
-        ValueError: An unknown kind.
-    """
+    """A Gaudi by Intel: ``"Gaudi1"``. ValueError: an unknown kind."""
     return Device(1, "HABANA_GAUDI", _known("HABANA_GAUDI", device))
 
 
@@ -180,11 +168,7 @@ def APPLE_SILICON() -> Device:
 
 
 def parse(text: str) -> Device:
-    """The device in ``"<kind>:<number>"``, such as ``"T4:1"``.
-
-    Raises:
-        ValueError: There is no number, or no such kind, or a node can't have that many of it.
-    """
+    """The device in ``"<kind>:<number>"``, such as ``"T4:1"``; ValueError where a node can't have it."""
     word, colon, count = text.partition(":")
     kind = _WORDS.get(word.strip().lower())
     if kind is None:

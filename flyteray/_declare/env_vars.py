@@ -1,4 +1,4 @@
-"""Environment variables as users declare them."""
+"""Environment variables are checked as users declare them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ from collections.abc import Mapping
 
 
 def check_env_vars(owner: str, env_vars: object) -> None:
-    """Refuse anything but a mapping of str to str that a process can be started with.
-
-    Raises:
-        TypeError: It is none.
-        ValueError: A name that is empty or has a ``=``, or a text with a null character or half a surrogate pair.
-    """
+    """Refuse anything but a mapping of str to str (TypeError) that a process can be started with (ValueError)."""
     if not isinstance(env_vars, Mapping):
         raise TypeError(f"{owner}: env_vars must be a dict, got {env_vars!r}.")
     for name, value in env_vars.items():

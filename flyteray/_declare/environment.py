@@ -1,4 +1,4 @@
-"""What a task environment and an app environment have in common."""
+"""An environment says where and with what user code runs; tasks and apps have kinds of their own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.images.image import Image
 from flyteray._declare.near import did_you_mean
+from flyteray._declare.options.documentation import shortened
 from flyteray._declare.options.pod import PodTemplate
-from flyteray._declare.options.shown import shortened
 from flyteray._declare.resources import Resources
 from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 from flyteray._version import HOUSE
@@ -65,24 +65,16 @@ class Environment:
         self._declaring_file = _caller()
         self._check_name()
         self._check_depends_on()
-        if self.resources is not None and not isinstance(self.resources, Resources):
-            raise TypeError(f"{self._words()}: resources must be a Resources, got {self.resources!r}.")
+        self._expect("resources", Resources | None, "a Resources")
         if self.env_vars is not None:
             check_env_vars(self._words(), self.env_vars)
-        if self.image is not None and not isinstance(self.image, (str, Image)):
-            raise TypeError(f"{self._words()}: image must be an Image or a str, got {self.image!r}.")
-        if self.description is not None:
-            if not isinstance(self.description, str):
-                raise TypeError(f"{self._words()}: description must be a str, got {self.description!r}.")
-            self.description = shortened(self.description)
+        self._expect("image", Image | str | None, "an Image or a str")
+        self._expect("description", str | None, "a str")
+        self.description = self.description and shortened(self.description)
         as_secrets(self._words(), self.secrets)
         self.include = _globs(self._words(), self.include)
-        if not isinstance(self.pod_template, (str, PodTemplate, type(None))):
-            raise TypeError(
-                f"{self._words()}: pod_template must be a PodTemplate or the name of one, got {self.pod_template!r}."
-            )
-        if self.service_account is not None and not isinstance(self.service_account, str):
-            raise TypeError(f"{self._words()}: service_account must be a str, got {self.service_account!r}.")
+        self._expect("pod_template", PodTemplate | str | None, "a PodTemplate or the name of one")
+        self._expect("service_account", str | None, "a str")
         for option in ("pod_template", "service_account"):
             if getattr(self, option) is not None:
                 without_meaning(self._words(), option)
@@ -94,6 +86,10 @@ class Environment:
     def _words(self) -> str:
         return f"{type(self).__name__} {self.name!r}"
 
+    def _expect(self, name: str, kinds: Any, words: str) -> None:
+        if not isinstance(getattr(self, name), kinds):
+            raise TypeError(f"{self._words()}: {name} must be {words}, got {getattr(self, name)!r}.")
+
     def _check_name(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"An environment's name must be a str, got {self.name!r}.")
@@ -104,8 +100,7 @@ class Environment:
             )
 
     def _check_depends_on(self) -> None:
-        if not isinstance(self.depends_on, (list, tuple)):
-            raise TypeError(f"{self._words()}: depends_on must be a list, got {self.depends_on!r}.")
+        self._expect("depends_on", list | tuple, "a list")
         wanted, self.depends_on = self.depends_on, []
         self.add_dependency(*wanted)
 
@@ -122,9 +117,7 @@ class Environment:
             if env.name == self.name:
                 raise ValueError(f"{self._words()} can't depend on an environment of its own name.")
         for env in envs:
-            if all(
-                known is not env for known in self.depends_on
-            ):  # another of that name is refused in a plan
+            if all(each is not env for each in self.depends_on):  # another of that name is refused in a plan
                 self.depends_on.append(env)
 
     def clone_with(self: E, name: str, **changes: object) -> E:
@@ -139,15 +132,15 @@ class Environment:
         Raises:
             TypeError: There is no such field.
         """
-        known = {item.name for item in dataclasses.fields(self) if item.init}
-        if unknown := sorted(changes.keys() - known):
+        names = {item.name for item in dataclasses.fields(self) if item.init}
+        if unknown := sorted(changes.keys() - names):
             raise TypeError(
-                f"Unexpected keyword arguments: {unknown}. {type(self).__name__} has: {sorted(known)}."
-                f"{did_you_mean(unknown[0], known)}"
+                f"Unexpected keyword arguments: {unknown}. {type(self).__name__} has: {sorted(names)}."
+                f"{did_you_mean(unknown[0], names)}"
             )
-        kept = {key: value for key, value in changes.items() if value is not None}
-        clone = dataclasses.replace(self, name=name, **kept)  # type: ignore[arg-type]
-        if "include" not in kept:
+        values = {key: value for key, value in changes.items() if value is not None}
+        clone = dataclasses.replace(self, name=name, **values)  # type: ignore[arg-type]
+        if "include" not in values:
             clone._declaring_file = self._declaring_file
         return clone
 

@@ -1,4 +1,4 @@
-"""Code that is only being loaded: what starts something on a cluster is refused there, and told where it stands.
+"""Code that is being loaded may start nothing on a cluster: it is refused, and told where it stands.
 
 A module that is loaded in a worker, in a replica or by the command runs all that stands at its top level. A run that
 is started there would load the module again, which would start another run, without end.
@@ -38,7 +38,7 @@ class _Load:
 
 
 class Loads:
-    """What is being loaded in this process."""
+    """The loads that go on in this process."""
 
     def __init__(self) -> None:
         self._going_on: list[_Load] = []
@@ -72,7 +72,7 @@ class Loads:
         if load is not None and load in self._going_on:
             raise ModuleLoadError(_told(what, _statement(load)))
         if task_context.get() is None and self._is_started(caller):
-            raise ModuleLoadError(_told(what, _caller(_stack(caller.ident)), thread=True))
+            raise ModuleLoadError(_told(what, calling_frame(caller), thread=True))
 
     def _is_started(self, thread: threading.Thread) -> bool:
         """Whether a thread was started by code that was being loaded, and does what that code said."""
@@ -88,8 +88,13 @@ class Loads:
 
 @functools.cache
 def loads() -> Loads:
-    """Those of this process."""
+    """The loads of this process."""
     return Loads()
+
+
+def calling_frame(thread: threading.Thread) -> FrameType | None:
+    """The frame of a thread that calls flyteray."""
+    return _caller(_stack(thread.ident))
 
 
 def _stack(thread: int | None) -> list[FrameType]:

@@ -1,4 +1,4 @@
-"""Names that are like one that there is not: what to say to who mistyped it."""
+"""Similar names are suggested to the author of a mistyped one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def did_you_mean(name: str, there: Iterable[str]) -> str:
 
 
 def _halves(name: str) -> tuple[str, str]:
-    """What is before the last dot, which may be nothing, and what is behind it."""
+    """The parts before the last dot, which may be empty, and behind it."""
     before, _, last = name.casefold().replace("-", "_").rpartition(".")
     return before, last
 

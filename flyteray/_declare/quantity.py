@@ -1,4 +1,4 @@
-"""Amounts as users write them: ``"500m"`` of a CPU, ``"4Gi"`` of memory."""
+"""Amounts are read as users write them: ``"500m"`` of a CPU, ``"4Gi"`` of memory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ _FACTORS = {
 
 
 def cpus(value: int | float | str) -> float:
-    """A number of CPUs; ``"500m"`` is half of one.
-
-    Raises:
-        ValueError: It is no number, negative, or not finite.
-    """
+    """A number of CPUs; ``"500m"`` is half of one. ValueError: it is no number, negative, or not finite."""
     if isinstance(value, str):
         match = _CPU.fullmatch(value.strip())
         if match is None:
@@ -34,11 +30,7 @@ def cpus(value: int | float | str) -> float:
 
 
 def size_bytes(what: str, value: str) -> int:
-    """Bytes in ``"512Mi"`` (powers of 1024), ``"2G"`` (powers of 1000) or ``"1048576"``.
-
-    Raises:
-        ValueError: It is no such text; ``what`` says whose value it is.
-    """
+    """Bytes in ``"512Mi"`` (powers of 1024), ``"2G"`` (powers of 1000) or ``"1048576"``; ValueError names ``what``."""
     match = _BYTES.fullmatch(value.strip()) if isinstance(value, str) else None
     unit = (match[2] or "") if match else ""
     factor = _FACTORS.get({"K": "k", "ki": "Ki"}.get(unit, unit))

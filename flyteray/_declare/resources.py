@@ -1,17 +1,21 @@
-"""The hardware that an environment asks for."""
+"""Resources are the hardware that a task or a replica needs to itself."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from flyteray._declare.device import Device, modern, parse
 from flyteray._declare.quantity import cpus, size_bytes
 
+N = TypeVar("N", int, float)
+
 
 @dataclass(frozen=True)
 class Resources:
-    """What one task, or one replica of an app, needs to itself. None leaves the default.
+    """The hardware that one task, or one replica of an app, needs to itself. None leaves the default.
 
     Hardware that no node has fails at once, and the error says what there is. On the local cluster more CPUs or memory
     than the machine has draws a warning, and what it has is given.
@@ -51,25 +55,11 @@ class Resources:
 
     def cpu_request(self) -> float | None:
         """CPUs to reserve."""
-        if not isinstance(self.cpu, tuple):
-            return None if self.cpu is None else cpus(self.cpu)
-        if len(self.cpu) != 2:
-            raise ValueError(f"cpu as a tuple must be (request, limit), got {self.cpu!r}.")
-        request, limit = (cpus(amount) for amount in self.cpu)
-        if request > limit:
-            raise ValueError(f"cpu requests more than its limit: {self.cpu!r}.")
-        return request
+        return _request("cpu", self.cpu, cpus)
 
     def memory_request(self) -> int | None:
         """Bytes of memory to reserve."""
-        if not isinstance(self.memory, tuple):
-            return None if self.memory is None else size_bytes("memory", self.memory)
-        if len(self.memory) != 2:
-            raise ValueError(f"memory as a tuple must be (request, limit), got {self.memory!r}.")
-        request, limit = (size_bytes("memory", amount) for amount in self.memory)
-        if request > limit:
-            raise ValueError(f"memory requests more than its limit: {self.memory!r}.")
-        return request
+        return _request("memory", self.memory, lambda amount: size_bytes("memory", amount))
 
     def get_device(self) -> Device | None:
         """The accelerators to reserve; None for none."""
@@ -86,3 +76,14 @@ class Resources:
     def get_shared_memory(self) -> str | None:
         """The shared memory that was asked for; ``""`` for ``"auto"``."""
         return "" if self.shm == "auto" else self.shm
+
+
+def _request(what: str, given: Any, read: Callable[[Any], N]) -> N | None:
+    if not isinstance(given, tuple):
+        return None if given is None else read(given)
+    if len(given) != 2:
+        raise ValueError(f"{what} as a tuple must be (request, limit), got {given!r}.")
+    request, limit = read(given[0]), read(given[1])
+    if request > limit:
+        raise ValueError(f"{what} requests more than its limit: {given!r}.")
+    return request

@@ -1,4 +1,4 @@
-"""A secret that an environment asks for: by name; its value is nowhere in the declaration."""
+"""A secret is asked for by its name; its value is nowhere in the declaration."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Secret:
             )
 
     def stable_hash(self) -> str:
-        """The same for equal declarations, in every process."""
+        """A hash that equal declarations have in every process."""
         return hashlib.sha256(repr((self.key, self.group, self.mount, self.as_env_var)).encode()).hexdigest()
 
 
@@ -69,11 +69,7 @@ SecretRequest: TypeAlias = str | Secret | Sequence[str | Secret]
 
 
 def as_secrets(owner: str, asked: object) -> list[Secret]:
-    """What ``secrets=`` accepts as a list of secrets; a str is ``Secret(key)``.
-
-    Raises:
-        TypeError: Something else.
-    """
+    """The list of secrets that ``secrets=`` means; a str is ``Secret(key)``. TypeError: something else."""
     if not asked:
         return []
     secrets = []

@@ -24,11 +24,7 @@ class Cluster:
         return None
 
     async def read_output(self, output: Any) -> Any:
-        """The output of a run.
-
-        Raises:
-            InitializationError: nobody has said which cluster has it.
-        """
+        """The output of a run. InitializationError: nobody has said which cluster has it."""
         raise InitializationError(
             "InitializationError",
             "user",

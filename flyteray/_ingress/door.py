@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol, cast
 
-from flyteray._actors.asked import Stub
+from flyteray._actors.questions import Stub
 from flyteray._ingress.routes import IngressState
 
 INGRESS = "ingress-v1-head"

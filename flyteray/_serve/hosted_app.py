@@ -1,10 +1,11 @@
-"""An app is started in this process in one sequence of steps: in a replica's, and in one beside the caller."""
+"""An app is started in one sequence of steps, in the process of a replica and in one beside the caller."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,23 +19,17 @@ from flyteray._plan.info import ErrorInfo
 from flyteray._plan.spec import AppSpec
 from flyteray._serve.log_tail import LogTail
 from flyteray._serve.parameters.follow import Follower
-from flyteray._serve.parameters.outputs import Outputs
-from flyteray._serve.parameters.parameters import Parameters, Resolver
-from flyteray._serve.programs.program_image import IMAGE, loaded
+from flyteray._serve.parameters.parameters import Outputs, Parameters, Resolver
 from flyteray._serve.servers.hosting import Hosting
 from flyteray._serve.servers.servers import loop_for, server_for
-from flyteray._serve.startup import CODE, SECRETS, SERVER, Startup
+from flyteray._serve.startup import CODE, IMAGE, SECRETS, SERVER, Startup
 
 
 class HostedApp:
     """An app in this process, from its secrets to its server.
 
-    Args:
-        spec: The version.
-        folder: The app's own; it becomes the working directory.
-        secrets: Those that it asks for.
-        outputs: The outputs of tasks that its parameters take.
-        given: Files with pickled values of parameters, by name.
+    ``folder`` becomes the working directory; ``given`` are files with pickled values of parameters, by name. Once it
+    is started, ``port`` is where it takes requests.
     """
 
     def __init__(
@@ -57,7 +52,6 @@ class HostedApp:
         self._on_update: Callable[..., Any] | None = None
         self.hosting: Hosting | None = None
         self.port = 0
-        """Where it takes requests, once it is started."""
 
     async def deliver_secrets(self) -> None:
         """Put its secrets where its code looks for them; before all else, for its module may want them."""
@@ -75,7 +69,7 @@ class HostedApp:
         """Load its code, resolve its parameters and start its server.
 
         Args:
-            sock: Listens already.
+            sock: Bound to the app's address.
             bundle: Makes its code importable, by its digest.
             python: Gives the Python of a program's image.
             behind_ingress: Whether forwarding headers are to be believed.
@@ -148,10 +142,20 @@ class HostedApp:
         return failure.describe(error).model_copy(update={"log": self._log.tail()})
 
     def _load(self, bundle: Callable[[str], Path | None], python: Path | None) -> Any:
-        ref = self._spec.code
+        spec, ref = self._spec, self._spec.code
         shipped = bundle(ref.bundle)
         if shipped is not None:
             furnish(self._folder, shipped)
         os.chdir(self._folder)
         scripts.prepare(ref.module, shipped)
-        return loaded(self._spec, python, lambda: code.load(ref, shipped))
+        if spec.kind == "command" and not spec.hooks:
+            return None  # the program's image alone may have what its module imports
+        if python is not None:
+            _lend_packages(python)
+        return code.load(ref, shipped)
+
+
+def _lend_packages(python: Path) -> None:
+    """Let this process find packages of a program's image, behind the cluster's own of the same name."""
+    name = f"lib*/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    sys.path += [str(site) for site in python.parent.parent.glob(name) if str(site) not in sys.path]

@@ -1,6 +1,6 @@
 """A process of local mode hosts an app as a replica does, without Ray: ``python -m flyteray._serve.local_replica``.
 
-A :class:`LocalPlan` tells it what to do, and it says in its folder how that went; SIGTERM asks it to stop.
+It follows a :class:`LocalPlan` and writes to its folder how that went; SIGTERM asks it to stop.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from flyteray._plan.bundle import bundle
 from flyteray._plan.spec import LocalPlan, OutputRef
 from flyteray._plan.values.outputs import output_key, select
 from flyteray._serve.hosted_app import HostedApp
-from flyteray._serve.parameters.outputs import Outputs
-from flyteray._serve.parameters.parameters import named_run
+from flyteray._serve.parameters.parameters import Outputs, named_run
 from flyteray._serve.servers import ports
 from flyteray.storage import open_storage
 from flyteray.storage.values import read_value
@@ -40,7 +39,7 @@ class LocalReplica:
         self._folder = Path(plan.folder)
         told = json.loads(os.environ.pop(LocalPlan.SECRETS, "{}"))
         values = {name: base64.b64decode(value) for name, value in told.items()}
-        self._app = HostedApp(
+        self.app = HostedApp(
             plan.app,
             self._folder,
             ProcessSecrets(plan.app.environment.secrets, lambda _: values),
@@ -49,7 +48,7 @@ class LocalReplica:
         )
 
     async def run(self) -> None:
-        """Start the app, say so, and return when it was asked to stop and has; raises what made it fail."""
+        """Start the app, say so, and return when it was asked to stop and has; raises the error that it failed with."""
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
         failed: asyncio.Future[Any] = loop.create_future()
@@ -60,30 +59,22 @@ class LocalReplica:
         asked: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
-            self._app.release()
-            os._exit(1)  # on_startup can't be interrupted; what it began to use ends with the process
+            self.app.release()
+            os._exit(1)  # on_startup can't be interrupted
         starting.result()
         (self._folder / LocalPlan.READY).touch()
         await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
             raise failed.result() or RuntimeError("The app's server has ended by itself.")
-        await self._app.stop(self._plan.drain_s)
-
-    def close(self) -> None:
-        """Take away what was put outside the folder."""
-        self._app.release()
-
-    def report(self, error: Exception) -> None:
-        """Say what made it fail, with the end of the app's own log."""
-        _private.replace(self._folder / LocalPlan.ERROR, self._app.failure(error).model_dump_json())
+        await self.app.stop(self._plan.drain_s)
 
     async def _start(self, on_exit: Callable[[BaseException | None], object]) -> None:
         plan = self._plan
-        await self._app.deliver_secrets()
+        await self.app.deliver_secrets()
         sock = ports.listening_socket(plan.host, plan.port)
         python = Path(plan.python) if plan.python else None
-        await self._app.start(sock, self._activate, lambda: python, behind_ingress=False, on_exit=on_exit)
-        self._app.follow()
+        await self.app.start(sock, self._activate, lambda: python, behind_ingress=False, on_exit=on_exit)
+        self.app.follow()
 
     def _activate(self, digest: str) -> Path | None:
         if not digest:
@@ -92,7 +83,7 @@ class LocalReplica:
 
 
 class PlannedOutputs(Outputs):
-    """Outputs of local runs, in the storages that a plan names, or that the process beside this one tells of."""
+    """Outputs of local runs, in the storages that a plan or the process beside this one names."""
 
     def __init__(self, plan: LocalPlan) -> None:
         self._shared = Path(plan.shared)
@@ -119,17 +110,17 @@ class PlannedOutputs(Outputs):
 
 
 def main() -> None:
-    """Run the plan in the file that is the argument; the exit code tells how it went."""
+    """Run the plan in the file that is the argument; the exit code is 0 or 1."""
     plan = LocalPlan.model_validate_json(Path(sys.argv[1]).read_text())
     shared = SharedFolder(Path(plan.shared))
     replica = LocalReplica(plan)
     try:
         asyncio.run(replica.run())
     except Exception as error:  # noqa: BLE001  # user code: whatever it raises is what the caller is told
-        replica.report(error)
+        _private.replace(Path(plan.folder) / LocalPlan.ERROR, replica.app.failure(error).model_dump_json())
         sys.exit(1)
     finally:
-        replica.close()
+        replica.app.release()
         shared.leave()
 
 

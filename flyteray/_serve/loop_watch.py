@@ -1,4 +1,4 @@
-"""Noticing that an event loop does not answer, and which line of whose code keeps it."""
+"""A watch notices that an event loop does not answer, and names the line of code that keeps it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LoopThread:
 
     @classmethod
     def current(cls) -> LoopThread:
-        """The one that runs this."""
+        """The running loop and this thread."""
         return cls(asyncio.get_running_loop(), threading.get_ident())
 
 
@@ -41,19 +41,11 @@ class LoopWatch:
     """Asks a loop for a sign of life several times a second, from a thread of its own.
 
     A loop that is late by more than a second is blocked: that is logged once, with the place in the user's code.
-
-    Args:
-        watched: Which loop.
-        on_change: Called with True when the loop is blocked, and with False when it answers again.
-        limit_s: How late it may be before :meth:`check` raises.
+    ``on_change`` is called with True when the loop is blocked, and with False when it answers again; a loop that is
+    late by more than ``limit_s`` fails :meth:`check`.
     """
 
-    def __init__(
-        self,
-        watched: LoopThread,
-        on_change: Callable[[bool], None] | None,
-        limit_s: float,
-    ) -> None:
+    def __init__(self, watched: LoopThread, on_change: Callable[[bool], None] | None, limit_s: float) -> None:
         self._watched = watched
         self._on_change = on_change
         self._limit_s = limit_s
@@ -78,14 +70,14 @@ class LoopWatch:
             raise RuntimeUserError(
                 "LoopBlocked",
                 f"The app's event loop has been blocked for more than {self._limit_s:g} s"
-                f"{whereabouts(self._watched.ident)[0]}. {_REMEDY}",
+                f"{locate_thread(self._watched.ident)[0]}. {_REMEDY}",
             )
 
     def _work(self) -> None:
         while not self._stop.wait(_EVERY_S):
             asked_at = self._asked_at
             if asked_at is None:
-                self._tell_if_free()
+                self._report_free()
                 self._asked_at = time.monotonic()
                 try:
                     self._watched.loop.call_soon_threadsafe(self._answer)
@@ -93,57 +85,52 @@ class LoopWatch:
                     self._asked_at = None
                     return
             elif self._blocked_at is None and time.monotonic() - asked_at > _BLOCKED_S:
-                self._tell_if_blocked(asked_at)
+                self._report_blocked(asked_at)
 
     def _answer(self) -> None:
         self._asked_at = None
 
-    def _tell_if_blocked(self, since: float) -> None:
-        place, stack = whereabouts(self._watched.ident)
+    def _report_blocked(self, since: float) -> None:
+        place, stack = locate_thread(self._watched.ident)
         if not stack:
             return  # nobody's code keeps it: the machine is busy
         self._blocked_at = since
-        logger.warning(
-            "The app's event loop is blocked%s; other requests to this replica wait. %s\n%s",
-            place,
-            _REMEDY,
-            stack,
-        )
+        told = "The app's event loop is blocked%s; other requests to this replica wait. %s\n%s"
+        logger.warning(told, place, _REMEDY, stack)
         if self._on_change is not None:
             self._on_change(True)
 
-    def _tell_if_free(self) -> None:
+    def _report_free(self) -> None:
         if self._blocked_at is None:
             return
-        logger.warning(
-            "The app's event loop answers again after %.1f s.", time.monotonic() - self._blocked_at
-        )
+        blocked_s = time.monotonic() - self._blocked_at
+        logger.warning("The app's event loop answers again after %.1f s.", blocked_s)
         self._blocked_at = None
         if self._on_change is not None:
             self._on_change(False)
 
 
-def whereabouts(ident: int) -> tuple[str, str]:
-    """Where a thread is: the innermost place in the user's code (" by f() in app.py, line 3"), and the way to it.
+def locate_thread(ident: int) -> tuple[str, str]:
+    """The innermost place of a thread in the user's code (" by f() in app.py, line 3"), and the stack down to it.
 
-    Both are empty where nobody's code but ours runs.
+    Both are empty where only flyteray's code runs.
     """
     frame = sys._current_frames().get(ident)
-    return _told(failure.frames(frame) if frame is not None else [])
+    return _describe(failure.frames(frame) if frame is not None else [])
 
 
-def waits_at(task: asyncio.Task[Any]) -> tuple[str, str]:
-    """Where a task waits, in the same words."""
+def locate_task(task: asyncio.Task[Any]) -> tuple[str, str]:
+    """The place where a task waits, and the stack, as of :func:`locate_thread`."""
     stack: list[traceback.FrameSummary] = []
     awaited: Any = task.get_coro()
     while awaited is not None:
         frame = getattr(awaited, "cr_frame", None)
         stack.extend(failure.frames(frame) if frame is not None else [])
         awaited = getattr(awaited, "cr_await", None)
-    return _told(stack)
+    return _describe(stack)
 
 
-def _told(stack: list[traceback.FrameSummary]) -> tuple[str, str]:
+def _describe(stack: list[traceback.FrameSummary]) -> tuple[str, str]:
     if not stack:
         return "", ""
     own = [each for each in stack if not each.filename.startswith(_LIBRARIES)] or stack

@@ -1,4 +1,4 @@
-"""A replica: the user's app on a port of its own, inside an actor that Serve looks after."""
+"""A replica runs the user's app on a port of its own, inside an actor that Serve looks after."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import ray
 from ray import serve
 
 from flyteray import _private
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
+from flyteray._cluster.images.venv import images_folder, python_for
 from flyteray._cluster.workers import launch, secrets
 from flyteray._cluster.workers.code import activate
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec, OutputRef
-from flyteray._serve.background_work import Lasting
+from flyteray._serve.background_work import LongWork
 from flyteray._serve.hosted_app import HostedApp
-from flyteray._serve.parameters.outputs import Outputs
+from flyteray._serve.parameters.parameters import Outputs
 from flyteray._serve.programs import orphans
-from flyteray._serve.programs.program_image import python_of
 from flyteray._serve.ray_serve import replica_process
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import ports
@@ -44,11 +44,9 @@ _LINGER_S = 0.3  # the ingress has been told; what it had sent by then has arriv
 
 
 class Replica:
-    """The class that Serve makes an actor of; its constructor returns once the app takes requests.
+    """An actor of Serve; its constructor returns once the app takes requests.
 
-    Args:
-        spec_json: The app version, an :class:`AppSpec` as JSON.
-        version: Its id.
+    ``spec_json`` is the app version, an :class:`AppSpec` as JSON; ``version`` is its id.
     """
 
     async def __init__(self, spec_json: str, version: str) -> None:  # type: ignore[misc]  # Serve awaits it
@@ -64,9 +62,8 @@ class Replica:
             await self._starting
         except BaseException as error:
             if self._stopping:
-                raise RuntimeSystemError(
-                    "ReplicaStopped", "The replica was stopped while it started."
-                ) from None
+                stopped = "The replica was stopped while it started."
+                raise RuntimeSystemError("ReplicaStopped", stopped) from None
             await asyncio.to_thread(report_failure, version, self._app.failure(error))
             # A start-up may hang in code that nothing interrupts.
             with contextlib.suppress(asyncio.TimeoutError):
@@ -76,7 +73,7 @@ class Replica:
             raise
 
     def check_health(self) -> None:
-        """Serve's question, every second; raising three times in a row has the replica replaced."""
+        """Answer Serve's question, every second; raising three times in a row has the replica replaced."""
         if self._app.hosting is not None:
             self._app.hosting.check()
 
@@ -110,13 +107,14 @@ class Replica:
         await self._app.deliver_secrets()
         node = ray.util.get_node_ip_address()
         replica_process.confine(node)
+        image = spec.environment.image
         sock, self._claim = ports.claimed_socket(node)
         host, port = sock.getsockname()[:2]
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
         hosting = await self._app.start(
             sock,
             activate,
-            lambda: python_of(spec.environment.image),
+            lambda: python_for(image, images_folder()) if image is not None and image.program else None,
             behind_ingress=True,
             on_exit=lambda _error: self._leave(),
             on_blocked=self._tell_blocked,
@@ -133,12 +131,12 @@ class Replica:
                 pid=os.getpid(),
                 outputs=self._app.runs,
             ),
-            working=Lasting(hosting.going_on, spec.drain_s).look,
+            working=LongWork(hosting.going_on, spec.drain_s).look,
         )
         self._reporter.start()
         self._app.follow(tell=self._reporter.change)
         threading.Thread(target=orphans.end_orphans, name="flyteray-orphans", daemon=True).start()
-        hosting.check()  # it may have ended already, before anybody was told of it
+        hosting.check()  # the server may have ended already, before the reporter was there to be told
 
     def _leave(self) -> None:
         """End a process whose server has ended by itself: Serve replaces a dead actor sooner than an unhealthy one."""
@@ -158,17 +156,17 @@ class ClusterOutputs(Outputs):
     """Outputs in the object store or the storage of the connected cluster."""
 
     def locate(self, ref: OutputRef) -> str:
-        return ref.run_name or answer(controller().outputs.locate(ref))
+        return ref.run_name or ask(controller().outputs.locate(ref))
 
     def read(self, ref: OutputRef) -> Any:
         assert ref.run_name is not None
         return outputs.load(ref.run_name, ref.getter)
 
     def newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
-        return answer(controller().outputs.newer(list(refs), list(seen), timeout_s))
+        return ask(controller().outputs.newer(list(refs), list(seen), timeout_s))
 
 
 def _folder() -> Path:
-    parent = cache_folder().parent  # what a killed replica leaves goes with the cluster's other files
+    parent = cache_folder().parent  # a killed replica's files go with the cluster's others
     _private.folder(parent)
     return Path(tempfile.mkdtemp(prefix="flyteray-app-", dir=parent))

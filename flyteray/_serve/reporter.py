@@ -1,4 +1,4 @@
-"""What a replica tells the controller about itself."""
+"""A replica reports to the controller: that it is ready, how it is, why it failed, that it stops."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import ray
 
-from flyteray._actors.asked import sent
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import send
 from flyteray._plan.info import ErrorInfo, ReplicaInfo
 
 logger = logging.getLogger(__name__)
@@ -27,11 +27,8 @@ _NOT_TOLD = object()
 class Reporter:
     """Reports a ready replica, again and again, from a thread of its own, until it stops.
 
-    The replica never waits for the controller: one that is down learns of the replica when it is back.
-
-    Args:
-        info: What to report.
-        working: Tells whether the replica goes on with what requests have left running; asked several times a second.
+    The replica never waits for the controller: one that is down learns of the replica when it is back. ``working``,
+    asked several times a second, tells whether the replica goes on with work that requests have left running.
     """
 
     def __init__(self, info: ReplicaInfo, working: Callable[[], bool] = lambda: False) -> None:
@@ -46,11 +43,6 @@ class Reporter:
         """Begin to report."""
         self._thread.start()
 
-    @property
-    def started(self) -> bool:
-        """Whether anything was reported."""
-        return self._thread.ident is not None
-
     def change(self, **changes: Any) -> None:
         """Report other values of some fields of the :class:`ReplicaInfo`, at once. Returns before it is done."""
         with self._news:
@@ -60,13 +52,12 @@ class Reporter:
     def stop(self) -> float:
         """Report that the replica stops and block until the controller knows, or for seconds if it is down.
 
-        Returns:
-            How many seconds the replica may go on at most; endless where the controller sets no limit.
+        Returns the seconds that the replica may go on at most; endless where the controller sets no limit.
         """
         with self._news:
             self._stopping = True
             self._news.notify()
-        if self.started:
+        if self._thread.ident is not None:
             self._thread.join(_ANSWER_S)
         return self._at_most_s
 
@@ -98,9 +89,8 @@ def report_failure(version: str, error: ErrorInfo) -> None:
 
 
 def _tell(told: Awaitable[Any]) -> Any:
-    """The controller's answer."""
     try:
-        return ray.get(sent(told), timeout=_ANSWER_S)
+        return ray.get(send(told), timeout=_ANSWER_S)
     except Exception:  # no answer, no controller, no cluster: all the same here, it is tried again
         logger.warning("The controller did not take %s.", told, exc_info=True)
         return _NOT_TOLD

@@ -1,4 +1,4 @@
-"""User code runs in a thread of its own, which may never end, and fails where it wants to end the process."""
+"""User code runs in a thread of its own, which may never end; its wish to end the process is an error."""
 
 from __future__ import annotations
 
@@ -18,12 +18,9 @@ T = TypeVar("T")
 def in_own_thread(
     what: str, function: Callable[..., T], /, **arguments: Any
 ) -> tuple[asyncio.Future[T], int]:
-    """What a function gives, once it has returned, and the thread that it runs in.
+    """Run a function, with the caller's context variables; returns its future result and the ident of its thread.
 
-    Args:
-        what: Who is to blame where it wants to end the process, which is an error.
-        function: It sees the caller's context variables.
-        arguments: Its own.
+    ``what`` is to blame, in an error, where the function wants to end the process.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -33,7 +30,7 @@ def in_own_thread(
         try:
             return copied.run(function, **arguments)
         except SystemExit as exit_:  # how uvicorn.run and many servers say that they could not start
-            raise exited(what, exit_) from exit_
+            raise exit_error(what, exit_) from exit_
 
     def finish(done: Future[T]) -> None:
         if future.cancelled():
@@ -53,23 +50,23 @@ def in_own_thread(
     return future, thread.ident
 
 
-def heard(future: asyncio.Future[Any]) -> None:
-    """Ask for a failure that is known already, so that asyncio does not log it."""
+def silence(future: asyncio.Future[Any]) -> None:
+    """Take note of a failure that is known already, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()
 
 
-def exited(what: str, error: SystemExit) -> RuntimeUserError:
-    """The error for user code that wanted to end the process."""
+def exit_error(what: str, error: SystemExit) -> RuntimeUserError:
+    """Make the error for user code that wanted to end the process."""
     how = f": {error.code}" if isinstance(error.code, str) else f" with status {error.code}."
     wrong = RuntimeUserError("SystemExit", f"{what} exited{how}")
     wrong.__cause__ = error
     return wrong
 
 
-async def exit_as_error(what: str, running: Awaitable[Any]) -> Any:
-    """What an awaitable of user code gives; SystemExit would tear down the loop instead of ending the task."""
+async def await_user_code(what: str, running: Awaitable[Any]) -> Any:
+    """Await user code; SystemExit, which would tear down the loop instead of ending the task, is an error."""
     try:
         return await running
     except SystemExit as error:
-        raise exited(what, error) from error
+        raise exit_error(what, error) from error

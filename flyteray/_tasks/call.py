@@ -1,4 +1,4 @@
-"""What a worker is told about the action that it executes."""
+"""A call tells a worker which attempt of which action to execute, with what code and what it inherits."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ SecretName = tuple[str, str | None, str | None, str | None]
 """The fields of a :class:`SecretSpec`: key, group, environment variable, mount."""
 
 
-class Inherited(NamedTuple):
-    """What an action has from the run or from the code that called it: see :class:`RunWide`."""
+class Inheritance(NamedTuple):
+    """Settings that an action has from its run or from its caller: see :class:`RunWide`."""
 
     env_vars: tuple[tuple[str, str], ...] = ()
     custom_context: tuple[tuple[str, str], ...] = ()
     raw_data_path: str | None = None
 
     @classmethod
-    def of(cls, wide: RunWide) -> Inherited:
-        """What a run's root action has."""
+    def of(cls, wide: RunWide) -> Inheritance:
+        """The inheritance of a run's root action."""
         return cls(
             tuple(sorted(wide.env_vars.items())),
             tuple(sorted(wide.custom_context.items())),
@@ -33,8 +33,8 @@ class Inherited(NamedTuple):
 class Call(NamedTuple):
     """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick.
 
-    ``version`` is the one that the task was deployed as; ``unchecked`` that who called knew the inputs' names only;
-    ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inherited`, or nothing.
+    ``version`` is the one that the task was deployed as; ``unchecked``: its caller knew the inputs' names only;
+    ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inheritance`, or nothing.
     """
 
     run: str
@@ -53,21 +53,20 @@ class Call(NamedTuple):
     from_above: tuple[Any, ...] = ()
 
     @property
-    def inherited(self) -> Inherited:
-        """What it has from the run or from who called it."""
-        return Inherited(*self.from_above)
+    def inherited(self) -> Inheritance:
+        return Inheritance(*self.from_above)
 
-    def packed(self, arguments: Payload) -> tuple[Any, ...]:
-        """What Ray is given of it and of its inputs: as one bytes, which it hands on as they are, and their buffers.
+    def pack(self, arguments: Payload) -> tuple[Any, ...]:
+        """The arguments for Ray: call and inputs as one bytes, and the inputs' buffers where there are some.
 
-        Whatever else Ray is given it inspects and pickles itself, and each argument costs it anew.
+        Ray hands bytes on as they are; anything else it inspects and pickles itself, and each argument costs anew.
         """
         data = pickle.dumps((arguments.header, *self))
         return (data, Payload(b"", arguments.buffers)) if arguments.buffers else (data,)
 
     @classmethod
-    def unpacked(cls, data: bytes, buffers: Payload | None) -> tuple[Call, Payload]:
-        """The call that was packed, and its inputs."""
+    def unpack(cls, data: bytes, buffers: Payload | None) -> tuple[Call, Payload]:
+        """The call and its inputs from what :meth:`pack` gave."""
         header, *fields = pickle.loads(data)
         return cls(*fields), Payload(header, [] if buffers is None else buffers.buffers)
 
@@ -81,7 +80,7 @@ class Call(NamedTuple):
         parent: str | None,
         attempt: int,
         owner: tuple[str | None, str | None, str | None] = (None, None, None),
-        inherited: Inherited | None = None,
+        inherited: Inheritance | None = None,
     ) -> Call:
         """The call of a task as one attempt of one action."""
         return cls(
@@ -106,7 +105,7 @@ class Call(NamedTuple):
 
 
 class ActionFailed(Exception):
-    """How a failure of the user's code leaves a worker: as a value that is printable everywhere."""
+    """A failure of the user's code as it leaves a worker: a value that is printable everywhere."""
 
     def __init__(self, info: ErrorInfo) -> None:
         super().__init__(info)

@@ -1,4 +1,4 @@
-"""What happens to actions, reported to the controller in batches, off the hot path."""
+"""A recorder reports to the controller what happens to actions, in batches, off the hot path."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import ray
 
-from flyteray._actors.asked import sent
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import send
 from flyteray._plan.info import ActionEvent, ActionPhase
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import Call
@@ -24,8 +24,8 @@ _INTERVAL_S = 0.5
 _QUEUED_S = 1.0
 
 
-class _Noted(NamedTuple):
-    """What becomes an :class:`ActionEvent` when it is sent: most of it is overtaken before."""
+class _Note(NamedTuple):
+    """An :class:`ActionEvent` before it is sent: most notes are overtaken before."""
 
     call: Call
     phase: ActionPhase
@@ -50,15 +50,14 @@ class _Noted(NamedTuple):
         )
 
 
-_Events = dict[_Attempt, _Noted]
+_Events = dict[_Attempt, _Note]
 
 
 class Recorder:
     """Collects events of this process and sends them from a thread of its own.
 
-    What happens to an attempt while a batch is collected is told once: by its latest event, which says when it began.
-    That a child is queued is told only of those that are still waited for after a while: a child that has ended was
-    told of by its own worker. What the controller could not take in is told again.
+    A batch has one event of an attempt: the latest, which says when it began. A child is reported as queued only where
+    it is waited for after a while: its own worker reports the rest. Events that did not arrive are sent again.
     """
 
     def __init__(self) -> None:
@@ -68,12 +67,12 @@ class Recorder:
         self._some = threading.Event()
         threading.Thread(target=self._send_forever, name="flyteray-recorder", daemon=True).start()
 
-    def submitted(self, call: Call, environment: EnvironmentSpec) -> None:
-        """Note that a child is to be run, with what its environment asks for; :meth:`ended` must follow."""
+    def begin_wait(self, call: Call, environment: EnvironmentSpec) -> None:
+        """Note that a child is to be run in an environment; :meth:`end_wait` must follow."""
         self._waiting[_attempt(call)] = (call, environment, time.time())
         self._some.set()
 
-    def ended(self, call: Call) -> None:
+    def end_wait(self, call: Call) -> None:
         """Note that a child is waited for no longer."""
         self._waiting.pop(_attempt(call), None)
 
@@ -86,27 +85,26 @@ class Recorder:
         at: float | None = None,
         environment: EnvironmentSpec | None = None,
     ) -> None:
-        """Note that an action has reached a phase, just now or ``at`` another time.
+        """Note that an action has reached a phase, just now or ``at`` another time, in seconds since the epoch.
 
-        ``began`` is when its function was called, if it was. Times are seconds since the epoch. ``environment`` is what
-        a queued one asks for.
+        ``began`` is when its function was called, if it was; ``environment`` is that of a queued action.
         """
         now = time.time() if at is None else at
-        self._events[_attempt(call)] = _Noted(call, phase, now, began, error, environment)
+        self._events[_attempt(call)] = _Note(call, phase, now, began, error, environment)
         self._some.set()
 
     def flush(self) -> None:
-        """Send what there is now; this can't fail."""
+        """Send the events that there are now; this can't fail."""
         events, self._events = self._events, {}
         if not events:
             return
         try:
             # As bytes: Ray's own pickler asks Python about every object in them.
             data = pickle.dumps([noted.event() for noted in events.values()])
-            self._sent.append((sent(controller().runs.record(data)), events))
+            self._sent.append((send(controller().runs.record(data)), events))
         except Exception:
             logger.exception("Events of actions could not be sent; it is tried again")
-            self._again(events)
+            self._restore(events)
         self._some.set()  # it is seen later whether it has arrived
 
     def _send_forever(self) -> None:
@@ -114,11 +112,11 @@ class Recorder:
             self._some.wait()
             self._some.clear()
             time.sleep(_INTERVAL_S)
-            self._tell_who_waits()
+            self._add_overdue_waits()
             self.flush()
-            self._send_lost_ones_again()
+            self._resend_lost()
 
-    def _send_lost_ones_again(self) -> None:
+    def _resend_lost(self) -> None:
         for batch in list(self._sent):
             ref, events = batch
             try:
@@ -127,16 +125,16 @@ class Recorder:
                     ray.get(ref)
             except Exception:
                 logger.exception("Events of actions were not taken in; they are sent again")
-                self._again(events)
+                self._restore(events)
         if self._sent:
             self._some.set()
 
-    def _again(self, events: _Events) -> None:
+    def _restore(self, events: _Events) -> None:
         for attempt, noted in events.items():
             self._events.setdefault(attempt, noted)  # what has happened since is the later word
         self._some.set()
 
-    def _tell_who_waits(self) -> None:
+    def _add_overdue_waits(self) -> None:
         overdue = time.time() - _QUEUED_S
         for attempt, (call, environment, since) in list(self._waiting.items()):
             if since > overdue:

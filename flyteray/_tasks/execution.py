@@ -1,4 +1,4 @@
-"""Executing an action on a worker: code, context, the user's function, its result."""
+"""A worker executes an action: it loads the code, binds the context, runs the user's function, gives the result."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._cluster.workers import launch
 from flyteray._cluster.workers import secrets as process_secrets
 from flyteray._cluster.workers.code import activate, load_code
@@ -30,33 +30,32 @@ from flyteray._plan.values.pickling import Own, Payload
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
 from flyteray._tasks.events import Recorder
-from flyteray._tasks.forks import EndedForks
+from flyteray._tasks.forks import ForkExit
 from flyteray._tasks.host import host
 from flyteray._tasks.outputs import write_outputs
 from flyteray._tasks.submission import Submitter
 
 
 class Worker:
-    """What a worker process keeps between actions; all of them are of one environment and one bundle."""
+    """A worker process between its actions, which are all of one environment and one bundle."""
 
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
-        self.cluster = answer(controller().info())
+        self.cluster = ask(controller().info())
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
-        wins = {secret_variable for _, _, secret_variable, _ in secrets}
+        asked = [
+            SecretSpec(key=key, group=group, env_var=variable, mount=mount)
+            for key, group, variable, mount in secrets
+        ]
+        wins = {secret.env_var for secret in asked}
         self._env_vars = {name: value for name, value in env_vars if name not in wins}
-        self._secrets = process_secrets.of_worker(
-            [
-                SecretSpec(key=key, group=group, env_var=variable, mount=mount)
-                for key, group, variable, mount in secrets
-            ]
-        )
+        self._secrets = process_secrets.of_worker(asked)
         self.recorder = Recorder()
 
     def run(self, call: Call, arguments: Payload, finish: Callable[[Task[..., Any], Any], Any]) -> Any:
-        """Run the user's function and hand its task and value to ``finish``, whose result this returns.
+        """Run the user's function and give the result of ``finish`` for its task and value.
 
         Raises:
-            ActionFailed: the user's code could not be loaded, raised, or returned what can't be used.
+            ActionFailed: the user's code could not be loaded, raised, or returned a value of a wrong type.
         """
         began = time.time()
         self.recorder.add(call, ActionPhase.RUNNING, began)
@@ -73,7 +72,7 @@ class Worker:
                 given = pickling.load(arguments)
                 if call.unchecked:
                     given = inputs.bind(task, (), given)
-                value = inputs.check_output(task, self._called(call, task, given))
+                value = inputs.check_output(task, self._call_function(call, task, given))
                 result = finish(task, value)
             finally:
                 if workplace is not None:
@@ -87,7 +86,7 @@ class Worker:
         self.recorder.add(call, ActionPhase.SUCCEEDED, began)
         return result
 
-    def _called(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+    def _call_function(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         bound = contextvars.copy_context()
         inherited = call.inherited
         root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
@@ -105,7 +104,7 @@ class Worker:
         )
         function = functools.partial(task.func, **arguments)
         try:
-            with EndedForks():
+            with ForkExit():
                 return bound.run(host().drive, function) if task.is_async else bound.run(function)
         except SystemExit as error:
             if exits_well(task, error):
@@ -113,8 +112,11 @@ class Worker:
             raise
 
 
+_worker = functools.cache(Worker)
+
+
 def _be_script(name: str) -> None:
-    """Make a module what a script is to its process: ``__main__``, and the one word of its command line."""
+    """Make a module the script of its process: ``__main__``, and the one word of its command line."""
     module = sys.modules.get(name)
     sys.modules["__main__"] = _NO_SCRIPT if module is None else module
     sys.argv = [getattr(module, "__file__", None) or _file(name)]
@@ -122,7 +124,7 @@ def _be_script(name: str) -> None:
 
 @functools.cache
 def _file(name: str) -> str:
-    """Where a module is that is still to be imported; as a script does, it may look at its command line already."""
+    """The file of a module that is still to be imported: it may look at its command line already."""
     try:
         spec = importlib.util.find_spec(name) if name else None
     except (ImportError, ValueError, AttributeError):
@@ -135,7 +137,7 @@ _NO_SCRIPT = ModuleType("__main__")  # at a prompt there is none either
 
 @functools.cache
 def _workplace(bundle: str) -> Workplace | None:
-    """Where the actions of a bundle work; worked out once, not once per call."""
+    """The workplace of a bundle's actions; worked out once, not once per call."""
     code = activate(bundle)
     return None if code is None else Workplace(code)
 
@@ -147,11 +149,6 @@ def _load(bundle: str, module: str, name: str) -> Any:
 
 
 @functools.cache
-def _worker(env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> Worker:
-    return Worker(env_vars, secrets)
-
-
-@functools.cache
 def _is_by_value(bundle: str) -> bool:
     """Whether a bundle holds tasks by value, and so maybe classes of what they return."""
     code = activate(bundle)
@@ -160,28 +157,28 @@ def _is_by_value(bundle: str) -> bool:
 
 @functools.cache
 def _submitter() -> Submitter:
-    """What submits the children of this process's actions."""
+    """The submitter of the children of this process's actions."""
     return Submitter(execute)
 
 
 def execute(packed: bytes, buffers: Payload | None = None) -> Any:
-    """A child action: its value goes to the parent through Ray."""
+    """Execute a child action: its value goes to the parent through Ray."""
     return host().run(_execute, packed, buffers)
 
 
 def execute_root(packed: bytes, buffers: Payload | None = None) -> tuple[tuple[Any, ...] | Own, int]:
-    """The root action of a run: its outputs, and how many bytes of them were written to storage."""
+    """Execute the root action of a run: returns its outputs, and how many bytes of them are in storage."""
     return host().run(_execute_root, packed, buffers)
 
 
 def _execute(packed: bytes, buffers: Payload | None) -> Any:
-    call, arguments = Call.unpacked(packed, buffers)
+    call, arguments = Call.unpack(packed, buffers)
     value = _worker(call.env_vars, call.secrets).run(call, arguments, lambda _, value: value)
     return Own(value) if _is_by_value(call.bundle) else value
 
 
 def _execute_root(packed: bytes, buffers: Payload | None) -> tuple[tuple[Any, ...] | Own, int]:
-    call, arguments = Call.unpacked(packed, buffers)
+    call, arguments = Call.unpack(packed, buffers)
     worker = _worker(call.env_vars, call.secrets)
 
     def keep(task: Task[..., Any], value: Any) -> tuple[tuple[Any, ...], int]:

@@ -1,4 +1,4 @@
-"""The end of a child process that user code forks: as a script's, never as the worker that it copies."""
+"""A child process that user code forks exits as a script does, never as the worker that it copies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import NoReturn
 
 
-class EndedForks:
-    """A child process that the code within a ``with`` has forked ends where it leaves that code, as a script ends.
+class ForkExit:
+    """Ends a child process that the code within a ``with`` has forked where it leaves that code, as a script ends.
 
     A copy of a worker has none of its threads: it can't report a result, and waits for ever where it tries.
     """
@@ -28,16 +28,13 @@ class EndedForks:
 def _end(error: BaseException | None) -> NoReturn:
     status = 1
     try:
-        if error is None:
-            status = 0
-        elif not isinstance(error, SystemExit):
+        code = error.code if isinstance(error, SystemExit) else None
+        if error is not None and not isinstance(error, SystemExit):
             traceback.print_exception(error)
-        elif error.code is None:
-            status = 0
-        elif isinstance(error.code, int):
-            status = error.code & 0xFF
+        elif isinstance(code, int | None):
+            status = (code or 0) & 0xFF
         else:
-            print(error.code, file=sys.stderr)
+            print(code, file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
     finally:

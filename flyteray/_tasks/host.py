@@ -1,8 +1,8 @@
-"""A worker process in which Python's main thread is the user's, and Ray's loop runs on a thread beside it.
+"""A host is a worker process in which Python's main thread is the user's, and Ray's loop runs on a thread beside it.
 
-What Ray would run on its own thread (tasks of flyteray, and plain tasks and actors that they start) is handed to the
-main thread, where a script would run it: signal handlers can be set, event loops are free, Ctrl+C interrupts. Ray's
-thread shares the waits meanwhile (:mod:`flyteray._tasks.waits`).
+Tasks of flyteray, and plain tasks and actors that they start, are handed by Ray's thread to the main thread, where a
+script would run them: signal handlers can be set, event loops are free, Ctrl+C interrupts. Ray's thread shares the
+waits meanwhile (:mod:`flyteray._tasks.waits`).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ import ray._private.worker
 import ray._raylet
 
 from flyteray._cluster.workers.code import activate
-from flyteray._tasks.forks import EndedForks
+from flyteray._tasks.forks import ForkExit
 from flyteray._tasks.waits import Waits, core_worker
 
 T = TypeVar("T")
 
 BUNDLE = "FLYTERAY_BUNDLE"
-"""The environment variable with the bundle that a worker runs code of."""
+"""The environment variable with the bundle whose code a worker runs."""
 
 _ENTRY = f"from {__name__} import main; main()"
 _SOFT_S = 2.0  # for a cancelled coroutine to end; then what blocks it is interrupted
@@ -45,9 +45,9 @@ _EXIT_CANCELLED = 143  # as a process that SIGTERM ended
 
 
 class _Job:
-    """One function on the user's thread, and what has come of it once it is over.
+    """One function on the user's thread, and its result once it is over.
 
-    There is one for each call of a task: what a ``Future`` does beside costs more than all the rest.
+    There is one for each call of a task: a ``Future`` would cost more than all the rest.
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -78,11 +78,7 @@ class _Job:
 
 
 class Host:
-    """The user's thread of this process, what runs on it, and the event loop that is kept for it.
-
-    Attributes:
-        waits: What the process waits for.
-    """
+    """The user's thread of this process, the job that runs on it, and the event loop that is kept for it."""
 
     def __init__(self) -> None:
         self.waits = Waits()
@@ -114,7 +110,7 @@ class Host:
             while not job.is_over():
                 with contextlib.suppress(KeyboardInterrupt):
                     job.ends_within(_GRACE_S)
-        self.waits.cancel()  # what it has left behind
+        self.waits.cancel()  # those that it has left behind
         if job.error is None:
             return job.value  # type: ignore[no-any-return]
         if job.cancelled:
@@ -122,7 +118,7 @@ class Host:
         raise job.error
 
     def adopt(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function that runs on the user's thread where Ray calls it on its own, and elsewhere as it is."""
+        """Wrap a function to run on the user's thread where Ray calls it on its own, and elsewhere as it is."""
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             return function
 
@@ -152,7 +148,7 @@ class Host:
     # On the user's thread
 
     def serve(self) -> None:
-        """Run what comes, one after the other, until :meth:`close`."""
+        """Run jobs as they come, one after the other, until :meth:`close`."""
         self._thread = threading.get_ident()
         if self._is_hosted:
             signal.signal(signal.SIGINT, self._on_interrupt)
@@ -163,7 +159,7 @@ class Host:
             del job  # its result may be large
 
     def close(self) -> None:
-        """Let :meth:`serve` return when it has done what it was given."""
+        """Let :meth:`serve` return when it has done the jobs that it was given."""
         self._jobs.put(None)
 
     def drive(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -178,7 +174,7 @@ class Host:
 
         job.coroutine = loop.create_task(function())
         try:
-            with EndedForks():
+            with ForkExit():
                 value: T = loop.run_until_complete(job.coroutine)
             return value
         finally:
@@ -190,7 +186,7 @@ class Host:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether what runs was cancelled."""
+        """Whether the function that runs was cancelled."""
         return self._job is not None and self._job.cancelled
 
     def _perform(self, job: _Job) -> None:
@@ -201,7 +197,7 @@ class Host:
         try:
             try:
                 self._interruptible = True
-                with EndedForks():
+                with ForkExit():
                     job.value = job.function()
             finally:
                 self._interruptible = False
@@ -235,7 +231,7 @@ class Host:
     # On any thread
 
     def interrupt(self, main: Callable[[], None]) -> None:
-        """What ``_thread.interrupt_main`` is in this process: Ray calls it to cancel what runs, users as they like."""
+        """Stand in for ``_thread.interrupt_main``: Ray calls it to cancel the job, users as they like."""
         try:
             sys._getframe(1)
         except ValueError:  # called by no Python: it is Ray
@@ -275,9 +271,7 @@ class Host:
     def take_over(self, script: str, prepare: Callable[[], object]) -> None:
         """Be a Ray worker: run Ray's ``script`` on a thread of its own, and be the user's on this, the main one.
 
-        Args:
-            script: Ray's program; its command line is in ``sys.argv``.
-            prepare: Called on the user's thread before the first of the user's code is loaded.
+        ``prepare`` is called on the user's thread before the first of the user's code is loaded.
         """
         _thread.interrupt_main = functools.partial(self.interrupt, _thread.interrupt_main)
         ray._raylet.CoreWorker = core_worker(self.waits)
@@ -324,14 +318,14 @@ class Host:
 
 @functools.cache
 def host() -> Host:
-    """That of this process; in one that Ray has started itself, as in a container, users' code has a thread beside."""
+    """The host of this process; where Ray has started it itself, as in a container, users' code has a thread beside."""
     host = Host()
     if ray.is_initialized():
         threading.Thread(target=host.serve, name="flyteray-user", daemon=True).start()
     return host
 
 
-def hosted(python: str) -> str:
+def host_command(python: str) -> str:
     """The command, for ``py_executable``, that starts a Ray worker as a :class:`Host` by a command that runs Python."""
     return f"{python} -c {shlex.quote(_ENTRY)}"
 

@@ -1,4 +1,4 @@
-"""The owner of runs' outputs: it submits their root actions, because in Ray a value dies with its owner."""
+"""The keeper owns the outputs of runs and submits their root actions: in Ray a value dies with its owner."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from flyteray._plan.info import ActionPhase, ErrorInfo, RunEnd
 from flyteray._plan.retry import retry_delay
 from flyteray._plan.spec import NO_IMAGE, RunSpec, Start
 from flyteray._plan.values.pickling import Payload
-from flyteray._tasks.call import Call, Inherited
+from flyteray._tasks.call import Call, Inheritance
 from flyteray._tasks.execution import execute_root
-from flyteray._tasks.submission import Asked, Submitter, error_info, plain
+from flyteray._tasks.submission import NamedEnvironment, Submitter, describe_error, translate_error
 from flyteray.errors import ActionAbortedError, RunNotFoundError
 
 _STORE_SHARE = 0.3  # of the object store may be held for later readers; beyond it, storage serves them
@@ -68,16 +68,16 @@ class Keeper(KeeperDoor):
 
     async def _attend(self, spec: RunSpec, inputs: Payload) -> None:
         try:
-            ended = await self._attempts(spec, inputs)
-        except BaseException as error:  # noqa: BLE001  # whatever it was, the run has ended and is told of
+            ended = await self._run(spec, inputs)
+        except BaseException as error:  # noqa: BLE001  # the run has ended, and its end must be told
             ended = RunEnd(run=spec.name, phase=ActionPhase.FAILED, error=failure.describe(error))
         self._refs.pop(spec.name, None)
         await self._report(ended)
         self._running.pop(spec.name, None)
         self._aborted.discard(spec.name)
 
-    async def _attempts(self, spec: RunSpec, inputs: Payload) -> RunEnd:
-        asked = Asked.of(spec.task.environment)
+    async def _run(self, spec: RunSpec, inputs: Payload) -> RunEnd:
+        environment = NamedEnvironment.of(spec.task.environment)
         for attempt in itertools.count():
             call = Call.of(
                 spec.task,
@@ -85,24 +85,24 @@ class Keeper(KeeperDoor):
                 action="a0",
                 parent=None,
                 attempt=attempt,
-                inherited=Inherited.of(spec.wide),
+                inherited=Inheritance.of(spec.wide),
                 owner=spec.owner,
             )
             try:
-                refs = self._submitter.submit(asked, call, inputs, await self._start(spec))
+                refs = self._submitter.submit(environment, call, inputs, await self._start(spec))
                 self._refs[spec.name] = refs
                 if spec.name in self._aborted:
                     await self.cancel(spec.name)
                 size = await refs[1]
             except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the policy decides
                 # Not unpickled: a user's exception may do anything to the process that loads it.
-                shown = plain(error, spec.task.name, unpickle=False)
+                shown = translate_error(error, spec.task.name, unpickle=False)
                 if spec.name in self._aborted:
                     return RunEnd(run=spec.name, phase=ActionPhase.ABORTED)
                 delay = retry_delay(shown, spec.task.retry, attempt)
                 if delay is None:
                     return RunEnd(
-                        run=spec.name, phase=ActionPhase.FAILED, error=error_info(error, spec.task.name)
+                        run=spec.name, phase=ActionPhase.FAILED, error=describe_error(error, spec.task.name)
                     )
                 await asyncio.sleep(delay)
             else:
@@ -111,7 +111,7 @@ class Keeper(KeeperDoor):
         raise AssertionError
 
     async def _start(self, spec: RunSpec) -> Start:
-        """What the run's image needs, once it is built; an abort does not wait for that."""
+        """The start of the run's image, once it is built; an abort does not wait for that."""
         image = spec.task.environment.image
         if image is None:
             return NO_IMAGE
@@ -131,7 +131,7 @@ class Keeper(KeeperDoor):
             total -= freed
 
     async def _report(self, ended: RunEnd) -> None:
-        """Tell the controller until it knows, however long it is away; of what it can't take in, what it can."""
+        """Tell the controller until it knows, however long it is away; in plain letters after a failure."""
         pause, longest = _REPORT_AGAIN_S
         while True:
             try:
@@ -140,19 +140,18 @@ class Keeper(KeeperDoor):
                 return  # forgotten meanwhile: nobody waits for it
             except Exception:
                 logger.exception("The end of run %s could not be told; it is tried again", ended.run)
-                ended = _in_brief(ended)
+                ended = _in_ascii(ended)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
             else:
                 return
 
 
-def _in_brief(ended: RunEnd) -> RunEnd:
+def _in_ascii(ended: RunEnd) -> RunEnd:
     """The end of a run in plain letters, without what may have been why it was not taken in."""
     error = ended.error
     if error is None:
         return ended
-    plainly = ErrorInfo(
-        code=ascii(error.code)[1:-1], kind=error.kind, message=ascii(error.message)[1:-1], final=error.final
-    )
-    return ended.model_copy(update={"error": plainly})
+    code, message = ascii(error.code)[1:-1], ascii(error.message)[1:-1]
+    plain = ErrorInfo(code=code, kind=error.kind, message=message, final=error.final)
+    return ended.model_copy(update={"error": plain})

@@ -1,4 +1,4 @@
-"""Outputs of runs: kept in the object store by a keeper and in storage, read from whichever has them."""
+"""Outputs of runs are kept in the object store by a keeper and in storage, and read from either."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import ray
 from ray.exceptions import ObjectLostError, OwnerDiedError, RaySystemError
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
 from flyteray._actors.keeper import keeper
+from flyteray._actors.questions import ask
 from flyteray._plan.values.outputs import output_key, select
 from flyteray.errors import ModuleLoadError, OutputNotFoundError
 from flyteray.storage import open_storage
@@ -18,43 +18,31 @@ from flyteray.storage.values import read_value, write_value
 
 
 def write_outputs(root: str, run: str, outputs: tuple[Any, ...]) -> int:
-    """Write a run's outputs to storage; returns the bytes written.
-
-    Raises:
-        ResultSerializationError: something in them can't be pickled.
-    """
+    """Write a run's outputs to storage; returns the bytes written, raises ResultSerializationError."""
     return write_value(open_storage(root), output_key(run), outputs)
 
 
 def load_outputs(run: str) -> tuple[Any, ...]:
-    """All outputs of a successful run, from the object store where they are still there, else from storage.
+    """Read all outputs of a successful run from the object store, or from storage when they are gone from there.
 
     Arrays in them are read-only and shared by all processes of the node: copy before changing them.
 
     Raises:
         OutputNotFoundError: neither has them, or a class in them can't be imported here.
     """
-    held = answer(keeper().get_output(run))
+    held = ask(keeper().get_output(run))
     if held:
         try:
-            return _as_tuple(ray.get(held[0]))
+            return tuple(ray.get(held[0]))
         except (OwnerDiedError, ObjectLostError, RaySystemError):
             pass  # the keeper or the node is gone, or it does not unpickle: storage has it too, and says why
-    info = answer(controller().info())
+    info = ask(controller().info())
     try:
-        return _as_tuple(read_value(open_storage(info.storage), output_key(run)))
+        return tuple(read_value(open_storage(info.storage), output_key(run)))
     except (FileNotFoundError, ModuleLoadError) as error:
         raise OutputNotFoundError(f"The outputs of run {run!r} can't be read here: {error}") from error
 
 
 def load(run: str, getter: Sequence[int | str]) -> Any:
-    """One output of a run: ``getter`` is a chain of indices and keys into the tuple of outputs.
-
-    Raises:
-        OutputNotFoundError: there is nothing under ``getter``; the message says where the chain broke.
-    """
+    """Read one output of a run: ``getter`` is a chain of indices and keys into the tuple of outputs."""
     return select(load_outputs(run), getter, run)
-
-
-def _as_tuple(outputs: Any) -> tuple[Any, ...]:
-    return tuple(outputs)

@@ -1,4 +1,4 @@
-"""Submitting an action to Ray, and what Ray's errors mean."""
+"""A submitter gives actions to Ray, placed where they fit; Ray's errors are translated to flyteray's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import NO_IMAGE, EnvironmentSpec, Start
 from flyteray._plan.values.pickling import Payload
 from flyteray._tasks.call import ActionFailed, Call
-from flyteray._tasks.host import BUNDLE, hosted
+from flyteray._tasks.host import BUNDLE, host_command
 from flyteray.errors import (
     ActionAbortedError,
     BaseRuntimeError,
@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 _PLACEABLE_S = 30.0  # for so long a cluster is taken to be able to place what it could
 
 
-def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) -> dict[str, Any]:
-    """What Ray is asked for, for one environment and one bundle; ``start`` is what its image needs.
+def task_options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) -> dict[str, Any]:
+    """Ray's options for the actions of one environment and one bundle; ``start`` is what its image needs.
 
     The runtime_env names the pair by hash alone. It makes Ray keep separate worker processes per pair without
     showing the variables in its state API, and a child can't inherit its parent's variables through it. Processes
@@ -60,7 +60,7 @@ def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) 
     process = launch.runtime_env(identity, start, kept, threads)
     process["env_vars"][BUNDLE] = bundle
     if not start.container:  # where Ray starts a worker of its own
-        process["py_executable"] = hosted(process.get("py_executable") or launch.command())
+        process["py_executable"] = host_command(process.get("py_executable") or launch.command())
     return {
         **ray_options(environment),
         "max_retries": 0,  # ours, because Ray's re-run silently
@@ -68,16 +68,16 @@ def options(environment: EnvironmentSpec, bundle: str, start: Start = NO_IMAGE) 
     }
 
 
-class Asked(NamedTuple):
+class NamedEnvironment(NamedTuple):
     """An environment and its JSON, which names it: worked out once, not once per call."""
 
-    environment: EnvironmentSpec
+    spec: EnvironmentSpec
     name: str
 
     @classmethod
-    def of(cls, environment: EnvironmentSpec) -> Asked:
-        """The same with its name."""
-        return cls(environment, environment.model_dump_json())
+    def of(cls, spec: EnvironmentSpec) -> NamedEnvironment:
+        """An environment with its name."""
+        return cls(spec, spec.model_dump_json())
 
 
 class Submitter:
@@ -90,44 +90,45 @@ class Submitter:
         self._function = ray.remote(function)
         self._num_returns = num_returns
         self._prepared = functools.cache(self._prepare)
-        self._placed: dict[
-            str, tuple[float, str]
-        ] = {}  # environments, until when nobody asks again, what they get
+        # By environment: until when nobody asks again, and what it gets.
+        self._placed: dict[str, tuple[float, str]] = {}
 
-    def submit(self, asked: Asked, call: Call, arguments: Payload, start: Start = NO_IMAGE) -> Any:
+    def submit(
+        self, environment: NamedEnvironment, call: Call, arguments: Payload, start: Start = NO_IMAGE
+    ) -> Any:
         """The ObjectRef (or list of them) of one call in an environment; ``start`` is what its image needs.
 
         Raises:
             PlacementError: no node of the cluster can take it.
         """
-        until, gets = self._placed.get(asked.name, (0.0, ""))
+        until, gets = self._placed.get(environment.name, (0.0, ""))
         if until < time.monotonic():
-            gets = _place(asked, call.task)
-            self._placed[asked.name] = time.monotonic() + _PLACEABLE_S, gets
+            gets = _place(environment, call.task)
+            self._placed[environment.name] = time.monotonic() + _PLACEABLE_S, gets
         prepared = self._prepared(gets, call.bundle or call.version or "", start)
-        return prepared.remote(*call.packed(arguments))
+        return prepared.remote(*call.pack(arguments))
 
     def _prepare(self, environment: str, bundle: str, start: Start) -> Any:
-        asked = options(EnvironmentSpec.model_validate_json(environment), bundle, start)
-        return self._function.options(**asked, num_returns=self._num_returns)
+        options = task_options(EnvironmentSpec.model_validate_json(environment), bundle, start)
+        return self._function.options(**options, num_returns=self._num_returns)
 
 
-def _place(asked: Asked, task: str) -> str:
-    """What an environment gets on this cluster, as JSON; raises PlacementError where there is no node for it."""
+def _place(environment: NamedEnvironment, task: str) -> str:
+    """The environment as it fits this cluster, as JSON; raises PlacementError where there is no node for it."""
     cluster = nodes.look()
-    environment = fitted(asked.environment, cluster)
-    problem = impossible(environment, cluster)
+    spec = fitted(environment.spec, cluster)
+    problem = impossible(spec, cluster)
     if problem is not None:
         raise PlacementError(
             f"Task {task!r} can't run here: {problem}. Ask for less, or connect to a cluster that has it."
         )
-    if environment is asked.environment:
-        return asked.name
-    logger.warning("Task %r %s.", task, less(asked.environment, cluster))
-    return environment.model_dump_json()
+    if spec is environment.spec:
+        return environment.name
+    logger.warning("Task %r %s.", task, less(environment.spec, cluster))
+    return spec.model_dump_json()
 
 
-def plain(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntimeError:
+def translate_error(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntimeError:
     """The flyteray error for whatever Ray raised for an action of ``task``; ``unpickle`` as in ``failure.restore``."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ActionFailed):
@@ -152,10 +153,10 @@ def plain(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntime
     return RuntimeSystemError(type(error).__name__, f"Task {task!r} failed in Ray: {failure.message(error)}")
 
 
-def error_info(error: BaseException, task: str) -> ErrorInfo:
-    """The same as a value: what the worker described, where it could."""
+def describe_error(error: BaseException, task: str) -> ErrorInfo:
+    """An error of Ray's as a value: as the worker described it, where it could."""
     cause = getattr(error, "cause", None)
-    return cause.info if isinstance(cause, ActionFailed) else failure.describe(plain(error, task))
+    return cause.info if isinstance(cause, ActionFailed) else failure.describe(translate_error(error, task))
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,8 +1,7 @@
-"""What a worker's threads wait for, and the one thread that gives the CPU back meanwhile.
+"""Waits of a worker's threads are shared by the one thread that gives the CPU back meanwhile.
 
 Ray releases a task's CPU for waits of one thread alone: the one that it was started on. In a worker of flyteray that
-thread waits for whatever any other thread waits for, by any of Ray's ways, so a task that waits never starves what it
-waits for.
+thread shares the waits of all others, in all of Ray's ways, so a task that waits never starves what it waits for.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _COLLECT_EACH_S = 0.0001  # not more often than this for each: a look at a thous
 class _Wait(NamedTuple):
     """A ref that is waited for until ``over``; ``alone`` where others that are waited for with it may stay away.
 
-    With ``collected`` its value is brought there.
+    Its value is brought to ``collected``, where that is given.
     """
 
     ref: Any
@@ -39,8 +38,7 @@ class _Wait(NamedTuple):
 class Waits:
     """The waits of a process, and the thread of Ray's that shares them while a function runs on another one.
 
-    Attributes:
-        tells: Whether Ray's own link tells of every wait: :func:`core_worker` made it.
+    ``tells`` says whether Ray's own link tells of every wait, because :func:`core_worker` made it.
     """
 
     def __init__(self) -> None:
@@ -55,12 +53,14 @@ class Waits:
         return self._sharer is not None
 
     def begin(self) -> None:
-        """Have waits be shared from now on, by this thread: it is the one whose waits release the CPU."""
-        self._new = queue.SimpleQueue()  # a new one: what an earlier function left behind is not waited for
+        """Begin to share waits by this thread, whose waits release the CPU."""
+        self._new = (
+            queue.SimpleQueue()
+        )  # a new one: waits that an earlier function left behind are not shared
         self._sharer = threading.get_ident()
 
     def share(self, is_over: Callable[[], bool]) -> None:
-        """Wait with everybody until the function of this thread's call is over; :meth:`recheck` says when to look."""
+        """Share all waits until the function of this thread's call is over; :meth:`recheck` says when to look."""
         new = self._new
         waiting: list[_Wait] = []
         pause, longest = _COLLECT_S
@@ -85,7 +85,7 @@ class Waits:
         self._new.put(None)
 
     @contextlib.contextmanager
-    def shared(self, refs: Iterable[Any], enough: int | None = None) -> Iterator[None]:
+    def release_cpu(self, refs: Iterable[Any], enough: int | None = None) -> Iterator[None]:
         """While a thread waits in here for ``refs``, or for as many of them as are enough, the CPU is free."""
         if self._sharer in (None, threading.get_ident()):
             yield
@@ -99,8 +99,8 @@ class Waits:
         finally:
             over.append(True)
 
-    def told(self, ref: ray.ObjectRef, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """The same for a callback that Ray is to call with the value of ``ref``."""
+    def wrap_callback(self, ref: ray.ObjectRef, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Free the CPU until Ray calls a callback with the value of ``ref``; returns the callback for Ray."""
         if self._sharer is None:
             return callback
         over: list[bool] = []
@@ -114,13 +114,13 @@ class Waits:
         self._new.put(_Wait(ref, lambda: bool(over) or (future is not None and future.done())))
         return call
 
-    def value(self, ref: ray.ObjectRef) -> Any:
-        """Block for the value of ``ref``; :meth:`cancel` and whatever interrupts it cancel the task behind it."""
+    def get(self, ref: ray.ObjectRef) -> Any:
+        """Block for the value of ``ref``; :meth:`cancel` and any interrupt cancel the task behind it."""
         future = self._own(ref)
         with self._until_ended(ref, future):
             return future.result()
 
-    async def awaited(self, ref: ray.ObjectRef) -> Any:
+    async def get_async(self, ref: ray.ObjectRef) -> Any:
         """Await the value of ``ref``; cancelling that cancels the task behind it."""
         # Ray's own future costs about as much as a call: with a thousand at once that is what counts.
         if len(self._pending) < _FEW:
@@ -132,10 +132,10 @@ class Waits:
             return await future
 
     def cancel(self) -> None:
-        """Cancel everything that is waited for so."""
+        """Cancel the tasks behind all refs that :meth:`get` and :meth:`get_async` wait for."""
         for ref, future in list(self._pending.items()):
             if isinstance(future, Future):
-                future.cancel()  # whose thread may never look at it otherwise
+                future.cancel()  # its thread may never look at it otherwise
             _cancel(ref)
 
     def _own(self, ref: ray.ObjectRef) -> Future[Any]:
@@ -169,19 +169,19 @@ def core_worker(waits: Waits) -> type[ray._raylet.CoreWorker]:
     class CoreWorker(ray._raylet.CoreWorker):  # type: ignore[misc] # compiled
         def get_objects(self, object_refs: list[Any], timeout_ms: int = -1, *rest: Any) -> Any:
             """Behind ``ray.get``."""
-            with waits.shared(object_refs):
+            with waits.release_cpu(object_refs):
                 return super().get_objects(object_refs, timeout_ms, *rest)
 
         def wait(self, waitables: list[Any], num_returns: int, timeout_ms: int, *rest: Any) -> Any:
             """Behind ``ray.wait`` and the iteration of generators."""
             if timeout_ms == 0:
                 return super().wait(waitables, num_returns, timeout_ms, *rest)
-            with waits.shared(waitables, num_returns):
+            with waits.release_cpu(waitables, num_returns):
                 return super().wait(waitables, num_returns, timeout_ms, *rest)
 
         def set_get_async_callback(self, object_ref: Any, callback: Callable[..., Any]) -> Any:
             """Behind ``await ref`` and ``ref.future()``."""
-            return super().set_get_async_callback(object_ref, waits.told(object_ref, callback))
+            return super().set_get_async_callback(object_ref, waits.wrap_callback(object_ref, callback))
 
     return CoreWorker
 
@@ -191,7 +191,7 @@ def _cancel(ref: ray.ObjectRef) -> None:
 
 
 class _Outcome(NamedTuple):
-    """What a coroutine awaits."""
+    """A value or an error on its way to the coroutine that awaits it."""
 
     future: asyncio.Future[Any]
     value: Any = None
@@ -211,14 +211,14 @@ def _collect(ended: list[_Wait]) -> None:
     for each in outcomes:
         loops.setdefault(each.future.get_loop(), []).append(each)
     for loop, told in loops.items():
-        with contextlib.suppress(RuntimeError):  # it is closed: nobody awaits them any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits them any more
             loop.call_soon_threadsafe(_settle, told)
 
 
 def _outcome(ref: ray.ObjectRef, future: asyncio.Future[Any]) -> _Outcome:
     try:
         return _Outcome(future, ray.get(ref))
-    except Exception as error:  # noqa: BLE001  # whoever awaits it raises it
+    except Exception as error:  # noqa: BLE001  # raised where it is awaited
         return _Outcome(future, error=error)
 
 

@@ -1,4 +1,4 @@
-"""What users declare of apps: services that stay up behind an HTTP endpoint."""
+"""Apps are services that stay up behind an HTTP endpoint; users declare them here."""
 
 from flyteray import _public
 from flyteray.app.connector import ConnectorEnvironment

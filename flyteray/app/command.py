@@ -10,11 +10,7 @@ _SHELL = {"&&", "||", "|", ";", "&", ">", ">>", "<", "<<", "2>", "2>>", "2>&1", 
 
 
 def split_words(owner: str, words: Sequence[str] | str | None) -> list[str]:
-    """A command's words; a text is split as a shell splits it.
-
-    Raises:
-        ValueError: a quotation in the text has no end.
-    """
+    """A command's words; a text is split as a shell splits it. ValueError: a quotation in it has no end."""
     if not isinstance(words, str):
         return list(words or [])
     try:
@@ -26,8 +22,7 @@ def split_words(owner: str, words: Sequence[str] | str | None) -> list[str]:
 def program(owner: str, words: Sequence[str]) -> list[str]:
     """The words without Flyte's launcher.
 
-    Raises:
-        ValueError: they need a shell, the first one is empty, or there is nothing behind the launcher.
+    ValueError: they need a shell, the first one is empty, or there is nothing behind the launcher.
     """
     if words and words[0] == LAUNCHER:
         if "--" not in words or words[-1] == "--":

@@ -1,4 +1,4 @@
-"""A connector of Flyte: declared as there, and not served on Ray."""
+"""A connector of Flyte is declared as there, and not served on Ray."""
 
 from __future__ import annotations
 

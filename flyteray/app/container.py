@@ -1,4 +1,4 @@
-"""The words by which Flyte's backend starts an app in a container. Ray starts apps itself: nothing here runs them."""
+"""Flyte's backend starts an app in a container by the words made here; Ray starts apps itself."""
 
 from __future__ import annotations
 
@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 
 def launcher_words(context: SerializationContext, parameters: Sequence[Parameter]) -> list[str]:
-    """Flyte's launcher and its options, as far as ``--``.
-
-    Args:
-        context: Which version of which project is started, and its code.
-        parameters: What the app is given, with values.
-
-    Raises:
-        ValueError: A parameter has no value.
-    """
+    """Flyte's launcher and its options, as far as ``--``. ValueError: a parameter has no value."""
     bundle = context.code_bundle
     words = [LAUNCHER, "--version", context.version or (bundle.computed_version if bundle else "")]
     words += [

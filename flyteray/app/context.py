@@ -1,4 +1,4 @@
-"""What an app may ask about itself."""
+"""An app's context tells it where it runs."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ class LocalEndpoints:
         if app in self._own:
             return self._own[app]
         try:
-            known = json.loads(self._inherited.read_text()) if self._inherited else {}
+            urls = json.loads(self._inherited.read_text()) if self._inherited else {}
         except (OSError, ValueError):  # who served it has ended
             return None
-        url = known.get(app)
+        url = urls.get(app)
         return url if isinstance(url, str) else None
 
     def names(self) -> list[str]:
@@ -66,6 +66,6 @@ class LocalEndpoints:
 
 @functools.cache
 def local_endpoints() -> LocalEndpoints:
-    """Those that this process knows."""
+    """The endpoints that this process knows."""
     inherited = os.environ.get(LOCAL_APPS)
     return LocalEndpoints(Path(inherited) if inherited else None)

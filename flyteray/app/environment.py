@@ -1,4 +1,4 @@
-"""An app: a service that stays up behind an HTTP endpoint."""
+"""An app environment declares a service that stays up behind an HTTP endpoint."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ class AppEnvironment(Environment):
         domain: Host names that it answers to besides its own.
         links: Shown with the app.
         parameters: What the app is given when it starts.
-        cluster_pool: Of Union: means nothing on Ray, and says so.
-        cluster: Likewise.
+        cluster_pool, cluster: Of Union: mean nothing on Ray, and say so.
         timeouts: How long a request may take, and a replica that is to go.
 
     Raises:
@@ -86,16 +85,11 @@ class AppEnvironment(Environment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.type is not None and not isinstance(self.type, str):
-            raise TypeError(f"{self._words()}: type must be a str, got {self.type!r}.")
-        if not isinstance(self.requires_auth, bool):
-            raise TypeError(f"{self._words()}: requires_auth must be a bool, got {self.requires_auth!r}.")
-        if not isinstance(self.scaling, Scaling):
-            raise TypeError(f"{self._words()}: scaling must be a Scaling, got {self.scaling!r}.")
-        if self.domain is not None and not isinstance(self.domain, Domain):
-            raise TypeError(f"{self._words()}: domain must be a Domain, got {self.domain!r}.")
-        if not isinstance(self.timeouts, Timeouts):
-            raise TypeError(f"{self._words()}: timeouts must be a Timeouts, got {self.timeouts!r}.")
+        self._expect("type", str | None, "a str")
+        self._expect("requires_auth", bool, "a bool")
+        self._expect("scaling", Scaling, "a Scaling")
+        self._expect("domain", Domain | None, "a Domain")
+        self._expect("timeouts", Timeouts, "a Timeouts")
         if not isinstance(self.links, (list, tuple)) or not all(
             isinstance(link, Link) for link in self.links
         ):
@@ -108,10 +102,9 @@ class AppEnvironment(Environment):
     def _check_clusters(self) -> None:
         if self.cluster is not None and self.cluster_pool != "default":
             raise ValueError(f"{self._words()}: say cluster or cluster_pool, not both.")
-        if self.cluster_pool != "default":
-            without_meaning(self._words(), "cluster_pool")
-        if self.cluster is not None:
-            without_meaning(self._words(), "cluster")
+        for option, unset in (("cluster_pool", "default"), ("cluster", None)):
+            if getattr(self, option) != unset:
+                without_meaning(self._words(), option)
 
     def _check_words(self) -> None:
         for field_name in ("args", "command"):
@@ -121,7 +114,7 @@ class AppEnvironment(Environment):
                 raise TypeError(
                     f"{self._words()}: {field_name} must be a str or a list of str, got {words!r}."
                 )
-        self._program()
+        AppEnvironment.words(self)  # refuses what can't be one
         command = split_words(self._words(), self.command)
         if command and self.parameters and command[0] != LAUNCHER:
             raise ValueError(
@@ -139,8 +132,7 @@ class AppEnvironment(Environment):
             )
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.parameters, (list, tuple)):
-            raise TypeError(f"{self._words()}: parameters must be a list, got {self.parameters!r}.")
+        self._expect("parameters", list | tuple, "a list")
         self.parameters = list(self.parameters)
         seen = set()
         for parameter in self.parameters:
@@ -157,18 +149,15 @@ class AppEnvironment(Environment):
 
         Its arguments are bound by name from the parameters. Registering another one replaces it.
         """
-        self._server = _callable("server", func)
-        return func
+        return self._register("server", func)
 
     def on_startup(self, func: F) -> F:
         """Run a function before the server starts; its arguments are bound as in :meth:`server`."""
-        self._on_startup = _callable("on_startup", func)
-        return func
+        return self._register("on_startup", func)
 
     def on_shutdown(self, func: F) -> F:
         """Run a function after the server has stopped, in every replica that goes; arguments as in :meth:`server`."""
-        self._on_shutdown = _callable("on_shutdown", func)
-        return func
+        return self._register("on_shutdown", func)
 
     def on_update(self, func: F) -> F:
         """Run a function when a parameter with ``RunOutput(..., follow=True)`` has a new value.
@@ -176,7 +165,12 @@ class AppEnvironment(Environment):
         It is called with the new values by name, as in :meth:`server`, before anything else sees them. When it
         raises, the old values stay; the refusal is shown in the app's status.
         """
-        self._on_update = _callable("on_update", func)
+        return self._register("on_update", func)
+
+    def _register(self, hook: str, func: F) -> F:
+        if not callable(func):
+            raise TypeError(f"@env.{hook} decorates a function, got {func!r}.")
+        setattr(self, f"_{hook}", func)
         return func
 
     def given(self, **values: Any) -> AbstractContextManager[None]:
@@ -195,15 +189,12 @@ class AppEnvironment(Environment):
 
     def words(self) -> list[str]:
         """The program to run and its arguments, before ``$VAR`` is replaced: ``command``, or else ``args``."""
-        return self._program()
-
-    def _program(self) -> list[str]:
         owner = self._words()
         return program(owner, split_words(owner, self.command) or split_words(owner, self.args))
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts.
+        """The host of a replica.
 
         Raises:
             ValueError: There is nothing to run.
@@ -219,8 +210,8 @@ class AppEnvironment(Environment):
 
     def clone_with(self, name: str, **changes: object) -> Self:
         """As of any environment; the clone declares the same port, also where a replica makes it."""
-        kept = {"port": self.declared_port} if changes.get("port") is None else {}
-        return super().clone_with(name, **changes | kept)
+        port = {"port": self.declared_port} if changes.get("port") is None else {}
+        return super().clone_with(name, **changes | port)
 
     def container_args(self, serialize_context: SerializationContext) -> list[str]:
         """``args`` as words, for Flyte's backend; Ray has no use for them."""
@@ -272,9 +263,3 @@ class AppEnvironment(Environment):
                 "already.",
             )
         return url
-
-
-def _callable(hook: str, func: F) -> F:
-    if not callable(func):
-        raise TypeError(f"@env.{hook} decorates a function, got {func!r}.")
-    return func

@@ -1,4 +1,4 @@
-"""What an app is given when it starts: strings, files, outputs of tasks, endpoints of other apps."""
+"""Parameters are given to an app when it starts: strings, files, outputs of tasks, endpoints of other apps."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Parameter:
 
     @property
     def kind(self) -> ParameterKind:
-        """What the app is given: ``type``, or else what the value tells; a string when there is neither."""
+        """The kind of value that the app is given: ``type``, else that of the value; a string without either."""
         if isinstance(self.value, AppEndpoint):  # its URL, which is a string as well
             return "app_endpoint"
         if self.type is not None:
@@ -139,10 +139,7 @@ def get_parameter(name: str) -> Any:
     if found is None:  # a child process of the app
         found = json.loads(Path(path).read_text())
     if name not in found:
-        raise KeyError(
-            f"There is no parameter {name!r}. This app has: {', '.join(map(repr, found)) or 'none'}."
-            f"{did_you_mean(name, found)}"
-        )
+        raise KeyError(_missing(name, found))
     return found[name]
 
 
@@ -150,19 +147,11 @@ def get_parameter(name: str) -> Any:
 def given(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> Iterator[None]:
     """Have :func:`get_parameter` return values in this process, and child processes their texts, meanwhile.
 
-    Args:
-        parameters: Those of the app; a text that one declares is there as well.
-        values: Values by their names.
-
-    Raises:
-        ValueError: the app has no parameter of such a name.
+    A text that one of ``parameters`` declares is there as well. ValueError: the app has no parameter of such a name.
     """
     there = {parameter.name: parameter for parameter in parameters}
     if unknown := [name for name in values if name not in there]:
-        raise ValueError(
-            f"There is no parameter {unknown[0]!r}. This app has: {', '.join(map(repr, there)) or 'none'}."
-            f"{did_you_mean(unknown[0], there)}"
-        )
+        raise ValueError(_missing(unknown[0], there))
     declared = {name: each.value for name, each in there.items() if isinstance(each.value, (str, File, Dir))}
     visible = {name: _visible(there[name], value) for name, value in {**declared, **values}.items()}
     texts = {name: value if isinstance(value, str) else repr(value) for name, value in visible.items()}
@@ -183,6 +172,11 @@ def given(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> Iterato
                 os.environ.pop(name, None)
                 if value is not None:
                     os.environ[name] = value
+
+
+def _missing(name: str, there: Mapping[str, Any]) -> str:
+    names = ", ".join(map(repr, there)) or "none"
+    return f"There is no parameter {name!r}. This app has: {names}.{did_you_mean(name, there)}"
 
 
 def _visible(parameter: Parameter, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The port that an app listens on."""
+"""A port is declared by an app, and another one chosen for each replica."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Port:
 
     @classmethod
     def of(cls, value: int | Port) -> Port:
-        """What ``port=`` accepts: a number or a port."""
+        """The port that ``port=`` means: a number or a port."""
         return value if isinstance(value, Port) else cls(value)
 
 

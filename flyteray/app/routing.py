@@ -1,4 +1,4 @@
-"""How an app is reached: its address, the time that a request may take, links for people."""
+"""Routing says how an app is reached: its address, the time that a request may take, links for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 APP_NAME = re.compile("[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-"""What apps may be called: it is part of their addresses."""
+"""The names of apps: parts of their addresses."""
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -76,7 +76,7 @@ class Subdomain:
 
     @classmethod
     def from_function(cls, function: Callable[[Any, Any], str]) -> Subdomain:
-        """What ``function(app_env, context)`` returns; ``context`` has ``project`` and ``domain``."""
+        """The text that ``function(app_env, context)`` returns; ``context`` has ``project`` and ``domain``."""
         return cls(function=function)
 
     def resolve(self, env: Any, context: Any) -> str:
@@ -157,7 +157,7 @@ def host_name(what: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long things may take.
+    """The times that things may take.
 
     Args:
         request: Until a request has its answer's first byte: seconds or a timedelta, at most an hour; None or 0: an

@@ -1,4 +1,4 @@
-"""How many replicas an app has, and what the number follows."""
+"""Scaling says how many replicas an app has, and what the number follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SLEEP_AFTER_S = 300.0
 
 @dataclass(frozen=True)
 class Metric:
-    """What the number of replicas follows: so much of it is one replica's share.
+    """A measure that the number of replicas follows: so much of it is one replica's share.
 
     Raises:
         TypeError: Not a number.
@@ -31,7 +31,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How many replicas an app has.
+    """The number of replicas of an app.
 
     With a range the number follows what clients ask of the app, between the bounds: more replicas within seconds,
     fewer when that many have been enough for ``scaledown_after``. Changing it restarts no replica.

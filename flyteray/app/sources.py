@@ -1,4 +1,4 @@
-"""Where the value of a parameter comes from when it is no value itself: an output of a task, another app."""
+"""Sources stand for a parameter's value: an output of a task, the endpoint of another app."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AppEndpoint(AsModel):
 
     @property
     def type(self) -> Literal["string"]:
-        """What the app is given: the URL."""
+        """The kind of value that the app is given: a text, the URL."""
         return "string"
 
     def model_dump(self) -> dict[str, Any]:

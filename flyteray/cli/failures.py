@@ -1,4 +1,4 @@
-"""What goes wrong becomes one red paragraph on stderr and an exit code: 2 for usage, 1 for the rest."""
+"""Failures become one red paragraph on stderr and an exit code: 2 for usage, 1 for the rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def explained() -> Iterator[None]:
 
 @contextlib.contextmanager
 def users_code() -> Iterator[None]:
-    """The same around calls of the user's functions and around checks of what they are given."""
+    """Do as :func:`explained` around calls of the user's functions and checks of what they are given."""
     try:
         yield
     except (click.ClickException, click.Abort, Exit):
@@ -46,8 +46,8 @@ def fail(error: Exception) -> NoReturn:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if where := _frames(error):
         console.print(Text(where.strip("\n")))
-    said = failure.message(failure.as_flyteray(error))
-    console.print(Text.assemble(("Error: ", "bold red"), (said, "red")))
+    text = failure.message(failure.as_flyteray(error))
+    console.print(Text.assemble(("Error: ", "bold red"), (text, "red")))
     raise Exit(FAILED)
 
 

@@ -1,4 +1,4 @@
-"""A task's inputs as options of the command line, each read as its type says."""
+"""A task's inputs become options of the command line, each read as its type says."""
 
 from __future__ import annotations
 
@@ -29,10 +29,8 @@ _METAVARS = {bool: "true|false", int: "integer", float: "float", str: "text"}
 class Inputs:
     """The inputs of a task on the command line.
 
-    Args:
-        declared: The inputs by name, in order; of type :class:`Text` what only the task's code can read.
-        words: Their types in words.
-        defaults: The defaults of those that have one, in words.
+    ``declared`` has them by name, in order; of type :class:`Text` what only the task's code can read. ``words`` are
+    their types, and ``defaults`` the defaults of those that have one, in words.
     """
 
     def __init__(
@@ -47,24 +45,19 @@ class Inputs:
 
     @classmethod
     def of(cls, task: Task[..., Any]) -> Inputs:
-        """Those of a task whose code is here."""
-        known = task.interface.inputs
-        words = {name: type_name(each.type) for name, each in known.items()}
-        return cls(
-            known, words, {name: safe_repr(each.default) for name, each in known.items() if not each.required}
-        )
+        """The inputs of a task whose code is here."""
+        declared = task.interface.inputs
+        words = {name: type_name(each.type) for name, each in declared.items()}
+        defaults = {name: safe_repr(each.default) for name, each in declared.items() if not each.required}
+        return cls(declared, words, defaults)
 
     @classmethod
     def of_deployed(cls, plan: TaskPlan) -> Inputs:
-        """Those of a deployed task, whose types are known in words only."""
-        known = {
-            each.name: Input(type_of(each.type), MISSING if each.default is None else each.default)
-            for each in plan.inputs
-        }
+        """The inputs of a deployed task, whose types are known in words only."""
         words = {each.name: each.type for each in plan.inputs}
-        return cls(
-            known, words, {each.name: each.default for each in plan.inputs if each.default is not None}
-        )
+        defaults = {each.name: each.default for each in plan.inputs if each.default is not None}
+        declared = {name: Input(type_of(kind), defaults.get(name, MISSING)) for name, kind in words.items()}
+        return cls(declared, words, defaults)
 
     def command(self, *more: click.Parameter, **settings: Any) -> click.Command:
         """A command with these inputs as options, and ``more`` that no input is called like; see click.Command."""
@@ -73,7 +66,7 @@ class Inputs:
         return _Command(self, params=[*self.options, *free], **settings)
 
     def completed(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What was given, and what leaving out a required one means: false for a bool, None where that is allowed."""
+        """The given values, and false or None for the bools and Optionals that are required and left out."""
         left_out = {
             name: None if _takes_none(each.type) else False
             for name, each in self._declared.items()
@@ -120,12 +113,7 @@ class _Command(click.RichCommand):
 
 
 class Written(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """A value as its annotation says it is written.
-
-    Args:
-        annotation: The type.
-        default: What it is without being given.
-    """
+    """A value as its annotation says it is written; ``default`` is what it is without being given."""
 
     def __init__(self, annotation: Any, default: Any = MISSING) -> None:
         self._annotation = annotation
@@ -149,11 +137,7 @@ class Written(click.ParamType):  # type: ignore[type-arg]  # generic since click
 
 
 def local_files_sent(value: Any) -> Any:
-    """A value in which files and folders of this machine are copies in the cluster's storage.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
+    """A value in which local files and folders are copies in the cluster's storage; ValueError for a missing one."""
     if isinstance(value, (File, Dir)):
         return value if "://" in value.path else type(value).from_local_sync(value.path)
     if isinstance(value, dict):
@@ -190,11 +174,8 @@ def _metavar(kinds: list[Any]) -> str:
 def _spellings(name: str) -> list[str]:
     """``--two_words`` and ``--two-words``."""
     hyphenated = name.replace("_", "-")
-    return (
-        [f"--{name}"]
-        if hyphenated == name or hyphenated.startswith("-")
-        else [f"--{name}", f"--{hyphenated}"]
-    )
+    alike = hyphenated == name or hyphenated.startswith("-")
+    return [f"--{name}"] if alike else [f"--{name}", f"--{hyphenated}"]
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Results on stdout, as a table for people or as JSON for programs; all else on stderr."""
+"""Results go to stdout, as a table for people or as JSON for programs; all else to stderr."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _print(table: Table, width: int) -> None:
 
 
 def _widths(columns: Sequence[Sequence[Text]], width: int | None) -> list[int] | None:
-    """How wide the columns of a table are within ``width``; None: side by side they would break words.
+    """The widths of a table's columns within ``width``; None: side by side they would break words.
 
     Without ``width`` they are as readable as they can be.
     """

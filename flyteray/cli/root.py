@@ -1,4 +1,4 @@
-"""The command's root: which verbs there are. A verb's module is imported when it is used."""
+"""The command's root lists the verbs; a verb's module is imported when it is used."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Root(click.RichGroup):
         return list(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """What the help needs of a verb, without importing it."""
+        """The verb as far as the help needs it, not imported."""
         return click.RichCommand(name=cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
 
     def resolve_command(

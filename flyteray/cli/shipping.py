@@ -1,4 +1,4 @@
-"""Options of the verbs that ship code."""
+"""Verbs that ship code share options."""
 
 from __future__ import annotations
 
@@ -28,11 +28,7 @@ def options(command: F) -> F:
 
 
 def shipping(copy_style: CopyStyle, root_dir: Path | None, version: str | None) -> Shipping:
-    """What the options ask for.
-
-    Raises:
-        UsageError: They don't go together.
-    """
+    """The shipping that the options ask for; UsageError where they don't go together."""
     try:
         return Shipping(copy_style=copy_style, root_dir=root_dir, version=version)
     except ValueError as error:
@@ -40,11 +36,9 @@ def shipping(copy_style: CopyStyle, root_dir: Path | None, version: str | None) 
 
 
 def load_file(file: str | Path, root_dir: Path | None = None) -> ModuleType:
-    """The module of a file, with what a configuration file of Flyte says said before it is loaded.
+    """The module of a file; what a configuration file of Flyte says is said before it is loaded.
 
-    Raises:
-        InitializationError: the file that ``--config`` names does not exist, or says something that can't be.
-        ModuleLoadError: it can't be loaded; see :func:`flyteray._plan.bundle.code.load_file`.
+    InitializationError: the file that ``--config`` names is missing or wrong. ModuleLoadError: the module can't load.
     """
     configured = auto(get_current_context().find_root().params.get("config"))
     if configured != Config():

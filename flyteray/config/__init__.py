@@ -1,4 +1,4 @@
-"""Flyte's configuration files: where they are found, what they say."""
+"""Flyte's configuration files are found and read here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What configuration files and ``FLYTE_<SECTION>_<OPTION>`` environment variables say."""
+"""Configuration is read from files and ``FLYTE_<SECTION>_<OPTION>`` environment variables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from flyteray.config._file import ConfigFile, get_config_file, git_root
 from flyteray.errors import InitializationError
@@ -78,25 +78,28 @@ class _Option(NamedTuple):
         return *self.names, f"FLYTE_{self.key.upper().replace('.', '_')}"
 
 
+def _option(
+    key: str, read: Callable[[Any], Any] = _text, *names: str, default: Any = None, factory: Any = None
+) -> Any:
+    """The field of a setting."""
+    metadata = {"option": _Option(key, read, names)}
+    return (
+        field(default_factory=factory, metadata=metadata)
+        if factory
+        else field(default=default, metadata=metadata)
+    )
+
+
 @dataclass(frozen=True)
 class _Section:
-    _options: ClassVar[Mapping[str, _Option]] = {}
-
     @classmethod
     def auto(cls: type[S], config_file: str | Path | ConfigFile | None = None) -> S:
-        """What variables say, else the file, else the defaults.
-
-        Args:
-            config_file: The file, or where it is. Default: the first one that there is.
-
-        Raises:
-            InitializationError: a value of another kind than its setting has.
-        """
+        """The settings of variables, else of the file, else the defaults; errors and files as in :func:`auto`."""
         return cls._of(get_config_file(config_file))
 
     @classmethod
     def _of(cls: type[S], file: ConfigFile | None) -> S:
-        found = {name: _said(option, file) for name, option in cls._options.items()}
+        found = {each.name: _said(each.metadata["option"], file) for each in fields(cls) if each.metadata}
         return cls(**{name: value for name, value in found.items() if value is not None})
 
 
@@ -117,7 +120,7 @@ def _said(option: _Option, file: ConfigFile | None) -> Any:
 
 
 def _client_secret(file: ConfigFile | None) -> str | None:
-    """That of a backend's client: in the variable or the file that is named."""
+    """The secret of a backend's client: in the variable or the file that is named."""
     variable = _said(_Option("admin.clientSecretEnvVar"), file)
     place = _said(_Option("admin.clientSecretLocation"), file)
     if variable and os.environ.get(variable):
@@ -127,38 +130,23 @@ def _client_secret(file: ConfigFile | None) -> str | None:
 
 @dataclass(frozen=True)
 class PlatformConfig(_Section):
-    """How a Flyte backend is reached. It means nothing on Ray; it is kept for programs that look at it."""
+    """The way to a Flyte backend. It means nothing on Ray; it is there for programs that look at it."""
 
-    _options: ClassVar = {
-        "endpoint": _Option("admin.endpoint"),
-        "insecure": _Option("admin.insecure", _switch),
-        "insecure_skip_verify": _Option("admin.insecureSkipVerify", _switch),
-        "ca_cert_file_path": _Option("admin.caCertFilePath"),
-        "console_endpoint": _Option("console.endpoint"),
-        "command": _Option("admin.command", _words, ("FLYTE_AUTH_COMMAND",)),
-        "proxy_command": _Option("admin.proxyCommand", _words, ("FLYTE_AUTH_PROXY_COMMAND",)),
-        "client_id": _Option("admin.clientId"),
-        "scopes": _Option("admin.scopes", _names),
-        "auth_mode": _Option("admin.authType", _text, ("FLYTE_AUTH_TYPE",)),
-        "http_proxy_url": _Option("admin.httpProxyURL"),
-        "disable_keyring": _Option("admin.disableKeyring", _switch),
-    }
-
-    endpoint: str | None = None
-    insecure: bool = False
-    insecure_skip_verify: bool = False
-    ca_cert_file_path: str | None = None
-    console_endpoint: str | None = None
-    command: list[str] | None = None
-    proxy_command: list[str] | None = None
-    client_id: str | None = None
+    endpoint: str | None = _option("admin.endpoint")
+    insecure: bool = _option("admin.insecure", _switch, default=False)
+    insecure_skip_verify: bool = _option("admin.insecureSkipVerify", _switch, default=False)
+    ca_cert_file_path: str | None = _option("admin.caCertFilePath")
+    console_endpoint: str | None = _option("console.endpoint")
+    command: list[str] | None = _option("admin.command", _words, "FLYTE_AUTH_COMMAND")  # noqa: RUF009 # makes a field
+    proxy_command: list[str] | None = _option("admin.proxyCommand", _words, "FLYTE_AUTH_PROXY_COMMAND")  # noqa: RUF009 # makes a field
+    client_id: str | None = _option("admin.clientId")
     client_credentials_secret: str | None = field(default=None, repr=False)
-    scopes: list[str] = field(default_factory=list)
-    auth_mode: str = "Pkce"
+    scopes: list[str] = _option("admin.scopes", _names, factory=list)  # noqa: RUF009 # makes a field
+    auth_mode: str = _option("admin.authType", _text, "FLYTE_AUTH_TYPE", default="Pkce")
     audience: str | None = None
     rpc_retries: int = 3
-    http_proxy_url: str | None = None
-    disable_keyring: bool = False
+    http_proxy_url: str | None = _option("admin.httpProxyURL")
+    disable_keyring: bool = _option("admin.disableKeyring", _switch, default=False)
 
     @classmethod
     def _of(cls, file: ConfigFile | None) -> PlatformConfig:
@@ -167,61 +155,43 @@ class PlatformConfig(_Section):
         return found.replace(client_credentials_secret=secret, auth_mode="ClientSecret") if secret else found
 
     def replace(self, **changes: Any) -> PlatformConfig:
-        """The same with other values."""
+        """A copy with other values."""
         return dataclasses.replace(self, **changes)
 
     @classmethod
     def for_endpoint(cls, endpoint: str, insecure: bool = False) -> PlatformConfig:
-        """That of a backend with nothing else said."""
+        """The settings of a backend with nothing else said."""
         return cls(endpoint=endpoint, insecure=insecure)
 
 
 @dataclass(frozen=True)
 class TaskConfig(_Section):
-    """Whose tasks they are: what :func:`flyteray.current_project` and ``current_domain`` tell."""
+    """The owner of tasks, as :func:`flyteray.current_project` and ``current_domain`` tell it."""
 
-    _options: ClassVar = {
-        "org": _Option("task.org"),
-        "project": _Option("task.project"),
-        "domain": _Option("task.domain"),
-    }
-
-    org: str | None = None
-    project: str | None = None
-    domain: str | None = None
+    org: str | None = _option("task.org")
+    project: str | None = _option("task.project")
+    domain: str | None = _option("task.domain")
 
 
 @dataclass(frozen=True)
 class ImageConfig(_Section):
-    """What is said of images: ``image_refs`` tells what ``Image.from_ref_name(name)`` stands for.
+    """The names of images: ``image_refs`` tells what ``Image.from_ref_name(name)`` stands for.
 
     ``builder`` and ``registry`` mean nothing on Ray, whose nodes make images ready themselves.
     """
 
-    _options: ClassVar = {
-        "builder": _Option("image.builder"),
-        "image_refs": _Option("image.image_refs", _uris),
-        "registry": _Option("image.registry"),
-    }
-
-    builder: str | None = None
-    image_refs: dict[str, str] = field(default_factory=dict)
-    registry: str | None = None
+    builder: str | None = _option("image.builder")
+    image_refs: dict[str, str] = _option("image.image_refs", _uris, factory=dict)  # noqa: RUF009 # makes a field
+    registry: str | None = _option("image.registry")
 
 
 @dataclass(frozen=True)
 class LocalConfig(_Section):
-    """What Flyte records of local runs. It means nothing on Ray."""
+    """Flyte's records of local runs. They mean nothing on Ray."""
 
-    _options: ClassVar = {
-        "persistence": _Option("local.persistence", _switch),
-        "tracked": _Option("local.tracked", _switch),
-        "tracked_strict": _Option("local.tracked_strict", _switch),
-    }
-
-    persistence: bool = False
-    tracked: bool = False
-    tracked_strict: bool = False
+    persistence: bool = _option("local.persistence", _switch, default=False)
+    tracked: bool = _option("local.tracked", _switch, default=False)
+    tracked_strict: bool = _option("local.tracked_strict", _switch, default=False)
 
 
 @dataclass(frozen=True)
@@ -240,17 +210,14 @@ class Config:
         task: TaskConfig | None = None,
         image: ImageConfig | None = None,
     ) -> Config:
-        """The same with other parts."""
+        """A copy with other parts."""
         return dataclasses.replace(
-            self,
-            platform=platform or self.platform,
-            task=task or self.task,
-            image=image or self.image,
+            self, platform=platform or self.platform, task=task or self.task, image=image or self.image
         )
 
     @classmethod
     def auto(cls, config_file: str | Path | ConfigFile | None = None) -> Config:
-        """What variables say, else the file, else the defaults; see :func:`auto`."""
+        """The settings of variables, else of the file, else the defaults; see :func:`auto`."""
         file = get_config_file(config_file)
         return cls(
             platform=PlatformConfig._of(file),
@@ -262,7 +229,7 @@ class Config:
 
 
 def auto(config_file: str | Path | ConfigFile | None = None) -> Config:
-    """What is configured: ``FLYTE_<SECTION>_<OPTION>`` variables first, then a file, then the defaults.
+    """The configuration: ``FLYTE_<SECTION>_<OPTION>`` variables first, then a file, then the defaults.
 
     Args:
         config_file: The file, or where it is. Default: the first one that there is; see :func:`get_config_file`.
@@ -274,7 +241,7 @@ def auto(config_file: str | Path | ConfigFile | None = None) -> Config:
 
 
 def config_from_root(path: str | Path = ".flyte/config.yaml") -> Config | None:
-    """What a file below the root of the working directory's git repository configures; None: there is none.
+    """The configuration by a file below the root of the working directory's git repository; None: there is none.
 
     Args:
         path: Where the file is, below the root.

@@ -1,4 +1,4 @@
-"""A configuration file, and where one is looked for."""
+"""A configuration file is looked for in Flyte's places, and read."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class ConfigFile:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The file's path."""
         return self._path
 
     @property
     def yaml_config(self) -> Mapping[str, Any]:
-        """All that it says."""
+        """The whole content."""
         return self._says
 
     def get(self, key: str) -> Any:
-        """What it says of ``section.option``; None: nothing."""
+        """The value of ``section.option``; None: there is none."""
         found: Any = self._says
         for part in key.split("."):
             # Other programs have a config.yaml too, of another shape.

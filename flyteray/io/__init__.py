@@ -1,4 +1,4 @@
-"""Files and folders as inputs and outputs of tasks and as parameters of apps."""
+"""Files and folders are inputs and outputs of tasks and parameters of apps."""
 
 from flyteray import _public
 from flyteray.io.dir import Dir, EmptyDir

@@ -1,4 +1,4 @@
-"""Values that can be had as JSON and back, under the names that Flyte's pydantic models have for it."""
+"""Dataclasses become JSON and back, under the names that Flyte's pydantic models have for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AsModel:
         return json.dumps(self.model_dump())
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
-        """The same value with other fields; errors as in the constructor."""
+        """A copy with other fields; errors as in the constructor."""
         return self.model_validate({**self.model_dump(), **(update or {})})
 
     @classmethod

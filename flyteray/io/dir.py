@@ -63,9 +63,7 @@ class Dir(Location[T]):
             local_path: The folder.
             remote_destination: What the copy is to be; a new path in storage by default.
             dir_cache_key: Identifies the content, for caching.
-            batch_size: Not needed: uploads are cut as the storage likes them.
-            chunk_size: Likewise.
-            max_concurrency: Likewise.
+            batch_size, chunk_size, max_concurrency: Not needed: uploads are cut as the storage likes them.
 
         Returns:
             The copy. In local mode and without a destination the folder itself: nothing is copied.
@@ -77,9 +75,8 @@ class Dir(Location[T]):
         if not source.is_dir():
             raise ValueError(f"Directory not found: {local_path}. Give the path of an existing folder.")
         if remote_destination is None and keeps_local_paths():
-            return cls(
-                path=str(source.absolute()), hash=dir_cache_key
-            )  # apps in local mode have folders of their own
+            # Apps in local mode have folders of their own.
+            return cls(path=str(source.absolute()), hash=dir_cache_key)
         storage = open_storage(remote_destination or unique_url(source.absolute().name))
         if storage.is_local:
             _private.folder_like_its_own(Path(storage.url))  # also when there is nothing to copy
@@ -182,7 +179,7 @@ class Dir(Location[T]):
 
 
 class EmptyDir(Dir[Any]):
-    """What a task returns that has made no folder: a :class:`Dir` that :attr:`~Dir.is_empty`."""
+    """A task's output where it has made no folder: a :class:`Dir` that :attr:`~Dir.is_empty`."""
 
     def __init__(self, **_: object) -> None:
         super().__init__(path=_NO_FOLDER)

@@ -81,8 +81,7 @@ class File(Location[T]):
             remote_destination: Where to copy it to; a new path in storage by default. Ending in ``/``: into
                 that folder.
             hash_method: A text that identifies the content, for caching, or what works one out of its bytes.
-            chunk_size: Not needed: uploads are cut as the storage likes them.
-            max_concurrency: Likewise.
+            chunk_size, max_concurrency: Not needed: uploads are cut as the storage likes them.
 
         Returns:
             The copy. In local mode and without a destination the file itself: nothing is copied.
@@ -95,9 +94,8 @@ class File(Location[T]):
             raise ValueError(f"File not found: {local_path}. Give the path of an existing file.")
         content = hashed(source, hash_method)
         if remote_destination is None and keeps_local_paths():
-            return cls(
-                path=str(source.absolute()), hash=content
-            )  # apps in local mode have folders of their own
+            # Apps in local mode have folders of their own.
+            return cls(path=str(source.absolute()), hash=content)
         target = remote_destination or unique_url(source.name)
         if target.endswith("/"):
             target += source.name
@@ -132,9 +130,7 @@ class File(Location[T]):
         Args:
             mode: ``"rb"``, ``"wb"``, ``"r"`` or ``"w"``. What is written appears when the context ends
                 without an error, as a whole.
-            block_size: A hint for Flyte's file systems; ours need none.
-            cache_type: Likewise.
-            cache_options: Likewise.
+            block_size, cache_type, cache_options: Hints for Flyte's file systems; ours need none.
             compression: ``"gzip"``, ``"bz2"`` or ``"xz"``: what is read is unpacked, what is written is packed.
             text: ``encoding`` (UTF-8), ``errors`` and ``newline``, as Python's ``open`` has them.
 
@@ -147,8 +143,8 @@ class File(Location[T]):
                 f"File.open takes no {', '.join(sorted(unknown))}: read the bytes and convert them."
             )
         if compression not in _PACKED:
-            known = ", ".join(repr(each) for each in _PACKED if each)
-            raise ValueError(f"A file can't be opened with compression {compression!r}: there are {known}.")
+            choices = ", ".join(repr(each) for each in _PACKED if each)
+            raise ValueError(f"A file can't be opened with compression {compression!r}: there are {choices}.")
         if mode not in ("rb", "wb", "r", "w", "rt", "wt"):
             raise ValueError(f"A file can't be opened with mode {mode!r}: use 'rb', 'wb', 'r' or 'w'.")
         storage, key = locate_file(self.path)

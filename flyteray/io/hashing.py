@@ -1,4 +1,4 @@
-"""What identifies the content of a file or a value, for caching."""
+"""Hashes identify the content of a file or a value, for caching."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HashFunction:
 
     @classmethod
     def from_fn(cls, fn: Callable[[Any], str]) -> HashFunction:
-        """The same as the class."""
+        """A hash function, as the class makes it."""
         return cls(fn)
 
     def update(self, data: Any) -> None:

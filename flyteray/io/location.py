@@ -1,4 +1,4 @@
-"""What a file and a folder in storage have in common: a path that means the same on every node."""
+"""A location is the path of a file or folder that means the same on every node."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Location(AsModel, Generic[T]):
 
     @classmethod
     def model_json_schema(cls) -> dict[str, Any]:
-        """What one looks like in JSON, in the words of JSON Schema."""
+        """A value's form in JSON, in the words of JSON Schema."""
         texts = {name: {"type": "string"} for name in ("path", "name", "format", "hash")}
         return {"type": "object", "title": cls.__name__, "properties": texts, "required": ["path"]}
 

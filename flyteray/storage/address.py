@@ -33,9 +33,9 @@ def open_storage(url: str | Path) -> Storage:
     if not separator or scheme == "file":
         return LocalStorage((unquote(rest) or "/") if separator else text)
     if scheme not in _OBJECTS:
-        known = ", ".join(f"{known}://" for known in ("file", *_OBJECTS))
+        choices = ", ".join(f"{each}://" for each in ("file", *_OBJECTS))
         raise ValueError(
-            f"Storage {text!r} is of an unknown kind {scheme!r}: use a plain path or one of {known}"
+            f"Storage {text!r} is of an unknown kind {scheme!r}: use a plain path or one of {choices}"
         )
     from flyteray.storage.objects import ObjectStorage  # loads obstore, which most processes never need
 

@@ -85,7 +85,7 @@ class ObjectStorage(Storage):
         return _fingerprint(self._head(key))
 
     def fingerprints(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-        """The same of many, in one question."""
+        """The fingerprints of many keys, in one question."""
         return ((key, _fingerprint(meta)) for key, meta in self._metas("").items() if wanted(key))
 
     def local_path(self, key: str, cache_dir: Path) -> Path:

@@ -1,4 +1,4 @@
-"""How a Python value becomes bytes: cloudpickle, with what a script defines referred to by name."""
+"""A Python value becomes bytes by cloudpickle, which refers to a script's classes and functions by name."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _guarded_names(file: str) -> frozenset[str]:
 
 
 def _when_imported(test: ast.expr) -> bool | None:
-    """What a condition on ``__name__`` is in a module that is imported; None where it is none, or nobody can tell."""
+    """The value of a condition on ``__name__`` in an imported module; None: it is none, or nobody can tell."""
     if not any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test)):
         return None
     condition = compile(ast.Expression(test), "<guard>", "eval")

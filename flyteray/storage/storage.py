@@ -70,11 +70,11 @@ class Storage(ABC):
 
     @abstractmethod
     def states(self, prefix: str = "") -> Mapping[str, State]:
-        """The same keys, sorted, with what tells their content of now from that of later, without reading it."""
+        """The keys of :meth:`list`, each with a :class:`State` that changes with its content, which is not read."""
 
     @abstractmethod
     def state(self, key: str) -> State:
-        """What tells the content of a key of now from that of later, without reading it."""
+        """The size and tag of a key, which change with its content; it is not read."""
 
     @abstractmethod
     def fingerprint(self, key: str) -> str:

@@ -1,4 +1,4 @@
-"""One Python value as one file, laid out so that reading it is mapping it.
+"""A Python value is one file, laid out so that reading it is mapping it.
 
     header    magic, version, then the size of the pickle, the count of buffers, the size of the file
     pickle    protocol 5, without the large buffers
@@ -76,7 +76,9 @@ def read_value(storage: Storage, key: str, cache_dir: Path | None = None) -> Any
         ModuleLoadError: a class or function of the value can't be found in this process, or the module that has it
             would start something on a cluster.
     """
-    path = storage.local_path(key, cache_dir or _cache_dir(storage))
+    if cache_dir is None and not storage.is_local:  # else the file itself is mapped
+        cache_dir = Settings.load().home / "cache"
+    path = storage.local_path(key, cache_dir or Path())
     with path.open("rb") as file:
         mapped, pickle_size, count = _map(file, storage.join(key))
     view = memoryview(mapped)
@@ -126,12 +128,6 @@ def _places(start: int, sizes: list[int]) -> list[tuple[int, int]]:
         places.append((start, size))
         start += size
     return places
-
-
-def _cache_dir(storage: Storage) -> Path:
-    if storage.is_local:
-        return Path(storage.url)  # not used: the file itself is mapped
-    return Settings.load().home / "cache"
 
 
 def _map(file: IO[bytes], where: str) -> tuple[mmap.mmap, int, int]:

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 import flyteray as flyte
-from flyteray._actors.asked import answer
 from flyteray._actors.keeper import keeper
+from flyteray._actors.questions import ask
 from flyteray.app import RunOutput
 from flyteray.remote import App
 from tests.integration import sample_live as sample
@@ -123,4 +123,4 @@ def _without_refusals(info: Any) -> Any:
 
 
 def _held(run: str) -> Any:
-    return answer(keeper().get_output(run))
+    return ask(keeper().get_output(run))

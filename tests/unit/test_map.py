@@ -44,3 +44,26 @@ def test_no_room_is_crowded(folder: Path) -> None:
     modules = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
 
     assert len(modules) <= MOST_MODULES
+
+
+TESTS = Path(__file__).parent
+ABOUT_THE_HOUSE = {
+    "test_exports",
+    "test_import_direction",
+    "test_map",
+    "test_public_names",
+    "test_settings",
+    "test_typing",
+}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS))
+)
+def test_a_test_lies_where_the_module_lies_that_it_is_about(path: Path) -> None:
+    room, about = HOUSE / path.parent.relative_to(TESTS), path.stem.removeprefix("test_")
+    names = {each.stem.lstrip("_") for each in room.iterdir()} | {room.name.lstrip("_")}
+
+    assert path.stem in ABOUT_THE_HOUSE or any(
+        about == name or about.startswith(f"{name}_") for name in names
+    )

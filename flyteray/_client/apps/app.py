@@ -1,4 +1,4 @@
-"""An app on a cluster: the handle to follow and to steer it by."""
+"""An app on a cluster is followed and steered by its handle."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
-from flyteray._client.acts import acts
 from flyteray._client.apps import logs as app_logs
-from flyteray._client.apps.handle import Awaited, BaseHandle, WantedLines, checked, failed_start, last_lines
-from flyteray._client.bridge import ListVerb, MethodVerb, Verb
+from flyteray._client.apps.handle import (
+    Awaited,
+    BaseHandle,
+    LogQuery,
+    last_lines,
+    start_error,
+    waits_until_active,
+)
+from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loading
 from flyteray._client.progress import Progress
 from flyteray._client.session.owner import without_projects
 from flyteray._client.session.session import session
@@ -23,7 +29,7 @@ ACTIVATE_S = 300.0
 _POLL_S = 2.0  # how long one question to the controller may wait; then what is waited for is said
 _STATUS_PREFIX = "deployment_status_"  # of Flyte's full names
 
-# What Flyte may call it, and what flyteray does.
+# Flyte's names of statuses, and what flyteray calls them.
 _STATUSES: dict[str, AppPhase | None] = {
     "active": AppPhase.ACTIVE,
     "assigned": AppPhase.DEPLOYING,
@@ -89,10 +95,7 @@ class App(BaseHandle):
         self.sync()
         return self._info.phase
 
-    @property
-    def deployment_status(self) -> AppPhase:
-        """What is observed now, under Flyte's name for it."""
-        return self.status
+    deployment_status = status  # Flyte's name for it
 
     def is_active(self) -> bool:
         """Whether the newest version takes requests."""
@@ -102,14 +105,14 @@ class App(BaseHandle):
         """Whether the app was stopped."""
         return self.status is AppPhase.STOPPED
 
-    async def _sync(self) -> App:
+    @MethodVerb
+    async def sync(self) -> App:
         """Ask the cluster how the app stands."""
         self._info = await session().controller.apps.get(self.name)
         return self
 
-    sync = MethodVerb(_sync)
-
-    async def _wait(self, timeout: float | None = None) -> App:
+    @MethodVerb
+    async def wait(self, timeout: float | None = None) -> App:
         """Wait until the newest version serves.
 
         Args:
@@ -130,7 +133,7 @@ class App(BaseHandle):
             if info.phase is AppPhase.ACTIVE:
                 return self
             if info.phase is AppPhase.FAILED:
-                raise _failed(info)
+                raise _start_error(info)
             if info.phase is AppPhase.STOPPED:
                 raise DeploymentError(f"App {self.name!r} was stopped while it was waited for.")
             if loop.time() >= deadline:
@@ -140,9 +143,8 @@ class App(BaseHandle):
                     f"{info.replicas} replicas are ready.{why} It goes on trying; `flyteray get app {self.name}` tells."
                 )
 
-    wait = MethodVerb(_wait)
-
-    async def _watch(self, wait_for: Awaited = "activated") -> App:
+    @MethodVerb
+    async def watch(self, wait_for: Awaited = "activated") -> App:
         """Wait until the app serves or has stopped, and return the handle as it is then.
 
         Args:
@@ -152,27 +154,25 @@ class App(BaseHandle):
             DeploymentError: it failed, or it was stopped while it was to serve.
             ValueError: another thing to wait for.
         """
-        if checked(wait_for) == "activated":
-            return await self._wait()
+        if waits_until_active(wait_for):
+            return await self.wait.aio()
         self._info = await session().controller.apps.wait_stopped(self.name)
         return self
 
-    watch = MethodVerb(_watch)
-
-    @acts("App.activate")
-    async def _activate(self, wait: bool = False) -> App:
+    @MethodVerb
+    @not_while_loading("App.activate")
+    async def activate(self, wait: bool = False) -> App:
         """Start the app again after it was stopped; nothing happens when it runs.
 
         Args:
             wait: Return when it serves, as :meth:`wait` does.
         """
         self._info = await session().controller.apps.set_desired(self.name, "active")
-        return await self._wait() if wait else self
+        return await self.wait.aio() if wait else self
 
-    activate = MethodVerb(_activate)
-
-    @acts("App.deactivate")
-    async def _deactivate(self, wait: bool = False) -> App:
+    @MethodVerb
+    @not_while_loading("App.deactivate")
+    async def deactivate(self, wait: bool = False) -> App:
         """Stop the app: its replicas end, its name answers that it is stopped. What is in flight may end first.
 
         Args:
@@ -192,35 +192,32 @@ class App(BaseHandle):
                 ) from None
         return self
 
-    deactivate = MethodVerb(_deactivate)
-
-    def _lines(self, wanted: WantedLines) -> AsyncIterator[str]:
-        return app_logs.lines(self.name, wanted)
+    def _lines(self, query: LogQuery) -> AsyncIterator[str]:
+        return app_logs.lines(self.name, query)
 
     def to_dict(self) -> dict[str, Any]:
         """What is known of the app as plain JSON values."""
         return to_json(self._info)
 
     def to_json(self) -> str:
-        """The same as JSON text."""
+        """What is known of the app as JSON text."""
         return json.dumps(self.to_dict())
 
     @staticmethod
-    async def _get(name: str, project: str | None = None, domain: str | None = None) -> App:
+    @Verb
+    async def get(name: str, project: str | None = None, domain: str | None = None) -> App:
         """The app of that name; AppNotFoundError where there is none.
 
         Args:
             name: Its name.
-            project: Of Flyte: Ray has none, so this changes nothing, and says so.
-            domain: Likewise.
+            project, domain: Of Flyte: Ray has none, so these change nothing, and say so.
         """
         without_projects("App", project, domain)
         return App(await session().controller.apps.get(name))
 
-    get = Verb(_get)
-
     @staticmethod
-    async def _listall(
+    @ListVerb
+    async def listall(
         created_by_subject: str | None = None,
         sort_by: str | tuple[str, Literal["asc", "desc"]] | None = None,
         limit: int = 100,
@@ -251,29 +248,25 @@ class App(BaseHandle):
         wanted.sort(key=lambda info: getattr(info, key), reverse=order == "desc")
         return [App(info) for info in wanted[:limit]]
 
-    listall = ListVerb(_listall)
-
     @staticmethod
-    @acts("App.delete")
-    async def _delete(name: str, project: str | None = None, domain: str | None = None) -> None:
+    @Verb
+    @not_while_loading("App.delete")
+    async def delete(name: str, project: str | None = None, domain: str | None = None) -> None:
         """Stop an app and forget it; returns when its replicas have ended. An unknown one is fine.
 
         Args:
             name: Its name.
-            project: As in :meth:`get`.
-            domain: Likewise.
+            project, domain: As in :meth:`get`.
         """
         without_projects("App", project, domain)
         with contextlib.suppress(AppNotFoundError):
             await session().controller.apps.delete(name)
 
-    delete = Verb(_delete)
-
     def __repr__(self) -> str:
         return f"App(name={self.name!r}, status={self._info.phase}, endpoint={self.endpoint!r})"
 
 
-def _phases(in_status: str | AppPhase | Sequence[str | AppPhase] | None) -> set[AppPhase] | None:
+def _phases(in_status: str | AppPhase | Sequence[str | AppPhase] | None) -> set[AppPhase | None] | None:
     if in_status is None:
         return None
     phases = set()
@@ -281,13 +274,11 @@ def _phases(in_status: str | AppPhase | Sequence[str | AppPhase] | None) -> set[
         name = str(each).lower().removeprefix(_STATUS_PREFIX)
         if name not in _STATUSES:
             raise ValueError(f"{each!r} is no status of an app: use {', '.join(_STATUSES)}.")
-        phase = _STATUSES[name]
-        if phase is not None:  # Ray's apps never have the others
-            phases.add(phase)
+        phases.add(_STATUSES[name])  # None is the phase of no app
     return phases
 
 
-def _failed(info: AppInfo) -> DeploymentError:
+def _start_error(info: AppInfo) -> DeploymentError:
     assert info.error is not None
     old = "The version before it goes on serving." if info.version else "No version of it serves."
-    return failed_start(info.name, info.error, f"\n{old}{last_lines(info.error.log)}")
+    return start_error(info.name, info.error, f"\n{old}{last_lines(info.error.log)}")

@@ -1,4 +1,4 @@
-"""The handle of an app: its interface, and what handles on a cluster and in local mode share."""
+"""The handle of an app: its interface, and the methods that handles on a cluster and in local mode share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
-from flyteray._client.bridge import MethodVerb, Verb, run_blocking
+from flyteray._client.bridge import MethodVerb, Verb
 from flyteray._plan import failure
 from flyteray._plan.info import STARTUP_TIMEOUT, AppPhase, ErrorInfo
 from flyteray.errors import ActivationTimeoutError, DeploymentError
 
 Awaited = Literal["activated", "deactivated"]
-H = TypeVar("H", bound="Ephemeral")
+H = TypeVar("H", bound="AppHandle")
 
 
 @runtime_checkable
@@ -85,8 +85,8 @@ class AppHandle(Protocol):
 
 
 @dataclass(frozen=True)
-class WantedLines:
-    """Which lines: the last ``max_lines`` of each stream of each replica, and those that come while ``follow``.
+class LogQuery:
+    """A question for log lines: the last ``max_lines`` of each stream of each replica, and new ones while ``follow``.
 
     ``raw`` leaves out which replica a line is of; ``filter_system`` leaves out what Ray Serve writes; ``replica_name``
     is the beginning of a replica's id.
@@ -99,44 +99,37 @@ class WantedLines:
     follow: bool = True
 
 
-class Ephemeral(ABC):
+class EphemeralHandle:
     """A handle whose app may be active for the length of a block."""
-
-    @abstractmethod
-    async def _activate(self, wait: bool = False) -> Any:
-        """Start the app."""
-
-    @abstractmethod
-    async def _deactivate(self, wait: bool = False) -> Any:
-        """Stop the app."""
 
     @contextlib.asynccontextmanager
     async def ephemeral_ctx(self: H) -> AsyncIterator[H]:
         """Active inside ``async with``, stopped after it, also when the block raises."""
-        await self._activate(wait=True)
+        await self.activate.aio(wait=True)
         try:
             yield self
         finally:
-            await self._deactivate(wait=True)
+            await self.deactivate.aio(wait=True)
 
     @contextlib.contextmanager
     def ephemeral_ctx_sync(self: H) -> Iterator[H]:
         """Active inside ``with``, stopped after it, also when the block raises."""
-        run_blocking(self._activate(wait=True))
+        self.activate(wait=True)
         try:
             yield self
         finally:
-            run_blocking(self._deactivate(wait=True))
+            self.deactivate(wait=True)
 
 
-class BaseHandle(Ephemeral):
+class BaseHandle(EphemeralHandle, ABC):
     """A handle of an app that runs: it shows what the app writes."""
 
     @abstractmethod
-    def _lines(self, wanted: WantedLines) -> AsyncIterator[str]:
+    def _lines(self, query: LogQuery) -> AsyncIterator[str]:
         """The lines, each without its end."""
 
-    async def _show_logs(
+    @MethodVerb
+    async def show_logs(
         self,
         max_lines: int = 30,
         show_ts: bool = False,
@@ -159,31 +152,23 @@ class BaseHandle(Ephemeral):
             ValueError: no replica has such a name.
             RuntimeSystemError: the cluster's dashboard does not give the logs.
         """
-        async for line in self._lines(WantedLines(max_lines, raw, filter_system, replica_name, follow)):
+        async for line in self._lines(LogQuery(max_lines, raw, filter_system, replica_name, follow)):
             print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {line}" if show_ts else line, flush=True)
 
-    show_logs = MethodVerb(_show_logs)
 
-
-def checked(wait_for: Awaited) -> Awaited:
-    """What ``watch`` waits for.
+def waits_until_active(wait_for: Awaited) -> bool:
+    """Whether ``watch`` waits until the app serves, rather than until it has stopped.
 
     Raises:
-        ValueError: another thing.
+        ValueError: another thing to wait for.
     """
     if wait_for not in get_args(Awaited):
         raise ValueError(f'wait_for must be "activated" or "deactivated", not {wait_for!r}.')
-    return wait_for
+    return wait_for == "activated"
 
 
-def failed_start(app: str, error: ErrorInfo, rest: str) -> DeploymentError:
-    """The error for an app that told why it could not start; what the user's code raised is the cause.
-
-    Args:
-        app: Its name.
-        error: What it told.
-        rest: What else there is to say, after a full stop.
-    """
+def start_error(app: str, error: ErrorInfo, rest: str) -> DeploymentError:
+    """The error for an app that told why it could not start, and ``rest``; what the user's code raised is the cause."""
     raised: DeploymentError
     if error.code == STARTUP_TIMEOUT:
         raised = ActivationTimeoutError(f"App {app!r} failed to become active: {error.message}{rest}")

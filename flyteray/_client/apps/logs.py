@@ -1,4 +1,4 @@
-"""What the replicas of an app write, put together line by line."""
+"""The logs of an app: lines of all of its replicas, as they are written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import AsyncIterator
 
-from flyteray._client.apps.handle import WantedLines
+from flyteray._client.apps.handle import LogQuery
 from flyteray._client.session.session import session
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import AppPhase, ReplicaInfo
@@ -18,14 +18,14 @@ _LOOK_S = 2.0  # how often replicas that are new are looked for
 _SYSTEM = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) \d{4}-\d\d-\d\d .* -- ")
 
 
-async def lines(app: str, wanted: WantedLines) -> AsyncIterator[str]:
+async def lines(app: str, query: LogQuery) -> AsyncIterator[str]:
     """The lines, until the app has stopped or is deleted, or at once unless ``follow``.
 
     Raises:
         ValueError: no replica has such a name.
         RuntimeSystemError: the cluster's dashboard does not give the logs.
     """
-    streams = _Streams(wanted)
+    streams = _Streams(query)
     while True:
         try:
             info = await session().controller.apps.get(app)
@@ -34,13 +34,11 @@ async def lines(app: str, wanted: WantedLines) -> AsyncIterator[str]:
             if not streams.begun:
                 raise
             return
-        named = [each for each in replicas if each.replica_id.startswith(wanted.replica_name or "")]
-        if wanted.replica_name and not named and not streams.begun:
+        named = [each for each in replicas if each.replica_id.startswith(query.replica_name or "")]
+        if query.replica_name and not named and not streams.begun:
             there = ", ".join(each.replica_id for each in replicas) or "none"
-            meant = did_you_mean(wanted.replica_name, [each.replica_id for each in replicas])
-            raise ValueError(
-                f"App {app!r} has no replica {wanted.replica_name!r}; ready are: {there}.{meant}"
-            )
+            meant = did_you_mean(query.replica_name, [each.replica_id for each in replicas])
+            raise ValueError(f"App {app!r} has no replica {query.replica_name!r}; ready are: {there}.{meant}")
         streams.begin(named)
         async for line in streams.arriving():
             yield line
@@ -48,13 +46,15 @@ async def lines(app: str, wanted: WantedLines) -> AsyncIterator[str]:
             for line in info.error.log.splitlines() if info.error and not streams.begun else ():
                 yield line
             return
-        if not wanted.follow and streams.exhausted:
+        if not query.follow and streams.exhausted:
             return
 
 
 class _Streams:
-    def __init__(self, wanted: WantedLines) -> None:
-        self._wanted = wanted
+    """The logs that are being read: each stream of each replica in a thread of its own."""
+
+    def __init__(self, query: LogQuery) -> None:
+        self._query = query
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[str | BaseRuntimeError | None] = asyncio.Queue()
         self._known: set[str] = set()
@@ -83,7 +83,7 @@ class _Streams:
     async def arriving(self) -> AsyncIterator[str]:
         """What comes within the next seconds."""
         deadline = self._loop.time() + _LOOK_S
-        while (left := deadline - self._loop.time()) > 0 and (self._open or self._wanted.follow):
+        while (left := deadline - self._loop.time()) > 0 and (self._open or self._query.follow):
             try:
                 line = await asyncio.wait_for(self._arrived.get(), left)
             except asyncio.TimeoutError:
@@ -101,16 +101,13 @@ class _Streams:
 
         end: BaseRuntimeError | None = None
         try:
-            written = logs.lines(
-                replica.actor_name,
-                calls.SERVE_NAMESPACE,
-                stream,
-                self._wanted.max_lines,
-                self._wanted.follow,
-            )
-            for line in written:
-                if not (self._wanted.filter_system and _SYSTEM.match(line)):
-                    self._tell(self._shown(replica, line))
+            query = self._query
+            origin = "" if query.raw else f"[{replica.replica_id[:8]}] "
+            for line in logs.lines(
+                replica.actor_name, calls.SERVE_NAMESPACE, stream, query.max_lines, query.follow
+            ):
+                if not (query.filter_system and _SYSTEM.match(line)):
+                    self._tell(origin + line)
         except ValueError:
             pass  # it has ended
         except BaseRuntimeError as error:
@@ -120,6 +117,3 @@ class _Streams:
     def _tell(self, line: str | BaseRuntimeError | None) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._arrived.put_nowait, line)
-
-    def _shown(self, replica: ReplicaInfo, line: str) -> str:
-        return line if self._wanted.raw else f"[{replica.replica_id[:8]}] {line}"

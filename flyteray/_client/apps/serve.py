@@ -1,4 +1,4 @@
-"""``flyteray.serve``: bring an app up, on the cluster or beside this process."""
+"""``flyteray.serve`` brings an app up, on the cluster or beside this process."""
 
 from __future__ import annotations
 
@@ -6,42 +6,39 @@ import asyncio
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from flyteray._client.acts import acts
 from flyteray._client.apps.app import App
 from flyteray._client.apps.handle import AppHandle
-from flyteray._client.apps.plan import Planned, PlannedApp
-from flyteray._client.apps.unknown_apps import warn_of_unknown_apps
-from flyteray._client.bridge import MethodVerb, Verb
+from flyteray._client.bridge import MethodVerb, Verb, not_while_loading, warn_caller
 from flyteray._client.credentials.caller_secrets import take_secrets
+from flyteray._client.launch import LaunchContext
 from flyteray._client.local.app import Patience
+from flyteray._client.plan import AppPlan, PlannedApp
 from flyteray._client.session.owner import owner_variables
-from flyteray._client.session.session import inside_local_run, session
+from flyteray._client.session.session import session
 from flyteray._declare import context
 from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.environment import without_meaning
 from flyteray._declare.near import did_you_mean
 from flyteray._plan import apps
 from flyteray._plan.bundle import code
-from flyteray._plan.bundle.shipping import CopyStyle, Shipping
+from flyteray._plan.spec import AppSpec
 from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import DOMAIN, PROJECT
 from flyteray.app.environment import AppEnvironment
 
-Mode = Literal["local", "remote"]
+T = TypeVar("T")
 
-_PLACED_S = (
-    15.0  # for replicas to get a process; each then has its own time to start in, and says why it did not
-)
+# For replicas to get a process; each then has its own time to start in, and says why it did not.
+_PLACED_S = 15.0
 _PATH = re.compile("/[!-~]*")  # as it is sent
 _SECONDS = ("deactivate_timeout", "activate_timeout", "health_check_timeout", "health_check_interval")
 
 
-@dataclass(frozen=True)
-class ServeContext:
+@dataclass(frozen=True, kw_only=True)
+class ServeContext(LaunchContext):
     """How to serve, said before serving: ``with_servecontext(mode="local").serve(app)``.
 
     Versions, variables and time limits are for the app that is served; those that it depends on are served as they
@@ -54,15 +51,13 @@ class ServeContext:
         copy_style: Which code travels; see :class:`flyteray._plan.bundle.shipping.Shipping`.
         root_dir: The folder that the bundle of code mirrors.
         dry_run: Plan and serve nothing: the handle is inactive, its ``plan`` is what would have been served.
-        project: What the app's context names as its project, and those of the apps that it depends on (Ray has none).
-            Default: that of :func:`flyteray.init`.
-        domain: Likewise.
+        project, domain: What the app's context names so, and those of the apps that it depends on (Ray has none).
+            Default: those of :func:`flyteray.init`.
         env_vars: Environment variables of the app, besides those declared and before them.
         parameter_values: Values of parameters in place of those declared: ``{app name: {parameter name: value}}``. In
             local mode one of type ``"object"`` takes any Python value that can be pickled, such as a stand-in for a
             model.
-        cluster_pool: Of Union: means nothing on Ray, and says so.
-        cluster: Likewise.
+        cluster_pool, cluster: Of Union: they mean nothing on Ray, and say so.
         log_level: ``LOG_LEVEL`` of the app.
         log_format: ``LOG_FORMAT`` of the app, unless it is ``"console"``.
         user_log_level: ``USER_LOG_LEVEL`` of the app.
@@ -85,33 +80,17 @@ class ServeContext:
         TypeError: an option of a wrong type.
     """
 
-    mode: Mode | None = None
-    _: KW_ONLY
-    version: str | None = None
-    copy_style: CopyStyle = "loaded_modules"
-    root_dir: str | Path | None = None
-    dry_run: bool = False
-    project: str | None = None
-    domain: str | None = None
-    env_vars: dict[str, str] | None = None
     parameter_values: Mapping[str, Mapping[str, Any]] | None = None
     cluster_pool: str | None = None
     cluster: str | None = None
-    log_level: int | str | None = None
-    log_format: Literal["console", "json"] = "console"
-    user_log_level: int | str | None = None
-    interactive_mode: bool | None = None
-    copy_bundle_to: str | Path | None = None
     deactivate_timeout: float | None = None
     activate_timeout: float | None = None
     health_check_timeout: float | None = None
     health_check_interval: float | None = None
     health_check_path: str | None = None
-    raw_data_path: str | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in (None, "local", "remote"):
-            raise ValueError(f'mode must be "local" or "remote", not {self.mode!r}.')
+        super().__post_init__()
         if self.cluster is not None and self.cluster_pool is not None:
             raise ValueError("with_servecontext: say cluster or cluster_pool, not both.")
         if self.log_format not in ("console", "json"):
@@ -132,26 +111,26 @@ class ServeContext:
                 raise TypeError(f"{option} must be a number of seconds, got {seconds!r}.")
             if seconds <= 0:
                 raise ValueError(f"{option} must be more than 0 seconds, got {seconds!r}.")
-        self._shipping()
         for option in ("cluster_pool", "cluster"):
             if getattr(self, option) is not None:
                 without_meaning("with_servecontext", option)
 
-    @acts("flyteray.serve")
-    async def _serve(self, app_env: AppEnvironment) -> AppHandle:
+    @MethodVerb
+    @not_while_loading("flyteray.serve")
+    async def serve(self, app_env: AppEnvironment) -> AppHandle:
         """Bring an app up; see :func:`flyteray.serve`."""
         planned = await asyncio.to_thread(self.plan, app_env)  # it reads files: not on an app's loop
-        if not self._is_local:
+        if not self.is_local:
             self._warn_of_health_checks(app_env)
         if self.dry_run:
             return PlannedApp(planned)
-        if self._is_local:
+        if self.is_local:
             # Deferred: only local mode pays for it.
             from flyteray._client.local.serve import local_apps
 
             settings = session().settings
             return await local_apps(settings.home).serve(planned, settings, self._patience())
-        await warn_of_unknown_apps(each.spec for each in planned)
+        await warn_of_unknown_apps([each.spec for each in planned])
         await take_secrets([each.spec.environment for each in planned], lambda: code.reached(app_env))
         for each in planned:
             await session().upload(each.bundle)
@@ -163,9 +142,7 @@ class ServeContext:
             await served.wait.aio()
         return served
 
-    serve = MethodVerb(_serve)
-
-    def plan(self, app_env: AppEnvironment) -> Sequence[Planned]:
+    def plan(self, app_env: AppEnvironment) -> Sequence[AppPlan]:
         """What serving an app would serve: it and those that it depends on, each after those it needs.
 
         Raises:
@@ -177,33 +154,40 @@ class ServeContext:
                 f"flyteray.serve serves an AppEnvironment, not {app_env!r}. To run a task, use flyteray.run."
             )
         ordered = apps.in_order(app_env)
-        values = _checked(self.parameter_values or {})
+        values = self.parameter_values or {}
+        if not isinstance(values, Mapping) or not all(isinstance(each, Mapping) for each in values.values()):
+            raise TypeError(
+                f"parameter_values must be {{app name: {{parameter name: value}}}}, got {values!r}."
+            )
         if unknown := [name for name in values if all(env.name != name for env in ordered)]:
             served = [env.name for env in ordered]
             raise ValueError(
                 f"parameter_values names {', '.join(map(repr, unknown))}, but what is served is "
                 f"{', '.join(map(repr, served))}.{did_you_mean(unknown[0], served)}"
             )
-        return [self._planned(env, values.get(env.name), env is app_env) for env in ordered]
+        return [self._plan_app(env, values.get(env.name), env is app_env) for env in ordered]
 
-    def _planned(self, env: AppEnvironment, values: Mapping[str, Any] | None, asked_for: bool) -> Planned:
+    def _plan_app(self, env: AppEnvironment, values: Mapping[str, Any] | None, asked_for: bool) -> AppPlan:
         ref, bundle = code.ship(env, session().shipping(self._shipping()))
         values = values or {}
         objects = apps.objects(env, values)
-        changed = copy.copy(env)  # it is the declared one that the code names
-        changed.env_vars = {**(env.env_vars or {}), **self._owner()}
+        variables = {PROJECT: self.project, DOMAIN: self.domain}
+        update: dict[str, Any] = {}
         if asked_for:
-            changed.env_vars |= self._variables()
-        spec = apps.app_spec(changed, ref, values, takes_objects=self._is_local, variables=owner_variables())
-        if not asked_for:
-            return Planned(spec, bundle, objects)
-        said = {
-            "version": self.version,
-            "health_path": self.health_check_path if self._is_local or env.kind == "command" else None,
-            "startup_timeout_s": self.activate_timeout,
-        }
-        update = {name: value for name, value in said.items() if value is not None}
-        return Planned(spec.model_copy(update=update), bundle, objects)
+            variables |= {
+                context.RAW_DATA_PATH: self.raw_data_path and str(self.raw_data_path),
+                **self._log_variables(),
+                **(self.env_vars or {}),
+            }
+            update = {
+                "version": self.version,
+                "health_path": self.health_check_path if self.is_local or env.kind == "command" else None,
+                "startup_timeout_s": self.activate_timeout,
+            }
+        changed = copy.copy(env)  # it is the declared one that the code names
+        changed.env_vars = {**(env.env_vars or {}), **_without_none(variables)}
+        spec = apps.app_spec(changed, ref, values, takes_objects=self.is_local, variables=owner_variables())
+        return AppPlan(spec.model_copy(update=_without_none(update)), bundle, objects)
 
     def _warn_of_health_checks(self, env: AppEnvironment) -> None:
         for option in ("health_check_timeout", "health_check_interval"):
@@ -214,41 +198,16 @@ class ServeContext:
                 f'with_servecontext(mode="remote") of {env.name!r}, which is no program', "health_check_path"
             )
 
-    @property
-    def _is_local(self) -> bool:
-        return self.mode == "local" or (self.mode is None and inside_local_run())
-
-    def _shipping(self) -> Shipping:
-        return Shipping(
-            copy_style=self.copy_style,
-            root_dir=_folder(self.root_dir),
-            interactive=self.interactive_mode,
-            copy_bundle_to=_folder(self.copy_bundle_to),
-            version=self.version,
-        )
-
-    def _owner(self) -> dict[str, str]:
-        said = {PROJECT: self.project, DOMAIN: self.domain}
-        return {name: value for name, value in said.items() if value is not None}
-
-    def _variables(self) -> dict[str, str]:
-        said = {
-            "LOG_LEVEL": self.log_level,
-            "LOG_FORMAT": None if self.log_format == "console" else self.log_format,
-            "USER_LOG_LEVEL": self.user_log_level,
-            context.RAW_DATA_PATH: self.raw_data_path,
-        }
-        return {name: str(value) for name, value in said.items() if value is not None} | (self.env_vars or {})
-
     def _patience(self) -> Patience:
-        said = {option: getattr(self, option) for option in _SECONDS}
-        return replace(Patience(), **{name: value for name, value in said.items() if value is not None})
+        seconds = {option: getattr(self, option) for option in _SECONDS}
+        return Patience(**{option: value for option, value in seconds.items() if value is not None})
 
 
 with_servecontext = ServeContext
 
 
-async def _serve(app_env: AppEnvironment) -> AppHandle:
+@Verb
+async def serve(app_env: AppEnvironment) -> AppHandle:
     """Bring an app up and return its handle when it serves; it stays up when this process ends.
 
     Apps that it depends on come first. Serving unchanged code (that of the modules it imports) again restarts nothing;
@@ -270,14 +229,28 @@ async def _serve(app_env: AppEnvironment) -> AppHandle:
     return await ServeContext().serve.aio(app_env)
 
 
-serve = Verb(_serve)
+async def warn_of_unknown_apps(specs: Sequence[AppSpec]) -> None:
+    """Warn of parameters that name an app which is neither on the cluster nor among ``specs``.
+
+    It is no error: apps that call one another are served one after the other.
+    """
+    wanted = [
+        (spec.name, parameter.name, parameter.value)
+        for spec in specs
+        for parameter in spec.parameters
+        if parameter.kind == "app_endpoint" and parameter.value and "://" not in parameter.value
+    ]
+    if not wanted:
+        return
+    served = await session().controller.apps.listall()
+    known = {info.name for info in served} | {spec.name for spec in specs}
+    for app, parameter, callee in wanted:
+        if callee not in known:
+            warn_caller(
+                f"Parameter {parameter!r} of app {app!r} is the endpoint of {callee!r}, and there is no such app yet: "
+                f"its URL answers 404 until there is.{did_you_mean(callee, known - {app})}"
+            )
 
 
-def _checked(values: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
-    if not isinstance(values, Mapping) or not all(isinstance(each, Mapping) for each in values.values()):
-        raise TypeError(f"parameter_values must be {{app name: {{parameter name: value}}}}, got {values!r}.")
-    return values
-
-
-def _folder(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
+def _without_none(values: Mapping[str, T | None]) -> dict[str, T]:
+    return {name: value for name, value in values.items() if value is not None}

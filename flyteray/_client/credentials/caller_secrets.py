@@ -1,4 +1,4 @@
-"""Secrets that nobody has created, taken from this process's environment: for the local cluster alone."""
+"""Secrets that nobody has created are taken from this process's environment, for the local cluster alone."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ async def take_secrets(
     is given none, nor is any by a process of the cluster itself, whose environment is that of whoever started it.
 
     Args:
-        needed: What is to be started.
-        reached: Tells the environments whose tasks the code of it may call: what is not there for them may never be
+        needed: The environments of what is to be started.
+        reached: Tells the environments whose tasks its code may call: a secret that is not there for them may never be
             missed. It may read files.
 
     Raises:
-        SecretNotFoundError: what is needed is neither kept nor in the environment.
+        SecretNotFoundError: a secret of ``needed`` is neither kept nor in the environment.
     """
     required = [spec for env in needed for spec in (*env.secrets, *(env.image.secrets if env.image else ()))]
     if not await asyncio.to_thread(session().drives_local_cluster):
         return
-    wanted = [*required, *_asked_by(await asyncio.to_thread(reached))]
+    wanted = [*required, *_secrets_of(await asyncio.to_thread(reached))]
     if not wanted:
         return
     uncreated = set(await session().controller.secrets.uncreated([spec.name for spec in wanted]))
@@ -59,11 +59,11 @@ async def take_secrets(
             raise not_found(names, there, f", or set {variables} in the environment")
 
 
-def _asked_by(environments: Iterable[Environment]) -> list[SecretSpec]:
-    asked: list[SecretSpec] = []
+def _secrets_of(environments: Iterable[Environment]) -> list[SecretSpec]:
+    specs: list[SecretSpec] = []
     for env in environments:
-        asked += secret_specs(env.secret_list())
+        specs += secret_specs(env.secret_list())
         if isinstance(env.image, Image):
             with contextlib.suppress(ImageBuildError):  # told to whoever uses it
-                asked += image_secrets(env.image)
-    return asked
+                specs += image_secrets(env.image)
+    return specs

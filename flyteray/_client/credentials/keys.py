@@ -1,15 +1,11 @@
-"""``flyteray.remote.Key``: who may use the apps that require auth."""
+"""``flyteray.remote.Key`` lets its owner use the apps that require auth."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
-from flyteray._actors.controller import Keys
-from flyteray._client.acts import acts
-from flyteray._client.bridge import ListVerb, Verb
-from flyteray._client.credentials.store import local_keys, store_of
-from flyteray._client.session.session import session
+from flyteray._client.bridge import ListVerb, Verb, not_while_loading
+from flyteray._client.credentials.store import open_keys
 from flyteray._plan.credentials import check_key_name, key_digest, new_key
 from flyteray._plan.spec import KeyInfo
 
@@ -44,8 +40,9 @@ class Key:
         return self._value
 
     @staticmethod
-    @acts("Key.create")
-    async def _create(name: str) -> Key:
+    @Verb
+    @not_while_loading("Key.create")
+    async def create(name: str) -> Key:
         """Make a key; requests with it are answered at once.
 
         Args:
@@ -56,35 +53,27 @@ class Key:
         """
         check_key_name(name)
         value = new_key()
-        async with _keys() as keys:
+        async with open_keys() as keys:
             return Key(await keys.create(name, key_digest(value)), value)
 
-    create = Verb(_create)
-
     @staticmethod
-    async def _listall(limit: int = 100) -> list[Key]:
+    @ListVerb
+    async def listall(limit: int = 100) -> list[Key]:
         """Keys by name, at most ``limit`` of them, without their values."""
-        async with _keys() as keys:
+        async with open_keys() as keys:
             return [Key(info) for info in await keys.listall(limit)]
 
-    listall = ListVerb(_listall)
-
     @staticmethod
-    @acts("Key.delete")
-    async def _delete(name: str) -> None:
+    @Verb
+    @not_while_loading("Key.delete")
+    async def delete(name: str) -> None:
         """Answer no more requests with a key; WebSockets and answers that are under way go on.
 
         Raises:
             KeyNotFoundError: There is none of that name; the message says which there are.
         """
-        async with _keys() as keys:
+        async with open_keys() as keys:
             await keys.delete(name)
-
-    delete = Verb(_delete)
 
     def __repr__(self) -> str:
         return f"Key(name={self.name!r})"
-
-
-def _keys() -> AbstractAsyncContextManager[Keys]:
-    return store_of(session().controller.keys, local_keys)

@@ -1,16 +1,12 @@
-"""``flyteray.remote.Secret``: what is kept for the environments that ask for it."""
+"""``flyteray.remote.Secret`` is kept, encrypted, for the environments that ask for it."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Literal
 
-from flyteray._actors.controller import Secrets
-from flyteray._client.acts import acts
-from flyteray._client.bridge import ListVerb, Verb
-from flyteray._client.credentials.store import local_secrets, store_of
-from flyteray._client.session.session import session
+from flyteray._client.bridge import ListVerb, Verb, not_while_loading
+from flyteray._client.credentials.store import open_secrets
 from flyteray._declare.environment import without_meaning
 from flyteray._plan.credentials import as_value, check_secret_name
 from flyteray._plan.info import SecretInfo
@@ -51,8 +47,9 @@ class Secret:
         return self._info.taken
 
     @staticmethod
-    @acts("Secret.create")
-    async def _create(
+    @Verb
+    @not_while_loading("Secret.create")
+    async def create(
         name: str, value: str | bytes, type: str = "regular", cluster_pool: str | None = None
     ) -> Secret:
         """Keep a secret; one of that name gets the new value.
@@ -77,47 +74,38 @@ class Secret:
         if cluster_pool is not None:
             without_meaning(f"Secret {name!r}", "cluster_pool")
         check_secret_name(name)
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             return Secret(await secrets.create(name, as_value(name, value)))
 
-    create = Verb(_create)
-
     @staticmethod
-    async def _get(name: str) -> Secret:
+    @Verb
+    async def get(name: str) -> Secret:
         """The secret of that name, without its value.
 
         Raises:
             SecretNotFoundError: There is none.
         """
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             return Secret(await secrets.get(name))
 
-    get = Verb(_get)
-
     @staticmethod
-    async def _listall(limit: int = 10) -> list[Secret]:
+    @ListVerb
+    async def listall(limit: int = 10) -> list[Secret]:
         """Secrets by name, at most ``limit`` of them."""
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             return [Secret(info) for info in await secrets.listall(limit)]
 
-    listall = ListVerb(_listall)
-
     @staticmethod
-    @acts("Secret.delete")
-    async def _delete(name: str) -> None:
+    @Verb
+    @not_while_loading("Secret.delete")
+    async def delete(name: str) -> None:
         """Forget a secret; processes that were given it keep it.
 
         Raises:
             SecretNotFoundError: There is none.
         """
-        async with _secrets() as secrets:
+        async with open_secrets() as secrets:
             await secrets.delete(name)
-
-    delete = Verb(_delete)
 
     def __repr__(self) -> str:
         return f"Secret(name={self.name!r})"
-
-
-def _secrets() -> AbstractAsyncContextManager[Secrets]:
-    return store_of(session().controller.secrets, local_secrets)

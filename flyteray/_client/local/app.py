@@ -1,4 +1,4 @@
-"""An app in local mode: a process beside this one, and the handle to steer it by."""
+"""An app in local mode is a process beside this one, steered by its handle."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Literal
 
 from flyteray import _private
-from flyteray._client.apps.handle import Awaited, BaseHandle, WantedLines, checked, failed_start, last_lines
+from flyteray._client.apps.handle import (
+    Awaited,
+    BaseHandle,
+    LogQuery,
+    last_lines,
+    start_error,
+    waits_until_active,
+)
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.local.process import LocalProcess
-from flyteray._machine import probe
+from flyteray._machine.health import ask_health
 from flyteray._plan.info import AppPhase, ErrorInfo
 from flyteray._plan.spec import LocalPlan
 from flyteray.app.endpoints import local_endpoints
@@ -40,6 +47,11 @@ class Patience:
     health_check_timeout: float = 2.0
     health_check_interval: float = 1.0
 
+    @property
+    def drain_s(self) -> float:
+        """How long open requests may go on when the app is stopped."""
+        return self.deactivate_timeout * _DRAIN_SHARE
+
 
 class LocalApp(BaseHandle):
     """An app that runs in a process of its own, as a child of this process, which it does not outlive.
@@ -49,7 +61,7 @@ class LocalApp(BaseHandle):
         python: What it runs in: this process's own, or that of its image.
         environment: Its environment variables.
         log: The file that takes what it writes.
-        patience: How long to wait for it; :attr:`patience` may be set while it runs.
+        patience: How long to wait for it; may be set while it runs.
         revision: Counts the versions of the app that this process has served.
     """
 
@@ -62,45 +74,18 @@ class LocalApp(BaseHandle):
         patience: Patience,
         revision: int,
     ) -> None:
-        self._plan = plan
+        self.plan = plan
+        self.name = plan.app.name
+        # The declared port, or a free one for port 0.
+        self.url = self.endpoint = f"http://localhost:{plan.port}"
+        self.patience = patience
+        self.revision = revision
+        self.desired_state: Literal["active", "stopped"] = "stopped"
         self._python = python
         self._environment = environment
         self._log = log
-        self.patience = patience
-        self._revision = revision
-        self._desired: Literal["active", "stopped"] = "stopped"
         self._process: LocalProcess | None = None
         self._lock = threading.Lock()
-
-    @property
-    def plan(self) -> LocalPlan:
-        """What its process is told."""
-        return self._plan
-
-    @property
-    def name(self) -> str:
-        """The app's name."""
-        return self._plan.app.name
-
-    @property
-    def url(self) -> str:
-        """The address, ``http://localhost:<port>``: that of the declared port, or of a free one for port 0."""
-        return f"http://localhost:{self._plan.port}"
-
-    @property
-    def endpoint(self) -> str:
-        """The same as :attr:`url`."""
-        return self.url
-
-    @property
-    def revision(self) -> int:
-        """Counts the versions of the app that this process has served."""
-        return self._revision
-
-    @property
-    def desired_state(self) -> Literal["active", "stopped"]:
-        """What was asked for last."""
-        return self._desired
 
     @property
     def deployment_status(self) -> AppPhase:
@@ -114,7 +99,7 @@ class LocalApp(BaseHandle):
     @property
     def has_failed(self) -> bool:
         """Whether it has ended without having been asked to."""
-        return self._desired == "active" and self.is_deactivated()
+        return self.desired_state == "active" and self.is_deactivated()
 
     def is_active(self) -> bool:
         """Whether it takes requests: it is up and answers its health path with anything below 500."""
@@ -124,7 +109,8 @@ class LocalApp(BaseHandle):
         """Whether nothing of it runs."""
         return self._process is None or not self._process.running
 
-    async def _activate(self, wait: bool = False) -> LocalApp:
+    @MethodVerb
+    async def activate(self, wait: bool = False) -> LocalApp:
         """Start it where it does not run.
 
         Args:
@@ -134,11 +120,10 @@ class LocalApp(BaseHandle):
             DeploymentError: something else listens on its port.
         """
         await asyncio.to_thread(self._start)
-        return await self._wait() if wait else self
+        return await self.wait.aio() if wait else self
 
-    activate = MethodVerb(_activate)
-
-    async def _deactivate(self, wait: bool = False) -> LocalApp:
+    @MethodVerb
+    async def deactivate(self, wait: bool = False) -> LocalApp:
         """Stop it: open requests may end, ``on_shutdown`` runs; what then still runs is killed.
 
         Args:
@@ -146,12 +131,11 @@ class LocalApp(BaseHandle):
         """
         self.stop()
         if wait:
-            await self._watch("deactivated")
+            await self.watch.aio("deactivated")
         return self
 
-    deactivate = MethodVerb(_deactivate)
-
-    async def _wait(self, timeout: float | None = None) -> LocalApp:
+    @MethodVerb
+    async def wait(self, timeout: float | None = None) -> LocalApp:
         """Wait until it takes requests.
 
         Args:
@@ -162,9 +146,9 @@ class LocalApp(BaseHandle):
             ActivationTimeoutError: the time is up, and it is stopped.
         """
         timeout = self.patience.activate_timeout if timeout is None else timeout
-        # Until then the process itself gives up, and says what it waited for.
-        told = timeout >= self.patience.activate_timeout
-        deadline = time.monotonic() + timeout + (_HEAR_S if told else 0)
+        # After its own activate_timeout the process gives up itself, and says what it waited for.
+        hear_s = _HEAR_S if timeout >= self.patience.activate_timeout else 0
+        deadline = time.monotonic() + timeout + hear_s
         while not await asyncio.to_thread(self._has_come_up):
             if time.monotonic() > deadline:
                 self.stop()
@@ -176,9 +160,8 @@ class LocalApp(BaseHandle):
             await asyncio.sleep(min(left, self.patience.health_check_interval if ready else _LOOK_S))
         return self
 
-    wait = MethodVerb(_wait)
-
-    async def _watch(self, wait_for: Awaited = "activated") -> LocalApp:
+    @MethodVerb
+    async def watch(self, wait_for: Awaited = "activated") -> LocalApp:
         """Wait until it takes requests or has ended.
 
         Args:
@@ -188,28 +171,26 @@ class LocalApp(BaseHandle):
             DeploymentError: it failed, or was stopped while it was to serve.
             ValueError: another thing to wait for.
         """
-        if checked(wait_for) == "activated":
-            return await self._wait()
+        if waits_until_active(wait_for):
+            return await self.wait.aio()
         while not self.is_deactivated():  # noqa: ASYNC110  # a process tells no event loop of its end
             await asyncio.sleep(_LOOK_S)
         return self
 
-    watch = MethodVerb(_watch)
-
-    async def _lines(self, wanted: WantedLines) -> AsyncIterator[str]:
-        if wanted.replica_name:
+    async def _lines(self, query: LogQuery) -> AsyncIterator[str]:
+        if query.replica_name:
             raise ValueError(
                 f"App {self.name!r} runs in local mode, where replicas have no names: leave it out."
             )
         with self._log.open("rb") as file:
-            there = deque(file, maxlen=wanted.max_lines)
+            there = deque(file, maxlen=query.max_lines)
             rest = b""
             while True:
                 ended = self.is_deactivated()
                 *whole, rest = b"".join([*there, rest, file.read()]).split(b"\n")
                 for line in whole:
                     yield line.decode(errors="replace")
-                if ended or not wanted.follow:
+                if ended or not query.follow:
                     if rest:
                         yield rest.decode(errors="replace")
                     return
@@ -219,7 +200,7 @@ class LocalApp(BaseHandle):
     def stop(self) -> None:
         """Ask it to end, without waiting."""
         with self._lock:
-            self._desired = "stopped"
+            self.desired_state = "stopped"
             if self._process is not None and self._process.running:
                 local_endpoints().remove(self.name)
                 self._process.stop(self.patience.deactivate_timeout)
@@ -232,52 +213,51 @@ class LocalApp(BaseHandle):
     def _start(self) -> None:
         with self._lock:
             if self._process is not None and self._process.running:
-                if self._desired == "active":
+                if self.desired_state == "active":
                     return
                 self.join()  # it is being stopped
-            folder = Path(self._plan.folder)
+            folder = Path(self.plan.folder)
             shutil.rmtree(folder, ignore_errors=True)
             _private.folder(folder)
-            _check_free(self.name, self._plan.port)
-            told = folder / "plan.json"
-            _private.write(told, self._plan.model_dump_json())
-            command = [str(self._python), "-m", "flyteray._serve.local_replica", str(told)]
+            _check_free(self.name, self.plan.port)
+            plan = folder / "plan.json"
+            _private.write(plan, self.plan.model_dump_json())
             self._process = LocalProcess(
-                command,
+                [str(self._python), "-m", "flyteray._serve.local_replica", str(plan)],
                 self._environment,
                 folder=folder,
                 log=self._log,
                 grace_s=self.patience.deactivate_timeout,
                 on_end=lambda: local_endpoints().remove(self.name),
             )
-            self._desired = "active"
+            self.desired_state = "active"
             local_endpoints().put(self.name, self.url)
             self._process.start()
 
     def _is_ready(self) -> bool:
-        return Path(self._plan.folder, LocalPlan.READY).exists()
+        return Path(self.plan.folder, LocalPlan.READY).exists()
 
     def _has_come_up(self) -> bool:
         process = self._process
-        if self._desired == "stopped" or process is None:
+        if self.desired_state == "stopped" or process is None:
             raise DeploymentError(f"App {self.name!r} was stopped while it was waited for.")
-        if not process.running or Path(self._plan.folder, LocalPlan.ERROR).exists():
+        if not process.running or Path(self.plan.folder, LocalPlan.ERROR).exists():
             raise self._failure(process)
         return self._is_ready() and self._answers()
 
     def _answers(self) -> bool:
-        timeout_s = self.patience.health_check_timeout
-        health = probe.ask(self._plan.host, self._plan.port, self._plan.app.health_path, timeout_s)
+        plan = self.plan
+        health = ask_health(plan.host, plan.port, plan.app.health_path, self.patience.health_check_timeout)
         return health.is_good or not health.speaks_http
 
     def _failure(self, process: LocalProcess) -> DeploymentError:
         try:
-            info = ErrorInfo.model_validate_json(Path(self._plan.folder, LocalPlan.ERROR).read_bytes())
+            info = ErrorInfo.model_validate_json(Path(self.plan.folder, LocalPlan.ERROR).read_bytes())
         except OSError:
             return DeploymentError(
                 f"App {self.name!r} could not start: its process {process.exit}.{self._tail()}"
             )
-        return failed_start(self.name, info, last_lines(info.log) or self._tail())
+        return start_error(self.name, info, last_lines(info.log) or self._tail())
 
     def _tail(self) -> str:
         try:
@@ -287,19 +267,14 @@ class LocalApp(BaseHandle):
             return ""
 
     def __repr__(self) -> str:
-        return f"LocalApp(name={self.name!r}, url={self.url!r}, desired_state={self._desired!r})"
-
-
-def drain_s(patience: Patience) -> float:
-    """How long open requests may go on when an app is stopped."""
-    return patience.deactivate_timeout * _DRAIN_SHARE
+        return f"LocalApp(name={self.name!r}, url={self.url!r}, desired_state={self.desired_state!r})"
 
 
 def _check_free(app: str, port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            listener.bind(("127.0.0.1", port))
         except OSError as error:
             raise DeploymentError(
                 f"App {app!r} can't listen on port {port}: {error.strerror}. End what uses the port, or declare "

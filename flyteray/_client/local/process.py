@@ -1,8 +1,9 @@
-"""The process of an app in local mode: tied to this one, its output shown here."""
+"""The process of an app in local mode ends with this one, and its output is shown here."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -27,6 +28,9 @@ class LocalProcess:
         log: The file that takes what it writes; what is added to it is shown on this process's stderr.
         grace_s: For the program to end when this process is gone.
         on_end: Called in a thread when it has ended.
+
+    Attributes:
+        exit: How it has ended; None while it runs.
     """
 
     def __init__(
@@ -39,17 +43,14 @@ class LocalProcess:
         grace_s: float,
         on_end: Callable[[], None],
     ) -> None:
-        self._command = command
-        self._environment = environment
-        self._folder = folder
+        self.exit: Exit | None = None
+        self._begin = functools.partial(Program, command, environment, folder, orphan_grace_s=grace_s)
         self._log = log
-        self._grace_s = grace_s
         self._on_end = on_end
         self._program: Program | None = None
         self._error: BaseException | None = None
         self._started = threading.Event()
         self._ended = threading.Event()
-        self._exit: Exit | None = None
         # The program ends with the thread that started it, so that one stays for as long as the program runs.
         self._thread = threading.Thread(target=self._work, name="flyteray-local-app", daemon=True)
 
@@ -65,11 +66,6 @@ class LocalProcess:
         """Whether anything of it runs."""
         return not self._ended.is_set()
 
-    @property
-    def exit(self) -> Exit | None:
-        """How it has ended; None while it runs."""
-        return self._exit
-
     def stop(self, within_s: float) -> None:
         """Ask it to end; what has not ended after ``within_s`` seconds is killed. Does not wait."""
         if self._program is not None:
@@ -83,21 +79,15 @@ class LocalProcess:
         try:
             with _private.opened(self._log, "ab") as output:
                 begin = output.seek(0, os.SEEK_END)
-                self._program = Program(
-                    self._command,
-                    self._environment,
-                    self._folder,
-                    output=output,
-                    orphan_grace_s=self._grace_s,
-                )
+                self._program = self._begin(output=output)
         except BaseException as error:  # noqa: BLE001  # raised by start
             self._error = error
         self._started.set()
         if self._program is not None:
             with self._log.open("rb") as log:
                 log.seek(begin)
-                while self._exit is None:
-                    self._exit = self._program.join(_LOOK_S)
+                while self.exit is None:
+                    self.exit = self._program.join(_LOOK_S)
                     _show(log)
             self._on_end()
         self._ended.set()

@@ -1,4 +1,4 @@
-"""Local mode: a run in the calling process, without Ray, for a debugger and for unit tests."""
+"""A local run executes its tasks in the calling process, without Ray: for a debugger and for unit tests."""
 
 from __future__ import annotations
 
@@ -46,26 +46,22 @@ class LocalRun:
         """True: a local run has ended when there is a handle of it."""
         return True
 
-    async def _wait(self, quiet: bool = False) -> None:
+    @MethodVerb
+    async def wait(self, quiet: bool = False) -> None:
         """Nothing to wait for."""
 
-    wait = MethodVerb(_wait)
-
-    async def _outputs(self) -> ActionOutputs:
+    @MethodVerb
+    async def outputs(self) -> ActionOutputs:
         """The task's outputs."""
         return ActionOutputs(self._outputs_value)
 
-    outputs = MethodVerb(_outputs)
-
-    async def _raise_for_status(self) -> None:
+    @MethodVerb
+    async def raise_for_status(self) -> None:
         """Nothing to raise."""
 
-    raise_for_status = MethodVerb(_raise_for_status)
-
-    async def _abort(self, reason: str = "") -> None:
+    @MethodVerb
+    async def abort(self, reason: str = "") -> None:
         """Nothing to abort."""
-
-    abort = MethodVerb(_abort)
 
     def __repr__(self) -> str:
         return f"LocalRun(name={self.name!r}, phase={self.phase})"
@@ -121,12 +117,12 @@ class LocalRuns:
 
 @functools.cache
 def local_runs() -> LocalRuns:
-    """Those of this process."""
+    """The local runs of this process."""
     return LocalRuns()
 
 
 class _LocalRuntime:
-    """What ``context.runtime`` is inside a local run: children are calls in this process."""
+    """The ``context.runtime`` of a local run: children are calls in this process."""
 
     def __init__(
         self, run: str, action: str, folder: Path, secrets: LocalSecrets, owner: context.Owner
@@ -160,31 +156,31 @@ class _LocalRuntime:
     def run_here(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a sync task on this thread, which a debugger may be attached to."""
         for attempt in itertools.count():
-            tried = self._bound(task, attempt).run(_tried, task, arguments)
-            if (delay := tried.delay(task, attempt)) is None:
-                return tried.value
+            outcome = self._context(task, attempt).run(_try_sync, task, arguments)
+            if (delay := outcome.delay(task, attempt)) is None:
+                return outcome.value
             time.sleep(delay)
         raise AssertionError
 
     async def run(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a task on this loop, or a sync one on a thread of its own."""
         for attempt in itertools.count():
-            tried = await self._attempt(task, arguments, attempt)
-            if (delay := tried.delay(task, attempt)) is None:
-                return tried.value
+            outcome = await self._attempt(task, arguments, attempt)
+            if (delay := outcome.delay(task, attempt)) is None:
+                return outcome.value
             await asyncio.sleep(delay)
         raise AssertionError
 
-    async def _attempt(self, task: Task[..., Any], arguments: dict[str, Any], attempt: int) -> _Tried:
-        bound = self._bound(task, attempt)
+    async def _attempt(self, task: Task[..., Any], arguments: dict[str, Any], attempt: int) -> _Outcome:
+        bound = self._context(task, attempt)
         if task.is_async:
-            return await bound.run(asyncio.ensure_future, _tried_coroutine(task, arguments))
+            return await bound.run(asyncio.ensure_future, _try_async(task, arguments))
         # Not an executor's thread: Ctrl+C is to end the process.
-        tried, _ = in_thread(functools.partial(bound.run, _tried, task, arguments), "flyteray-task")
-        return await asyncio.wrap_future(tried)
+        outcome, _ = in_thread(functools.partial(bound.run, _try_sync, task, arguments), "flyteray-task")
+        return await asyncio.wrap_future(outcome)
 
-    def _bound(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
-        """What an attempt of a task runs in; its secrets are there."""
+    def _context(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
+        """The context of an attempt of a task, whose secrets are there."""
         self._secrets.deliver(task.secret_list())
         bound = contextvars.copy_context()
         bound.run(context.runtime.set, self)
@@ -197,8 +193,8 @@ class _LocalRuntime:
         return bound
 
 
-class _Tried(NamedTuple):
-    """What became of one attempt. An error is a value here: asyncio does not carry every exception."""
+class _Outcome(NamedTuple):
+    """The outcome of one attempt. An error is a value here: asyncio does not carry every exception."""
 
     value: Any = None
     error: BaseException | None = None
@@ -222,28 +218,28 @@ class _Tried(NamedTuple):
         return delay
 
 
-def _tried(task: Task[..., Any], arguments: dict[str, Any]) -> _Tried:
+def _try_sync(task: Task[..., Any], arguments: dict[str, Any]) -> _Outcome:
     try:
-        return _Tried(inputs.check_output(task, task.func(**arguments)))
+        return _Outcome(inputs.check_output(task, task.func(**arguments)))
     except BaseException as error:  # noqa: BLE001  # the policy decides
-        return _left(task, error)
+        return _outcome_of(task, error)
 
 
-async def _tried_coroutine(task: Task[..., Any], arguments: dict[str, Any]) -> _Tried:
+async def _try_async(task: Task[..., Any], arguments: dict[str, Any]) -> _Outcome:
     try:
-        return _Tried(inputs.check_output(task, await task.func(**arguments)))
+        return _Outcome(inputs.check_output(task, await task.func(**arguments)))
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
-        return _left(task, error)
+        return _outcome_of(task, error)
     except BaseException as error:  # noqa: BLE001  # as above; SystemExit would end the event loop's thread
-        return _left(task, error)
+        return _outcome_of(task, error)
 
 
-def _left(task: Task[..., Any], error: BaseException) -> _Tried:
+def _outcome_of(task: Task[..., Any], error: BaseException) -> _Outcome:
     if isinstance(error, SystemExit) and exits_well(task, error):
-        return _Tried()
-    return _Tried(error=error)
+        return _Outcome()
+    return _Outcome(error=error)
 
 
 def _is_cancelled() -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from flyteray._client.credentials.store import local_secrets
 from flyteray._cluster.workers.secrets import ProcessSecrets
@@ -15,7 +16,7 @@ from flyteray.errors import SecretNotFoundError
 
 
 class LocalSecrets:
-    """The secrets of all that runs in this process in local mode: variables of its environment, and files."""
+    """The secrets that local mode has delivered in this process: variables of its environment, and files."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -30,16 +31,14 @@ class LocalSecrets:
         """
         specs = secret_specs(secrets)
         if specs:
-            self._delivered.setdefault(specs, ProcessSecrets(specs, self._values)).deliver()
+            values = functools.partial(local_values, settings=self._settings)
+            self._delivered.setdefault(specs, ProcessSecrets(specs, values)).deliver()
 
     def withdraw(self) -> None:
         """Leave the environment and the files as they were."""
         for process_secrets in reversed(self._delivered.values()):
             process_secrets.withdraw()
         self._delivered.clear()
-
-    def _values(self, specs: Sequence[SecretSpec]) -> Mapping[str, bytes]:
-        return local_values(specs, self._settings)
 
 
 def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, bytes]:
@@ -48,11 +47,9 @@ def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, b
     Raises:
         SecretNotFoundError: One of them is in neither.
     """
-    values: dict[str, bytes] = {}
-    for spec in specs:
-        value = os.environ.get(variable(spec))
-        if value is not None:
-            values[spec.name] = os.fsencode(value)
+    values = {
+        spec.name: os.fsencode(os.environ[variable(spec)]) for spec in specs if variable(spec) in os.environ
+    }
     stored = [spec for spec in specs if spec.name not in values]
     if not stored:
         return values

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyteray import _private
-from flyteray._client.apps.plan import Planned
-from flyteray._client.local import given
-from flyteray._client.local.app import LocalApp, Patience, drain_s
+from flyteray._client.local.app import LocalApp, Patience
+from flyteray._client.local.objects import write_object
 from flyteray._client.local.outputs import LocalOutputs
 from flyteray._client.local.secrets import local_values
+from flyteray._client.plan import AppPlan
 from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN
@@ -31,11 +31,7 @@ from flyteray._settings import Settings
 from flyteray.app.endpoints import LOCAL_APPS, local_endpoints
 from flyteray.app.parameters import PARAMETERS_FILE
 from flyteray.app.port import REPLICA_PORT
-from flyteray.errors import (
-    DeploymentError,
-    ImageBuildError,
-    ParameterMaterializationError,
-)
+from flyteray.errors import DeploymentError, ImageBuildError, ParameterMaterializationError
 
 _HOST = "127.0.0.1"
 # Of the app that this process may itself be, and what user code has no use for.
@@ -43,11 +39,7 @@ _NOT_INHERITED = (REPLICA_PORT, PARAMETERS_FILE, "FLYTERAY_SECRETS_KEY", RAW_DAT
 
 
 class LocalApps:
-    """The local apps of this process, and the folder that they share.
-
-    Args:
-        home: Where the folder is made.
-    """
+    """The local apps of this process, and the folder below ``home`` that they share."""
 
     def __init__(self, home: Path) -> None:
         self._pid = os.getpid()
@@ -58,7 +50,7 @@ class LocalApps:
         local_endpoints().share(self._folder.path / "apps.json")
         atexit.register(self.end)
 
-    async def serve(self, planned: Sequence[Planned], settings: Settings, patience: Patience) -> LocalApp:
+    async def serve(self, planned: Sequence[AppPlan], settings: Settings, patience: Patience) -> LocalApp:
         """Start apps, each after those it needs, and return the last one's handle when it takes requests.
 
         An app that runs unchanged is left alone; a changed one takes the place of the old one. When one can't start,
@@ -88,7 +80,7 @@ class LocalApps:
         atexit.unregister(self.end)
         self._folder.leave()
 
-    async def _app(self, planned: Planned, settings: Settings, patience: Patience) -> LocalApp:
+    async def _app(self, planned: AppPlan, settings: Settings, patience: Patience) -> LocalApp:
         known = self._apps.get(planned.spec.name)
         port = known.plan.port if known and planned.spec.port == 0 else planned.spec.port
         plan = await asyncio.to_thread(self._plan, planned, port, settings, patience)
@@ -109,7 +101,7 @@ class LocalApps:
             self._apps[name] = app
         return app
 
-    def _plan(self, planned: Planned, port: int, settings: Settings, patience: Patience) -> LocalPlan:
+    def _plan(self, planned: AppPlan, port: int, settings: Settings, patience: Patience) -> LocalPlan:
         spec, root = planned.spec, self._folder.path
         archive = root / f"{planned.bundle.digest}.zip"
         if planned.bundle.contents and not archive.exists():
@@ -136,10 +128,10 @@ class LocalApps:
             port=port or ports.free_port(_HOST),
             outputs=outputs,
             given={
-                name: str(given.keep(root, spec.name, name, value, spec.code.module))
+                name: str(write_object(root, spec.name, name, value, spec.code.module))
                 for name, value in planned.objects.items()
             },
-            drain_s=drain_s(patience),
+            drain_s=patience.drain_s,
         )
 
     def _pin(self, parameter: ParameterSpec, settings: Settings) -> tuple[ParameterSpec, str | None]:

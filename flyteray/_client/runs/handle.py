@@ -1,12 +1,11 @@
-"""The handle of a run on a cluster: to follow it, to read its outputs, to end it."""
+"""A run on a cluster is followed, read and ended by its handle."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Literal
 
-from flyteray._client.acts import acts
-from flyteray._client.bridge import ListVerb, MethodVerb, Verb
+from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loading
 from flyteray._client.progress import Progress
 from flyteray._client.session.session import session
 from flyteray._plan import failure
@@ -50,15 +49,15 @@ class Run:
         """Whether the run has ended, well or not."""
         return self.phase.is_terminal
 
-    async def _sync(self) -> Run:
+    @MethodVerb
+    async def sync(self) -> Run:
         """Ask the cluster how the run stands."""
         if not self._info.phase.is_terminal:
             self._info = await session().controller.runs.get(self.name)
         return self
 
-    sync = MethodVerb(_sync)
-
-    async def _wait(self, quiet: bool = False, wait_for: Literal["terminal", "running"] = "terminal") -> None:
+    @MethodVerb
+    async def wait(self, quiet: bool = False, wait_for: Literal["terminal", "running"] = "terminal") -> None:
         """Wait until the run has ended. A failed run does not raise here; see :meth:`outputs`.
 
         Args:
@@ -73,11 +72,9 @@ class Run:
         with Progress(f"run {self.name}", quiet, live=True) as progress:
             await self._follow(progress, until_running=wait_for == "running")
 
-    wait = MethodVerb(_wait)
-
     async def _follow(self, progress: Progress, until_running: bool = False) -> None:
         if until_running and not self._info.phase.is_terminal:
-            await self._sync()
+            await self.sync.aio()
         while not self._info.phase.is_terminal:
             begun = self._info.phase not in BEFORE_IT_BEGINS
             if begun and until_running:
@@ -88,7 +85,8 @@ class Run:
             )
             progress.tell(self._info.waiting)
 
-    async def _outputs(self) -> ActionOutputs:
+    @MethodVerb
+    async def outputs(self) -> ActionOutputs:
         """Wait for the run and return its outputs: ``outputs()[0]`` or ``outputs().o0`` is the first.
 
         Arrays in them are read-only and shared by all processes of a node: copy before changing them.
@@ -98,47 +96,42 @@ class Run:
         """
         with Progress(f"run {self.name}", quiet=False, live=False) as progress:
             await self._follow(progress)
-        await self._raise_for_status()
+        await self.raise_for_status.aio()
         from flyteray._tasks.outputs import load_outputs  # deferred: it needs Ray
 
         return ActionOutputs(await asyncio.to_thread(load_outputs, self.name))
 
-    outputs = MethodVerb(_outputs)
-
-    async def _raise_for_status(self) -> None:
+    @MethodVerb
+    async def raise_for_status(self) -> None:
         """Raise the error of a run that failed or was aborted; nothing otherwise."""
-        await self._sync()
+        await self.sync.aio()
         info = self._info
         if info.phase is ActionPhase.ABORTED:
             raise ActionAbortedError(info.error.message if info.error else f"Run {info.name!r} was aborted.")
         if info.error is not None:
             raise failure.restore(info.error)
 
-    raise_for_status = MethodVerb(_raise_for_status)
-
-    @acts("Run.abort")
-    async def _abort(self, reason: str = "Manually aborted from the SDK api.") -> None:
+    @MethodVerb
+    @not_while_loading("Run.abort")
+    async def abort(self, reason: str = "Manually aborted from the SDK api.") -> None:
         """End the run and all of its actions; a run that has ended stays as it is."""
         await session().controller.runs.abort(self.name, reason)
-        await self._sync()
+        await self.sync.aio()
 
-    abort = MethodVerb(_abort)
-
-    async def _actions(self) -> list[ActionInfo]:
+    @MethodVerb
+    async def actions(self) -> list[ActionInfo]:
         """The actions of the run, its root ``a0`` first."""
         return await session().controller.runs.actions(self.name)
 
-    actions = MethodVerb(_actions)
-
     @staticmethod
-    async def _get(name: str) -> Run:
+    @Verb
+    async def get(name: str) -> Run:
         """The run of that name; RunNotFoundError where there is none."""
         return Run(await session().controller.runs.get(name))
 
-    get = Verb(_get)
-
     @staticmethod
-    async def _listall(
+    @ListVerb
+    async def listall(
         *, task_name: str | None = None, in_phase: ActionPhase | str | None = None, limit: int = 100
     ) -> list[Run]:
         """Runs, newest first.
@@ -151,8 +144,6 @@ class Run:
         phase = ActionPhase(in_phase) if in_phase is not None else None
         found = await session().controller.runs.listall(task_name, phase, limit)
         return [Run(info) for info in found]
-
-    listall = ListVerb(_listall)
 
     def __repr__(self) -> str:
         return f"Run(name={self.name!r}, task={self._info.task!r}, phase={self._info.phase})"

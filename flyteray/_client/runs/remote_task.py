@@ -1,4 +1,4 @@
-"""Deployed tasks by name: handles that need none of their code."""
+"""Deployed tasks are used by name: a handle needs none of their code."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ class RemoteTask:
 
         Args:
             name: The full name, ``<environment>.<function>``.
-            project: Of Flyte: means nothing here, and says so.
-            domain: Likewise.
+            project, domain: Of Flyte: they mean nothing here, and say so.
             version: Which version, or
             auto_version: ``"latest"``: the one that was deployed last at the time when the handle is used;
                 ``"current"``: the version of the task that asks.
@@ -70,7 +69,8 @@ class RemoteTask:
         return cls(name, version)
 
     @staticmethod
-    async def _listall(
+    @ListVerb
+    async def listall(
         *, by_task_name: str | None = None, by_task_env: str | None = None, limit: int = 100
     ) -> list[TaskDetails]:
         """Deployed tasks, the one that was deployed last first.
@@ -83,10 +83,9 @@ class RemoteTask:
         found = await session().controller.tasks.listall(by_task_name, by_task_env, limit)
         return [TaskDetails(info) for info in found]
 
-    listall = ListVerb(_listall)
-
-    async def _fetch(self) -> TaskDetails:
-        """What is recorded of it.
+    @MethodVerb
+    async def fetch(self) -> TaskDetails:
+        """The details that are recorded of the task.
 
         Raises:
             RemoteTaskNotFoundError: there is no such task or version; the message says what there is.
@@ -95,8 +94,6 @@ class RemoteTask:
         spec = overridden(info.plan.spec, self._changes)
         plan = info.plan.model_copy(update={"spec": spec})
         return TaskDetails(info.model_copy(update={"plan": plan}), self._changes)
-
-    fetch = MethodVerb(_fetch)
 
     def override(self, **changes: Any) -> RemoteTask:
         """A handle of the same task with other ``resources``, ``env_vars``, ``secrets`` or ``retries``.
@@ -119,7 +116,7 @@ class RemoteTask:
             raise RemoteTaskUsageError(
                 f"Deployed task {self.name!r} can be called from within tasks. Here, run it: flyteray.run(task, ...)."
             )
-        plan = (await self._fetch()).info.plan
+        plan = (await self.fetch.aio()).info.plan
         return await runtime.acall_deployed(plan, bind_deployed(plan, args, kwargs, named_only=True))
 
     def __repr__(self) -> str:
@@ -127,7 +124,7 @@ class RemoteTask:
 
 
 class TaskDetails:
-    """What is recorded of a deployed version of a task."""
+    """The record of a deployed version of a task."""
 
     def __init__(self, info: TaskInfo, changes: dict[str, Any] | None = None) -> None:
         self.info = info
@@ -192,5 +189,5 @@ class TaskDetails:
 
 async def deployed_plan(task: RemoteTask | TaskDetails) -> TaskPlan:
     """The plan of what a handle names, or of what was fetched by one."""
-    details = task if isinstance(task, TaskDetails) else await task._fetch()
+    details = task if isinstance(task, TaskDetails) else await task.fetch.aio()
     return details.info.plan

@@ -1,24 +1,23 @@
-"""``flyteray.run``: a task is executed once, on the cluster or in this process."""
+"""``flyteray.run`` executes a task once, on the cluster or in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from flyteray._client.acts import acts
-from flyteray._client.apps.plan import PlannedRun
-from flyteray._client.bridge import Verb, run_here
+from flyteray._client.bridge import Verb, not_while_loading, run_here
 from flyteray._client.credentials.caller_secrets import take_secrets
+from flyteray._client.launch import LaunchContext
 from flyteray._client.local.run import LocalRun, run_locally
+from flyteray._client.plan import PlannedRun
 from flyteray._client.runs.handle import Run
 from flyteray._client.runs.remote_task import RemoteTask, TaskDetails, deployed_plan
 from flyteray._client.session.owner import owner, without_projects
-from flyteray._client.session.session import inside_local_run, session
+from flyteray._client.session.session import session
 from flyteray._declare import context
 from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.environment import not_yet, without_meaning
@@ -26,7 +25,7 @@ from flyteray._declare.options.trigger import check_action_concurrency
 from flyteray._declare.tasks.task import Task
 from flyteray._plan import failure
 from flyteray._plan.bundle import code
-from flyteray._plan.bundle.shipping import PLAIN_NAME, SHIPPING, CopyStyle, Shipping
+from flyteray._plan.bundle.shipping import PLAIN_NAME, SHIPPING
 from flyteray._plan.spec import RunSpec, RunWide, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._plan.values import inputs, pickling
@@ -36,8 +35,6 @@ from flyteray.storage import open_storage
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-Mode = Literal["local", "remote"]
 
 _OWNER = "with_runcontext"
 _WITHOUT_MEANING = (
@@ -75,8 +72,8 @@ class RunVerb(Verb[..., Any]):
             raise failure.as_flyteray(error) from error
 
 
-@dataclass(frozen=True)
-class RunContext:
+@dataclass(frozen=True, kw_only=True)
+class RunContext(LaunchContext):
     """How to run, said before running: ``with_runcontext(mode="local").run(task, x=1)``.
 
     Args:
@@ -117,29 +114,14 @@ class RunContext:
         ValueError: another mode or copy style, ``"none"`` without a version, a bad name, or a value that can't be.
     """
 
-    mode: Mode | None = None
-    _: KW_ONLY
     name: str | None = None
     service_account: str | None = None
-    version: str | None = None
-    root_dir: str | Path | None = None
-    copy_style: CopyStyle = "loaded_modules"
-    dry_run: bool = False
-    copy_bundle_to: str | Path | None = None
-    interactive_mode: bool | None = None
-    raw_data_path: str | None = None
     run_base_dir: str | None = None
     run_start_time: datetime | None = None
     overwrite_cache: bool = False
-    project: str | None = None
-    domain: str | None = None
-    env_vars: dict[str, str] | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     interruptible: bool | None = None
-    log_level: int | str | None = None
-    log_format: Literal["console", "json"] = "console"
-    user_log_level: int | str | None = None
     reset_root_logger: bool = False
     disable_run_cache: bool = False
     queue: str | None = None
@@ -153,18 +135,16 @@ class RunContext:
     tracked_strict: bool = False
 
     def __post_init__(self) -> None:
-        if self.mode not in (None, "local", "remote"):
-            raise ValueError(f'mode must be "local" or "remote", not {self.mode!r}.')
+        super().__post_init__()
         if self.name is not None and not (isinstance(self.name, str) and PLAIN_NAME.fullmatch(self.name)):
             raise ValueError(
                 f"{self.name!r} can't be a run's name: use at most 63 letters, digits, '.', '_' and '-', a letter or "
                 "digit first."
             )
-        self._shipping()
         self._check()
-        self._say()
+        self._warn()
 
-    @acts("flyteray.run")
+    @not_while_loading("flyteray.run")
     async def _run(
         self, task: Task[..., Any] | RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any
     ) -> Run | LocalRun | PlannedRun:
@@ -221,13 +201,13 @@ class RunContext:
 
     async def _start(self, name: str, task: TaskSpec, inputs: pickling.Payload) -> Run:
         wide = self.wide
-        told = {**context.custom.get(), **wide.custom_context}
+        custom_context = {**context.custom.get(), **wide.custom_context}
         spec = RunSpec(
             name=name,
             task=with_env_vars(task, wide.env_vars),
             request=uuid.uuid4().hex,
             owner=owner(),
-            wide=wide.model_copy(update={"custom_context": told}),
+            wide=wide.model_copy(update={"custom_context": custom_context}),
         )
         await session().warn_of_less(f"Task {spec.task.name!r}", spec.task.environment)
         if inputs.nbytes <= pickling.RELAYED:
@@ -244,21 +224,10 @@ class RunContext:
         return self.name or f"r{uuid.uuid4().hex[:12]}"
 
     @property
-    def is_local(self) -> bool:
-        """Whether it runs in this process."""
-        return self.mode == "local" or (self.mode is None and inside_local_run())
-
-    @property
     def wide(self) -> RunWide:
-        """What all tasks of the run find."""
-        said = {
-            "LOG_LEVEL": self.log_level,
-            "LOG_FORMAT": None if self.log_format == "console" else self.log_format,
-            "USER_LOG_LEVEL": self.user_log_level,
-        }
-        levels = {name: str(value) for name, value in said.items() if value is not None}
+        """The variables, the context and the folder that all tasks of the run find."""
         return RunWide(
-            env_vars=levels | (self.env_vars or {}),
+            env_vars=self._log_variables() | (self.env_vars or {}),
             custom_context=self.custom_context or {},
             raw_data_path=self.raw_data_path,
         )
@@ -267,15 +236,6 @@ class RunContext:
     def run(self) -> RunVerb:
         """Run a task; see :func:`flyteray.run`."""
         return RunVerb(self._run, self)
-
-    def _shipping(self) -> Shipping:
-        return Shipping(
-            copy_style=self.copy_style,
-            root_dir=Path(self.root_dir) if self.root_dir else None,
-            interactive=self.interactive_mode,
-            copy_bundle_to=Path(self.copy_bundle_to) if self.copy_bundle_to else None,
-            version=self.version,
-        )
 
     def _check(self) -> None:
         if self.env_vars is not None:
@@ -304,17 +264,14 @@ class RunContext:
             if getattr(self, option) and self.mode != "local":
                 raise ValueError(f'{_OWNER}: {option} is of local runs only: say mode="local" with it.')
 
-    def _say(self) -> None:
+    def _warn(self) -> None:
         without_projects(_OWNER, self.project, self.domain)
         for option in _WITHOUT_MEANING:
             if getattr(self, option):
                 without_meaning(_OWNER, option)
         if self.max_action_concurrency:
-            not_yet(
-                _OWNER,
-                "max_action_concurrency",
-                "as many actions run at one time as the cluster has room for",
-            )
+            limit = "as many actions run at one time as the cluster has room for"
+            not_yet(_OWNER, "max_action_concurrency", limit)
         if self.notifications:
             not_yet(_OWNER, "notifications", "nobody is told")
         if any(getattr(self, option) for option in _LOCAL_ONLY):

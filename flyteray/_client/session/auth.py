@@ -1,4 +1,4 @@
-"""Credentials that travel along with calls."""
+"""Credentials travel along with calls of apps, within a block of code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flyteray.init``: where to run and what to remember."""
+"""``flyteray.init`` says where to run, and what a process remembers until it needs it."""
 
 from __future__ import annotations
 
@@ -17,36 +17,24 @@ from flyteray._logging import LogFormat, said_once
 from flyteray._plan.images.image import REFERENCES, named
 from flyteray._settings import Settings, storage_place
 
-# What reaches a Flyte backend, builds its images or records what runs beside it, and the types of their values.
-_WITHOUT_MEANING: dict[str, tuple[type, ...]] = {
-    "endpoint": (str,),
-    "headless": (bool,),
-    "insecure": (bool,),
-    "insecure_skip_verify": (bool,),
-    "ca_cert_file_path": (str, os.PathLike),
-    "auth_type": (str,),
-    "command": (list, tuple),
-    "proxy_command": (list, tuple),
-    "api_key": (str,),
-    "client_id": (str,),
-    "client_credentials_secret": (str,),
-    "auth_client_config": (object,),
-    "rpc_retries": (int,),
-    "http_proxy_url": (str,),
-    "disable_keyring": (bool,),
-    "batch_size": (int,),
-    "image_builder": (str,),
-    "image_registry": (str,),
-    "source_config_path": (str, os.PathLike),
-    "sync_local_sys_paths": (bool,),
-    "load_plugin_type_transformers": (bool,),
-    "local_persistence": (bool,),
-    "local_tracked": (bool,),
-    "local_tracked_strict": (bool,),
+_TEXT, _PATH, _SWITCH, _NUMBER, _WORDS = (str,), (str, os.PathLike), (bool,), (int,), (list, tuple)
+
+# The options by the types of their values. Those of logs and of images are checked where they are used.
+_USED = {_TEXT: "org project domain address database", _PATH: "root_dir storage"}
+# Flyte reaches its backend by these, builds its images or records what runs beside it.
+_WITHOUT_MEANING = {
+    _TEXT: "endpoint auth_type api_key client_id client_credentials_secret http_proxy_url image_builder image_registry",
+    _PATH: "ca_cert_file_path source_config_path",
+    _SWITCH: "headless insecure insecure_skip_verify disable_keyring sync_local_sys_paths "
+    "load_plugin_type_transformers local_persistence local_tracked local_tracked_strict",
+    _NUMBER: "rpc_retries batch_size",
+    _WORDS: "command proxy_command",
+    (object,): "auth_client_config",
 }
 
 
-async def _init(
+@Verb
+async def init(
     org: str | None = None,
     project: str | None = None,
     domain: str | None = None,
@@ -94,7 +82,7 @@ async def _init(
         org: What :func:`flyteray.ctx` tells tasks as their action's ``org``.
         project: What :func:`flyteray.current_project` tells, here and in what is started from here. Ray has no
             projects: all runs and apps of a cluster are in one place.
-        domain: Likewise, of :func:`flyteray.current_domain`.
+        domain: What :func:`flyteray.current_domain` tells; see ``project``.
         root_dir: The folder that code is shipped from: on the cluster all files keep their places below it. Modules
             are imported from it as well. Default: each module is placed by its name, below the folder that it is
             imported from.
@@ -118,13 +106,9 @@ async def _init(
         ClusterError: Another ``address`` than that of the cluster which this process has connected to.
     """
     said = {name: value for name, value in locals().items() if value != _DEFAULTS[name]}
-    for name in ("org", "project", "domain", "address", "database"):
-        _check(name, said.get(name), (str,))
-    for name in ("root_dir", "storage"):
-        _check(name, said.get(name), (str, os.PathLike))
-    ignored = {name: types for name, types in _WITHOUT_MEANING.items() if name in said}
-    for name, types in ignored.items():
-        _check(name, said[name], types)
+    for types, names in (*_USED.items(), *_WITHOUT_MEANING.items()):
+        for name in names.split():
+            _check(name, said.get(name), types)
     if log_format not in (None, "console", "json"):
         raise ValueError(f'flyteray.init: log_format must be "console" or "json", got {log_format!r}.')
     _logging.configure(
@@ -133,13 +117,15 @@ async def _init(
         log_format=log_format,
         reset_root_logger=reset_root_logger,
     )
-    for name in ignored:
-        said_once(f"{name} has no meaning on Ray and changes nothing.")
+    ignored = " ".join(_WITHOUT_MEANING.values()).split()
+    for name in said:
+        if name in ignored:
+            said_once(f"{name} has no meaning on Ray and changes nothing.")
     if address:
         session().check_address(address)
     if images:
+        # Workers inherit it.
         os.environ[REFERENCES] = ",".join(f"{name}={uri}" for name, uri in _images(images).items())
-        # workers inherit it
     folder = Path(root_dir).expanduser().absolute() if root_dir else None
     if folder and str(folder) not in sys.path:
         sys.path.append(str(folder))
@@ -158,9 +144,7 @@ async def _init(
     )
 
 
-init = Verb(_init)
-
-_DEFAULTS = {name: option.default for name, option in inspect.signature(_init).parameters.items()}
+_DEFAULTS = {name: option.default for name, option in inspect.signature(init).parameters.items()}
 
 
 def _check(name: str, value: object, types: tuple[type, ...]) -> None:
@@ -170,10 +154,8 @@ def _check(name: str, value: object, types: tuple[type, ...]) -> None:
 
 
 def _images(images: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
-    if isinstance(images, str):
-        return named([images])
     if not isinstance(images, Mapping):
-        return named(images)
+        return named([images] if isinstance(images, str) else images)
     for name, uri in images.items():
         if not isinstance(name, str) or not isinstance(uri, str):
             raise TypeError(f"flyteray.init: images must map names to URIs, got {name!r}: {uri!r}.")

@@ -1,4 +1,4 @@
-"""``flyteray.init_from_config`` and its like: Flyte's other ways to begin, all of which end in ``init``."""
+"""``flyteray.init_from_config`` and Flyte's other ways to begin: each of them ends in ``flyteray.init``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from flyteray.config import Config, auto
 from flyteray.errors import InitializationError
 
 
-async def _init_from_config(
+@Verb
+async def init_from_config(
     path_or_config: str | Path | Config | None = None,
     root_dir: str | Path | None = None,
     log_level: int | str | None = None,
@@ -44,25 +45,18 @@ async def _init_from_config(
             the first one that :func:`flyteray.config.get_config_file` finds; without any, nothing is configured and
             all runs on the local cluster. A file that is missing in a task or an app, for nobody has shipped it, says
             nothing there.
-        root_dir: See :func:`flyteray.init`, as of all that follow.
-        log_level: Of ``flyteray.system_logger``.
-        log_format: ``"console"`` or ``"json"``.
-        user_log_level: Of ``flyteray.logger``.
-        org: In place of the file's.
-        project: Likewise.
-        domain: Likewise.
-        storage: Where bundles, outputs and files are kept.
-        batch_size: Means nothing on Ray.
-        image_builder: Means nothing on Ray.
+        org, project, domain: In place of the file's.
         images: ``["name=uri"]``, beside and before the file's.
-        sync_local_sys_paths: Means nothing on Ray.
+        log_format: ``"console"`` or ``"json"``.
+        batch_size, image_builder, sync_local_sys_paths: Mean nothing on Ray.
+        root_dir, log_level, user_log_level, storage: As of :func:`flyteray.init`.
 
     Raises:
         InitializationError: The file that is named does not exist (``code`` is ``ConfigFileNotFoundError``), or one of
             its values is of a wrong kind.
         TypeError: An option of a wrong type.
     """
-    config = _config(path_or_config, root_dir)
+    config = _read_config(path_or_config, root_dir)
     platform = config.platform
     await init.aio(
         org=org or config.task.org,
@@ -97,7 +91,8 @@ async def _init_from_config(
     )
 
 
-async def _init_from_api_key(
+@Verb
+async def init_from_api_key(
     api_key: str | None = None,
     project: str | None = None,
     domain: str | None = None,
@@ -116,18 +111,7 @@ async def _init_from_api_key(
 
     Args:
         api_key: The key. Default: ``FLYTE_API_KEY``.
-        project: See :func:`flyteray.init`, as of all that follow.
-        domain: Likewise.
-        root_dir: Likewise.
-        log_level: Likewise.
-        log_format: Likewise.
-        storage: Likewise.
-        batch_size: Likewise.
-        image_builder: Likewise.
-        images: Likewise.
-        sync_local_sys_paths: Likewise.
-        insecure_skip_verify: Likewise.
-        ca_cert_file_path: Likewise.
+        All others: as of :func:`flyteray.init`.
 
     Raises:
         InitializationError: There is no key; ``code`` is ``MissingApiKeyError``.
@@ -141,7 +125,7 @@ async def _init_from_api_key(
             "There is no API key: give api_key=... or set FLYTE_API_KEY. On Ray nothing needs one: flyteray.init() "
             "begins without.",
         )
-    endpoint, client_id, client_secret, org = _decoded(key)
+    endpoint, client_id, client_secret, org = _decode(key)
     await init.aio(
         org=None if org in ("", "None") else org,
         project=project,
@@ -164,7 +148,8 @@ async def _init_from_api_key(
     )
 
 
-async def _init_in_cluster(
+@Verb
+async def init_in_cluster(
     org: str | None = None,
     project: str | None = None,
     domain: str | None = None,
@@ -175,12 +160,8 @@ async def _init_in_cluster(
     """Do what :func:`flyteray.init` does, inside a task or an app. The cluster that it runs on is the one that is used.
 
     Args:
-        org: See :func:`flyteray.init`, as of all that follow.
-        project: Likewise. Default: that of the task or app.
-        domain: Likewise.
-        api_key: Means nothing on Ray.
-        endpoint: Means nothing on Ray.
-        insecure: Means nothing on Ray.
+        org, project, domain: As of :func:`flyteray.init`. Default: those of the task or app.
+        api_key, endpoint, insecure: Mean nothing on Ray.
 
     Returns:
         What was said of the way to a Flyte backend.
@@ -194,11 +175,12 @@ async def _init_in_cluster(
         endpoint=endpoint,
         insecure=insecure,
     )
-    said = {"api_key": api_key, "endpoint": endpoint}
-    return {"insecure": insecure} | {name: value for name, value in said.items() if value is not None}
+    given = {"insecure": insecure, "api_key": api_key, "endpoint": endpoint}
+    return {name: value for name, value in given.items() if value is not None}
 
 
-async def _init_passthrough(
+@Verb
+async def init_passthrough(
     endpoint: str | None = None,
     org: str | None = None,
     project: str | None = None,
@@ -208,11 +190,8 @@ async def _init_passthrough(
     """Do what :func:`flyteray.init` does. On Ray no backend needs the credentials of ``remote.auth_metadata``.
 
     Args:
-        endpoint: Means nothing on Ray.
-        org: See :func:`flyteray.init`, as of all that follow.
-        project: Likewise.
-        domain: Likewise.
-        insecure: Means nothing on Ray.
+        org, project, domain: As of :func:`flyteray.init`.
+        endpoint, insecure: Mean nothing on Ray.
 
     Returns:
         What was said of the way to a Flyte backend.
@@ -223,13 +202,7 @@ async def _init_passthrough(
     return {"endpoint": endpoint, "insecure": insecure}
 
 
-init_from_config = Verb(_init_from_config)
-init_from_api_key = Verb(_init_from_api_key)
-init_in_cluster = Verb(_init_in_cluster)
-init_passthrough = Verb(_init_passthrough)
-
-
-def _config(path_or_config: str | Path | Config | None, root_dir: str | Path | None) -> Config:
+def _read_config(path_or_config: str | Path | Config | None, root_dir: str | Path | None) -> Config:
     if isinstance(path_or_config, Config):
         return path_or_config
     if path_or_config is None:
@@ -246,7 +219,7 @@ def _config(path_or_config: str | Path | Config | None, root_dir: str | Path | N
     return auto(path)
 
 
-def _decoded(key: str) -> list[str]:
+def _decode(key: str) -> list[str]:
     try:
         parts = base64.b64decode(key.encode(), validate=True).decode().rsplit(":", 3)
     except (binascii.Error, UnicodeError):

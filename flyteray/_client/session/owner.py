@@ -51,13 +51,13 @@ def owner() -> Owner:
 
 def owner_variables() -> dict[str, str]:
     """The environment variables by which an app is told its owner."""
-    of_app = owner()
-    said = {PROJECT: of_app.project, DOMAIN: of_app.domain, ORG: of_app.org}
+    here = owner()
+    said = {PROJECT: here.project, DOMAIN: here.domain, ORG: here.org}
     return {name: value for name, value in said.items() if value is not None}
 
 
 def without_projects(owner: str, project: str | None, domain: str | None) -> None:
-    """Say of those that are given that they change nothing."""
+    """Warn that a project and a domain change nothing, where they are given."""
     for option, value in {"project": project, "domain": domain}.items():
         if value is not None:
             without_meaning(owner, option)

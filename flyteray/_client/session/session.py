@@ -1,4 +1,4 @@
-"""What this process talks to: the settings of ``init`` and, from the first verb that needs it, a cluster."""
+"""The session of a process: the settings of ``init`` and, from the first verb that needs one, a cluster."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import functools
 import os
 import sys
 import threading
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flyteray._actors.controller import Controller, controller
+from flyteray._client.bridge import warn_caller
 from flyteray._declare import context
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN, Cluster, this_process
 from flyteray._plan.apps import output_ref
@@ -47,12 +47,9 @@ class Session(Cluster):
             self._cluster = None
 
     def check_address(self, address: str) -> None:
-        """Refuse another cluster than the one that this process has connected to.
+        """Raise ClusterError for another cluster than the one that this process has connected to.
 
         What Ray or the user has connected is left alone: workers import modules that say where their driver is to run.
-
-        Raises:
-            ClusterError: it is another one.
         """
         connection = self._connection
         if connection is not None and _is_connected() and not connection.is_of(address):
@@ -97,9 +94,7 @@ class Session(Cluster):
             return True
         from flyteray._cluster import local  # deferred: most of what users do asks for a cluster anyway
 
-        if local.find(self.settings) is not None:
-            return True
-        return _is_connected()
+        return local.find(self.settings) is not None or _is_connected()
 
     def drives_local_cluster(self) -> bool:
         """Whether this is a program that uses the local cluster of this machine; connects first."""
@@ -121,7 +116,7 @@ class Session(Cluster):
         if environment.num_cpus * replicas <= 1 and environment.memory is None:
             return  # every machine has that
         if told := await self.controller.gets_less(environment, replicas):
-            warnings.warn(f"{what} {told}.", UserWarning, stacklevel=2)
+            warn_caller(f"{what} {told}.")
 
     def storage(self) -> str:
         return self.connect().storage if self.has_cluster() else self.settings.storage

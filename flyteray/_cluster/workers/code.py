@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._plan.bundle import bundle, code
 from flyteray._plan.spec import CodeRef
 
@@ -25,4 +25,4 @@ def activate(digest: str) -> Path | None:
     """Make a bundle importable in this process; its folder on this node, None where nothing was shipped."""
     if not digest:
         return None
-    return bundle.activate(digest, lambda: answer(controller().code.get(digest)), bundle.cache_folder())
+    return bundle.activate(digest, lambda: ask(controller().code.get(digest)), bundle.cache_folder())

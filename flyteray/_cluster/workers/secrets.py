@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._cluster.workers.secret_files import MountedFile
 from flyteray._plan.credentials import as_text
 from flyteray._plan.spec import SecretSpec
@@ -82,7 +82,7 @@ def of_worker(specs: Sequence[SecretSpec]) -> ProcessSecrets:
     """The secrets of a process of the cluster: the controller gives it their values."""
     os.environ.pop("FLYTERAY_SECRETS_KEY", None)  # the head's own, which user code has no use for
     return ProcessSecrets(
-        specs, lambda asked: answer(controller().secrets.values([spec.name for spec in asked]))
+        specs, lambda asked: ask(controller().secrets.values([spec.name for spec in asked]))
     )
 
 

@@ -10,15 +10,8 @@ from dataclasses import InitVar, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyteray._declare.images.layered import Layered, with_suffix
-from flyteray._declare.images.layers import (
-    Layer,
-    PipArguments,
-    PipOptions,
-    Pixi,
-    UVScript,
-    mounted,
-)
+from flyteray._declare.images.layer_methods import LayerMethods, with_suffix
+from flyteray._declare.images.layers import Layer, PipArguments, PipOptions, Pixi, UVScript, mounted
 from flyteray._declare.secret import Secret, SecretRequest
 from flyteray.errors import ImageBuildError
 
@@ -30,8 +23,8 @@ _DEFAULT_NAME = "flyteray"
 
 
 @dataclass(frozen=True, repr=False)
-class Image(Layered):
-    """What a task or app finds installed; made by a ``from_...`` method and extended by ``with_...`` methods.
+class Image(LayerMethods):
+    """The software that a task or app finds installed; made by ``from_...`` methods, extended by ``with_...`` methods.
 
     On Ray an image of :meth:`from_debian_base` is the cluster's own Python environment with the image's packages in
     front of it: what the cluster has already costs nothing, what differs is installed beside it, once per node, for
@@ -135,7 +128,7 @@ class Image(Layered):
         platform: tuple[str, ...] | None = None,
         **pip: Unpack[PipArguments],
     ) -> Image:
-        """What the head of a script (``# /// script``) says that it needs.
+        """The packages that the head of a script (``# /// script``) names.
 
         Args:
             script: A Python file.
@@ -181,11 +174,7 @@ class Image(Layered):
 
     @classmethod
     def from_dockerfile(
-        cls,
-        file: str | Path,
-        registry: str,
-        name: str,
-        platform: str | tuple[str, ...] | None = None,
+        cls, file: str | Path, registry: str, name: str, platform: str | tuple[str, ...] | None = None
     ) -> Image:
         """A container image to be built from a Dockerfile. It can be declared; nothing on a Ray cluster builds it."""
         return _new(
@@ -218,8 +207,8 @@ class Image(Layered):
             "extendable": extendable,
             "platform": _tuple(platform) or None,
         }
-        kept = {key: value for key, value in changed.items() if value is not None}
-        copy = replace(self, **kept, _cloned=True, _made_by=_BY_CONSTRUCTOR)
+        values = {key: value for key, value in changed.items() if value is not None}
+        copy = replace(self, **values, _cloned=True, _made_by=_BY_CONSTRUCTOR)
         return copy if addl_layer is None else _extended(self, copy, addl_layer)
 
     # What it is
@@ -255,12 +244,12 @@ class Image(Layered):
         return not self._cloned and self.ref_name is None and self.python_version is None
 
     def __repr__(self) -> str:
-        told = [
+        parts = [
             f"{item.name}={getattr(self, item.name)!r}"
             for item in fields(self)
             if not item.name.startswith("_") and getattr(self, item.name) != item.default
         ]
-        return f"Image({', '.join(told)})"
+        return f"Image({', '.join(parts)})"
 
     def _add(self, layer: Layer) -> Image:
         if layer.without_meaning is not None:
@@ -275,7 +264,7 @@ class Image(Layered):
 
 @dataclass(frozen=True)
 class ImageBuild:
-    """What :func:`flyteray.build` returns.
+    """An image that :func:`flyteray.build` has built.
 
     Attributes:
         uri: The image's name with the hash of its content; None where it is still being built.

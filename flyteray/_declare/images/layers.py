@@ -1,10 +1,9 @@
-"""What an image is made of: layers, pure values that know what in them makes two images differ."""
+"""Layers are the steps of an image: pure values that know what in them makes two images differ."""
 
 from __future__ import annotations
 
 import json
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,11 +20,11 @@ _SCRIPT = re.compile(r"(?m)^# /// script\s*$\n(?P<content>(?:^#(?:| .*)$\n)+?)^#
 
 
 @dataclass(frozen=True)
-class Layer(ABC):
+class Layer:
     """One step; its fields are tuples rather than lists, so that it can be hashed."""
 
     without_meaning: ClassVar[str | None] = None
-    """What of it can't be done on Ray, in words; None where it is done."""
+    """The part that can't be done on Ray, in words; None where all is done."""
 
     reads_files: ClassVar[bool] = False
     """Whether its plan is made of the content of files."""
@@ -40,15 +39,15 @@ class Layer(ABC):
                         "separate arguments: 'vim', 'git' instead of ['vim', 'git']."
                     )
 
-    @abstractmethod
     def content(self) -> str:
-        """What makes two such layers differ; the content of files rather than their names.
+        """The difference between two such layers: their first field, or more where a kind says so.
 
-        Raises:
-            FileNotFoundError: a file of it is missing.
+        The content of files rather than their names; FileNotFoundError where one is missing.
         """
+        first = getattr(self, fields(self)[0].name)
+        return first if isinstance(first, str) else json.dumps(first)
 
-    def validate(self) -> None:  # noqa: B027  # most layers have no files
+    def validate(self) -> None:
         """Raise what is wrong with the files of it: FileNotFoundError, ValueError or ImageBuildError."""
 
 
@@ -73,7 +72,7 @@ class PipArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class PipOptions:
-    """The same, checked."""
+    """Checked :class:`PipArguments`."""
 
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
@@ -83,15 +82,10 @@ class PipOptions:
 
     @classmethod
     def given(cls, pip: PipArguments) -> PipOptions:
-        """What the keyword arguments of a method say.
-
-        Raises:
-            TypeError: pip has no such option here.
-            ValueError: a password in a URL.
-        """
+        """The options that keyword arguments say. TypeError: pip has none of that name here. ValueError: a password."""
         if unknown := sorted(pip.keys() - PipArguments.__annotations__.keys()):
-            known = ", ".join(PipArguments.__annotations__)
-            raise TypeError(f"Unexpected keyword arguments: {unknown}. Options of pip are: {known}.")
+            names = ", ".join(PipArguments.__annotations__)
+            raise TypeError(f"Unexpected keyword arguments: {unknown}. Options of pip are: {names}.")
         urls = pip.get("extra_index_urls") or ()
         return cls(
             index_url=pip.get("index_url"),
@@ -175,11 +169,7 @@ class UVScript(PipLayer):
         return json.dumps([super().content(), self.head()])
 
     def head(self) -> str:
-        """The TOML in the script's ``# /// script`` block; empty without one.
-
-        Raises:
-            ValueError: there are two.
-        """
+        """The TOML in the script's ``# /// script`` block; empty without one. ValueError: there are two."""
         found = [match["content"] for match in _SCRIPT.finditer(self.script.read_text())]
         if len(found) > 1:
             raise ValueError(f"{self.script} has more than one '# /// script' block: keep one.")
@@ -194,13 +184,15 @@ class UVScript(PipLayer):
 
 
 @dataclass(frozen=True)
-class UVProject(PipLayer):
-    """The dependencies of a project, at the versions of its ``uv.lock`` where it has one."""
+class Project(PipLayer):
+    """The dependencies of a project, at the versions of its lock file where it has one."""
 
     reads_files = True
     pyproject: Path
     lock: Path | None
     install_mode: InstallMode
+    remedy: ClassVar[str] = ""
+    """The way to make the lock file, where it must be there."""
 
     def content(self) -> str:
         """The options and both files."""
@@ -211,28 +203,18 @@ class UVProject(PipLayer):
         """The files exist."""
         _require_file(self.pyproject, "Project file")
         if self.lock is not None and not self.lock.exists():
-            raise ValueError(f"Lock file {self.lock} does not exist.")
+            raise ValueError(f"Lock file {self.lock} does not exist{self.remedy}.")
 
 
-@dataclass(frozen=True)
-class PoetryProject(PipLayer):
+class UVProject(Project):
+    """The dependencies of a project, at the versions of its ``uv.lock`` where it has one."""
+
+
+class PoetryProject(Project):
     """The dependencies of a project, at the versions of its ``poetry.lock``."""
 
-    reads_files = True
-    pyproject: Path
     lock: Path
-    install_mode: InstallMode
-
-    def content(self) -> str:
-        """Both files."""
-        files = [self.pyproject.read_text(), self.lock.read_text()]
-        return json.dumps([super().content(), self.install_mode, *files])
-
-    def validate(self) -> None:
-        """The files exist."""
-        _require_file(self.pyproject, "Project file")
-        if not self.lock.exists():
-            raise ValueError(f"Lock file {self.lock} does not exist: make it with `poetry lock`.")
+    remedy = ": make it with `poetry lock`"
 
 
 @dataclass(frozen=True)
@@ -268,10 +250,6 @@ class AptPackages(Layer):
     secret_mounts: tuple[Secret, ...] = ()
     without_meaning = "apt packages"
 
-    def content(self) -> str:
-        """The packages."""
-        return json.dumps(self.packages)
-
 
 @dataclass(frozen=True)
 class Commands(Layer):
@@ -281,20 +259,12 @@ class Commands(Layer):
     secret_mounts: tuple[Secret, ...] = ()
     without_meaning = "build commands"
 
-    def content(self) -> str:
-        """The commands."""
-        return json.dumps(self.commands)
-
 
 @dataclass(frozen=True)
 class EnvVars(Layer):
     """Environment variables; those of the environment that uses the image win."""
 
     env_vars: tuple[tuple[str, str], ...]
-
-    def content(self) -> str:
-        """The variables."""
-        return json.dumps(self.env_vars)
 
 
 @dataclass(frozen=True)
@@ -313,7 +283,7 @@ class Source(Layer):
         return json.dumps([self.kind, self.destination, self.path.name])
 
     def validate(self) -> None:
-        """It exists and is what it is said to be."""
+        """The path exists and is what it is said to be."""
         if not self.path.exists():
             raise ImageBuildError(f"Source {self.kind} {self.path.absolute()} does not exist.")
         if self.path.is_dir() is (self.kind == "file"):
@@ -339,10 +309,6 @@ class DockerIgnore(Layer):
     path: str
     without_meaning = "a .dockerignore"
 
-    def content(self) -> str:
-        """Its name: nothing is built with it."""
-        return self.path
-
 
 @dataclass(frozen=True)
 class WorkDir(Layer):
@@ -351,10 +317,6 @@ class WorkDir(Layer):
     workdir: str
     without_meaning = "a working directory"
 
-    def content(self) -> str:
-        """Its name."""
-        return self.workdir
-
 
 @dataclass(frozen=True)
 class LocalWheels(Layer):
@@ -362,10 +324,6 @@ class LocalWheels(Layer):
 
     package: str
     without_meaning = "a development build of Flyte"
-
-    def content(self) -> str:
-        """Which."""
-        return self.package
 
 
 def _require_file(path: Path, what: str) -> None:

@@ -1,1 +1,1 @@
-"""What a task or its environment can be told, one noun a file: pure values, checked when they are made."""
+"""Options of a task or its environment are pure values, checked when they are made; one noun a file."""

@@ -1,4 +1,4 @@
-"""Which results of a task are reused."""
+"""A cache says which results of a task are reused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORDS: dict[str, CacheBehavior] = {
 
 @dataclass(frozen=True)
 class VersionParameters:
-    """What a :class:`CachePolicy` is told of a task: its function, and the image and code that it runs with."""
+    """A task as a :class:`CachePolicy` sees it: its function, and the image and code that it runs with."""
 
     func: Callable[..., Any] | None
     image: str | Image | None = None
@@ -52,7 +52,7 @@ class FunctionBodyPolicy:
 
 @dataclass(frozen=True)
 class Cache:
-    """Which results of a task are reused.
+    """The choice of results of a task that are reused.
 
     Results are computed anew for now, whatever it says: a warning tells so where it is used.
 
@@ -87,13 +87,13 @@ class Cache:
             object.__setattr__(self, "max_age", age)
         if age is not None and age < timedelta(0):
             raise ValueError(f"Cache max_age must not be negative, got {self.max_age!r}.")
-        known = get_args(CacheBehavior)
+        behaviors = get_args(CacheBehavior)
         word = self.behavior
-        if isinstance(word, str) and word not in known:
+        if isinstance(word, str) and word not in behaviors:
             word = _WORDS.get(word.lower(), word)
-        if not isinstance(word, str) or word not in known:
+        if not isinstance(word, str) or word not in behaviors:
             raise ValueError(
-                f"There is no cache behavior {self.behavior!r}. There are {', '.join(map(repr, known))}, and "
+                f"There is no cache behavior {self.behavior!r}. There are {', '.join(map(repr, behaviors))}, and "
                 f"{', '.join(map(repr, _WORDS))} mean one of them."
             )
         object.__setattr__(self, "behavior", word)
@@ -141,13 +141,9 @@ class Cache:
 
 
 CacheRequest: TypeAlias = CacheBehavior | Cache
-"""What ``cache=`` accepts."""
+"""Values of ``cache=``."""
 
 
 def cache_of(request: CacheRequest) -> Cache:
-    """What ``cache=`` accepts as a :class:`Cache`.
-
-    Raises:
-        ValueError: No word that means one.
-    """
+    """The :class:`Cache` that ``cache=`` means; ValueError for a word that means none."""
     return request if isinstance(request, Cache) else Cache(request)

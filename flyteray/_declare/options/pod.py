@@ -1,4 +1,4 @@
-"""Kubernetes' word on a process, which Flyte's tasks and apps may give."""
+"""A pod template is Kubernetes' word on a process, which Flyte's tasks and apps may give."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ _PRIMARY = "primary"
 
 @dataclass
 class PodTemplate:
-    """What a pod of a task or an app looks like. There are no pods on Ray, so it changes nothing here and says so.
+    """The looks of a task's or an app's pod. There are no pods on Ray, so it changes nothing here and says so.
 
     Args:
         pod_spec: A ``kubernetes.client.V1PodSpec``.
         primary_container_name: The container that user code is to run in.
-        labels: Of the pod.
-        annotations: Likewise.
+        labels, annotations: Of the pod.
     """
 
     pod_spec: Any = None
@@ -40,8 +39,7 @@ class PodTemplate:
         Args:
             pod_spec: The spec.
             primary_container_name: Default: the container called ``primary``, or the only one.
-            labels: Of the pod.
-            annotations: Likewise.
+            labels, annotations: Of the pod.
 
         Raises:
             ValueError: There is no such container, or nothing says which of several.
@@ -64,7 +62,7 @@ class PodTemplate:
         return copy.deepcopy(self)
 
     def allow_nested_sandboxing(self) -> PodTemplate:
-        """A copy; likewise."""
+        """A copy; on Ray there is no pod to nest anything in."""
         return copy.deepcopy(self)
 
     def with_termination_grace_period(self, termination_grace_period: int | timedelta) -> PodTemplate:

@@ -1,4 +1,4 @@
-"""How many warm processes an environment keeps for its tasks."""
+"""A reuse policy says how many warm processes an environment keeps for its tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHORTEST = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class ReusePolicy:
-    """How many warm processes an environment keeps for its tasks.
+    """The number of warm processes that an environment keeps for its tasks.
 
     Ray keeps the processes of tasks for the next ones by itself, so what modules have loaded is there already. How many
     there are and for how long follows what is called, not this policy for now: a warning tells so where it is used.
@@ -21,7 +21,7 @@ class ReusePolicy:
         replicas: A number, or a pair (least, most).
         idle_ttl: How long none of them may be in use before all end: seconds or a timedelta, 30 seconds at least.
         concurrency: Calls at one time in each; more than one for async tasks only.
-        scaledown_ttl: How long one must be idle before it ends; likewise.
+        scaledown_ttl: How long one must be idle before it ends, in the same units.
         scope: ``"global"``: for all runs. ``"run"``: for one run alone.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What one task is told beyond its environment, when it is declared and when it is called."""
+"""Options tell a task more than its environment does, when it is declared and when it is called."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from flyteray._declare.env_vars import check_env_vars
 from flyteray._declare.environment import not_yet, without_meaning
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.cache import CacheRequest, cache_of
+from flyteray._declare.options.documentation import Documentation, Link
 from flyteray._declare.options.pod import PodTemplate
 from flyteray._declare.options.reuse import ReusePolicy
-from flyteray._declare.options.shown import Documentation, Link
 from flyteray._declare.options.timeout import TimeoutType, timeout_of
 from flyteray._declare.options.trigger import Trigger
 from flyteray._declare.resources import Resources
@@ -27,7 +27,7 @@ _OFF = "off"
 
 
 class TaskOptions(TypedDict, total=False):
-    """What ``@env.task(...)`` takes.
+    """The keywords of ``@env.task(...)``.
 
     Keys:
         short_name: A name for people; the function's name by default.
@@ -43,10 +43,7 @@ class TaskOptions(TypedDict, total=False):
         links: Shown with its actions, one or a tuple. A warning says that nothing shows them for now.
         entrypoint: A hint for people that runs begin with it.
         produces_artifacts: Whether its outputs are artifacts. A warning says that none are kept for now.
-        task_resolver: How Flyte finds it again; means nothing on Ray, and says so.
-        pod_template: Of Kubernetes: likewise.
-        service_account: Likewise.
-        queue: Of Flyte's scheduler: likewise.
+        task_resolver, pod_template, service_account, queue: Of Flyte and Kubernetes: mean nothing on Ray, and say so.
     """
 
     short_name: str | None
@@ -68,7 +65,7 @@ class TaskOptions(TypedDict, total=False):
 
 
 class Overrides(TypedDict, total=False):
-    """What ``task.override(...)`` takes; what is not given, or None, stays as it is.
+    """The keywords of ``task.override(...)``; a setting that is not given, or None, stays as it is.
 
     Keys:
         short_name: A name for people.
@@ -76,8 +73,7 @@ class Overrides(TypedDict, total=False):
         resources: Hardware for this call alone.
         env_vars: Environment variables in place of the environment's (not merged with them).
         secrets: Secrets in place of the environment's.
-        cache: As of a task, and so are the others of its names.
-        timeout: Likewise; 0 means no limit.
+        cache, timeout: As of a task, and so are the others of its names; a timeout of 0 means no limit.
         reusable: Another :class:`ReusePolicy`, or ``"off"`` for none. Where there is one, what the processes are
             started with can't be overridden.
         plugin_config: None can be given: there are no plugins.
@@ -103,13 +99,11 @@ class Overrides(TypedDict, total=False):
 
 
 def checked_options(owner: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``@env.task`` was told, each option as the task keeps it; what changes nothing is said.
+    """The options of ``@env.task``, each as the task keeps it; what changes nothing is said.
 
-    Raises:
-        ValueError: Bad retries, timeout or cache.
-        TypeError: Another value of a wrong type.
+    ValueError: bad retries, timeout or cache. TypeError: another value of a wrong type.
     """
-    kept = {
+    values = {
         "retries": RetryStrategy.of(options.get("retries")),
         "timeout": options.get("timeout"),
         "report": options.get("report", False),
@@ -120,39 +114,32 @@ def checked_options(owner: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "produces_artifacts": options.get("produces_artifacts", False),
         "task_resolver": options.get("task_resolver"),
     }
-    if kept["timeout"] is None:
-        kept["timeout"] = 0
+    if values["timeout"] is None:
+        values["timeout"] = 0
     if options.get("cache") is not None:
-        kept["cache"] = cache_of(options["cache"])
-    _check(owner, {**options, **kept})
-    _say(owner, {**options, **kept})
-    return kept
+        values["cache"] = cache_of(options["cache"])
+    _check(owner, {**options, **values})
+    _say(owner, {**options, **values})
+    return values
 
 
 def checked_overrides(
     changes: Mapping[str, Any],
-    known: Collection[str] = Overrides.__annotations__.keys(),
+    settings: Collection[str] = Overrides.__annotations__.keys(),
     reusable: ReusePolicy | None = None,
 ) -> Overrides:
-    """What an override changes, each as the task keeps it, nothing that is None; what changes nothing is said.
+    """The changes of an override, each as the task keeps it, nothing that is None; what changes nothing is said.
 
-    Args:
-        changes: What was given.
-        known: What may be.
-        reusable: The policy that is in force.
-
-    Raises:
-        ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden; nor what a process is started
-            with where processes are reused.
-        TypeError: No such setting, or a value of a wrong type.
+    ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden; nor what a process is started with
+    where ``reusable``, the policy in force, is set. TypeError: not in ``settings``, or a value of a wrong type.
     """
     for key in changes:
         if key in _FIXED:
             raise ValueError(f"{key.capitalize()} cannot be overridden.")
-        if key not in known:
+        if key not in settings:
             raise TypeError(
-                f"override() got an unexpected keyword argument {key!r}. Known are: {', '.join(known)}."
-                f"{did_you_mean(key, known)}"
+                f"override() got an unexpected keyword argument {key!r}. Known are: {', '.join(settings)}."
+                f"{did_you_mean(key, settings)}"
             )
     given = {key: value for key, value in changes.items() if value is not None}
     if not isinstance(given.get("resources", Resources()), Resources):
@@ -176,11 +163,7 @@ def checked_overrides(
 
 
 def check_plugin(owner: str, config: object) -> None:
-    """Refuse the settings of a plugin: there are none.
-
-    Raises:
-        ValueError: There are settings.
-    """
+    """Refuse the settings of a plugin, of which there are none (ValueError)."""
     if config is not None:
         raise ValueError(
             f"{owner}: no task plugin is registered for plugin_config of type {type(config).__qualname__!r}: flyteray "

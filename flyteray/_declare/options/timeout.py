@@ -1,4 +1,4 @@
-"""How long a task may take."""
+"""A timeout says how long a task may take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Timeout:
-    """How long a task may take, in seconds or as timedeltas; None and 0 set no limit.
+    """The time that a task may take, in seconds or as timedeltas; None and 0 set no limit.
 
     No limit is kept for now: a warning tells so where one is set.
 
@@ -37,15 +37,11 @@ class Timeout:
 
 
 TimeoutType: TypeAlias = Timeout | int | timedelta
-"""What ``timeout=`` accepts; a time alone is ``max_runtime``."""
+"""Values of ``timeout=``; a time alone is ``max_runtime``."""
 
 
 def timeout_of(request: TimeoutType | None) -> Timeout:
-    """What ``timeout=`` accepts as a :class:`Timeout`.
-
-    Raises:
-        ValueError: Neither a time nor a Timeout, or a negative time.
-    """
+    """The :class:`Timeout` that ``timeout=`` means; ValueError for anything but times from 0."""
     if isinstance(request, Timeout):
         return request
     _check("timeout", request)

@@ -1,4 +1,4 @@
-"""What starts runs of a task without anybody asking: schedules and new artifacts."""
+"""Triggers start runs of a task by themselves: on schedules and on new artifacts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from flyteray._declare.options.shown import shortened
+from flyteray._declare.options.documentation import shortened
 
 _FIELDS_OF_CRON = 5
 
@@ -146,7 +146,7 @@ class TriggeredPartition:
 
 @dataclass(frozen=True)
 class Trigger:
-    """What starts runs of a task by itself, and with what; given to ``@env.task(triggers=...)``.
+    """A start of a task's runs by itself, and their inputs; given to ``@env.task(triggers=...)``.
 
     Nothing fires for now: deploying a task with one that is to be active is refused.
 
@@ -161,8 +161,7 @@ class Trigger:
         overwrite_cache: Whether the runs compute anew.
         queue: Of Flyte's scheduler.
         max_action_concurrency: Actions of a run at one time: 0 for no limit, or 2 and more.
-        labels: Of Kubernetes.
-        annotations: Likewise.
+        labels, annotations: Of Kubernetes.
         notifications: Who is told of the runs.
         custom_context: What the tasks of the runs find in their context.
 
@@ -259,16 +258,12 @@ class Trigger:
                 f"Trigger.{name}() has its own automation: use Trigger(name, automation) for another."
             )
         bound = {} if time_input is None else {time_input: TriggerTime}
-        said = {"name": name, "description": f"A trigger that runs {when}", **options}
-        return cls(**{**said, "automation": Cron(cron), "inputs": bound | (options.get("inputs") or {})})
+        fields = {"name": name, "description": f"A trigger that runs {when}", **options}
+        return cls(**{**fields, "automation": Cron(cron), "inputs": bound | (options.get("inputs") or {})})
 
 
 def check_action_concurrency(owner: str, limit: int | None) -> None:
-    """Refuse a limit of actions at one time that nothing gets over: a task waits while it calls another one.
-
-    Raises:
-        ValueError: 1, or a negative one.
-    """
+    """Refuse a limit of 1 (ValueError): a task that calls another one would wait for ever. Nor a negative one."""
     if limit is not None and (limit < 0 or limit == 1):
         raise ValueError(
             f"{owner}: max_action_concurrency must be 0, for no limit, or 2 and more, got {limit!r}: with 1 a task "

@@ -1,4 +1,4 @@
-"""Annotations become types: names in strings are looked up where the function or class that says them was written."""
+"""Annotations become types; names in strings are looked up where their function or class was written."""
 
 from __future__ import annotations
 
@@ -38,18 +38,12 @@ def written(func: Callable[..., Any]) -> Any:
 
 
 def of_function(func: Callable[..., Any], annotation: Any, around: Mapping[str, Any]) -> Found:
-    """The type of an annotation of a function.
-
-    Args:
-        func: The function, or what wraps it.
-        annotation: As its signature has it.
-        around: Names of the functions and classes that it was defined in; see :func:`names_around`.
-    """
+    """The type of an annotation of a function; ``around``: see :func:`names_around`."""
     inner = written(func)
-    known = {parameter.__name__: parameter for parameter in getattr(inner, "__type_params__", ())}
+    parameters = {parameter.__name__: parameter for parameter in getattr(inner, "__type_params__", ())}
     if inspect.isfunction(inner):
-        known |= _enclosed(inner)
-    return _resolved(annotation, getattr(inner, "__globals__", {}), {**around, **known})
+        parameters |= _enclosed(inner)
+    return _resolved(annotation, getattr(inner, "__globals__", {}), {**around, **parameters})
 
 
 @functools.lru_cache(maxsize=1024)
@@ -64,12 +58,7 @@ def of_fields(cls: type) -> Mapping[str, Any]:
 
 
 def names_around(func: Callable[..., Any], frame: FrameType | None) -> dict[str, Any]:
-    """The local names that annotations of a function mention, of the functions and classes that are defining it.
-
-    Args:
-        func: The function, or what wraps it.
-        frame: What runs now, which the definition is on the stack of.
-    """
+    """The local names that a function's annotations mention, of the functions and classes around ``frame``."""
     inner = written(func)
     mentioned = {
         name
@@ -100,15 +89,15 @@ def _resolved(annotation: Any, names: Mapping[str, Any], more: Mapping[str, Any]
     def holder() -> None: ...
 
     holder.__annotations__ = {"it": annotation}
-    known, missing = dict(more), list[str]()
+    scope, missing = dict(more), list[str]()
     while True:
         try:
-            hint = typing.get_type_hints(holder, dict(names), known)["it"]
+            hint = typing.get_type_hints(holder, dict(names), scope)["it"]
         except NameError as error:
             if error.name is None or error.name in missing:
                 return Found(Any, str(error))
             missing.append(error.name)
-            known[error.name] = Any  # list[Unknown] is a list all the same
+            scope[error.name] = Any  # list[Unknown] is a list all the same
         except Exception as error:  # noqa: BLE001  # annotations are evaluated: anything may go wrong in them
             return Found(Any, _not_found(missing) or f"{type(error).__name__}: {error}")
         else:

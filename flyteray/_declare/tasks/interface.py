@@ -1,4 +1,4 @@
-"""What a task takes and returns, read from the signature of its function."""
+"""An interface is a task's inputs and outputs, read from the signature of its function."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Interface:
 
     @classmethod
     def from_callable(cls, func: Callable[..., Any]) -> Interface:
-        """That of a function; what in its annotations can't be found is ``Any``."""
+        """The interface of a function; annotations that can't be found are ``Any``."""
         return describe(func, {}).interface
 
     def required_inputs(self) -> list[str]:
@@ -62,7 +62,7 @@ class Interface:
         return [name for name, declared in self.inputs.items() if declared.required]
 
     def num_required_inputs(self) -> int:
-        """How many inputs have no default."""
+        """The number of inputs without a default."""
         return len(self.required_inputs())
 
     def has_outputs(self) -> bool:
@@ -86,11 +86,7 @@ def tuple_parts(annotation: Any) -> tuple[Any, ...] | None:
 
 
 def check_signature(func: Callable[..., Any]) -> None:
-    """Refuse what can't be a task's signature.
-
-    Raises:
-        ValueError: Variable or positional-only arguments.
-    """
+    """Refuse variable and positional-only arguments (ValueError)."""
     kinds = {parameter.kind for parameter in inspect.signature(func).parameters.values()}
     name = hints.written(func).__name__
     if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
@@ -110,14 +106,10 @@ class Description(NamedTuple):
 
 
 def describe(func: Callable[..., Any], around: Mapping[str, Any]) -> Description:
-    """What a function takes and returns; what names something that can't be found is ``Any``.
+    """The inputs and outputs of a function, or of the one that it wraps; what can't be found is ``Any``.
 
-    Args:
-        func: The function; where it wraps another one, that one's annotations are read.
-        around: Names of the functions and classes that it was defined in.
-
-    Raises:
-        TypeError: The return annotation is a tuple of one element or of no fixed length.
+    ``around`` holds names of the functions and classes that it was defined in. TypeError: it is annotated to return a
+    tuple of one element or of no fixed length.
     """
     signature = inspect.signature(func)
     problems: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What values of a type look like in JSON, in the words of JSON Schema: for forms, agents and other programs."""
+"""Types become JSON Schemas of their values, for forms, agents and other programs."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ _OF_VALUES = {bool: "boolean", int: "integer", float: "number", str: "string", t
 def of_type(kind: Any, inside: tuple[type, ...] = ()) -> dict[str, Any]:
     """The schema of a type; an empty one, which anything fits, for types that JSON has no form for.
 
-    Args:
-        kind: A type, as an annotation means it. An Optional is as what it may be besides None.
-        inside: Classes that it is a field of: one that holds itself is any object there.
+    An Optional is as what it may be besides None. A class that holds itself, which ``inside`` tells, is any object.
     """
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
@@ -70,8 +68,8 @@ def _choice(values: tuple[Any, ...]) -> dict[str, Any]:
 
 def _tuple(cls: type, parts: tuple[Any, ...], inside: tuple[type, ...]) -> dict[str, Any]:
     if hasattr(cls, "_fields"):
-        known = hints.of_fields(cls)
-        parts = tuple(known.get(name, Any) for name in cls._fields)
+        kinds = hints.of_fields(cls)
+        parts = tuple(kinds.get(name, Any) for name in cls._fields)
     if parts[-1:] == (...,):
         return {"type": "array", "items": of_type(parts[0], inside)}
     if not parts:
@@ -85,13 +83,13 @@ def _composed(cls: Any, inside: tuple[type, ...]) -> dict[str, Any]:
         schema: dict[str, Any] = cls.model_json_schema()
         whole: dict[str, Any] = _inlined(schema, schema.pop("$defs", {}), ())
         return whole
-    known = hints.of_fields(cls)
+    kinds = hints.of_fields(cls)
     if typing.is_typeddict(cls):
-        properties = {name: of_type(kind, inside) for name, kind in known.items()}
-        required = [name for name in known if name in cls.__required_keys__]
+        properties = {name: of_type(kind, inside) for name, kind in kinds.items()}
+        required = [name for name in kinds if name in cls.__required_keys__]
     else:
         fields = [field for field in dataclasses.fields(cls) if field.init]
-        properties = {field.name: of_type(known[field.name], inside) for field in fields}
+        properties = {field.name: of_type(kinds[field.name], inside) for field in fields}
         for field in fields:
             if field.default is None or type(field.default) in _OF_VALUES:
                 properties[field.name]["default"] = field.default

@@ -1,4 +1,4 @@
-"""How often a failed task is tried again, and after which pause."""
+"""A retry strategy says how often a failed task is tried again, and after which pause."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Backoff:
 
 @dataclass(frozen=True)
 class RetryStrategy:
-    """How often to try again after a failure.
+    """The number of attempts after a failure, and their pauses.
 
     Args:
         count: Attempts after the first one; 0 means none.
@@ -77,7 +77,7 @@ class RetryStrategy:
 
     @classmethod
     def of(cls, value: int | RetryStrategy | None) -> RetryStrategy:
-        """What ``retries=`` accepts: a count, a strategy, or None for no retries."""
+        """The strategy that ``retries=`` means: a count, a strategy, or None for no retries."""
         if isinstance(value, RetryStrategy):
             return value
         if value is None:

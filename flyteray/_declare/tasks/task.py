@@ -1,4 +1,4 @@
-"""Tasks: Python functions that run to completion on the cluster."""
+"""Tasks are Python functions that run to completion on the cluster."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from flyteray._declare.context import runtime
 from flyteray._declare.images.image import Image
 from flyteray._declare.options.cache import Cache, cache_of
+from flyteray._declare.options.documentation import Documentation, Link
 from flyteray._declare.options.pod import PodTemplate
 from flyteray._declare.options.reuse import ReusePolicy
-from flyteray._declare.options.shown import Documentation, Link
 from flyteray._declare.options.task import TaskOptions, checked_options, checked_overrides
 from flyteray._declare.options.timeout import TimeoutType
 from flyteray._declare.options.trigger import Trigger
@@ -23,7 +23,7 @@ from flyteray._declare.secret import Secret, SecretRequest, as_secrets
 from flyteray._declare.tasks import hints
 from flyteray._declare.tasks.interface import MISSING, Interface, check_signature, describe
 from flyteray._declare.tasks.retry import RetryStrategy
-from flyteray._declare.tasks.returned import Returned, returned
+from flyteray._declare.tasks.returns import Returned, returned
 from flyteray.errors import SyncTaskCallInAsyncContextError
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound="Task[..., Any]")
+
+_OF_BOTH = ("pod_template", "service_account", "queue")  # of the task, or else of its environment
 
 
 class Task(ABC, Generic[P, R]):
@@ -88,13 +90,10 @@ class Task(ABC, Generic[P, R]):
         self.cache = cache_of(env.cache if env else "disable")
         self.reusable: ReusePolicy | None = env.reusable if env else None
         self.plugin_config = env.plugin_config if env else None
-        self.pod_template: str | PodTemplate | None = (
-            given.get("pod_template") or (env and env.pod_template) or None
-        )
-        self.service_account: str | None = (
-            given.get("service_account") or (env and env.service_account) or None
-        )
-        self.queue: str | None = given.get("queue") or (env and env.queue) or None
+        either = {name: given.get(name) or getattr(env, name, None) or None for name in _OF_BOTH}
+        self.pod_template: str | PodTemplate | None = either["pod_template"]
+        self.service_account: str | None = either["service_account"]
+        self.queue: str | None = either["queue"]
         asked = given.get("interruptible")
         self.interruptible: bool = bool(env and env.interruptible) if asked is None else asked
         self.__dict__.update(checked_options(f"Task {self.name!r}", given))
@@ -163,12 +162,12 @@ class Task(ABC, Generic[P, R]):
 
     @property
     def native_interface(self) -> Interface:
-        """The same as :attr:`interface`."""
+        """Flyte's name for :attr:`interface`."""
         return self.interface
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """Its inputs as one JSON object, in the words of JSON Schema: what an agent is told of a tool."""
+        """The inputs as one JSON object, in the words of JSON Schema: a tool's description for an agent."""
         return self.interface.json_schema
 
     @property
@@ -235,7 +234,7 @@ class AsyncTask(Task[P, R]):
         return self.forward(*args, **kwargs) if bound is None else bound.acall(self, args, kwargs)
 
     async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The same as awaiting a call."""
+        """Await a call."""
         return await self(*args, **kwargs)
 
     def forward(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:

@@ -1,4 +1,4 @@
-"""The environment of tasks, and the decorator that makes them."""
+"""A task environment's decorator makes tasks of functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class TaskDecorator(Protocol):
-    """What ``@env.task(...)`` returns."""
+    """The decorator that ``@env.task(...)`` makes."""
 
     @overload
     def __call__(  # type: ignore[overload-overlap] # a coroutine function is async before all else
@@ -59,14 +59,12 @@ class TaskEnvironment(Environment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.cache and not isinstance(self.cache, (str, Cache)):
-            raise TypeError(f"{self._words()}: cache must be a str or a Cache, got {self.cache!r}.")
-        if self.reusable is not None and not isinstance(self.reusable, ReusePolicy):
-            raise TypeError(f"{self._words()}: reusable must be a ReusePolicy, got {self.reusable!r}.")
+        if self.cache:
+            self._expect("cache", str | Cache, "a str or a Cache")
+        self._expect("reusable", ReusePolicy | None, "a ReusePolicy")
         if self.reusable is not None and self.plugin_config is not None:
             raise ValueError(f"{self._words()}: plugin_config can't be set when environment is reusable.")
-        if self.queue is not None and not isinstance(self.queue, str):
-            raise TypeError(f"{self._words()}: queue must be a str, got {self.queue!r}.")
+        self._expect("queue", str | None, "a str")
         if self.queue is not None:
             without_meaning(self._words(), "queue")
         say_reuse(self._words(), self.reusable)
@@ -136,8 +134,8 @@ class TaskEnvironment(Environment):
                 whose processes are reused does not take.
         """
         if unknown := sorted(options.keys() - TaskOptions.__annotations__.keys()):
-            known = sorted(TaskOptions.__annotations__)
-            raise TypeError(f"Unexpected options of a task: {unknown}. Known are: {known}.")
+            names = sorted(TaskOptions.__annotations__)
+            raise TypeError(f"Unexpected options of a task: {unknown}. Known are: {names}.")
 
         def declare(func: Callable[..., Any]) -> Task[..., Any]:
             if isinstance(func, Task) or not inspect.isfunction(hints.written(func)):

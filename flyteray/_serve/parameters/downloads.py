@@ -1,4 +1,4 @@
-"""What the replicas of a node read of elsewhere: fetched once for all of them, kept while one of them uses it."""
+"""Downloads are shared by the replicas of a node: fetched once for all of them, kept while one of them uses them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,11 @@ _MIB = 2**20
 
 
 class OtherContentError(Exception):
-    """What is there is not what was asked for."""
+    """The content of a URL has another hash than was asked for."""
 
 
-class Held:
-    """Something fetched that stays on disk until :meth:`release`, or until the process ends.
-
-    ``path`` is where it is. Its files are shared and read-only.
-    """
+class Download:
+    """A file or folder that stays at ``path`` until :meth:`release` or the end of the process, shared and read-only."""
 
     def __init__(self, path: Path, entry: Path, lock: FileLock) -> None:
         self.path = path
@@ -43,7 +40,7 @@ class Held:
         self._lock = lock
 
     def release(self) -> None:
-        """Use it no more; the last of the node's processes to do so removes it. Doing it again is harmless."""
+        """Use it no more; the last of the node's processes to do so removes it. Twice is harmless."""
         if self._lock.closed:
             return
         with self._lock:
@@ -52,20 +49,17 @@ class Held:
 
 
 class Downloads:
-    """A folder of this node with what was fetched, each under a name made of its source and state.
+    """The downloads of a node, in a folder of it, each under a name made of its source and state.
 
     A process that uses an entry holds a shared lock on it, one that makes or removes it an exclusive one; locks end
     with their process. An entry appears by one rename, so there is none that is half done.
-
-    Args:
-        folder: Made when it is first needed.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def file(self, url: str, content: str | None = None) -> Held:
-        """A file; with ``content`` it must be the one of that hash.
+    def file(self, url: str, content: str | None = None) -> Download:
+        """Fetch a file; with ``content`` it must be the one of that hash.
 
         Raises:
             FileNotFoundError: There is none.
@@ -83,16 +77,12 @@ class Downloads:
                 raise _changed(url)
 
         held = self._entry(repr(("file", url, state, content)), url, state.size, fetch)
-        return Held(held.path / key, held.path, held._lock)
+        return Download(held.path / key, held.path, held._lock)
 
-    def directory(self, url: str, ignore: Sequence[str] = (), content: str | None = None) -> Held:
-        """A directory without the files that match one of the patterns; with ``content`` the one of that hash.
+    def directory(self, url: str, ignore: Sequence[str] = (), content: str | None = None) -> Download:
+        """Fetch a directory without the files that match one of the patterns; raises as :meth:`file` does.
 
-        Raises:
-            FileNotFoundError: There is none.
-            OtherContentError: It is another one.
-            OSError: A file in it changed, came or went while it was fetched, or there is no room for it.
-            RuntimeSystemError: Its storage can't be reached.
+        A file in it that changes, comes or goes while it is fetched is an OSError.
         """
         storage = open_storage(url)
         states = _listing(storage, ignore)
@@ -109,7 +99,7 @@ class Downloads:
         size = sum(state.size for state in states.values())
         return self._entry(repr(("directory", url, states, tuple(ignore), content)), url, size, fetch)
 
-    def _entry(self, name: str, url: str, size: int, fetch: Callable[[Path], None]) -> Held:
+    def _entry(self, name: str, url: str, size: int, fetch: Callable[[Path], None]) -> Download:
         _private.folder(self._folder)
         self._sweep_unfinished()
         digest = hashlib.sha256(name.encode()).hexdigest()[:24]
@@ -119,8 +109,8 @@ class Downloads:
             try:
                 lock.file.truncate(0)  # it is used
                 if entry.is_dir():
-                    return Held(entry, entry, lock)
-                # Another process may get in between two locks, so what is there is looked at after each.
+                    return Download(entry, entry, lock)
+                # Another process may get in between two locks, so the entry is looked at after each.
                 if not lock.try_take():
                     logger.info("Another process of this node fetches %s: waiting for it.", url)
                     lock.take()
@@ -137,11 +127,11 @@ class Downloads:
         fresh.mkdir(mode=_private.FOLDER)
         began = time.monotonic()
         try:
-            with _told(url, size, fresh):
+            with _log_progress(url, size, fresh):
                 fetch(fresh)
             for path in fresh.rglob("*"):
                 if path.is_file():
-                    path.chmod(0o400)  # it is shared: nobody's to change
+                    path.chmod(0o400)  # it is shared: nobody may change it
             os.rename(fresh, entry)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -149,10 +139,7 @@ class Downloads:
         logger.info("Fetched %s (%.1f MiB) in %.1f s.", url, size / _MIB, time.monotonic() - began)
 
     def sweep(self) -> None:
-        """Remove what nobody has used for a while: its last user was killed, and nobody has taken its place.
-
-        Call it when a replica has all that it needs.
-        """
+        """Remove entries whose last user was killed a while ago; call it when a replica has all that it needs."""
         for lock_path in self._folder.glob("*.lock"):
             with suppress(OSError), FileLock(lock_path) as lock:
                 if not lock.try_take() or not lock.is_current():
@@ -164,7 +151,7 @@ class Downloads:
                     _remove(self._folder / lock_path.stem, lock)
 
     def _sweep_unfinished(self) -> None:
-        """Remove what processes that were killed have left unfinished."""
+        """Remove unfinished entries of processes that were killed."""
         for fresh in self._folder.glob(f"{_UNFINISHED}*"):
             lock_path = self._folder / f"{fresh.name.removeprefix(_UNFINISHED)}.lock"
             with FileLock(lock_path) as lock:
@@ -200,8 +187,7 @@ def _remove(entry: Path, lock: FileLock) -> None:
 
 
 @contextmanager
-def _told(url: str, size: int, folder: Path) -> Iterator[None]:
-    """Say in the log how far a long download is."""
+def _log_progress(url: str, size: int, folder: Path) -> Iterator[None]:
     done = threading.Event()
 
     def tell() -> None:

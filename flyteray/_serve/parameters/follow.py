@@ -1,4 +1,4 @@
-"""Live outputs: what newer runs of a task return, taken while the app runs."""
+"""A follower takes the outputs of newer runs of a task while the app runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,49 +24,39 @@ _OLD_FILES_S = 30.0  # a handler that has the path of an old file may still read
 _UPDATE_S = 10.0  # for an update that goes on when the replica stops
 
 Newer = Callable[[Sequence[OutputRef], Sequence[str], float], list[str]]
-"""Gives the newest run for each output, as soon as one differs from that seen, or after so many seconds."""
+"""Gives the newest run for each output: see :meth:`Outputs.newer`."""
 
 
+@dataclass(eq=False)
 class Follower:
     """Takes newer outputs for the parameters that ask for it, in a thread of its own, until it is stopped.
 
     A newer value is fetched beside the old one and handed to ``update``. Only when that returns, all that have changed
     take the place of the old ones at once. When it raises, the old ones stay, and it goes on with the next newer run.
 
-    Args:
-        specs: The app's parameters.
-        parameters: Their values, to be replaced.
-        resolver: Fetches and mounts.
-        folder: The replica's own, with the file of the texts.
-        newer: Tells of newer runs.
-        update: Given the arguments of the app's functions as they are to be; blocks until the app has taken them.
-        tell: Called with ``outputs`` and ``refused`` of :class:`ReplicaInfo` when they have changed.
+    ``update`` is given the arguments of the app's functions as they are to be, and blocks until the app has taken them.
+    ``tell`` is called with ``outputs`` and ``refused`` of :class:`ReplicaInfo` when they have changed.
     """
 
-    def __init__(
-        self,
-        specs: Sequence[ParameterSpec],
-        parameters: Parameters,
-        resolver: Resolver,
-        folder: Path,
-        *,
-        newer: Newer,
-        update: Callable[[Mapping[str, Any]], None],
-        tell: Callable[..., None] = lambda **_: None,
-    ) -> None:
-        self._specs = {each.name: each for each in specs if each.output is not None and each.output.follow}
+    specs: Sequence[ParameterSpec]
+    parameters: Parameters
+    resolver: Resolver
+    folder: Path  # where the parameters are published
+    _: KW_ONLY
+    newer: Newer
+    update: Callable[[Mapping[str, Any]], None]
+    tell: Callable[..., None] = lambda **_: None
+
+    def __post_init__(self) -> None:
+        self._specs = {
+            each.name: each for each in self.specs if each.output is not None and each.output.follow
+        }
         self._refs = {name: each.output for name, each in self._specs.items() if each.output is not None}
-        self._parameters = parameters
-        self._resolver = resolver
-        self._folder = folder
-        self._newer = newer
-        self._update = update
-        self._tell = tell
-        self._seen = {name: parameters.runs[name] for name in self._specs}
+        self._seen = {name: self.parameters.runs[name] for name in self._specs}
         self._refused: dict[str, str] = {}
-        self._trouble: dict[str, str] = {}  # that is nobody's refusal, but keeps newer values away as well
+        self._trouble: dict[str, str] = {}  # no refusal, but it keeps newer values away as well
         self._unpublished = False
-        self._told: dict[str, dict[str, str]] = {"outputs": parameters.runs, "refused": {}}
+        self._told: dict[str, dict[str, str]] = {"outputs": self.parameters.runs, "refused": {}}
         self._old: list[tuple[float, Value]] = []
         self._retry_s = _RETRY_S
         self._stopping = threading.Event()
@@ -101,7 +92,7 @@ class Follower:
 
     def _look(self) -> None:
         names = list(self._specs)
-        newest = self._newer([self._refs[name] for name in names], list(self._seen.values()), _POLL_S)
+        newest = self.newer([self._refs[name] for name in names], list(self._seen.values()), _POLL_S)
         changed = {name: run for name, run in zip(names, newest, strict=True) if run != self._seen[name]}
         with self._taking:
             if self._stopping.is_set():
@@ -110,27 +101,27 @@ class Follower:
                 self._take(changed)
             self._release_old()
             if self._unpublished:
-                self._parameters.publish(self._folder)
+                self.parameters.publish(self.folder)
                 self._unpublished = False
 
     def _take(self, changed: Mapping[str, str]) -> None:
         values: dict[str, Value] = {}
         try:
             for name, run in changed.items():
-                values[name] = self._resolver.fetch(self._specs[name], run)
+                values[name] = self.resolver.fetch(self._specs[name], run)
             now = {name: value.argument for name, value in values.items()}
-            self._update({**self._parameters.arguments, **now})
+            self.update({**self.parameters.arguments, **now})
             for name, value in values.items():
-                values[name] = self._resolver.place(self._specs[name], value)
+                values[name] = self.resolver.place(self._specs[name], value)
         except Exception as error:  # noqa: BLE001  # user code: whatever it raises refuses the values
             for value in values.values():
                 value.release()
             self._refuse(changed, error)
             return
         until = time.monotonic() + _OLD_FILES_S
-        old = (self._parameters.values[name] for name in changed)
-        self._old += [(until, value.without_content()) for value in old if value.held is not None]
-        self._parameters.replace(values)
+        old = (self.parameters.values[name] for name in changed)
+        self._old += [(until, value.without_content()) for value in old if value.download is not None]
+        self.parameters.replace(values)
         self._unpublished = True
         self._seen |= changed
         self._retry_s = _RETRY_S
@@ -140,8 +131,7 @@ class Follower:
     def _refuse(self, changed: Mapping[str, str], error: Exception) -> None:
         described = failure.describe(error)
         logger.warning("Kept the old values: %s\n%s", described.message, described.traceback)
-        refused = {name: _refusal(run, error) for name, run in changed.items()}
-        self._refused = {**self._refused, **refused}
+        self._refused |= {name: _refusal(run, error) for name, run in changed.items()}
         self._tell_news()  # before it waits
         if _may_pass(error):
             self._stopping.wait(self._retry_s)
@@ -150,10 +140,10 @@ class Follower:
             self._seen |= changed
 
     def _tell_news(self) -> None:
-        news = {"outputs": self._parameters.runs, "refused": {**self._refused, **self._trouble}}
+        news = {"outputs": self.parameters.runs, "refused": {**self._refused, **self._trouble}}
         if news != self._told:
             self._told = news
-            self._tell(**news)
+            self.tell(**news)
 
     def _release_old(self) -> None:
         now = time.monotonic()
@@ -169,7 +159,7 @@ def _refusal(run: str, error: Exception) -> str:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether it is worth trying again with the same run: what is wrong is neither the value nor the app."""
+    """Whether the same run is worth another try: neither the value nor the app is wrong."""
     return isinstance(error, RuntimeSystemError) or (
         isinstance(error, BaseRuntimeError) and isinstance(error.__cause__, (OSError, RuntimeSystemError))
     )

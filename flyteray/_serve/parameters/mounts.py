@@ -1,4 +1,4 @@
-"""Where parameters are mounted on a node: links to what was fetched, and who has them."""
+"""Mounts are links on a node to downloads of parameters; a note of each says which app has it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARK = ".flyteray-"
 
 
 class Mount:
-    """A path that leads to something fetched until :meth:`release`, or until its process ends."""
+    """A path that leads to a download until :meth:`release`, or until its process ends."""
 
     def __init__(self, mounts: Mounts, claim: Path, lock: FileLock) -> None:
         self._mounts = mounts
@@ -32,26 +32,21 @@ class Mount:
 
 @dataclass(frozen=True)
 class _Claim:
-    """Which app has linked which path to what."""
+    """A claim of an app: it has linked ``target`` to ``source``."""
 
     app: str
     target: str
     source: str
 
     def remove_link(self) -> None:
-        """Remove the link if it is still this one."""
+        """Remove the link if it still leads there."""
         with contextlib.suppress(OSError):
             if os.readlink(self.target) == self.source:
                 os.unlink(self.target)
 
 
 class Mounts:
-    """The mounted paths of a node, noted in a folder of it; a process holds a lock on the note of each of its own.
-
-    Args:
-        folder: Made when it is first needed.
-        app: The app whose replica this is.
-    """
+    """The mounted paths of a node, noted in a folder of it; a process holds a lock on the note of each of its own."""
 
     def __init__(self, folder: Path, app: str) -> None:
         self._folder = folder
@@ -67,11 +62,10 @@ class Mounts:
         claim = _Claim(self._app, str(target), str(source))
         with self._alone():
             there = [other for other in self._living() if other.target == claim.target]
-            if taken := next(
-                (each for each in there if each.app != self._app and each.source != claim.source), None
-            ):
+            others = [each.app for each in there if each.app != self._app and each.source != claim.source]
+            if others:
                 raise OSError(
-                    f"app {taken.app!r} has something else mounted there on this node: mount one of the two elsewhere"
+                    f"app {others[0]!r} has something else mounted there on this node: mount one of the two elsewhere"
                 )
             note = self._folder / f"{uuid.uuid4().hex}.json"
             lock = FileLock(note)
@@ -122,7 +116,7 @@ class Mounts:
                     self._link(Path(before.target), Path(before.source), ours=True)
 
     def _living(self) -> list[_Claim]:
-        """The claims of processes that run; what others have left is removed."""
+        """The claims of processes that run; claims and links of others are removed."""
         living: list[_Claim] = []
         dead: list[_Claim] = []
         for note in sorted(self._folder.glob("*.json")):

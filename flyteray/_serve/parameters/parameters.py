@@ -1,4 +1,4 @@
-"""Parameters as a running app sees them: arguments, environment variables, get_parameter."""
+"""An app's parameters are resolved on the node of its replica: fetched, placed, and shown to the app's code."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from flyteray import _private
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN, this_process
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.spec import OutputRef, ParameterSpec
-from flyteray._serve.parameters.downloads import Downloads, Held, OtherContentError
+from flyteray._serve.parameters.downloads import Download, Downloads, OtherContentError
 from flyteray._serve.parameters.mounts import Mount, Mounts
 from flyteray.app.parameters import PARAMETERS_FILE, published
 from flyteray.errors import ParameterMaterializationError, RuntimeSystemError
@@ -24,36 +24,49 @@ from flyteray.io import Dir, File
 T = TypeVar("T")
 
 
+class Outputs(Protocol):
+    """Finds and reads the outputs of tasks that parameters refer to."""
+
+    def locate(self, ref: OutputRef) -> str:
+        """The run that has the output: the one that is named, or the newest of its task."""
+
+    def read(self, ref: OutputRef) -> Any:
+        """The output of a run that is named."""
+
+    def newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
+        """The newest run for each, as soon as one differs from that ``seen``, or after ``timeout_s`` seconds."""
+
+
 @dataclass(frozen=True)
 class Value:
     """The value of a parameter.
 
     ``argument`` goes to server and hooks (a File or Dir, a str, or any object); ``text`` is its string form (a path, a
-    URL); ``visible`` is what ``get_parameter`` returns: the text, or the object itself for kind ``object``. ``run`` is
-    the run that it is an output of.
+    URL); ``visible`` is for ``get_parameter``: the text, or the object itself for kind ``object``. ``run`` is the run
+    whose output it is.
     """
 
     argument: Any
     text: str
     visible: Any
     run: str | None = None
-    held: Held | None = None
+    download: Download | None = None
     mount: Mount | None = None
 
     def without_content(self) -> Value:
-        """What it holds on disk alone, so that the value itself can go."""
+        """Keep its files alone, so that the value itself can go."""
         return replace(self, argument=None, visible=None)
 
     def release(self) -> None:
         """Give up the files that it holds."""
         if self.mount is not None:
             self.mount.release()
-        if self.held is not None:
-            self.held.release()
+        if self.download is not None:
+            self.download.release()
 
 
 class Parameters:
-    """The parameters of a replica. ``arguments`` and ``visible`` are views: they show the values of now."""
+    """The parameters of a replica; ``arguments`` and ``visible`` are live views of their values."""
 
     def __init__(self, specs: Sequence[ParameterSpec], values: Mapping[str, Value]) -> None:
         self._specs = specs
@@ -63,37 +76,34 @@ class Parameters:
 
     @property
     def values(self) -> Mapping[str, Value]:
-        """All of them by name; the mapping itself never changes."""
+        """All values by name; the mapping itself never changes."""
         return self._values
 
     @property
     def texts(self) -> dict[str, str]:
-        """The text of each."""
         return {name: value.text for name, value in self.values.items()}
 
     @property
     def env_vars(self) -> dict[str, str]:
-        """The texts by the environment variables asked for."""
         return {each.env_var: self.values[each.name].text for each in self._specs if each.env_var is not None}
 
     @property
     def runs(self) -> dict[str, str]:
-        """The runs of those that are outputs."""
         return {name: value.run for name, value in self.values.items() if value.run is not None}
 
     def replace(self, values: Mapping[str, Value]) -> None:
-        """Let some have new values, all of them at once; the old ones are the caller's to release."""
+        """Give some of them new values, all at once; the caller releases the old ones."""
         self._values = {**self._values, **values}
 
     def publish(self, folder: Path) -> None:
-        """Set the environment variables, and have ``get_parameter`` find the rest, here and in child processes."""
+        """Set the environment variables, and let ``get_parameter`` find the rest, here and in child processes."""
         file = folder / PARAMETERS_FILE
         _private.replace(file, json.dumps(self.texts))
         os.environ.update({**self.env_vars, PARAMETERS_FILE: str(file)})
         published()[str(file)] = self.visible
 
     def release(self) -> None:
-        """Give up all that they hold; nothing reads them any more."""
+        """Give up their files; nothing reads them any more."""
         for value in self.values.values():
             value.release()
 
@@ -120,14 +130,10 @@ def named_run(ref: OutputRef) -> str:
 
 
 class Resolver:
-    """Fetches, downloads and mounts what parameters name.
+    """Fetches, downloads and mounts the values of parameters.
 
-    Args:
-        folder: The replica's own; relative mounts start here.
-        app: The app's name; mounted paths belong to it.
-        read: Gives the value of an output of a run.
-        locate: Gives the run that an output is of.
-        given: Files with the pickled values of parameters that are given as they are.
+    Relative mounts start in ``folder``; mounted paths belong to ``app``; ``read`` and ``locate`` are those of
+    :class:`Outputs`; ``given`` are files with the pickled values of parameters that are given as they are.
     """
 
     def __init__(
@@ -148,11 +154,11 @@ class Resolver:
         self._fetching = ""
 
     def waits_for(self) -> str:
-        """What :meth:`all` is at, as a sentence without its full stop."""
+        """Say what :meth:`all` waits for, as a sentence without its full stop."""
         return f"parameter {self._fetching!r} is still being fetched"
 
     def all(self, specs: Sequence[ParameterSpec]) -> Parameters:
-        """The parameters of an app version.
+        """Resolve the parameters of an app version.
 
         Raises:
             ParameterMaterializationError: a value is missing, of another type than declared, changed while it was
@@ -172,7 +178,7 @@ class Resolver:
         return Parameters(specs, values)
 
     def fetch(self, spec: ParameterSpec, run: str | None = None) -> Value:
-        """A value on this node, not mounted yet; an output is that of ``run``, or of the one that the spec names."""
+        """Fetch a value to this node; an output is that of ``run``, or of the run that the spec names."""
         if spec.name in self._given:
             return _Fetcher(spec, self._downloads).value(pickle.loads(self._given[spec.name].read_bytes()))
         if spec.output is None:
@@ -181,64 +187,64 @@ class Resolver:
         return _Fetcher(spec, self._downloads, located.run_name).value(self._read(located))
 
     def place(self, spec: ParameterSpec, value: Value) -> Value:
-        """A fetched value at its mount, where it has one; when that fails, the value is released."""
-        if spec.mount is None or value.held is None:
+        """Put a fetched value at its mount, where it has one; when that fails, the value is released."""
+        if spec.mount is None or value.download is None:
             return value
-        name = PurePosixPath(value.held.path).name if spec.kind == "file" and spec.mount.endswith("/") else ""
+        name = (
+            PurePosixPath(value.download.path).name
+            if spec.kind == "file" and spec.mount.endswith("/")
+            else ""
+        )
         target = self._folder / spec.mount / name
         try:
-            mount = self._mounts.put(target, value.held.path)
+            mount = self._mounts.put(target, value.download.path)
         except OSError as error:
             value.release()
-            raise _error(
-                spec, f"it can't be put at {target}: {error}", "Check the mount and who may write there"
-            ) from error
-        kind = type(value.argument)
-        return replace(
-            value, argument=kind(path=str(target)), text=str(target), visible=str(target), mount=mount
-        )
+            problem = f"it can't be put at {target}: {error}"
+            raise _error(spec, problem, "Check the mount and who may write there") from error
+        path = str(target)
+        return replace(value, argument=type(value.argument)(path=path), text=path, visible=path, mount=mount)
 
 
+@dataclass(eq=False)
 class _Fetcher:
-    """One parameter; its name and kind go into every error."""
+    """Fetches one parameter; its name and kind go into every error."""
 
-    def __init__(self, spec: ParameterSpec, downloads: Downloads, run: str | None = None) -> None:
-        self._spec = spec
-        self._downloads = downloads
-        self._run = run
+    spec: ParameterSpec
+    downloads: Downloads
+    run: str | None = None
 
     def value(self, raw: Any) -> Value:
-        kind = self._spec.kind
+        kind = self.spec.kind
         if raw is None and kind != "object":
-            raise _error(self._spec, "it has no value", "Give it one in its declaration")
+            raise _error(self.spec, "it has no value", "Give it one in its declaration")
         if kind == "object":
             return self._object(raw)
         if kind in ("file", "directory"):
             wanted: type[File[Any]] | type[Dir[Any]] = File if kind == "file" else Dir
-            given = isinstance(raw, str) and self._spec.output is None
+            given = isinstance(raw, str) and self.spec.output is None
             return self._located(raw if given else self._expect(raw, wanted).path, wanted)
         text = self._expect(raw, str)
         if kind == "app_endpoint":
             text = self._endpoint(text)
-        return Value(text, text, text, self._run)
+        return Value(text, text, text, self.run)
 
     def _object(self, value: Any) -> Value:
-        source = f" of run {self._run}" if self._run else ""
+        source = f" of run {self.run}" if self.run else ""
         text = value if isinstance(value, str) else f"<{type(value).__qualname__}{source}>"
-        return Value(value, text, value, self._run)
+        return Value(value, text, value, self.run)
 
     def _endpoint(self, app: str) -> str:
         if "://" in app:
             return app
         url = this_process().cluster.endpoint(app)
         if url is None:
-            raise _error(
-                self._spec, f"the endpoint of app {app!r} is unknown here", f"{ENDPOINT_PATTERN} is not set"
-            )
+            problem = f"the endpoint of app {app!r} is unknown here"
+            raise _error(self.spec, problem, f"{ENDPOINT_PATTERN} is not set")
         return url
 
     def _located(self, url: str, kind: type[File[Any]] | type[Dir[Any]]) -> Value:
-        spec = self._spec
+        spec = self.spec
         local = _local(url)
         held = None
         path = url
@@ -250,33 +256,27 @@ class _Fetcher:
             else:
                 held = self._download(url)
                 path = str(held.path)
-        return Value(kind(path=path), path, path, self._run, held)
+        return Value(kind(path=path), path, path, self.run, held)
 
-    def _download(self, url: str) -> Held:
+    def _download(self, url: str) -> Download:
         # The hash of an output is that of the whole output, which may hold more than this file.
-        content = self._spec.hash if self._spec.output is None else None
+        content = self.spec.hash if self.spec.output is None else None
         try:
-            if self._spec.kind == "directory":
-                return self._downloads.directory(url, self._spec.ignore_patterns, content)
-            return self._downloads.file(url, content)
+            if self.spec.kind == "directory":
+                return self.downloads.directory(url, self.spec.ignore_patterns, content)
+            return self.downloads.file(url, content)
         except OtherContentError:
-            raise _error(
-                self._spec,
-                f"{url} holds something else than when this version of the app was served",
-                "Serve the app again to have what is there now",
-            ) from None
+            problem = f"{url} holds something else than when this version of the app was served"
+            raise _error(self.spec, problem, "Serve the app again to have what is there now") from None
         except (OSError, ValueError, RuntimeSystemError) as error:
-            raise _error(
-                self._spec,
-                f"{url} can't be fetched: {error}",
-                "Check the path, and the room on this node's disk",
-            ) from error
+            problem = f"{url} can't be fetched: {error}"
+            raise _error(self.spec, problem, "Check the path, and the room on this node's disk") from error
 
     def _expect(self, value: Any, kind: type[T]) -> T:
         if not isinstance(value, kind):
             raise _error(
-                self._spec,
-                f"it is declared as {self._spec.kind} and needs a {kind.__name__}, but the output is a "
+                self.spec,
+                f"it is declared as {self.spec.kind} and needs a {kind.__name__}, but the output is a "
                 f"{type(value).__name__}: {reprlib.repr(value)}",
                 'Return the right type from the task, or declare RunOutput(type="object")',
             )
@@ -294,9 +294,8 @@ def _missing(spec: ParameterSpec, path: Path) -> ParameterMaterializationError:
             remedy = "A relative path begins in the app's own folder: include it with the code, or give an absolute one"
         return _error(spec, f"there is no such {spec.kind}: {path}", remedy)
     there, wanted = ("directory", "a Dir") if path.is_dir() else ("file", "a File")
-    return _error(
-        spec, f"{path} is a {there}, but it is declared as a {spec.kind}", f'Give {wanted}, or type="{there}"'
-    )
+    problem = f"{path} is a {there}, but it is declared as a {spec.kind}"
+    return _error(spec, problem, f'Give {wanted}, or type="{there}"')
 
 
 def _local(path: str) -> Path | None:

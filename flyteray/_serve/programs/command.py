@@ -1,4 +1,4 @@
-"""A program as the server: any program that answers HTTP on a port."""
+"""A program is the server of an app: any program that answers HTTP on a port."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from flyteray._machine import probe
+from flyteray._machine.health import ask_health
 from flyteray._plan.bundle import alias, bundle
 from flyteray._serve.programs import command_line
-from flyteray._serve.programs.program import Exit, Program, unstartable
-from flyteray._serve.servers.connections import drained
-from flyteray._serve.servers.listening import Address, addresses, first_taken, listed, strays
+from flyteray._serve.programs.program import Exit, Program, explain_failure
+from flyteray._serve.servers.connections import drain
+from flyteray._serve.servers.listening import (
+    Address,
+    describe_strays,
+    find_addresses,
+    find_port,
+    join_addresses,
+)
 from flyteray.errors import RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -29,57 +36,37 @@ _PROBE_S = 5.0  # for an answer; a program may take connections long before it a
 _GIVE_UP_S = 3.0  # for a program to end that did not come up in time, or had requests open to the deadline
 
 
+@dataclass(eq=False)
 class CommandServer:
     """Runs a command until it ends; it is ready when its port answers with anything below 500.
 
     The command sees the environment variables of this process, with the port in ``PORT`` and in the variables that
     frameworks ask for theirs. Where its words name the declared port they are given the replica's. A program that
     listens on the declared port all the same, or on all interfaces, is taken as it is, and that is logged; in the first
-    case :attr:`port` is that one.
-
-    Args:
-        command: Its words; ``$NAME`` in them stands for an environment variable. A shell's script is left to the shell.
-        chosen: Environment variables that the user has chosen.
-        folder: Its working directory.
-        declared: The port in the app's declaration.
-        host: Where to listen.
-        port: The port of this replica.
-        health_path: What to ask for.
-        behind_ingress: Whether nobody but an ingress connects to the port: then a connection that is open is a request,
-            and the program is not asked to end before the last of them has been answered.
-        python: The one whose packages it finds. Default: this process's.
+    case :attr:`port` is that one. Where only the ingress connects to it, a connection that is open is a request: the
+    program is not asked to end before the last of them has been answered.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        chosen: Mapping[str, str],
-        folder: Path,
-        *,
-        declared: int,
-        host: str,
-        port: int,
-        health_path: str,
-        behind_ingress: bool = False,
-        python: Path | None = None,
-    ) -> None:
-        self._command = command
-        self._python = python
-        self._chosen = chosen
-        self._folder = folder
-        self._declared = declared
-        self._host = host
-        self._health_path = health_path
-        self._behind_ingress = behind_ingress
-        self._is_up = False
-        self._program: Program | None = None
-        self._stopping = False
-        self._seen = ""
-        self._assigned = Address(host, port)
-        self._declined = False
-        self.port = port
+    command: Sequence[str]  # $NAME in it is an environment variable, but in a shell's script
+    chosen: Mapping[str, str]  # environment variables that the user has chosen
+    folder: Path  # its working directory
+    _: KW_ONLY
+    declared: int  # the port in the app's declaration
+    host: str
+    port: int
+    health_path: str
+    behind_ingress: bool = False
+    python: Path | None = None  # whose packages it finds; default: this process's
 
-    loop = None  # that of its run
+    def __post_init__(self) -> None:
+        self._assigned = Address(self.host, self.port)
+        self._program: Program | None = None
+        self._is_up = False
+        self._stopping = False
+        self._declined = False
+        self._seen = ""
+
+    loop = None  # the one that runs it
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Start the program, wait for its port, and for its end."""
@@ -110,54 +97,54 @@ class CommandServer:
         if program is None:
             return
         deadline = time.monotonic() + deadline_s
-        if self._behind_ingress and self._is_up:
-            await drained(self.port, deadline_s, program.ended())
+        if self.behind_ingress and self._is_up:
+            await drain(self.port, deadline_s, program.ended())
         program.end(max(min(_GIVE_UP_S, deadline_s), deadline - time.monotonic()))
         await asyncio.wait([program.ended()])
 
     def going_on(self) -> list[Any]:
-        """Nothing that anybody could see but the ingress."""
+        """Nothing: only the ingress sees a program's requests."""
         return []
 
     def waits_for(self) -> str:
-        """An answer: which, and what there is instead."""
+        """Say which answer is expected, and what there is instead."""
         seen = self._seen or "does not listen on any port"
-        return f"the program {self._command[0]!r} {seen}; expected is an answer on port {self._wanted}"
+        return f"the program {self.command[0]!r} {seen}; expected is an answer on port {self._wanted}"
 
     @property
     def _name(self) -> str:
-        return f"The program {self._command[0]!r}"
+        return f"The program {self.command[0]!r}"
 
     @property
     def _wanted(self) -> str:
-        here = "" if self.port == self._declared else f"here {self.port}, "
-        return f"{self._declared} ({here}which is in $PORT)"
+        here = "" if self.port == self.declared else f"here {self.port}, "
+        return f"{self.declared} ({here}which is in $PORT)"
 
     def _start(self) -> Program:
-        variables = command_line.variables(os.environ, self._chosen, self._host, self.port)
-        beside = (self._python or Path(sys.executable)).parent
-        if self._python is not None:
+        variables = command_line.variables(os.environ, self.chosen, self.host, self.port)
+        beside = (self.python or Path(sys.executable)).parent
+        if self.python is not None:
             variables["VIRTUAL_ENV"] = str(beside.parent)
         paths = [str(beside), variables.get("PATH", os.defpath)]
-        found_on = os.pathsep.join(paths)  # what the app's packages have installed comes first
-        if "PATH" not in self._chosen:
+        found_on = os.pathsep.join(paths)  # programs of the app's packages come first
+        if "PATH" not in self.chosen:
             variables["PATH"] = found_on
         # Where the app's module came from, its own process may have to find others too.
-        paths = [*alias.paths(), str(self._folder), *bundle.paths(), variables.get("PYTHONPATH", "")]
+        paths = [*alias.paths(), str(self.folder), *bundle.paths(), variables.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        variables.setdefault("PYTHONUNBUFFERED", "1")  # what it says just before it dies is in the log
+        variables.setdefault("PYTHONUNBUFFERED", "1")  # its last words are to be in the log
         name, *rest = self._words(variables)
-        if "PATH" in self._chosen:
+        if "PATH" in self.chosen:
             name = shutil.which(name, path=found_on) or name
-        return Program([name, *rest], variables, self._folder)
+        return Program([name, *rest], variables, self.folder)
 
     def _words(self, variables: Mapping[str, str]) -> Sequence[str]:
-        if command_line.are_a_script(self._command):
-            return self._command
-        filled = command_line.filled_in(self._command, variables)
-        if command_line.tell_the_port(self._command):
+        if command_line.is_script(self.command):
+            return self.command
+        filled = command_line.fill_in(self.command, variables)
+        if command_line.names_port(self.command):
             return filled
-        return command_line.moved(filled, self._declared, self._host, self.port)
+        return command_line.move_port(filled, self.declared, self.host, self.port)
 
     async def _comes_up(self, program: Program, ended: asyncio.Future[Exit]) -> bool:
         """Wait until it answers; False when it was stopped before."""
@@ -175,27 +162,27 @@ class CommandServer:
 
     def _early_end(self, ended: Exit) -> RuntimeUserError:
         if ended.error is not None:
-            return RuntimeUserError("ProgramNotStarted", unstartable(self._command[0], ended.error))
+            return RuntimeUserError("ProgramNotStarted", explain_failure(self.command[0], ended.error))
         hint = " It must stay in the foreground." if ended.code == 0 else ""
         return RuntimeUserError(
             "ServerExited", f"{self._name} {ended} before it answered on port {self._wanted}.{hint}"
         )
 
     def _answers(self) -> bool:
-        health = probe.ask(self._host, self.port, self._health_path, _PROBE_S)
+        health = ask_health(self.host, self.port, self.health_path, _PROBE_S)
         self._seen = health.seen or self._seen
         if health.status is not None:
             self._declined = not health.is_good
         return health.is_good
 
     def _look(self, program: Program) -> None:
-        found = addresses(program.pid)
-        port = first_taken(found, self._host, (self._assigned.port, self._declared))
+        found = find_addresses(program.pid)
+        port = find_port(found, self.host, (self._assigned.port, self.declared))
         if port is not None:
             self.port = port
         elif found:
-            self._seen = f"listens on {listed(found)}"
+            self._seen = f"listens on {join_addresses(found)}"
 
     def _tell_of_strays(self, program: Program) -> None:
-        if wrong := strays(addresses(program.pid), self._assigned, self.port):
+        if wrong := describe_strays(find_addresses(program.pid), self._assigned, self.port):
             logger.warning("%s %s Let it take its address from $HOST and $PORT.", self._name, wrong)

@@ -1,4 +1,4 @@
-"""The words of a command as a replica runs them: variables filled in, the declared port moved to the replica's."""
+"""The words of a command are adapted to a replica: variables filled in, the declared port moved to its own."""
 
 from __future__ import annotations
 
@@ -14,28 +14,20 @@ _TELL_PORT = {"PORT", "FLYTERAY_REPLICA_PORT"}
 _EVERYWHERE = {"0.0.0.0", "::", "[::]", "*"}
 _HERE = {*_EVERYWHERE, "", "localhost", "127.0.0.1", "[::1]"}
 _BIND = re.compile(r"(?:^|\s)(?:-b|--bind)")
-_PORT_VARIABLES = (
-    "PORT",
-    "CHAINLIT_PORT",
-    "FLASK_RUN_PORT",
-    "GRADIO_SERVER_PORT",
-    "ROCKET_PORT",
-    "STREAMLIT_SERVER_PORT",
-    "UVICORN_PORT",
-)
-_HOST_VARIABLES = (
-    "HOST",
-    "CHAINLIT_HOST",
-    "FLASK_RUN_HOST",
-    "GRADIO_SERVER_NAME",
-    "ROCKET_ADDRESS",
-    "STREAMLIT_SERVER_ADDRESS",
-    "UVICORN_HOST",
-)
+# Variables that frameworks read the port and the host from.
+_ADDRESS_VARIABLES = {
+    "PORT": "HOST",
+    "CHAINLIT_PORT": "CHAINLIT_HOST",
+    "FLASK_RUN_PORT": "FLASK_RUN_HOST",
+    "GRADIO_SERVER_PORT": "GRADIO_SERVER_NAME",
+    "ROCKET_PORT": "ROCKET_ADDRESS",
+    "STREAMLIT_SERVER_PORT": "STREAMLIT_SERVER_ADDRESS",
+    "UVICORN_PORT": "UVICORN_HOST",
+}
 
 
-def filled_in(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-    """The words with ``$NAME`` and ``${NAME}`` replaced, anywhere in a word; ``$$`` is a ``$``.
+def fill_in(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """Replace ``$NAME`` and ``${NAME}``, anywhere in a word; ``$$`` is a ``$``.
 
     Raises:
         RuntimeUserError: there is no such variable.
@@ -60,8 +52,8 @@ def filled_in(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
     return [fill(word) for word in words]
 
 
-def moved(words: Sequence[str], declared: int, host: str, port: int) -> list[str]:
-    """The words with the declared port as the replica's, and "all interfaces" as the replica's host.
+def move_port(words: Sequence[str], declared: int, host: str, port: int) -> list[str]:
+    """Replace the declared port by the replica's, and "all interfaces" by the replica's host.
 
     A port is recognized as a whole word, after ``=``, and behind a name of this machine (``0.0.0.0:8080``,
     ``localhost:8080``, ``:8080``, ``tcp://*:8080``); a host as a whole word, after ``=`` or before that port.
@@ -82,31 +74,26 @@ def moved(words: Sequence[str], declared: int, host: str, port: int) -> list[str
     return [move(word) for word in words]
 
 
-def are_a_script(words: Sequence[str]) -> bool:
-    """Whether they are a shell's with a script, whose variables are the shell's to fill in."""
+def is_script(words: Sequence[str]) -> bool:
+    """Whether they are a shell's with a script, whose variables the shell fills in."""
     shell, option = (*words[:2], "", "")[:2]
     return PurePath(shell).name in _SHELLS and re.fullmatch(r"-\w*c\w*", option) is not None
 
 
-def tell_the_port(words: Sequence[str]) -> bool:
+def names_port(words: Sequence[str]) -> bool:
     """Whether they say by a variable where the port goes, so that a number in them is none."""
-    return any(
-        (plain or braced) in _TELL_PORT for word in words for _, plain, braced in _VARIABLE.findall(word)
-    )
+    found = (match for word in words for match in _VARIABLE.findall(word))
+    return any((plain or braced) in _TELL_PORT for _, plain, braced in found)
 
 
 def variables(
     inherited: Mapping[str, str], chosen: Mapping[str, str], host: str, port: int
 ) -> dict[str, str]:
-    """The environment of a program: the address is in the variables that frameworks read it from.
+    """The environment of a program: that of the replica, with its address in the variables that frameworks read.
 
-    Args:
-        inherited: The replica's environment.
-        chosen: What the user has chosen of it: a host there stays, unless it means all interfaces.
-        host: Where to listen.
-        port: The replica's port; it replaces any other.
+    A host that the user has ``chosen`` stays, unless it means all interfaces; the port replaces any other.
     """
-    hosts = {name: host for name in _HOST_VARIABLES if chosen.get(name, "*") in _EVERYWHERE}
+    hosts = {name: host for name in _ADDRESS_VARIABLES.values() if chosen.get(name, "*") in _EVERYWHERE}
     gunicorn = inherited.get("GUNICORN_CMD_ARGS", "")  # counts less than its command line
     if not _BIND.search(gunicorn):
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -115,6 +102,6 @@ def variables(
         "STREAMLIT_SERVER_HEADLESS": "true",
         **inherited,
         **hosts,
-        **dict.fromkeys(_PORT_VARIABLES, str(port)),
+        **dict.fromkeys(_ADDRESS_VARIABLES, str(port)),
         "GUNICORN_CMD_ARGS": gunicorn,
     }

@@ -1,10 +1,10 @@
-"""Runs a program and leaves nothing of it behind: a small process between a replica and its program.
+"""A guard is a small process between a replica and its program: it runs the program and leaves nothing of it behind.
 
 It is started by its path (``python -I -S guard.py STATUS_FD GRACE_S PROGRAM ...``), with nothing but the standard
 library, so that it costs milliseconds and little memory. Its standard input is a pipe from the replica: a number on it
-asks to end the program within that many seconds, and its end tells that the replica is gone, however it went. What it
-has to tell goes to ``STATUS_FD``, a line each: ``started PID``, ``failed ERRNO``, ``exited CODE``, ``killed SIGNAL``.
-It ends when nothing of the program is left.
+asks to end the program within that many seconds, and its end tells that the replica is gone, however it went. It writes
+to ``STATUS_FD``, a line each: ``started PID``, ``failed ERRNO``, ``exited CODE``, ``killed SIGNAL``. It ends when
+nothing of the program is left.
 """
 
 from __future__ import annotations
@@ -18,20 +18,14 @@ import sys
 import time
 from collections.abc import Iterator
 
-_LEFT_BEHIND_S = 2.0  # for what a program has started to end after the program itself has ended
-_AGAIN_S = 0.05  # between two rounds of killing: what was killed last has had children
+_LEFT_BEHIND_S = 2.0  # for a program's children to end after the program itself has ended
+_AGAIN_S = 0.05  # between two rounds of killing: those killed last may have had children
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Guard:
-    """A program and everything that descends from it.
-
-    Args:
-        command: The program and its arguments.
-        status: Where to tell what happens.
-        grace_s: For the program to end when the replica is gone.
-    """
+    """A program and all processes that descend from it; it has ``grace_s`` to end when the replica is gone."""
 
     def __init__(self, command: list[str], status: int, grace_s: float) -> None:
         self._command = command
@@ -62,7 +56,7 @@ class Guard:
                 self._deadline = time.monotonic() + _AGAIN_S
 
     def _start(self) -> int:
-        # Not taken between fork and exec, where the guard's own handlers would swallow what is meant for the program.
+        # Not taken between fork and exec, where the guard's own handlers would swallow the program's signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         pid = os.fork()
         if pid:
@@ -92,7 +86,7 @@ class Guard:
         self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
 
     def _reap(self) -> bool:
-        """Take note of what has ended; False when nothing is left."""
+        """Take note of processes that have ended; False when none is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

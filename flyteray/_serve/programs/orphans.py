@@ -1,4 +1,4 @@
-"""What is left of programs and of replicas that were killed, and of those that end without looking after it."""
+"""Orphans are processes that killed replicas or guards have left: they are known by a mark, and ended."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import psutil
 from flyteray._cluster import processes
 from flyteray._serve.programs import guard
 
-MARK = "FLYTERAY_PROGRAM"  # the environment variable by which a guard and all that it guards are known
+MARK = "FLYTERAY_PROGRAM"  # the environment variable of a guard and of all that it guards
 
 _GRACE_S = 2.0
 _WORDS = ["-I", "-S", Path(guard.__file__).name]  # of a guard's command, after the interpreter
 
 
 def mark_children() -> None:
-    """Have all that this replica starts end after it, even if it is killed: the next one on the node sees to that."""
+    """Mark the children of this replica, so that the next replica of the node ends them if this one is killed."""
     os.environ[MARK] = f"{_namespace()}{os.getpid()}"
 
 
 def end_children() -> None:
-    """End all that this process has started, and what that has started: asked first, killed after seconds.
+    """End all descendants of this process: asked first, killed after seconds.
 
     Not :mod:`multiprocessing`'s tracker, which has to clean up after this process.
     """
@@ -36,9 +36,8 @@ def end_children() -> None:
 def end_orphans() -> None:
     """End the processes of this node that a guard or a replica should look after and none does.
 
-    A guard is there before what it guards and goes after it, so what has its mark without it was left alone. Whoever
-    starts a program does this for those before, and every other replica: the one that takes the place of a killed one
-    among them.
+    A guard is there before its program and goes after it, so a process that has its mark without it was left alone.
+    Every start of a program does this, and every replica, among them the one in place of a killed one.
     """
     guarded: set[str | None] = {os.environ.get(MARK)}  # a process does not judge what it belongs to itself
     marked: set[str | None] = set()
@@ -54,7 +53,7 @@ def end_orphans() -> None:
 
 
 def _is_left_alone(mark: str | None) -> bool:
-    """Whether what has a mark that no guard has is nobody's: that of a replica that lives, or can't be seen, is not."""
+    """Whether no replica looks after a mark that no guard has; one that lives, or can't be seen, does."""
     kind, _, pid = (mark or "").rpartition("-")
     if not kind:
         return True
@@ -62,7 +61,7 @@ def _is_left_alone(mark: str | None) -> bool:
 
 
 def _namespace() -> str:
-    """The first part of the marks of replicas whose process ids are those of this process's namespace."""
+    """The first part of the marks of replicas in this process's namespace of process ids."""
     try:
         return f"replica-{os.stat('/proc/self/ns/pid').st_ino}-"
     except OSError:  # no Linux: there is only one

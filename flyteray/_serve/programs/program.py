@@ -1,4 +1,4 @@
-"""A program that is looked after by a guard: started, told to end, its end noticed."""
+"""A program is started, told to end and waited for; a guard looks after it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,7 @@ ORPHAN_GRACE_S = 5.0  # for a program to end when its replica was killed
 
 @dataclass(frozen=True)
 class Exit:
-    """How a program ended: with a ``code``, by a ``signal``, or it could not even start (``error``, an errno).
-
-    Without any of them nobody saw it.
-    """
+    """The end of a program: with a ``code``, by a ``signal``, not even started (``error``, an errno), or unseen."""
 
     code: int | None = None
     signal: int | None = None
@@ -51,14 +48,8 @@ class Exit:
 class Program:
     """A running program in a process group of its own, with the output files and the environment of this process.
 
-    Whatever becomes of this process, nothing of the program stays. Create it on a thread that lives as long.
-
-    Args:
-        words: The program and its arguments.
-        variables: Its environment.
-        folder: Its working directory.
-        output: The file that takes what it writes; this process's own by default.
-        orphan_grace_s: For it to end when this process is gone.
+    Whatever becomes of this process, nothing of the program stays. Create it on a thread that lives as long. ``output``
+    takes what it writes, by default this process's own; it has ``orphan_grace_s`` to end when this process is gone.
     """
 
     def __init__(
@@ -95,7 +86,7 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """The guard's: the program descends from it."""
+        """The guard's process id: the program descends from it."""
         return self._guard.pid
 
     @property
@@ -104,11 +95,11 @@ class Program:
         return not self._ended.done()
 
     def ended(self) -> asyncio.Future[Exit]:
-        """How it ended, once nothing of it is left. Wait for it by :func:`asyncio.wait`: it must not be cancelled."""
+        """Its end, once nothing of it is left. Wait for it by :func:`asyncio.wait`: it must not be cancelled."""
         return asyncio.wrap_future(self._ended)
 
     def join(self, timeout_s: float | None = None) -> Exit | None:
-        """The same, blocking; None when the time is up before."""
+        """Block until nothing of it is left; None when the time is up before."""
         wait([self._ended], timeout_s)
         return self._ended.result() if self._ended.done() else None
 
@@ -132,18 +123,12 @@ class Program:
 
 
 def _exit(word: str, number: int) -> Exit | None:
-    match word:
-        case "exited":
-            return Exit(code=number)
-        case "killed":
-            return Exit(signal=number)
-        case "failed":
-            return Exit(error=number)
-    return None
+    field = {"exited": "code", "killed": "signal", "failed": "error"}.get(word)
+    return None if field is None else Exit(**{field: number})
 
 
-def unstartable(program: str, number: int) -> str:
-    """Why a program could not be executed, from an errno, and what to do."""
+def explain_failure(program: str, number: int) -> str:
+    """Explain by an errno why a program could not be executed, and how to mend it."""
     if number == errno.ENOENT:
         return (
             f"There is no program {program!r} on this node's PATH or in the app's folder, or the interpreter that its "

@@ -1,7 +1,4 @@
-"""App versions as applications of flyteray's own Serve: it places, watches and replaces replicas.
-
-Requests never pass it.
-"""
+"""An app version is an application of flyteray's own Serve, which places its replicas; requests never pass it."""
 
 from __future__ import annotations
 
@@ -26,10 +23,7 @@ _DEPLOYMENT = "flyteray-replica"
 
 @dataclass(frozen=True)
 class ServeStatus:
-    """What Serve says of an application.
-
-    ``running`` counts the replicas whose constructor returned and that are not being stopped.
-    """
+    """Serve's status of an application; ``running`` replicas are constructed and not being stopped."""
 
     phase: ApplicationStatus
     message: str
@@ -37,28 +31,21 @@ class ServeStatus:
 
     @property
     def is_failing(self) -> bool:
-        """Whether what ran before has failed again and again to come up, or is not healthy."""
+        """Whether it has failed again and again to come up, or is not healthy."""
         return self.phase in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
 
     @property
     def has_given_up(self) -> bool:
-        """Whether Serve does not try any more to bring up what never ran."""
+        """Whether Serve does not try any more to bring up an application that never ran."""
         return self.phase is ApplicationStatus.DEPLOY_FAILED
 
 
 def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], replicas: int) -> None:
-    """Ask Serve for an app version; returns before anything of it runs.
+    """Ask Serve for an app version; returns before anything of it runs. Asking again changes nothing.
 
-    Asking again for what is there already changes nothing.
-
-    Args:
-        name: The Serve application's name.
-        version: The app version's id; replicas report under it.
-        spec: What to run.
-        runtime_env: Everything the replicas need; nothing is inherited.
-        replicas: How many to begin with.
+    ``name`` is the Serve application's; replicas report under ``version`` and inherit nothing beside ``runtime_env``.
     """
-    env_vars = {**own_serve.no_other_ways(), **runtime_env.get("env_vars", {})}
+    env_vars = {**own_serve.ingress_variables(), **runtime_env.get("env_vars", {})}
     deployment = serve.deployment(
         Replica,
         name=_DEPLOYMENT,
@@ -85,18 +72,14 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], 
 
 
 def scale(name: str, replicas: int) -> None:
-    """Ask Serve for another number of replicas of an app version; none that stays is restarted.
-
-    Raises:
-        ValueError: Serve does not know the version.
-    """
+    """Ask Serve for another number of replicas of an app version; raises ValueError where Serve does not know it."""
     deployment = DeploymentID(name=_DEPLOYMENT, app_name=name)
     # As Serve's own HTTP API does, without its dashboard.
     ray.get(own_serve.find().update_deployment_replicas.remote(deployment, replicas))
 
 
 def sizes() -> dict[str, int]:
-    """How many replicas Serve was asked for last, by application of ours; those that are being ended are left out."""
+    """The number of replicas that Serve was asked for last, by application; those that are being ended are left out."""
     return {
         name: application["deployments"][_DEPLOYMENT]["target_num_replicas"]
         for name, application in _details()["applications"].items()
@@ -110,14 +93,13 @@ def undeploy(name: str) -> None:
 
 
 def status(name: str) -> ServeStatus | None:
-    """What Serve says of an app version; None when it knows nothing of it."""
+    """Serve's status of an app version; None when it knows nothing of it."""
     application = ServeInstanceDetails(**_details())._get_status().applications.get(name)
     if application is None:
         return None
     deployments = application.deployments.values()
-    message = "\n".join(
-        text for text in (application.message, *(each.message for each in deployments)) if text
-    )
+    messages = [application.message, *(each.message for each in deployments)]
+    message = "\n".join(filter(None, messages))
     running = sum(each.replica_states.get("RUNNING", 0) for each in deployments)
     return ServeStatus(phase=application.status, message=message, running=running)
 

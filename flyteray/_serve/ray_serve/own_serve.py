@@ -1,8 +1,8 @@
-"""A Serve of flyteray's own, beside the one that other code on the cluster starts and uses.
+"""flyteray has a Serve of its own, beside the one that other code on the cluster starts and uses.
 
-Whoever starts Serve decides for all that use it how HTTP reaches them, and whoever shuts it down ends the applications
-of all. So flyteray shares none with others: its controller and replicas have a namespace of their own, and nobody who
-asks Serve for something meets them. Serve has no setting for it; what differs is put in place in their processes alone.
+The code that starts Serve decides for all how HTTP reaches them, and the code that shuts it down ends the applications
+of all. So flyteray shares none: its controller and replicas have a namespace of their own, and other users of Serve
+never meet them. Serve has no setting for it; the difference is put in place in their processes alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WAYS_IN = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS")
 
 
 def start() -> None:
-    """Start it, without proxies; one that runs is left as it is."""
+    """Start Serve, without proxies; one that runs is left as it is."""
     options: dict[str, Any] = {
         "name": SERVE_CONTROLLER_NAME,
         "namespace": SERVE_NAMESPACE,
@@ -42,7 +42,7 @@ def start() -> None:
         "max_concurrency": CONTROLLER_MAX_CONCURRENCY,
         "enable_task_events": False,
     }
-    if ways := no_other_ways():
+    if ways := ingress_variables():
         options["runtime_env"] = {"env_vars": ways}
     started = (
         ray.remote(ServeController)
@@ -57,16 +57,12 @@ def start() -> None:
 
 
 def find() -> ActorHandle:
-    """Its controller.
-
-    Raises:
-        ValueError: it was never started.
-    """
+    """Find its controller; raises ValueError where it was never started."""
     return ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
 
 
-def no_other_ways() -> dict[str, str]:
-    """Environment variables that keep Serve's own ways to replicas from flyteray's, where the cluster has some."""
+def ingress_variables() -> dict[str, str]:
+    """The environment variables that switch Serve's own ways to replicas off, where the cluster has some."""
     return {name: "0" for name in _WAYS_IN if os.environ.get(name, "0") != "0"}
 
 

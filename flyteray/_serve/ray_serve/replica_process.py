@@ -1,4 +1,4 @@
-"""A replica's process as Serve makes it is set right: its namespace, its open port, its log handlers."""
+"""A replica's process, as Serve makes it, is set right: its namespace, its open port, its log handlers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from flyteray._logging import configure
 
 
 class ReplicaActor(replica.ReplicaActor):  # type: ignore[misc]  # Ray has no types for it
-    """Serve's actor, which finds its controller in flyteray's namespace.
-
-    What user code in it asks of Serve (``serve.get_app_handle``) it asks of the one that everybody uses.
-    """
+    """Serve's actor, which finds its controller in flyteray's namespace; user code in it reaches the common Serve."""
 
     async def __init__(self, *arguments: Any) -> None:  # type: ignore[misc]  # Ray awaits it
         replica.SERVE_NAMESPACE = SERVE_NAMESPACE
@@ -26,7 +23,7 @@ class ReplicaActor(replica.ReplicaActor):  # type: ignore[misc]  # Ray has no ty
 
 
 def confine(host: str) -> None:
-    """On a node whose address is loopback, have Serve's own port of this replica listen there alone.
+    """On a node whose address is loopback, let Serve's own port of this replica listen there alone.
 
     Serve opens one for calls between deployments, on all interfaces and with no setting for it, after the user's
     constructor has returned; flyteray's apps never use it.
@@ -52,7 +49,7 @@ def protect_log_handlers() -> None:
 
 
 def log_own_messages() -> None:
-    """Write what flyteray says in a replica to the replica's log, unless user code configures logging itself."""
+    """Write flyteray's messages in a replica to the replica's log, unless user code configures logging itself."""
     configure(default=logging.INFO)
 
 

@@ -1,4 +1,4 @@
-"""An ASGI application served by uvicorn on a socket of ours."""
+"""An ASGI application is served by uvicorn on a socket of the replica's."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import uvicorn
 
-from flyteray._serve.background_work import Handled, Work, finish
-from flyteray._serve.servers.forwarded import Alone, ASGIApp, Forwarded
-from flyteray._serve.servers.protocol import Protocol, take_large_handshakes
-from flyteray._serve.servers.root_paths import joined, rooted
+from flyteray._serve.background_work import BackgroundWork, finish
+from flyteray._serve.servers.forwarded import ASGIApp, ForwardedHeaders, ProxyHeaders
+from flyteray._serve.servers.protocol import HttpProtocol, take_large_handshakes
+from flyteray._serve.servers.root_paths import join_root_paths, with_root_path
 from flyteray.errors import RuntimeUserError
 
-# What a user's uvicorn.Config may decide here. Not: where to listen, processes, TLS, logging, proxies, how
-# long the server lives: those belong to the replica and to the ingress.
+# Options that a user's uvicorn.Config may decide. The address, processes, TLS, logging, proxies and the server's end
+# belong to the replica and to the ingress.
 _HONOURED = (
     "http",
     "ws",
@@ -55,8 +55,8 @@ _DEFAULTS: dict[str, Any] = {
     # The ingress keeps idle connections: were the server to close one first, a request could meet the close.
     "timeout_keep_alive": 300,
     "lifespan": "on",
-    "http": Protocol,
-    "h11_max_incomplete_event_size": 256 << 10,  # for who chooses "h11": as much as the ingress lets through
+    "http": HttpProtocol,
+    "h11_max_incomplete_event_size": 256 << 10,  # where "h11" is chosen: as much as the ingress lets through
 }
 _CANCEL_S = 2  # for handlers to end after they were cancelled at the deadline
 
@@ -64,11 +64,7 @@ _CANCEL_S = 2  # for handlers to end after they were cancelled at the deadline
 class AsgiServer:
     """Serves ``app`` on ``sock``, which must be bound and becomes the server's own.
 
-    Args:
-        app: The application.
-        sock: Where it listens.
-        user_config: What it wants of uvicorn.
-        proxies: The networks of trusted proxies where no ingress is in front; None where one is.
+    ``proxies`` are the networks of trusted proxies where no ingress is in front; None where one is.
     """
 
     def __init__(
@@ -78,22 +74,22 @@ class AsgiServer:
         user_config: uvicorn.Config | None = None,
         proxies: Sequence[str] | None = None,
     ) -> None:
-        self._work = Work()
+        self._work = BackgroundWork()
         root_path = user_config.root_path if user_config is not None else ""
-        self._forwarded = Forwarded(rooted(Handled(app, self._work), root_path))
-        outermost = self._forwarded if proxies is None else Alone(self._forwarded, proxies)
+        self._forwarded = ForwardedHeaders(with_root_path(self._work.track_requests(app), root_path))
+        outermost = self._forwarded if proxies is None else ProxyHeaders(self._forwarded, proxies)
         self._socket = sock
         self.port: int = sock.getsockname()[1]
         self._uvicorn = _Uvicorn(_config(outermost, user_config))
 
-    loop = None  # that of its run
+    loop = None  # the one that runs it
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Run the lifespan's start-up, serve, and run its shutdown."""
         self._uvicorn.on_started = ready
-        self._work.watch(asyncio.get_running_loop())
+        self._work.track_tasks(asyncio.get_running_loop())
         try:
-            with self._work.watched(), joined():
+            with self._work.track_process(), join_root_paths():
                 await self._uvicorn.serve(sockets=[self._socket])
         except SystemExit:  # uvicorn's way to say that the lifespan failed
             raise self._failure() from None
@@ -105,7 +101,7 @@ class AsgiServer:
         return "the start-up of the application's lifespan has not ended"
 
     async def stop(self, deadline_s: float) -> None:
-        """Serve on while requests or WebSockets are open, or what they have left running goes on, to the deadline.
+        """Serve on while requests, WebSockets or their background work go on, to the deadline.
 
         Then WebSockets are closed (1012) and it ends.
         """
@@ -113,7 +109,7 @@ class AsgiServer:
         self._uvicorn.should_exit = True
 
     def going_on(self) -> list[Any]:
-        """Open requests and WebSockets, and what handlers have left running."""
+        """Open requests and WebSockets, and their background work."""
         return [*self._uvicorn.server_state.tasks, *self._work.going_on()]
 
     def _failure(self) -> BaseException:
@@ -138,13 +134,13 @@ class _Uvicorn(uvicorn.Server):
 
 
 def without_effect(user: uvicorn.Config) -> list[str]:
-    """The options of a user's configuration that change nothing here, though the user may think so."""
+    """List the options of a user's configuration that change nothing here, though the user may think so."""
     names = inspect.signature(uvicorn.Config).parameters.keys() - _DECIDED - set(_HONOURED)
     return sorted(_chosen(user, names))
 
 
 def _chosen(user: uvicorn.Config, names: Iterable[str]) -> dict[str, Any]:
-    """Those options that are not as they are without being said."""
+    """The options that differ from uvicorn's defaults."""
     standard = uvicorn.Config(user.app, log_config=None)
     values = {name: getattr(user, name, None) for name in names}
     return {name: value for name, value in values.items() if value != getattr(standard, name, None)}
@@ -153,7 +149,7 @@ def _chosen(user: uvicorn.Config, names: Iterable[str]) -> dict[str, Any]:
 def _config(app: ASGIApp, user: uvicorn.Config | None) -> uvicorn.Config:
     options = _DEFAULTS | (_chosen(user, _HONOURED) if user is not None else {})
     if options["http"] in ("auto", "httptools"):
-        options["http"] = Protocol
+        options["http"] = HttpProtocol
     take_large_handshakes(options.get("ws"))
     return uvicorn.Config(
         app,

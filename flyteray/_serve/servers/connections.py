@@ -1,4 +1,4 @@
-"""Who is connected to a server that can't tell which requests it has open."""
+"""Open connections stand for open requests, for servers that can't tell which requests they have."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-# The kernel's, with those connections that nobody has accepted yet.
+# The kernel's, with connections that no server has accepted yet.
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _ESTABLISHED = "01"
 _LOOK_S = 0.1
 
 
-async def drained(port: int, deadline_s: float, ended: asyncio.Future[Any]) -> None:
+async def drain(port: int, deadline_s: float, ended: asyncio.Future[Any]) -> None:
     """Wait until no connection to a port of this node is open, at most until the deadline.
 
     The ingress closes those that are idle when it learns that a replica stops, and others soon after they have become
-    idle: one that is open is a request, a stream or a WebSocket. Only Linux tells; elsewhere nothing is waited for.
-
-    Args:
-        port: Where the server listens.
-        deadline_s: Seconds.
-        ended: Done when there is nobody any more who could answer.
+    idle: one that is open is a request, a stream or a WebSocket. ``ended`` is done when no server can answer any more.
+    Only Linux tells of connections; elsewhere nothing is waited for.
     """
     deadline = time.monotonic() + deadline_s
     while not ended.done() and time.monotonic() < deadline and await asyncio.to_thread(is_used, port):

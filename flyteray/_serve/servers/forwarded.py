@@ -1,4 +1,4 @@
-"""What the ingress says about a request, put where an ASGI application looks for it."""
+"""Forwarded headers, the ingress's word about a request, are put where an ASGI application looks for them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_SPOKEN = re.compile(rb"x[-_](forwarded|flyteray)([-_].*)?|forwarded")
+_FORWARDED = re.compile(rb"x[-_](forwarded|flyteray)([-_].*)?|forwarded")
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+):\d+")  # as some proxies say an address
 _TAKEN_OVER = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 
 
-class Forwarded:
+class ForwardedHeaders:
     """An ASGI application that sees the client's address, scheme, host and path instead of the ingress's.
 
-    The ``X-Forwarded-*`` headers are trusted: the ingress removes what clients send of them. ``-Prefix`` is
-    the part of the path that the ingress has taken off; it becomes ``root_path``, as the ASGI specification
-    has it, so that links, redirects and mounted applications are right under a path as well as under a host.
+    The ``X-Forwarded-*`` headers are trusted: the ingress removes those that clients send. ``-Prefix`` is the part of
+    the path that the ingress has taken off; it becomes ``root_path``, as the ASGI specification has it, so that links,
+    redirects and mounted applications are right under a path as well as under a host.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -65,14 +65,11 @@ class Forwarded:
             raise
 
 
-class Alone:
-    """An ASGI application to which the ingress speaks by no header, because there is none.
+class ProxyHeaders:
+    """An ASGI application without an ingress in front, whose headers only trusted proxies may send.
 
-    What clients send in its name is taken away; of the proxies that are trusted it is handed on as the ingress does.
-
-    Args:
-        app: What believes such headers.
-        proxies: The networks of the trusted ones, in CIDR notation.
+    Those that others send are taken away; those of trusted proxies are handed on as the ingress does. ``proxies`` are
+    their networks, in CIDR notation.
     """
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str] = ()) -> None:
@@ -82,7 +79,7 @@ class Alone:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "lifespan":
             sent = scope["headers"]
-            kept = [header for header in sent if not _SPOKEN.fullmatch(header[0])]
+            kept = [header for header in sent if not _FORWARDED.fullmatch(header[0])]
             peer = (scope.get("client") or ("", 0))[0]
             if len(kept) < len(sent) and self._trusts(peer):
                 told = [(name, value) for name, value in sent if name in _TAKEN_OVER]

@@ -1,4 +1,4 @@
-"""A server inside a replica: a thread and a loop of its own, from the user's start-up to their shutdown."""
+"""A hosting runs a server in a replica, on a thread and a loop of its own, from ``on_startup`` to ``on_shutdown``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
 import uvloop
 
 from flyteray._serve import loop_watch
 from flyteray._serve.loop_watch import LoopThread, LoopWatch
-from flyteray._serve.servers.patches import replaced
-from flyteray._serve.startup import Startup, held_up
-from flyteray._serve.threads import exit_as_error, exited, heard
+from flyteray._serve.servers.patches import patch
+from flyteray._serve.startup import Startup, describe_wait
+from flyteray._serve.threads import await_user_code, exit_error, silence
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -29,87 +30,66 @@ Hook = Callable[..., Any]
 
 
 class Server(Protocol):
-    """Something that answers requests until it is told to stop."""
+    """A server answers requests until it is told to stop."""
 
     @property
     def port(self) -> int:
-        """Where it listens, once it is ready."""
+        """The port where it listens, once it is ready."""
 
     @property
     def loop(self) -> LoopThread | None:
         """The loop that handlers run on, once it is ready; None for the one that :meth:`run` runs on."""
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Serve; call ``ready`` once requests are taken. Returns when stopped, raises what made it fail."""
+        """Serve; call ``ready`` once requests are taken. Returns when stopped, raises the error that it fails with."""
 
     def going_on(self) -> Collection[Any]:
-        """What is open, as far as it is known, and what requests have left running."""
+        """Open requests, as far as they are known, and their background work."""
 
     def waits_for(self) -> str:
-        """What is missing until it is ready, as a sentence without its full stop."""
+        """Say what is missing until it is ready, as a sentence without its full stop."""
 
     async def stop(self, deadline_s: float) -> None:
-        """Let what goes on end until the deadline, name what does not in the log, and make ``run`` return."""
+        """Let requests and their work end until the deadline, name the others in the log, and make ``run`` return."""
 
 
+@dataclass(eq=False)
 class Hosting:
     """Runs ``on_startup``, the server and ``on_shutdown``, in this order, as one coroutine on one loop.
 
-    So what the start-up creates (clients, tasks, context variables) belongs to the loop that the handlers run
-    on. ``on_shutdown`` runs exactly once if ``on_startup`` succeeded, however the server ended.
+    So clients, tasks and context variables of the start-up belong to the loop that the handlers run on.
+    ``on_shutdown`` runs exactly once if ``on_startup`` succeeded, however the server ended.
 
-    Args:
-        server: What to run.
-        arguments: The app's parameters by name, for the hooks.
-        on_startup: The user's function, sync or async, or None.
-        on_shutdown: Likewise.
-        on_exit: Called in the thread when the server ends without having been asked to.
-        on_blocked: Called with True when the loop is blocked, and with False when it answers again.
-        lag_limit_s: How long the loop may be blocked before :meth:`check` raises; an hour by default.
-        start_up: The time that is left until requests are taken; 300 seconds by default.
-        loop: A new event loop; one of uvloop by default.
+    ``on_exit`` is called in the thread when the server ends without having been asked to; ``on_blocked`` with True when
+    the loop is blocked, and with False when it answers again.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        *,
-        arguments: Mapping[str, Any],
-        on_startup: Hook | None = None,
-        on_shutdown: Hook | None = None,
-        on_exit: Callable[[BaseException | None], None] | None = None,
-        on_blocked: Callable[[bool], None] | None = None,
-        lag_limit_s: float = 3600.0,
-        start_up: Startup | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        self._server = server
-        self._arguments = arguments
-        self._on_startup = on_startup
-        self._on_shutdown = on_shutdown
-        self._on_exit = on_exit
-        self._on_blocked = on_blocked
-        self._lag_limit_s = lag_limit_s
-        self._start_up = start_up or Startup()
-        self._loop = loop or uvloop.new_event_loop()
+    server: Server
+    _: KW_ONLY
+    arguments: Mapping[str, Any]  # the app's parameters by name, for the hooks
+    on_startup: Hook | None = None
+    on_shutdown: Hook | None = None
+    on_exit: Callable[[BaseException | None], None] | None = None
+    on_blocked: Callable[[bool], None] | None = None
+    lag_limit_s: float = 3600.0  # so long the loop may be blocked before check() raises
+    start_up: Startup = field(default_factory=Startup)  # the time until requests are taken
+    loop: asyncio.AbstractEventLoop = field(default_factory=uvloop.new_event_loop)  # a new one
+
+    def __post_init__(self) -> None:
         self._ready: Future[None] = Future()
         self._ended: Future[None] = Future()
         self._stopping = False
         self._in_startup = False
-        self._living: asyncio.Task[None] | None = None
+        self._life: asyncio.Task[None] | None = None
         self._watch: LoopWatch | None = None
         self._thread = threading.Thread(target=self._work, name="flyteray-app", daemon=True)
 
     async def start(self) -> None:
-        """Start, and return once the server takes requests; raises what kept it from that.
-
-        Raises:
-            RuntimeUserError: it took longer than it may.
-        """
+        """Start, and return once the server takes requests; raises the error that kept it from that."""
         self._thread.start()
         ready = asyncio.wrap_future(self._ready)
-        ready.add_done_callback(heard)
-        done, _ = await asyncio.wait([ready], timeout=self._start_up.left_s)
+        ready.add_done_callback(silence)
+        done, _ = await asyncio.wait([ready], timeout=self.start_up.left_s)
         if not done:
             raise await self._too_late()
         await ready
@@ -124,88 +104,85 @@ class Hosting:
             self._watch.check()
 
     async def stop(self, deadline_s: float) -> None:
-        """Stop the server, letting what goes on end until the deadline, and wait for ``on_shutdown``.
-
-        Doing it again, or after the server ended by itself, is harmless.
-        """
+        """Stop the server as :meth:`Server.stop` says, and wait for ``on_shutdown``. Twice is harmless."""
         if self._thread.ident is None:
             return
         if not self._stopping and not self._ended.done():
             self._stopping = True
-            asyncio.run_coroutine_threadsafe(self._server.stop(deadline_s), self._loop)
+            asyncio.run_coroutine_threadsafe(self.server.stop(deadline_s), self.loop)
         ended = asyncio.wrap_future(self._ended)
         await asyncio.wait([ended])
         ended.exception()  # logged by the thread; asked for so that asyncio does not log it again
 
     def going_on(self) -> Collection[Any]:
-        """What is open, as far as it is known, and what requests have left running."""
-        return self._server.going_on()
+        """Open requests of the server, as far as they are known, and their background work."""
+        return self.server.going_on()
 
     def update(self, hook: Hook, arguments: Mapping[str, Any]) -> None:
-        """Call a user's function while the server runs and block until it is done; raises what it raises.
+        """Call a user's function while the server runs and block until it is done; raises its error.
 
-        An async one runs on the app's loop, another one in the calling thread: it never holds up the loop.
+        An async function runs on the app's loop, a plain one in the calling thread: it never holds up the loop.
         """
         try:
             result = hook(**bind(hook, arguments))
         except SystemExit as exit_:
-            raise exited("on_update", exit_) from exit_
+            raise exit_error("on_update", exit_) from exit_
         if inspect.isawaitable(result):
-            awaited = exit_as_error("on_update", result)
-            asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
+            awaited = await_user_code("on_update", result)
+            asyncio.run_coroutine_threadsafe(awaited, self.loop).result()
 
     async def _too_late(self) -> RuntimeUserError:
-        """The error for a start that takes too long; what has started is ended, as far as it lets itself be."""
+        """Make the error for a start that takes too long, and end it, as far as it lets itself be ended."""
         give_up_s = _GIVE_UP_S
         if self._in_startup:
-            place, stack = loop_watch.whereabouts(self._thread.ident or 0)
+            place, stack = loop_watch.locate_thread(self._thread.ident or 0)
             if stack:
-                give_up_s = 0.0  # what holds up the loop can't be cancelled
-            elif self._living is not None:
-                place, stack = loop_watch.waits_at(self._living)
-            missing = held_up("on_startup has not returned", place, stack)
+                give_up_s = 0.0  # code that holds up the loop can't be cancelled
+            elif self._life is not None:
+                place, stack = loop_watch.locate_task(self._life)
+            missing = describe_wait("on_startup has not returned", place, stack)
         else:
-            missing = f"{self._server.waits_for()}. "
-        if self._living is not None:
-            self._loop.call_soon_threadsafe(self._living.cancel)
+            missing = f"{self.server.waits_for()}. "
+        if self._life is not None:
+            self.loop.call_soon_threadsafe(self._life.cancel)
         ended = asyncio.wrap_future(self._ended)
-        ended.add_done_callback(heard)
+        ended.add_done_callback(silence)
         await asyncio.wait([ended], timeout=give_up_s)
-        return self._start_up.too_late(missing)
+        return self.start_up.too_late(missing)
 
     def _work(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        asyncio.set_event_loop(self.loop)
         error: BaseException | None = None
         try:
-            self._living = self._loop.create_task(self._life())
+            self._life = self.loop.create_task(self._live())
             try:
-                self._loop.run_until_complete(self._living)
+                self.loop.run_until_complete(self._life)
             finally:
-                self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
-                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+                self.loop.run_until_complete(_cancel(asyncio.all_tasks(self.loop)))
+                self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         except SystemExit as exit_:  # raised on, it would end the replica's own loop
-            error = exited("on_startup" if self._in_startup else "The app", exit_)
+            error = exit_error("on_startup" if self._in_startup else "The app", exit_)
         except BaseException as failure:  # noqa: BLE001  # user code: it may raise anything
             error = failure
         finally:
             self._end(error)
 
-    async def _life(self) -> None:
-        if self._on_startup is not None:
+    async def _live(self) -> None:
+        if self.on_startup is not None:
             self._in_startup = True
-            await call(self._on_startup, self._arguments)
+            await _call(self.on_startup, self.arguments)
             self._in_startup = False
         try:
-            await self._server.run(self._announce)
+            await self.server.run(self._announce)
         finally:
             if self._watch is not None:
                 self._watch.stop()
-            if self._on_shutdown is not None:
-                await call(self._on_shutdown, self._arguments)
+            if self.on_shutdown is not None:
+                await _call(self.on_shutdown, self.arguments)
 
     def _announce(self) -> None:
-        watched = self._server.loop or LoopThread.current()
-        self._watch = LoopWatch(watched, self._on_blocked, self._lag_limit_s)
+        watched = self.server.loop or LoopThread.current()
+        self._watch = LoopWatch(watched, self.on_blocked, self.lag_limit_s)
         self._watch.start()
         self._ready.set_result(None)
 
@@ -221,29 +198,29 @@ class Hosting:
             )
         elif not self._stopping:
             logger.error("The app's server ended by itself.", exc_info=error)
-            if self._on_exit is not None:
-                self._on_exit(error)
+            if self.on_exit is not None:
+                self.on_exit(error)
         elif error is not None:
             logger.error("The app failed while it was stopped.", exc_info=error)
 
 
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """What is left on a loop that ends may clean up, as with :func:`asyncio.run`."""
+    """Let the tasks that are left on a loop clean up, as :func:`asyncio.run` does."""
     for task in tasks:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=_CANCEL_S)
 
 
-async def call(function: Hook, arguments: Mapping[str, Any]) -> Any:
+async def _call(function: Hook, arguments: Mapping[str, Any]) -> Any:
     """Call a user's function with the arguments that it asks for by name; await it if it is async."""
-    with replaced(asyncio, "run", _beside_the_loop(asyncio.run)):
+    with patch(asyncio, "run", _beside_the_loop(asyncio.run)):
         result = function(**bind(function, arguments))
     return await result if inspect.isawaitable(result) else result
 
 
 def _beside_the_loop(run: Callable[..., Any]) -> Callable[..., Any]:
-    """``asyncio.run`` for a plain function that is called on a running loop, which waits for it all the same."""
+    """Wrap ``asyncio.run`` for a plain function that is called on a running loop, which waits for it all the same."""
 
     @functools.wraps(run)
     def run_beside(*arguments: Any, **options: Any) -> Any:
@@ -261,9 +238,9 @@ def _beside_the_loop(run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def bind(function: Hook, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that a function takes; all of them if it takes ``**kwargs``.
+    """Choose the arguments that a function takes: all of them if it takes ``**kwargs``.
 
-    Arguments without a parameter keep their default; a missing one is Python's own TypeError when called.
+    A parameter without an argument keeps its default; without one it is Python's own TypeError when called.
     """
     wanted = inspect.signature(function).parameters
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in wanted.values()):

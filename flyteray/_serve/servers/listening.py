@@ -1,4 +1,4 @@
-"""Where the processes of a server listen."""
+"""The addresses where the processes of a server listen are found, and compared with the wanted one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EVERYWHERE = {"0.0.0.0", "::"}
 
 @dataclass(frozen=True, order=True)
 class Address:
-    """A TCP address that somebody listens on."""
+    """A TCP address with a listener."""
 
     host: str
     port: int
@@ -25,18 +25,18 @@ class Address:
         return self.host in _EVERYWHERE or self.host.removeprefix("::ffff:") == host
 
 
-def first_taken(found: set[Address], host: str, ports: tuple[int, ...]) -> int | None:
-    """The first of ``ports`` on which connections to ``host`` arrive at one of the addresses."""
+def find_port(found: set[Address], host: str, ports: tuple[int, ...]) -> int | None:
+    """Find the first of ``ports`` on which connections to ``host`` arrive at one of the addresses."""
     return next((port for port in ports for each in found if each.port == port and each.takes(host)), None)
 
 
-def strays(found: set[Address], wanted: Address, port: int) -> str | None:
-    """What is wrong with where a server listens that is reached on ``port``, as sentences; None: nothing."""
+def describe_strays(found: set[Address], wanted: Address, port: int) -> str | None:
+    """Say, in sentences, how a server reached on ``port`` does not listen as wanted; None where it does."""
     there = {each for each in found if each.port == port and each.takes(wanted.host)}
     exposed = wanted.host not in _EVERYWHERE and any(each.host in _EVERYWHERE for each in there)
     if not exposed and port == wanted.port:
         return None
-    told = [f"listens on {listed(there)} instead of {wanted}."]
+    told = [f"listens on {join_addresses(there)} instead of {wanted}."]
     if exposed:
         told.append("Whoever reaches this machine gets to it past the ingress.")
     if port != wanted.port:
@@ -44,13 +44,12 @@ def strays(found: set[Address], wanted: Address, port: int) -> str | None:
     return " ".join(told)
 
 
-def listed(found: set[Address]) -> str:
-    """The addresses as words."""
+def join_addresses(found: set[Address]) -> str:
     return ", ".join(map(str, sorted(found)))
 
 
-def addresses(pid: int) -> set[Address]:
-    """Where a process and its descendants listen at the moment."""
+def find_addresses(pid: int) -> set[Address]:
+    """Find where a process and its descendants listen at the moment."""
     found: set[Address] = set()
     with contextlib.suppress(psutil.Error):
         root = psutil.Process(pid)

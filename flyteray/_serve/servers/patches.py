@@ -1,4 +1,4 @@
-"""Attributes of classes and modules replaced for a while, to reach servers in a replica's process from outside."""
+"""A patch replaces an attribute of a class or module for a while, to reach servers that user code starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def patch(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Let ``owner.name`` be ``value``; afterwards the owner is as it was, also if it had inherited the name."""
     absent = object()
     own = owner.__dict__.get(name, absent)

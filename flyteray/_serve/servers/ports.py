@@ -1,4 +1,4 @@
-"""Ports on a node that many replicas share: finding a free one, and moving servers that name their own."""
+"""Ports of a node are shared by many replicas: each gets a free one, and servers that name their own are moved."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flyteray._machine.ports import free_socket
-from flyteray._serve.servers.patches import replaced
+from flyteray._serve.servers.patches import patch
 
 
 def listening_socket(host: str, port: int = 0) -> socket.socket:
-    """A TCP socket bound to ``host``, to a free port for 0; it takes connections once somebody listens on it."""
+    """Bind a TCP socket to ``host``, to a free port for 0; it takes connections once a server listens on it."""
     if port == 0:
         return free_socket(host)
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
@@ -30,10 +30,10 @@ def listening_socket(host: str, port: int = 0) -> socket.socket:
 
 
 def claimed_socket(host: str) -> tuple[socket.socket, socket.socket | None]:
-    """A listening socket on a port that no other replica of the node is given, and what claims it.
+    """Bind a socket to a port that no other replica of the node is given; the second socket claims that port.
 
-    The port stays claimed until that is closed or this process ends, so the socket may be closed before a server that
-    takes seconds to start listens there. Only Linux has such claims, and not everywhere; without them it is None.
+    The port stays claimed until the claim is closed or this process ends, so the socket may be closed before a server
+    that takes seconds to start listens there. Only Linux has such claims, and not everywhere; without them it is None.
     """
     while True:
         sock = listening_socket(host)
@@ -52,7 +52,7 @@ def claimed_socket(host: str) -> tuple[socket.socket, socket.socket | None]:
 
 
 def accepts(host: str, port: int, timeout_s: float = 1.0) -> bool:
-    """Whether something takes TCP connections there."""
+    """Whether TCP connections are taken there."""
     try:
         with socket.create_connection((host, port), timeout=timeout_s):
             return True
@@ -61,13 +61,13 @@ def accepts(host: str, port: int, timeout_s: float = 1.0) -> bool:
 
 
 @contextlib.contextmanager
-def moved(declared: int, host: str, assigned: int) -> Iterator[None]:
-    """Servers of this process that listen on port ``declared`` listen on ``host``:``assigned`` instead.
+def move_port(declared: int, host: str, assigned: int) -> Iterator[None]:
+    """Let servers of this process that listen on port ``declared`` listen on ``host``:``assigned`` instead.
 
-    Two replicas of an app may share a node, yet a script says ``port=8080``. What asks for ``assigned``
-    itself is moved to ``host`` too, so that ``0.0.0.0`` in a script never opens a way around the ingress.
-    Reached are Python sockets and the servers of asyncio and uvloop; not servers inside C libraries or
-    child processes, which should ask ``env.get_port()``.
+    Two replicas of an app may share a node, yet a script says ``port=8080``. A server on ``assigned`` itself is moved
+    to ``host`` too, so that ``0.0.0.0`` in a script never opens a way around the ingress. Reached are Python sockets
+    and the servers of asyncio and uvloop; not servers inside C libraries or child processes, which should ask
+    ``env.get_port()``.
     """
 
     def is_ours(port: Any) -> bool:
@@ -93,9 +93,9 @@ def moved(declared: int, host: str, assigned: int) -> Iterator[None]:
         return create
 
     with contextlib.ExitStack() as undo:
-        undo.enter_context(replaced(socket.socket, "bind", moved_bind))
+        undo.enter_context(patch(socket.socket, "bind", moved_bind))
         for loop in _loop_classes():
-            undo.enter_context(replaced(loop, "create_server", moved_create_server(loop.create_server)))
+            undo.enter_context(patch(loop, "create_server", moved_create_server(loop.create_server)))
         yield
 
 

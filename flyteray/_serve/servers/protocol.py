@@ -1,4 +1,4 @@
-"""How uvicorn reads requests here: heads of every size that the ingress lets through, and no headers after them."""
+"""uvicorn's protocol reads heads of every size that the ingress lets through, and takes no headers after them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,24 @@ from urllib.parse import unquote
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _LONGEST_URL = 65535  # that httptools takes apart
-
-
 _LONGEST_LINE = 128 << 10  # of a handshake
 _MOST_HEADERS = 1024
 
 
-class Protocol(HttpToolsProtocol):
-    """uvicorn's own, which takes what comes after a body in chunks for headers, and so for the ingress's word."""
+class HttpProtocol(HttpToolsProtocol):
+    """Drops trailers after a body in chunks, which uvicorn's own takes for headers, and so for the ingress's word."""
 
     _in_head = True
 
     def on_message_begin(self) -> None:
-        """A request begins."""
         self._in_head = True
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; or a trailer, which is dropped."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """All headers are there."""
         self._in_head = False
         if len(self.url) <= _LONGEST_URL:
             super().on_headers_complete()
@@ -50,8 +45,7 @@ class Protocol(HttpToolsProtocol):
 def take_large_handshakes(ws: Any) -> None:
     """Let WebSockets be opened with heads as large as other requests have: ``websockets`` takes 8 KB a line.
 
-    Args:
-        ws: What uvicorn is told of WebSockets.
+    ``ws`` is uvicorn's option of that name.
     """
     modules = ["websockets.http11", *(["websockets.legacy.http"] if ws == "websockets" else [])]
     for module in map(importlib.import_module, modules):

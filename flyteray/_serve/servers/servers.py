@@ -1,4 +1,4 @@
-"""The server that an app version asks for."""
+"""An app version is given the server that its kind asks for, and the event loop that fits it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from flyteray._settings import Settings
 
 
 def loop_for(spec: AppSpec, app: Any) -> asyncio.AbstractEventLoop:
-    """The event loop that an app's hooks and its server run on; its code is loaded.
+    """Make the event loop that an app's hooks and its server run on; its code is loaded.
 
-    That of uvloop under flyteray's own server, as under uvicorn. Asyncio's own for functions, which would have it by
+    It is uvloop's under flyteray's own server, as under uvicorn. It is asyncio's for functions, which would have it by
     :func:`asyncio.run`, where the app's ``uvicorn_config`` asks for it, and where its code patches asyncio's.
     """
     config = getattr(app, "uvicorn_config", None)
@@ -41,21 +41,17 @@ def server_for(
     behind_ingress: bool,
     python: Path | None = None,
 ) -> Server:
-    """What hosts an app. It may run user code: call it on a thread.
+    """Make the server of an app whose code is loaded, whose parameters are published, in its working directory.
 
-    Args:
-        spec: The app version; its code is loaded.
-        app: Its environment. The working directory is the folder of its code.
-        parameters: Resolved, and their variables in this process's environment.
-        sock: Bound where the app is to listen; it becomes the server's own, or is closed for it.
-        behind_ingress: Whether nobody else connects to it: then a connection that is open is a request.
-        python: The one whose packages a program finds. Default: this process's.
+    It may run user code: call it on a thread. ``sock`` is bound where the app is to listen; it becomes the server's own
+    or is closed for it. ``behind_ingress`` says that only the ingress connects to it: then a connection that is open is
+    a request. A program finds the packages of ``python``, by default this process's.
     """
     if spec.kind == "asgi":
         proxies = None if behind_ingress else Settings.load().trusted_proxies
         return AsgiServer(app.asgi_app(), sock, app.uvicorn_config, proxies)
     host, port = sock.getsockname()[:2]
-    declared = spec.port or port  # 0 is no port of anybody's, so nothing that says 0 means it
+    declared = spec.port or port  # 0 is no port of any server's
     sock.close()  # held until here, so that no other replica was given the port
     if spec.kind == "function":
         return FunctionServer(

@@ -1,4 +1,4 @@
-"""The servers that user code starts by itself in a replica: noted, so that somebody can tell them to stop."""
+"""Servers that user code starts by itself in a replica are tracked, so that they can be told to stop."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Any
 
 import uvicorn
 
-from flyteray._serve.background_work import Handled, Work
+from flyteray._serve.background_work import BackgroundWork
 from flyteray._serve.loop_watch import LoopThread
-from flyteray._serve.servers.forwarded import Forwarded
-from flyteray._serve.servers.patches import replaced
-from flyteray._serve.servers.root_paths import joined, rooted
+from flyteray._serve.servers.forwarded import ForwardedHeaders
+from flyteray._serve.servers.patches import patch
+from flyteray._serve.servers.root_paths import join_root_paths, with_root_path
 
 
 @dataclass
-class Started:
-    """Servers that run or ran: uvicorn's and the standard library's; and the loop of the first of uvicorn's."""
+class UserServers:
+    """Servers that run or ran: uvicorn's and the standard library's; ``loop`` is that of the first uvicorn."""
 
     loop: LoopThread | None = None
     uvicorns: list[uvicorn.Server] = field(default_factory=list)
     plain: list[socketserver.BaseServer] = field(default_factory=list)
-    work: Work = field(default_factory=Work)
+    work: BackgroundWork = field(default_factory=BackgroundWork)
 
     def going_on(self) -> list[Any]:
-        """What is open at uvicorn's servers, and what handlers of either kind have left running."""
+        """Open requests at uvicorn's servers, and the background work of either kind."""
         going_on = self.work.going_on()
         for server in self.uvicorns:
             going_on += server.server_state.tasks  # at once: another thread's loop changes them
@@ -41,21 +41,19 @@ class Started:
         return any(sock.getsockname()[1] == port for each in servers for sock in each.sockets)
 
     def lifespan_error(self) -> BaseException | None:
-        """What a lifespan has raised, of which uvicorn keeps the text only."""
+        """The error of a lifespan, of which uvicorn keeps the text only."""
         apps = [getattr(server.config, "loaded_app", None) for server in self.uvicorns]
-        errors = (app.lifespan_error for app in apps if isinstance(app, Forwarded))
+        errors = (app.lifespan_error for app in apps if isinstance(app, ForwardedHeaders))
         return next((error for error in errors if error is not None), None)
 
 
 @contextlib.contextmanager
-def watched(started: Started) -> Iterator[None]:
-    """Note the servers that this process starts and what their handlers leave running, and let ASGI applications know
-    what the ingress says of requests.
+def track_servers(started: UserServers) -> Iterator[None]:
+    """Note the servers that this process starts and their background work; give ASGI applications the client's address.
 
     uvicorn takes signals on the main thread only, which is Ray's, and the standard library's servers take none: without
     this nobody could end them gracefully.
     """
-
     serve = uvicorn.Server.serve
     serve_forever = socketserver.BaseServer.serve_forever
     finish_request = socketserver.BaseServer.finish_request
@@ -64,7 +62,7 @@ def watched(started: Started) -> Iterator[None]:
     async def noted_serve(server: uvicorn.Server, *args: Any, **kwargs: Any) -> None:
         started.loop = started.loop or LoopThread.current()
         started.uvicorns.append(server)
-        started.work.watch(asyncio.get_running_loop())
+        started.work.track_tasks(asyncio.get_running_loop())
         _forward(server.config, started.work)
         await serve(server, *args, **kwargs)
 
@@ -79,17 +77,18 @@ def watched(started: Started) -> Iterator[None]:
             finish_request(server, *args, **kwargs)
 
     with (
-        started.work.watched(),
-        joined(),
-        replaced(uvicorn.Server, "serve", noted_serve),
-        replaced(socketserver.BaseServer, "serve_forever", noted_serve_forever),
-        replaced(socketserver.BaseServer, "finish_request", noted_finish_request),
+        started.work.track_process(),
+        join_root_paths(),
+        patch(uvicorn.Server, "serve", noted_serve),
+        patch(socketserver.BaseServer, "serve_forever", noted_serve_forever),
+        patch(socketserver.BaseServer, "finish_request", noted_finish_request),
     ):
         yield
 
 
-def _forward(config: uvicorn.Config, work: Work) -> None:
+def _forward(config: uvicorn.Config, work: BackgroundWork) -> None:
     if not config.loaded:
-        config.load()  # as the server would do next: only then it is an application, whatever was given
-    if not isinstance(config.loaded_app, Forwarded):
-        config.loaded_app = Forwarded(rooted(Handled(config.loaded_app, work), config.root_path))
+        config.load()  # as the server would do next: only then it is an application, in whatever form it was given
+    if not isinstance(config.loaded_app, ForwardedHeaders):
+        app = with_root_path(work.track_requests(config.loaded_app), config.root_path)
+        config.loaded_app = ForwardedHeaders(app)

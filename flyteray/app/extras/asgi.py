@@ -1,4 +1,4 @@
-"""An ASGI application of any framework as an app."""
+"""An ASGI application of any framework is served as an app."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ASGIAppEnvironment(AppEnvironment):
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts: the application, or the server function where there is one."""
+        """The host of a replica: the application, or the server function where there is one."""
         return "asgi" if self._server is None else "function"
 
     def _check_app(self) -> None:
@@ -70,7 +70,7 @@ class ASGIAppEnvironment(AppEnvironment):
             raise TypeError(
                 f"{self._words()}: uvicorn_config must be a uvicorn.Config, got {self.uvicorn_config!r}."
             )
-        from flyteray._serve.servers.asgi import without_effect  # likewise
+        from flyteray._serve.servers.asgi import without_effect  # deferred, as above
 
         if names := without_effect(self.uvicorn_config):
             without_meaning(self._words(), f"uvicorn_config with {' and '.join(names)}")

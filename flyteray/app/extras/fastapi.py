@@ -1,4 +1,4 @@
-"""A FastAPI application as an app."""
+"""A FastAPI application is served as an app."""
 
 from __future__ import annotations
 
@@ -37,5 +37,4 @@ class FastAPIAppEnvironment(ASGIAppEnvironment):
             self.links.insert(0, docs)
 
     def _check_app(self) -> None:
-        if not isinstance(self.app, FastAPI):
-            raise TypeError(f"{self._words()}: app must be a FastAPI application, got {self.app!r}.")
+        self._expect("app", FastAPI, "a FastAPI application")

@@ -1,4 +1,4 @@
-"""A Gradio demo as an app."""
+"""A Gradio demo is served as an app."""
 
 from __future__ import annotations
 

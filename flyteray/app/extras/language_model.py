@@ -1,4 +1,4 @@
-"""What the environments of language model servers have in common."""
+"""Language models are served by servers of others; their environments have this in common."""
 
 from __future__ import annotations
 
@@ -64,13 +64,9 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
             if getattr(self, name):
                 self._refuse(name, "give the server's options in extra_args")
         super().__post_init__()
-        if self.speculative_config is not None and not isinstance(self.speculative_config, dict):
-            raise TypeError(
-                f"{self._words()}: speculative_config must be a dict, got {self.speculative_config!r}."
-            )
+        self._expect("speculative_config", dict | None, "a dict")
         for name in ("model_hf_path", "model_id", "draft_model_hf_path"):
-            if not isinstance(getattr(self, name), str):
-                raise TypeError(f"{self._words()}: {name} must be a str, got {getattr(self, name)!r}.")
+            self._expect(name, str, "a str")
         if not self.model_id:
             raise ValueError(f"{self._words()} needs model_id, the name that clients call the model by.")
         self._check_paths()
@@ -101,7 +97,7 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts: the model server."""
+        """The host of a replica: the model server."""
         return "command"
 
     def words(self) -> list[str]:
@@ -125,21 +121,10 @@ class LanguageModelEnvironment(AppEnvironment, ABC):
                     "replica listens is the replica's own."
                 )
 
-    def server(self, func: F) -> F:
-        """Refused: the server is the model's."""
-        self._refuse("server", "use AppEnvironment for a server of your own")
-
-    def on_startup(self, func: F) -> F:
-        """Refused."""
-        self._refuse("on_startup", "use AppEnvironment for a server of your own")
-
-    def on_shutdown(self, func: F) -> F:
-        """Refused."""
-        self._refuse("on_shutdown", "use AppEnvironment for a server of your own")
-
-    def on_update(self, func: F) -> F:
-        """Refused: a newer model needs a server that starts anew."""
-        self._refuse("on_update", "serve again to take a newer model")
+    def _register(self, hook: str, func: F) -> F:
+        newer = hook == "on_update"  # a newer model needs a server that starts anew
+        own = "use AppEnvironment for a server of your own"
+        self._refuse(hook, "serve again to take a newer model" if newer else own)
 
     @property
     def _model(self) -> str:

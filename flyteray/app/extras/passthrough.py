@@ -1,4 +1,4 @@
-"""Credentials of a request, passed on to what its handler calls."""
+"""A request's credentials are passed on to the apps that its handler calls."""
 
 from __future__ import annotations
 

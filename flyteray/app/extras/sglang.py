@@ -1,4 +1,4 @@
-"""A language model served by SGLang."""
+"""SGLang serves a language model as an app."""
 
 from __future__ import annotations
 

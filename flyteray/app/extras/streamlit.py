@@ -1,4 +1,4 @@
-"""A Streamlit script as an app."""
+"""A Streamlit script or function is served as an app."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class StreamlitAppEnvironment(AppEnvironment):
 
     @property
     def kind(self) -> Literal["asgi", "function", "command"]:
-        """What a replica hosts: Streamlit's own server, or the server function where there is one."""
+        """The host of a replica: Streamlit's own server, or the server function where there is one."""
         return "command" if self._server is None else "function"
 
     def words(self) -> list[str]:
@@ -89,11 +89,7 @@ class StreamlitAppEnvironment(AppEnvironment):
 
 
 def _name(owner: str, function: Callable[..., Any]) -> str:
-    """``module:function``, as another process finds the function.
-
-    Raises:
-        ValueError: It is not found by its name.
-    """
+    """``module:function``, as another process finds the function; ValueError where it does not."""
     module = function.__module__
     if module == "__main__":
         module = alias_main() or module

@@ -1,4 +1,4 @@
-"""A language model served by vLLM."""
+"""vLLM serves a language model as an app."""
 
 from __future__ import annotations
 
@@ -22,17 +22,8 @@ class VLLMAppEnvironment(LanguageModelEnvironment):
     type: str | None = "vLLM"
 
     def _server_words(self, model: str) -> list[str]:
-        return [
-            "vllm",
-            "serve",
-            model,
-            "--served-model-name",
-            self.model_id,
-            "--host",
-            "$HOST",
-            "--port",
-            "$PORT",
-        ]
+        words = ["vllm", "serve", model, "--served-model-name", self.model_id]
+        return [*words, "--host", "$HOST", "--port", "$PORT"]
 
     def _speculative_words(self) -> list[str]:
         if self.speculative_config is None:

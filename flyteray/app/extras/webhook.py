@@ -1,4 +1,4 @@
-"""A webhook: an HTTP API that starts tasks and handles runs and apps for programs that have no Python."""
+"""A webhook is an HTTP API that starts tasks and handles runs and apps, for programs that have no Python."""
 
 from __future__ import annotations
 

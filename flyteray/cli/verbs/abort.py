@@ -1,4 +1,4 @@
-"""``flyteray abort``."""
+"""``flyteray abort`` ends a run."""
 
 from __future__ import annotations
 

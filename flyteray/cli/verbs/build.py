@@ -1,4 +1,4 @@
-"""``flyteray build``."""
+"""``flyteray build`` builds the images of a file's environments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flyteray create``."""
+"""``flyteray create`` keeps a secret, or makes a key for apps."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def secret(name: str, value: str | None, from_file: Path | None, output: printin
     else:
         given = value if value is not None else click.prompt("Value", hide_input=True, err=True)
     try:
-        kept = Secret.create(name, given)
+        handle = Secret.create(name, given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if output == "json":
         printing.record(
-            {"name": kept.name, "created_at": kept.created_at, "updated_at": kept.updated_at}, output
+            {"name": handle.name, "created_at": handle.created_at, "updated_at": handle.updated_at}, output
         )
     else:
-        printing.note(f"Secret {name} is kept.")
+        printing.note(f"Secret {name} is handle.")
 
 
 @create.command(

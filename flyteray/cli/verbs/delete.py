@@ -1,4 +1,4 @@
-"""``flyteray delete``."""
+"""``flyteray delete`` deletes an app, a secret or a key."""
 
 from __future__ import annotations
 

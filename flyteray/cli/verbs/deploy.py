@@ -1,4 +1,4 @@
-"""``flyteray deploy``."""
+"""``flyteray deploy`` deploys tasks and apps, to be used by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flyteray env``."""
+"""``flyteray env`` prints what a shell needs for plain Ray to use the local cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flyteray get``."""
+"""``flyteray get`` shows runs, tasks, apps, their logs, secrets or keys."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ def runs(
         )
         return
     run = Run.get(name)
-    told = run.actions()
-    actions = [action.model_dump() | {"phase": str(action.phase)} for action in told]
+    infos = run.actions()
+    actions = [action.model_dump() | {"phase": str(action.phase)} for action in infos]
     if output == "json":
         printing.record({**_run(run.info), "actions": actions}, output)
         return
     printing.record(_run(run.info), output)
     print()
     of_actions = ("action", "task", "phase", "attempts", "started_at", "ended_at")
-    printing.rows(actions, output, (*of_actions, *_waiting(told)))
+    printing.rows(actions, output, (*of_actions, *_waiting(infos)))
 
 
 @get.command(name="task", epilog=printing.examples("flyteray get task", "flyteray get task env.train v2"))

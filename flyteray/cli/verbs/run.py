@@ -1,4 +1,4 @@
-"""``flyteray run``."""
+"""``flyteray run`` runs a task of a file."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _deployed(task: str) -> TaskDetails:
 
 
 def _given(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    """What was said; defaults are left to the function."""
+    """The values that were said; defaults are left to the function."""
     ctx = get_current_context()
     return {
         name: value

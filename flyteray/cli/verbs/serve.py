@@ -1,4 +1,4 @@
-"""``flyteray serve``."""
+"""``flyteray serve`` serves an app of a file."""
 
 from __future__ import annotations
 

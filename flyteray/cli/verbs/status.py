@@ -1,4 +1,4 @@
-"""``flyteray status``."""
+"""``flyteray status`` says what runs where."""
 
 from __future__ import annotations
 
@@ -31,18 +31,14 @@ def status(output: printing.Output) -> None:
 
 
 def require_cluster() -> None:
-    """Return when a cluster is named or the local one runs: verbs that only look at one start none.
-
-    Raises:
-        ClusterError: there is none.
-    """
+    """Refuse to go on (ClusterError) where no cluster is named and none runs: verbs that only look start none."""
     settings = Settings.load()
     if settings.address is None and local.find(settings) is None:
         raise ClusterError("No local cluster runs, so there is nothing to look at: `flyteray up` starts it.")
 
 
 def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings) -> dict[str, Any]:
-    """What to know of a cluster."""
+    """The facts to know of a cluster."""
     ours = running is not None and settings.address in (None, "local", "auto", running.address)
     shown: dict[str, Any] = {
         "address": running.address if ours and running else settings.address,

@@ -1,4 +1,4 @@
-"""``flyteray update``."""
+"""``flyteray update`` starts or stops an app."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flyteray._actors.asked import answer
 from flyteray._actors.controller import Runs, controller
 from flyteray._actors.keeper import Keeper, keeper
+from flyteray._actors.questions import ask
 from flyteray._ingress.door import ingress
 from flyteray._plan.spec import RunSpec
 from flyteray._plan.values.pickling import Payload
@@ -26,7 +26,7 @@ async def wrongly_asked() -> None:
 
 
 def wrongly_understood() -> int:
-    return answer(controller().code.get("0123"))  # expect: return-value
+    return ask(controller().code.get("0123"))  # expect: return-value
 
 
 class Forgetful(Keeper):

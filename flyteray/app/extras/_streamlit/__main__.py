@@ -7,11 +7,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Become ``streamlit run``.
-
-    Raises:
-        SystemExit: Streamlit is not installed here.
-    """
+    """Become ``streamlit run``; SystemExit where Streamlit is not installed."""
     try:
         from streamlit.web.cli import main as streamlit  # deferred: to say what is missing
     except ModuleNotFoundError as error:

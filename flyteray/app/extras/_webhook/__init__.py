@@ -1,1 +1,1 @@
-"""What a webhook answers, a file for each thing that it reaches."""
+"""A webhook's answers, in a file for each thing that it reaches."""

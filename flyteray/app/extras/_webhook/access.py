@@ -1,4 +1,4 @@
-"""Who may be reached through a webhook."""
+"""Access lists say which tasks and apps a webhook lets through."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi import Depends, HTTPException, Request
 
 @dataclass(frozen=True)
 class Access:
-    """What a webhook lets through.
+    """The tasks and apps that a webhook lets through.
 
     Attributes:
         own_name: The webhook's own app.
@@ -24,21 +24,13 @@ class Access:
     apps: Sequence[str] | None = None
 
     def check_task(self, domain: str, project: str, name: str) -> None:
-        """Refuse a task that is not listed.
-
-        Raises:
-            HTTPException: 403.
-        """
+        """Refuse a task that is not listed (HTTPException 403)."""
         forms = {name, f"{project}/{name}", f"{domain}/{project}/{name}"}
         if self.tasks is not None and forms.isdisjoint(self.tasks):
             raise HTTPException(403, f"Task {domain}/{project}/{name} is not in the allowlist")
 
     def check_app(self, name: str, verb: str) -> None:
-        """Refuse the webhook itself and apps that are not listed.
-
-        Raises:
-            HTTPException: 400 or 403.
-        """
+        """Refuse the webhook itself (HTTPException 400) and apps that are not listed (403)."""
         if name == self.own_name:
             raise HTTPException(400, f"Cannot {verb} self")
         if self.apps is not None and name not in self.apps:
@@ -51,4 +43,4 @@ def _access(request: Request) -> Access:
 
 
 Allowed = Annotated[Access, Depends(_access)]
-"""What a handler takes to ask whether a name may be reached."""
+"""The argument by which a handler asks whether a name may be reached."""

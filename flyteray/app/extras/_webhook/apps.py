@@ -1,4 +1,4 @@
-"""Apps, by name."""
+"""Apps are looked up, started, stopped and called by name."""
 
 from __future__ import annotations
 

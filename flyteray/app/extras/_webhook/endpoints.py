@@ -1,4 +1,4 @@
-"""The endpoints of a webhook, by name and in groups."""
+"""A webhook's endpoints have names and are in groups."""
 
 from __future__ import annotations
 
@@ -35,10 +35,7 @@ def me() -> dict[str, str]:
 
 
 GROUPS: dict[str, dict[str, Endpoint]] = {
-    "core": {
-        "health": Endpoint("GET", "/health", health),
-        "me": Endpoint("GET", "/me", me),
-    },
+    "core": {"health": Endpoint("GET", "/health", health), "me": Endpoint("GET", "/me", me)},
     "task": {
         "run_task": Endpoint("POST", "/run-task/{domain}/{project}/{name}", tasks.run_task),
         "get_task": Endpoint("GET", "/task/{domain}/{project}/{name}", tasks.get_task),
@@ -74,9 +71,7 @@ _MISSING_ENDPOINTS = {
 def choose(owner: str, groups: Iterable[str] | None, endpoints: Iterable[str] | None) -> dict[str, Endpoint]:
     """The endpoints of some groups, or some endpoints, or without either all that there are.
 
-    Raises:
-        TypeError: One str instead of a list.
-        ValueError: Both, or a name that there is not.
+    TypeError: one str instead of a list. ValueError: both, or a name that there is not.
     """
     if groups is not None and endpoints is not None:
         raise ValueError(f"{owner}: say endpoint_groups or endpoints, not both.")
@@ -93,7 +88,7 @@ def choose(owner: str, groups: Iterable[str] | None, endpoints: Iterable[str] | 
 
 
 def _names(
-    owner: str, field: str, given: Iterable[str], known: set[str], missing: dict[str, str]
+    owner: str, field: str, given: Iterable[str], choices: set[str], missing: dict[str, str]
 ) -> list[str]:
     if isinstance(given, str):
         raise TypeError(f"{owner}: {field} must be a list of names, not one str: write [{given!r}].")
@@ -101,8 +96,8 @@ def _names(
     for name in names:
         if name in missing:
             raise ValueError(f"{owner}: {name!r} can't be chosen in {field}: {missing[name]}.")
-        if name not in known:
+        if name not in choices:
             raise ValueError(
-                f"{owner}: there is no {name!r} for {field}; there are: {', '.join(sorted(known))}."
+                f"{owner}: there is no {name!r} for {field}; there are: {', '.join(sorted(choices))}."
             )
     return names

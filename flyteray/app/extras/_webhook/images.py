@@ -1,4 +1,4 @@
-"""Images, built ahead."""
+"""Images are built ahead."""
 
 from __future__ import annotations
 

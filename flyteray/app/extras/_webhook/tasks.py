@@ -1,4 +1,4 @@
-"""Deployed tasks and their runs, by name."""
+"""Deployed tasks are run, and their runs looked up, by name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def run_task(
 async def get_task(
     domain: str, project: str, name: str, allowed: Allowed, version: str | None = None
 ) -> dict[str, Any]:
-    """What a task takes and gives."""
+    """A task's inputs and outputs."""
     allowed.check_task(domain, project, name)
     details = await _details(name, version)
     return {
