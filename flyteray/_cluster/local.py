@@ -81,7 +81,7 @@ class LocalCluster:
         }
 
     def shell_environment(self) -> dict[str, str]:
-        """The environment variables with which Ray's commands do: those of :data:`VARIABLES` that there are."""
+        """The environment variables with which Ray's commands reach it: those of :data:`VARIABLES` that there are."""
         dashboard = {} if self.dashboard_url is None else dict.fromkeys(_DASHBOARD, self.dashboard_url)
         return self.environment() | dashboard
 
@@ -108,7 +108,7 @@ def _cluster_of(settings: Settings, state: dict[str, Any]) -> LocalCluster:
 
 
 def start(settings: Settings, quiet: bool = False) -> LocalCluster:
-    """The local cluster of this home, started unless it runs, which stderr tells unless ``quiet``.
+    """The local cluster of this home, started unless it runs; stderr tells of it unless ``quiet``.
 
     Two processes that come at the same time start it once. An earlier one that crashed is ended first. Where it does
     not start, a ClusterError ends with Ray's own words, and nothing of it is left.

@@ -14,9 +14,8 @@ from flyteray._plan.spec import CodeRef
 def load_code(ref: CodeRef) -> Any:
     """The task or app environment that ``ref`` names, its bundle made importable first.
 
-    Raises:
-        ModuleLoadError: the user's module fails to import here (the user's exception is the cause), or would start
-            something on a cluster.
+    ModuleLoadError where the user's module fails to import (the user's exception is the cause), or would start
+    something on a cluster.
     """
     return code.load(ref, activate(ref.bundle))
 
