@@ -105,8 +105,11 @@ class Apps(AppsDoor):
         await self._loop.begun()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._loop.until(lambda: self._has_settled(name)), timeout_s)
-        await self._loop.route()  # the last decision may be on its way to the ingress still
-        return self._told(name)
+        info = self._told(
+            name
+        )  # before the ingress is told: it must not hear of a decision later than the caller
+        await self._loop.route()
+        return info
 
     def _has_settled(self, name: str) -> bool:
         app = self._records.apps.get(name)
