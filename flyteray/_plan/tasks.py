@@ -24,17 +24,8 @@ from flyteray.errors import DeploymentError
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in a repr: another one in each process
 _DEFAULT_CPUS = 1.0
 _OVERRIDABLE = (  # of a task whose code is not here
-    "resources",
-    "env_vars",
-    "retries",
-    "secrets",
-    "short_name",
-    "cache",
-    "timeout",
-    "max_inline_io_bytes",
-    "service_account",
-    "queue",
-    "interruptible",
+    *("resources", "env_vars", "retries", "secrets", "short_name", "cache", "timeout"),
+    *("max_inline_io_bytes", "service_account", "queue", "interruptible"),
 )
 
 

@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shlex
+import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -31,7 +33,6 @@ from flyteray._plan.credentials import as_text, secret_specs
 from flyteray._plan.dependencies import declared_in
 from flyteray._plan.images import manifests
 from flyteray._plan.images.manifests import Wanted
-from flyteray._plan.images.python_version import python_of_program, settle_for_the_clusters
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ImageBuildError, InvalidImageNameError
@@ -88,9 +89,9 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
         return ImageSpec(name=image.name or container, container=container)
     name, declared = image.name or "", image.python_version
     pythons = list(dict.fromkeys(each.python for each in wanted if each.python))
-    python = python_of_program(declared, pythons) if program else None
+    python = _python_of_program(declared, pythons) if program else None
     if not program:
-        settle_for_the_clusters(name, declared, pythons)
+        _settle_for_the_clusters(name, declared, pythons)
     if not installs and python is None:
         return None
     return ImageSpec(
@@ -212,6 +213,39 @@ def _wanted(image: Image, layer: PipLayer | Pixi) -> Wanted:
                 "container (from_base)."
             )
     raise AssertionError(layer)
+
+
+def _python_of_program(declared: tuple[int, int] | None, files: list[str]) -> str | None:
+    """The Python that a program's image asks for where it is another, as a version specifier.
+
+    A node looks for it; where it has none, it says so.
+    """
+    other = [] if declared in (None, sys.version_info[:2]) else [f"=={'.'.join(map(str, declared))}.*"]
+    return ",".join([*other, *files]) or None
+
+
+def _settle_for_the_clusters(image: str, declared: tuple[int, int] | None, files: list[str]) -> None:
+    """Say that tasks and apps with an image run the cluster's Python in place of another that it asks for.
+
+    ``files`` is what its files require that is not here; of ``declared`` has been told where it was declared.
+    ImageBuildError where ``FLYTERAY_IMAGE_PYTHON`` is ``strict``.
+    """
+    here = ".".join(map(str, sys.version_info[:3]))
+    other = [".".join(map(str, declared))] if declared not in (None, sys.version_info[:2]) else []
+    if (other or files) and Settings.load().strict_python:
+        raise ImageBuildError(
+            f"Image {image!r} asks for Python {', '.join([*other, *files])}, but this is {here}, and all processes of "
+            "a Ray cluster run the Python that it was started with. Start the cluster with the other one, or unset "
+            "FLYTERAY_IMAGE_PYTHON: then the cluster's is taken."
+        )
+    if files:
+        warnings.warn(
+            f"Image {image!r} asks for Python {', '.join(files)}, but all processes of a Ray cluster run the one that "
+            f"it was started with, {here} here, which is taken. A program (args, command) gets the one that is asked "
+            "for where uv finds it on the node.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _refuse_project(image: Image, mode: InstallMode) -> None:

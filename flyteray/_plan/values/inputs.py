@@ -19,10 +19,7 @@ from flyteray.errors import RemoteTaskUsageError, RuntimeDataValidationError
 def bind(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a call by name, as the annotations want them. Defaults are left to the function.
 
-    Args:
-        task: The task to be called.
-        args: Positional arguments; keyword-only ones may be given like this too, in order.
-        kwargs: Keyword arguments.
+    Keyword-only arguments may be given in order like positional ones.
 
     Raises:
         TypeError: An unknown keyword, an input given twice, or a value of another type than annotated.
