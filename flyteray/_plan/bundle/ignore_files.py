@@ -74,12 +74,8 @@ def _is_ignored(path: str, rules: Sequence[_Rules]) -> bool:
 
 
 def _own_rules(folder: Path, ignore_files: Sequence[str]) -> list[_Rules]:
-    found = [folder / name for name in ignore_files]
-    return [
-        _Rules(folder, sources.read(file).decode(errors="replace").splitlines())
-        for file in found
-        if file.is_file()
-    ]
+    found = [folder / name for name in ignore_files if (folder / name).is_file()]
+    return [_Rules(folder, sources.read(file).decode(errors="replace").splitlines()) for file in found]
 
 
 def _above(root: Path) -> list[Path]:

@@ -50,7 +50,7 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
     with the code then.
 
     Args:
-        image: Which.
+        image: The image, or the URI of a container.
         environment: The name of the environment that asks for it.
         program: Whether it is for a program of the user's, which no process of Ray has to live with. Another Python
             than the cluster's is warned of where it is not.
@@ -216,10 +216,7 @@ def _wanted(image: Image, layer: PipLayer | Pixi) -> Wanted:
 
 
 def _python_of_program(declared: tuple[int, int] | None, files: list[str]) -> str | None:
-    """The Python that a program's image asks for where it is another, as a version specifier.
-
-    A node looks for it; where it has none, it says so.
-    """
+    """The Python that a program's image asks for where it is another, as a version specifier; a node looks for it."""
     other = [] if declared in (None, sys.version_info[:2]) else [f"=={'.'.join(map(str, declared))}.*"]
     return ",".join([*other, *files]) or None
 
