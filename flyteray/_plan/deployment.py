@@ -40,9 +40,8 @@ class DeploymentPlan:
 def groups(envs: Iterable[Environment]) -> list[dict[str, Environment]]:
     """Environments with all that they depend on; those that share something are one group.
 
-    Raises:
-        TypeError: one of them is no environment.
-        ValueError: two different environments have one name, or apps depend on one another in a circle.
+    TypeError where one of them is no environment, ValueError where two different ones have one name or apps depend on
+    one another in a circle.
     """
     merged: list[dict[str, Environment]] = []
     for env in envs:

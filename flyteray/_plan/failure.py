@@ -33,13 +33,9 @@ _ENDING_S = 0.05  # between them
 _FRAMES = 100
 
 _OURS = (f"{HOUSE}/", "/site-packages/ray/", "/dist-packages/ray/")
-_WAY_IN = (
-    "<frozen importlib",
-    "/importlib/",
-    "/asyncio/",
-    "/concurrent/futures/",
-    "/threading.py",
-    "uvloop/",
+_WAY_IN = (  # of calls, to the user's code
+    *("<frozen importlib", "/importlib/", "/asyncio/", "uvloop/"),
+    *("/concurrent/futures/", "/threading.py"),
 )
 _BUNDLE = re.compile(r"^.*/flyteray-bundles[^/]*/[0-9a-f]+/")
 

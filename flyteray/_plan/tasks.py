@@ -83,9 +83,8 @@ def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
 def overridden(spec: TaskSpec, changes: Mapping[str, Any]) -> TaskSpec:
     """A deployed task with other ``resources``, ``env_vars``, ``secrets`` (both in place of its own) or ``retries``.
 
-    Raises:
-        ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden.
-        TypeError: No such setting, or a value of a wrong type.
+    ValueError for ``name``, ``image``, ``docs`` and ``interface``; TypeError where there is no such setting, or its
+    value is of a wrong type.
     """
     given = checked_overrides(changes, _OVERRIDABLE)
     environment = dict(spec.environment)

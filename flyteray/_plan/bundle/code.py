@@ -32,11 +32,8 @@ T = TypeVar("T", Task[..., Any], AppEnvironment, Environment)
 def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleType:
     """Import a Python file as the module that it is; see :func:`module_names.naming`.
 
-    Modules are imported from ``root_dir`` as well.
-
-    Raises:
-        ModuleLoadError: no such file, not a Python file, importing it failed (the user's exception is the cause), or it
-            would start something on a cluster.
+    Modules are imported from ``root_dir`` as well. ModuleLoadError where there is no such file, it is no Python file,
+    importing it failed (the user's exception is the cause), or it would start something on a cluster.
     """
     file = Path(path)
     given = repr(str(path))
@@ -138,13 +135,18 @@ def beside(task: Task[..., Any], bundle: str) -> CodeRef:
 def load(ref: CodeRef, folder: Path | None) -> Any:
     """The object that a reference names; its bundle must be active, unpacked in ``folder``, unless nothing was shipped.
 
-    Raises:
-        ModuleLoadError: the module can't be imported here (the user's exception is the cause), lacks the name, or would
-            start something on a cluster.
+    ModuleLoadError where the module can't be imported here (the user's exception is the cause), lacks the name, or
+    would start something on a cluster.
     """
     if not ref.module:
         with loads().loading():
-            return _load_by_value(ref, folder)
+            by_value = pickles.load(folder) if folder and (folder / pickles.FILE).exists() else {}
+            if ref.name not in by_value:
+                raise ModuleLoadError(
+                    f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
+                    "refer to it. Define it at the top level of a file."
+                )
+            return by_value[ref.name]
     try:
         with loads().loading():
             found: Any = importlib.import_module(ref.module)
@@ -172,16 +174,6 @@ def _not_imported(subject: str, error: BaseException, hint: str) -> ModuleLoadEr
         advice = 'put that under `if __name__ == "__main__":`.'
         return ModuleLoadError(f"{subject} ends the process ({error.code}) when it is imported: {advice}")
     return ModuleLoadError(f"{subject} could not be imported: {type(error).__name__}: {error}{hint}")
-
-
-def _load_by_value(ref: CodeRef, folder: Path | None) -> Any:
-    by_value = pickles.load(folder) if folder and (folder / pickles.FILE).exists() else {}
-    if ref.name not in by_value:
-        raise ModuleLoadError(
-            f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
-            "refer to it. Define it at the top level of a file."
-        )
-    return by_value[ref.name]
 
 
 def _by_name(module: str, shipping: Shipping, environments: Sequence[Environment]) -> Bundle:

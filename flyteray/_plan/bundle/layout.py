@@ -17,9 +17,8 @@ _ELSEWHERE = f"{OWN}/modules"
 class Layout:
     """The contents of a bundle while they are put together; module files and others keep their relative places.
 
-    Args:
-        modules: The modules that are shipped, by name.
-        root: The folder that the bundle mirrors; None: every module is placed by its name alone.
+    ``modules`` are shipped, by name; ``root`` is the folder that the bundle mirrors, without which every module is
+    placed by its name alone.
     """
 
     def __init__(self, modules: Mapping[str, Path], root: Path | None) -> None:

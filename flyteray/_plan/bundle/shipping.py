@@ -53,9 +53,8 @@ class Shipping:
             )
         if self.copy_style == "none" and self.interactive:
             raise ValueError('interactive_mode ships a pickle, and copy_style="none" ships nothing: say one.')
-        if self.version is not None and not (
-            isinstance(self.version, str) and PLAIN_NAME.fullmatch(self.version)
-        ):
+        named = isinstance(self.version, str) and PLAIN_NAME.fullmatch(self.version)
+        if self.version is not None and not named:
             raise ValueError(
                 f"{self.version!r} can't be a version's name: use at most 63 letters, digits, '.', '_' and '-', a "
                 "letter or digit first."

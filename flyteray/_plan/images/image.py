@@ -14,19 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flyteray._declare.environment import Environment
+from flyteray._declare.images import layers
 from flyteray._declare.images.image import Image
-from flyteray._declare.images.layers import (
-    InstallMode,
-    PipLayer,
-    PipOptions,
-    PipPackages,
-    Pixi,
-    PoetryProject,
-    Requirements,
-    UVProject,
-    UVScript,
-    refuse_passwords,
-)
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.bundle import bundle
 from flyteray._plan.credentials import as_text, secret_specs
@@ -76,10 +65,10 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
             "and push it, and say Image.from_base(<its URI>)."
         )
     container = _container(image)
-    layers = [layer for layer in image.layers if isinstance(layer, (PipLayer, Pixi))]
-    wanted = [_wanted(image, layer) for layer in layers]
-    pairs = zip(wanted, layers, strict=True)
-    installs = _merged([_of(each, layer.options) for each, layer in pairs if isinstance(layer, PipLayer)])
+    installing = [layer for layer in image.layers if isinstance(layer, (layers.PipLayer, layers.Pixi))]
+    wanted = [_wanted(image, layer) for layer in installing]  # refuses Pixi's
+    options = [layer.options for layer in installing if isinstance(layer, layers.PipLayer)]
+    installs = _merged([_of(*each) for each in zip(wanted, options, strict=True)])
     if container is not None:
         if installs:
             raise ImageBuildError(
@@ -192,21 +181,21 @@ def _container(image: Image) -> str | None:
     return None
 
 
-def _wanted(image: Image, layer: PipLayer | Pixi) -> Wanted:
+def _wanted(image: Image, layer: layers.PipLayer | layers.Pixi) -> Wanted:
     match layer:
-        case PipPackages():
+        case layers.PipPackages():
             return Wanted(layer.packages)
-        case Requirements():
+        case layers.Requirements():
             return manifests.requirements_file(layer.file)
-        case UVScript():
+        case layers.UVScript():
             return manifests.script_head(layer.script, layer.head())
-        case UVProject():
+        case layers.UVProject():
             _refuse_project(image, layer.install_mode)
             return manifests.uv_project(layer.pyproject, layer.lock)
-        case PoetryProject():
+        case layers.PoetryProject():
             _refuse_project(image, layer.install_mode)
             return manifests.poetry_project(layer.pyproject, layer.lock)
-        case Pixi():
+        case layers.Pixi():
             raise ImageBuildError(
                 f"Image {image.name!r} asks for the conda packages of {layer.file}, which can't be put under the "
                 "Python that a Ray cluster runs. Use packages from PyPI (with_pip_packages, from_uv_script), or a "
@@ -245,7 +234,7 @@ def _settle_for_the_clusters(image: str, declared: tuple[int, int] | None, files
         )
 
 
-def _refuse_project(image: Image, mode: InstallMode) -> None:
+def _refuse_project(image: Image, mode: layers.InstallMode) -> None:
     if mode == "install_project":
         raise ImageBuildError(
             f"Image {image.name!r} is to hold the project itself (project_install_mode='install_project'). On Ray your "
@@ -253,7 +242,7 @@ def _refuse_project(image: Image, mode: InstallMode) -> None:
         )
 
 
-def _of(wanted: Wanted, options: PipOptions) -> InstallSpec:
+def _of(wanted: Wanted, options: layers.PipOptions) -> InstallSpec:
     where = []
     if options.index_url:
         where.append(f"--index-url {options.index_url}")
@@ -261,7 +250,7 @@ def _of(wanted: Wanted, options: PipOptions) -> InstallSpec:
     if options.pre:
         where.append("--pre")
     lines = (*where, *wanted.requirements)
-    refuse_passwords(*lines)
+    layers.refuse_passwords(*lines)
     for secret in options.secret_mounts:  # pip knows ${NAME} only, and Flyte's users write $NAME
         name = secret.as_env_var
         lines = tuple(re.sub(rf"\${name}\b", f"${{{name}}}", line) for line in lines)
@@ -289,8 +278,8 @@ def _options(install: InstallSpec) -> tuple[object, ...]:
 
 def image_secrets(image: Image) -> tuple[SecretSpec, ...]:
     """The secrets that the build of an image is given; ImageBuildError where one of them is to be mounted."""
-    layers = [layer for layer in image.layers if isinstance(layer, PipLayer)]
-    asked = dict.fromkeys(secret for layer in layers for secret in layer.options.secret_mounts)
+    installing = [layer for layer in image.layers if isinstance(layer, layers.PipLayer)]
+    asked = dict.fromkeys(secret for layer in installing for secret in layer.options.secret_mounts)
     for secret in asked:
         if secret.as_env_var is None:
             raise ImageBuildError(

@@ -55,19 +55,13 @@ def bind_deployed(
 ) -> dict[str, Any]:
     """The inputs of a call of a deployed task by name. Their types are checked where its code is.
 
-    With ``named_only`` positional arguments are refused.
-
-    Raises:
-        RemoteTaskUsageError: Positional arguments where they are refused.
-        TypeError: An unknown keyword, or an input given twice.
-        ValueError: Too many positional arguments, or required inputs are missing.
+    Fails as :func:`bind` does, and with RemoteTaskUsageError for positional arguments that ``named_only`` refuses.
     """
     if named_only and args:
-        raise RemoteTaskUsageError(
-            f"Deployed task {plan.name!r} takes its inputs by name: write {plan.inputs[0].name}=... and so on."
-            if plan.inputs
-            else f"Deployed task {plan.name!r} takes no inputs."
+        by_name = (
+            f"its inputs by name: write {plan.inputs[0].name}=... and so on" if plan.inputs else "no inputs"
         )
+        raise RemoteTaskUsageError(f"Deployed task {plan.name!r} takes {by_name}.")
     required = {declared.name: declared.default is None for declared in plan.inputs}
     return _named(plan.name, required, args, kwargs)
 
