@@ -17,8 +17,8 @@ from flyteray._plan.dependencies import declared_in
 from flyteray._plan.resources import environment_spec, hardware
 from flyteray._plan.retry import retry_spec
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
-from flyteray._plan.values.annotations import type_name
 from flyteray._plan.values.text import safe_repr
+from flyteray._plan.values.type_hints import type_name
 from flyteray.errors import DeploymentError
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in a repr: another one in each process

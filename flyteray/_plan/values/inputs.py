@@ -10,9 +10,9 @@ from flyteray._declare.near import did_you_mean
 from flyteray._declare.tasks.interface import MISSING, Input, tuple_parts
 from flyteray._declare.tasks.task import Task
 from flyteray._plan.spec import TaskPlan
-from flyteray._plan.values.annotations import shown
 from flyteray._plan.values.conversion import Unfit, converted
 from flyteray._plan.values.parser import FromJson, Text, from_json, read
+from flyteray._plan.values.type_hints import shown
 from flyteray.errors import RemoteTaskUsageError, RuntimeDataValidationError
 
 

@@ -20,8 +20,8 @@ from typing import Any
 from typing_extensions import is_typeddict
 
 from flyteray._plan.values import times
-from flyteray._plan.values.annotations import alternatives, fits, is_named_tuple, meant, mismatch, type_name
 from flyteray._plan.values.conversion import Conversion, Unfit, member
+from flyteray._plan.values.type_hints import alternatives, fits, is_named_tuple, meant, mismatch, type_name
 from flyteray.io import Dir
 from flyteray.io.location import Location
 
