@@ -84,10 +84,8 @@ class Activator:
     """Serves the backends of an ingress that have no replica, in a thread of its own.
 
     A request waits as long as the state lets its app wait for a replica; that of an app that is not to wait is
-    answered at once. A new one for the same directory takes the place of an older one, whose requests end.
-
-    Args:
-        directory: Where HAProxy runs.
+    answered at once. HAProxy runs in ``directory``: a new one for it takes the place of an older one, whose requests
+    end.
     """
 
     def __init__(self, directory: Path) -> None:

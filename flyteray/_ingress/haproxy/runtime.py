@@ -23,9 +23,7 @@ class CommandRefusedError(Exception):
 
 
 class Conversation:
-    """One connection, so one HAProxy process: it fails when that process ends, and never reaches the next.
-
-    A context manager.
+    """One connection in a block, so one HAProxy process: it fails when that ends, and never reaches the next.
 
     Args:
         directory: Where HAProxy runs.

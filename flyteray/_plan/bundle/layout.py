@@ -60,9 +60,8 @@ class Layout:
         """Add a file at a place of its own; CodeBundleError where another one has that."""
         there = self.contents.get(place)
         if there is not None and there != file:
-            raise CodeBundleError(
-                f"{there!s} and {file!s} would both be {place!r} in the code that is shipped."
-            )
+            both = f"{there!s} and {file!s}"
+            raise CodeBundleError(f"{both} would both be {place!r} in the code that is shipped.")
         self.contents[place] = file
 
     def _add_module(self, name: str, path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 
 CopyStyle = Literal["loaded_modules", "all", "none"]
 
+# Of versions and runs: they are part of names in Ray, in the ingress and in storage.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-"""Of versions and runs: they are part of names in Ray, in the ingress and in storage."""
 
 
 @dataclass(frozen=True)

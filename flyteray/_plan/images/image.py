@@ -26,10 +26,11 @@ from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ImageBuildError, InvalidImageNameError
 
-_SHIPPED = f"{bundle.OWN}/images.json"
+REFERENCES = (
+    "FLYTERAY_IMAGES"  # an environment variable that tells what named images are: ``name=uri``, with commas
+)
 
-REFERENCES = "FLYTERAY_IMAGES"
-"""The environment variable that tells what named images are: ``name=uri``, several separated by commas."""
+_SHIPPED = f"{bundle.OWN}/images.json"
 
 
 def image_spec(image: Image | str | None, environment: str = "", program: bool = False) -> ImageSpec | None:

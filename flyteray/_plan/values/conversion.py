@@ -81,9 +81,8 @@ class Conversion:
         return self._leaf(expected, value)
 
     def _one_of(self, expected: Any, value: Any) -> Any:
-        options = sorted(
-            type_hints.alternatives(expected), key=lambda each: meant(each) is str
-        )  # it takes all text: last
+        options = list(type_hints.alternatives(expected))
+        options.sort(key=lambda option: meant(option) is str)  # it takes all text: last
         if not isinstance(value, str):
             options.sort(key=lambda option: not fits(option, value))
         problems: list[tuple[str, str]] = []
@@ -212,5 +211,4 @@ def member(kind: type[enum.Enum], value: Any) -> enum.Enum:
     raise Unfit(f"{shown(value)} is no {kind.__name__}. Its members: {names}")
 
 
-converted = Conversion(_given, keep=True)
-"""A value from Python as an annotation wants it."""
+converted = Conversion(_given, keep=True)  # a value from Python as an annotation wants it

@@ -360,5 +360,4 @@ def _json_leaf(expected: Any, value: Any) -> Any:
     return _by_pydantic(expected, value)
 
 
-from_json = Conversion(_json_leaf, keep=False, key=read)
-"""A value as JSON has it, as an annotation wants it."""
+from_json = Conversion(_json_leaf, keep=False, key=read)  # a value of JSON as an annotation wants it
