@@ -16,9 +16,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from flyteray.errors import BaseRuntimeError, InitializationError, RuntimeSystemError
 
 NAMESPACE = "flyteray"
-
-SERVE_NAMESPACE = "flyteray-serve"
-"""Where the actors of flyteray's own Serve are, the replicas of apps among them."""
+SERVE_NAMESPACE = "flyteray-serve"  # of the actors of flyteray's own Serve, the replicas of apps among them
 
 _RESTART_S = 30.0  # how long an actor may take to come back after its process died
 _AGAIN_S = 0.2

@@ -76,7 +76,7 @@ class DeployedTaskEnvironment(_DeployedEnvironment):
         return f"DeployedTaskEnvironment(name={self.env.name!r}, tasks=[{tasks}])"
 
     def table_repr(self) -> list[Row]:
-        """What was deployed, as lines of a table."""
+        """The deployed tasks as lines of a table."""
         return [task.table_repr() for task in self.deployed_entities]
 
 
@@ -115,7 +115,7 @@ class Deployment:
         return f"Deployment(version={self.version!r}, envs=[{parts}])"
 
     def table_repr(self) -> list[Row]:
-        """What was deployed, as lines of a table."""
+        """The deployed tasks and apps as lines of a table."""
         return [row for deployed in self.envs.values() for row in deployed.table_repr()]
 
 

@@ -46,19 +46,14 @@ async def lines(app: str, query: LogQuery) -> AsyncIterator[str]:
 
 
 class _Streams:
-    """The logs that are being read: each stream of each replica in a thread of its own.
-
-    Attributes:
-        actors: The replicas whose logs were begun, by the names of their actors.
-        open: How many streams may still have something to read.
-    """
+    """The logs that are being read: each stream of each replica in a thread of its own."""
 
     def __init__(self, query: LogQuery) -> None:
         self._query = query
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[str | BaseRuntimeError | None] = asyncio.Queue()
-        self.actors: set[str] = set()
-        self.open = 0
+        self.actors: set[str] = set()  # those of the replicas that are or were read
+        self.open = 0  # streams that may have more to read
 
     def begin(self, replicas: list[ReplicaInfo]) -> None:
         """Read those that are new."""
@@ -71,7 +66,7 @@ class _Streams:
                     threading.Thread(target=self._read, args=(replica, stream), daemon=True).start()
 
     async def arriving(self) -> AsyncIterator[str]:
-        """What comes within the next seconds."""
+        """The lines of the next seconds."""
         deadline = self._loop.time() + _LOOK_S
         while (left := deadline - self._loop.time()) > 0 and (self.open or self._query.follow):
             try:

@@ -142,7 +142,7 @@ class ServeContext(LaunchContext):
         return served
 
     def plan(self, app_env: AppEnvironment) -> Sequence[AppPlan]:
-        """What serving an app would serve: it and those that it depends on, each after those it needs.
+        """The plans of an app and of those that it depends on, each after those it needs.
 
         Raises:
             TypeError: not an app environment, or a parameter value of a wrong type.
@@ -198,8 +198,7 @@ class ServeContext(LaunchContext):
             )
 
     def _patience(self) -> Patience:
-        seconds = {option: getattr(self, option) for option in _SECONDS}
-        return Patience(**{option: value for option, value in seconds.items() if value is not None})
+        return Patience(**_without_none({option: getattr(self, option) for option in _SECONDS}))
 
 
 with_servecontext = ServeContext

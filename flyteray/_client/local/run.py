@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from flyteray._client.bridge import MethodVerb, loop_runs_here
@@ -28,17 +28,13 @@ from flyteray._plan.values.outputs import ActionOutputs, as_outputs, exits_well
 from flyteray._settings import Settings
 from flyteray.errors import RemoteTaskUsageError
 
-T = TypeVar("T")
-
 
 class LocalRun:
     """The handle of a run that has already succeeded: a failing task raises from ``run`` itself."""
 
-    def __init__(
-        self, name: str, folder: Path, outputs: tuple[Any, ...], started_at: datetime | None = None
-    ) -> None:
+    def __init__(self, name: str, folder: Path, outputs: tuple[Any, ...], started_at: datetime) -> None:
         self.name = name
-        self.started_at = started_at or datetime.now(timezone.utc)
+        self.started_at = started_at
         self.url = folder.as_uri()
         self.phase = ActionPhase.SUCCEEDED
         self._outputs_value = outputs

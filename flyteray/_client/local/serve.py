@@ -1,4 +1,4 @@
-"""Local mode of ``serve``: apps as processes beside this one, without Ray. None of them outlives it."""
+"""Local mode serves apps as processes beside this one, without Ray. None of them outlives it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import functools
 import json
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +45,6 @@ class LocalApps:
         self._folder = SharedFolder.new(home / "local-apps")
         self._outputs = LocalOutputs(self._folder.path, self._folder.path / LocalPlan.NEWEST)
         self._apps: dict[str, LocalApp] = {}
-        self._lock = threading.Lock()
         local_endpoints().share(self._folder.path / "apps.json")
         atexit.register(self.end)
 
@@ -94,10 +92,8 @@ class LocalApps:
         environment = await asyncio.to_thread(self._environment, plan, settings)
         if known is not None:  # only now: what could be refused has been asked for
             await known.deactivate.aio(wait=True)
-        log = self._folder.path / f"{plan.app.name}.log"
-        app = LocalApp(plan, python, environment, log, patience, known.revision + 1 if known else 1)
-        with self._lock:
-            self._apps[plan.app.name] = app
+        app = LocalApp(plan, python, environment, patience, known.revision + 1 if known else 1)
+        self._apps[plan.app.name] = app
         return app
 
     def _plan(self, planned: AppPlan, port: int, settings: Settings, patience: Patience) -> LocalPlan:
@@ -132,15 +128,15 @@ class LocalApps:
 
     def _pin(self, parameter: ParameterSpec, settings: Settings) -> tuple[ParameterSpec, str | None]:
         """A parameter as a process without a cluster can resolve it, and the storage that its output is in."""
-        if parameter.output is not None and parameter.output.follow:
-            self._outputs.follow(parameter.name, parameter.output, settings)
-            return parameter, None
-        if parameter.output is not None:
-            run, storage = self._outputs.locate(parameter.name, parameter.output, settings)
-            pinned = parameter.output.model_copy(update={"run_name": run})
+        output = parameter.output
+        if output is not None and not output.follow:
+            run, storage = self._outputs.locate(parameter.name, output, settings)
+            pinned = output.model_copy(update={"run_name": run})
             return parameter.model_copy(update={"output": pinned}), storage
-        if parameter.kind == "app_endpoint" and parameter.value and "://" not in parameter.value:
-            return parameter.model_copy(update={"value": _url(parameter.name, parameter.value)}), None
+        if output is not None:
+            self._outputs.follow(parameter.name, output, settings)
+        elif parameter.kind == "app_endpoint" and parameter.value and "://" not in parameter.value:
+            parameter = parameter.model_copy(update={"value": _url(parameter.name, parameter.value)})
         return parameter, None
 
     def _environment(self, plan: LocalPlan, settings: Settings) -> dict[str, str]:

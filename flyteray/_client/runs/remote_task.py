@@ -144,11 +144,9 @@ class TaskDetails:
         self.name = plan.name
         self.version = plan.version
         self.docs = plan.docs
-        self.required_args = tuple(declared.name for declared in plan.inputs if declared.default is None)
-        self.default_input_args = tuple(
-            declared.name for declared in plan.inputs if declared.default is not None
-        )
-        self.inputs = {declared.name: declared.type for declared in plan.inputs}
+        self.required_args = tuple(each.name for each in plan.inputs if each.default is None)
+        self.default_input_args = tuple(each.name for each in plan.inputs if each.default is not None)
+        self.inputs = {each.name: each.type for each in plan.inputs}
         self.outputs = plan.outputs
         self.resources = plan.spec.environment
         self.secrets = tuple(secret.key for secret in self.resources.secrets)

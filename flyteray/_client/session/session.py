@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from flyteray._actors.controller import Controller, controller
 from flyteray._client.bridge import warn_caller
-from flyteray._declare import context
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN, Cluster, this_process
 from flyteray._plan.apps import output_ref
 from flyteray._plan.bundle.bundle import Bundle
@@ -21,7 +20,6 @@ from flyteray._plan.info import AppInfo, ClusterInfo
 from flyteray._plan.spec import AppSpec, EnvironmentSpec
 from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import Settings
-from flyteray.app import context as app_context
 from flyteray.app.sources import RunOutput
 from flyteray.errors import ClusterError
 
@@ -61,15 +59,11 @@ class Session(Cluster):
 
     @property
     def settings(self) -> Settings:
-        """What ``init`` was told, else what the environment says."""
+        """The settings that ``init`` was told, else those of the environment."""
         return self._settings or Settings.load()
 
     def connect(self) -> ClusterInfo:
-        """The cluster; starts a local one in the background where none is named.
-
-        Raises:
-            ClusterError: it can't be reached or started.
-        """
+        """The cluster, a local one in the background where none is named; ClusterError where none can be reached."""
         # Deferred, as everything here that needs Ray: `import flyteray` and local mode do without it.
         from flyteray._cluster.connection import connect, disconnect
         from flyteray._control.actors import ensure_controller
@@ -159,8 +153,3 @@ def session() -> Session:
     """This process's session."""
     made = this_process().cluster = Session()
     return made
-
-
-def inside_local_run() -> bool:
-    """Whether the caller is a task or an app that runs in local mode."""
-    return context.ctx().mode == "local" or app_context.ctx().mode == "local"
