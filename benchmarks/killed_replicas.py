@@ -23,7 +23,7 @@ import psutil
 
 import flyteray as flyte
 from benchmarks import harness
-from flyteray._serve.servers.listening import find_addresses
+from flyteray._serve.servers.sockets import find_addresses
 from flyteray.app import AppEnvironment
 from flyteray.errors import ActivationTimeoutError
 from flyteray.remote import App

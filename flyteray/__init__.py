@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 from flyteray import _public
-from flyteray._version import __version__, version
+from flyteray._version import __version__ as __version__
+from flyteray._version import version as version
 
 if TYPE_CHECKING:
     import logging
@@ -18,51 +19,63 @@ if TYPE_CHECKING:
     from flyteray import io as io
     from flyteray import models as models
     from flyteray import remote as remote
-    from flyteray._client.apps.handle import AppHandle
-    from flyteray._client.apps.serve import serve, with_servecontext
-    from flyteray._client.build import ImageCache, build, build_images
-    from flyteray._client.deploy import deploy
-    from flyteray._client.runs.run import run, with_runcontext
-    from flyteray._client.session.init import init
-    from flyteray._client.session.init_from import (
-        init_from_api_key,
-        init_from_config,
-        init_in_cluster,
-        init_passthrough,
-    )
-    from flyteray._client.session.owner import current_domain, current_project, is_control_plane_available
-    from flyteray._declare.context import ctx, custom_context, get_custom_context, group
-    from flyteray._declare.device import (
-        AMD_GPU,
-        APPLE_SILICON,
-        GPU,
-        HABANA_GAUDI,
-        TPU,
-        Device,
-        DeviceClass,
-        Neuron,
-    )
-    from flyteray._declare.environment import Environment
-    from flyteray._declare.images.image import Image, ImageBuild
-    from flyteray._declare.options.cache import Cache, CachePolicy, CacheRequest
-    from flyteray._declare.options.documentation import Documentation, Link
-    from flyteray._declare.options.pod import PodTemplate
-    from flyteray._declare.options.reuse import ReusePolicy
-    from flyteray._declare.options.timeout import Timeout, TimeoutType
-    from flyteray._declare.options.trigger import (
-        Cron,
-        FixedRate,
-        OnArtifact,
-        Trigger,
-        TriggeredArtifact,
-        TriggeredPartition,
-        TriggerTime,
-    )
-    from flyteray._declare.resources import Resources
-    from flyteray._declare.secret import Secret, SecretRequest
-    from flyteray._declare.tasks.retry import Backoff, RetryStrategy
-    from flyteray._declare.tasks.task import AsyncFunctionTaskTemplate, Task, TaskTemplate
-    from flyteray._declare.tasks.task_environment import TaskEnvironment
+    from flyteray._client.apps.handle import AppHandle as AppHandle
+    from flyteray._client.apps.serve import serve as serve
+    from flyteray._client.apps.serve import with_servecontext as with_servecontext
+    from flyteray._client.build import ImageCache as ImageCache
+    from flyteray._client.build import build as build
+    from flyteray._client.build import build_images as build_images
+    from flyteray._client.deploy import deploy as deploy
+    from flyteray._client.runs.run import run as run
+    from flyteray._client.runs.run import with_runcontext as with_runcontext
+    from flyteray._client.session.init import init as init
+    from flyteray._client.session.init_from import init_from_api_key as init_from_api_key
+    from flyteray._client.session.init_from import init_from_config as init_from_config
+    from flyteray._client.session.init_from import init_in_cluster as init_in_cluster
+    from flyteray._client.session.init_from import init_passthrough as init_passthrough
+    from flyteray._client.session.owner import current_domain as current_domain
+    from flyteray._client.session.owner import current_project as current_project
+    from flyteray._client.session.owner import is_control_plane_available as is_control_plane_available
+    from flyteray._declare.context import ctx as ctx
+    from flyteray._declare.context import custom_context as custom_context
+    from flyteray._declare.context import get_custom_context as get_custom_context
+    from flyteray._declare.context import group as group
+    from flyteray._declare.device import AMD_GPU as AMD_GPU
+    from flyteray._declare.device import APPLE_SILICON as APPLE_SILICON
+    from flyteray._declare.device import GPU as GPU
+    from flyteray._declare.device import HABANA_GAUDI as HABANA_GAUDI
+    from flyteray._declare.device import TPU as TPU
+    from flyteray._declare.device import Device as Device
+    from flyteray._declare.device import DeviceClass as DeviceClass
+    from flyteray._declare.device import Neuron as Neuron
+    from flyteray._declare.environment import Environment as Environment
+    from flyteray._declare.images.image import Image as Image
+    from flyteray._declare.images.image import ImageBuild as ImageBuild
+    from flyteray._declare.options.cache import Cache as Cache
+    from flyteray._declare.options.cache import CachePolicy as CachePolicy
+    from flyteray._declare.options.cache import CacheRequest as CacheRequest
+    from flyteray._declare.options.documentation import Documentation as Documentation
+    from flyteray._declare.options.documentation import Link as Link
+    from flyteray._declare.options.pod import PodTemplate as PodTemplate
+    from flyteray._declare.options.reuse import ReusePolicy as ReusePolicy
+    from flyteray._declare.options.timeout import Timeout as Timeout
+    from flyteray._declare.options.timeout import TimeoutType as TimeoutType
+    from flyteray._declare.options.trigger import Cron as Cron
+    from flyteray._declare.options.trigger import FixedRate as FixedRate
+    from flyteray._declare.options.trigger import OnArtifact as OnArtifact
+    from flyteray._declare.options.trigger import Trigger as Trigger
+    from flyteray._declare.options.trigger import TriggeredArtifact as TriggeredArtifact
+    from flyteray._declare.options.trigger import TriggeredPartition as TriggeredPartition
+    from flyteray._declare.options.trigger import TriggerTime as TriggerTime
+    from flyteray._declare.resources import Resources as Resources
+    from flyteray._declare.secret import Secret as Secret
+    from flyteray._declare.secret import SecretRequest as SecretRequest
+    from flyteray._declare.tasks.retry import Backoff as Backoff
+    from flyteray._declare.tasks.retry import RetryStrategy as RetryStrategy
+    from flyteray._declare.tasks.task import AsyncFunctionTaskTemplate as AsyncFunctionTaskTemplate
+    from flyteray._declare.tasks.task import Task as Task
+    from flyteray._declare.tasks.task import TaskTemplate as TaskTemplate
+    from flyteray._declare.tasks.task_environment import TaskEnvironment as TaskEnvironment
 
     logger: logging.Logger
     system_logger: logging.Logger
@@ -117,69 +130,10 @@ _LATER = {
 }
 _PACKAGES = ("app", "config", "errors", "git", "io", "models", "remote")
 
-__all__ = [
-    "AMD_GPU",
-    "APPLE_SILICON",
-    "GPU",
-    "HABANA_GAUDI",
-    "TPU",
-    "AppHandle",
-    "AsyncFunctionTaskTemplate",
-    "Backoff",
-    "Cache",
-    "CachePolicy",
-    "CacheRequest",
-    "Cron",
-    "Device",
-    "DeviceClass",
-    "Documentation",
-    "Environment",
-    "FixedRate",
-    "Image",
-    "ImageBuild",
-    "ImageCache",
-    "Link",
-    "Neuron",
-    "OnArtifact",
-    "PodTemplate",
-    "Resources",
-    "RetryStrategy",
-    "ReusePolicy",
-    "Secret",
-    "SecretRequest",
-    "Task",
-    "TaskEnvironment",
-    "TaskTemplate",
-    "Timeout",
-    "TimeoutType",
-    "Trigger",
-    "TriggerTime",
-    "TriggeredArtifact",
-    "TriggeredPartition",
-    "__version__",
-    "build",
-    "build_images",
-    "ctx",
-    "current_domain",
-    "current_project",
-    "custom_context",
-    "deploy",
-    "get_custom_context",
-    "group",
-    "init",
-    "init_from_api_key",
-    "init_from_config",
-    "init_in_cluster",
-    "init_passthrough",
-    "is_control_plane_available",
-    "logger",
-    "run",
-    "serve",
-    "system_logger",
-    "version",
-    "with_runcontext",
-    "with_servecontext",
-]
+_LOGGERS = ("logger", "system_logger")
+
+__all__ = ["__version__", "version", *_LOGGERS, *(name for names in _LATER.values() for name in names)]
+__all__.sort(key=lambda name: (not name.isupper(), name))
 
 
 def __dir__() -> list[str]:
@@ -191,7 +145,7 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and so also what
     def __getattr__(name: str) -> object:
         if name in _PACKAGES:
             return importlib.import_module(f"flyteray.{name}")
-        if name in ("logger", "system_logger"):
+        if name in _LOGGERS:
             logging = importlib.import_module("flyteray._logging")
             return logging.user_logger() if name == "logger" else logging.system_logger()
         for module, names in _LATER.items():

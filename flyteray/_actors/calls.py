@@ -16,9 +16,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from flyteray.errors import BaseRuntimeError, InitializationError, RuntimeSystemError
 
 NAMESPACE = "flyteray"
-
-SERVE_NAMESPACE = "flyteray-serve"
-"""Where the actors of flyteray's own Serve are, the replicas of apps among them."""
+SERVE_NAMESPACE = "flyteray-serve"  # of the actors of flyteray's own Serve, the replicas of apps among them
 
 _RESTART_S = 30.0  # how long an actor may take to come back after its process died
 _AGAIN_S = 0.2
@@ -42,11 +40,7 @@ class ActorHost:
 
 
 def find(name: str) -> ActorHandle:
-    """A handle of a flyteray actor on the connected cluster.
-
-    Raises:
-        InitializationError: there is no such actor, so nobody has connected with flyteray yet.
-    """
+    """A flyteray actor of the connected cluster; InitializationError where nobody has connected with flyteray yet."""
     try:
         return ray.get_actor(name, namespace=NAMESPACE)
     except ValueError as error:

@@ -179,7 +179,7 @@ class Secrets(Protocol):
         """Keep a secret, or give it a new value."""
 
     def uncreated(self, names: list[str]) -> Awaitable[list[str]]:
-        """Those of the names that nobody has created a secret of."""
+        """The names of which nobody has created a secret."""
 
     def take(self, values: dict[str, bytes]) -> Awaitable[list[str]]:
         """Keep values of the caller's environment; tells those that are new or others than before."""
@@ -223,10 +223,10 @@ class Controller(Protocol):
     keys: Keys
 
     def info(self) -> Awaitable[ClusterInfo]:
-        """Where things are."""
+        """The cluster's addresses and places."""
 
     def gets_less(self, environment: EnvironmentSpec, replicas: int) -> Awaitable[str | None]:
-        """What an environment asks for and does not get all of here, in words."""
+        """The resources that an environment asks for and does not get in full here, in words."""
 
 
 def controller(before: Callable[[], object] | None = None) -> Controller:

@@ -21,13 +21,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Question(Awaitable[T]):
-    """One call of a method of an actor; it is asked as often as it is awaited.
+    """One call of a method of an actor, or with dots of a part of it; it is asked as often as it is awaited.
 
-    Attributes:
-        actor: The actor's name.
-        method: Which of its methods; with dots, one of a part of it.
-        arguments: Those of the call, by position.
-        before: Called before it is sent, which may block.
+    ``before`` is called before it is sent, and may block.
     """
 
     actor: str

@@ -44,7 +44,7 @@ class Verb(Generic[P, R]):
 
 
 class Listing(Coroutine[Any, Any, list[R]]):
-    """What the async form of a :class:`ListVerb` returns: await it for the list, or go through it by ``async for``."""
+    """The result of the async form of a :class:`ListVerb`: await it for the list, or go through it by ``async for``."""
 
     def __init__(self, listing: Coroutine[Any, Any, list[R]]) -> None:
         self._listing = listing

@@ -18,7 +18,6 @@ from flyteray._plan.bundle.shipping import CopyStyle, Shipping
 from flyteray._plan.deployment import DeploymentPlan
 from flyteray._plan.info import AppInfo
 from flyteray._plan.spec import TaskPlan
-from flyteray._plan.tasks import declared_tasks
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import DeploymentError
 
@@ -77,7 +76,7 @@ class DeployedTaskEnvironment(_DeployedEnvironment):
         return f"DeployedTaskEnvironment(name={self.env.name!r}, tasks=[{tasks}])"
 
     def table_repr(self) -> list[Row]:
-        """What was deployed, as lines of a table."""
+        """The deployed tasks as lines of a table."""
         return [task.table_repr() for task in self.deployed_entities]
 
 
@@ -116,7 +115,7 @@ class Deployment:
         return f"Deployment(version={self.version!r}, envs=[{parts}])"
 
     def table_repr(self) -> list[Row]:
-        """What was deployed, as lines of a table."""
+        """The deployed tasks and apps as lines of a table."""
         return [row for deployed in self.envs.values() for row in deployed.table_repr()]
 
 
@@ -186,8 +185,7 @@ async def _execute(plan: DeploymentPlan) -> dict[str, AppInfo]:
     await asyncio.gather(*(session().controller.images.prepare(image) for image in images))
     await session().controller.tasks.deploy([task for tasks in plan.tasks.values() for task in tasks])
     await warn_of_unknown_apps([*plan.apps.values()])
-    declared = declared_tasks()
-    return {name: await session().serve(spec, declared) for name, spec in plan.apps.items()}
+    return {name: await session().serve(spec) for name, spec in plan.apps.items()}
 
 
 def _results(

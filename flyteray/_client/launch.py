@@ -6,8 +6,9 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
-from flyteray._client.session.session import inside_local_run
+from flyteray._declare import context
 from flyteray._plan.bundle.shipping import CopyStyle, Shipping
+from flyteray.app import context as app_context
 
 Mode = Literal["local", "remote"]
 
@@ -40,7 +41,8 @@ class LaunchContext:
     @property
     def is_local(self) -> bool:
         """Whether it runs without a cluster: as was said, or inside a local run or app."""
-        return self.mode == "local" or (self.mode is None and inside_local_run())
+        around = (context.ctx().mode, app_context.ctx().mode)
+        return self.mode == "local" or (self.mode is None and "local" in around)
 
     def _shipping(self) -> Shipping:
         return Shipping(

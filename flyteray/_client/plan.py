@@ -24,10 +24,9 @@ class AppPlan:
 
 
 class PlannedApp(EphemeralHandle):
-    """The handle that ``dry_run=True`` gives instead of a running app: nothing of it runs or is on a cluster.
+    """The handle that ``dry_run=True`` gives instead of a running app; ``plan`` is what would have been served.
 
-    Attributes:
-        plan: What would have been served: the app last, after those that it depends on.
+    The app is last in it, after those that it depends on.
     """
 
     url = endpoint = ""
@@ -59,13 +58,7 @@ class PlannedApp(EphemeralHandle):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """The handle that ``dry_run=True`` gives instead of a run: nothing of it runs or is on a cluster.
-
-    Attributes:
-        name: What the run would be called.
-        plan: The task as the cluster would see it.
-        url: Empty: there is nothing of it in storage.
-    """
+    """The handle that ``dry_run=True`` gives instead of a run; ``plan`` is the task as the cluster would see it."""
 
     name: str
     plan: TaskSpec

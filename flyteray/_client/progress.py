@@ -15,13 +15,7 @@ _PATIENCE_S = 1.5  # what is over sooner is not worth a line
 
 
 class Progress:
-    """Says that something goes on, in a terminal, and what it waits for itself, anywhere.
-
-    Args:
-        subject: Kind and name, such as ``"run r1"``.
-        quiet: Say nothing.
-        live: Whether one line of a terminal may show how it stands at the moment.
-    """
+    """The progress of a subject such as ``"run r1"``: what it waits for, and in a ``live`` terminal that it goes on."""
 
     def __init__(self, subject: str, quiet: bool, live: bool) -> None:
         self._subject = subject
@@ -32,7 +26,7 @@ class Progress:
         self._waits_since: float | None = None
 
     def __enter__(self) -> Self:
-        if self._live and not self._quiet and _is_terminal():
+        if self._live and not self._quiet and sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console  # deferred: only terminals pay for it
 
             self._status = Console(stderr=True).status(f"Waiting for {self._subject} …")
@@ -58,7 +52,3 @@ class Progress:
         if kind != self._said and time.monotonic() - self._waits_since >= _PATIENCE_S:
             self._said = kind
             print(f"{self._subject[0].upper()}{self._subject[1:]} {waiting}.", file=sys.stderr, flush=True)
-
-
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""An app environment as the cluster sees it, and the order in which dependent apps come up."""
+"""An app environment becomes the spec of an app, after those of the apps that it depends on."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def app_spec(
         subdomain=_subdomain(env),
         host=env.domain.custom_domain if env.domain else None,
         links=tuple(
-            LinkSpec(title=link.title, path=link.path, is_relative=link.is_relative) for link in env.links
+            LinkSpec(title=each.title, path=each.path, is_relative=each.is_relative) for each in env.links
         ),
     )
 
@@ -80,8 +80,7 @@ def app_spec(
 def in_order(env: AppEnvironment) -> list[AppEnvironment]:
     """The app and the apps it depends on, directly or not, each after those it needs.
 
-    Raises:
-        ValueError: they depend on one another in a circle, or two of them share a name.
+    ValueError where they depend on one another in a circle, or two of them share a name.
     """
     ordered: dict[str, AppEnvironment] = {}
     for each in dependencies_first(env, circles=False):
@@ -110,18 +109,15 @@ def _subdomain(env: AppEnvironment) -> str | None:
     if not isinstance(wanted, Subdomain):
         return wanted
     known = {**os.environ, **(env.env_vars or {})}
-    context = SerializationContext(
-        project=known.get(PROJECT, ""), domain=known.get(DOMAIN, ""), org=known.get(ORG)
-    )
+    project, domain, org = known.get(PROJECT, ""), known.get(DOMAIN, ""), known.get(ORG)
+    context = SerializationContext(project=project, domain=domain, org=org)
     return host_name(f"The subdomain of app {env.name!r},", wanted.resolve(env, context))
 
 
 def objects(env: AppEnvironment, values: Mapping[str, Any]) -> dict[str, Any]:
     """The Python values that an app is given as they are, by the names of its parameters of type "object".
 
-    Args:
-        env: The app.
-        values: Values by the names of parameters, in place of those declared.
+    ``values`` are by the names of parameters, in place of those declared.
     """
     given = {each.name: (each, values.get(each.name, each.value)) for each in env.parameters}
     return {name: value for name, (parameter, value) in given.items() if _is_object(parameter, value)}
@@ -181,18 +177,15 @@ def _parameter(app: str, parameter: Parameter) -> ParameterSpec:
         )
     output = None
     if isinstance(value, RunOutput):
-        output = output_ref(f"Parameter {parameter.name!r}", value)
-        text = None
+        output, value = output_ref(f"Parameter {parameter.name!r}", value), None
     elif isinstance(value, (File, Dir)):
-        text = value.path
+        value = value.path
     elif isinstance(value, AppEndpoint):
-        text = value.app_name
-    else:
-        text = value
+        value = value.app_name
     return ParameterSpec(
         name=parameter.name,
         kind=parameter.kind,
-        value=text,
+        value=value,
         output=output,
         env_var=parameter.env_var,
         download=parameter.download,
@@ -202,14 +195,9 @@ def _parameter(app: str, parameter: Parameter) -> ParameterSpec:
 
 
 def output_ref(owner: str, output: RunOutput) -> OutputRef:
-    """Which output a declaration means.
+    """Which output a declaration means; ``owner`` says in errors whose it is.
 
-    Args:
-        owner: Whose it is, for errors.
-        output: As declared.
-
-    Raises:
-        ValueError: the "current" version of a task where none runs, or neither a run nor a task.
+    ValueError where it is the "current" version of a task and none runs, or names neither a run nor a task.
     """
     if output.run_name is None and output.task_name is None:
         raise ValueError(f"{owner}: RunOutput needs run_name or task_name.")

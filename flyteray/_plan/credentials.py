@@ -1,4 +1,4 @@
-"""Secrets as the cluster sees them: by name, never by value."""
+"""Secrets are planned by name, never by value; keys of apps are made, and known again by their digest."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from flyteray._declare.secret import Secret
 from flyteray._plan.spec import SecretSpec
 from flyteray.errors import SecretNotFoundError
 
+# Bytes that a value may have: few enough for Ray to send it in a message instead of keeping it as an object.
 LARGEST = 64 * 1024
-"""Bytes that a value may have: few enough for Ray to send it in a message instead of keeping it as an object."""
 
 _SECRET_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
 _KEY_PREFIX = "flyteray_"  # so that one that got into a repository or a log is recognised
@@ -40,11 +40,7 @@ def variable(spec: SecretSpec) -> str:
 
 
 def check_secret_name(name: str) -> None:
-    """Return when a secret may be called so.
-
-    Raises:
-        ValueError: It is neither ``key`` nor ``group/key``.
-    """
+    """Return when a secret may be called so; ValueError where it is neither ``key`` nor ``group/key``."""
     if not isinstance(name, str) or not _SECRET_NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} is no name for a secret: use letters, digits, _, - and dots that don't come first, "
@@ -53,12 +49,7 @@ def check_secret_name(name: str) -> None:
 
 
 def as_value(name: str, value: object) -> bytes:
-    """The bytes to keep; text as UTF-8.
-
-    Raises:
-        TypeError: It is neither str nor bytes.
-        ValueError: It is empty, or too large.
-    """
+    """The bytes to keep; text as UTF-8. TypeError where it is neither, ValueError where it is empty or too large."""
     if not isinstance(value, (str, bytes)):  # the value itself is never shown
         raise TypeError(f"The value of secret {name!r} must be a str or bytes, got {type(value).__name__}.")
     data = value.encode() if isinstance(value, str) else value
@@ -99,11 +90,7 @@ def key_digest(key: str) -> str:
 
 
 def check_key_name(name: str) -> None:
-    """Return when a key may be called so.
-
-    Raises:
-        ValueError: It may not.
-    """
+    """Return when a key may be called so; ValueError where it may not."""
     if not isinstance(name, str) or not _KEY_NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} is no name for a key: use up to 63 letters, digits, dots, _, - and @, with a letter or digit at "

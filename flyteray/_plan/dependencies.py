@@ -1,8 +1,20 @@
-"""Environments depend on one another: all that some need are found, and put in order."""
+"""Environments are found: those that modules declare, and those that others depend on, in order."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Iterator
+
 from flyteray._declare.environment import Environment
+
+
+def declared_in(modules: Iterable[str]) -> Iterator[Environment]:
+    """The environments that are names of loaded modules."""
+    for name in modules:
+        # A module's dict and its values' own types, not their attributes: what is lazy would load at a touch.
+        for value in list(getattr(sys.modules.get(name), "__dict__", {}).values()):
+            if issubclass(type(value), Environment):
+                yield value
 
 
 def with_dependencies(*envs: Environment) -> list[Environment]:
@@ -20,12 +32,7 @@ def with_dependencies(*envs: Environment) -> list[Environment]:
 def dependencies_first(env: Environment, *, circles: bool = True) -> list[Environment]:
     """An environment after all that it depends on, directly or not, each once.
 
-    Args:
-        env: The environment.
-        circles: Whether they may depend on one another in a circle; the first that is met comes last of those.
-
-    Raises:
-        ValueError: they do and may not.
+    Where they depend on one another in a circle, the first that is met comes last; ValueError without ``circles``.
     """
     ordered: list[Environment] = []
     path: list[Environment] = []

@@ -1,4 +1,4 @@
-"""Environments as what is deployed of them: versions of tasks, versions of apps, and the code of both."""
+"""Environments become what is deployed of them: versions of tasks, versions of apps, and the code of both."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ class DeploymentPlan:
 def groups(envs: Iterable[Environment]) -> list[dict[str, Environment]]:
     """Environments with all that they depend on; those that share something are one group.
 
-    Raises:
-        TypeError: one of them is no environment.
-        ValueError: two different environments have one name, or apps depend on one another in a circle.
+    TypeError where one of them is no environment, ValueError where two different ones have one name or apps depend on
+    one another in a circle.
     """
     merged: list[dict[str, Environment]] = []
     for env in envs:
@@ -71,16 +70,13 @@ def plan(
     shipping: Shipping,
     variables: Mapping[str, str] | None = None,
 ) -> DeploymentPlan:
-    """What is deployed of a group of environments.
+    """What is deployed of a group of environments; CodeBundleError where code can't be shipped.
 
     Args:
         envs: From :func:`groups`.
         version: A name for it; None: a hash of what is deployed.
         shipping: How code travels.
         variables: Environment variables of apps beside those that they declare.
-
-    Raises:
-        CodeBundleError: code can't be shipped.
     """
     bundles: dict[str, Bundle] = {}
     tasks: dict[str, list[TaskPlan]] = {}
@@ -95,10 +91,11 @@ def plan(
         elif isinstance(env, AppEnvironment):
             ref, bundle = code.ship(env, shipping)
             bundles[ref.bundle] = bundle
-            planned[env.name] = apps.app_spec(env, ref, variables=variables).model_copy(
-                update={"version": version}
-            )
-    named = version or _hash(tasks, planned)
+            spec = apps.app_spec(env, ref, variables=variables)
+            planned[env.name] = spec.model_copy(update={"version": version})
+    digests = [each.digest() for plans in tasks.values() for each in plans]
+    digests += [spec.digest() for spec in planned.values()]
+    named = version or hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()[:12]
     return DeploymentPlan(
         version=named,
         envs=envs,
@@ -115,9 +112,3 @@ def _check_same(one: Environment, other: Environment) -> None:
 
 def _versioned(plan: TaskPlan, version: str) -> TaskPlan:
     return plan.model_copy(update={"spec": plan.spec.model_copy(update={"version": version})})
-
-
-def _hash(tasks: Mapping[str, Sequence[TaskPlan]], planned: Mapping[str, AppSpec]) -> str:
-    digests = [each.digest() for plans in tasks.values() for each in plans]
-    digests += [spec.digest() for spec in planned.values()]
-    return hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()[:12]

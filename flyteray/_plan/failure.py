@@ -1,4 +1,4 @@
-"""Exceptions that cross processes: described where they happen, restored where they are asked for."""
+"""An exception crosses processes: it is described where it happens, and restored where it is asked for."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ from flyteray._plan.info import ErrorInfo
 from flyteray._plan.retry import FINAL
 from flyteray._plan.values.text import printable
 from flyteray._version import HOUSE
-from flyteray.errors import (
-    BaseRuntimeError,
-    Kind,
-    NonRecoverableError,
-    RuntimeSystemError,
-    RuntimeUserError,
-)
+from flyteray.errors import BaseRuntimeError, Kind, NonRecoverableError, RuntimeSystemError, RuntimeUserError
 
 T = TypeVar("T")
 
@@ -39,13 +33,9 @@ _ENDING_S = 0.05  # between them
 _FRAMES = 100
 
 _OURS = (f"{HOUSE}/", "/site-packages/ray/", "/dist-packages/ray/")
-_WAY_IN = (
-    "<frozen importlib",
-    "/importlib/",
-    "/asyncio/",
-    "/concurrent/futures/",
-    "/threading.py",
-    "uvloop/",
+_WAY_IN = (  # of calls, to the user's code
+    *("<frozen importlib", "/importlib/", "/asyncio/", "uvloop/"),
+    *("/concurrent/futures/", "/threading.py"),
 )
 _BUNDLE = re.compile(r"^.*/flyteray-bundles[^/]*/[0-9a-f]+/")
 
@@ -90,9 +80,7 @@ def restore(info: ErrorInfo, unpickle: bool = True) -> BaseRuntimeError:
     class name as ``code`` and the original as ``__cause__`` (where it can be unpickled here); the user's
     traceback is printed with it.
 
-    Args:
-        info: What was described.
-        unpickle: Whether the original is of use: a process that serves others must not run a user's code for it.
+    Without ``unpickle`` it is left out: a process that serves others must not run a user's code for it.
     """
     original = _unpickled(info.pickled) if unpickle else None
     remote = RemoteTraceback(info.traceback) if info.traceback else None
@@ -101,11 +89,8 @@ def restore(info: ErrorInfo, unpickle: bool = True) -> BaseRuntimeError:
     if isinstance(original, BaseRuntimeError):
         return original
     text = f"{info.code}: {info.message}" if info.message else info.code
-    error: BaseRuntimeError
-    if info.final:
-        error = NonRecoverableError(text, info.code)
-    else:
-        error = (RuntimeSystemError if info.kind == "system" else RuntimeUserError)(info.code, text)
+    kind = RuntimeSystemError if info.kind == "system" else RuntimeUserError
+    error = NonRecoverableError(text, info.code) if info.final else kind(info.code, text)
     error.__cause__ = original or remote
     return error
 
@@ -126,12 +111,10 @@ def user_traceback(error: BaseException) -> str:
     """
     try:
         described = traceback.TracebackException(type(error), error, error.__traceback__)
-        any_frame = False
-        for link in _chain(described):
-            kept = _users(link.stack)
-            any_frame = any_frame or bool(kept)
-            link.stack = traceback.StackSummary.from_list(kept)
-        shown = any_frame or isinstance(error, SyntaxError)
+        links = list(_chain(described))
+        for link in links:
+            link.stack = traceback.StackSummary.from_list(_users(link.stack))
+        shown = any(link.stack for link in links) or isinstance(error, SyntaxError)
         return printable("".join(described.format())) if shown else ""
     except BaseException:  # noqa: BLE001  # of a user's __str__, __cause__ or __notes__
         return _bare_traceback(error)
@@ -220,12 +203,10 @@ def _why_exit(error: SystemExit) -> str:
 
 
 def _said_by_argparse(error: SystemExit) -> str:
-    step = error.__traceback__
-    while step is not None:
+    for step in _linked(error.__traceback__):
         code = step.tb_frame.f_code
         if code.co_name == "error" and code.co_filename == argparse.__file__:
             return str(step.tb_frame.f_locals.get("message", ""))
-        step = step.tb_next
     return ""
 
 
@@ -252,9 +233,7 @@ def _within(seconds: float, function: Callable[[], T]) -> T | None:
     results: list[T] = []
 
     def work() -> None:
-        with contextlib.suppress(
-            BaseException
-        ):  # the user's module may be absent here: then the text must do
+        with contextlib.suppress(BaseException):  # the user's module may be absent here: the text must do
             results.append(function())
 
     thread = threading.Thread(target=work, name="flyteray-failure", daemon=True)
@@ -264,8 +243,7 @@ def _within(seconds: float, function: Callable[[], T]) -> T | None:
     for _ in range(_ENDINGS):  # what it computes in vain is not to keep a core busy; it may catch some
         if not thread.is_alive():
             break
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
-        )
+        ident = ctypes.c_ulong(thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
         thread.join(_ENDING_S)
     return in_time[0] if in_time else None

@@ -1,7 +1,4 @@
-"""What is told of secrets, tasks, runs, actions, apps, replicas and the cluster: values between its processes.
-
-What is asked for is in :mod:`flyteray._plan.spec`.
-"""
+"""Secrets, tasks, runs, actions, apps, replicas and the cluster are told of as values between its processes."""
 
 from __future__ import annotations
 
@@ -14,8 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from flyteray._plan.spec import EnvironmentSpec, Spec, TaskPlan
 from flyteray._plan.values.text import printable
 
-Words = Annotated[str, BeforeValidator(printable)]
-"""Text from anywhere, made such that it can be stored and printed."""
+Words = Annotated[
+    str, BeforeValidator(printable)
+]  # text from anywhere, such that it can be stored and printed
 
 _LOCALHOST = ("127.0.0.1", "::1")  # where browsers look for names below localhost
 
@@ -267,5 +265,4 @@ class ClusterInfo(Spec):
 
 def to_json(value: BaseModel) -> dict[str, Any]:
     """A model as plain JSON values, for ``--output json``."""
-    data: dict[str, Any] = value.model_dump(mode="json")
-    return data
+    return value.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Whether a cluster can place what an environment asks for, ever or now. No effects here."""
+"""A cluster can place what an environment asks for, ever or now, or not. No effects here."""
 
 from __future__ import annotations
 
@@ -14,16 +14,9 @@ _ACCELERATOR = "accelerator_type:"
 _ONE_OF = re.compile(r"in\((.*)\)")
 _SHOWN = 4  # nodes in a message
 _FINEST = 1e-4  # as Ray counts
-_WORDS = {
-    "CPU": ("CPU", "CPUs"),
-    "GPU": ("GPU", "GPUs"),
-    "HPU": ("HPU", "HPUs"),
-    "TPU": ("TPU chip", "TPU chips"),
-    "neuron_cores": ("Neuron core", "Neuron cores"),
-}
+_COUNTED = {"CPU": "CPU", "GPU": "GPU", "HPU": "HPU", "TPU": "TPU chip", "neuron_cores": "Neuron core"}
 
-Amounts = Mapping[str, float]
-"""Resources by Ray's names."""
+Amounts = Mapping[str, float]  # resources by Ray's names
 
 
 @dataclass(frozen=True)
@@ -70,10 +63,7 @@ def demand(environment: EnvironmentSpec) -> dict[str, float]:
 def fitted(environment: EnvironmentSpec, cluster: ClusterView, replicas: int = 1) -> EnvironmentSpec:
     """What an environment gets of what it asks for: of a lent machine no more CPUs and memory than that has.
 
-    Args:
-        environment: What is asked for.
-        cluster: Where.
-        replicas: How often at one time.
+    ``replicas`` of it are there at one time.
     """
     if not cluster.lent or len(cluster.nodes) != 1:
         return environment
@@ -140,12 +130,8 @@ def _able(node: Node, environment: EnvironmentSpec, asked: Amounts) -> bool:
 
 def _room(node: Node, asked: Amounts) -> float:
     """How often a node could take it if nothing else ran there."""
-    whole = (
-        (node.total[name] + _FINEST / 2) // amount
-        for name, amount in asked.items()
-        if not name.startswith(_ACCELERATOR)
-    )
-    return min(whole, default=math.inf)
+    counted = [name for name in asked if not name.startswith(_ACCELERATOR)]
+    return min(((node.total[name] + _FINEST / 2) // asked[name] for name in counted), default=math.inf)
 
 
 def _matches(label: str | None, wanted: str) -> bool:
@@ -163,7 +149,7 @@ def _enough(there: Amounts, name: str, amount: float) -> bool:
 
 def _same(asked: Amounts, request: Amounts) -> bool:
     return asked.keys() == request.keys() and all(
-        abs(amount - request[name]) < _FINEST for name, amount in asked.items()
+        abs(asked[name] - request[name]) < _FINEST for name in asked
     )
 
 
@@ -183,13 +169,12 @@ def _node(environment: EnvironmentSpec, node: Node) -> str:
     names = [name for name in demand(environment) if not name.startswith(_ACCELERATOR)]
     parts = [_amount(name, node.total.get(name, 0.0)) for name in names]
     if environment.accelerator_type is not None:
-        kinds = [
-            name.removeprefix(_ACCELERATOR) for name in sorted(node.total) if name.startswith(_ACCELERATOR)
-        ]
-        parts.append(f"accelerator {', '.join(kinds)}" if kinds else "no accelerator of a known kind")
+        named = [name for name in sorted(node.total) if name.startswith(_ACCELERATOR)]
+        kinds = ", ".join(name.removeprefix(_ACCELERATOR) for name in named)
+        parts.append(f"accelerator {kinds}" if kinds else "no accelerator of a known kind")
+    known = node.labels
     parts += [
-        f"label {key}={node.labels[key]}" if key in node.labels else f"no label {key}"
-        for key in environment.labels
+        f"label {key}={known[key]}" if key in known else f"no label {key}" for key in environment.labels
     ]
     return " and ".join(parts)
 
@@ -206,8 +191,8 @@ def _amount(name: str, amount: float) -> str:
         return f"{_gib(amount)} GiB of memory"
     if name.startswith(_ACCELERATOR):
         return f"accelerator {name.removeprefix(_ACCELERATOR)}"
-    one, many = _WORDS.get(name, (name, name))
-    return f"{_number(amount) if amount else 'no'} {one if amount == 1 else many}"
+    plural = "s" if name in _COUNTED and amount != 1 else ""
+    return f"{_number(amount) if amount else 'no'} {_COUNTED.get(name, name)}{plural}"
 
 
 def _free(node: Node, name: str, named: bool) -> str:

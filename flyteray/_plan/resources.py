@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 from flyteray._declare.device import PARTITIONS, SHARED, Device
-from flyteray._declare.images.image import Image
+from flyteray._declare.environment import Environment
 from flyteray._declare.resources import Resources
-from flyteray._declare.secret import Secret
+from flyteray._declare.tasks.task import Task
 from flyteray._plan.credentials import secret_specs
 from flyteray._plan.images.image import image_env_vars, image_spec, is_program
 from flyteray._plan.spec import EnvironmentSpec
@@ -43,36 +43,10 @@ _ACCELERATOR_LABEL = "ray.io/accelerator-type"
 _APPLE_CHIPS = [f"M{number}{size}" for number in range(1, 10) for size in ("", "-Pro", "-Max", "-Ultra")]
 
 
-class Declared(Protocol):
-    """A task or an environment."""
+def environment_spec(env: Task[..., Any] | Environment, default_cpus: float) -> EnvironmentSpec:
+    """What Ray is asked for on behalf of a task (its overrides count) or an app's replica.
 
-    @property
-    def name(self) -> str:
-        """An environment's name, or ``<environment>.<function>``."""
-
-    @property
-    def resources(self) -> Resources | None:
-        """Its hardware."""
-
-    @property
-    def env_vars(self) -> dict[str, str] | None:
-        """Its environment variables."""
-
-    @property
-    def image(self) -> Image | str | None:
-        """What it finds installed."""
-
-    def secret_list(self) -> list[Secret]:
-        """The secrets it asks for."""
-
-
-def environment_spec(env: Declared, default_cpus: float) -> EnvironmentSpec:
-    """What Ray is asked for on behalf of a task or an app's replica.
-
-    Args:
-        env: The task (its overrides count) or the app environment.
-        default_cpus: CPUs where none are declared: 1 for tasks; 0 for apps, so that two versions fit side
-            by side.
+    CPUs where none are declared: 1 for tasks; 0 for apps, so that two versions fit side by side.
     """
     return EnvironmentSpec(
         **hardware(env.resources, default_cpus),
@@ -100,18 +74,15 @@ def hardware(resources: Resources | None, default_cpus: float) -> dict[str, Any]
 
 def ray_options(environment: EnvironmentSpec) -> dict[str, Any]:
     """The hardware of an environment as options of a Ray task or actor."""
-    options: dict[str, Any] = {"num_cpus": environment.num_cpus}
-    if environment.num_gpus:
-        options["num_gpus"] = environment.num_gpus
-    if environment.memory is not None:
-        options["memory"] = environment.memory
-    if environment.accelerator_type is not None:
-        options["accelerator_type"] = environment.accelerator_type
-    if environment.resources:
-        options["resources"] = dict(environment.resources)
-    if environment.labels:
-        options["label_selector"] = dict(environment.labels)
-    return options
+    further = {
+        "num_gpus": environment.num_gpus or None,
+        "memory": environment.memory,
+        "accelerator_type": environment.accelerator_type,
+        "resources": dict(environment.resources) or None,
+        "label_selector": dict(environment.labels) or None,
+    }
+    asked = {name: value for name, value in further.items() if value is not None}
+    return {"num_cpus": environment.num_cpus, **asked}
 
 
 def _accelerators(device: Device) -> dict[str, Any]:
@@ -129,10 +100,8 @@ def _accelerators(device: Device) -> dict[str, Any]:
         case "HABANA_GAUDI":
             return {"resources": {"HPU": device.quantity}, **named}
         case "APPLE_SILICON":
-            return {
-                "num_gpus": device.quantity,
-                "labels": {_ACCELERATOR_LABEL: f"in({','.join(_APPLE_CHIPS)})"},
-            }
+            one_of = f"in({','.join(_APPLE_CHIPS)})"
+            return {"num_gpus": device.quantity, "labels": {_ACCELERATOR_LABEL: one_of}}
     return {"num_gpus": _gpus(device, kind), **named}
 
 

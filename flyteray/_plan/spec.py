@@ -1,7 +1,4 @@
-"""What is asked for, as it travels between driver, controller, workers and replicas: validated, frozen, printable.
-
-What is told of it is in :mod:`flyteray._plan.info`.
-"""
+"""A spec is what is asked for, as it travels between driver, controller, workers and replicas: a frozen value."""
 
 from __future__ import annotations
 
@@ -301,15 +298,8 @@ class AppSpec(Spec):
     def digest(self) -> str:
         """A hash of what its replicas are: their number and how they are reached can change while they run."""
         beside = {
-            "host",
-            "links",
-            "replicas",
-            "request_timeout_s",
-            "requires_auth",
-            "scaling",
-            "sticky",
-            "subdomain",
-            "version",
+            *("host", "links", "replicas", "request_timeout_s", "requires_auth"),
+            *("scaling", "sticky", "subdomain", "version"),
         }
         content = self.model_dump_json(exclude=beside)
         return hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""A task as the cluster sees it."""
+"""A task becomes the spec that the cluster knows it by."""
 
 from __future__ import annotations
 
@@ -13,39 +13,26 @@ from flyteray._declare.tasks.retry import RetryStrategy
 from flyteray._declare.tasks.task import Task
 from flyteray._declare.tasks.task_environment import TaskEnvironment
 from flyteray._plan.credentials import secret_specs
+from flyteray._plan.dependencies import declared_in
 from flyteray._plan.resources import environment_spec, hardware
 from flyteray._plan.retry import retry_spec
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
-from flyteray._plan.values.annotations import type_name
 from flyteray._plan.values.text import safe_repr
+from flyteray._plan.values.type_hints import type_name
 from flyteray.errors import DeploymentError
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in a repr: another one in each process
 _DEFAULT_CPUS = 1.0
 _OVERRIDABLE = (  # of a task whose code is not here
-    "resources",
-    "env_vars",
-    "retries",
-    "secrets",
-    "short_name",
-    "cache",
-    "timeout",
-    "max_inline_io_bytes",
-    "service_account",
-    "queue",
-    "interruptible",
+    *("resources", "env_vars", "retries", "secrets", "short_name", "cache", "timeout"),
+    *("max_inline_io_bytes", "service_account", "queue", "interruptible"),
 )
 
 
 def declared_tasks() -> list[str]:
     """The full names of the tasks of all environments that modules of this process have as globals."""
-    names = set[str]()
-    for module in list(sys.modules.values()):
-        # A module's dict and its values' own types, not their attributes: what is lazy would load at a touch.
-        for value in list(getattr(module, "__dict__", {}).values()):
-            if issubclass(type(value), TaskEnvironment):
-                names.update(value.tasks)
-    return sorted(names)
+    found = declared_in(list(sys.modules))
+    return sorted({name for env in found if isinstance(env, TaskEnvironment) for name in env.tasks})
 
 
 def task_spec(task: Task[..., Any], code: CodeRef, version: str | None = None) -> TaskSpec:
@@ -70,8 +57,7 @@ def with_env_vars(spec: TaskSpec, env_vars: Mapping[str, str]) -> TaskSpec:
 def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
     """What is recorded of a task when it is deployed, but for its version.
 
-    Raises:
-        DeploymentError: it has a trigger that would have to fire from now on.
+    DeploymentError where it has a trigger that would have to fire from now on.
     """
     if active := [each.name for each in task.triggers if each.auto_activate and each.automation is not None]:
         raise DeploymentError(
@@ -97,9 +83,8 @@ def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
 def overridden(spec: TaskSpec, changes: Mapping[str, Any]) -> TaskSpec:
     """A deployed task with other ``resources``, ``env_vars``, ``secrets`` (both in place of its own) or ``retries``.
 
-    Raises:
-        ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden.
-        TypeError: No such setting, or a value of a wrong type.
+    ValueError for ``name``, ``image``, ``docs`` and ``interface``; TypeError where there is no such setting, or its
+    value is of a wrong type.
     """
     given = checked_overrides(changes, _OVERRIDABLE)
     environment = dict(spec.environment)

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from flyteray._serve.servers.servers import loop_for, server_for
 from flyteray._serve.startup import CODE, IMAGE, SECRETS, SERVER, Startup
 
 
+@dataclass(eq=False, repr=False)
 class HostedApp:
     """An app in this process, from its secrets to its server.
 
@@ -32,21 +34,17 @@ class HostedApp:
     is started, ``port`` is where it takes requests.
     """
 
-    def __init__(
-        self,
-        spec: AppSpec,
-        folder: Path,
-        secrets: ProcessSecrets,
-        outputs: Outputs,
-        given: Mapping[str, Path] | None = None,
-    ) -> None:
-        self._spec = spec
-        self._folder = folder
-        self._secrets = secrets
-        self._outputs = outputs
-        self._start_up = Startup(spec.startup_timeout_s)
+    spec: AppSpec
+    folder: Path
+    secrets: ProcessSecrets
+    outputs: Outputs
+    given: Mapping[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._start_up = Startup(self.spec.startup_timeout_s)
         self._log = LogTail()
-        self._resolver = Resolver(folder, spec.name, outputs.read, outputs.locate, given or {})
+        outputs = self.outputs
+        self._resolver = Resolver(self.folder, self.spec.name, outputs.read, outputs.locate, self.given)
         self._parameters: Parameters | None = None
         self._follower: Follower | None = None
         self._on_update: Callable[..., Any] | None = None
@@ -55,7 +53,7 @@ class HostedApp:
 
     async def deliver_secrets(self) -> None:
         """Put its secrets where its code looks for them; before all else, for its module may want them."""
-        await self._start_up.step(SECRETS, self._secrets.deliver)
+        await self._start_up.step(SECRETS, self.secrets.deliver)
 
     async def start(
         self,
@@ -66,21 +64,17 @@ class HostedApp:
         behind_ingress: bool,
         **watched: Any,
     ) -> Hosting:
-        """Load its code, resolve its parameters and start its server.
+        """Load its code, resolve its parameters and start its server on ``sock``.
 
-        Args:
-            sock: Bound to the app's address.
-            bundle: Makes its code importable, by its digest.
-            python: Gives the Python of a program's image.
-            behind_ingress: Whether forwarding headers are to be believed.
-            watched: ``on_exit``, ``on_blocked`` and ``lag_limit_s`` of :class:`Hosting`.
+        ``bundle`` makes its code importable, by its digest; ``python`` gives the Python of a program's image;
+        ``watched`` are ``on_exit``, ``on_blocked`` and ``lag_limit_s`` of :class:`Hosting`.
         """
-        spec, step = self._spec, self._start_up.step
+        spec, step = self.spec, self._start_up.step
         of_image = await step(IMAGE, python)
         app = await step(CODE, lambda: self._load(bundle, of_image))
         parameters = await step(self._resolver.waits_for, lambda: self._resolver.all(spec.parameters))
         self._parameters = parameters
-        parameters.publish(self._folder)
+        parameters.publish(self.folder)
         server = await step(
             SERVER,
             lambda: server_for(spec, app, parameters, sock, behind_ingress=behind_ingress, python=of_image),
@@ -110,11 +104,11 @@ class HostedApp:
         assert self._parameters is not None
         hosting, on_update = self.hosting, self._on_update
         self._follower = Follower(
-            self._spec.parameters,
+            self.spec.parameters,
             self._parameters,
             self._resolver,
-            self._folder,
-            newer=self._outputs.newer,
+            self.folder,
+            newer=self.outputs.newer,
             update=lambda arguments: hosting.update(on_update, arguments) if on_update else None,
             tell=tell,
         )
@@ -123,8 +117,7 @@ class HostedApp:
     async def stop(self, drain_s: float, at_most_s: float | None = None) -> None:
         """Let open requests end for ``drain_s`` seconds, then stop the server.
 
-        Raises:
-            asyncio.TimeoutError: that took longer than ``at_most_s`` seconds: its loop is blocked, or a hook hangs.
+        Raises asyncio.TimeoutError after ``at_most_s`` seconds: its loop is blocked, or a hook hangs.
         """
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
@@ -132,21 +125,21 @@ class HostedApp:
             await asyncio.wait_for(self.hosting.stop(drain_s), at_most_s)
 
     def release(self) -> None:
-        """Take away what was put outside its folder."""
-        self._secrets.withdraw()
+        """Take away its files outside its folder."""
+        self.secrets.withdraw()
         if self._parameters is not None:
             self._parameters.release()
 
     def failure(self, error: BaseException) -> ErrorInfo:
-        """What made it fail, with the end of its own log."""
+        """Describe an error that it failed with, with the end of its own log."""
         return failure.describe(error).model_copy(update={"log": self._log.tail()})
 
     def _load(self, bundle: Callable[[str], Path | None], python: Path | None) -> Any:
-        spec, ref = self._spec, self._spec.code
+        spec, ref = self.spec, self.spec.code
         shipped = bundle(ref.bundle)
         if shipped is not None:
-            furnish(self._folder, shipped)
-        os.chdir(self._folder)
+            furnish(self.folder, shipped)
+        os.chdir(self.folder)
         scripts.prepare(ref.module, shipped)
         if spec.kind == "command" and not spec.hooks:
             return None  # the program's image alone may have what its module imports

@@ -37,6 +37,7 @@ class LoopThread:
         return cls(asyncio.get_running_loop(), threading.get_ident())
 
 
+@dataclass(eq=False, repr=False)
 class LoopWatch:
     """Asks a loop for a sign of life several times a second, from a thread of its own.
 
@@ -45,10 +46,11 @@ class LoopWatch:
     late by more than ``limit_s`` fails :meth:`check`.
     """
 
-    def __init__(self, watched: LoopThread, on_change: Callable[[bool], None] | None, limit_s: float) -> None:
-        self._watched = watched
-        self._on_change = on_change
-        self._limit_s = limit_s
+    watched: LoopThread
+    on_change: Callable[[bool], None] | None
+    limit_s: float
+
+    def __post_init__(self) -> None:
         self._asked_at: float | None = None
         self._blocked_at: float | None = None
         self._stop = threading.Event()
@@ -66,11 +68,11 @@ class LoopWatch:
     def check(self) -> None:
         """Raise if the loop is late by more than the limit."""
         asked_at = self._asked_at
-        if asked_at is not None and time.monotonic() - asked_at > self._limit_s:
+        if asked_at is not None and time.monotonic() - asked_at > self.limit_s:
             raise RuntimeUserError(
                 "LoopBlocked",
-                f"The app's event loop has been blocked for more than {self._limit_s:g} s"
-                f"{locate_thread(self._watched.ident)[0]}. {_REMEDY}",
+                f"The app's event loop has been blocked for more than {self.limit_s:g} s"
+                f"{locate_thread(self.watched.ident)[0]}. {_REMEDY}",
             )
 
     def _work(self) -> None:
@@ -80,7 +82,7 @@ class LoopWatch:
                 self._report_free()
                 self._asked_at = time.monotonic()
                 try:
-                    self._watched.loop.call_soon_threadsafe(self._answer)
+                    self.watched.loop.call_soon_threadsafe(self._answer)
                 except RuntimeError:  # it has ended by itself, which is not to be blocked
                     self._asked_at = None
                     return
@@ -91,14 +93,14 @@ class LoopWatch:
         self._asked_at = None
 
     def _report_blocked(self, since: float) -> None:
-        place, stack = locate_thread(self._watched.ident)
+        place, stack = locate_thread(self.watched.ident)
         if not stack:
-            return  # nobody's code keeps it: the machine is busy
+            return  # no code keeps it: the machine is busy
         self._blocked_at = since
         told = "The app's event loop is blocked%s; other requests to this replica wait. %s\n%s"
         logger.warning(told, place, _REMEDY, stack)
-        if self._on_change is not None:
-            self._on_change(True)
+        if self.on_change is not None:
+            self.on_change(True)
 
     def _report_free(self) -> None:
         if self._blocked_at is None:
@@ -106,8 +108,8 @@ class LoopWatch:
         blocked_s = time.monotonic() - self._blocked_at
         logger.warning("The app's event loop answers again after %.1f s.", blocked_s)
         self._blocked_at = None
-        if self._on_change is not None:
-            self._on_change(False)
+        if self.on_change is not None:
+            self.on_change(False)
 
 
 def locate_thread(ident: int) -> tuple[str, str]:

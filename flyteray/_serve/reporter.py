@@ -67,7 +67,7 @@ class Reporter:
             told = _tell(controller().apps.replica_ready(info)) is not _NOT_TOLD
             until = time.monotonic() + (_EVERY_S if told else _RETRY_S)
             with self._news:
-                while not self._has_news_since(info) and (left := until - time.monotonic()) > 0:
+                while self._info is info and not self._stopping and (left := until - time.monotonic()) > 0:
                     self._news.wait(min(left, _LOOK_S))
                     self._look()
         at_most_s = _tell(controller().apps.replica_stopping(self._info.replica_id, self._info.version))
@@ -78,9 +78,6 @@ class Reporter:
         working = self._working()
         if working != self._info.working:
             self._info = self._info.model_copy(update={"working": working})
-
-    def _has_news_since(self, info: ReplicaInfo) -> bool:
-        return self._stopping or self._info is not info
 
 
 def report_failure(version: str, error: ErrorInfo) -> None:

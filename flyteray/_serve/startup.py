@@ -36,10 +36,8 @@ class Startup:
     async def step(self, missing: str | Callable[[], str], function: Callable[[], T]) -> T:
         """Run a function of the start-up in a thread of its own, where user code may start event loops.
 
-        ``missing`` says what is waited for meanwhile, as a sentence without its full stop.
-
-        Raises:
-            RuntimeUserError: the time is up. Nothing interrupts the function then, and nobody waits for it any more.
+        ``missing`` says what is waited for meanwhile, as a sentence without its full stop. When the time is up, nothing
+        interrupts the function, and this raises RuntimeUserError.
         """
         result, ident = in_own_thread("The app", function)
         result.add_done_callback(silence)
@@ -59,5 +57,5 @@ class Startup:
 
 
 def describe_wait(missing: str, place: str, stack: str) -> str:
-    """Name what is missing, as sentences, with the place in somebody's code that keeps it, where there is one."""
+    """Name what is missing, as sentences, with the place in the code that keeps it, where there is one."""
     return f"{missing}, it is held up{place}:\n{stack}\n" if stack else f"{missing}. "

@@ -33,7 +33,7 @@ class Inheritance(NamedTuple):
 class Call(NamedTuple):
     """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick.
 
-    ``version`` is the one that the task was deployed as; ``unchecked``: its caller knew the inputs' names only;
+    ``version`` is the one that the task was deployed as; ``unchecked`` where its caller knew the inputs' names only;
     ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inheritance`, or nothing.
     """
 

@@ -95,7 +95,7 @@ class Children:
         )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Child:
     """One child action over its attempts."""
 
@@ -111,7 +111,7 @@ class _Child:
         return self.spec.environment.image
 
     def ready_start(self) -> Start | None:
-        """What starts its image; None where this process has not asked for it yet."""
+        """The start of its image; None where this process has not asked for it yet."""
         return NO_IMAGE if self.image is None else _starts().get(self.image.key)
 
     @contextlib.contextmanager

@@ -54,8 +54,7 @@ class Worker:
     def run(self, call: Call, arguments: Payload, finish: Callable[[Task[..., Any], Any], Any]) -> Any:
         """Run the user's function and give the result of ``finish`` for its task and value.
 
-        Raises:
-            ActionFailed: the user's code could not be loaded, raised, or returned a value of a wrong type.
+        Raises ActionFailed where the user's code could not be loaded, raised, or returned a value of a wrong type.
         """
         began = time.time()
         self.recorder.add(call, ActionPhase.RUNNING, began)

@@ -62,7 +62,7 @@ class _Job:
         self._runs.acquire()
 
     def end(self) -> None:
-        """Be over, on the user's thread."""
+        """End, on the user's thread."""
         self._over = True
         self._runs.release()
 
@@ -95,8 +95,7 @@ class Host:
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a function on the user's thread, and give the CPU back while it waits.
 
-        Raises:
-            KeyboardInterrupt: it was cancelled; Ray takes this for a cancelled task.
+        Raises KeyboardInterrupt when it was cancelled, which Ray takes for a cancelled task.
         """
         if threading.get_ident() == self._thread:
             return function(*args, **kwargs)
@@ -171,7 +170,6 @@ class Host:
         job, loop = self._job, self._loop
         assert job is not None
         assert loop is not None
-
         job.coroutine = loop.create_task(function())
         try:
             with ForkExit():

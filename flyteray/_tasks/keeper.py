@@ -30,8 +30,7 @@ logger = logging.getLogger(__name__)
 class Keeper(KeeperDoor):
     """A detached actor: drivers come and go, the runs they started and their outputs stay.
 
-    Args:
-        capacity: Bytes of outputs to hold in the object store; the oldest are let go first. Default: 30 % of it.
+    ``capacity`` is bytes of outputs to hold in the object store, by default 30 % of it; the oldest are let go first.
     """
 
     def __init__(self, capacity: int | None = None) -> None:

@@ -81,10 +81,7 @@ class NamedEnvironment(NamedTuple):
 
 
 class Submitter:
-    """Submits one function to Ray; the options of an environment are worked out once, not once per call.
-
-    The function is given a :class:`Call` and its inputs as the call packs them.
-    """
+    """Submits one function, which takes packed calls, to Ray; the options of an environment are worked out once."""
 
     def __init__(self, function: Callable[[bytes, Payload | None], object], num_returns: int = 1) -> None:
         self._function = ray.remote(function)
@@ -96,10 +93,9 @@ class Submitter:
     def submit(
         self, environment: NamedEnvironment, call: Call, arguments: Payload, start: Start = NO_IMAGE
     ) -> Any:
-        """The ObjectRef (or list of them) of one call in an environment; ``start`` is what its image needs.
+        """Submit one call in an environment; ``start`` is what its image needs.
 
-        Raises:
-            PlacementError: no node of the cluster can take it.
+        Returns its ObjectRef (or a list of them); raises PlacementError where no node of the cluster can take it.
         """
         until, gets = self._placed.get(environment.name, (0.0, ""))
         if until < time.monotonic():

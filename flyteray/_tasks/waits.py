@@ -54,9 +54,7 @@ class Waits:
 
     def begin(self) -> None:
         """Begin to share waits by this thread, whose waits release the CPU."""
-        self._new = (
-            queue.SimpleQueue()
-        )  # a new one: waits that an earlier function left behind are not shared
+        self._new = queue.SimpleQueue()  # without waits that an earlier function left behind
         self._sharer = threading.get_ident()
 
     def share(self, is_over: Callable[[], bool]) -> None:
@@ -81,12 +79,12 @@ class Waits:
         self._sharer = None
 
     def recheck(self) -> None:
-        """Have the thread that shares the waits look at once whether it still has to."""
+        """Let the thread that shares the waits look at once whether it still has to."""
         self._new.put(None)
 
     @contextlib.contextmanager
     def release_cpu(self, refs: Iterable[Any], enough: int | None = None) -> Iterator[None]:
-        """While a thread waits in here for ``refs``, or for as many of them as are enough, the CPU is free."""
+        """Free the CPU while a thread waits in here for ``refs``, or for as many of them as are enough."""
         if self._sharer in (None, threading.get_ident()):
             yield
             return

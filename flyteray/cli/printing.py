@@ -87,6 +87,14 @@ def note(message: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(Text(message))
 
 
+def confirm(value: Mapping[str, Any], output: Output, sentence: str) -> None:
+    """A deed, as a JSON object on stdout, or a sentence for people."""
+    if output == "json":
+        record(value, output)
+    else:
+        note(sentence)
+
+
 def _width() -> int | None:
     """The columns of the terminal, or as many as ``COLUMNS`` says; None in a pipe, where nobody says."""
     if "COLUMNS" not in os.environ and not sys.stdout.isatty():

@@ -11,17 +11,17 @@ _CHUNK = 1 << 20
 
 @runtime_checkable
 class HashMethod(Protocol):
-    """Works out a text that identifies what it was shown."""
+    """A method that makes a text of data, by which the data is identified."""
 
     def update(self, data: Any, /) -> None:
-        """Be shown something."""
+        """Take in some data."""
 
     def result(self) -> str:
-        """The text."""
+        """The text of all that was taken in."""
 
 
 class HashFunction:
-    """A function as a :class:`HashMethod`: it is shown one value as a whole.
+    """A function as a :class:`HashMethod`, which takes in one value as a whole.
 
     Args:
         fn: Gives the text that identifies a value.
@@ -37,16 +37,16 @@ class HashFunction:
         return cls(fn)
 
     def update(self, data: Any) -> None:
-        """Be shown the value."""
+        """Take in the value."""
         self._value = self._fn(data)
 
     def result(self) -> str:
-        """The text of the value that was shown last."""
+        """The text of the value that was taken in last."""
         return self._value
 
 
 def hashed(file: Path, method: HashMethod | str | None) -> str | None:
-    """The text that identifies a file's content: that which is given, or what ``method`` makes of its bytes."""
+    """The text that identifies a file's content: the given one, or the one that ``method`` makes of its bytes."""
     if method is None or isinstance(method, str):
         return method
     if isinstance(method, HashFunction):

@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 
 
 class State(NamedTuple):
-    """Of stored bytes: how many there are, and what changes whenever they do."""
+    """The number of stored bytes, and a tag that changes whenever they do."""
 
     size: int
     tag: str
@@ -78,7 +78,7 @@ class Storage(ABC):
 
     @abstractmethod
     def fingerprint(self, key: str) -> str:
-        """Names the content of a key: ``"sha256:…"`` of a local file, which is read for it; else the store's tag."""
+        """The name of a key's content: ``"sha256:…"`` of a local file, which is read for it; else the store's tag."""
 
     def fingerprints(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         """The keys that are ``wanted``, sorted, each with its :meth:`fingerprint`."""

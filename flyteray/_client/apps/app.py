@@ -9,14 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
 from flyteray._client.apps import logs as app_logs
-from flyteray._client.apps.handle import (
-    Awaited,
-    BaseHandle,
-    LogQuery,
-    last_lines,
-    start_error,
-    waits_until_active,
-)
+from flyteray._client.apps.handle import Awaited, BaseHandle, LogQuery, last_lines, start_error
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loading
 from flyteray._client.progress import Progress
 from flyteray._client.session.owner import without_projects
@@ -86,12 +79,12 @@ class App(BaseHandle):
 
     @property
     def desired_state(self) -> Literal["active", "stopped"]:
-        """What was asked for last, as far as this handle knows."""
+        """The state that was asked for last, as far as this handle knows."""
         return self._info.desired
 
     @property
     def status(self) -> AppPhase:
-        """What is observed now."""
+        """The phase that is observed now."""
         self.sync()
         return self._info.phase
 
@@ -133,7 +126,9 @@ class App(BaseHandle):
             if info.phase is AppPhase.ACTIVE:
                 return self
             if info.phase is AppPhase.FAILED:
-                raise _start_error(info)
+                assert info.error is not None
+                old = "The version before it goes on serving." if info.version else "No version of it serves."
+                raise start_error(info.name, info.error, f"\n{old}{last_lines(info.error.log)}")
             if info.phase is AppPhase.STOPPED:
                 raise DeploymentError(f"App {self.name!r} was stopped while it was waited for.")
             if loop.time() >= deadline:
@@ -154,7 +149,7 @@ class App(BaseHandle):
             DeploymentError: it failed, or it was stopped while it was to serve.
             ValueError: another thing to wait for.
         """
-        if waits_until_active(wait_for):
+        if self._waits_until_active(wait_for):
             return await self.wait.aio()
         self._info = await session().controller.apps.wait_stopped(self.name)
         return self
@@ -196,11 +191,11 @@ class App(BaseHandle):
         return app_logs.lines(self.name, query)
 
     def to_dict(self) -> dict[str, Any]:
-        """What is known of the app as plain JSON values."""
+        """The record of the app as plain JSON values."""
         return to_json(self._info)
 
     def to_json(self) -> str:
-        """What is known of the app as JSON text."""
+        """The record of the app as JSON text."""
         return json.dumps(self.to_dict())
 
     @staticmethod
@@ -276,9 +271,3 @@ def _phases(in_status: str | AppPhase | Sequence[str | AppPhase] | None) -> set[
             raise ValueError(f"{each!r} is no status of an app: use {', '.join(_STATUSES)}.")
         phases.add(_STATUSES[name])  # None is the phase of no app
     return phases
-
-
-def _start_error(info: AppInfo) -> DeploymentError:
-    assert info.error is not None
-    old = "The version before it goes on serving." if info.version else "No version of it serves."
-    return start_error(info.name, info.error, f"\n{old}{last_lines(info.error.log)}")

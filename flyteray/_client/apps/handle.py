@@ -45,11 +45,11 @@ class AppHandle(Protocol):
 
     @property
     def deployment_status(self) -> AppPhase:
-        """What is observed now."""
+        """The phase that is observed now."""
 
     @property
     def desired_state(self) -> Literal["active", "stopped"]:
-        """What was asked for last."""
+        """The state that was asked for last."""
 
     def is_active(self) -> bool:
         """Whether the newest version takes requests."""
@@ -128,6 +128,13 @@ class BaseHandle(EphemeralHandle, ABC):
     def _lines(self, query: LogQuery) -> AsyncIterator[str]:
         """The lines, each without its end."""
 
+    @staticmethod
+    def _waits_until_active(wait_for: Awaited) -> bool:
+        """Whether ``watch`` waits until the app serves, or until it has stopped; ValueError for anything else."""
+        if wait_for not in get_args(Awaited):
+            raise ValueError(f'wait_for must be "activated" or "deactivated", not {wait_for!r}.')
+        return wait_for == "activated"
+
     @MethodVerb
     async def show_logs(
         self,
@@ -154,17 +161,6 @@ class BaseHandle(EphemeralHandle, ABC):
         """
         async for line in self._lines(LogQuery(max_lines, raw, filter_system, replica_name, follow)):
             print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {line}" if show_ts else line, flush=True)
-
-
-def waits_until_active(wait_for: Awaited) -> bool:
-    """Whether ``watch`` waits until the app serves, rather than until it has stopped.
-
-    Raises:
-        ValueError: another thing to wait for.
-    """
-    if wait_for not in get_args(Awaited):
-        raise ValueError(f'wait_for must be "activated" or "deactivated", not {wait_for!r}.')
-    return wait_for == "activated"
 
 
 def start_error(app: str, error: ErrorInfo, rest: str) -> DeploymentError:

@@ -19,23 +19,18 @@ _SYSTEM = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) \d{4}-\d\d-\d\d .* -- ")
 
 
 async def lines(app: str, query: LogQuery) -> AsyncIterator[str]:
-    """The lines, until the app has stopped or is deleted, or at once unless ``follow``.
-
-    Raises:
-        ValueError: no replica has such a name.
-        RuntimeSystemError: the cluster's dashboard does not give the logs.
-    """
+    """The lines, until the app has stopped or is deleted, or at once unless ``follow``; errors as of ``show_logs``."""
     streams = _Streams(query)
     while True:
         try:
             info = await session().controller.apps.get(app)
             replicas = await session().controller.apps.replicas(app)
         except AppNotFoundError:
-            if not streams.begun:
+            if not streams.actors:
                 raise
             return
         named = [each for each in replicas if each.replica_id.startswith(query.replica_name or "")]
-        if query.replica_name and not named and not streams.begun:
+        if query.replica_name and not named and not streams.actors:
             there = ", ".join(each.replica_id for each in replicas) or "none"
             meant = did_you_mean(query.replica_name, [each.replica_id for each in replicas])
             raise ValueError(f"App {app!r} has no replica {query.replica_name!r}; ready are: {there}.{meant}")
@@ -43,10 +38,10 @@ async def lines(app: str, query: LogQuery) -> AsyncIterator[str]:
         async for line in streams.arriving():
             yield line
         if not replicas and info.phase in (AppPhase.FAILED, AppPhase.STOPPED):
-            for line in info.error.log.splitlines() if info.error and not streams.begun else ():
+            for line in info.error.log.splitlines() if info.error and not streams.actors else ():
                 yield line
             return
-        if not query.follow and streams.exhausted:
+        if not query.follow and not streams.open:
             return
 
 
@@ -57,39 +52,29 @@ class _Streams:
         self._query = query
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[str | BaseRuntimeError | None] = asyncio.Queue()
-        self._known: set[str] = set()
-        self._open = 0
-
-    @property
-    def begun(self) -> bool:
-        """Whether there was anything to read."""
-        return bool(self._known)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether nothing more will come of what was begun."""
-        return self._open == 0
+        self.actors: set[str] = set()  # those of the replicas that are or were read
+        self.open = 0  # streams that may have more to read
 
     def begin(self, replicas: list[ReplicaInfo]) -> None:
         """Read those that are new."""
         for replica in replicas:
-            if replica.actor_name not in self._known:
-                self._known.add(replica.actor_name)
+            if replica.actor_name not in self.actors:
+                self.actors.add(replica.actor_name)
                 for stream in ("out", "err"):
-                    self._open += 1
+                    self.open += 1
                     # Plain threads: an executor's would keep a process that was interrupted from ending.
                     threading.Thread(target=self._read, args=(replica, stream), daemon=True).start()
 
     async def arriving(self) -> AsyncIterator[str]:
-        """What comes within the next seconds."""
+        """The lines of the next seconds."""
         deadline = self._loop.time() + _LOOK_S
-        while (left := deadline - self._loop.time()) > 0 and (self._open or self._query.follow):
+        while (left := deadline - self._loop.time()) > 0 and (self.open or self._query.follow):
             try:
                 line = await asyncio.wait_for(self._arrived.get(), left)
             except asyncio.TimeoutError:
                 return
             if line is None:
-                self._open -= 1
+                self.open -= 1
             elif isinstance(line, BaseRuntimeError):
                 raise line
             else:

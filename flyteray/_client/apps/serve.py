@@ -25,7 +25,6 @@ from flyteray._declare.near import did_you_mean
 from flyteray._plan import apps
 from flyteray._plan.bundle import code
 from flyteray._plan.spec import AppSpec
-from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import DOMAIN, PROJECT
 from flyteray.app.environment import AppEnvironment
 
@@ -135,7 +134,7 @@ class ServeContext(LaunchContext):
         for each in planned:
             await session().upload(each.bundle)
             served = App(
-                await session().serve(each.spec, declared_tasks()),
+                await session().serve(each.spec),
                 activate_timeout=each.spec.startup_timeout_s + _PLACED_S,
                 deactivate_timeout=self.deactivate_timeout,
             )
@@ -143,7 +142,7 @@ class ServeContext(LaunchContext):
         return served
 
     def plan(self, app_env: AppEnvironment) -> Sequence[AppPlan]:
-        """What serving an app would serve: it and those that it depends on, each after those it needs.
+        """The plans of an app and of those that it depends on, each after those it needs.
 
         Raises:
             TypeError: not an app environment, or a parameter value of a wrong type.
@@ -199,8 +198,7 @@ class ServeContext(LaunchContext):
             )
 
     def _patience(self) -> Patience:
-        seconds = {option: getattr(self, option) for option in _SECONDS}
-        return Patience(**{option: value for option, value in seconds.items() if value is not None})
+        return Patience(**_without_none({option: getattr(self, option) for option in _SECONDS}))
 
 
 with_servecontext = ServeContext

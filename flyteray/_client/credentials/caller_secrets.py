@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment
@@ -14,7 +14,7 @@ from flyteray._logging import system_logger
 from flyteray._plan.credentials import not_found, secret_specs, variable
 from flyteray._plan.images.image import image_secrets
 from flyteray._plan.spec import EnvironmentSpec, SecretSpec
-from flyteray.errors import ImageBuildError
+from flyteray.errors import ImageBuildError, SecretNotFoundError
 
 
 async def take_secrets(
@@ -51,12 +51,16 @@ async def take_secrets(
             name,
         )
     if missing := [spec for spec in required if spec.name in uncreated - values.keys()]:
-        known = await session().controller.secrets.listall(None)
-        there = [info.name for info in known]
-        if missing := [spec for spec in missing if spec.name not in there]:
-            variables = " and ".join(dict.fromkeys(variable(spec) for spec in missing))
-            names = list(dict.fromkeys(spec.name for spec in missing))
-            raise not_found(names, there, f", or set {variables} in the environment")
+        known = [info.name for info in await session().controller.secrets.listall(None)]
+        if missing := [spec for spec in missing if spec.name not in known]:
+            raise secrets_not_found(missing, known)
+
+
+def secrets_not_found(missing: Sequence[SecretSpec], known: Sequence[str]) -> SecretNotFoundError:
+    """The error for secrets that are neither kept nor in the environment."""
+    variables = " and ".join(dict.fromkeys(variable(spec) for spec in missing))
+    names = list(dict.fromkeys(spec.name for spec in missing))
+    return not_found(names, known, f", or set {variables} in the environment")
 
 
 def _secrets_of(environments: Iterable[Environment]) -> list[SecretSpec]:

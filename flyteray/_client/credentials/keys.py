@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from flyteray._client.bridge import ListVerb, Verb, not_while_loading
 from flyteray._client.credentials.store import open_keys
 from flyteray._plan.credentials import check_key_name, key_digest, new_key
@@ -18,26 +16,17 @@ class Key:
     SHA-256 of a key: one that is lost can only be deleted. Keys stay after ``flyteray down``.
 
     With no cluster named and none running, they are kept where the local cluster will find them.
+
+    Attributes:
+        name: Whose it is.
+        created_at: When it was made, UTC.
+        value: The key itself, on what :meth:`create` returns only; it is kept nowhere else.
     """
 
     def __init__(self, info: KeyInfo, value: str | None = None) -> None:
-        self._info = info
-        self._value = value
-
-    @property
-    def name(self) -> str:
-        """Whose it is."""
-        return self._info.name
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was made, UTC."""
-        return self._info.created_at
-
-    @property
-    def value(self) -> str | None:
-        """The key itself, on what :meth:`create` returns only; it is kept nowhere else."""
-        return self._value
+        self.name = info.name
+        self.created_at = info.created_at
+        self.value = value
 
     @staticmethod
     @Verb

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 from flyteray._client.bridge import ListVerb, Verb, not_while_loading
@@ -16,35 +15,22 @@ class Secret:
     """A secret that is kept, encrypted. Its value is given to tasks and apps that ask for it, and never shown.
 
     With no cluster named and none running, it is kept where the local cluster will find it.
+
+    Attributes:
+        name: ``key``, or ``group/key`` for ``flyteray.Secret(key, group=group)``.
+        type: ``"regular"``: there is no other kind on Ray.
+        created_at: When it was first kept, UTC.
+        updated_at: When it got its value, UTC.
+        taken: Whether nobody has created it: the local cluster took it from the environment of who ran or served.
     """
 
+    type: Literal["regular"] = "regular"
+
     def __init__(self, info: SecretInfo) -> None:
-        self._info = info
-
-    @property
-    def name(self) -> str:
-        """``key``, or ``group/key`` for ``flyteray.Secret(key, group=group)``."""
-        return self._info.name
-
-    @property
-    def type(self) -> Literal["regular"]:
-        """``"regular"``: there is no other kind on Ray."""
-        return "regular"
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was first kept, UTC."""
-        return self._info.created_at
-
-    @property
-    def updated_at(self) -> datetime:
-        """When it got its value, UTC."""
-        return self._info.updated_at
-
-    @property
-    def taken(self) -> bool:
-        """Whether nobody has created it: the local cluster took it from the environment of who ran or served."""
-        return self._info.taken
+        self.name = info.name
+        self.created_at = info.created_at
+        self.updated_at = info.updated_at
+        self.taken = info.taken
 
     @staticmethod
     @Verb

@@ -14,14 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from flyteray import _private
-from flyteray._client.apps.handle import (
-    Awaited,
-    BaseHandle,
-    LogQuery,
-    last_lines,
-    start_error,
-    waits_until_active,
-)
+from flyteray._client.apps.handle import Awaited, BaseHandle, LogQuery, last_lines, start_error
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.local.process import LocalProcess
 from flyteray._machine.health import ask_health
@@ -57,22 +50,13 @@ class LocalApp(BaseHandle):
     """An app that runs in a process of its own, as a child of this process, which it does not outlive.
 
     Args:
-        plan: What the process is told.
-        python: What it runs in: this process's own, or that of its image.
-        environment: Its environment variables.
-        log: The file that takes what it writes.
-        patience: How long to wait for it; may be set while it runs.
+        python: This process's own, or that of its image.
+        patience: May be set while it runs.
         revision: Counts the versions of the app that this process has served.
     """
 
     def __init__(
-        self,
-        plan: LocalPlan,
-        python: Path,
-        environment: dict[str, str],
-        log: Path,
-        patience: Patience,
-        revision: int,
+        self, plan: LocalPlan, python: Path, environment: dict[str, str], patience: Patience, revision: int
     ) -> None:
         self.plan = plan
         self.name = plan.app.name
@@ -83,13 +67,13 @@ class LocalApp(BaseHandle):
         self.desired_state: Literal["active", "stopped"] = "stopped"
         self._python = python
         self._environment = environment
-        self._log = log
+        self._log = Path(plan.shared, f"{self.name}.log")
         self._process: LocalProcess | None = None
         self._lock = threading.Lock()
 
     @property
     def deployment_status(self) -> AppPhase:
-        """What is observed now; failed is an app that has ended without having been asked to."""
+        """The phase that is observed now; failed is an app that has ended without having been asked to."""
         if self.is_deactivated():
             return AppPhase.FAILED if self.has_failed else AppPhase.STOPPED
         return AppPhase.ACTIVE if self._is_ready() and self._answers() else AppPhase.DEPLOYING
@@ -111,10 +95,7 @@ class LocalApp(BaseHandle):
 
     @MethodVerb
     async def activate(self, wait: bool = False) -> LocalApp:
-        """Start it where it does not run.
-
-        Args:
-            wait: Return when it takes requests, as :meth:`wait` does.
+        """Start it where it does not run, and :meth:`wait` for it on request.
 
         Raises:
             DeploymentError: something else listens on its port.
@@ -126,8 +107,7 @@ class LocalApp(BaseHandle):
     async def deactivate(self, wait: bool = False) -> LocalApp:
         """Stop it: open requests may end, ``on_shutdown`` runs; what then still runs is killed.
 
-        Args:
-            wait: Return when nothing of it is left.
+        With ``wait`` it returns when nothing of the app is left.
         """
         self.stop()
         if wait:
@@ -136,10 +116,7 @@ class LocalApp(BaseHandle):
 
     @MethodVerb
     async def wait(self, timeout: float | None = None) -> LocalApp:
-        """Wait until it takes requests.
-
-        Args:
-            timeout: Seconds; what was given as ``activate_timeout`` by default, or else 60.
+        """Wait until it takes requests, for ``activate_timeout`` seconds where no ``timeout`` is given.
 
         Raises:
             DeploymentError: it could not start or has ended (the user's exception is the cause), or was stopped.
@@ -162,16 +139,8 @@ class LocalApp(BaseHandle):
 
     @MethodVerb
     async def watch(self, wait_for: Awaited = "activated") -> LocalApp:
-        """Wait until it takes requests or has ended.
-
-        Args:
-            wait_for: ``"activated"`` or ``"deactivated"``.
-
-        Raises:
-            DeploymentError: it failed, or was stopped while it was to serve.
-            ValueError: another thing to wait for.
-        """
-        if waits_until_active(wait_for):
+        """Wait until it takes requests (``"activated"``, errors as of :meth:`wait`) or has ended: ``"deactivated"``."""
+        if self._waits_until_active(wait_for):
             return await self.wait.aio()
         while not self.is_deactivated():  # noqa: ASYNC110  # a process tells no event loop of its end
             await asyncio.sleep(_LOOK_S)
@@ -212,7 +181,7 @@ class LocalApp(BaseHandle):
 
     def _start(self) -> None:
         with self._lock:
-            if self._process is not None and self._process.running:
+            if not self.is_deactivated():
                 if self.desired_state == "active":
                     return
                 self.join()  # it is being stopped

@@ -25,13 +25,8 @@ def write_object(folder: Path, app: str, parameter: str, value: object, module: 
 
     Classes and functions of the user's modules that the app does not have, such as those of a test, go by value.
 
-    Args:
-        folder: Where the file goes.
-        app, parameter: What is given the value.
-        module: The module of the app; what it imports, the app has. Empty where it has none.
-
-    Raises:
-        ParameterMaterializationError: the value can't be pickled.
+    ``module`` is that of the app, empty where it has none: what it imports, the app has. A value that can't be pickled
+    is a ParameterMaterializationError.
     """
     try:
         with _by_value(value, module):
@@ -59,13 +54,11 @@ def _by_value(value: object, module: str) -> Iterator[None]:
         for name in imports.closure(sorted(recorder.modules))
         if name in recorder.modules and name in sys.modules and name not in there
     ]
-    for each in strangers:
-        cloudpickle.register_pickle_by_value(each)
-    try:
-        yield
-    finally:
+    with contextlib.ExitStack() as stack:
         for each in strangers:
-            cloudpickle.unregister_pickle_by_value(each)
+            cloudpickle.register_pickle_by_value(each)
+            stack.callback(cloudpickle.unregister_pickle_by_value, each)
+        yield
 
 
 class _ModuleRecorder(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no types

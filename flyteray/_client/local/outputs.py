@@ -34,11 +34,9 @@ _KEPT = 2  # of a followed task: an app may be about to read the one before the 
 
 
 class LocalOutputs:
-    """Finds runs, and puts the outputs of local ones where the processes of apps can read them.
+    """The outputs of runs: those of local ones are put into ``folder``, where the processes of apps can read them.
 
-    Args:
-        folder: A storage that they share.
-        newest: The file that tells them the newest runs of the tasks that they follow.
+    The file ``newest`` tells these the newest runs of the tasks that they follow.
     """
 
     def __init__(self, folder: Path, newest: Path) -> None:
@@ -52,11 +50,7 @@ class LocalOutputs:
         self._thread = threading.Thread(target=self._look_forever, name="flyteray-local-outputs", daemon=True)
 
     def locate(self, parameter: str, output: OutputRef, settings: Settings) -> tuple[str, str]:
-        """The name of the run whose output it is, and the URL of the storage that has it.
-
-        Raises:
-            ParameterMaterializationError: there is no such run, or it has not succeeded.
-        """
+        """The run that has the output, and its storage; ParameterMaterializationError where there is none."""
         with self._lock:
             run, storage = self._locate(parameter, output, settings)
             self._pinned.add(run)
@@ -88,9 +82,7 @@ class LocalOutputs:
 
     def _tell(self, found: dict[str, tuple[str, str]]) -> None:
         if found != self._found:
-            fresh = self._newest.with_suffix(".new")
-            _private.write(fresh, json.dumps(found))
-            fresh.replace(self._newest)
+            _private.replace(self._newest, json.dumps(found))
             self._found = found
 
     def _locate(self, parameter: str, output: OutputRef, settings: Settings) -> tuple[str, str]:
@@ -147,11 +139,9 @@ def _recorded(output: OutputRef, settings: Settings) -> RunInfo | None:
 
 def _not_found(parameter: str, output: OutputRef, settings: Settings) -> ParameterMaterializationError:
     with _registry(settings) as registry:
-        tasks = [*declared_tasks(), *local_runs().tasks(), *(registry.tasks.known() if registry else ())]
-        runs = [
-            *local_runs().names(),
-            *(run.name for run in (registry.runs.listall(limit=1000) if registry else ())),
-        ]
+        tasks = [*declared_tasks(), *local_runs().newest, *(registry.tasks.known() if registry else ())]
+        recorded = registry.runs.listall(limit=1000) if registry else ()
+        runs = [*local_runs().by_name, *(run.name for run in recorded)]
     if output.run_name is not None:
         return ParameterMaterializationError(
             f"Parameter {parameter!r}: there is no run {output.run_name!r}, neither of the local cluster nor a local "

@@ -22,15 +22,9 @@ class LocalProcess:
     """A program that ends with this process, however that ends, and leaves nothing of its own behind.
 
     Args:
-        command: The program and its arguments.
-        environment: Its environment variables.
-        folder: Its working directory.
         log: The file that takes what it writes; what is added to it is shown on this process's stderr.
         grace_s: For the program to end when this process is gone.
         on_end: Called in a thread when it has ended.
-
-    Attributes:
-        exit: How it has ended; None while it runs.
     """
 
     def __init__(
@@ -43,7 +37,7 @@ class LocalProcess:
         grace_s: float,
         on_end: Callable[[], None],
     ) -> None:
-        self.exit: Exit | None = None
+        self.exit: Exit | None = None  # while it runs
         self._begin = functools.partial(Program, command, environment, folder, orphan_grace_s=grace_s)
         self._log = log
         self._on_end = on_end

@@ -8,9 +8,10 @@ import functools
 import itertools
 import sys
 import time
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from flyteray._client.bridge import MethodVerb, loop_runs_here
@@ -27,17 +28,13 @@ from flyteray._plan.values.outputs import ActionOutputs, as_outputs, exits_well
 from flyteray._settings import Settings
 from flyteray.errors import RemoteTaskUsageError
 
-T = TypeVar("T")
-
 
 class LocalRun:
     """The handle of a run that has already succeeded: a failing task raises from ``run`` itself."""
 
-    def __init__(
-        self, name: str, folder: Path, outputs: tuple[Any, ...], started_at: datetime | None = None
-    ) -> None:
+    def __init__(self, name: str, folder: Path, outputs: tuple[Any, ...], started_at: datetime) -> None:
         self.name = name
-        self.started_at = started_at or datetime.now(timezone.utc)
+        self.started_at = started_at
         self.url = folder.as_uri()
         self.phase = ActionPhase.SUCCEEDED
         self._outputs_value = outputs
@@ -94,25 +91,17 @@ class LocalRuns:
     """The local runs of this process whose outputs it still has, for the apps that it serves in local mode."""
 
     def __init__(self) -> None:
-        self._by_name: WeakValueDictionary[str, LocalRun] = WeakValueDictionary()
-        self._newest: dict[str, LocalRun] = {}
+        self.by_name: WeakValueDictionary[str, LocalRun] = WeakValueDictionary()
+        self.newest: dict[str, LocalRun] = {}  # of each task, by its full name
 
     def add(self, task: str, run: LocalRun) -> None:
-        """A run has succeeded. The newest of each task is kept, of the others only those that somebody holds."""
-        self._by_name[run.name] = run
-        self._newest[task] = run
-
-    def tasks(self) -> list[str]:
-        """The full names of the tasks that have succeeded."""
-        return list(self._newest)
-
-    def names(self) -> list[str]:
-        """The names of the runs that somebody holds."""
-        return list(self._by_name)
+        """Add a run that has succeeded. The newest of each task is kept, of the others those that somebody holds."""
+        self.by_name[run.name] = run
+        self.newest[task] = run
 
     def find(self, name: str | None, task: str | None) -> LocalRun | None:
         """The run of that name, or without one the newest of a task."""
-        return self._newest.get(task or "") if name is None else self._by_name.get(name)
+        return self.newest.get(task or "") if name is None else self.by_name.get(name)
 
 
 @functools.cache
@@ -121,17 +110,17 @@ def local_runs() -> LocalRuns:
     return LocalRuns()
 
 
+@dataclass
 class _LocalRuntime:
-    """The ``context.runtime`` of a local run: children are calls in this process."""
+    """The ``context.runtime`` of an action of a local run: children are calls in this process."""
 
-    def __init__(
-        self, run: str, action: str, folder: Path, secrets: LocalSecrets, owner: context.Owner
-    ) -> None:
-        self._run = run
-        self._action = action
-        self._folder = folder
-        self._secrets = secrets
-        self._owner = owner
+    run_name: str
+    action: str
+    folder: Path
+    secrets: LocalSecrets
+    owner: context.Owner
+
+    def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
 
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -150,8 +139,7 @@ class _LocalRuntime:
         )
 
     def _child(self) -> _LocalRuntime:
-        action = f"{self._action}.{next(self._numbers)}"
-        return _LocalRuntime(self._run, action, self._folder, self._secrets, self._owner)
+        return replace(self, action=f"{self.action}.{next(self._numbers)}")
 
     def run_here(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a sync task on this thread, which a debugger may be attached to."""
@@ -181,15 +169,12 @@ class _LocalRuntime:
 
     def _context(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
         """The context of an attempt of a task, whose secrets are there."""
-        self._secrets.deliver(task.secret_list())
+        self.secrets.deliver(task.secret_list())
         bound = contextvars.copy_context()
         bound.run(context.runtime.set, self)
-        data = self._folder / self._action / "data"
-        action = context.ActionID(self._action, self._run, *self._owner)
-        bound.run(
-            context.task_context.set,
-            context.TaskContext(action, "local", attempt, context.RawDataPath(str(data))),
-        )
+        action = context.ActionID(self.action, self.run_name, *self.owner)
+        data = context.RawDataPath(str(self.folder / self.action / "data"))
+        bound.run(context.task_context.set, context.TaskContext(action, "local", attempt, data))
         return bound
 
 
@@ -200,10 +185,7 @@ class _Outcome(NamedTuple):
     error: BaseException | None = None
 
     def delay(self, task: Task[..., Any], attempt: int) -> float | None:
-        """Seconds until the next attempt, None where this one is good.
-
-        Raises the error that is final, with where the user's code raised it.
-        """
+        """Seconds until the next attempt, None where this one is good; raises a final error with the user's frames."""
         error = self.error
         if error is None:
             return None
@@ -212,9 +194,8 @@ class _Outcome(NamedTuple):
         shown = failure.as_flyteray(error)
         delay = retry_delay(shown, retry_spec(task.retries), attempt)
         if delay is None:
-            raise shown.with_traceback(error.__traceback__) from (
-                error if shown is not error else error.__cause__
-            )
+            cause = error if shown is not error else error.__cause__
+            raise shown.with_traceback(error.__traceback__) from cause
         return delay
 
 

@@ -6,10 +6,11 @@ import functools
 import os
 from collections.abc import Sequence
 
+from flyteray._client.credentials.caller_secrets import secrets_not_found
 from flyteray._client.credentials.store import local_secrets
 from flyteray._cluster.workers.secrets import ProcessSecrets
 from flyteray._declare.secret import Secret
-from flyteray._plan.credentials import not_found, secret_specs, variable
+from flyteray._plan.credentials import secret_specs, variable
 from flyteray._plan.spec import SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import SecretNotFoundError
@@ -23,12 +24,7 @@ class LocalSecrets:
         self._delivered: dict[tuple[SecretSpec, ...], ProcessSecrets] = {}
 
     def deliver(self, secrets: Sequence[Secret]) -> None:
-        """Put the secrets of a task or an app where its code looks for them.
-
-        Raises:
-            SecretNotFoundError: One of them is neither in the environment nor in the store.
-            RuntimeUserError: One of them can't be put there.
-        """
+        """Put the secrets of a task where its code looks for them; RuntimeUserError where one can't be put there."""
         specs = secret_specs(secrets)
         if specs:
             values = functools.partial(local_values, settings=self._settings)
@@ -42,11 +38,7 @@ class LocalSecrets:
 
 
 def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, bytes]:
-    """The values of secrets by name: of the variable of the same name in this process's environment, else as stored.
-
-    Raises:
-        SecretNotFoundError: One of them is in neither.
-    """
+    """The values of secrets: of their variables in this process's environment, else as stored, else an error."""
     values = {
         spec.name: os.fsencode(os.environ[variable(spec)]) for spec in specs if variable(spec) in os.environ
     }
@@ -59,7 +51,4 @@ def local_values(specs: Sequence[SecretSpec], settings: Settings) -> dict[str, b
         except SecretNotFoundError:
             known = secrets.names()
             missing = [spec for spec in stored if spec.name not in known]
-            variables = " and ".join(variable(spec) for spec in missing)
-            raise not_found(
-                [spec.name for spec in missing], known, f", or set {variables} in the environment"
-            ) from None
+            raise secrets_not_found(missing, known) from None

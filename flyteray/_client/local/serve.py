@@ -1,4 +1,4 @@
-"""Local mode of ``serve``: apps as processes beside this one, without Ray. None of them outlives it."""
+"""Local mode serves apps as processes beside this one, without Ray. None of them outlives it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import functools
 import json
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +45,6 @@ class LocalApps:
         self._folder = SharedFolder.new(home / "local-apps")
         self._outputs = LocalOutputs(self._folder.path, self._folder.path / LocalPlan.NEWEST)
         self._apps: dict[str, LocalApp] = {}
-        self._lock = threading.Lock()
         local_endpoints().share(self._folder.path / "apps.json")
         atexit.register(self.end)
 
@@ -94,33 +92,27 @@ class LocalApps:
         environment = await asyncio.to_thread(self._environment, plan, settings)
         if known is not None:  # only now: what could be refused has been asked for
             await known.deactivate.aio(wait=True)
-        name = planned.spec.name
-        log = self._folder.path / f"{name}.log"
-        app = LocalApp(plan, python, environment, log, patience, known.revision + 1 if known else 1)
-        with self._lock:
-            self._apps[name] = app
+        app = LocalApp(plan, python, environment, patience, known.revision + 1 if known else 1)
+        self._apps[plan.app.name] = app
         return app
 
     def _plan(self, planned: AppPlan, port: int, settings: Settings, patience: Patience) -> LocalPlan:
         spec, root = planned.spec, self._folder.path
         archive = root / f"{planned.bundle.digest}.zip"
         if planned.bundle.contents and not archive.exists():
-            fresh = archive.with_suffix(".new")
-            _private.write(fresh, planned.bundle.data)
-            fresh.replace(archive)
+            _private.replace(archive, planned.bundle.data)
         pinned = [self._pin(parameter, settings) for parameter in spec.parameters]
         outputs = {
             parameter.output.run_name: storage
             for parameter, storage in pinned
             if storage is not None and parameter.output and parameter.output.run_name
         }
+        update = {
+            "parameters": tuple(parameter for parameter, _ in pinned),
+            "startup_timeout_s": patience.activate_timeout,
+        }
         return LocalPlan(
-            app=spec.model_copy(
-                update={
-                    "parameters": tuple(parameter for parameter, _ in pinned),
-                    "startup_timeout_s": patience.activate_timeout,
-                }
-            ),
+            app=spec.model_copy(update=update),
             bundle=str(archive),
             shared=str(root),
             folder=str(root / spec.name),
@@ -136,15 +128,15 @@ class LocalApps:
 
     def _pin(self, parameter: ParameterSpec, settings: Settings) -> tuple[ParameterSpec, str | None]:
         """A parameter as a process without a cluster can resolve it, and the storage that its output is in."""
-        if parameter.output is not None and parameter.output.follow:
-            self._outputs.follow(parameter.name, parameter.output, settings)
-            return parameter, None
-        if parameter.output is not None:
-            run, storage = self._outputs.locate(parameter.name, parameter.output, settings)
-            pinned = parameter.output.model_copy(update={"run_name": run})
+        output = parameter.output
+        if output is not None and not output.follow:
+            run, storage = self._outputs.locate(parameter.name, output, settings)
+            pinned = output.model_copy(update={"run_name": run})
             return parameter.model_copy(update={"output": pinned}), storage
-        if parameter.kind == "app_endpoint" and parameter.value and "://" not in parameter.value:
-            return parameter.model_copy(update={"value": _url(parameter.name, parameter.value)}), None
+        if output is not None:
+            self._outputs.follow(parameter.name, output, settings)
+        elif parameter.kind == "app_endpoint" and parameter.value and "://" not in parameter.value:
+            parameter = parameter.model_copy(update={"value": _url(parameter.name, parameter.value)})
         return parameter, None
 
     def _environment(self, plan: LocalPlan, settings: Settings) -> dict[str, str]:
@@ -173,7 +165,7 @@ class LocalApps:
 
 
 def _python(plan: LocalPlan, settings: Settings) -> Path:
-    """What an app runs in; its image is built where it is not yet, as a local cluster of these settings would."""
+    """The Python that an app runs in; its image is built as a local cluster of these settings would build it."""
     image = plan.app.environment.image
     if image is None:
         return Path(sys.executable)

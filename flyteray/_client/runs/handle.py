@@ -36,12 +36,12 @@ class Run:
 
     @property
     def url(self) -> str:
-        """Where the run's outputs and files are in storage."""
+        """The place of the run's outputs and files in storage."""
         return f"{session().connect().storage}/runs/{self.name}"
 
     @property
     def phase(self) -> ActionPhase:
-        """Where the run stands now."""
+        """The phase of the run now."""
         self.sync()
         return self._info.phase
 

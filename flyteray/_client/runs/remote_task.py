@@ -9,7 +9,6 @@ from flyteray._client.session.owner import without_projects
 from flyteray._client.session.session import session
 from flyteray._declare import context
 from flyteray._plan.info import TaskInfo
-from flyteray._plan.spec import EnvironmentSpec, TaskPlan
 from flyteray._plan.tasks import overridden
 from flyteray._plan.values.inputs import bind_deployed
 from flyteray.errors import RemoteTaskUsageError
@@ -124,56 +123,34 @@ class RemoteTask:
 
 
 class TaskDetails:
-    """The record of a deployed version of a task."""
+    """The record of a deployed version of a task.
+
+    Attributes:
+        info: All that is recorded.
+        name: The full name.
+        version: The version.
+        docs: What it does.
+        required_args: The names of the inputs that a call must give.
+        default_input_args: The names of the inputs that have defaults.
+        inputs: The types of the inputs by name, in words.
+        outputs: The types of the outputs by name, in words.
+        resources: What Ray is asked for: CPUs, GPUs, memory in bytes and more.
+        secrets: The keys of the secrets that it asks for.
+    """
 
     def __init__(self, info: TaskInfo, changes: dict[str, Any] | None = None) -> None:
+        plan = info.plan
         self.info = info
+        self.name = plan.name
+        self.version = plan.version
+        self.docs = plan.docs
+        self.required_args = tuple(each.name for each in plan.inputs if each.default is None)
+        self.default_input_args = tuple(each.name for each in plan.inputs if each.default is not None)
+        self.inputs = {each.name: each.type for each in plan.inputs}
+        self.outputs = plan.outputs
+        self.resources = plan.spec.environment
+        self.secrets = tuple(secret.key for secret in self.resources.secrets)
         self._changes = changes or {}
-
-    @property
-    def name(self) -> str:
-        """The full name."""
-        return self.info.plan.name
-
-    @property
-    def version(self) -> str:
-        """The version."""
-        return self.info.plan.version
-
-    @property
-    def docs(self) -> str:
-        """What it does."""
-        return self.info.plan.docs
-
-    @property
-    def required_args(self) -> tuple[str, ...]:
-        """The names of the inputs that a call must give."""
-        return tuple(declared.name for declared in self.info.plan.inputs if declared.default is None)
-
-    @property
-    def default_input_args(self) -> tuple[str, ...]:
-        """The names of the inputs that have defaults."""
-        return tuple(declared.name for declared in self.info.plan.inputs if declared.default is not None)
-
-    @property
-    def inputs(self) -> dict[str, str]:
-        """The types of the inputs by name, in words."""
-        return {declared.name: declared.type for declared in self.info.plan.inputs}
-
-    @property
-    def outputs(self) -> dict[str, str]:
-        """The types of the outputs by name, in words."""
-        return self.info.plan.outputs
-
-    @property
-    def resources(self) -> EnvironmentSpec:
-        """What Ray is asked for: CPUs, GPUs, memory in bytes and more."""
-        return self.info.plan.spec.environment
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The keys of the secrets that it asks for."""
-        return tuple(secret.key for secret in self.info.plan.spec.environment.secrets)
 
     def override(self, **changes: Any) -> RemoteTask:
         """A handle of this version with other settings; see :meth:`RemoteTask.override`."""
@@ -185,9 +162,3 @@ class TaskDetails:
 
     def __repr__(self) -> str:
         return f"TaskDetails(name={self.name!r}, version={self.version!r}, inputs={self.inputs})"
-
-
-async def deployed_plan(task: RemoteTask | TaskDetails) -> TaskPlan:
-    """The plan of what a handle names, or of what was fetched by one."""
-    details = task if isinstance(task, TaskDetails) else await task.fetch.aio()
-    return details.info.plan

@@ -15,7 +15,7 @@ from flyteray._client.launch import LaunchContext
 from flyteray._client.local.run import LocalRun, run_locally
 from flyteray._client.plan import PlannedRun
 from flyteray._client.runs.handle import Run
-from flyteray._client.runs.remote_task import RemoteTask, TaskDetails, deployed_plan
+from flyteray._client.runs.remote_task import RemoteTask, TaskDetails
 from flyteray._client.session.owner import owner, without_projects
 from flyteray._client.session.session import session
 from flyteray._declare import context
@@ -171,11 +171,7 @@ class RunContext(LaunchContext):
         return await self._start(name, spec, payload)
 
     def check_deployed(self, task: str) -> None:
-        """Refuse what is said that can't be so of a deployed task.
-
-        Raises:
-            ValueError: how to ship its code, which was shipped when it was deployed, or local mode.
-        """
+        """Raise ValueError for local mode and for options of shipping: a deployed task's code was shipped before."""
         if self._shipping() != SHIPPING:
             raise ValueError(
                 f"The code of {task!r} is that which was deployed, so nothing can be said of how to ship it (version, "
@@ -192,7 +188,8 @@ class RunContext(LaunchContext):
         self, task: RemoteTask | TaskDetails, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Run | PlannedRun:
         self.check_deployed(task.name)
-        plan = await deployed_plan(task)
+        details = task if isinstance(task, TaskDetails) else await task.fetch.aio()
+        plan = details.info.plan
         payload = pickling.dump(bind_deployed(plan, args, kwargs), "inputs")
         if self.dry_run:
             return PlannedRun(self._name(), plan.spec)
@@ -209,7 +206,7 @@ class RunContext(LaunchContext):
             owner=owner(),
             wide=wide.model_copy(update={"custom_context": custom_context}),
         )
-        await session().warn_of_less(f"Task {spec.task.name!r}", spec.task.environment)
+        await session().warn_of_shortage(f"Task {spec.task.name!r}", spec.task.environment)
         if inputs.nbytes <= pickling.RELAYED:
             return Run(await session().controller.runs.start(spec, inputs))
         root, key = (await asyncio.to_thread(session().connect)).storage, pickling.inputs_key(spec.request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -222,7 +221,7 @@ def _read_config(path_or_config: str | Path | Config | None, root_dir: str | Pat
 def _decode(key: str) -> list[str]:
     try:
         parts = base64.b64decode(key.encode(), validate=True).decode().rsplit(":", 3)
-    except (binascii.Error, UnicodeError):
+    except ValueError:
         parts = []
     if len(parts) != 4:
         # Not the key itself: it is a secret.

@@ -40,7 +40,7 @@ def is_control_plane_available() -> bool:
 
 
 def owner() -> Owner:
-    """Whose what is started here is: what the task says that runs here, else what the app was told or ``init``."""
+    """The owner of what is started here: as the task says that runs here, else as the app was told or ``init``."""
     action, settings = context.ctx().action, session().settings
     return Owner(
         project=(action.project if action else None) or settings.project,

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from flyteray._actors.controller import Controller, controller
 from flyteray._client.bridge import warn_caller
-from flyteray._declare import context
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN, Cluster, this_process
 from flyteray._plan.apps import output_ref
 from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.bundle.shipping import SHIPPING, Shipping
 from flyteray._plan.info import AppInfo, ClusterInfo
 from flyteray._plan.spec import AppSpec, EnvironmentSpec
+from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import Settings
-from flyteray.app import context as app_context
 from flyteray.app.sources import RunOutput
 from flyteray.errors import ClusterError
 
@@ -60,15 +59,11 @@ class Session(Cluster):
 
     @property
     def settings(self) -> Settings:
-        """What ``init`` was told, else what the environment says."""
+        """The settings that ``init`` was told, else those of the environment."""
         return self._settings or Settings.load()
 
     def connect(self) -> ClusterInfo:
-        """The cluster; starts a local one in the background where none is named.
-
-        Raises:
-            ClusterError: it can't be reached or started.
-        """
+        """The cluster, a local one in the background where none is named; ClusterError where none can be reached."""
         # Deferred, as everything here that needs Ray: `import flyteray` and local mode do without it.
         from flyteray._cluster.connection import connect, disconnect
         from flyteray._control.actors import ensure_controller
@@ -106,12 +101,12 @@ class Session(Cluster):
         """The controller, for questions; each connects first."""
         return controller(before=self.connect)
 
-    async def serve(self, spec: AppSpec, declared: list[str]) -> AppInfo:
-        """Make an app version the wanted one; ``declared`` are the tasks that this process knows."""
-        await self.warn_of_less(f"App {spec.name!r}", spec.environment, spec.replicas)
-        return await self.controller.apps.serve(spec, declared)
+    async def serve(self, spec: AppSpec) -> AppInfo:
+        """Make an app version the wanted one."""
+        await self.warn_of_shortage(f"App {spec.name!r}", spec.environment, spec.replicas)
+        return await self.controller.apps.serve(spec, declared_tasks())
 
-    async def warn_of_less(self, what: str, environment: EnvironmentSpec, replicas: int = 1) -> None:
+    async def warn_of_shortage(self, what: str, environment: EnvironmentSpec, replicas: int = 1) -> None:
         """Warn where the machine of the local cluster has less than is asked for."""
         if environment.num_cpus * replicas <= 1 and environment.memory is None:
             return  # every machine has that
@@ -158,8 +153,3 @@ def session() -> Session:
     """This process's session."""
     made = this_process().cluster = Session()
     return made
-
-
-def inside_local_run() -> bool:
-    """Whether the caller is a task or an app that runs in local mode."""
-    return context.ctx().mode == "local" or app_context.ctx().mode == "local"

@@ -1,4 +1,4 @@
-"""``flyte`` as another name of flyteray: what says ``import flyte`` is given flyteray's own modules."""
+"""``flyte`` is another name of flyteray: programs that say ``import flyte`` are given flyteray's own modules."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def without(python_path: str | None) -> str:
 
 
 def found_instead() -> None:
-    """What the ``flyte.py`` of the folder does: put flyteray in its place, or step aside.
+    """Put flyteray in the place of the folder's ``flyte.py``, or step aside.
 
     Ray hands a driver's import path on to workers, and these may run code that means what is installed.
     """

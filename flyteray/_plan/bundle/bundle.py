@@ -1,4 +1,4 @@
-"""The user's code as a content-addressed zip: what is in it, and how it becomes importable elsewhere."""
+"""A bundle is the user's code as a content-addressed zip: it is packed here and becomes importable elsewhere."""
 
 from __future__ import annotations
 
@@ -37,11 +37,7 @@ class Bundle:
 
     @property
     def data(self) -> bytes:
-        """The zip.
-
-        Raises:
-            CodeBundleError: a file has changed since the digest was taken.
-        """
+        """The zip; CodeBundleError where a file has changed since the digest was taken."""
         contents = self.contents or {}
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -60,14 +56,10 @@ class Bundle:
 
 
 def pack(contents: Mapping[str, Path | bytes], paths: Iterable[str] = ()) -> Bundle:
-    """A bundle of files (or their bytes) by their names in it.
+    """A bundle of files (or their bytes) by their names in it; nothing gives the empty bundle.
 
-    Args:
-        contents: What is in it; nothing gives the empty bundle.
-        paths: Its folders that modules are imported from. Default: the bundle itself.
-
-    Raises:
-        CodeBundleError: it is larger than 256 MiB, or a file can't be read.
+    ``paths`` are its folders that modules are imported from; by default the bundle itself. CodeBundleError where it is
+    larger than 256 MiB, or a file can't be read.
     """
     listed = "\n".join(paths)
     if listed not in ("", "."):
@@ -92,12 +84,8 @@ def pack(contents: Mapping[str, Path | bytes], paths: Iterable[str] = ()) -> Bun
 def activate(digest: str, fetch: Callable[[], bytes], cache: Path) -> Path:
     """Make a bundle importable in this process; unpacked once per ``cache``. Returns its folder.
 
-    Its files can only be read, so that a task does not change by accident what others of its node run.
-
-    Args:
-        digest: Which bundle.
-        fetch: Gives its bytes; only called when ``cache`` lacks it.
-        cache: A folder of this node, shared by its processes.
+    Its files can only be read, so that a task does not change by accident what others of its node run. ``cache`` is a
+    folder of this node, shared by its processes; ``fetch`` gives the bundle's bytes where that lacks it.
     """
     folder = cache / digest
     if not folder.is_dir():
@@ -153,12 +141,11 @@ def _size(content: Path | bytes) -> int:
 def _too_large(contents: Mapping[str, Path | bytes]) -> CodeBundleError:
     sizes = {name: _size(content) for name, content in contents.items()}
     largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+    named = ", ".join(f"{name} ({_mebibytes(size)})" for name, size in largest)
     return CodeBundleError(
-        f"The code to ship is {_mebibytes(sum(sizes.values()))} in {len(sizes)} files; at most "
-        f"{_mebibytes(LARGEST)} can be shipped. The largest are "
-        + ", ".join(f"{name} ({_mebibytes(size)})" for name, size in largest)
-        + ". Name what is not needed in a .flyteignore, give a root_dir further down, or hand data over as a "
-        "File or Dir."
+        f"The code to ship is {_mebibytes(sum(sizes.values()))} in {len(sizes)} files; at most {_mebibytes(LARGEST)} "
+        f"can be shipped. The largest are {named}. Name what is not needed in a .flyteignore, give a root_dir further "
+        "down, or hand data over as a File or Dir."
     )
 
 

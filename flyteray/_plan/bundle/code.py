@@ -1,4 +1,4 @@
-"""Names become objects and objects become names: ``file.py:name`` → object, object → ``CodeRef`` → object."""
+"""A task or app is loaded from a file by name, shipped as a reference with its code, and loaded by that elsewhere."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from flyteray._plan.bundle.extra_files import image_files, included
 from flyteray._plan.bundle.ignore_files import files_below
 from flyteray._plan.bundle.layout import Layout
 from flyteray._plan.bundle.shipping import SHIPPING, Shipping
-from flyteray._plan.dependencies import with_dependencies
-from flyteray._plan.images.image import declared_in, shipped_images
+from flyteray._plan.dependencies import declared_in, with_dependencies
+from flyteray._plan.images.image import shipped_images
 from flyteray._plan.spec import CodeRef
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError
@@ -32,30 +32,25 @@ T = TypeVar("T", Task[..., Any], AppEnvironment, Environment)
 def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleType:
     """Import a Python file as the module that it is; see :func:`module_names.naming`.
 
-    Args:
-        path: The file.
-        root_dir: A folder that modules are imported from as well.
-
-    Raises:
-        ModuleLoadError: no such file, not a Python file, importing it failed (the user's exception is the cause), or it
-            would start something on a cluster.
+    Modules are imported from ``root_dir`` as well. ModuleLoadError where there is no such file, it is no Python file,
+    importing it failed (the user's exception is the cause), or it would start something on a cluster.
     """
     file = Path(path)
+    given = repr(str(path))
     if file.is_dir():
-        raise ModuleLoadError(f"{str(path)!r} is a folder: give a Python file in it{_files_in(file)}.")
+        files = sorted(map(str, file.glob("*.py")))
+        there = f", such as {files[0]}" if files else ", which has none"
+        raise ModuleLoadError(f"{given} is a folder: give a Python file in it{there}.")
     if not file.is_file():
-        raise ModuleLoadError(
-            f"There is no file {str(path)!r}: check the path (working directory: {Path.cwd()})."
-        )
+        raise ModuleLoadError(f"There is no file {given}: check the path (working directory: {Path.cwd()}).")
     if file.suffix != ".py":
-        raise ModuleLoadError(f"{str(path)!r} is not a Python file: give one that ends in .py.")
+        raise ModuleLoadError(f"{given} is not a Python file: give one that ends in .py.")
     file = file.resolve()
     name, root, importable = module_names.naming(file)
-    loaded = sys.modules.get(name)
-    if loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() != file:
+    if module_names.is_loaded_elsewhere(name, file):
         raise ModuleLoadError(
-            f"{str(path)!r} would be imported as {name!r}, but a module of that name is loaded already "
-            f"({getattr(loaded, '__file__', 'built in')}): rename the file."
+            f"{given} would be imported as {name!r}, but a module of that name is loaded already "
+            f"({getattr(sys.modules[name], '__file__', 'built in')}): rename the file."
         )
     hides_others = not importable and "." not in file.stem
     for folder in (Path(root_dir).absolute() if root_dir else root, root):
@@ -66,36 +61,28 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
             return importlib.import_module(name) if importable else module_names.load_by_path(name, file)
     except ModuleLoadError:  # it says by itself where what stands
         raise
-    except SystemExit as error:
-        raise ModuleLoadError(f"{str(path)!r} {_ends(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = ""
         if isinstance(error, ModuleNotFoundError) and error.name == "flyte":
             hint = ". It is written for Flyte: say --as-flyte, or start it by python -m flyteray.as_flyte."
-        raise ModuleLoadError(
-            f"{str(path)!r} could not be imported: {type(error).__name__}: {error}{hint}"
-        ) from error
+        raise _not_imported(given, error, hint) from error
 
 
 def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
     """The task or app environment called ``name`` in a module.
 
-    Raises:
-        ModuleLoadError: no such name, or it is something else; the message lists what there is.
+    ModuleLoadError where there is no such name, or it is something else; the message lists what there is.
     """
     found = getattr(module, name, None)
     if isinstance(found, kind):
         return found
     there = sorted(key for key, value in vars(module).items() if isinstance(value, kind))
-    what, article = {Task: ("task", "a"), AppEnvironment: ("app environment", "an")}.get(
-        kind, ("environment", "an")
-    )
-    hint = f"it has: {', '.join(there)}" if there else f"it has no {what} at all"
-    wrong = f"is a {type(found).__name__}, not {article} {what}" if found is not None else "does not exist"
+    what = {Task: "a task", AppEnvironment: "an app environment"}.get(kind, "an environment")
+    hint = f"it has: {', '.join(there)}" if there else f"it has no {what.partition(' ')[2]} at all"
+    wrong = f"is a {type(found).__name__}, not {what}" if found is not None else "does not exist"
     called = [key for key in there if getattr(module, key).name == name]
-    meant = (
-        f" That is the name of what is here called {called[0]!r}." if called else did_you_mean(name, there)
-    )
+    meant = f" That is the name of what is here called {called[0]!r}." if called else ""
+    meant = meant or did_you_mean(name, there)
     raise ModuleLoadError(f"{name!r} in {module.__name__!r} {wrong}; {hint}.{meant}")
 
 
@@ -103,10 +90,6 @@ def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPIN
     """Where a task or app environment is found on another machine, and the code to find it in.
 
     What came to this process in a bundle (it runs on a cluster) is found in the same one, whatever ``shipping`` says.
-
-    Args:
-        declared: What is to be found there.
-        shipping: What travels, and how.
 
     Raises:
         CodeBundleError: it has no importable name and may not or can't be pickled, a file is missing or outside the
@@ -122,8 +105,7 @@ def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPIN
     arrived = _arrived(declared, home)
     if arrived is not None:
         return CodeRef(bundle=arrived, module=module, name=name), Bundle(arrived)
-    env = declared.parent_env() if isinstance(declared, Task) else declared
-    environments = with_dependencies(env) if env else []
+    environments = _environments(declared)
     made = _by_name(home[0], shipping, environments) if home else _by_value(declared, shipping, environments)
     if shipping.copy_bundle_to is not None and made.digest:
         shipping.copy_bundle_to.mkdir(parents=True, exist_ok=True)
@@ -138,10 +120,9 @@ def reached(declared: Task[..., Any] | AppEnvironment) -> list[Environment]:
     """
     if isinstance(declared, Task):
         declared = declared.declared()
-    env = declared.parent_env() if isinstance(declared, Task) else declared
     home = _home(declared)
     modules = imports.closure([home[0]]) if home else ["__main__"]
-    return list(dict.fromkeys([*(with_dependencies(env) if env else []), *declared_in(modules)]))
+    return list(dict.fromkeys([*_environments(declared), *declared_in(modules)]))
 
 
 def beside(task: Task[..., Any], bundle: str) -> CodeRef:
@@ -152,31 +133,28 @@ def beside(task: Task[..., Any], bundle: str) -> CodeRef:
 
 
 def load(ref: CodeRef, folder: Path | None) -> Any:
-    """The object that a reference names; its bundle must be active.
+    """The object that a reference names; its bundle must be active, unpacked in ``folder``, unless nothing was shipped.
 
-    Args:
-        ref: Which.
-        folder: Where its bundle was unpacked; None where nothing was shipped.
-
-    Raises:
-        ModuleLoadError: the module can't be imported here (the user's exception is the cause), lacks the name, or would
-            start something on a cluster.
+    ModuleLoadError where the module can't be imported here (the user's exception is the cause), lacks the name, or
+    would start something on a cluster.
     """
     if not ref.module:
         with loads().loading():
-            return _load_by_value(ref, folder)
+            by_value = pickles.load(folder) if folder and (folder / pickles.FILE).exists() else {}
+            if ref.name not in by_value:
+                raise ModuleLoadError(
+                    f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
+                    "refer to it. Define it at the top level of a file."
+                )
+            return by_value[ref.name]
     try:
         with loads().loading():
             found: Any = importlib.import_module(ref.module)
     except ModuleLoadError:  # it says by itself where what stands
         raise
-    except SystemExit as error:
-        raise ModuleLoadError(f"Module {ref.module!r} {_ends(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = "" if folder else " Nothing was shipped with it: the cluster's own Python must find it."
-        raise ModuleLoadError(
-            f"Module {ref.module!r} could not be imported: {type(error).__name__}: {error}{hint}"
-        ) from error
+        raise _not_imported(f"Module {ref.module!r}", error, hint) from error
     for part in ref.name.split("."):
         if not hasattr(found, part):
             raise ModuleLoadError(
@@ -186,25 +164,16 @@ def load(ref: CodeRef, folder: Path | None) -> Any:
     return found
 
 
-def _files_in(folder: Path) -> str:
-    names = sorted(str(each) for each in folder.glob("*.py"))
-    return f", such as {names[0]}" if names else ", which has none"
+def _environments(declared: Task[..., Any] | AppEnvironment) -> list[Environment]:
+    env = declared.parent_env() if isinstance(declared, Task) else declared
+    return with_dependencies(env) if env else []
 
 
-def _ends(error: SystemExit) -> str:
-    return (
-        f'ends the process ({error.code}) when it is imported: put that under `if __name__ == "__main__":`.'
-    )
-
-
-def _load_by_value(ref: CodeRef, folder: Path | None) -> Any:
-    by_value = pickles.load(folder) if folder and (folder / pickles.FILE).exists() else {}
-    if ref.name not in by_value:
-        raise ModuleLoadError(
-            f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
-            "refer to it. Define it at the top level of a file."
-        )
-    return by_value[ref.name]
+def _not_imported(subject: str, error: BaseException, hint: str) -> ModuleLoadError:
+    if isinstance(error, SystemExit):
+        advice = 'put that under `if __name__ == "__main__":`.'
+        return ModuleLoadError(f"{subject} ends the process ({error.code}) when it is imported: {advice}")
+    return ModuleLoadError(f"{subject} could not be imported: {type(error).__name__}: {error}{hint}")
 
 
 def _by_name(module: str, shipping: Shipping, environments: Sequence[Environment]) -> Bundle:
@@ -227,9 +196,7 @@ def _by_name(module: str, shipping: Shipping, environments: Sequence[Environment
             raise CodeBundleError(
                 f"{modules[module]} is outside the root_dir {root}: give one that contains it."
             )
-    layout = Layout(modules, root)
-    layout.contents.update(shipped_images(environments, modules))
-    return _packed(layout, shipping, environments, root)
+    return _packed(modules, {}, shipping, environments, root)
 
 
 def _by_value(
@@ -252,22 +219,24 @@ def _by_value(
     root = shipping.root_dir
     if root is None and shipping.copy_style == "all":
         root = Path.cwd()
-    root = root.resolve() if root else None
-    closure = imports.closure(sorted(names))
-    layout = Layout(closure, root)
-    layout.contents.update(shipped_images(environments, closure))
-    layout.contents[pickles.FILE] = data
-    return _packed(layout, shipping, environments, root)
+    modules = imports.closure(sorted(names))
+    return _packed(modules, {pickles.FILE: data}, shipping, environments, root.resolve() if root else None)
 
 
 def _packed(
-    layout: Layout, shipping: Shipping, environments: Sequence[Environment], root: Path | None
+    modules: Mapping[str, Path],
+    further: Mapping[str, bytes],
+    shipping: Shipping,
+    environments: Sequence[Environment],
+    root: Path | None,
 ) -> Bundle:
+    layout = Layout(modules, root)
+    layout.contents.update({**shipped_images(environments, modules), **further})
     if shipping.copy_style == "all" and root is not None:
         for file in files_below(root):
             layout.add_below_root(file)
-    for each in included(environments):
-        layout.add_beside(each.file, each.asked_by)
+    for file, asked_by in included(environments):
+        layout.add_beside(file, asked_by)
     for path, place in image_files(environments):
         layout.add(path, place)
     if alias.installed():
@@ -280,9 +249,8 @@ def _arrived(declared: Task[..., Any] | AppEnvironment, home: tuple[str, str] | 
     """The bundle that this process has it from; None: it is in none."""
     for digest, folder in bundle.active().items():
         if home is None:
-            is_there = (folder / pickles.FILE).exists() and pickles.load(folder).get(
-                declared.name
-            ) is declared
+            held = pickles.load(folder) if (folder / pickles.FILE).exists() else {}
+            is_there = held.get(declared.name) is declared
         else:
             file = getattr(sys.modules.get(home[0]), "__file__", None)
             is_there = bool(file) and Path(str(file)).is_relative_to(folder)
@@ -294,24 +262,18 @@ def _arrived(declared: Task[..., Any] | AppEnvironment, home: tuple[str, str] | 
 def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str] | None:
     """The module that can be imported elsewhere and the name in it; None: there is none."""
     if isinstance(declared, Task):
-        module = sys.modules.get(declared.__module__)
-        name = declared.__qualname__
-        if module is not None and getattr(module, name, None) is declared:
-            importable = _importable(module, name)
-            if importable is not None:
-                return importable, name
+        module, name = sys.modules.get(declared.__module__), declared.__qualname__
+        is_there = module is not None and getattr(module, name, None) is declared
+        if module is not None and is_there and (importable := _importable(module, name)) is not None:
+            return importable, name
     # A module's dict, not getattr: lazy modules would load at a touch.
     dicts = [(module, getattr(module, "__dict__", {})) for module in list(sys.modules.values())]
-    if isinstance(
-        declared, AppEnvironment
-    ):  # the module that declares it, before those that import it from there
+    if isinstance(declared, AppEnvironment):  # the module that declares it, before those that import it
         dicts.sort(key=lambda each: each[1].get("__file__") != declared._declaring_file)
     for module, names in dicts:
         for name, value in list(names.items()):
-            if value is declared:
-                importable = _importable(module, name)
-                if importable is not None:
-                    return importable, name
+            if value is declared and (importable := _importable(module, name)) is not None:
+                return importable, name
     return None
 
 

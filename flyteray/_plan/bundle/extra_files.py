@@ -1,4 +1,4 @@
-"""Files that environments ask to be shipped with the code: ``include``, and the source layers of their images."""
+"""Environments ask for files to be shipped with the code: by ``include``, and by source layers of their images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from flyteray._declare.environment import Environment
 from flyteray._declare.images.image import Image
@@ -14,21 +13,11 @@ from flyteray._plan.bundle.ignore_files import files_below, is_clutter
 from flyteray.errors import CodeBundleError
 
 
-class Included(NamedTuple):
-    """A file, and the file whose environment asks for it."""
-
-    file: Path
-    asked_by: Path
-
-
-def included(environments: Sequence[Environment]) -> list[Included]:
-    """The files that the environments include.
+def included(environments: Sequence[Environment]) -> list[tuple[Path, Path]]:
+    """The files that the environments include, each with the file whose environment asks for it.
 
     A folder stands for all files in it but caches and what a ``.flyteignore`` names; a ``.gitignore`` does not
-    count, because data that is asked for by name is often kept out of Git.
-
-    Raises:
-        CodeBundleError: nothing matches.
+    count, because data that is asked for by name is often kept out of Git. CodeBundleError where nothing matches.
     """
     return [each for env in environments for pattern in env.include for each in _matches(env, pattern)]
 
@@ -36,11 +25,8 @@ def included(environments: Sequence[Environment]) -> list[Included]:
 def image_files(environments: Sequence[Environment]) -> Iterator[tuple[Path, str]]:
     """The files that the images of the environments bring, with their places beside the code.
 
-    A folder stands for all files in it, as with :func:`included`.
-
-    Raises:
-        CodeBundleError: the place is not below the code.
-        ImageBuildError: one of them does not exist.
+    A folder stands for all files in it, as with :func:`included`. CodeBundleError where a place is not below the code,
+    ImageBuildError where one of them does not exist.
     """
     for env in environments:
         for source in env.image.sources() if isinstance(env.image, Image) else ():
@@ -59,7 +45,7 @@ def image_files(environments: Sequence[Environment]) -> Iterator[tuple[Path, str
                     yield file, os.path.normpath(f"{place}/{file.relative_to(path).as_posix()}")
 
 
-def _matches(env: Environment, pattern: str) -> Iterator[Included]:
+def _matches(env: Environment, pattern: str) -> list[tuple[Path, Path]]:
     words = f"{type(env).__name__} {env.name!r} includes {pattern!r}"
     if env._declaring_file is None:
         raise CodeBundleError(
@@ -74,10 +60,8 @@ def _matches(env: Environment, pattern: str) -> Iterator[Included]:
         folder = Path(os.path.commonpath([path, asked_by.parent]))
         matches = map(Path, sorted(glob.glob(wanted, recursive=True)))
         found = [match for match in matches if not is_clutter(match, folder)]
-    count = 0
-    for each in found:
-        for file in files_below(each, (".flyteignore",)) if each.is_dir() else (each,):
-            count += 1
-            yield Included(file, asked_by)
-    if not count:
+    listed = (files_below(each, (".flyteignore",)) if each.is_dir() else (each,) for each in found)
+    files = [(file, asked_by) for part in listed for file in part]
+    if not files:
         raise CodeBundleError(f"{words}, but nothing in {asked_by.parent} is called so.")
+    return files

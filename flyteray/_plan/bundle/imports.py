@@ -1,4 +1,4 @@
-"""Which modules of the user a module needs: read from the source, so that what else is loaded does not matter."""
+"""A module's imports are read from its source, and theirs, to find the modules of the user that it needs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ def closure(entries: Iterable[str]) -> Mapping[str, Path]:
     """The user's modules among ``entries`` and what these import, directly or not, with their files.
 
     Modules of the standard library, of installed packages and of flyteray are not the user's. Nothing is imported.
-
-    Raises:
-        CodeBundleError: a file can't be read or is not Python.
+    CodeBundleError where a file can't be read or is not Python.
     """
     places = _Places()
     found: dict[str, Path] = {}
@@ -68,6 +66,14 @@ def root_of(name: str, path: Path) -> Path:
     return path.parents[depth]
 
 
+def import_root(file: Path) -> Path:
+    """The folder that a file is imported from: the first one above it that is no package."""
+    folder = file.parent
+    while (folder / "__init__.py").exists():
+        folder = folder.parent
+    return folder
+
+
 def archive_name(name: str, path: Path) -> str:
     """Where a module is below the folder that it is imported from."""
     return name.replace(".", "/") + ("/__init__.py" if path.name == "__init__.py" else ".py")
@@ -87,10 +93,7 @@ class _Places:
         self._known: dict[str, _Place | None] = {}
 
     def user_file(self, name: str) -> Path | None:
-        top = name.partition(".")[0]
-        if self._is_foreign(top):
-            return None
-        place = self._place(name)
+        place = None if self._is_foreign(name.partition(".")[0]) else self._place(name)
         if place is None or place.file is None or not place.file.endswith(".py"):
             return None
         path = _resolved(place.file)
@@ -148,11 +151,7 @@ def is_installed(path: Path) -> bool:
 
 @functools.cache
 def _installed_folders() -> tuple[Path, ...]:
-    folders = (
-        sysconfig.get_path("stdlib"),
-        sysconfig.get_path("platstdlib"),
-        HOUSE,
-    )
+    folders = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), HOUSE)
     return tuple(Path(folder).resolve() for folder in folders)
 
 

@@ -1,4 +1,4 @@
-"""Where files go in a bundle: each module below the folder that it is imported from, or all of a root folder."""
+"""A layout gives files their places in a bundle: modules below the folders they are imported from, or a root's all."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ _ELSEWHERE = f"{OWN}/modules"
 class Layout:
     """The contents of a bundle while they are put together; module files and others keep their relative places.
 
-    Args:
-        modules: The modules that are shipped, by name.
-        root: The folder that the bundle mirrors; None: every module is placed by its name alone.
+    ``modules`` are shipped, by name; ``root`` is the folder that the bundle mirrors, without which every module is
+    placed by its name alone.
     """
 
     def __init__(self, modules: Mapping[str, Path], root: Path | None) -> None:
@@ -29,15 +28,11 @@ class Layout:
         self._roots = {path: imports.root_of(name, path) for name, path in modules.items()}
         for name, path in modules.items():
             self._add_module(name, path)
-        if root is not None and "." not in self.paths:
-            self.paths.append(".")
+        if root is not None:
+            self._add_path(".")
 
     def add_below_root(self, file: Path) -> None:
-        """Add a file below the root.
-
-        Raises:
-            CodeBundleError: there are more files than anybody means to ship.
-        """
+        """Add a file below the root; CodeBundleError where there are more than anybody means to ship."""
         assert self._root is not None
         if len(self.contents) >= MOST_FILES:
             raise CodeBundleError(
@@ -49,10 +44,9 @@ class Layout:
     def add_beside(self, file: Path, module_file: Path) -> None:
         """Add a file so that it is found from a module's file by the same relative path as here.
 
-        Raises:
-            CodeBundleError: it is outside the folder that the bundle mirrors, or its place is taken.
+        CodeBundleError where it is outside the folder that the bundle mirrors, or its place is taken.
         """
-        base = self._root or self._roots.get(module_file) or _import_root(module_file)
+        base = self._root or self._roots.get(module_file) or imports.import_root(module_file)
         try:
             place = file.relative_to(base).as_posix()
         except ValueError:
@@ -63,16 +57,11 @@ class Layout:
         self.add(file, place)
 
     def add(self, file: Path, place: str) -> None:
-        """Add a file at a place of its own.
-
-        Raises:
-            CodeBundleError: another file has that place.
-        """
+        """Add a file at a place of its own; CodeBundleError where another one has that."""
         there = self.contents.get(place)
         if there is not None and there != file:
-            raise CodeBundleError(
-                f"{there!s} and {file!s} would both be {place!r} in the code that is shipped."
-            )
+            both = f"{there!s} and {file!s}"
+            raise CodeBundleError(f"{both} would both be {place!r} in the code that is shipped.")
         self.contents[place] = file
 
     def _add_module(self, name: str, path: Path) -> None:
@@ -91,10 +80,3 @@ class Layout:
     def _add_path(self, path: str) -> None:
         if path not in self.paths:
             self.paths.append(path)
-
-
-def _import_root(file: Path) -> Path:
-    folder = file.parent
-    while (folder / "__init__.py").exists():
-        folder = folder.parent
-    return folder

@@ -1,4 +1,4 @@
-"""What a file is called as a module, here and on the cluster: by its own name where that can be imported."""
+"""A file has a name as a module, here and on the cluster: its own where that can be imported."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ def naming(file: Path) -> Naming:
     A file whose name no import would find, as of ``train.v2.py``, or would find something else for, as of ``json.py``,
     has a name made from its own: ``train_v2``, ``json_script``.
     """
-    root, packages = file.parent, list[str]()
-    while (root / "__init__.py").exists():
-        packages.insert(0, root.name)
-        root = root.parent
+    root = imports.import_root(file)
+    packages = file.parent.relative_to(root).parts
     own = ".".join([*packages, file.stem])
     if "." not in file.stem and not _is_others(own, root):
         return Naming(own, root, importable=True)
@@ -38,7 +36,7 @@ def naming(file: Path) -> Naming:
     taken = {each.stem for each in file.parent.glob("*.py")}
     for made in (stem, *(f"{stem}_script{number}" for number in ("", *range(2, 100)))):
         name = ".".join([*packages, made])
-        if made not in taken and not _is_others(name, root) and _is_loaded_from(name, file) is not False:
+        if made not in taken and not _is_others(name, root) and not is_loaded_elsewhere(name, file):
             return Naming(name, root, importable=False)
     return Naming(own, root, importable=True)  # and the import says what is in its way
 
@@ -61,9 +59,10 @@ def load_by_path(name: str, file: Path) -> ModuleType:
     return module
 
 
-def _is_loaded_from(name: str, file: Path) -> bool | None:
+def is_loaded_elsewhere(name: str, file: Path) -> bool:
+    """Whether a module of that name is loaded from another file."""
     loaded = sys.modules.get(name)
-    return None if loaded is None else Path(getattr(loaded, "__file__", None) or "").resolve() == file
+    return loaded is not None and Path(getattr(loaded, "__file__", None) or "").resolve() != file
 
 
 def _is_others(name: str, root: Path) -> bool:
@@ -73,6 +72,5 @@ def _is_others(name: str, root: Path) -> bool:
     if name in sys.stdlib_module_names or name in ("__main__", "flyteray", "flyte"):
         return True
     found = PathFinder.find_spec(name, [folder for folder in sys.path if Path(folder).resolve() != root])
-    return (
-        found is not None and found.origin is not None and imports.is_installed(Path(found.origin).resolve())
-    )
+    origin = found.origin if found else None
+    return origin is not None and imports.is_installed(Path(origin).resolve())

@@ -1,4 +1,4 @@
-"""Tasks and apps without an importable home, pickled by value: from notebooks, prompts and inside functions."""
+"""Tasks and apps without an importable home are pickled by value: those of notebooks, prompts and functions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ FILE = f"{OWN}/pickled"
 def dump(declared: Task[..., Any] | AppEnvironment) -> tuple[bytes, set[str]]:
     """Pickle a task or app with the tasks that its code reaches; names the modules that it needs as well.
 
-    Raises:
-        CodeBundleError: a part of it can't be pickled, or two of the tasks share a name.
+    CodeBundleError where a part of it can't be pickled, or two of the tasks share a name.
     """
     try:
         seen = _Survey()
@@ -47,11 +46,7 @@ def dump(declared: Task[..., Any] | AppEnvironment) -> tuple[bytes, set[str]]:
 
 @functools.lru_cache(maxsize=64)
 def load(folder: Path) -> Mapping[str, Any]:
-    """What a bundle holds by value, by name; unpickled once per process.
-
-    Raises:
-        ModuleLoadError: it can't be unpickled here; the cause says why.
-    """
+    """What a bundle holds by value, by name; unpickled once per process. ModuleLoadError where it can't be."""
     try:
         found: dict[str, Any] = pickle.loads((folder / FILE).read_bytes())
     except ModuleLoadError:
@@ -79,12 +74,7 @@ class _ByValue(Pickler):
 
 
 class _Survey(_ByValue):
-    """Pickles into nothing and notes what comes by.
-
-    Attributes:
-        modules: The modules that are needed where it is unpickled.
-        tasks: The tasks by name.
-    """
+    """Pickles into nothing and notes the modules that are needed where it is unpickled, and the tasks by name."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO())

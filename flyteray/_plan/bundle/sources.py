@@ -1,4 +1,4 @@
-"""Files to ship: what is known of them without reading them again each time."""
+"""Source files to ship are read once: their state tells whether they have changed since."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from flyteray.errors import CodeBundleError
 
-_SETTLED_S = (
-    2.0  # a file that is older has a time by which a later change can be told; file systems are coarse
-)
+# A file that is older has a time by which a later change can be told; file systems are coarse.
+_SETTLED_S = 2.0
 
 
 class State(NamedTuple):
@@ -30,31 +29,18 @@ class State(NamedTuple):
 
 
 def state(path: Path) -> State:
-    """How a file stands.
-
-    Raises:
-        CodeBundleError: it can't be read.
-    """
+    """How a file stands; CodeBundleError where it can't be read."""
     try:
         found = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from error
     settled = time.time_ns() - found.st_mtime_ns > _SETTLED_S * 1e9
-    return State(
-        path=str(path),
-        size=found.st_size,
-        changed_ns=found.st_mtime_ns,
-        looked=0 if settled else time.monotonic_ns(),
-        executable=bool(found.st_mode & stat.S_IXUSR),
-    )
+    looked = 0 if settled else time.monotonic_ns()
+    return State(str(path), found.st_size, found.st_mtime_ns, looked, bool(found.st_mode & stat.S_IXUSR))
 
 
 def read(path: Path) -> bytes:
-    """The content of a file.
-
-    Raises:
-        CodeBundleError: it can't be read.
-    """
+    """The content of a file; CodeBundleError where it can't be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -63,11 +49,7 @@ def read(path: Path) -> bytes:
 
 @functools.lru_cache(maxsize=16384)
 def content_hash(state: State) -> str:
-    """The SHA-256 of a file; files that did not change are not read again.
-
-    Raises:
-        CodeBundleError: it can't be read.
-    """
+    """The SHA-256 of a file; one that did not change is not read again. CodeBundleError where it can't be read."""
     digest = hashlib.sha256()
     try:
         with open(state.path, "rb") as file:

@@ -1,4 +1,4 @@
-"""An image as the cluster sees it: what pip is to install, or which container to run in."""
+"""An image becomes the spec that the cluster knows it by: what pip is to install, or the container to run in."""
 
 from __future__ import annotations
 
@@ -9,38 +9,28 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flyteray._declare.environment import Environment
+from flyteray._declare.images import layers
 from flyteray._declare.images.image import Image
-from flyteray._declare.images.layers import (
-    InstallMode,
-    PipLayer,
-    PipOptions,
-    PipPackages,
-    Pixi,
-    PoetryProject,
-    Requirements,
-    UVProject,
-    UVScript,
-    refuse_passwords,
-)
 from flyteray._declare.near import did_you_mean
-from flyteray._declare.secret import Secret
 from flyteray._plan.bundle import bundle
 from flyteray._plan.credentials import as_text, secret_specs
+from flyteray._plan.dependencies import declared_in
 from flyteray._plan.images import manifests
 from flyteray._plan.images.manifests import Wanted
-from flyteray._plan.images.python_version import python_of_program, settle_for_the_clusters
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ImageBuildError, InvalidImageNameError
 
-_SHIPPED = f"{bundle.OWN}/images.json"
+REFERENCES = (
+    "FLYTERAY_IMAGES"  # an environment variable that tells what named images are: ``name=uri``, with commas
+)
 
-REFERENCES = "FLYTERAY_IMAGES"
-"""The environment variable that tells what named images are: ``name=uri``, several separated by commas."""
+_SHIPPED = f"{bundle.OWN}/images.json"
 
 
 def image_spec(image: Image | str | None, environment: str = "", program: bool = False) -> ImageSpec | None:
@@ -50,7 +40,7 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
     with the code then.
 
     Args:
-        image: Which.
+        image: The image, or the URI of a container.
         environment: The name of the environment that asks for it.
         program: Whether it is for a program of the user's, which no process of Ray has to live with. Another Python
             than the cluster's is warned of where it is not.
@@ -76,15 +66,10 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
             "and push it, and say Image.from_base(<its URI>)."
         )
     container = _container(image)
-    layers = [layer for layer in image.layers if isinstance(layer, (PipLayer, Pixi))]
-    wanted = [_wanted(image, layer) for layer in layers]
-    installs = _merged(
-        [
-            _of(each, layer.options)
-            for each, layer in zip(wanted, layers, strict=True)
-            if isinstance(layer, PipLayer)
-        ]
-    )
+    installing = [layer for layer in image.layers if isinstance(layer, (layers.PipLayer, layers.Pixi))]
+    wanted = [_wanted(image, layer) for layer in installing]  # refuses Pixi's
+    options = [layer.options for layer in installing if isinstance(layer, layers.PipLayer)]
+    installs = _merged([_of(*each) for each in zip(wanted, options, strict=True)])
     if container is not None:
         if installs:
             raise ImageBuildError(
@@ -94,9 +79,9 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
         return ImageSpec(name=image.name or container, container=container)
     name, declared = image.name or "", image.python_version
     pythons = list(dict.fromkeys(each.python for each in wanted if each.python))
-    python = python_of_program(declared, pythons) if program else None
+    python = _python_of_program(declared, pythons) if program else None
     if not program:
-        settle_for_the_clusters(name, declared, pythons)
+        _settle_for_the_clusters(name, declared, pythons)
     if not installs and python is None:
         return None
     return ImageSpec(
@@ -112,9 +97,7 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
 def shipped_images(environments: Iterable[Environment], modules: Iterable[str]) -> dict[str, bytes]:
     """What a bundle holds of images whose plan is made of files, as its contents.
 
-    Args:
-        environments: What is shipped.
-        modules: The modules that are: their code may call tasks of any environment in them.
+    The code of ``modules`` may call tasks of any environment in them.
     """
     plans = {}
     for env in {*environments, *declared_in(modules)}:
@@ -140,8 +123,7 @@ def image_env_vars(image: Image | str | None) -> dict[str, str]:
 def build_env_vars(image: ImageSpec, values: Mapping[str, bytes]) -> dict[str, str]:
     """The environment variables that the build of an image is given, of the values of its secrets by their names.
 
-    Raises:
-        ImageBuildError: one of the values is no text.
+    ImageBuildError where one of the values is no text.
     """
     given = {}
     for secret in image.secrets:
@@ -162,11 +144,7 @@ def references(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def named(images: Iterable[str]) -> dict[str, str]:
-    """``name=uri`` as names and URIs; a URI alone is that of ``default``.
-
-    Raises:
-        ValueError: a name without a URI.
-    """
+    """``name=uri`` as names and URIs; a URI alone is that of ``default``. ValueError where a name has no URI."""
     found = {}
     for image in filter(None, images):
         name, equals, uri = image.partition("=")
@@ -174,15 +152,6 @@ def named(images: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"{image!r} names no image: write name=uri.")
         found[name if equals else "default"] = uri if equals else name
     return found
-
-
-def declared_in(modules: Iterable[str]) -> Iterator[Environment]:
-    """The environments that are names of loaded modules."""
-    for name in modules:
-        # A module's dict, not getattr: lazy modules would load at a touch.
-        for value in list(getattr(sys.modules.get(name), "__dict__", {}).values()):
-            if isinstance(value, Environment):
-                yield value
 
 
 def _reads_files(image: Image) -> bool:
@@ -213,21 +182,21 @@ def _container(image: Image) -> str | None:
     return None
 
 
-def _wanted(image: Image, layer: PipLayer | Pixi) -> Wanted:
+def _wanted(image: Image, layer: layers.PipLayer | layers.Pixi) -> Wanted:
     match layer:
-        case PipPackages():
+        case layers.PipPackages():
             return Wanted(layer.packages)
-        case Requirements():
+        case layers.Requirements():
             return manifests.requirements_file(layer.file)
-        case UVScript():
+        case layers.UVScript():
             return manifests.script_head(layer.script, layer.head())
-        case UVProject():
+        case layers.UVProject():
             _refuse_project(image, layer.install_mode)
             return manifests.uv_project(layer.pyproject, layer.lock)
-        case PoetryProject():
+        case layers.PoetryProject():
             _refuse_project(image, layer.install_mode)
             return manifests.poetry_project(layer.pyproject, layer.lock)
-        case Pixi():
+        case layers.Pixi():
             raise ImageBuildError(
                 f"Image {image.name!r} asks for the conda packages of {layer.file}, which can't be put under the "
                 "Python that a Ray cluster runs. Use packages from PyPI (with_pip_packages, from_uv_script), or a "
@@ -236,7 +205,37 @@ def _wanted(image: Image, layer: PipLayer | Pixi) -> Wanted:
     raise AssertionError(layer)
 
 
-def _refuse_project(image: Image, mode: InstallMode) -> None:
+def _python_of_program(declared: tuple[int, int] | None, files: list[str]) -> str | None:
+    """The Python that a program's image asks for where it is another, as a version specifier; a node looks for it."""
+    other = [] if declared in (None, sys.version_info[:2]) else [f"=={'.'.join(map(str, declared))}.*"]
+    return ",".join([*other, *files]) or None
+
+
+def _settle_for_the_clusters(image: str, declared: tuple[int, int] | None, files: list[str]) -> None:
+    """Say that tasks and apps with an image run the cluster's Python in place of another that it asks for.
+
+    ``files`` is what its files require that is not here; of ``declared`` has been told where it was declared.
+    ImageBuildError where ``FLYTERAY_IMAGE_PYTHON`` is ``strict``.
+    """
+    here = ".".join(map(str, sys.version_info[:3]))
+    other = [".".join(map(str, declared))] if declared not in (None, sys.version_info[:2]) else []
+    if (other or files) and Settings.load().strict_python:
+        raise ImageBuildError(
+            f"Image {image!r} asks for Python {', '.join([*other, *files])}, but this is {here}, and all processes of "
+            "a Ray cluster run the Python that it was started with. Start the cluster with the other one, or unset "
+            "FLYTERAY_IMAGE_PYTHON: then the cluster's is taken."
+        )
+    if files:
+        warnings.warn(
+            f"Image {image!r} asks for Python {', '.join(files)}, but all processes of a Ray cluster run the one that "
+            f"it was started with, {here} here, which is taken. A program (args, command) gets the one that is asked "
+            "for where uv finds it on the node.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _refuse_project(image: Image, mode: layers.InstallMode) -> None:
     if mode == "install_project":
         raise ImageBuildError(
             f"Image {image.name!r} is to hold the project itself (project_install_mode='install_project'). On Ray your "
@@ -244,7 +243,7 @@ def _refuse_project(image: Image, mode: InstallMode) -> None:
         )
 
 
-def _of(wanted: Wanted, options: PipOptions) -> InstallSpec:
+def _of(wanted: Wanted, options: layers.PipOptions) -> InstallSpec:
     where = []
     if options.index_url:
         where.append(f"--index-url {options.index_url}")
@@ -252,28 +251,20 @@ def _of(wanted: Wanted, options: PipOptions) -> InstallSpec:
     if options.pre:
         where.append("--pre")
     lines = (*where, *wanted.requirements)
-    refuse_passwords(*lines)
+    layers.refuse_passwords(*lines)
     for secret in options.secret_mounts:  # pip knows ${NAME} only, and Flyte's users write $NAME
-        lines = tuple(
-            re.sub(rf"\${secret.as_env_var}\b", f"${{{secret.as_env_var}}}", line) for line in lines
-        )
-    return InstallSpec(
-        requirements=lines,
-        constraints=wanted.constraints,
-        options=tuple(shlex.split(options.extra_args or "")),
-    )
+        name = secret.as_env_var
+        lines = tuple(re.sub(rf"\${name}\b", f"${{{name}}}", line) for line in lines)
+    words = tuple(shlex.split(options.extra_args or ""))
+    return InstallSpec(requirements=lines, constraints=wanted.constraints, options=words)
 
 
 def _merged(installs: list[InstallSpec]) -> tuple[InstallSpec, ...]:
     """Neighbours that go by the same options as one, so that pip finds versions that suit all of them."""
     merged: list[InstallSpec] = []
     for install in installs:
-        last = merged[-1] if merged else None
-        if last and (last.options, _flags(last), last.constraints) == (
-            install.options,
-            _flags(install),
-            install.constraints,
-        ):
+        if merged and _options(merged[-1]) == _options(install):
+            last = merged[-1]
             more = [line for line in install.requirements if line not in last.requirements]
             merged[-1] = last.model_copy(update={"requirements": (*last.requirements, *more)})
         elif install.requirements:
@@ -281,20 +272,15 @@ def _merged(installs: list[InstallSpec]) -> tuple[InstallSpec, ...]:
     return tuple(merged)
 
 
-def _flags(install: InstallSpec) -> list[str]:
-    return [line for line in install.requirements if line.startswith("-")]
+def _options(install: InstallSpec) -> tuple[object, ...]:
+    flags = [line for line in install.requirements if line.startswith("-")]
+    return install.options, install.constraints, flags
 
 
 def image_secrets(image: Image) -> tuple[SecretSpec, ...]:
-    """The secrets that the build of an image is given.
-
-    Raises:
-        ImageBuildError: one of them is to be mounted.
-    """
-    asked: dict[Secret, None] = {}
-    for layer in image.layers:
-        if isinstance(layer, PipLayer):
-            asked.update(dict.fromkeys(layer.options.secret_mounts))
+    """The secrets that the build of an image is given; ImageBuildError where one of them is to be mounted."""
+    installing = [layer for layer in image.layers if isinstance(layer, layers.PipLayer)]
+    asked = dict.fromkeys(secret for layer in installing for secret in layer.options.secret_mounts)
     for secret in asked:
         if secret.as_env_var is None:
             raise ImageBuildError(

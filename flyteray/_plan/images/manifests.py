@@ -1,4 +1,4 @@
-"""Files that list Python packages, read as what pip is told: requirements files, scripts' heads, projects and locks."""
+"""Manifests list Python packages, and become what pip is told: requirements files, scripts' heads, projects, locks."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ class Wanted:
 def requirements_file(file: Path) -> Wanted:
     """A requirements file with the files that it refers to; paths in it become absolute.
 
-    Raises:
-        FileNotFoundError: it, or one it refers to, is missing.
-        ImageBuildError: it asks for an editable install.
+    FileNotFoundError where one of them is missing, ImageBuildError where one asks for an editable install.
     """
     requirements: list[str] = []
     constraints: list[str] = []
@@ -63,12 +61,7 @@ def requirements_file(file: Path) -> Wanted:
 
 
 def script_head(script: Path, head: str) -> Wanted:
-    """What the TOML in a script's head asks for.
-
-    Raises:
-        ValueError: it is no TOML, or requires a Python that is none.
-        ImageBuildError: a source that pip can't use.
-    """
+    """What the TOML in a script's head asks for; fails as :func:`uv_project` does."""
     table = _toml(script, head)
     lines = _with_sources(script, table.get("dependencies", []), table.get("tool", {}).get("uv", {}))
     return Wanted(tuple(lines), python=_other_python(script, table.get("requires-python")))
@@ -77,9 +70,8 @@ def script_head(script: Path, head: str) -> Wanted:
 def uv_project(pyproject: Path, lock: Path | None) -> Wanted:
     """The dependencies of a project, held to the versions of its ``uv.lock``.
 
-    Raises:
-        ValueError: one of the files is no TOML, or requires a Python that is none.
-        ImageBuildError: a source that pip can't use.
+    ValueError where a file is no TOML, or requires a Python that is none; ImageBuildError for a source that pip can't
+    use.
     """
     table = _toml(pyproject, pyproject.read_text())
     project = table.get("project", {})
@@ -90,9 +82,7 @@ def uv_project(pyproject: Path, lock: Path | None) -> Wanted:
 def poetry_project(pyproject: Path, lock: Path) -> Wanted:
     """The same of a poetry project, whose dependencies may be told in poetry's own words.
 
-    Raises:
-        ValueError: one of the files is no TOML.
-        ImageBuildError: a source that pip can't use.
+    ValueError where a file is no TOML, ImageBuildError for a source that pip can't use.
     """
     table = _toml(pyproject, pyproject.read_text())
     lines = list(table.get("project", {}).get("dependencies", []))

@@ -1,4 +1,4 @@
-"""The outputs of a run as users hold them."""
+"""The outputs of a run, as users hold them and as storage does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people write on a command line becomes a value, as the annotation says: JSON is read only where it is meant."""
+"""A parser makes a value of what people write on a command line, as an annotation says, or of JSON."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import math
 import types
 import typing
 import uuid
+from collections import abc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from typing import Any
 from typing_extensions import is_typeddict
 
 from flyteray._plan.values import times
-from flyteray._plan.values.annotations import alternatives, fits, is_named_tuple, meant, mismatch, type_name
 from flyteray._plan.values.conversion import Conversion, Unfit, member
+from flyteray._plan.values.type_hints import alternatives, fits, is_named_tuple, meant, mismatch, type_name
 from flyteray.io import Dir
 from flyteray.io.location import Location
 
@@ -28,12 +29,7 @@ _FILES = (".json", ".yaml", ".yml")
 TRUE, FALSE = ("true", "yes", "on", "1", "t", "y"), ("false", "no", "off", "0", "f", "n")
 _NONE = ("null", "none", "")
 _TABLES = {
-    "pandas": {
-        ".csv": "read_csv",
-        ".parquet": "read_parquet",
-        ".json": "read_json",
-        ".feather": "read_feather",
-    },
+    "pandas": {f".{suffix}": f"read_{suffix}" for suffix in ("csv", "parquet", "json", "feather")},
     "polars": {".csv": "read_csv", ".parquet": "read_parquet", ".json": "read_json", ".feather": "read_ipc"},
     "pyarrow": {".csv": "csv:read_csv", ".parquet": "parquet:read_table", ".feather": "feather:read_table"},
 }
@@ -47,21 +43,18 @@ class Text(str):
 
 @dataclasses.dataclass(frozen=True)
 class FromJson:
-    """An input as JSON had it, likewise."""
+    """An input as JSON had it, for the task's annotation as well."""
 
     value: Any
 
 
 def read(annotation: Any, text: str, default: Any = None) -> Any:
-    """The value that a text means for an annotation.
+    """The value that a text means for an annotation; :class:`Unfit` where it means none.
 
     Args:
         annotation: The type.
         text: The value itself, or for what is made of several values their JSON, or the path of a JSON or YAML file.
         default: An object whose fields are those that the text leaves out.
-
-    Raises:
-        Unfit: it means none.
     """
     expected = meant(annotation)
     if alternatives(expected):
@@ -74,15 +67,12 @@ def read(annotation: Any, text: str, default: Any = None) -> Any:
     if is_composed(expected):
         document = _document(text)
         if isinstance(document, dict) and type(default) is expected:
-            document = {**_fields_of(default), **document}
+            names: Any = getattr(type(default), "model_fields", ())
+            if dataclasses.is_dataclass(default):
+                names = [field.name for field in dataclasses.fields(default) if field.init]
+            document = {name: getattr(default, name) for name in names} | document
         return from_json(expected, document)
     return _leaf(expected, text)
-
-
-def _fields_of(value: Any) -> dict[str, Any]:
-    if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-    return {name: getattr(value, name) for name in getattr(type(value), "model_fields", ())}
 
 
 def document_text(text: str) -> str:
@@ -105,17 +95,10 @@ def is_composed(expected: Any) -> bool:
     )
 
 
-_ABSTRACT = {
-    typing.get_origin(each): plain  # what can be written of them
-    for each, plain in {
-        typing.Sequence[int]: list,
-        typing.MutableSequence[int]: list,
-        typing.Collection[int]: list,
-        typing.Iterable[int]: list,
-        typing.AbstractSet[int]: set,
-        typing.Mapping[int, int]: dict,
-        typing.MutableMapping[int, int]: dict,
-    }.items()
+_ABSTRACT: dict[type, type] = {  # what can be written of them
+    **dict.fromkeys((abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable), list),
+    abc.Set: set,
+    **dict.fromkeys((abc.Mapping, abc.MutableMapping), dict),
 }
 
 
@@ -131,37 +114,33 @@ def _one_of(expected: Any, text: str, default: Any) -> Any:
             return read(option, text, default)
         except Unfit as error:
             problems += error.problems
-    raise Unfit(problems if len(ordered) + len(takes_all) == 1 else [("", mismatch(expected, text))])
+    raise Unfit(problems if len(ordered) + len(takes_all) == 1 else mismatch(expected, text))
 
 
 def _leaf(expected: Any, text: str) -> Any:
     if typing.get_origin(expected) is typing.Literal:
         return _choice(expected, text)
-    if isinstance(expected, type) and issubclass(expected, enum.Enum):
-        return _member(expected, text)
-    if isinstance(expected, type) and issubclass(expected, Location):
-        return _located(expected, text)
-    reader = _READERS.get(expected) if isinstance(expected, type) else None
-    if reader is None:
+    kind = expected if isinstance(expected, type) else object
+    if issubclass(kind, enum.Enum):
+        return _member(kind, text)
+    if issubclass(kind, Location):
+        return _located(kind, text)
+    if kind not in _READERS:
         return _other(expected, text)
     try:
-        return reader(text)
+        return _READERS[kind](text)
     except (ValueError, ArithmeticError) as error:
-        raise Unfit([("", f"{error}")]) from error
+        raise Unfit(str(error)) from error
 
 
-def _int(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("write a whole number") from None
+def _reader(make: Callable[[str], Any], form: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return make(text)
+        except (ValueError, decimal.InvalidOperation):
+            raise ValueError(f"write {form}") from None
 
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("write a number") from None
+    return read
 
 
 def _bool(text: str) -> bool:
@@ -171,42 +150,23 @@ def _bool(text: str) -> bool:
     return word in TRUE
 
 
-def _decimal(text: str) -> decimal.Decimal:
-    try:
-        return decimal.Decimal(text.strip())
-    except decimal.InvalidOperation:
-        raise ValueError("write a number such as 1.10") from None
-
-
-def _uuid(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text.strip())
-    except ValueError:
-        raise ValueError("write 32 hexadecimal digits, with hyphens or without") from None
-
-
-def _complex(text: str) -> complex:
-    try:
-        return complex(text.replace(" ", ""))
-    except ValueError:
-        raise ValueError("write a complex number such as 1+2j") from None
-
-
 def _none(text: str) -> None:
     if text.strip().lower() not in _NONE:
         raise ValueError("write null")
 
 
 _READERS: dict[type, Callable[[str], Any]] = {
-    int: _int,
-    float: _float,
+    int: _reader(int, "a whole number"),
+    float: _reader(float, "a number"),
     bool: _bool,
     str: str,
     bytes: str.encode,
     bytearray: lambda text: bytearray(text.encode()),
-    complex: _complex,
-    decimal.Decimal: _decimal,
-    uuid.UUID: _uuid,
+    complex: _reader(lambda text: complex(text.replace(" ", "")), "a complex number such as 1+2j"),
+    decimal.Decimal: _reader(lambda text: decimal.Decimal(text.strip()), "a number such as 1.10"),
+    uuid.UUID: _reader(
+        lambda text: uuid.UUID(text.strip()), "32 hexadecimal digits, with hyphens or without"
+    ),
     Path: Path,
     types.NoneType: _none,
     datetime.datetime: times.read_datetime,
@@ -214,13 +174,8 @@ _READERS: dict[type, Callable[[str], Any]] = {
     datetime.time: times.read_time,
     datetime.timedelta: times.read_timedelta,
 }
-_ALSO_QUOTED = frozenset(_READERS) - {
-    int,
-    float,
-    bool,
-    str,
-    types.NoneType,
-}  # what JSON has no word of its own for
+# JSON has no word of its own for these.
+_ALSO_QUOTED = frozenset(_READERS) - {int, float, bool, str, types.NoneType}
 
 
 def _choice(expected: Any, text: str) -> Any:
@@ -229,14 +184,10 @@ def _choice(expected: Any, text: str) -> Any:
         if text == (option.name if isinstance(option, enum.Enum) else option):
             return option
     for option in options:
-        same = (
-            (str(option), str(option).lower())
-            if option is None or isinstance(option, bool)
-            else (str(option),)
-        )
-        if text in same and not isinstance(option, str):
+        in_lower_case = str(option).lower() if option is None or isinstance(option, bool) else None
+        if text in (str(option), in_lower_case) and not isinstance(option, str):
             return option
-    raise Unfit([("", f"choose one of: {', '.join(str(getattr(each, 'name', each)) for each in options)}")])
+    raise Unfit(f"choose one of: {', '.join(str(getattr(each, 'name', each)) for each in options)}")
 
 
 def _member(kind: type[enum.Enum], text: str) -> enum.Enum:
@@ -254,7 +205,7 @@ def _located(kind: type[Location[Any]], text: str) -> Location[Any]:
     path = Path(text).expanduser()
     if not (path.is_dir() if issubclass(kind, Dir) else path.is_file()):
         what = "folder" if issubclass(kind, Dir) else "file"
-        raise Unfit([("", f"there is no {what} {text!r} here")])
+        raise Unfit(f"there is no {what} {text!r} here")
     return kind(path=str(path.absolute()))
 
 
@@ -275,15 +226,15 @@ def _table(package: str, text: str) -> Any:
     readers = _TABLES[package]
     suffix = Path(text).suffix.lower()
     if suffix not in readers:
-        raise Unfit([("", f"write the path of a file that ends in {', '.join(readers)}")])
+        raise Unfit(f"write the path of a file that ends in {', '.join(readers)}")
     if "://" not in text and not Path(text).is_file():
-        raise Unfit([("", f"there is no file {text!r} here")])
+        raise Unfit(f"there is no file {text!r} here")
     module, _, function = readers[suffix].rpartition(":")
     reader = getattr(importlib.import_module(f"{package}.{module}".rstrip(".")), function)
     try:
         return reader(text)
     except Exception as error:
-        raise Unfit([("", f"{text!r} can't be read: {type(error).__name__}: {error}")]) from error
+        raise Unfit(f"{text!r} can't be read: {type(error).__name__}: {error}") from error
 
 
 def _array(text: str) -> Any:
@@ -294,7 +245,7 @@ def _array(text: str) -> Any:
             return np.load(text, allow_pickle=False)
         return np.array(_plain(_document(text)))
     except (OSError, ValueError) as error:
-        raise Unfit([("", f"write a JSON list, or the path of an .npy file ({error})")]) from error
+        raise Unfit(f"write a JSON list, or the path of an .npy file ({error})") from error
 
 
 def _object(expected: Any, module: str, attribute: str) -> Any:
@@ -303,9 +254,9 @@ def _object(expected: Any, module: str, attribute: str) -> Any:
         for part in attribute.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise Unfit([("", f"{module}:{attribute} can't be imported: {error}")]) from error
+        raise Unfit(f"{module}:{attribute} can't be imported: {error}") from error
     if not fits(expected, found):
-        raise Unfit([("", mismatch(expected, found))])
+        raise Unfit(mismatch(expected, found))
     return found
 
 
@@ -320,12 +271,7 @@ def _by_pydantic(expected: Any, value: Any) -> Any:
         raise Unfit([("", found["msg"]) for found in error.errors()[:1]]) from error
     except (PydanticUserError, TypeError, NameError, AttributeError):
         raise Unfit(
-            [
-                (
-                    "",
-                    f"a {type_name(expected)} can't be written here: write module:name of one, or run it from Python",
-                )
-            ]
+            f"a {type_name(expected)} can't be written here: write module:name of one, or run it from Python"
         ) from None
 
 
@@ -362,10 +308,10 @@ def _document(text: str) -> Any:
                     raise ValueError(str(error)) from None
             return _loads(content)
         return _loads(text)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError):
-            raise Unfit([("", f"the file {text!r} can't be read: {error.strerror}")]) from error
-        raise Unfit([("", f"it is no JSON ({error}), nor the path of a JSON or YAML file")]) from error
+    except OSError as error:
+        raise Unfit(f"the file {text!r} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Unfit(f"it is no JSON ({error}), nor the path of a JSON or YAML file") from error
 
 
 def _plain(value: Any) -> Any:
@@ -379,8 +325,9 @@ def _plain(value: Any) -> Any:
 
 
 def _json_leaf(expected: Any, value: Any) -> Any:
-    if typing.get_origin(expected) in _ABSTRACT or expected in _ABSTRACT:
-        return from_json(_concrete(expected), value)
+    if (concrete := _ABSTRACT.get(typing.get_origin(expected) or expected)) is not None:
+        args = typing.get_args(expected)
+        return from_json(concrete[args] if args else concrete, value)  # type: ignore[index]
     kind = expected if isinstance(expected, type) else None
     if kind is decimal.Decimal and isinstance(value, (int, float)) and not isinstance(value, bool):
         return decimal.Decimal(str(value))
@@ -405,7 +352,7 @@ def _json_leaf(expected: Any, value: Any) -> Any:
     if fits(expected, value):
         return value
     if kind in (int, float, bool, str, types.NoneType) or typing.get_origin(expected) is typing.Literal:
-        raise Unfit([("", mismatch(expected, value))])
+        raise Unfit(mismatch(expected, value))
     if getattr(kind, "__module__", "").partition(".")[0] == "numpy" and isinstance(value, list):
         import numpy as np  # deferred: whose annotation is an array has loaded it
 
@@ -413,11 +360,4 @@ def _json_leaf(expected: Any, value: Any) -> Any:
     return _by_pydantic(expected, value)
 
 
-def _concrete(expected: Any) -> Any:
-    plain: Any = _ABSTRACT[typing.get_origin(expected) or expected]
-    args = typing.get_args(expected)
-    return plain[args] if args else plain
-
-
-from_json = Conversion(_json_leaf, keep=False, key=read)
-"""A value as JSON has it, as an annotation wants it."""
+from_json = Conversion(_json_leaf, keep=False, key=read)  # a value of JSON as an annotation wants it

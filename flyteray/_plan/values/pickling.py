@@ -1,7 +1,12 @@
-"""Values between processes of one cluster: pickled so that Ray carries their large buffers without a copy."""
+"""A value is pickled for another process of the cluster: Ray carries its large buffers without a copy.
+
+In Ray a value dies with the process that owns it, and a run must outlive the one that asked for it. Sent from process
+to process, its inputs would be copied by each; large ones go through storage, written once and mapped by the worker.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import tempfile
@@ -14,10 +19,8 @@ from flyteray.storage import open_storage
 from flyteray.storage.pickler import Pickler, unpicklable_part
 from flyteray.storage.values import read_value, write_pickled
 
-_NAMES = (
-    pickle.STACK_GLOBAL
-)  # a pickle of today's protocol without it names no class or function: it runs no code
-
+# A pickle of today's protocol without it names no class or function: it runs no code.
+_NAMES = pickle.STACK_GLOBAL
 RELAYED = 2**20  # bytes that are sent from process to process: copying them costs less than a file
 
 
@@ -57,12 +60,7 @@ class Own:
 def dump(value: object, name: str = "value") -> Payload:
     """Pickle a value; its buffers are views of the value's own memory, so don't change it until it was sent.
 
-    Args:
-        value: Anything that cloudpickle takes.
-        name: What to call the value in an error.
-
-    Raises:
-        TypeError: the value or a part of it can't be pickled; the message says which.
+    TypeError where it or a part of it can't be pickled; the message says which, and calls the value ``name``.
     """
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
@@ -80,14 +78,11 @@ def dump(value: object, name: str = "value") -> Payload:
 def load(payload: Payload) -> Any:
     """The value again; arrays in it are read-only views of the payload's buffers.
 
-    Raises:
-        ModuleLoadError: a class or function of it can't be found in this process, or the module that has it would start
-            something on a cluster.
+    ModuleLoadError where a class or function of it can't be found in this process, or the module that has it would
+    start something on a cluster.
     """
-    if _NAMES in payload.header:
-        with loads().loading():
-            return pickle.loads(payload.header, buffers=payload.buffers)
-    return pickle.loads(payload.header, buffers=payload.buffers)
+    with loads().loading() if _NAMES in payload.header else contextlib.nullcontext():
+        return pickle.loads(payload.header, buffers=payload.buffers)
 
 
 def inputs_key(request: str) -> str:

@@ -1,4 +1,4 @@
-"""Any value as text and as JSON, whatever it is and whatever its class does."""
+"""Any value becomes text or JSON, whatever it is and whatever its class does."""
 
 from __future__ import annotations
 
@@ -55,11 +55,9 @@ def _plain(value: Any, around: tuple[int, ...]) -> Any:
     if type(value) is str:
         return _text(value)
     if isinstance(value, float):
-        return (
-            float(value)
-            if math.isfinite(value)
-            else {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
-        )
+        if math.isfinite(value):
+            return float(value)
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if type(value) is int:
         return value if value.bit_length() < 10_000 else hex(value)  # Python refuses to write more digits
     try:
@@ -88,12 +86,8 @@ def _parts(value: Any) -> Mapping[Any, Any] | list[Any] | None:
     if package == "numpy" and hasattr(value, "tolist"):
         listed = value.tolist()
         return listed if isinstance(listed, list) else None
-    if hasattr(type(value), "model_fields"):
-        return _model(value)
-    return None
-
-
-def _model(value: Any) -> dict[str, Any]:
+    if not hasattr(type(value), "model_fields"):
+        return None
     try:
         dumped: dict[str, Any] = value.model_dump()
     except Exception:  # noqa: BLE001  # it may hold itself

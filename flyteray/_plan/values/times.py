@@ -1,4 +1,4 @@
-"""Times as people write them: dates, ``now``, ``today - 1 day``, durations."""
+"""Times are read as people write them: dates, ``now``, ``today - 1 day``, durations."""
 
 from __future__ import annotations
 
@@ -16,23 +16,14 @@ _ISO_DURATION = re.compile(
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d*):)?(\d+(?:\.\d+)?)")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]+)\s*(?:,|\band\b)?\s*")
 _UNITS = {
-    unit: name
-    for name, units in {
-        "weeks": "weeks week w",
-        "days": "days day d",
-        "hours": "hours hour hrs hr h",
-        "minutes": "minutes minute mins min m",
-        "seconds": "seconds second secs sec s",
-        "milliseconds": "milliseconds millisecond millis ms",
-        "microseconds": "microseconds microsecond micros us µs",
-    }.items()
-    for unit in units.split()
+    **dict.fromkeys(("weeks", "week", "w"), "weeks"),
+    **dict.fromkeys(("days", "day", "d"), "days"),
+    **dict.fromkeys(("hours", "hour", "hrs", "hr", "h"), "hours"),
+    **dict.fromkeys(("minutes", "minute", "mins", "min", "m"), "minutes"),
+    **dict.fromkeys(("seconds", "second", "secs", "sec", "s"), "seconds"),
+    **dict.fromkeys(("milliseconds", "millisecond", "millis", "ms"), "milliseconds"),
+    **dict.fromkeys(("microseconds", "microsecond", "micros", "us", "µs"), "microseconds"),
 }
-
-moment_forms = (
-    "an ISO date or time such as 2024-05-31T12:00, now, today, or one of these and a duration: now - 1 day"
-)
-duration_forms = "such as 1 day, 90 s, 1h30m, 1:30 (minutes and seconds), 24 (seconds), or ISO's P1DT2H"
 
 
 def read_datetime(text: str) -> datetime:
@@ -47,7 +38,10 @@ def read_datetime(text: str) -> datetime:
         span = read_timedelta(by)
         return read_datetime(base) + (-span if sign == "-" else span)
     if not _ISO.fullmatch(told):  # pydantic would take a number for seconds since 1970
-        raise ValueError(f"write {moment_forms}")
+        raise ValueError(
+            "write an ISO date or time such as 2024-05-31T12:00, now, today, or one of these and a duration: "
+            "now - 1 day"
+        )
     try:
         moment = TypeAdapter(datetime).validate_python(told)
     except ValidationError as error:
@@ -91,4 +85,6 @@ def read_timedelta(text: str) -> timedelta:
     rest = _CLOCK.fullmatch(lower, at)  # 1 day, 2:03:04
     if at and (rest or at == len(lower)):
         return span + (read_timedelta(lower[at:]) if rest else timedelta())
-    raise ValueError(f"write a duration {duration_forms}")
+    raise ValueError(
+        "write a duration such as 1 day, 90 s, 1h30m, 1:30 (minutes and seconds), 24 (seconds), or ISO's P1DT2H"
+    )

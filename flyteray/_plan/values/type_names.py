@@ -1,34 +1,31 @@
-"""The words for types, read back: those that mean the same everywhere."""
+"""A type's name is read back as the type, where it means the same everywhere."""
 
 from __future__ import annotations
 
 import ast
-import collections.abc
 import datetime
 import decimal
 import types
 import typing
 import uuid
+from collections import abc
 from pathlib import Path
 from typing import Any
 
 from flyteray._plan.values.parser import Text
 from flyteray.io import Dir, File
 
+_CLASSES: tuple[type, ...] = (
+    *(bool, int, float, str, bytes, complex, list, dict, set, frozenset, tuple),
+    *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta),
+    *(decimal.Decimal, uuid.UUID, Path, File, Dir),
+    *(abc.Sequence, abc.Mapping, abc.Iterable, abc.Collection),
+)
+_OF_TYPING = ("Any", "Optional", "Union", "Literal", "List", "Dict", "Set", "Tuple")
 _KNOWN: dict[str, Any] = {
-    **{
-        each.__name__: each
-        for each in (bool, int, float, str, bytes, complex, list, dict, set, frozenset, tuple)
-    },
-    **{each.__name__: each for each in (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)},
-    **{each.__name__: each for each in (decimal.Decimal, uuid.UUID, Path, File, Dir)},
-    **{
-        name: getattr(typing, name)
-        for name in ("Any", "Optional", "Union", "Literal", "List", "Dict", "Set", "Tuple")
-    },
-    **{name: getattr(collections.abc, name) for name in ("Sequence", "Mapping", "Iterable", "Collection")},
-    "None": types.NoneType,
-    "NoneType": types.NoneType,
+    **{each.__name__: each for each in _CLASSES},
+    **{name: getattr(typing, name) for name in _OF_TYPING},
+    **dict.fromkeys(("None", "NoneType"), types.NoneType),
 }
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flyteray import _private
@@ -31,21 +32,20 @@ class OtherContentError(Exception):
     """The content of a URL has another hash than was asked for."""
 
 
+@dataclass(eq=False)
 class Download:
     """A file or folder that stays at ``path`` until :meth:`release` or the end of the process, shared and read-only."""
 
-    def __init__(self, path: Path, entry: Path, lock: FileLock) -> None:
-        self.path = path
-        self._entry = entry
-        self._lock = lock
+    path: Path
+    entry: Path
+    lock: FileLock
 
     def release(self) -> None:
         """Use it no more; the last of the node's processes to do so removes it. Twice is harmless."""
-        if self._lock.closed:
-            return
-        with self._lock:
-            if self._lock.try_take():
-                _remove(self._entry, self._lock)
+        if not self.lock.closed:
+            with self.lock:
+                if self.lock.try_take():
+                    _remove(self.entry, self.lock)
 
 
 class Downloads:
@@ -59,13 +59,10 @@ class Downloads:
         self._folder = folder
 
     def file(self, url: str, content: str | None = None) -> Download:
-        """Fetch a file; with ``content`` it must be the one of that hash.
+        """Fetch a file; with ``content`` it must be the one of that hash, or OtherContentError is raised.
 
-        Raises:
-            FileNotFoundError: There is none.
-            OtherContentError: It is another one.
-            OSError: It changed while it was fetched, or there is no room for it.
-            RuntimeSystemError: Its storage can't be reached.
+        A missing file is a FileNotFoundError; one that changes while it is fetched, or has no room here, an OSError; a
+        storage that can't be reached a RuntimeSystemError.
         """
         storage, key = locate_file(url)
         state = storage.state(key)
@@ -76,8 +73,8 @@ class Downloads:
             if storage.state(key) != state:
                 raise _changed(url)
 
-        held = self._entry(repr(("file", url, state, content)), url, state.size, fetch)
-        return Download(held.path / key, held.path, held._lock)
+        found = self._entry(repr(("file", url, state, content)), url, state.size, fetch)
+        return replace(found, path=found.entry / key)
 
     def directory(self, url: str, ignore: Sequence[str] = (), content: str | None = None) -> Download:
         """Fetch a directory without the files that match one of the patterns; raises as :meth:`file` does.
@@ -90,8 +87,7 @@ class Downloads:
         def fetch(target: Path) -> None:
             _check(content, lambda: directory_hash(url, ignore))
             with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
-                for _ in pool.map(lambda key: storage.get_file(key, target / key), states):
-                    pass
+                list(pool.map(lambda key: storage.get_file(key, target / key), states))
             now = _listing(storage, ignore)
             if changed := next((key for key in {**states, **now} if states.get(key) != now.get(key)), None):
                 raise _changed(storage.join(changed))

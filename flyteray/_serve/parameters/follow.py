@@ -27,7 +27,7 @@ Newer = Callable[[Sequence[OutputRef], Sequence[str], float], list[str]]
 """Gives the newest run for each output: see :meth:`Outputs.newer`."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Follower:
     """Takes newer outputs for the parameters that ask for it, in a thread of its own, until it is stopped.
 

@@ -16,18 +16,18 @@ from flyteray._machine.file_lock import FileLock, alone
 _MARK = ".flyteray-"
 
 
+@dataclass(eq=False)
 class Mount:
     """A path that leads to a download until :meth:`release`, or until its process ends."""
 
-    def __init__(self, mounts: Mounts, claim: Path, lock: FileLock) -> None:
-        self._mounts = mounts
-        self._claim = claim
-        self._lock = lock
+    mounts: Mounts
+    note: Path
+    lock: FileLock
 
     def release(self) -> None:
         """Give the path up; the last of an app's processes to do so removes the link. Twice is harmless."""
-        if not self._lock.closed:
-            self._mounts._release(self._claim, self._lock)
+        if not self.lock.closed:
+            self.mounts._release(self.note, self.lock)
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,11 @@ class Mounts:
     def put(self, target: Path, source: Path) -> Mount:
         """Make ``target`` a link to ``source``, in place of the link that this app has there already.
 
-        Raises:
-            OSError: Another app has something else there, something that is no link of ours is there, or the link
-                can't be made.
+        Raises OSError where another app has something else there, or something that is no link of ours is there.
         """
         claim = _Claim(self._app, str(target), str(source))
         with self._alone():
-            there = [other for other in self._living() if other.target == claim.target]
+            there = [other for other in self._live_claims() if other.target == claim.target]
             others = [each.app for each in there if each.app != self._app and each.source != claim.source]
             if others:
                 raise OSError(
@@ -84,7 +82,7 @@ class Mounts:
         """Remove the links of processes that have ended without doing so."""
         if self._folder.is_dir():
             with self._alone():
-                self._living()
+                self._live_claims()
 
     def _link(self, target: Path, source: Path, ours: bool) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +105,7 @@ class Mounts:
             claim = _read(note)
             note.unlink(missing_ok=True)
             lock.close()
-            living = self._living()
+            living = self._live_claims()
             if claim is not None and claim not in living:
                 claim.remove_link()
                 # An app that has taken the path over and failed gives it back.
@@ -115,12 +113,13 @@ class Mounts:
                 if before is not None and not os.path.lexists(claim.target):
                     self._link(Path(before.target), Path(before.source), ours=True)
 
-    def _living(self) -> list[_Claim]:
+    def _live_claims(self) -> list[_Claim]:
         """The claims of processes that run; claims and links of others are removed."""
         living: list[_Claim] = []
         dead: list[_Claim] = []
         for note in sorted(self._folder.glob("*.json")):
-            held = _is_held(note)
+            with FileLock(note) as lock:
+                held = not lock.try_take()
             claim = _read(note)
             if not held:
                 note.unlink(missing_ok=True)
@@ -141,8 +140,3 @@ def _read(note: Path) -> _Claim | None:
         return _Claim(**json.loads(note.read_text()))
     except (OSError, ValueError, TypeError):  # cut off by the end of its process
         return None
-
-
-def _is_held(note: Path) -> bool:
-    with FileLock(note) as lock:
-        return not lock.try_take()

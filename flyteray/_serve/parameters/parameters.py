@@ -7,7 +7,7 @@ import os
 import pickle
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeVar
 
@@ -129,6 +129,7 @@ def named_run(ref: OutputRef) -> str:
     return ref.run_name
 
 
+@dataclass(eq=False, repr=False)
 class Resolver:
     """Fetches, downloads and mounts the values of parameters.
 
@@ -136,21 +137,16 @@ class Resolver:
     :class:`Outputs`; ``given`` are files with the pickled values of parameters that are given as they are.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        app: str,
-        read: Callable[[OutputRef], Any],
-        locate: Callable[[OutputRef], str] = named_run,
-        given: Mapping[str, Path] | None = None,
-    ) -> None:
+    folder: Path
+    app: str
+    read: Callable[[OutputRef], Any]
+    locate: Callable[[OutputRef], str] = named_run
+    given: Mapping[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         shared = cache_folder().parent  # of all processes of this node
-        self._folder = folder
         self._downloads = Downloads(shared / f"flyteray-downloads-{os.getuid()}")
-        self._mounts = Mounts(shared / f"flyteray-mounts-{os.getuid()}", app)
-        self._locate = locate
-        self._read = read
-        self._given = given or {}
+        self._mounts = Mounts(shared / f"flyteray-mounts-{os.getuid()}", self.app)
         self._fetching = ""
 
     def waits_for(self) -> str:
@@ -160,9 +156,7 @@ class Resolver:
     def all(self, specs: Sequence[ParameterSpec]) -> Parameters:
         """Resolve the parameters of an app version.
 
-        Raises:
-            ParameterMaterializationError: a value is missing, of another type than declared, changed while it was
-                fetched, or can't be placed.
+        Raises ParameterMaterializationError where a value is missing, of a wrong type, changing, or can't be placed.
         """
         self._mounts.sweep()
         values: dict[str, Value] = {}
@@ -179,12 +173,12 @@ class Resolver:
 
     def fetch(self, spec: ParameterSpec, run: str | None = None) -> Value:
         """Fetch a value to this node; an output is that of ``run``, or of the run that the spec names."""
-        if spec.name in self._given:
-            return _Fetcher(spec, self._downloads).value(pickle.loads(self._given[spec.name].read_bytes()))
+        if spec.name in self.given:
+            return _Fetcher(spec, self._downloads).value(pickle.loads(self.given[spec.name].read_bytes()))
         if spec.output is None:
             return _Fetcher(spec, self._downloads).value(spec.value)
-        located = spec.output.model_copy(update={"run_name": run or self._locate(spec.output)})
-        return _Fetcher(spec, self._downloads, located.run_name).value(self._read(located))
+        located = spec.output.model_copy(update={"run_name": run or self.locate(spec.output)})
+        return _Fetcher(spec, self._downloads, located.run_name).value(self.read(located))
 
     def place(self, spec: ParameterSpec, value: Value) -> Value:
         """Put a fetched value at its mount, where it has one; when that fails, the value is released."""
@@ -195,7 +189,7 @@ class Resolver:
             if spec.kind == "file" and spec.mount.endswith("/")
             else ""
         )
-        target = self._folder / spec.mount / name
+        target = self.folder / spec.mount / name
         try:
             mount = self._mounts.put(target, value.download.path)
         except OSError as error:
@@ -206,7 +200,7 @@ class Resolver:
         return replace(value, argument=type(value.argument)(path=path), text=path, visible=path, mount=mount)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _Fetcher:
     """Fetches one parameter; its name and kind go into every error."""
 
@@ -219,7 +213,9 @@ class _Fetcher:
         if raw is None and kind != "object":
             raise _error(self.spec, "it has no value", "Give it one in its declaration")
         if kind == "object":
-            return self._object(raw)
+            source = f" of run {self.run}" if self.run else ""
+            text = raw if isinstance(raw, str) else f"<{type(raw).__qualname__}{source}>"
+            return Value(raw, text, raw, self.run)
         if kind in ("file", "directory"):
             wanted: type[File[Any]] | type[Dir[Any]] = File if kind == "file" else Dir
             given = isinstance(raw, str) and self.spec.output is None
@@ -228,11 +224,6 @@ class _Fetcher:
         if kind == "app_endpoint":
             text = self._endpoint(text)
         return Value(text, text, text, self.run)
-
-    def _object(self, value: Any) -> Value:
-        source = f" of run {self.run}" if self.run else ""
-        text = value if isinstance(value, str) else f"<{type(value).__qualname__}{source}>"
-        return Value(value, text, value, self.run)
 
     def _endpoint(self, app: str) -> str:
         if "://" in app:

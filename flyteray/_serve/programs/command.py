@@ -17,14 +17,8 @@ from flyteray._machine.health import ask_health
 from flyteray._plan.bundle import alias, bundle
 from flyteray._serve.programs import command_line
 from flyteray._serve.programs.program import Exit, Program, explain_failure
-from flyteray._serve.servers.connections import drain
-from flyteray._serve.servers.listening import (
-    Address,
-    describe_strays,
-    find_addresses,
-    find_port,
-    join_addresses,
-)
+from flyteray._serve.servers import sockets
+from flyteray._serve.servers.sockets import Address
 from flyteray.errors import RuntimeUserError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +30,7 @@ _PROBE_S = 5.0  # for an answer; a program may take connections long before it a
 _GIVE_UP_S = 3.0  # for a program to end that did not come up in time, or had requests open to the deadline
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class CommandServer:
     """Runs a command until it ends; it is ready when its port answers with anything below 500.
 
@@ -98,7 +92,7 @@ class CommandServer:
             return
         deadline = time.monotonic() + deadline_s
         if self.behind_ingress and self._is_up:
-            await drain(self.port, deadline_s, program.ended())
+            await sockets.drain(self.port, deadline_s, program.ended())
         program.end(max(min(_GIVE_UP_S, deadline_s), deadline - time.monotonic()))
         await asyncio.wait([program.ended()])
 
@@ -176,13 +170,13 @@ class CommandServer:
         return health.is_good
 
     def _look(self, program: Program) -> None:
-        found = find_addresses(program.pid)
-        port = find_port(found, self.host, (self._assigned.port, self.declared))
+        found = sockets.find_addresses(program.pid)
+        port = sockets.find_port(found, self.host, (self._assigned.port, self.declared))
         if port is not None:
             self.port = port
         elif found:
-            self._seen = f"listens on {join_addresses(found)}"
+            self._seen = f"listens on {sockets.join_addresses(found)}"
 
     def _tell_of_strays(self, program: Program) -> None:
-        if wrong := describe_strays(find_addresses(program.pid), self._assigned, self.port):
+        if wrong := sockets.describe_strays(sockets.find_addresses(program.pid), self._assigned, self.port):
             logger.warning("%s %s Let it take its address from $HOST and $PORT.", self._name, wrong)

@@ -27,11 +27,7 @@ _ADDRESS_VARIABLES = {
 
 
 def fill_in(words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-    """Replace ``$NAME`` and ``${NAME}``, anywhere in a word; ``$$`` is a ``$``.
-
-    Raises:
-        RuntimeUserError: there is no such variable.
-    """
+    """Replace ``$NAME`` and ``${NAME}``, anywhere in a word, by variables that must be there; ``$$`` is a ``$``."""
 
     def fill(word: str) -> str:
         def value(match: re.Match[str]) -> str:

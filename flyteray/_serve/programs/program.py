@@ -22,6 +22,7 @@ from flyteray._serve.programs import guard
 from flyteray._serve.programs.orphans import MARK, end_orphans
 
 ORPHAN_GRACE_S = 5.0  # for a program to end when its replica was killed
+_ENDS = {"exited": "code", "killed": "signal", "failed": "error"}  # a guard's words, and the field of Exit
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Program:
         return not self._ended.done()
 
     def ended(self) -> asyncio.Future[Exit]:
-        """Its end, once nothing of it is left. Wait for it by :func:`asyncio.wait`: it must not be cancelled."""
+        """The end of it, once nothing is left. Wait for it by :func:`asyncio.wait`: it must not be cancelled."""
         return asyncio.wrap_future(self._ended)
 
     def join(self, timeout_s: float | None = None) -> Exit | None:
@@ -115,16 +116,12 @@ class Program:
         with self._reader:
             for line in self._reader:
                 word, _, number = line.partition(" ")
-                how = how or _exit(word, int(number))
+                if how is None and word in _ENDS:
+                    how = Exit(**{_ENDS[word]: int(number)})
         self._guard.communicate()  # closes the pipe to it
         if how is None:
             processes.end(lambda: processes.members(self._mark, variable=MARK), grace_s=0)
         self._ended.set_result(how or Exit())
-
-
-def _exit(word: str, number: int) -> Exit | None:
-    field = {"exited": "code", "killed": "signal", "failed": "error"}.get(word)
-    return None if field is None else Exit(**{field: number})
 
 
 def explain_failure(program: str, number: int) -> str:

@@ -7,7 +7,6 @@ never meet them. Serve has no setting for it; the difference is put in place in 
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from typing import Any
@@ -74,12 +73,8 @@ class ServeController(controller.ServeController):  # type: ignore[misc]  # Ray 
             if name.startswith("ray.serve.") and "SERVE_NAMESPACE" in vars(module):
                 module.SERVE_NAMESPACE = SERVE_NAMESPACE  # type: ignore[attr-defined]
         # Serve's is named after the namespace of the job that started it, which may be that of others' Serve too.
-        controller.RayInternalKVStore = functools.partial(_kv_store, SERVE_NAMESPACE)
+        controller.RayInternalKVStore = lambda _, *arguments: RayInternalKVStore(SERVE_NAMESPACE, *arguments)
         # Those of others' replicas are not left over because they are not ours.
         controller.get_all_live_placement_group_names = list
         replica.ReplicaActor = ReplicaActor
         await super().__init__(**options)
-
-
-def _kv_store(namespace: str, _others: str, *arguments: Any) -> RayInternalKVStore:
-    return RayInternalKVStore(namespace, *arguments)

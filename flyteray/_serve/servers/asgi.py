@@ -92,12 +92,14 @@ class AsgiServer:
             with self._work.track_process(), join_root_paths():
                 await self._uvicorn.serve(sockets=[self._socket])
         except SystemExit:  # uvicorn's way to say that the lifespan failed
-            raise self._failure() from None
+            raise self._forwarded.lifespan_error or RuntimeUserError(
+                "LifespanFailed", "The application's lifespan reported a failed start-up and gave no reason."
+            ) from None
         finally:
             self._socket.close()
 
     def waits_for(self) -> str:
-        """Its lifespan: there is nothing else to wait for."""
+        """Name its lifespan: there is nothing else to wait for."""
         return "the start-up of the application's lifespan has not ended"
 
     async def stop(self, deadline_s: float) -> None:
@@ -112,16 +114,9 @@ class AsgiServer:
         """Open requests and WebSockets, and their background work."""
         return [*self._uvicorn.server_state.tasks, *self._work.going_on()]
 
-    def _failure(self) -> BaseException:
-        return self._forwarded.lifespan_error or RuntimeUserError(
-            "LifespanFailed", "The application's lifespan reported a failed start-up and gave no reason."
-        )
-
 
 class _Uvicorn(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.on_started: Callable[[], None] | None = None
+    on_started: Callable[[], None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)

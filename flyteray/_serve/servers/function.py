@@ -14,16 +14,9 @@ from typing import Any
 
 from flyteray._serve.background_work import finish
 from flyteray._serve.loop_watch import LoopThread
-from flyteray._serve.servers import ports
-from flyteray._serve.servers.connections import drain
+from flyteray._serve.servers import ports, sockets
 from flyteray._serve.servers.hosting import bind
-from flyteray._serve.servers.listening import (
-    Address,
-    describe_strays,
-    find_addresses,
-    find_port,
-    join_addresses,
-)
+from flyteray._serve.servers.sockets import Address
 from flyteray._serve.servers.user_servers import UserServers, track_servers
 from flyteray._serve.threads import await_user_code, in_own_thread
 from flyteray.errors import RuntimeUserError
@@ -36,7 +29,7 @@ _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a p
 _END_S = 2.0  # for a server to end once it was told to, and again once its connections were dropped
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FunctionServer:
     """Runs ``function`` until it ends; it is ready when the replica's port takes connections.
 
@@ -69,7 +62,7 @@ class FunctionServer:
     async def run(self, ready: Callable[[], None]) -> None:
         """Call the function with its port moved to the replica's."""
         with ports.move_port(self.declared, self.host, self.port), track_servers(self._started):
-            others = await asyncio.to_thread(find_addresses, os.getpid())
+            others = await asyncio.to_thread(sockets.find_addresses, os.getpid())
             if self._stopping:
                 return
             self._running = running = self._call()
@@ -81,13 +74,13 @@ class FunctionServer:
                         return
                     self._raise_early_end(running)
                 if time.monotonic() >= look_at:
-                    self._look(await asyncio.to_thread(find_addresses, os.getpid()) - others)
+                    self._look(await asyncio.to_thread(sockets.find_addresses, os.getpid()) - others)
                     look_at = time.monotonic() + _LOOK_S
             if self._stopping:
                 return
             self._is_up = True
             ready()
-            self._tell_of_strays(await asyncio.to_thread(find_addresses, os.getpid()))
+            self._tell_of_strays(await asyncio.to_thread(sockets.find_addresses, os.getpid()))
             await asyncio.wait([running])
         if not running.cancelled():
             running.result()
@@ -104,7 +97,7 @@ class FunctionServer:
         started = self._started
         deadline = time.monotonic() + deadline_s
         if self.behind_ingress and self._is_up and not started.has_uvicorn_at(self.port):
-            await drain(self.port, deadline_s, running)
+            await sockets.drain(self.port, deadline_s, running)
         await finish(self.going_on, deadline - time.monotonic())
         for plain in started.plain:
             # Blocks until the server's loop has noticed, and for ever if that has ended.
@@ -123,7 +116,11 @@ class FunctionServer:
 
     def waits_for(self) -> str:
         """Say where a connection is expected, and where the function listens."""
-        seen = f"listens on {join_addresses(self._seen)}" if self._seen else "does not listen on any port"
+        seen = (
+            f"listens on {sockets.join_addresses(self._seen)}"
+            if self._seen
+            else "does not listen on any port"
+        )
         here = "" if self.port == self.declared else f"here {self.port}, "
         expected = f"expected is port {self.declared} ({here}as env.get_port() says)"
         return f"the server function {self.function.__name__!r} {seen}; {expected}"
@@ -131,18 +128,17 @@ class FunctionServer:
     def _look(self, found: set[Address]) -> None:
         """Take the declared port where a process that the function has started insists on it."""
         self._seen = found
-        self.port = find_port(found, self.host, (self._assigned.port, self.declared)) or self.port
+        self.port = sockets.find_port(found, self.host, (self._assigned.port, self.declared)) or self.port
 
     def _tell_of_strays(self, found: set[Address]) -> None:
         """Warn of a C library or a process that listens elsewhere: nothing could move it."""
-        if wrong := describe_strays(found, self._assigned, self.port):
+        if wrong := sockets.describe_strays(found, self._assigned, self.port):
             told = "The server function %r %s Let it listen on %s and on the port that env.get_port() gives."
             logger.warning(told, self.function.__name__, wrong, self.host)
 
     def _call(self) -> asyncio.Future[Any]:
-        loop = asyncio.get_running_loop()
         if inspect.iscoroutinefunction(self.function):
-            return loop.create_task(await_user_code(_WHAT, self.function(**self.arguments)))
+            return asyncio.create_task(await_user_code(_WHAT, self.function(**self.arguments)))
         return in_own_thread(_WHAT, self.function, **self.arguments)[0]
 
     def _raise_early_end(self, running: asyncio.Future[Any]) -> None:

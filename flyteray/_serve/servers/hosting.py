@@ -53,7 +53,7 @@ class Server(Protocol):
         """Let requests and their work end until the deadline, name the others in the log, and make ``run`` return."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Hosting:
     """Runs ``on_startup``, the server and ``on_shutdown``, in this order, as one coroutine on one loop.
 

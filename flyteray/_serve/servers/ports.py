@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import uvloop
+
 from flyteray._machine.ports import free_socket
 from flyteray._serve.servers.patches import patch
 
@@ -94,18 +96,9 @@ def move_port(declared: int, host: str, assigned: int) -> Iterator[None]:
 
     with contextlib.ExitStack() as undo:
         undo.enter_context(patch(socket.socket, "bind", moved_bind))
-        for loop in _loop_classes():
+        for loop in (asyncio.BaseEventLoop, uvloop.Loop):
             undo.enter_context(patch(loop, "create_server", moved_create_server(loop.create_server)))
         yield
-
-
-def _loop_classes() -> list[Any]:
-    classes: list[Any] = [asyncio.BaseEventLoop]
-    with contextlib.suppress(ImportError):
-        import uvloop  # deferred: absent on some platforms
-
-        classes.append(uvloop.Loop)
-    return classes
 
 
 def _address(sock: socket.socket, host: str, port: int) -> tuple[Any, ...]:

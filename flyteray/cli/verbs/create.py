@@ -48,12 +48,8 @@ def secret(name: str, value: str | None, from_file: Path | None, output: printin
         handle = Secret.create(name, given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    if output == "json":
-        printing.record(
-            {"name": handle.name, "created_at": handle.created_at, "updated_at": handle.updated_at}, output
-        )
-    else:
-        printing.note(f"Secret {name} is handle.")
+    facts = {"name": handle.name, "created_at": handle.created_at, "updated_at": handle.updated_at}
+    printing.confirm(facts, output, f"Secret {name} is kept.")
 
 
 @create.command(

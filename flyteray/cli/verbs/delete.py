@@ -22,7 +22,7 @@ def app(name: str, output: printing.Output) -> None:
     require_cluster()
     App.get(name)  # says which apps there are when there is no such one
     App.delete(name)
-    _say("App", name, output)
+    printing.confirm({"name": name, "deleted": True}, output, f"App {name} is deleted.")
 
 
 @delete.command(name="secret", epilog=printing.examples("flyteray delete secret OPENAI_API_KEY"))
@@ -31,7 +31,7 @@ def app(name: str, output: printing.Output) -> None:
 def secret(name: str, output: printing.Output) -> None:
     """Forget a secret; processes that were given it keep it."""
     Secret.delete(name)
-    _say("Secret", name, output)
+    printing.confirm({"name": name, "deleted": True}, output, f"Secret {name} is deleted.")
 
 
 @delete.command(name="key", epilog=printing.examples("flyteray delete key alice"))
@@ -40,11 +40,4 @@ def secret(name: str, output: printing.Output) -> None:
 def key(name: str, output: printing.Output) -> None:
     """Answer no more requests with a key; WebSockets and answers that are under way go on."""
     Key.delete(name)
-    _say("Key", name, output)
-
-
-def _say(kind: str, name: str, output: printing.Output) -> None:
-    if output == "json":
-        printing.record({"name": name, "deleted": True}, output)
-    else:
-        printing.note(f"{kind} {name} is deleted.")
+    printing.confirm({"name": name, "deleted": True}, output, f"Key {name} is deleted.")

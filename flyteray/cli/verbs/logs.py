@@ -34,7 +34,7 @@ def logs() -> None:
 def app(
     name: str, follow: bool, lines: int, show_ts: bool, raw: bool, filter_system: bool, replica: str | None
 ) -> None:
-    """Show what the replicas of an app write to standard output and standard error."""
+    """What the replicas of an app write to standard output and standard error."""
     require_cluster()
     with failures.users_code():
         found = App.get(name)

@@ -88,10 +88,8 @@ def down(output: printing.Output) -> None:
     `flyteray up` the apps come back.
     """
     stopped = local.stop(Settings.load())
-    if output == "json":
-        printing.record({"stopped": stopped}, output)
-    else:
-        printing.note("The local cluster has ended." if stopped else "No local cluster runs.")
+    sentence = "The local cluster has ended." if stopped else "No local cluster runs."
+    printing.confirm({"stopped": stopped}, output, sentence)
 
 
 def _changes_nothing(options: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Stands for ``flyte`` in programs that a process starts in which that name means flyteray."""
+"""``flyte`` in programs that are started by a process in which that name means flyteray."""
 
 from flyteray._plan.bundle import alias
 

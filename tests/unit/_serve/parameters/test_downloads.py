@@ -221,11 +221,11 @@ def test_what_a_killed_replica_had_goes_once_nobody_has_used_it_for_a_while(
 def test_what_is_used_again_in_time_stays(node: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloads = Downloads(node)
     first = downloads.directory(str(tree))
-    first._lock.close()  # as if its process was killed
+    first.lock.close()  # as if its process was killed
     downloads.sweep()  # finds it unused
     monkeypatch.setattr("flyteray._serve.parameters.downloads._UNUSED_S", -1.0)
 
-    downloads.directory(str(tree))._lock.close()
+    downloads.directory(str(tree)).lock.close()
     downloads.sweep()
 
     assert first.path.exists()

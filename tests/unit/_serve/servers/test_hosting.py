@@ -308,7 +308,7 @@ def test_a_blocked_loop_is_told_of_with_the_place_and_told_of_when_it_answers_ag
     serve(host(on_blocked=told.append), talk)
 
     assert "is blocked by sleepy() in" in caplog.text
-    assert "test_serve_hosting.py" in caplog.text
+    assert "test_hosting.py" in caplog.text
     assert "answers again" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""Whether values fit annotations, and the words for both.
+"""A type hint is fit by a value or not, stands for a type, and is told in words.
 
 The checks are Flyte's: ``bool``, ``int``, ``float`` and ``str`` must match exactly (no int for a float),
 containers are checked inside, classes by ``isinstance``. An annotation that can't be checked accepts all.
@@ -38,12 +38,12 @@ def fits(expected: Any, value: Any) -> bool:
     origin = typing.get_origin(expected)
     if origin is not None:
         return _fits_generic(origin, typing.get_args(expected), value)
-    if not isinstance(expected, type):
-        return not is_typeddict(expected) or _fits_fields(expected, value)
-    if expected in _PLAIN:
-        return _is_plain(expected, value)
     if is_typeddict(expected):
         return _fits_fields(expected, value)
+    if not isinstance(expected, type):
+        return True
+    if expected in _PLAIN:
+        return _is_plain(expected, value)
     if expected is datetime.date:
         return isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
     return is_structural(expected) or _is_a(value, expected)
@@ -86,11 +86,8 @@ def required_keys(kind: Any) -> frozenset[str]:
     # Python does not look into annotations that are strings.
     texts = {name: str(getattr(each, "__forward_arg__", each)) for name, each in kind.__annotations__.items()}
     said = {name: match[1] for name, text in texts.items() if (match := _REQUIRED.match(text))}
-    return frozenset(
-        name
-        for name in texts
-        if (said[name] == "Required" if name in said else name in kind.__required_keys__)
-    )
+    told = {name for name, word in said.items() if word == "Required"}
+    return frozenset(told | (texts.keys() & kind.__required_keys__) - said.keys())
 
 
 def mismatch(expected: Any, value: Any) -> str:
@@ -141,16 +138,10 @@ def _fits_generic(origin: Any, args: tuple[Any, ...], value: Any) -> bool:
     if args and origin is dict:
         return isinstance(value, dict) and _all_fit(args[0], value) and _all_fit(args[1], value.values())
     if args and origin is tuple:
-        return _fits_tuple(args, value)
+        if len(args) == 2 and args[1] is Ellipsis:
+            return isinstance(value, tuple) and _all_fit(args[0], value)
+        return isinstance(value, tuple) and len(args) == len(value) and all(map(fits, args, value))
     return not isinstance(origin, type) or is_structural(origin) or _is_a(value, origin)
-
-
-def _fits_tuple(args: tuple[Any, ...], value: Any) -> bool:
-    if not isinstance(value, tuple):
-        return False
-    if len(args) == 2 and args[1] is Ellipsis:
-        return _all_fit(args[0], value)
-    return len(args) == len(value) and all(map(fits, args, value))
 
 
 def _fits_fields(expected: Any, value: Any) -> bool:
