@@ -1,4 +1,4 @@
-"""What is logged: by flyteray itself (``flyteray``) and by its users' programs (``flyteray.user``).
+"""Loggers write what is logged by flyteray itself (``flyteray``) and by its users' programs (``flyteray.user``).
 
 Where the program has configured logging (the root logger has handlers) records go there, and only there; else they are
 written to stderr, the user's from INFO on, flyteray's own from WARNING on.

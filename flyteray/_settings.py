@@ -1,4 +1,4 @@
-"""What is configured outside the program: the only reader of environment variables and files for it."""
+"""Settings are what is configured outside the program, in environment variables: they are read here only."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Settings:
         root_dir: The folder that shipped code is laid out from; see :func:`flyteray.init`, the only one to say it.
         org: Whose what runs is, as far as it is told; see :func:`flyteray.init`
             (``_U_ORG_NAME``, which tasks and apps have from those who start them, as of the next two).
-        project: Likewise (``FLYTE_INTERNAL_EXECUTION_PROJECT``).
-        domain: Likewise (``FLYTE_INTERNAL_EXECUTION_DOMAIN``).
+        project: The project of that organisation (``FLYTE_INTERNAL_EXECUTION_PROJECT``).
+        domain: The domain of the project (``FLYTE_INTERNAL_EXECUTION_DOMAIN``).
         strict_python: Whether an image that asks for another Python than the cluster's is refused
             (``FLYTERAY_IMAGE_PYTHON=strict``); otherwise a warning says that it gets the cluster's.
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
@@ -101,12 +101,12 @@ class Settings:
             address=environ.get("RAY_ADDRESS") or None,
             host=_host(environ, "FLYTERAY_HOST") or "127.0.0.1",
             port=_whole(environ, "FLYTERAY_PORT", 0, 65535),
-            auth=_switch(environ, "FLYTERAY_AUTH"),
+            auth={"on": True, "off": False}.get(_word(environ, "FLYTERAY_AUTH", "on", "off")),
             trusted_proxies=trusted,
             trusted_headers=_headers(environ, "FLYTERAY_TRUSTED_HEADERS", trusted),
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
-            strict_python=_strict(environ, "FLYTERAY_IMAGE_PYTHON"),
+            strict_python=bool(_word(environ, "FLYTERAY_IMAGE_PYTHON", "strict")),
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
             start_timeout_s=float(_whole(environ, "FLYTERAY_START_TIMEOUT", 1, 86400) or 120),
             org=environ.get(ORG) or None,
@@ -185,6 +185,10 @@ def trusted_header(text: str) -> str:
     return name
 
 
+def _wrong(message: str) -> InitializationError:
+    return InitializationError("InitializationError", "user", message)
+
+
 def _absolute(path: str) -> Path:
     return Path(path).expanduser().absolute()
 
@@ -194,9 +198,7 @@ def _host(environ: Mapping[str, str], name: str) -> str | None:
     try:
         return ip_address(text) if text else None
     except ValueError:
-        raise InitializationError(
-            "InitializationError",
-            "user",
+        raise _wrong(
             f"{name} is {text!r}: set it to an IP address of this machine (0.0.0.0: all of them), or unset it.",
         ) from None
 
@@ -209,9 +211,7 @@ def _networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
                 raise ValueError("of one link only")
             found.append(str(ipaddress.ip_network(text)))
         except ValueError as error:
-            raise InitializationError(
-                "InitializationError",
-                "user",
+            raise _wrong(
                 f"{name} names {text!r}, which is no IP address or network ({error}): list those of your proxies with "
                 "commas between, such as 10.0.0.7,192.168.0.0/16,fd00::/8, or unset it.",
             ) from None
@@ -224,16 +224,12 @@ def _headers(environ: Mapping[str, str], name: str, proxies: tuple[str, ...]) ->
         try:
             found.append(trusted_header(text))
         except ValueError as error:
-            raise InitializationError(
-                "InitializationError",
-                "user",
+            raise _wrong(
                 f"{name} names {text!r}, but {error}: list headers that your proxy sets, such as X-Forwarded-User, "
                 "with commas between, or unset it.",
             ) from None
     if found and not proxies:
-        raise InitializationError(
-            "InitializationError",
-            "user",
+        raise _wrong(
             f"{name} is set, but FLYTERAY_TRUSTED_PROXIES names no proxy that may send these headers: set it as well.",
         )
     return tuple(found)
@@ -243,22 +239,11 @@ def _listed(environ: Mapping[str, str], name: str) -> list[str]:
     return [text for part in environ.get(name, "").split(",") if (text := part.strip())]
 
 
-def _switch(environ: Mapping[str, str], name: str) -> bool | None:
+def _word(environ: Mapping[str, str], name: str, *known: str) -> str:
     text = environ.get(name, "").strip().lower()
-    if text not in ("", "on", "off"):
-        raise InitializationError(
-            "InitializationError", "user", f"{name} is {text!r}: set it to on or off, or unset it."
-        )
-    return text == "on" if text else None
-
-
-def _strict(environ: Mapping[str, str], name: str) -> bool:
-    text = environ.get(name, "").strip().lower()
-    if text not in ("", "strict"):
-        raise InitializationError(
-            "InitializationError", "user", f"{name} is {text!r}: set it to strict, or unset it."
-        )
-    return bool(text)
+    if text not in ("", *known):
+        raise _wrong(f"{name} is {text!r}: set it to {' or '.join(known)}, or unset it.")
+    return text
 
 
 def _whole(environ: Mapping[str, str], name: str, low: int, high: int) -> int | None:
@@ -266,9 +251,7 @@ def _whole(environ: Mapping[str, str], name: str, low: int, high: int) -> int | 
     if not text:
         return None
     if not text.isdecimal() or not low <= int(text) <= high:
-        raise InitializationError(
-            "InitializationError",
-            "user",
+        raise _wrong(
             f"{name} is {text!r}: set it to a whole number from {low} to {high}, or unset it.",
         )
     return int(text)

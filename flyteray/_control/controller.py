@@ -32,10 +32,8 @@ logger = logging.getLogger(__name__)
 class Controller(ControllerDoor):
     """The nouns that a client, worker or replica may ask of, and the loops that go on beside them.
 
-    Args:
-        cluster: The addresses of the cluster, known before the controller starts.
-        database: SQLAlchemy URL of the registry.
-        secrets_key_path: The file with the key of the secrets, unless ``FLYTERAY_SECRETS_KEY`` is set on the head.
+    ``database`` is the SQLAlchemy URL of the registry; ``secrets_key_path`` is the file with the key of the secrets,
+    unless ``FLYTERAY_SECRETS_KEY`` is set on the head.
     """
 
     def __init__(self, cluster: ClusterInfo, database: str, secrets_key_path: str) -> None:
@@ -48,9 +46,7 @@ class Controller(ControllerDoor):
         secrets = Secrets(registry.database, Path(secrets_key_path), Settings.load().secrets_key)
         self._supervisor = Supervisor(registry, storage)
         self.code = Bundles(storage)
-        self.tasks = registry.tasks
-        self.secrets = secrets
-        self.keys = registry.keys
+        self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
         self.images = images = Images(secrets.read)
         self.outputs = outputs = Outputs(registry, storage)
         waiting = Waiting(registry, images.is_building, nodes.look)

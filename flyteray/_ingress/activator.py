@@ -1,4 +1,4 @@
-"""The activator: requests that find no replica wait here while one starts, and are then handed on; none is lost.
+"""The activator holds requests that find no replica until one has started, and hands them on; none is lost.
 
 HAProxy sends it what no replica of a backend can take, each request on a connection of its own that begins with a
 PROXY header. That says which backend and app it is about, where no client can.
@@ -28,6 +28,7 @@ from flyteray._ingress.haproxy import maps
 from flyteray._ingress.haproxy.answers import ASKS_JSON, LARGEST_HEAD, REFUSED, not_ready
 from flyteray._ingress.haproxy.chunks import Chunked
 from flyteray._ingress.haproxy.config import ACTIVATOR_SOCKET
+from flyteray._ingress.haproxy.runtime import socket_path
 from flyteray._ingress.routes import IngressState, Slot
 
 _MOST = 1024  # requests at one time
@@ -83,10 +84,8 @@ class Activator:
     """Serves the backends of an ingress that have no replica, in a thread of its own.
 
     A request waits as long as the state lets its app wait for a replica; that of an app that is not to wait is
-    answered at once. A new one for the same directory takes the place of an older one, whose requests end.
-
-    Args:
-        directory: Where HAProxy runs.
+    answered at once. HAProxy runs in ``directory``: a new one for it takes the place of an older one, whose requests
+    end.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -112,8 +111,7 @@ class Activator:
 
     async def need(self, timeout_s: float) -> bool:
         """Whether a request has begun to wait for a replica, at the latest after ``timeout_s`` seconds."""
-        waiting = asyncio.run_coroutine_threadsafe(self._need(timeout_s), self._loop)
-        return await asyncio.wrap_future(waiting)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._need(timeout_s), self._loop))
 
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -147,7 +145,7 @@ class Activator:
         try:
             request = await asyncio.wait_for(_read(reader), _HEAD_S)
             if self._held >= self._most:
-                await self._refuse(request, reader, writer)
+                await _refuse(request, self._state, reader, writer)
             else:
                 self._held += 1
                 try:
@@ -155,17 +153,11 @@ class Activator:
                 finally:
                     self._held -= 1
         except (OSError, EOFError, asyncio.TimeoutError):
-            pass  # whoever asked has left, or a replica that was reached has
+            pass  # the client has left, or a replica that was reached has
         except (ValueError, struct.error, asyncio.LimitOverrunError):
             pass  # it is not HAProxy that asks
         finally:
             writer.close()
-
-    async def _refuse(
-        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        why = not_ready(request.app, self._state.reasons.get(request.app))
-        await _refuse(request, why, reader, writer)
 
     async def _hold(
         self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -184,7 +176,7 @@ class Activator:
                 left = arrived + self._state.waits.get(request.app, 0) / 1000 - self._loop.time()
                 if left <= 0:
                     ahead.cancel()
-                    await self._refuse(request, reader, writer)
+                    await _refuse(request, self._state, reader, writer)
                     return
                 self._arrived.set()
                 changing = self._loop.create_task(changed.wait())
@@ -221,27 +213,18 @@ class Activator:
 
 def _listen(directory: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
-    # By way of /proc, because the path of a socket may be no longer than 107 characters.
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    path = f"/proc/self/fd/{handle}/{ACTIVATOR_SOCKET}"
-    try:
+    with socket_path(directory, ACTIVATOR_SOCKET) as path:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         listener.bind(path)
         os.chmod(path, 0o600)
         listener.listen(4096)
-    finally:
-        os.close(handle)
     listener.setblocking(False)
     return listener
 
 
 async def _read(reader: asyncio.StreamReader) -> _Request:
-    """A request up to its body.
-
-    Raises:
-        ValueError: this is none from HAProxy.
-    """
+    """A request up to its body; ValueError where it is none from HAProxy."""
     *_, family, length = _PROXY.unpack(await reader.readexactly(_PROXY.size))
     fields = (await reader.readexactly(length))[_ADDRESSES.get(family, 0) :]
     while fields:
@@ -268,8 +251,9 @@ async def _read_ahead(reader: asyncio.StreamReader, body: bytearray) -> None:
 
 
 async def _refuse(
-    request: _Request, why: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    request: _Request, state: IngressState, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
+    why = not_ready(request.app, state.reasons.get(request.app))
     kind = "application/json" if request.asks_for_json else "text/plain; charset=utf-8"
     body = (json.dumps({"error": why}) if request.asks_for_json else f"{why}\n").encode()
     head = (

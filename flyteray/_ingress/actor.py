@@ -1,4 +1,4 @@
-"""The ingress as a detached Ray actor: what takes time is done beside its loop."""
+"""The actor of the ingress, detached in Ray, does beside its loop what takes time."""
 
 from __future__ import annotations
 

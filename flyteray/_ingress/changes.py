@@ -1,4 +1,4 @@
-"""From one state of the ingress to another while it serves: commands for HAProxy's runtime API."""
+"""Changes lead the ingress from one state to another while it serves: commands for HAProxy's runtime API."""
 
 from __future__ import annotations
 
@@ -39,21 +39,18 @@ def observed(shown: Mapping[str, str], server_lines: str) -> IngressState:
 
 
 def _observed_backends(server_lines: str) -> dict[int, dict[int, Slot]]:
-    columns: dict[str, int] = {}
+    columns: list[str] = []
     backends: dict[int, dict[int, Slot]] = {}
     for line in server_lines.splitlines():
         words = line.split()
         if words[:1] == ["#"]:
-            columns = {name: position for position, name in enumerate(words[1:])}
+            columns = words[1:]
         elif columns and len(words) == len(columns):
-            if words[columns["srv_name"]] == maps.ACTIVATOR:
-                continue
-            if int(words[columns["srv_admin_state"]]) & (_FORCED_MAINTENANCE | _FORCED_DRAIN):
-                continue
-            backend = maps.backend_number(words[columns["be_name"]])
-            slot = int(words[columns["srv_name"]].removeprefix("s"))
-            address = Slot(words[columns["srv_addr"]], int(words[columns["srv_port"]]))
-            backends.setdefault(backend, {})[slot] = address
+            row = dict(zip(columns, words, strict=True))
+            is_out = int(row["srv_admin_state"]) & (_FORCED_MAINTENANCE | _FORCED_DRAIN)
+            if row["srv_name"] != maps.ACTIVATOR and not is_out:
+                slots = backends.setdefault(maps.backend_number(row["be_name"]), {})
+                slots[int(row["srv_name"].removeprefix("s"))] = Slot(row["srv_addr"], int(row["srv_port"]))
     return backends
 
 
@@ -66,11 +63,8 @@ def _arrivals(old: IngressState, new: IngressState) -> list[str]:
                 continue
             server = _server(backend, slot)
             commands.append(f"set server {server} addr {address.host} port {address.port}")
-            if slot in before:
-                # What was known of the replica before says nothing about this one.
-                commands.append(f"set server {server} health up")
-            else:
-                commands.append(f"set server {server} state ready")
+            # What was known of a replica that was there says nothing about this one.
+            commands.append(f"set server {server} {'health up' if slot in before else 'state ready'}")
     return commands
 
 

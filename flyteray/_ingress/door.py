@@ -1,4 +1,4 @@
-"""The interface of the ingress, which leads requests to replicas."""
+"""The door of the ingress, which leads requests to replicas, is how others ask it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ingress of a node: HAProxy brought to the state that the controller asks for, and kept there."""
+"""The ingress of a node brings HAProxy to the state that the controller asks for, and keeps it there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
 
 
 class Ingress:
-    """Serves apps over HTTP on one node; a detached Ray actor, and as usable without Ray.
+    """Serves apps over HTTP on one node, without Ray; answers as :class:`~flyteray._ingress.door.IngressDoor` says.
 
     HAProxy runs outside this object's process and goes on serving when that dies; the next object for the same
     directory finds it and carries on.
@@ -41,10 +41,9 @@ class Ingress:
         directory: For HAProxy's files and sockets; made readable for the user alone.
         host: The address to listen on.
         port: The port; 0 for the one that was used in this directory before, or a free one.
-        watched: The process with which HAProxy ends; the parent unless given, which for a Ray worker is the raylet.
-
         trusted_proxies: Networks whose word on a request's client counts; see :class:`~flyteray._settings.Settings`.
         trusted_headers: What else passes from them.
+        watched: The process with which HAProxy ends; the parent unless given, which for a Ray worker is the raylet.
 
     Raises:
         ClusterError: the port is taken, or HAProxy is missing or refuses to start.
@@ -84,11 +83,9 @@ class Ingress:
         threading.Thread(target=self._keep_supervised, name="ingress-keeper", daemon=True).start()
 
     def port(self) -> int:
-        """The port that the apps are served on."""
         return self._port
 
     def found_at(self) -> str:
-        """The address at which clients find the apps."""
         return found_at(self._host)
 
     def apply(self, state: IngressState) -> None:
@@ -103,16 +100,13 @@ class Ingress:
             self._activator.update(state)
 
     async def need(self, timeout_s: float) -> bool:
-        """Whether a request has begun to wait for a replica, at the latest after ``timeout_s`` seconds."""
         return await self._activator.need(timeout_s)
 
     def sessions(self, backends: list[int]) -> dict[int, int]:
-        """How many requests and open connections each backend has, those of WebSockets included."""
         with self._lock:
             return self._insist(lambda haproxy: haproxy.sessions(backends))
 
     def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
-        """How many requests and connections each backend has open or waiting, and has had since HAProxy started."""
         with self._lock:
             return self._insist(lambda haproxy: haproxy.traffic(backends))
 
@@ -164,12 +158,9 @@ class Ingress:
 
     def _write(self, state: IngressState) -> None:
         open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        texts = config.files(
-            state,
-            threads=config.threads(len(os.sched_getaffinity(0))),
-            connections=config.connections(open_files),
-            trust=self._trust,
-        )
+        threads = config.threads(len(os.sched_getaffinity(0)))
+        connections = config.connections(open_files)
+        texts = config.files(state, threads=threads, connections=connections, trust=self._trust)
         for name, text in texts.items():
             draft = self._directory / f"{name}.new"
             draft.write_text(text)

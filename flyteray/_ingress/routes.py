@@ -1,4 +1,4 @@
-"""What the ingress is to do: which app is served by which backend, and where the replicas of a backend listen."""
+"""Routes lead from apps to backends and from these to replicas: the state that the ingress is to be in."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-POOL = 128
-"""Backends that are there ahead, ``b0`` to ``b127``, so that a new app version needs no reload."""
-
-SLOTS = 32
-"""Replicas that a backend can hold, in slots from 1."""
+POOL = 128  # backends that are there ahead, ``b0`` to ``b127``, so that a new app version needs no reload
+SLOTS = 32  # replicas that a backend can hold, in slots from 1
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _HOST = re.compile(r"[0-9A-Za-z.:-]+")
@@ -21,12 +18,7 @@ _OWNER = re.compile(r"[0-9A-Za-z._@-]+")
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a replica listens.
-
-    Args:
-        host: An IP address.
-        port: A TCP port, 1 to 65535.
-    """
+    """Where a replica listens: an IP address and a TCP port."""
 
     host: str
     port: int

@@ -1,4 +1,4 @@
-"""Which headers of a request are believed: the ingress's own, and those of proxies that it was told to trust.
+"""Trusted proxies may say in headers whom a request is of; nobody else may, and nobody may say what the ingress does.
 
 Servers tell an application of a request's headers in their own ways: some read every separator as ``_``, some take
 ``SCRIPT_NAME`` from whoever speaks for a proxy. So a name counts in every spelling that one of them may mean by it.
@@ -46,17 +46,16 @@ class Trust:
     headers: tuple[str, ...] = ()
 
 
-NOBODY = Trust()
-"""Who is directly connected is the client."""
+NOBODY = Trust()  # the client is who is directly connected
 
 
 def rules(trust: Trust) -> str:
     """The rules that leave of a request's headers what may be believed, and say who asks and by which address."""
     # most headers are told from these by their first letter, at a tenth of the cost
     first = "".join(sorted({name[0] for name in (*_SPOKEN, *_MISSPELT, *trust.headers)}))
-    said = (
-        rf"^(?=[{first}])({'|'.join(_spelt([*_SPOKEN, *trust.headers]))}|{'|'.join(_misspelt(_MISSPELT))})$"
-    )
+    spelt = [name.replace("-", _ANY) for name in (*_SPOKEN, *trust.headers)]
+    misspelt = [name.replace("-", "[^a-z0-9-]") for name in _MISSPELT]
+    said = rf"^(?=[{first}])({'|'.join(spelt)}|{'|'.join(misspelt)})$"
     lines = [
         "    # nobody says what only the ingress knows, nor has a server take it away",
         "    http-request set-header Connection upgrade if switches",
@@ -81,8 +80,7 @@ def rules(trust: Trust) -> str:
 def external_host(hosts: str) -> str:
     """The rules that lead by the address which clients use to an app that the address used here does not name.
 
-    Args:
-        hosts: The map from host names to apps.
+    ``hosts`` is the map from host names to apps.
     """
     outside = "var(txn.address),host_only,lower"
     return "\n".join(
@@ -93,14 +91,6 @@ def external_host(hosts: str) -> str:
             f"    http-request set-var(txn.app) var(txn.host),map_str({hosts})",
         ]
     )
-
-
-def _spelt(names: Iterable[str]) -> list[str]:
-    return [name.replace("-", _ANY) for name in names]
-
-
-def _misspelt(names: Iterable[str]) -> list[str]:
-    return [name.replace("-", "[^a-z0-9-]") for name in names]
 
 
 _SEEN = (

@@ -1,4 +1,4 @@
-"""Ports to listen on later."""
+"""A port is found that nobody has, for a server to listen on later."""
 
 from __future__ import annotations
 

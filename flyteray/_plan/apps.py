@@ -109,9 +109,8 @@ def _subdomain(env: AppEnvironment) -> str | None:
     if not isinstance(wanted, Subdomain):
         return wanted
     known = {**os.environ, **(env.env_vars or {})}
-    context = SerializationContext(
-        project=known.get(PROJECT, ""), domain=known.get(DOMAIN, ""), org=known.get(ORG)
-    )
+    project, domain, org = known.get(PROJECT, ""), known.get(DOMAIN, ""), known.get(ORG)
+    context = SerializationContext(project=project, domain=domain, org=org)
     return host_name(f"The subdomain of app {env.name!r},", wanted.resolve(env, context))
 
 

@@ -12,8 +12,8 @@ from flyteray._declare.secret import Secret
 from flyteray._plan.spec import SecretSpec
 from flyteray.errors import SecretNotFoundError
 
+# Bytes that a value may have: few enough for Ray to send it in a message instead of keeping it as an object.
 LARGEST = 64 * 1024
-"""Bytes that a value may have: few enough for Ray to send it in a message instead of keeping it as an object."""
 
 _SECRET_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
 _KEY_PREFIX = "flyteray_"  # so that one that got into a repository or a log is recognised

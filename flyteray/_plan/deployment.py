@@ -40,9 +40,8 @@ class DeploymentPlan:
 def groups(envs: Iterable[Environment]) -> list[dict[str, Environment]]:
     """Environments with all that they depend on; those that share something are one group.
 
-    Raises:
-        TypeError: one of them is no environment.
-        ValueError: two different environments have one name, or apps depend on one another in a circle.
+    TypeError where one of them is no environment, ValueError where two different ones have one name or apps depend on
+    one another in a circle.
     """
     merged: list[dict[str, Environment]] = []
     for env in envs:
@@ -94,7 +93,9 @@ def plan(
             bundles[ref.bundle] = bundle
             spec = apps.app_spec(env, ref, variables=variables)
             planned[env.name] = spec.model_copy(update={"version": version})
-    named = version or _hash(tasks, planned)
+    digests = [each.digest() for plans in tasks.values() for each in plans]
+    digests += [spec.digest() for spec in planned.values()]
+    named = version or hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()[:12]
     return DeploymentPlan(
         version=named,
         envs=envs,
@@ -111,9 +112,3 @@ def _check_same(one: Environment, other: Environment) -> None:
 
 def _versioned(plan: TaskPlan, version: str) -> TaskPlan:
     return plan.model_copy(update={"spec": plan.spec.model_copy(update={"version": version})})
-
-
-def _hash(tasks: Mapping[str, Sequence[TaskPlan]], planned: Mapping[str, AppSpec]) -> str:
-    digests = [each.digest() for plans in tasks.values() for each in plans]
-    digests += [spec.digest() for spec in planned.values()]
-    return hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()[:12]

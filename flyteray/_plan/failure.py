@@ -33,13 +33,9 @@ _ENDING_S = 0.05  # between them
 _FRAMES = 100
 
 _OURS = (f"{HOUSE}/", "/site-packages/ray/", "/dist-packages/ray/")
-_WAY_IN = (
-    "<frozen importlib",
-    "/importlib/",
-    "/asyncio/",
-    "/concurrent/futures/",
-    "/threading.py",
-    "uvloop/",
+_WAY_IN = (  # of calls, to the user's code
+    *("<frozen importlib", "/importlib/", "/asyncio/", "uvloop/"),
+    *("/concurrent/futures/", "/threading.py"),
 )
 _BUNDLE = re.compile(r"^.*/flyteray-bundles[^/]*/[0-9a-f]+/")
 
@@ -84,9 +80,7 @@ def restore(info: ErrorInfo, unpickle: bool = True) -> BaseRuntimeError:
     class name as ``code`` and the original as ``__cause__`` (where it can be unpickled here); the user's
     traceback is printed with it.
 
-    Args:
-        info: What was described.
-        unpickle: Whether the original is of use: a process that serves others must not run a user's code for it.
+    Without ``unpickle`` it is left out: a process that serves others must not run a user's code for it.
     """
     original = _unpickled(info.pickled) if unpickle else None
     remote = RemoteTraceback(info.traceback) if info.traceback else None
@@ -95,11 +89,8 @@ def restore(info: ErrorInfo, unpickle: bool = True) -> BaseRuntimeError:
     if isinstance(original, BaseRuntimeError):
         return original
     text = f"{info.code}: {info.message}" if info.message else info.code
-    error: BaseRuntimeError
-    if info.final:
-        error = NonRecoverableError(text, info.code)
-    else:
-        error = (RuntimeSystemError if info.kind == "system" else RuntimeUserError)(info.code, text)
+    kind = RuntimeSystemError if info.kind == "system" else RuntimeUserError
+    error = NonRecoverableError(text, info.code) if info.final else kind(info.code, text)
     error.__cause__ = original or remote
     return error
 
@@ -120,12 +111,10 @@ def user_traceback(error: BaseException) -> str:
     """
     try:
         described = traceback.TracebackException(type(error), error, error.__traceback__)
-        any_frame = False
-        for link in _chain(described):
-            kept = _users(link.stack)
-            any_frame = any_frame or bool(kept)
-            link.stack = traceback.StackSummary.from_list(kept)
-        shown = any_frame or isinstance(error, SyntaxError)
+        links = list(_chain(described))
+        for link in links:
+            link.stack = traceback.StackSummary.from_list(_users(link.stack))
+        shown = any(link.stack for link in links) or isinstance(error, SyntaxError)
         return printable("".join(described.format())) if shown else ""
     except BaseException:  # noqa: BLE001  # of a user's __str__, __cause__ or __notes__
         return _bare_traceback(error)

@@ -11,8 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from flyteray._plan.spec import EnvironmentSpec, Spec, TaskPlan
 from flyteray._plan.values.text import printable
 
-Words = Annotated[str, BeforeValidator(printable)]
-"""Text from anywhere, made such that it can be stored and printed."""
+Words = Annotated[
+    str, BeforeValidator(printable)
+]  # text from anywhere, such that it can be stored and printed
 
 _LOCALHOST = ("127.0.0.1", "::1")  # where browsers look for names below localhost
 

@@ -14,16 +14,9 @@ _ACCELERATOR = "accelerator_type:"
 _ONE_OF = re.compile(r"in\((.*)\)")
 _SHOWN = 4  # nodes in a message
 _FINEST = 1e-4  # as Ray counts
-_WORDS = {
-    "CPU": ("CPU", "CPUs"),
-    "GPU": ("GPU", "GPUs"),
-    "HPU": ("HPU", "HPUs"),
-    "TPU": ("TPU chip", "TPU chips"),
-    "neuron_cores": ("Neuron core", "Neuron cores"),
-}
+_COUNTED = {"CPU": "CPU", "GPU": "GPU", "HPU": "HPU", "TPU": "TPU chip", "neuron_cores": "Neuron core"}
 
-Amounts = Mapping[str, float]
-"""Resources by Ray's names."""
+Amounts = Mapping[str, float]  # resources by Ray's names
 
 
 @dataclass(frozen=True)
@@ -198,8 +191,8 @@ def _amount(name: str, amount: float) -> str:
         return f"{_gib(amount)} GiB of memory"
     if name.startswith(_ACCELERATOR):
         return f"accelerator {name.removeprefix(_ACCELERATOR)}"
-    one, many = _WORDS.get(name, (name, name))
-    return f"{_number(amount) if amount else 'no'} {one if amount == 1 else many}"
+    plural = "s" if name in _COUNTED and amount != 1 else ""
+    return f"{_number(amount) if amount else 'no'} {_COUNTED.get(name, name)}{plural}"
 
 
 def _free(node: Node, name: str, named: bool) -> str:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
+from flyteray import errors
 from flyteray._declare.tasks.retry import RetryStrategy
 from flyteray._plan.spec import RetrySpec
-from flyteray.errors import (
-    ActionAbortedError,
-    ImageBuildError,
-    NonRecoverableError,
-    PlacementError,
-    ResultSerializationError,
-    TaskInterruptedError,
-)
 
 FINAL = (  # of what is raised: trying again is pointless
-    ActionAbortedError,
-    ImageBuildError,
-    NonRecoverableError,
-    PlacementError,
-    ResultSerializationError,
+    errors.ActionAbortedError,
+    errors.ImageBuildError,
+    errors.NonRecoverableError,
+    errors.PlacementError,
+    errors.ResultSerializationError,
 )
 _INTERRUPTION_RETRIES = 3  # a worker or node that dies is nobody's fault: as often as Ray itself would try
 
@@ -40,6 +33,6 @@ def retry_delay(error: BaseException, retry: RetrySpec, attempt: int) -> float |
     """Seconds until the attempt after ``attempt`` (from 0), or None when ``error`` is final."""
     if isinstance(error, FINAL):
         return None
-    interrupted = isinstance(error, TaskInterruptedError)
+    interrupted = isinstance(error, errors.TaskInterruptedError)
     allowed = max(retry.count, _INTERRUPTION_RETRIES) if interrupted else retry.count
     return retry.delay_s(attempt) if attempt < allowed else None

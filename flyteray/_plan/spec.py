@@ -298,15 +298,8 @@ class AppSpec(Spec):
     def digest(self) -> str:
         """A hash of what its replicas are: their number and how they are reached can change while they run."""
         beside = {
-            "host",
-            "links",
-            "replicas",
-            "request_timeout_s",
-            "requires_auth",
-            "scaling",
-            "sticky",
-            "subdomain",
-            "version",
+            *("host", "links", "replicas", "request_timeout_s", "requires_auth"),
+            *("scaling", "sticky", "subdomain", "version"),
         }
         content = self.model_dump_json(exclude=beside)
         return hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -17,24 +17,15 @@ from flyteray._plan.dependencies import declared_in
 from flyteray._plan.resources import environment_spec, hardware
 from flyteray._plan.retry import retry_spec
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
-from flyteray._plan.values.annotations import type_name
 from flyteray._plan.values.text import safe_repr
+from flyteray._plan.values.type_hints import type_name
 from flyteray.errors import DeploymentError
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in a repr: another one in each process
 _DEFAULT_CPUS = 1.0
 _OVERRIDABLE = (  # of a task whose code is not here
-    "resources",
-    "env_vars",
-    "retries",
-    "secrets",
-    "short_name",
-    "cache",
-    "timeout",
-    "max_inline_io_bytes",
-    "service_account",
-    "queue",
-    "interruptible",
+    *("resources", "env_vars", "retries", "secrets", "short_name", "cache", "timeout"),
+    *("max_inline_io_bytes", "service_account", "queue", "interruptible"),
 )
 
 
@@ -92,9 +83,8 @@ def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
 def overridden(spec: TaskSpec, changes: Mapping[str, Any]) -> TaskSpec:
     """A deployed task with other ``resources``, ``env_vars``, ``secrets`` (both in place of its own) or ``retries``.
 
-    Raises:
-        ValueError: ``name``, ``image``, ``docs`` and ``interface`` cannot be overridden.
-        TypeError: No such setting, or a value of a wrong type.
+    ValueError for ``name``, ``image``, ``docs`` and ``interface``; TypeError where there is no such setting, or its
+    value is of a wrong type.
     """
     given = checked_overrides(changes, _OVERRIDABLE)
     environment = dict(spec.environment)

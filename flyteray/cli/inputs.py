@@ -16,10 +16,10 @@ import rich_click as click
 from flyteray._declare.tasks.interface import MISSING, Input
 from flyteray._declare.tasks.task import Task
 from flyteray._plan.spec import TaskPlan
-from flyteray._plan.values.annotations import alternatives, meant, type_name
 from flyteray._plan.values.conversion import Unfit
 from flyteray._plan.values.parser import TRUE, Text, document_text, is_composed, read
 from flyteray._plan.values.text import safe_repr
+from flyteray._plan.values.type_hints import alternatives, meant, type_name
 from flyteray._plan.values.type_names import type_of
 from flyteray.io import Dir, File
 

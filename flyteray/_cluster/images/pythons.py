@@ -1,4 +1,4 @@
-"""The Pythons of this node besides the one that runs here, as uv finds them; none is downloaded."""
+"""The Pythons of this node besides the one that runs here: uv finds them, and downloads none."""
 
 from __future__ import annotations
 
@@ -26,15 +26,9 @@ def other_python(wanted: str) -> str | None:
     if uv is None:
         return None
     asked = ["python", "find", "--no-python-downloads", "--system", "--no-project", "--no-config", wanted]
+    nowhere = subprocess.DEVNULL
     try:
-        done = subprocess.run(
-            [*uv, *asked],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        found = subprocess.check_output([*uv, *asked], stdin=nowhere, stderr=nowhere, timeout=_TIMEOUT_S)
+    except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return os.fsdecode(found.strip()) or None

@@ -14,22 +14,14 @@ from flyteray._plan.spec import CodeRef
 def load_code(ref: CodeRef) -> Any:
     """The task or app environment that ``ref`` names, its bundle made importable first.
 
-    Args:
-        ref: Which.
-
-    Raises:
-        ModuleLoadError: the user's module fails to import here (the user's exception is the cause), or would start
-            something on a cluster.
+    ModuleLoadError where the user's module fails to import (the user's exception is the cause), or would start
+    something on a cluster.
     """
     return code.load(ref, activate(ref.bundle))
 
 
 def activate(digest: str) -> Path | None:
-    """Make a bundle importable in this process; where it lies on this node, None where nothing was shipped."""
+    """Make a bundle importable in this process; its folder on this node, None where nothing was shipped."""
     if not digest:
         return None
-    return bundle.activate(digest, lambda: _fetch(digest), bundle.cache_folder())
-
-
-def _fetch(digest: str) -> bytes:
-    return ask(controller().code.get(digest))
+    return bundle.activate(digest, lambda: ask(controller().code.get(digest)), bundle.cache_folder())

@@ -1,4 +1,4 @@
-"""The working folder of a process that runs users' code is its own to write in, with the shipped files at hand."""
+"""The working folder of a process that runs users' code is its own to write in, and has the shipped files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _UNTOUCHED_NS = 0  # when a folder was changed in which nothing was added or rem
 
 
 class Workplace:
-    """A working folder for one action after the other; what one leaves at its top, the next does not find.
+    """A working folder for one action after the other; files that one leaves at its top, the next does not find.
 
-    It links to what lies at the top of the bundle, so files open by the relative path that they have beside the code.
+    It links to the top of the bundle, so files open by the relative path that they have beside the code.
     """
 
     def __init__(self, code: Path) -> None:
@@ -31,7 +31,7 @@ class Workplace:
         os.chdir(self._folder)
 
     def tidy(self) -> None:
-        """Remove what was put there and bring back what was taken away."""
+        """Remove files that were put there and bring back links that were taken away."""
         if os.stat(self._folder).st_mtime_ns != _UNTOUCHED_NS:
             os.chdir(self._own.path)
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -44,7 +44,7 @@ class Workplace:
 
 
 def furnish(folder: Path, code: Path) -> None:
-    """Put links to what lies at the top of a bundle into a folder."""
+    """Put links to the files and folders at the top of a bundle into a folder."""
     for name in os.listdir(code):
         if name not in (bundle.OWN, "__pycache__") and not os.path.lexists(folder / name):
             os.symlink(code / name, folder / name)

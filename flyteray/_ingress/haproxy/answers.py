@@ -1,17 +1,14 @@
-"""What the ingress answers by itself: its words, as text or JSON, readable by a page of any origin. No effects here."""
+"""Answers of the ingress's own: their words, as text or JSON, readable by a page of any origin. No effects here."""
 
 from __future__ import annotations
 
 import re
 
-LARGEST_HEAD = 80 << 10
-"""Bytes that the first line and the headers of a request or an answer may have in HAProxy's memory."""
-
-MOST_HEADERS = 1024
-"""Header lines that HAProxy takes apart."""
-
-REFUSED = "X-Flyteray-Refused"
-"""Marks an answer of the activator's own."""
+LARGEST_HEAD = (
+    80 << 10
+)  # bytes of the first line and the headers of a request or an answer in HAProxy's memory
+MOST_HEADERS = 1024  # header lines that HAProxy takes apart
+REFUSED = "X-Flyteray-Refused"  # marks an answer of the activator's own
 
 _URL_LIMIT = 66 << 10
 _HEADERS_LIMIT = 68 << 10
@@ -19,7 +16,6 @@ _LINES_LIMIT = 512
 
 _MOST_OF_A_HEAD = 512 << 10  # that is read to tell its client that it is too large
 _LONGEST_LINE = 1024  # of those that tell how
-
 _TOO_LARGE = f"{_HEADERS_LIMIT >> 10} KB and {_LINES_LIMIT} headers"
 
 
@@ -132,19 +128,18 @@ end)
 
 def errors() -> str:
     """The lines that give HAProxy's own errors their words."""
-    return "\n".join(_error(status, text) for status, text in _ERRORS.items())
-
-
-def _error(status: int, text: str) -> str:
-    again = " hdr Retry-After 1" if status == 503 else ""
-    return f'    http-error status {status} {_TEXT} lf-string "{_either(text)}"{again}'
+    again = {503: " hdr Retry-After 1"}
+    lines = (
+        f'    http-error status {status} {_TEXT} lf-string "{_either(text)}"{again.get(status, "")}'
+        for status, text in _ERRORS.items()
+    )
+    return "\n".join(lines)
 
 
 def _says(status: int, text: str, condition: str, headers: str = "") -> str:
     """A rule that answers with these words."""
-    return (
-        f'    http-request return status {status} {_TEXT} {headers} lf-string "{_either(text)}" {condition}'
-    )
+    answer = f'{_TEXT} {headers} lf-string "{_either(text)}"'
+    return f"    http-request return status {status} {answer} {condition}"
 
 
 def _either(text: str) -> str:

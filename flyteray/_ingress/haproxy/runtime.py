@@ -1,12 +1,12 @@
-"""A conversation with HAProxy on its admin socket."""
+"""HAProxy is asked and told at runtime, in a conversation on its admin socket."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from flyteray._ingress.changes import observed
 from flyteray._ingress.haproxy import maps
@@ -23,9 +23,7 @@ class CommandRefusedError(Exception):
 
 
 class Conversation:
-    """One connection, so one HAProxy process: it fails when that process ends, and never reaches the next.
-
-    A context manager.
+    """One connection in a block, so one HAProxy process: it fails when that ends, and never reaches the next.
 
     Args:
         directory: Where HAProxy runs.
@@ -39,7 +37,8 @@ class Conversation:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout_s)
         try:
-            _connect(self._socket, directory)
+            with socket_path(directory, ADMIN_SOCKET) as path:
+                self._socket.connect(path)
             self.ask("prompt")
         except BaseException:
             self._socket.close()
@@ -48,9 +47,7 @@ class Conversation:
     def __enter__(self) -> Conversation:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def ask(self, command: str) -> str:
@@ -103,10 +100,11 @@ class Conversation:
         return {name: int(values[name]) for name in ("scur", "qcur", "stot")}
 
 
-def _connect(client: socket.socket, directory: Path) -> None:
-    # By way of /proc, because the path of a socket may be no longer than 107 characters.
+@contextlib.contextmanager
+def socket_path(directory: Path, name: str) -> Iterator[str]:
+    """A path to a socket by way of /proc, because it may be no longer than 107 characters; valid inside the block."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        client.connect(f"/proc/self/fd/{handle}/{ADMIN_SOCKET}")
+        yield f"/proc/self/fd/{handle}/{name}"
     finally:
         os.close(handle)

@@ -1,4 +1,4 @@
-"""Keeps HAProxy running in a directory, as a process of its own that ends with the cluster.
+"""The supervisor keeps HAProxy running in a directory, as a process of its own that ends with the cluster.
 
 Started as a script, not as a module, so that it loads nothing but the standard library::
 
@@ -36,8 +36,7 @@ LOCK_FILE = "supervisor.lock"
 LOG_FILE = "haproxy.log"
 ADMIN_SOCKET = "admin.sock"
 MASTER_SOCKET = "master.sock"
-LISTENER = "FLYTERAY_INGRESS_FD"
-"""The variable that tells HAProxy's configuration the number of the listening socket."""
+LISTENER = "FLYTERAY_INGRESS_FD"  # tells HAProxy's configuration the number of the listening socket
 
 _LOG_LIMIT = 4 << 20
 _START_TIMEOUT_S = 10.0
@@ -67,12 +66,9 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         what = "is taken by another process" if taken else f"can't be listened on ({error.strerror})"
-        foreign = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-        advice = (
-            "Choose an address of this machine; 0.0.0.0 stands for all of them."
-            if foreign
-            else "Choose another port, or 0 for a free one."
-        )
+        advice = "Choose another port, or 0 for a free one."
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            advice = "Choose an address of this machine; 0.0.0.0 stands for all of them."
         return _fail(PORT_TAKEN if taken else REFUSED, f"Port {port} of {host} {what}. {advice}")
 
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -134,9 +130,8 @@ def _supervise(
         os.write(reply, f"HAProxy did not start with {os.path.abspath(CONFIG_FILE)}:\n{said}".encode())
         return
     host, port = listener.getsockname()[:2]
-    os.pwrite(
-        lock, json.dumps({"pid": os.getpid(), "host": host, "port": port, "watched": watched}).encode(), 0
-    )
+    about = {"pid": os.getpid(), "host": host, "port": port, "watched": watched}
+    os.pwrite(lock, json.dumps(about).encode(), 0)
     os.write(reply, b"ready")
     os.close(reply)
     _let_go_of_terminal(log)

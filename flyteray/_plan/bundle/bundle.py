@@ -56,14 +56,10 @@ class Bundle:
 
 
 def pack(contents: Mapping[str, Path | bytes], paths: Iterable[str] = ()) -> Bundle:
-    """A bundle of files (or their bytes) by their names in it.
+    """A bundle of files (or their bytes) by their names in it; nothing gives the empty bundle.
 
-    Args:
-        contents: What is in it; nothing gives the empty bundle.
-        paths: Its folders that modules are imported from. Default: the bundle itself.
-
-    Raises:
-        CodeBundleError: it is larger than 256 MiB, or a file can't be read.
+    ``paths`` are its folders that modules are imported from; by default the bundle itself. CodeBundleError where it is
+    larger than 256 MiB, or a file can't be read.
     """
     listed = "\n".join(paths)
     if listed not in ("", "."):
@@ -88,12 +84,8 @@ def pack(contents: Mapping[str, Path | bytes], paths: Iterable[str] = ()) -> Bun
 def activate(digest: str, fetch: Callable[[], bytes], cache: Path) -> Path:
     """Make a bundle importable in this process; unpacked once per ``cache``. Returns its folder.
 
-    Its files can only be read, so that a task does not change by accident what others of its node run.
-
-    Args:
-        digest: Which bundle.
-        fetch: Gives its bytes; only called when ``cache`` lacks it.
-        cache: A folder of this node, shared by its processes.
+    Its files can only be read, so that a task does not change by accident what others of its node run. ``cache`` is a
+    folder of this node, shared by its processes; ``fetch`` gives the bundle's bytes where that lacks it.
     """
     folder = cache / digest
     if not folder.is_dir():

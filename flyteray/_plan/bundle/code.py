@@ -32,26 +32,24 @@ T = TypeVar("T", Task[..., Any], AppEnvironment, Environment)
 def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleType:
     """Import a Python file as the module that it is; see :func:`module_names.naming`.
 
-    Modules are imported from ``root_dir`` as well.
-
-    Raises:
-        ModuleLoadError: no such file, not a Python file, importing it failed (the user's exception is the cause), or it
-            would start something on a cluster.
+    Modules are imported from ``root_dir`` as well. ModuleLoadError where there is no such file, it is no Python file,
+    importing it failed (the user's exception is the cause), or it would start something on a cluster.
     """
     file = Path(path)
+    given = repr(str(path))
     if file.is_dir():
-        raise ModuleLoadError(f"{str(path)!r} is a folder: give a Python file in it{_files_in(file)}.")
+        files = sorted(map(str, file.glob("*.py")))
+        there = f", such as {files[0]}" if files else ", which has none"
+        raise ModuleLoadError(f"{given} is a folder: give a Python file in it{there}.")
     if not file.is_file():
-        raise ModuleLoadError(
-            f"There is no file {str(path)!r}: check the path (working directory: {Path.cwd()})."
-        )
+        raise ModuleLoadError(f"There is no file {given}: check the path (working directory: {Path.cwd()}).")
     if file.suffix != ".py":
-        raise ModuleLoadError(f"{str(path)!r} is not a Python file: give one that ends in .py.")
+        raise ModuleLoadError(f"{given} is not a Python file: give one that ends in .py.")
     file = file.resolve()
     name, root, importable = module_names.naming(file)
     if module_names.is_loaded_elsewhere(name, file):
         raise ModuleLoadError(
-            f"{str(path)!r} would be imported as {name!r}, but a module of that name is loaded already "
+            f"{given} would be imported as {name!r}, but a module of that name is loaded already "
             f"({getattr(sys.modules[name], '__file__', 'built in')}): rename the file."
         )
     hides_others = not importable and "." not in file.stem
@@ -67,7 +65,7 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
         hint = ""
         if isinstance(error, ModuleNotFoundError) and error.name == "flyte":
             hint = ". It is written for Flyte: say --as-flyte, or start it by python -m flyteray.as_flyte."
-        raise _not_imported(repr(str(path)), error, hint) from error
+        raise _not_imported(given, error, hint) from error
 
 
 def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
@@ -83,9 +81,8 @@ def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
     hint = f"it has: {', '.join(there)}" if there else f"it has no {what.partition(' ')[2]} at all"
     wrong = f"is a {type(found).__name__}, not {what}" if found is not None else "does not exist"
     called = [key for key in there if getattr(module, key).name == name]
-    meant = (
-        f" That is the name of what is here called {called[0]!r}." if called else did_you_mean(name, there)
-    )
+    meant = f" That is the name of what is here called {called[0]!r}." if called else ""
+    meant = meant or did_you_mean(name, there)
     raise ModuleLoadError(f"{name!r} in {module.__name__!r} {wrong}; {hint}.{meant}")
 
 
@@ -108,8 +105,7 @@ def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPIN
     arrived = _arrived(declared, home)
     if arrived is not None:
         return CodeRef(bundle=arrived, module=module, name=name), Bundle(arrived)
-    env = declared.parent_env() if isinstance(declared, Task) else declared
-    environments = with_dependencies(env) if env else []
+    environments = _environments(declared)
     made = _by_name(home[0], shipping, environments) if home else _by_value(declared, shipping, environments)
     if shipping.copy_bundle_to is not None and made.digest:
         shipping.copy_bundle_to.mkdir(parents=True, exist_ok=True)
@@ -124,10 +120,9 @@ def reached(declared: Task[..., Any] | AppEnvironment) -> list[Environment]:
     """
     if isinstance(declared, Task):
         declared = declared.declared()
-    env = declared.parent_env() if isinstance(declared, Task) else declared
     home = _home(declared)
     modules = imports.closure([home[0]]) if home else ["__main__"]
-    return list(dict.fromkeys([*(with_dependencies(env) if env else []), *declared_in(modules)]))
+    return list(dict.fromkeys([*_environments(declared), *declared_in(modules)]))
 
 
 def beside(task: Task[..., Any], bundle: str) -> CodeRef:
@@ -140,13 +135,18 @@ def beside(task: Task[..., Any], bundle: str) -> CodeRef:
 def load(ref: CodeRef, folder: Path | None) -> Any:
     """The object that a reference names; its bundle must be active, unpacked in ``folder``, unless nothing was shipped.
 
-    Raises:
-        ModuleLoadError: the module can't be imported here (the user's exception is the cause), lacks the name, or would
-            start something on a cluster.
+    ModuleLoadError where the module can't be imported here (the user's exception is the cause), lacks the name, or
+    would start something on a cluster.
     """
     if not ref.module:
         with loads().loading():
-            return _load_by_value(ref, folder)
+            by_value = pickles.load(folder) if folder and (folder / pickles.FILE).exists() else {}
+            if ref.name not in by_value:
+                raise ModuleLoadError(
+                    f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
+                    "refer to it. Define it at the top level of a file."
+                )
+            return by_value[ref.name]
     try:
         with loads().loading():
             found: Any = importlib.import_module(ref.module)
@@ -164,9 +164,9 @@ def load(ref: CodeRef, folder: Path | None) -> Any:
     return found
 
 
-def _files_in(folder: Path) -> str:
-    names = sorted(str(each) for each in folder.glob("*.py"))
-    return f", such as {names[0]}" if names else ", which has none"
+def _environments(declared: Task[..., Any] | AppEnvironment) -> list[Environment]:
+    env = declared.parent_env() if isinstance(declared, Task) else declared
+    return with_dependencies(env) if env else []
 
 
 def _not_imported(subject: str, error: BaseException, hint: str) -> ModuleLoadError:
@@ -174,16 +174,6 @@ def _not_imported(subject: str, error: BaseException, hint: str) -> ModuleLoadEr
         advice = 'put that under `if __name__ == "__main__":`.'
         return ModuleLoadError(f"{subject} ends the process ({error.code}) when it is imported: {advice}")
     return ModuleLoadError(f"{subject} could not be imported: {type(error).__name__}: {error}{hint}")
-
-
-def _load_by_value(ref: CodeRef, folder: Path | None) -> Any:
-    by_value = pickles.load(folder) if folder and (folder / pickles.FILE).exists() else {}
-    if ref.name not in by_value:
-        raise ModuleLoadError(
-            f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
-            "refer to it. Define it at the top level of a file."
-        )
-    return by_value[ref.name]
 
 
 def _by_name(module: str, shipping: Shipping, environments: Sequence[Environment]) -> Bundle:

@@ -45,7 +45,7 @@ def image_files(environments: Sequence[Environment]) -> Iterator[tuple[Path, str
                     yield file, os.path.normpath(f"{place}/{file.relative_to(path).as_posix()}")
 
 
-def _matches(env: Environment, pattern: str) -> Iterator[tuple[Path, Path]]:
+def _matches(env: Environment, pattern: str) -> list[tuple[Path, Path]]:
     words = f"{type(env).__name__} {env.name!r} includes {pattern!r}"
     if env._declaring_file is None:
         raise CodeBundleError(
@@ -60,10 +60,8 @@ def _matches(env: Environment, pattern: str) -> Iterator[tuple[Path, Path]]:
         folder = Path(os.path.commonpath([path, asked_by.parent]))
         matches = map(Path, sorted(glob.glob(wanted, recursive=True)))
         found = [match for match in matches if not is_clutter(match, folder)]
-    count = 0
-    for each in found:
-        for file in files_below(each, (".flyteignore",)) if each.is_dir() else (each,):
-            count += 1
-            yield file, asked_by
-    if not count:
+    listed = (files_below(each, (".flyteignore",)) if each.is_dir() else (each,) for each in found)
+    files = [(file, asked_by) for part in listed for file in part]
+    if not files:
         raise CodeBundleError(f"{words}, but nothing in {asked_by.parent} is called so.")
+    return files

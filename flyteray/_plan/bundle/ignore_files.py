@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -12,32 +12,13 @@ from flyteray._plan.bundle import sources
 
 IGNORE_FILES = (".gitignore", ".flyteignore")  # the later one wins: `!name` in it brings a file back
 
-_USUAL = """
-.git
-.hg
-.svn
-.flyteray/
-__pycache__/
-*.pyc
-.venv/
-venv/
-.env
-.cache/
-.ruff_cache/
-.mypy_cache/
-.pytest_cache/
-.ipynb_checkpoints/
-.idea/
-.vscode/
-.DS_Store
-node_modules/
-*.egg-info/
-*.egg
-*.whl
-*.log
-/build/
-/dist/
-"""
+_USUAL = (
+    *(".git", ".hg", ".svn", ".flyteray/"),
+    *("__pycache__/", "*.pyc", ".venv/", "venv/", ".env", ".cache/"),
+    *(".ruff_cache/", ".mypy_cache/", ".pytest_cache/", ".ipynb_checkpoints/"),
+    *(".idea/", ".vscode/", ".DS_Store", "node_modules/"),
+    *("*.egg-info/", "*.egg", "*.whl", "*.log", "/build/", "/dist/"),
+)
 
 
 def files_below(root: Path, ignore_files: Sequence[str] = IGNORE_FILES) -> Iterator[Path]:
@@ -60,9 +41,9 @@ def is_clutter(path: Path, folder: Path) -> bool:
 class _Rules:
     """The lines of one ignore file, for what is below its folder."""
 
-    def __init__(self, folder: Path, lines: str) -> None:
+    def __init__(self, folder: Path, lines: Iterable[str]) -> None:
         self._cut = len(str(folder).rstrip("/")) + 1
-        self._spec = GitIgnoreSpec.from_lines(lines.splitlines())
+        self._spec = GitIgnoreSpec.from_lines(lines)
 
     def verdict(self, path: str) -> bool | None:
         """Whether they say that a path is ignored; None: they say nothing of it."""
@@ -93,8 +74,8 @@ def _is_ignored(path: str, rules: Sequence[_Rules]) -> bool:
 
 
 def _own_rules(folder: Path, ignore_files: Sequence[str]) -> list[_Rules]:
-    found = [folder / name for name in ignore_files]
-    return [_Rules(folder, sources.read(file).decode(errors="replace")) for file in found if file.is_file()]
+    found = [folder / name for name in ignore_files if (folder / name).is_file()]
+    return [_Rules(folder, sources.read(file).decode(errors="replace").splitlines()) for file in found]
 
 
 def _above(root: Path) -> list[Path]:

@@ -93,10 +93,7 @@ class _Places:
         self._known: dict[str, _Place | None] = {}
 
     def user_file(self, name: str) -> Path | None:
-        top = name.partition(".")[0]
-        if self._is_foreign(top):
-            return None
-        place = self._place(name)
+        place = None if self._is_foreign(name.partition(".")[0]) else self._place(name)
         if place is None or place.file is None or not place.file.endswith(".py"):
             return None
         path = _resolved(place.file)

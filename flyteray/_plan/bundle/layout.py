@@ -17,9 +17,8 @@ _ELSEWHERE = f"{OWN}/modules"
 class Layout:
     """The contents of a bundle while they are put together; module files and others keep their relative places.
 
-    Args:
-        modules: The modules that are shipped, by name.
-        root: The folder that the bundle mirrors; None: every module is placed by its name alone.
+    ``modules`` are shipped, by name; ``root`` is the folder that the bundle mirrors, without which every module is
+    placed by its name alone.
     """
 
     def __init__(self, modules: Mapping[str, Path], root: Path | None) -> None:
@@ -61,9 +60,8 @@ class Layout:
         """Add a file at a place of its own; CodeBundleError where another one has that."""
         there = self.contents.get(place)
         if there is not None and there != file:
-            raise CodeBundleError(
-                f"{there!s} and {file!s} would both be {place!r} in the code that is shipped."
-            )
+            both = f"{there!s} and {file!s}"
+            raise CodeBundleError(f"{both} would both be {place!r} in the code that is shipped.")
         self.contents[place] = file
 
     def _add_module(self, name: str, path: Path) -> None:

@@ -72,6 +72,5 @@ def _is_others(name: str, root: Path) -> bool:
     if name in sys.stdlib_module_names or name in ("__main__", "flyteray", "flyte"):
         return True
     found = PathFinder.find_spec(name, [folder for folder in sys.path if Path(folder).resolve() != root])
-    return (
-        found is not None and found.origin is not None and imports.is_installed(Path(found.origin).resolve())
-    )
+    origin = found.origin if found else None
+    return origin is not None and imports.is_installed(Path(origin).resolve())

@@ -74,12 +74,7 @@ class _ByValue(Pickler):
 
 
 class _Survey(_ByValue):
-    """Pickles into nothing and notes what comes by.
-
-    Attributes:
-        modules: The modules that are needed where it is unpickled.
-        tasks: The tasks by name.
-    """
+    """Pickles into nothing and notes the modules that are needed where it is unpickled, and the tasks by name."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO())

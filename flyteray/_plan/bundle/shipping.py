@@ -9,8 +9,8 @@ from typing import Literal, get_args
 
 CopyStyle = Literal["loaded_modules", "all", "none"]
 
+# Of versions and runs: they are part of names in Ray, in the ingress and in storage.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-"""Of versions and runs: they are part of names in Ray, in the ingress and in storage."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,8 @@ class Shipping:
             )
         if self.copy_style == "none" and self.interactive:
             raise ValueError('interactive_mode ships a pickle, and copy_style="none" ships nothing: say one.')
-        if self.version is not None and not (
-            isinstance(self.version, str) and PLAIN_NAME.fullmatch(self.version)
-        ):
+        named = isinstance(self.version, str) and PLAIN_NAME.fullmatch(self.version)
+        if self.version is not None and not named:
             raise ValueError(
                 f"{self.version!r} can't be a version's name: use at most 63 letters, digits, '.', '_' and '-', a "
                 "letter or digit first."

@@ -35,13 +35,8 @@ def state(path: Path) -> State:
     except OSError as error:
         raise _unreadable(path, error) from error
     settled = time.time_ns() - found.st_mtime_ns > _SETTLED_S * 1e9
-    return State(
-        path=str(path),
-        size=found.st_size,
-        changed_ns=found.st_mtime_ns,
-        looked=0 if settled else time.monotonic_ns(),
-        executable=bool(found.st_mode & stat.S_IXUSR),
-    )
+    looked = 0 if settled else time.monotonic_ns()
+    return State(str(path), found.st_size, found.st_mtime_ns, looked, bool(found.st_mode & stat.S_IXUSR))
 
 
 def read(path: Path) -> bytes:

@@ -8,38 +8,29 @@ import json
 import os
 import re
 import shlex
+import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flyteray._declare.environment import Environment
+from flyteray._declare.images import layers
 from flyteray._declare.images.image import Image
-from flyteray._declare.images.layers import (
-    InstallMode,
-    PipLayer,
-    PipOptions,
-    PipPackages,
-    Pixi,
-    PoetryProject,
-    Requirements,
-    UVProject,
-    UVScript,
-    refuse_passwords,
-)
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.bundle import bundle
 from flyteray._plan.credentials import as_text, secret_specs
 from flyteray._plan.dependencies import declared_in
 from flyteray._plan.images import manifests
 from flyteray._plan.images.manifests import Wanted
-from flyteray._plan.images.python_version import python_of_program, settle_for_the_clusters
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ImageBuildError, InvalidImageNameError
 
-_SHIPPED = f"{bundle.OWN}/images.json"
+REFERENCES = (
+    "FLYTERAY_IMAGES"  # an environment variable that tells what named images are: ``name=uri``, with commas
+)
 
-REFERENCES = "FLYTERAY_IMAGES"
-"""The environment variable that tells what named images are: ``name=uri``, several separated by commas."""
+_SHIPPED = f"{bundle.OWN}/images.json"
 
 
 def image_spec(image: Image | str | None, environment: str = "", program: bool = False) -> ImageSpec | None:
@@ -49,7 +40,7 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
     with the code then.
 
     Args:
-        image: Which.
+        image: The image, or the URI of a container.
         environment: The name of the environment that asks for it.
         program: Whether it is for a program of the user's, which no process of Ray has to live with. Another Python
             than the cluster's is warned of where it is not.
@@ -75,10 +66,10 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
             "and push it, and say Image.from_base(<its URI>)."
         )
     container = _container(image)
-    layers = [layer for layer in image.layers if isinstance(layer, (PipLayer, Pixi))]
-    wanted = [_wanted(image, layer) for layer in layers]
-    pairs = zip(wanted, layers, strict=True)
-    installs = _merged([_of(each, layer.options) for each, layer in pairs if isinstance(layer, PipLayer)])
+    installing = [layer for layer in image.layers if isinstance(layer, (layers.PipLayer, layers.Pixi))]
+    wanted = [_wanted(image, layer) for layer in installing]  # refuses Pixi's
+    options = [layer.options for layer in installing if isinstance(layer, layers.PipLayer)]
+    installs = _merged([_of(*each) for each in zip(wanted, options, strict=True)])
     if container is not None:
         if installs:
             raise ImageBuildError(
@@ -88,9 +79,9 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
         return ImageSpec(name=image.name or container, container=container)
     name, declared = image.name or "", image.python_version
     pythons = list(dict.fromkeys(each.python for each in wanted if each.python))
-    python = python_of_program(declared, pythons) if program else None
+    python = _python_of_program(declared, pythons) if program else None
     if not program:
-        settle_for_the_clusters(name, declared, pythons)
+        _settle_for_the_clusters(name, declared, pythons)
     if not installs and python is None:
         return None
     return ImageSpec(
@@ -191,21 +182,21 @@ def _container(image: Image) -> str | None:
     return None
 
 
-def _wanted(image: Image, layer: PipLayer | Pixi) -> Wanted:
+def _wanted(image: Image, layer: layers.PipLayer | layers.Pixi) -> Wanted:
     match layer:
-        case PipPackages():
+        case layers.PipPackages():
             return Wanted(layer.packages)
-        case Requirements():
+        case layers.Requirements():
             return manifests.requirements_file(layer.file)
-        case UVScript():
+        case layers.UVScript():
             return manifests.script_head(layer.script, layer.head())
-        case UVProject():
+        case layers.UVProject():
             _refuse_project(image, layer.install_mode)
             return manifests.uv_project(layer.pyproject, layer.lock)
-        case PoetryProject():
+        case layers.PoetryProject():
             _refuse_project(image, layer.install_mode)
             return manifests.poetry_project(layer.pyproject, layer.lock)
-        case Pixi():
+        case layers.Pixi():
             raise ImageBuildError(
                 f"Image {image.name!r} asks for the conda packages of {layer.file}, which can't be put under the "
                 "Python that a Ray cluster runs. Use packages from PyPI (with_pip_packages, from_uv_script), or a "
@@ -214,7 +205,37 @@ def _wanted(image: Image, layer: PipLayer | Pixi) -> Wanted:
     raise AssertionError(layer)
 
 
-def _refuse_project(image: Image, mode: InstallMode) -> None:
+def _python_of_program(declared: tuple[int, int] | None, files: list[str]) -> str | None:
+    """The Python that a program's image asks for where it is another, as a version specifier; a node looks for it."""
+    other = [] if declared in (None, sys.version_info[:2]) else [f"=={'.'.join(map(str, declared))}.*"]
+    return ",".join([*other, *files]) or None
+
+
+def _settle_for_the_clusters(image: str, declared: tuple[int, int] | None, files: list[str]) -> None:
+    """Say that tasks and apps with an image run the cluster's Python in place of another that it asks for.
+
+    ``files`` is what its files require that is not here; of ``declared`` has been told where it was declared.
+    ImageBuildError where ``FLYTERAY_IMAGE_PYTHON`` is ``strict``.
+    """
+    here = ".".join(map(str, sys.version_info[:3]))
+    other = [".".join(map(str, declared))] if declared not in (None, sys.version_info[:2]) else []
+    if (other or files) and Settings.load().strict_python:
+        raise ImageBuildError(
+            f"Image {image!r} asks for Python {', '.join([*other, *files])}, but this is {here}, and all processes of "
+            "a Ray cluster run the Python that it was started with. Start the cluster with the other one, or unset "
+            "FLYTERAY_IMAGE_PYTHON: then the cluster's is taken."
+        )
+    if files:
+        warnings.warn(
+            f"Image {image!r} asks for Python {', '.join(files)}, but all processes of a Ray cluster run the one that "
+            f"it was started with, {here} here, which is taken. A program (args, command) gets the one that is asked "
+            "for where uv finds it on the node.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _refuse_project(image: Image, mode: layers.InstallMode) -> None:
     if mode == "install_project":
         raise ImageBuildError(
             f"Image {image.name!r} is to hold the project itself (project_install_mode='install_project'). On Ray your "
@@ -222,7 +243,7 @@ def _refuse_project(image: Image, mode: InstallMode) -> None:
         )
 
 
-def _of(wanted: Wanted, options: PipOptions) -> InstallSpec:
+def _of(wanted: Wanted, options: layers.PipOptions) -> InstallSpec:
     where = []
     if options.index_url:
         where.append(f"--index-url {options.index_url}")
@@ -230,7 +251,7 @@ def _of(wanted: Wanted, options: PipOptions) -> InstallSpec:
     if options.pre:
         where.append("--pre")
     lines = (*where, *wanted.requirements)
-    refuse_passwords(*lines)
+    layers.refuse_passwords(*lines)
     for secret in options.secret_mounts:  # pip knows ${NAME} only, and Flyte's users write $NAME
         name = secret.as_env_var
         lines = tuple(re.sub(rf"\${name}\b", f"${{{name}}}", line) for line in lines)
@@ -258,8 +279,8 @@ def _options(install: InstallSpec) -> tuple[object, ...]:
 
 def image_secrets(image: Image) -> tuple[SecretSpec, ...]:
     """The secrets that the build of an image is given; ImageBuildError where one of them is to be mounted."""
-    layers = [layer for layer in image.layers if isinstance(layer, PipLayer)]
-    asked = dict.fromkeys(secret for layer in layers for secret in layer.options.secret_mounts)
+    installing = [layer for layer in image.layers if isinstance(layer, layers.PipLayer)]
+    asked = dict.fromkeys(secret for layer in installing for secret in layer.options.secret_mounts)
     for secret in asked:
         if secret.as_env_var is None:
             raise ImageBuildError(

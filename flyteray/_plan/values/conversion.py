@@ -17,16 +17,8 @@ from typing import Any
 from typing_extensions import is_typeddict
 
 from flyteray._declare.tasks.hints import of_fields
-from flyteray._plan.values.annotations import (
-    alternatives,
-    fits,
-    is_named_tuple,
-    meant,
-    mismatch,
-    required_keys,
-    shown,
-    type_name,
-)
+from flyteray._plan.values import type_hints
+from flyteray._plan.values.type_hints import fits, meant, mismatch, shown, type_name
 
 _WRITTEN = (Path, decimal.Decimal, uuid.UUID)  # made from what is written, and shown as it
 
@@ -34,8 +26,7 @@ _WRITTEN = (Path, decimal.Decimal, uuid.UUID)  # made from what is written, and 
 class Unfit(Exception):
     """A value does not fit and can't be made to.
 
-    Args:
-        problems: Pairs of where (``.field``, ``[0]``) and what; or what is wrong with the value as a whole.
+    ``problems`` are pairs of where (``.field``, ``[0]``) and what; or a text, of what is wrong with it as a whole.
     """
 
     def __init__(self, problems: list[tuple[str, str]] | str) -> None:
@@ -70,7 +61,7 @@ class Conversion:
         if self._keep and fits(expected, value):
             return value
         expected = meant(expected)
-        if alternatives(expected):
+        if type_hints.alternatives(expected):
             return self._one_of(expected, value)
         kind = typing.get_origin(expected) or expected
         args = typing.get_args(expected)
@@ -85,14 +76,13 @@ class Conversion:
                 return _tried(kind, lambda: kind.__pydantic_validator__.validate_python(given))
             if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
                 return self._made(kind, value)
-            if is_named_tuple(kind):
+            if type_hints.is_named_tuple(kind):
                 return self._named_tuple(kind, value)
         return self._leaf(expected, value)
 
     def _one_of(self, expected: Any, value: Any) -> Any:
-        options = sorted(
-            alternatives(expected), key=lambda each: meant(each) is str
-        )  # it takes all text: last
+        options = list(type_hints.alternatives(expected))
+        options.sort(key=lambda option: meant(option) is str)  # it takes all text: last
         if not isinstance(value, str):
             options.sort(key=lambda option: not fits(option, value))
         problems: list[tuple[str, str]] = []
@@ -126,7 +116,7 @@ class Conversion:
 
     def _typed_dict(self, kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
         fields = of_fields(kind)
-        missing = sorted(required_keys(kind) - value.keys())
+        missing = sorted(type_hints.required_keys(kind) - value.keys())
         return self._fields({name: fields.get(name, Any) for name in value}, value, kind, missing)
 
     def _named_tuple(self, kind: Any, value: Any) -> Any:
@@ -221,5 +211,4 @@ def member(kind: type[enum.Enum], value: Any) -> enum.Enum:
     raise Unfit(f"{shown(value)} is no {kind.__name__}. Its members: {names}")
 
 
-converted = Conversion(_given, keep=True)
-"""A value from Python as an annotation wants it."""
+converted = Conversion(_given, keep=True)  # a value from Python as an annotation wants it

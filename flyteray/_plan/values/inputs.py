@@ -10,19 +10,16 @@ from flyteray._declare.near import did_you_mean
 from flyteray._declare.tasks.interface import MISSING, Input, tuple_parts
 from flyteray._declare.tasks.task import Task
 from flyteray._plan.spec import TaskPlan
-from flyteray._plan.values.annotations import shown
 from flyteray._plan.values.conversion import Unfit, converted
 from flyteray._plan.values.parser import FromJson, Text, from_json, read
+from flyteray._plan.values.type_hints import shown
 from flyteray.errors import RemoteTaskUsageError, RuntimeDataValidationError
 
 
 def bind(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a call by name, as the annotations want them. Defaults are left to the function.
 
-    Args:
-        task: The task to be called.
-        args: Positional arguments; keyword-only ones may be given like this too, in order.
-        kwargs: Keyword arguments.
+    Keyword-only arguments may be given in order like positional ones.
 
     Raises:
         TypeError: An unknown keyword, an input given twice, or a value of another type than annotated.
@@ -58,19 +55,13 @@ def bind_deployed(
 ) -> dict[str, Any]:
     """The inputs of a call of a deployed task by name. Their types are checked where its code is.
 
-    With ``named_only`` positional arguments are refused.
-
-    Raises:
-        RemoteTaskUsageError: Positional arguments where they are refused.
-        TypeError: An unknown keyword, or an input given twice.
-        ValueError: Too many positional arguments, or required inputs are missing.
+    Fails as :func:`bind` does, and with RemoteTaskUsageError for positional arguments that ``named_only`` refuses.
     """
     if named_only and args:
-        raise RemoteTaskUsageError(
-            f"Deployed task {plan.name!r} takes its inputs by name: write {plan.inputs[0].name}=... and so on."
-            if plan.inputs
-            else f"Deployed task {plan.name!r} takes no inputs."
+        by_name = (
+            f"its inputs by name: write {plan.inputs[0].name}=... and so on" if plan.inputs else "no inputs"
         )
+        raise RemoteTaskUsageError(f"Deployed task {plan.name!r} takes {by_name}.")
     required = {declared.name: declared.default is None for declared in plan.inputs}
     return _named(plan.name, required, args, kwargs)
 

@@ -20,8 +20,8 @@ from typing import Any
 from typing_extensions import is_typeddict
 
 from flyteray._plan.values import times
-from flyteray._plan.values.annotations import alternatives, fits, is_named_tuple, meant, mismatch, type_name
 from flyteray._plan.values.conversion import Conversion, Unfit, member
+from flyteray._plan.values.type_hints import alternatives, fits, is_named_tuple, meant, mismatch, type_name
 from flyteray.io import Dir
 from flyteray.io.location import Location
 
@@ -29,12 +29,7 @@ _FILES = (".json", ".yaml", ".yml")
 TRUE, FALSE = ("true", "yes", "on", "1", "t", "y"), ("false", "no", "off", "0", "f", "n")
 _NONE = ("null", "none", "")
 _TABLES = {
-    "pandas": {
-        ".csv": "read_csv",
-        ".parquet": "read_parquet",
-        ".json": "read_json",
-        ".feather": "read_feather",
-    },
+    "pandas": {f".{suffix}": f"read_{suffix}" for suffix in ("csv", "parquet", "json", "feather")},
     "polars": {".csv": "read_csv", ".parquet": "read_parquet", ".json": "read_json", ".feather": "read_ipc"},
     "pyarrow": {".csv": "csv:read_csv", ".parquet": "parquet:read_table", ".feather": "feather:read_table"},
 }
@@ -125,15 +120,15 @@ def _one_of(expected: Any, text: str, default: Any) -> Any:
 def _leaf(expected: Any, text: str) -> Any:
     if typing.get_origin(expected) is typing.Literal:
         return _choice(expected, text)
-    if isinstance(expected, type) and issubclass(expected, enum.Enum):
-        return _member(expected, text)
-    if isinstance(expected, type) and issubclass(expected, Location):
-        return _located(expected, text)
-    reader = _READERS.get(expected) if isinstance(expected, type) else None
-    if reader is None:
+    kind = expected if isinstance(expected, type) else object
+    if issubclass(kind, enum.Enum):
+        return _member(kind, text)
+    if issubclass(kind, Location):
+        return _located(kind, text)
+    if kind not in _READERS:
         return _other(expected, text)
     try:
-        return reader(text)
+        return _READERS[kind](text)
     except (ValueError, ArithmeticError) as error:
         raise Unfit(str(error)) from error
 
@@ -313,9 +308,9 @@ def _document(text: str) -> Any:
                     raise ValueError(str(error)) from None
             return _loads(content)
         return _loads(text)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError):
-            raise Unfit(f"the file {text!r} can't be read: {error.strerror}") from error
+    except OSError as error:
+        raise Unfit(f"the file {text!r} can't be read: {error.strerror}") from error
+    except ValueError as error:
         raise Unfit(f"it is no JSON ({error}), nor the path of a JSON or YAML file") from error
 
 
@@ -365,5 +360,4 @@ def _json_leaf(expected: Any, value: Any) -> Any:
     return _by_pydantic(expected, value)
 
 
-from_json = Conversion(_json_leaf, keep=False, key=read)
-"""A value as JSON has it, as an annotation wants it."""
+from_json = Conversion(_json_leaf, keep=False, key=read)  # a value of JSON as an annotation wants it

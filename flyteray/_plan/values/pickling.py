@@ -6,6 +6,7 @@ to process, its inputs would be copied by each; large ones go through storage, w
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import tempfile
@@ -77,14 +78,11 @@ def dump(value: object, name: str = "value") -> Payload:
 def load(payload: Payload) -> Any:
     """The value again; arrays in it are read-only views of the payload's buffers.
 
-    Raises:
-        ModuleLoadError: a class or function of it can't be found in this process, or the module that has it would start
-            something on a cluster.
+    ModuleLoadError where a class or function of it can't be found in this process, or the module that has it would
+    start something on a cluster.
     """
-    if _NAMES in payload.header:
-        with loads().loading():
-            return pickle.loads(payload.header, buffers=payload.buffers)
-    return pickle.loads(payload.header, buffers=payload.buffers)
+    with loads().loading() if _NAMES in payload.header else contextlib.nullcontext():
+        return pickle.loads(payload.header, buffers=payload.buffers)
 
 
 def inputs_key(request: str) -> str:

@@ -16,17 +16,13 @@ _ISO_DURATION = re.compile(
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d*):)?(\d+(?:\.\d+)?)")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]+)\s*(?:,|\band\b)?\s*")
 _UNITS = {
-    unit: name
-    for name, units in {
-        "weeks": "weeks week w",
-        "days": "days day d",
-        "hours": "hours hour hrs hr h",
-        "minutes": "minutes minute mins min m",
-        "seconds": "seconds second secs sec s",
-        "milliseconds": "milliseconds millisecond millis ms",
-        "microseconds": "microseconds microsecond micros us µs",
-    }.items()
-    for unit in units.split()
+    **dict.fromkeys(("weeks", "week", "w"), "weeks"),
+    **dict.fromkeys(("days", "day", "d"), "days"),
+    **dict.fromkeys(("hours", "hour", "hrs", "hr", "h"), "hours"),
+    **dict.fromkeys(("minutes", "minute", "mins", "min", "m"), "minutes"),
+    **dict.fromkeys(("seconds", "second", "secs", "sec", "s"), "seconds"),
+    **dict.fromkeys(("milliseconds", "millisecond", "millis", "ms"), "milliseconds"),
+    **dict.fromkeys(("microseconds", "microsecond", "micros", "us", "µs"), "microseconds"),
 }
 
 

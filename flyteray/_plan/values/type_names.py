@@ -25,8 +25,7 @@ _OF_TYPING = ("Any", "Optional", "Union", "Literal", "List", "Dict", "Set", "Tup
 _KNOWN: dict[str, Any] = {
     **{each.__name__: each for each in _CLASSES},
     **{name: getattr(typing, name) for name in _OF_TYPING},
-    "None": types.NoneType,
-    "NoneType": types.NoneType,
+    **dict.fromkeys(("None", "NoneType"), types.NoneType),
 }
 
 

@@ -10,8 +10,8 @@ import pydantic
 import pytest
 
 from flyteray import TaskEnvironment
-from flyteray._plan.values.annotations import fits
 from flyteray._plan.values.inputs import bind, check_output
+from flyteray._plan.values.type_hints import fits
 from flyteray.errors import RuntimeDataValidationError
 from flyteray.io import File
 

@@ -1,4 +1,4 @@
-"""An annotation is fit by a value or not, stands for a type, and is told in words.
+"""A type hint is fit by a value or not, stands for a type, and is told in words.
 
 The checks are Flyte's: ``bool``, ``int``, ``float`` and ``str`` must match exactly (no int for a float),
 containers are checked inside, classes by ``isinstance``. An annotation that can't be checked accepts all.
