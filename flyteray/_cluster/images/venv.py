@@ -26,7 +26,6 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement
 
 from flyteray import _private
-from flyteray._cluster.images.pythons import find_uv, other_python
 from flyteray._cluster.images.requirements import ANEW, Installed, parsed
 from flyteray._cluster.images.unused import remove_unused, usage
 from flyteray._machine.file_lock import alone
@@ -43,6 +42,7 @@ _SHOWN_LINES = 12
 _FLOOR = "import ray.serve, flyteray._serve.replica, flyteray._tasks.execution"
 
 logger = logging.getLogger(__name__)
+_UV_S = 30.0
 
 
 def images_folder() -> Path:
@@ -338,6 +338,28 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def find_uv() -> list[str] | None:
+    """The command that runs uv: from PATH, beside this Python, or its package; None where it is not there."""
+    beside = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+    if found := shutil.which("uv", path=beside):
+        return [found]
+    return [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") else None
+
+
+def other_python(wanted: str) -> str | None:
+    """The path of a Python of a version specifier; None where uv finds none, or is not there."""
+    uv = find_uv()
+    if uv is None:
+        return None
+    asked = ["python", "find", "--no-python-downloads", "--system", "--no-project", "--no-config", wanted]
+    nowhere = subprocess.DEVNULL
+    try:
+        found = subprocess.check_output([*uv, *asked], stdin=nowhere, stderr=nowhere, timeout=_UV_S)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return os.fsdecode(found.strip()) or None
 
 
 def main(arguments: list[str]) -> None:
