@@ -53,9 +53,8 @@ class Controller(ControllerDoor):
         self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs)
         self.apps = apps = Apps(registry, cluster, images, secrets, outputs)
         endless = apps.run(), images.follow_nodes(), self._reap_forever()
-        self._loops = [
-            asyncio.ensure_future(loop) for loop in endless
-        ]  # kept: the event loop holds tasks weakly
+        # Kept: the event loop holds tasks weakly.
+        self._loops = [asyncio.ensure_future(loop) for loop in endless]
 
     async def info(self) -> ClusterInfo:
         return self._cluster

@@ -105,9 +105,8 @@ class Apps(AppsDoor):
         await self._loop.begun()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._loop.until(lambda: self._has_settled(name)), timeout_s)
-        info = self._told(
-            name
-        )  # before the ingress is told: it must not hear of a decision later than the caller
+        # Before the ingress is told: it must not hear of a decision later than the caller.
+        info = self._told(name)
         await self._loop.route()
         return info
 
