@@ -1,4 +1,4 @@
-"""Connecting this process to a cluster: the one that is named, or the local one in the background."""
+"""A connection of this process to a cluster: the one that is named, or the local one in the background."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flyteray.errors import ClusterError
 
 @dataclass(frozen=True)
 class Connection:
-    """What this process is connected to; ``local`` where that is flyteray's own cluster on this machine.
+    """The cluster that this process is connected to; ``local`` where it is flyteray's own on this machine.
 
     ``started`` tells that it was started for this connection, ``own`` that flyteray made the connection: in a worker it
     is Ray's, and after the user's own ``ray.init`` theirs. ``driver`` tells a program from a process of the cluster.
@@ -35,7 +35,7 @@ class Connection:
     driver: bool = True
 
     def is_of(self, address: str) -> bool:
-        """Whether it is what an address names, as the user wrote it."""
+        """Whether this is the cluster that an address names, as the user wrote it."""
         if address in ("auto", "local"):
             return address == "auto" or self.local is not None
         return self.address == address or self.address == _resolve(address)  # the latter may raise
@@ -45,17 +45,15 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
     """Connect unless that is done; in about a second where the cluster runs.
 
     The cluster is ``settings.address`` if given (``"local"`` names the local one as well), else the local one, which is
-    started when it does not run. In a worker, or after the user's own ``ray.init``, what is connected stays.
-
-    Raises:
-        ClusterError: it can't be reached or started; within seconds, with the address and what to check.
+    started when it does not run. In a worker, or after the user's own ``ray.init``, the connection there is stays.
+    Where it can't be reached or started, a ClusterError tells within seconds what to check.
     """
-    running = local.find(settings)
+    found = running = local.find(settings)
     if ray.is_initialized():
         address = ray.get_runtime_context().gcs_address
         driver = worker.global_worker.mode == worker.SCRIPT_MODE
         return Connection(address, running if running and running.address == address else None, driver=driver)
-    wanted, found = settings.address, running
+    wanted = settings.address
     if wanted is None or wanted == "local" or (wanted == "auto" and running):
         running = running or local.start(settings, quiet)
         wanted = running.address
@@ -80,16 +78,12 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
             raise ClusterError(
                 f"The Ray cluster at {wanted} answers, but connecting failed: {error}"
             ) from error
-    return Connection(
-        wanted,
-        running if running and running.address == wanted else None,
-        started=running is not found,
-        own=True,
-    )
+    ours = running if running and running.address == wanted else None
+    return Connection(wanted, ours, started=running is not found, own=True)
 
 
 def is_connected() -> bool:
-    """Whether this process is connected to a cluster, by whom ever."""
+    """Whether this process is connected to a cluster, by flyteray or not."""
     return bool(ray.is_initialized())
 
 

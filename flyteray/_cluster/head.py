@@ -1,4 +1,4 @@
-"""What the local cluster's head is told on top of the options of ``ray start`` (its ``RAY_START_HOOK``)."""
+"""The local cluster's head is configured beyond the options of ``ray start``, which calls this as its hook."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Any
 
 
 def configure(parameters: Any, head: bool) -> None:
-    """No Ray Client server: nobody needs it here, its port is fixed and its process costs 100 MB."""
+    """Start no Ray Client server: nobody needs it here, its port is fixed and its process costs 100 MB."""
     parameters.ray_client_server_port = None
     del os.environ["RAY_START_HOOK"]  # a Ray that a user's task starts is none of ours

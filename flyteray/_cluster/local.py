@@ -1,11 +1,12 @@
 """The local cluster: a Ray head in the background that outlives the script which started it.
 
 Everything it opens listens on 127.0.0.1 and needs the token. Its state is ``cluster.json`` in the home, written before
-the first process starts, so whoever comes after a crash knows what to clean up.
+the first process starts, so that after a crash it tells what to clean up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +24,6 @@ from typing import Any
 from flyteray import _private
 from flyteray._cluster import processes
 from flyteray._cluster.processes import Leader
-from flyteray._cluster.progress import progress
 from flyteray._cluster.workers import secret_files
 from flyteray._declare.secret import MOUNT
 from flyteray._machine.file_lock import alone
@@ -33,10 +34,7 @@ from flyteray.errors import ClusterError
 # Drivers on a cluster bound to 127.0.0.1 need it as well: otherwise Ray turns 127.0.0.1 into the machine's first
 # address. It is the switch that makes loopback Ray's own address on laptops.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-_DASHBOARD = (
-    "RAY_API_SERVER_ADDRESS",
-    "RAY_DASHBOARD_ADDRESS",
-)  # what `ray job` reads, and what `serve` does
+_DASHBOARD = ("RAY_API_SERVER_ADDRESS", "RAY_DASHBOARD_ADDRESS")  # `ray job` reads the one, `serve` the other
 VARIABLES = (*LOOPBACK, "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", *_DASHBOARD)
 """The variables of :meth:`LocalCluster.shell_environment`."""
 
@@ -49,6 +47,7 @@ _HEAD_ENVIRONMENT = {
     "AUTOSCALER_METRIC_PORT": "0",  # fixed otherwise, and there may be two clusters
     "DASHBOARD_METRIC_PORT": "0",
 }
+_TAIL_LINES = 20
 _FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
 
 
@@ -69,11 +68,11 @@ class LocalCluster:
     leader: Leader
 
     def pids(self) -> list[int]:
-        """Its processes, those of the user's tasks and apps included."""
+        """The cluster's processes, those of the user's tasks and apps included."""
         return [process.pid for process in processes.members(self.id, self.leader)]
 
     def environment(self) -> dict[str, str]:
-        """What a program needs in its environment so that plain Ray connects to it."""
+        """The environment variables with which plain Ray connects to the cluster."""
         return {
             **LOOPBACK,
             "RAY_ADDRESS": self.address,
@@ -82,7 +81,7 @@ class LocalCluster:
         }
 
     def shell_environment(self) -> dict[str, str]:
-        """What a shell needs in its environment so that Ray's commands do: all of :data:`VARIABLES` that there are."""
+        """The environment variables with which Ray's commands reach it: those of :data:`VARIABLES` that there are."""
         dashboard = {} if self.dashboard_url is None else dict.fromkeys(_DASHBOARD, self.dashboard_url)
         return self.environment() | dashboard
 
@@ -92,9 +91,11 @@ def find(settings: Settings) -> LocalCluster | None:
     state = _read(settings)
     if state.get("phase") != "running":
         return None
-    leader = Leader(**state["leader"])
-    if not leader.is_alive():
-        return None
+    cluster = _cluster_of(settings, state)
+    return cluster if cluster.leader.is_alive() else None
+
+
+def _cluster_of(settings: Settings, state: dict[str, Any]) -> LocalCluster:
     return LocalCluster(
         id=state["id"],
         address=state["address"],
@@ -102,17 +103,15 @@ def find(settings: Settings) -> LocalCluster | None:
         temp_dir=Path(state["temp_dir"]),
         token_path=settings.home / "token",
         started_at=datetime.fromisoformat(state["started_at"]),
-        leader=leader,
+        leader=Leader(**state["leader"]),
     )
 
 
 def start(settings: Settings, quiet: bool = False) -> LocalCluster:
-    """The local cluster of this home, started unless it runs. Says so on stderr unless ``quiet``.
+    """The local cluster of this home, started unless it runs; stderr tells of it unless ``quiet``.
 
-    Two processes that come at the same time start it once. What a crash left of an earlier one is ended first.
-
-    Raises:
-        ClusterError: it did not start; the message ends with what Ray said, and nothing of it is left.
+    Two processes that come at the same time start it once. An earlier one that crashed is ended first. Where it does
+    not start, a ClusterError ends with Ray's own words, and nothing of it is left.
     """
     _private.tightened(settings.home)
     if Path(settings.storage).is_relative_to(settings.home):
@@ -122,7 +121,7 @@ def start(settings: Settings, quiet: bool = False) -> LocalCluster:
             return cluster
         _clean_up(settings)
         try:
-            with progress("Starting a local Ray cluster", quiet) as say:
+            with _progress("Starting a local Ray cluster", quiet) as say:
                 cluster = _start(settings)
                 where = f", dashboard at {cluster.dashboard_url}" if cluster.dashboard_url else ""
                 say(f"on {cluster.address}{where}; `flyteray down` ends it")
@@ -133,27 +132,42 @@ def start(settings: Settings, quiet: bool = False) -> LocalCluster:
 
 
 def stop(settings: Settings) -> bool:
-    """End the local cluster of this home with all that runs on it; False if there is nothing to end.
-
-    Storage, and with it the history and the outputs, stays.
-    """
+    """End the local cluster of this home with all that runs on it; storage stays. False if there is nothing to end."""
     if not _state_path(settings).exists():
         return False
     with alone(settings.home / "cluster.lock"):
         return _clean_up(settings)
 
 
+@contextlib.contextmanager
+def _progress(what: str, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show on stderr the seconds that something takes, and a line when it is done."""
+    if quiet:
+        yield lambda _: None
+        return
+    from rich.console import Console  # only where something is shown
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    began = time.monotonic()
+    ending: list[str] = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as shown:
+        shown.add_task(f"{what} …")
+        yield ending.append
+    done = f"{what}: done in {time.monotonic() - began:.1f} s, {' '.join(ending)}."
+    console.print(done, highlight=False, soft_wrap=True)
+
+
 def _start(settings: Settings) -> LocalCluster:
-    cluster_id = secrets.token_hex(8)
     token_path = _ensure_token(settings)
     temp_dir = settings.temp_dir
     _private_folder(temp_dir)
-    started_at = datetime.now(timezone.utc)
-    state = {
-        "id": cluster_id,
+    state: dict[str, Any] = {
+        "id": secrets.token_hex(8),
         "phase": "starting",
         "temp_dir": str(temp_dir),
-        "started_at": started_at.isoformat(),
+        "started_at": datetime.now(timezone.utc).isoformat(),
         "leader": None,
     }
     _write(settings, state)
@@ -162,50 +176,32 @@ def _start(settings: Settings) -> LocalCluster:
     with _private.opened(log_path, "wb") as log:
         child = subprocess.Popen(
             _command(settings, temp_dir / "ray"),
-            env=_environment(settings, cluster_id, token_path, temp_dir),
+            env=_environment(settings, state["id"], token_path, temp_dir),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=settings.home,
             start_new_session=True,
         )
-    leader = Leader.of(child.pid)
-    _write(settings, {**state, "leader": asdict(leader)})
-    address = _await_address(
-        child, temp_dir / "ray" / "ray_current_cluster", log_path, settings.start_timeout_s
-    )
+    state["leader"] = asdict(Leader.of(child.pid))
+    _write(settings, state)
+    file = temp_dir / "ray" / "ray_current_cluster"
+    state["address"] = _await_address(child, file, log_path, settings.start_timeout_s)
     dashboard = re.search(r"http://127\.0\.0\.1:\d+", log_path.read_text(errors="replace"))
-    dashboard_url = dashboard.group() if dashboard else None
-    _write(
-        settings,
-        {
-            **state,
-            "phase": "running",
-            "leader": asdict(leader),
-            "address": address,
-            "dashboard_url": dashboard_url,
-        },
-    )
-    return LocalCluster(cluster_id, address, dashboard_url, temp_dir, token_path, started_at, leader)
+    state |= {"phase": "running", "dashboard_url": dashboard.group() if dashboard else None}
+    _write(settings, state)
+    return _cluster_of(settings, state)
 
 
 def _command(settings: Settings, ray_dir: Path) -> list[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "ray.scripts.scripts",
-        "start",
-        "--head",
-        "--block",
-        "--disable-usage-stats",
-    ]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start"]
+    command += ["--head", "--block", "--disable-usage-stats", "--log-color=false", f"--temp-dir={ray_dir}"]
     command += [
         "--port=0",
         "--dashboard-host=127.0.0.1",
         "--dashboard-port=0",
         "--dashboard-agent-listen-port=0",
     ]
-    command += ["--log-color=false", f"--temp-dir={ray_dir}"]
     if settings.num_cpus is not None:
         command.append(f"--num-cpus={settings.num_cpus}")
     if settings.object_store_memory is not None:
@@ -218,7 +214,7 @@ def _environment(settings: Settings, cluster_id: str, token_path: Path, temp_dir
     environment.pop(alias.MARK, None)  # its workers run code of both kinds
     if python_path := alias.without(environment.pop("PYTHONPATH", None)):
         environment["PYTHONPATH"] = python_path
-    environment |= {
+    return environment | {
         **_HEAD_ENVIRONMENT,
         **LOOPBACK,
         processes.MARK: cluster_id,
@@ -229,7 +225,6 @@ def _environment(settings: Settings, cluster_id: str, token_path: Path, temp_dir
         # `python` in `ray job submit -- python x.py` is the one that has flyteray.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]),
     }
-    return environment
 
 
 def _await_address(child: subprocess.Popen[bytes], file: Path, log_path: Path, timeout_s: float) -> str:
@@ -248,13 +243,13 @@ def _await_address(child: subprocess.Popen[bytes], file: Path, log_path: Path, t
     return address
 
 
-def _tail(log_path: Path, lines: int = 20) -> str:
-    tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-lines:])
+def _tail(log_path: Path) -> str:
+    tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
     return f" The end of {log_path}:\n{tail}"
 
 
 def _clean_up(settings: Settings) -> bool:
-    """End what the state names, whole or half started, and forget it; False if there was nothing."""
+    """End the cluster that the state names, whole or half started, and forget it; False if there was none."""
     state = _read(settings)
     if not state:
         _state_path(settings).unlink(missing_ok=True)
@@ -286,20 +281,17 @@ def _write(settings: Settings, state: dict[str, Any]) -> None:
 def _ensure_token(settings: Settings) -> Path:
     path = settings.home / "token"
     if not path.exists() or not path.read_text().strip():
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-    path.chmod(0o600)
+        _private.replace(path, secrets.token_hex(32))
+    path.chmod(_private.FILE)
     return path
 
 
 def _private_folder(path: Path) -> None:
-    """Ray makes its own folders writable for all, so the one around them has to be ours alone."""
-    path.mkdir(mode=0o700, exist_ok=True)
+    """Make a folder that is ours alone around those that Ray makes writable for all."""
+    path.mkdir(mode=_private.FOLDER, exist_ok=True)
     facts = path.lstat()
     if path.is_symlink() or facts.st_uid != os.getuid():
         raise ClusterError(
             f"{path} belongs to somebody else. Remove it, or set FLYTERAY_HOME to another folder."
         )
-    path.chmod(0o700)
+    path.chmod(_private.FOLDER)

@@ -1,4 +1,4 @@
-"""What an actor writes, wherever it runs: read through Ray's dashboard."""
+"""The logs of an actor, wherever it runs, are read through Ray's dashboard."""
 
 from __future__ import annotations
 
@@ -16,21 +16,15 @@ _MAGICS = (":actor_name:", ":job_id:", ":task_name:")  # lines that Ray writes f
 def lines(actor: str, namespace: str, stream: str, tail: int, follow: bool) -> Iterator[str]:
     """The last lines of an actor's stream, "out" or "err", and if ``follow`` those that it writes while it lives.
 
-    Raises:
-        RuntimeSystemError: the dashboard does not give them.
-        ValueError: there is no such actor any more.
+    RuntimeSystemError where the dashboard does not give them, ValueError where there is no such actor any more.
     """
     handle = ray.get_actor(actor, namespace=namespace)
     cluster = ray.get_runtime_context().gcs_address  # without it Ray looks for any cluster of this machine
     rest = ""
     try:
+        actor_id = handle._actor_id.hex()
         for chunk in get_log(
-            address=cluster,
-            actor_id=handle._actor_id.hex(),
-            follow=follow,
-            tail=tail,
-            suffix=stream,
-            errors="replace",
+            address=cluster, actor_id=actor_id, follow=follow, tail=tail, suffix=stream, errors="replace"
         ):
             *whole, rest = (rest + chunk).split("\n")
             yield from (line for line in whole if not line.startswith(_MAGICS))

@@ -1,4 +1,4 @@
-"""What Ray says of its nodes and of what waits for them, in one question of less than a millisecond."""
+"""The nodes of the cluster, and the requests that wait for them: Ray tells both in less than a millisecond."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a Ray cluster answers at an address: one remote call instead of Ray's minutes of retries."""
+"""A probe tells whether a Ray cluster answers at an address: one remote call instead of Ray's minutes of retries."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ _CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 
 def probe(address: str, token: str | None, timeout_s: float = 5.0, named: str | None = None) -> None:
-    """Return when the cluster at ``address`` (``host:port``) takes ``token``; ``named`` is what the user called it.
+    """Make sure that Ray answers at ``address`` (``host:port``) in time and takes ``token``, else raise ClusterError.
 
-    Raises:
-        ClusterError: nobody answers in time, something else than Ray does, or the token is refused.
+    ``named`` is the address as the user wrote it.
     """
     import grpc  # takes 0.1 s, which commands without a cluster need not pay
 

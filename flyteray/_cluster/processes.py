@@ -1,13 +1,18 @@
-"""Finding and ending exactly the processes of a local cluster."""
+"""The processes of a local cluster are found and ended, exactly these."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 MARK = "FLYTERAY_CLUSTER"  # inherited by everything that a cluster starts
 
@@ -29,11 +34,9 @@ class Leader:
 
     def is_alive(self) -> bool:
         """Whether it runs (a zombie doesn't)."""
-        try:
-            process = psutil.Process(self.pid)
-            return bool(process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.Error:
-            return False
+        return (
+            is_alive(self.pid) and _told(lambda: psutil.Process(self.pid).create_time(), None) == self.created
+        )
 
 
 def is_alive(pid: int) -> bool:
@@ -51,16 +54,19 @@ def members(mark: str, leader: Leader | None = None, variable: str = MARK) -> li
     those that left it (servers that users start).
     """
     session = leader.pid if leader and _session_is_ours(leader) else None
+
+    def is_ours(process: psutil.Process) -> bool:
+        has_mark = _told(lambda: process.environ().get(variable) == mark, False)
+        return has_mark or (session is not None and _told(lambda: os.getsid(process.pid), None) == session)
+
     everyone = [process for process in psutil.process_iter() if process.pid != os.getpid()]
-    found = {
-        p.pid: p for p in everyone if _has_mark(p, variable, mark) or (session and _session(p) == session)
-    }
-    children: dict[int, list[psutil.Process]] = {}
+    found = {process.pid: process for process in everyone if is_ours(process)}
+    children: defaultdict[int, list[psutil.Process]] = defaultdict(list)
     for process in everyone:
-        children.setdefault(_parent(process), []).append(process)
+        children[_told(process.ppid, 0)].append(process)
     unseen = list(found)
     while unseen:
-        for child in children.get(unseen.pop(), ()):
+        for child in children[unseen.pop()]:
             if child.pid not in found:
                 found[child.pid] = child
                 unseen.append(child.pid)
@@ -77,21 +83,15 @@ def end(find: Callable[[], list[psutil.Process]], grace_s: float = 5.0) -> None:
     _signal(targets, psutil.Process.terminate)
     _wait(targets, grace_s)
     deadline = time.monotonic() + 30.0
-    while (targets := _merge(targets, find())) and time.monotonic() < deadline:
+    while (targets := list(filter(_runs, {*targets, *find()}))) and time.monotonic() < deadline:
         _signal(targets, psutil.Process.kill)
         _wait(targets, 1.0)
 
 
-def _merge(known: list[psutil.Process], found: list[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in {*known, *found} if _runs(process)]
-
-
 def _signal(targets: list[psutil.Process], send: Callable[[psutil.Process], None]) -> None:
     for process in targets:
-        try:
+        with contextlib.suppress(psutil.Error):
             send(process)  # psutil compares the creation time first: a reused pid is spared
-        except psutil.Error:
-            continue
 
 
 def _wait(targets: list[psutil.Process], timeout_s: float) -> None:
@@ -104,35 +104,17 @@ def _session_is_ours(leader: Leader) -> bool:
     """A session outlives its leader; a new process with the leader's pid proves that it has ended."""
     try:
         return bool(psutil.Process(leader.pid).create_time() == leader.created)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
-
-
-def _has_mark(process: psutil.Process, variable: str, mark: str) -> bool:
-    try:
-        return bool(process.environ().get(variable) == mark)
-    except (psutil.Error, OSError):
-        return False
-
-
-def _session(process: psutil.Process) -> int | None:
-    try:
-        return os.getsid(process.pid)
-    except OSError:
-        return None
-
-
-def _parent(process: psutil.Process) -> int:
-    try:
-        return int(process.ppid() or 0)
-    except psutil.Error:
-        return 0
+    except psutil.Error as error:
+        return isinstance(error, psutil.NoSuchProcess)
 
 
 def _runs(process: psutil.Process) -> bool:
+    return _told(lambda: process.is_running() and process.status() != psutil.STATUS_ZOMBIE, False)
+
+
+def _told(question: Callable[[], T], otherwise: T) -> T:
+    """The answer to a question about a process, which may have ended, or be somebody else's."""
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
+        return question()
+    except (psutil.Error, OSError):
+        return otherwise

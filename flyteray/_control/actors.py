@@ -25,7 +25,7 @@ from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ClusterError, InitializationError
 
 _START_S = 60.0
-# By name: with Ray Serve they take a second to import, and whoever finds them running does without.
+# By name: with Ray Serve they take a second to import, and clients that find them running do without.
 _INGRESS = "flyteray._ingress.actor:IngressActor"
 _KEEPER = "flyteray._tasks.keeper:Keeper"
 _CONTROLLER = "flyteray._control.controller:Controller"
@@ -35,14 +35,9 @@ _HEAD = {"node:__internal_head__": 0.001}  # the registry's file and the ingress
 
 
 def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> ClusterInfo:
-    """The addresses of the connected cluster, after its actors were started; two clients at the same time do it once.
+    """The addresses of the connected cluster, where its actors run from now on; ``cluster`` where it is flyteray's own.
 
-    Args:
-        settings: The settings to start them with. To listen beyond this machine and ask for no keys is warned of.
-        cluster: The connected cluster where it is flyteray's own.
-
-    Raises:
-        ClusterError: they could not be started.
+    Two clients that come at the same time start them once; ClusterError where they can't be started.
     """
     if not _runs():
         if settings.exposure:
@@ -57,15 +52,8 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
 
 def start_actors(settings: Settings) -> None:
     """Start those of ingress, keeper and controller that the connected cluster lacks."""
-    _detached(
-        _INGRESS,
-        INGRESS,
-        str(settings.home / "ingress"),
-        settings.host,
-        settings.port or 0,
-        settings.trusted_proxies,
-        settings.trusted_headers,
-    )
+    folder, trusted = str(settings.home / "ingress"), (settings.trusted_proxies, settings.trusted_headers)
+    _detached(_INGRESS, INGRESS, folder, settings.host, settings.port or 0, *trusted)
     port = ask(ingress().port())
     found_at = ask(ingress().found_at())
     where = f"[{found_at}]" if ":" in found_at else found_at
@@ -89,10 +77,7 @@ def _runs() -> bool:
 
 
 def _start_resident(cluster: LocalCluster, settings: Settings) -> None:
-    """Start the resident process and wait until it has started the actors, or another one of the same home is about to.
-
-    Where they can't be started its error is raised, and nothing of the process is left.
-    """
+    """Start the resident process; returns when it has started the actors, or another one of this home is about to."""
     with _private.opened(settings.home / _RESIDENT_LOG, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", _RESIDENT],

@@ -7,11 +7,11 @@ import logging
 from pathlib import Path
 
 from flyteray import _private
+from flyteray._actors.controller import Code
 from flyteray._actors.controller import Controller as ControllerDoor
 from flyteray._cluster import nodes
 from flyteray._cluster.images.images import Images
 from flyteray._control.apps.apps import Apps
-from flyteray._control.bundles import Bundles
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
 from flyteray._control.runs.outputs import Outputs
@@ -22,7 +22,7 @@ from flyteray._plan import placement
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._settings import Settings
-from flyteray.storage import open_storage
+from flyteray.storage import Storage, open_storage
 
 _REAP_EVERY_S = 5.0
 
@@ -32,10 +32,8 @@ logger = logging.getLogger(__name__)
 class Controller(ControllerDoor):
     """The nouns that a client, worker or replica may ask of, and the loops that go on beside them.
 
-    Args:
-        cluster: The addresses of the cluster, known before the controller starts.
-        database: SQLAlchemy URL of the registry.
-        secrets_key_path: The file with the key of the secrets, unless ``FLYTERAY_SECRETS_KEY`` is set on the head.
+    ``database`` is the SQLAlchemy URL of the registry; ``secrets_key_path`` is the file with the key of the secrets,
+    unless ``FLYTERAY_SECRETS_KEY`` is set on the head.
     """
 
     def __init__(self, cluster: ClusterInfo, database: str, secrets_key_path: str) -> None:
@@ -48,9 +46,7 @@ class Controller(ControllerDoor):
         secrets = Secrets(registry.database, Path(secrets_key_path), Settings.load().secrets_key)
         self._supervisor = Supervisor(registry, storage)
         self.code = Bundles(storage)
-        self.tasks = registry.tasks
-        self.secrets = secrets
-        self.keys = registry.keys
+        self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
         self.images = images = Images(secrets.read)
         self.outputs = outputs = Outputs(registry, storage)
         waiting = Waiting(registry, images.is_building, nodes.look)
@@ -74,3 +70,23 @@ class Controller(ControllerDoor):
             except Exception:
                 logger.exception("Looking for lost runs failed; it is tried again")
             await asyncio.sleep(_REAP_EVERY_S)
+
+
+class Bundles(Code):
+    """The bundles that clients upload and workers load."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    async def has(self, digest: str) -> bool:
+        return await asyncio.to_thread(self._storage.exists, _key(digest))
+
+    async def put(self, digest: str, data: bytes) -> None:
+        await asyncio.to_thread(self._storage.put, _key(digest), data)
+
+    async def get(self, digest: str) -> bytes:
+        return await asyncio.to_thread(self._storage.get, _key(digest))
+
+
+def _key(digest: str) -> str:
+    return f"bundles/{digest}.zip"

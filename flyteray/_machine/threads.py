@@ -1,12 +1,17 @@
-"""A thread of its own runs a function, and a future has the result."""
+"""A thread of its own runs a function, which may never end, and a future has the result."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import contextvars
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from flyteray.errors import RuntimeUserError
 
 T = TypeVar("T")
 
@@ -32,3 +37,60 @@ def in_thread(function: Callable[[], T], name: str) -> tuple[Future[T], threadin
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     return future, thread
+
+
+def in_own_thread(
+    what: str, function: Callable[..., T], /, **arguments: Any
+) -> tuple[asyncio.Future[T], int]:
+    """Run a function, with the caller's context variables; returns its future result and the ident of its thread.
+
+    ``what`` is to blame, in an error, where the function wants to end the process.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    copied = contextvars.copy_context()
+
+    def work() -> T:
+        try:
+            return copied.run(function, **arguments)
+        except SystemExit as exit_:  # how uvicorn.run and many servers say that they could not start
+            raise exit_error(what, exit_) from exit_
+
+    def finish(done: Future[T]) -> None:
+        if future.cancelled():
+            return
+        if (error := done.exception()) is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(done.result())
+
+    def tell(done: Future[T]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody asks any more
+            loop.call_soon_threadsafe(finish, done)
+
+    result, thread = in_thread(work, "flyteray-code")
+    result.add_done_callback(tell)
+    assert thread.ident is not None
+    return future, thread.ident
+
+
+def silence(future: asyncio.Future[Any]) -> None:
+    """Take note of a failure that is known already, so that asyncio does not log it."""
+    if not future.cancelled():
+        future.exception()
+
+
+def exit_error(what: str, error: SystemExit) -> RuntimeUserError:
+    """Make the error for user code that wanted to end the process."""
+    how = f": {error.code}" if isinstance(error.code, str) else f" with status {error.code}."
+    wrong = RuntimeUserError("SystemExit", f"{what} exited{how}")
+    wrong.__cause__ = error
+    return wrong
+
+
+async def await_user_code(what: str, running: Awaitable[Any]) -> Any:
+    """Await user code; SystemExit, which would tear down the loop instead of ending the task, is an error."""
+    try:
+        return await running
+    except SystemExit as error:
+        raise exit_error(what, error) from error

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flyteray._cluster.workers import scripts
+from flyteray._cluster.workers.code import furnish
 from flyteray._cluster.workers.secrets import ProcessSecrets
-from flyteray._cluster.workers.working_folder import furnish
 from flyteray._plan import failure
 from flyteray._plan.bundle import code
 from flyteray._plan.info import ErrorInfo

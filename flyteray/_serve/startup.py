@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from flyteray._machine.threads import in_own_thread, silence
 from flyteray._plan.info import STARTUP_TIMEOUT
 from flyteray._serve import loop_watch
-from flyteray._serve.threads import in_own_thread, silence
 from flyteray.errors import RuntimeUserError
 
 T = TypeVar("T")

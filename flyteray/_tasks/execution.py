@@ -16,8 +16,7 @@ from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
 from flyteray._cluster.workers import launch
 from flyteray._cluster.workers import secrets as process_secrets
-from flyteray._cluster.workers.code import activate, load_code
-from flyteray._cluster.workers.working_folder import Workplace
+from flyteray._cluster.workers.code import Workplace, activate, load_code
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
 from flyteray._plan import failure

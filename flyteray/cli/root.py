@@ -24,7 +24,7 @@ _VERBS = {
     "abort": "End a run.",
     "delete": "Delete an app, a secret or a key.",
 }
-_MODULES = {"down": "up"}  # where the verb has none of its own name
+_MODULES = {"abort": "delete", "build": "deploy", "down": "up"}  # where the verb has none of its own name
 _EXAMPLES = "\n\n".join(
     (
         "Examples:",

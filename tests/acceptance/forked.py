@@ -38,7 +38,7 @@ def become(request: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = ""  # as that of the command: the folder it is in
-    for verb in ("build", "deploy", "get", "run", "serve", "status", "up", "update"):
+    for verb in ("deploy", "get", "run", "serve", "status", "up", "update"):
         importlib.import_module(f"flyteray.cli.verbs.{verb}")
     for connecting in ("flyteray._cluster.connection", "flyteray._control.actors"):
         importlib.import_module(connecting)

@@ -16,8 +16,8 @@ import pytest
 
 from flyteray import Image
 from flyteray._cluster.images import venv
-from flyteray._cluster.images.pythons import find_uv, other_python
 from flyteray._cluster.images.unused import remove_unused
+from flyteray._cluster.images.venv import find_uv, other_python
 from flyteray._cluster.workers.launch import Start, command
 from flyteray._plan.images.image import image_spec
 from flyteray._plan.spec import ImageSpec, InstallSpec, SecretSpec

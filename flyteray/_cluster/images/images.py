@@ -1,4 +1,4 @@
-"""Images on the nodes of the connected cluster: built on each of them, those that join later too."""
+"""Images are built on each node of the connected cluster, those that join later too."""
 
 from __future__ import annotations
 
@@ -25,11 +25,7 @@ _NODES_EVERY_S = 5.0
 
 
 class Images(ImagesDoor):
-    """The images that were made ready on this cluster; one process keeps one of these.
-
-    Args:
-        secret_values: Gives the values of secrets by name.
-    """
+    """The images that were made ready on this cluster; one process keeps one of these."""
 
     def __init__(self, secret_values: Callable[[list[str]], dict[str, bytes]]) -> None:
         self._secret_values = secret_values
@@ -38,17 +34,14 @@ class Images(ImagesDoor):
         self._nodes: set[str] = set()
 
     async def prepare(self, image: ImageSpec | None, force: bool = False) -> Start:
-        # Shielded: whoever stops waiting must not end it for the others.
-        return NO_IMAGE if image is None else await asyncio.shield(self.begin(image, force))
+        # Shielded: a caller that stops waiting must not end it for the others.
+        return NO_IMAGE if image is None else await asyncio.shield(self._begin(image, force))
 
     async def start(self, image: ImageSpec, force: bool) -> None:
-        self.begin(image, force)
+        self._begin(image, force)
 
-    def begin(self, image: ImageSpec, force: bool = False) -> asyncio.Task[Start]:
-        """Have an image made ready, as :meth:`prepare` does, without waiting for it.
-
-        Many may ask for one image at once: it is built once. A build that failed is tried again when it is asked for.
-        """
+    def _begin(self, image: ImageSpec, force: bool) -> asyncio.Task[Start]:
+        """An image that many ask for at once is built once; a build that failed is tried again when it is asked for."""
         known = self._ready.get(image.key)
         if known is not None and not (force and known.done()):
             return known
@@ -65,7 +58,7 @@ class Images(ImagesDoor):
         return known is not None and not known.done()
 
     async def follow_nodes(self) -> None:
-        """Build what is in use on nodes that join, for as long as the process lives."""
+        """Build the images that are in use on nodes that join, for as long as the process lives."""
         while True:
             try:
                 await self._build_on_new_nodes()
@@ -74,11 +67,10 @@ class Images(ImagesDoor):
             await asyncio.sleep(_NODES_EVERY_S)
 
     async def _build_on_new_nodes(self) -> None:
-        done = {key: building for key, building in self._ready.items() if building.done()}
         built = [
             self._images[key]
-            for key, building in done.items()
-            if not building.cancelled() and not building.exception() and building.result() != NO_IMAGE
+            for key, building in self._ready.items()
+            if building.done() and not _failure(building) and building.result() != NO_IMAGE
         ]
         if not built:
             return
@@ -94,8 +86,7 @@ class Images(ImagesDoor):
         await _on_node(node, address, image, self._environ(image), force=False)
 
     def _forget_failed(self, key: str, building: asyncio.Task[Start]) -> None:
-        failed = building.cancelled() or building.exception()
-        if failed and self._ready.get(key) is building:
+        if (failed := _failure(building)) and self._ready.get(key) is building:
             del self._ready[key]
             logger.warning("An image could not be built: %s", failed)
 
@@ -119,12 +110,15 @@ class Images(ImagesDoor):
 
     def _environ(self, image: ImageSpec) -> dict[str, str]:
         names = [secret.name for secret in image.secrets]
-        values = self._secret_values(names) if names else {}
-        return build_env_vars(image, values)
+        return build_env_vars(image, self._secret_values(names) if names else {})
+
+
+def _failure(building: asyncio.Task[Start]) -> object:
+    return building.cancelled() or building.exception()
 
 
 def _alive() -> dict[str, str]:
-    """The addresses of the nodes by their ids."""
+    """The addresses of the nodes that live, by id."""
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
 
 
@@ -136,19 +130,16 @@ def _on_this_node(image: ImageSpec, environ: dict[str, str], force: bool) -> boo
 
 
 async def _on_node(node: str, address: str, image: ImageSpec, environ: dict[str, str], force: bool) -> bool:
-    asked = {
-        "num_cpus": 0,
-        "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
-        "max_retries": 2,
-    }
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    task = ray.remote(_on_this_node).options(num_cpus=0, scheduling_strategy=there, max_retries=2)
     try:
-        needed: bool = await ray.remote(_on_this_node).options(**asked).remote(image, environ, force)
+        needed: bool = await task.remote(image, environ, force)
     except RayTaskError as error:
         if isinstance(error.cause, ImageBuildError):
             raise ImageBuildError(f"On node {address}: {error.cause}") from None
         raise
     except RayError:
-        if any(each["NodeID"] == node and each["Alive"] for each in ray.nodes()):
+        if node in _alive():
             raise
         return image.container is not None  # it has left, and asks for nothing any more
     return needed

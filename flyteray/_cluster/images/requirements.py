@@ -1,4 +1,4 @@
-"""Whether packages that are installed meet what is asked for, as pip would decide it."""
+"""The installed packages meet requirements or don't, as pip would decide it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import Distribution, distributions
+from typing import NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -16,18 +17,20 @@ from flyteray._plan.spec import InstallSpec
 ANEW = {"-U", "--upgrade", "--force-reinstall", "-I", "--ignore-installed", "--pre"}
 
 
-class Installed:
-    """The packages in some folders; the first of two of one name counts, as in an import.
+class _Need(NamedTuple):
+    by: Distribution | None  # None where it is asked for itself
+    needed: Requirement
+    found: Distribution | None
 
-    Args:
-        folders: Such as ``site-packages``.
-    """
+
+class Installed:
+    """The packages in folders such as ``site-packages``; the first of two of one name counts, as in an import."""
 
     def __init__(self, folders: Sequence[str]) -> None:
         self._folders = list(folders)
 
     def meets(self, installs: Iterable[InstallSpec]) -> bool:
-        """Whether all is there that is asked for, and what that needs in turn."""
+        """Whether all packages that are asked for are there, and all that they need in turn."""
         return all(self._meets(install) for install in installs)
 
     def names(self) -> set[str]:
@@ -39,33 +42,32 @@ class Installed:
         return [f"{self._found[name].name} {self._found[name].version}" for name in sorted(names)]
 
     def broken(self, name: str) -> list[str]:
-        """What a package needs, directly or not, and finds in no version that suits, in words."""
+        """The needs of a package, direct or not, for which another version is there than suits, in words."""
         told: dict[str, None] = {}
-        for needs, needed in self._needs(name):
-            found = self._found.get(canonicalize_name(needed.name))
-            if found is not None and not needed.specifier.contains(found.version, prereleases=True):
+        for needs, needed, found in self._needs([Requirement(name)]):
+            if needs and found and not needed.specifier.contains(found.version, prereleases=True):
                 wanted = f"{needed.name}{needed.specifier}"
                 told[
                     f"{found.name} {found.version} breaks {needs.name} {needs.version}, which needs {wanted}"
                 ] = None
         return list(told)
 
-    def _needs(self, name: str) -> Iterator[tuple[Distribution, Requirement]]:
-        """What a package needs in turn, each with whose requirement it is."""
-        todo = [(name, "")]
-        seen = set(todo)
+    def _needs(self, asked: Iterable[Requirement]) -> Iterator[_Need]:
+        """The requirements that are asked for, and those that they have in turn."""
+        todo: list[tuple[Distribution | None, Iterable[Requirement], str]] = [(None, asked, "")]
+        seen: set[tuple[str, str]] = set()
         while todo:
-            name, extra = todo.pop()
-            if (found := self._found.get(canonicalize_name(name))) is None:
-                continue
-            for needed in map(Requirement, found.requires or ()):
+            needs, requirements, extra = todo.pop()
+            for needed in requirements:
                 if needed.marker is not None and not needed.marker.evaluate({"extra": extra}):
                     continue
-                yield found, needed
+                name = canonicalize_name(needed.name)
+                found = self._found.get(name)
+                yield _Need(needs, needed, found)
                 for wanted in ("", *needed.extras):
-                    if (each := (canonicalize_name(needed.name), wanted)) not in seen:
-                        seen.add(each)
-                        todo.append(each)
+                    if found is not None and (name, wanted) not in seen:
+                        seen.add((name, wanted))
+                        todo.append((found, map(Requirement, found.requires or ()), wanted))
 
     @functools.cached_property
     def _found(self) -> dict[str, Distribution]:
@@ -88,27 +90,11 @@ class Installed:
         for limit in limits:
             if limit.marker is None or limit.marker.evaluate():
                 held.setdefault(canonicalize_name(limit.name), []).append(limit)
-        return self._closed(asked, held)
-
-    def _closed(self, asked: list[Requirement], held: dict[str, list[Requirement]]) -> bool:
-        todo = [(requirement, "") for requirement in asked]
-        seen: set[str] = set()
-        while todo:
-            requirement, extra = todo.pop()
-            if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
-                continue
-            name = canonicalize_name(requirement.name)
-            found = self._found.get(name)
-            limits = [requirement, *held.get(name, [])]
-            if found is None or any(
-                limit.url or not limit.specifier.contains(found.version, prereleases=True) for limit in limits
-            ):
-                return False
-            for wanted in ("", *requirement.extras):
-                if f"{name}[{wanted}]" not in seen:
-                    seen.add(f"{name}[{wanted}]")
-                    todo += [(Requirement(line), wanted) for line in found.requires or ()]
-        return True
+        return all(
+            found is not None and not limit.url and limit.specifier.contains(found.version, prereleases=True)
+            for _, needed, found in self._needs(asked)
+            for limit in (needed, *held.get(canonicalize_name(needed.name), ()))
+        )
 
 
 def parsed(line: str) -> Requirement:

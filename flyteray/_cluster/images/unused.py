@@ -1,4 +1,4 @@
-"""Built images that nobody uses any more: told by locks, which end with the processes that hold them, and removed."""
+"""Built images that nobody uses any more are removed; locks tell, which end with the processes that hold them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,26 @@ from flyteray import _private
 from flyteray._machine.file_lock import FileLock
 
 _IN_USE = "in-use"
-_REPLACED_S = 600.0  # who has looked up the way to the old one has started it by then
+_REPLACED_S = 600.0  # processes that have looked up the way to the old one have started it by then
 _UNUSED_S = 30 * 24 * 3600.0
 
 
 def usage(built: Path) -> str:
-    """A line for a ``.pth`` file of an image: each Python that starts there shows by it, till it ends, that it does."""
-    mark = str(built / _IN_USE)
+    """A line for a ``.pth`` file of an image, by which each Python that starts there holds a lock until it ends."""
     (built / _IN_USE).touch(mode=_private.FILE)
-    return (
-        f"import fcntl, os; os.utime({mark!r}); fcntl.flock(os.open({mark!r}, os.O_RDONLY), fcntl.LOCK_SH)\n"
-    )
+    mark = repr(str(built / _IN_USE))
+    return f"import fcntl, os; os.utime({mark}); fcntl.flock(os.open({mark}, os.O_RDONLY), fcntl.LOCK_SH)\n"
 
 
 def remove_unused(folder: Path) -> None:
     """Remove images that were built anew since, and those that were last started a month ago; none that is in use.
 
-    Args:
-        folder: With the built images; each has its link ``<key>``, its lock ``<key>.lock`` and ``<key>-…`` itself.
+    Each has its link ``<key>``, its lock ``<key>.lock`` and ``<key>-…`` itself in the folder.
     """
     for mark in folder.glob(f"*-*/{_IN_USE}"):
         key = mark.parent.name.partition("-")[0]
         # An OSError: it has just been removed.
-        with (
-            contextlib.suppress(OSError),
-            FileLock(folder / f"{key}.lock") as building,
-        ):
+        with contextlib.suppress(OSError), FileLock(folder / f"{key}.lock") as building:
             if building.try_take():
                 _remove_if_unused(mark, folder / key)
 

@@ -7,6 +7,7 @@ As a program (``python -m flyteray._cluster.images.venv SPEC``) it builds one an
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -25,7 +26,6 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement
 
 from flyteray import _private
-from flyteray._cluster.images.pythons import find_uv, other_python
 from flyteray._cluster.images.requirements import ANEW, Installed, parsed
 from flyteray._cluster.images.unused import remove_unused, usage
 from flyteray._machine.file_lock import alone
@@ -34,18 +34,19 @@ from flyteray._settings import Settings
 from flyteray.errors import ImageBuildError
 
 _OURS = ("ray", "flyteray")  # a worker must speak its cluster's language
-_ELSEWHERE = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
+_ELSEWHERE = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER")  # with these pip would install there
 _COMPLETE = "flyteray-image.json"
 _QUIET = ["--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off"]
 _SHOWN_LINES = 12
-# What a worker and a replica import before the user's code.
+# A worker and a replica import these before the user's code.
 _FLOOR = "import ray.serve, flyteray._serve.replica, flyteray._tasks.execution"
 
 logger = logging.getLogger(__name__)
+_UV_S = 30.0
 
 
 def images_folder() -> Path:
-    """Where this node keeps what was built: in the home of a local cluster, so that it outlives the cluster."""
+    """The folder of this node's built images: in the home of a local cluster, so that they outlive the cluster."""
     if home := os.environ.get("FLYTERAY_HOME"):
         return Path(home) / "images"
     return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-images-{os.getuid()}")
@@ -60,13 +61,10 @@ def python_for(
     """The Python that finds what an image asks for: this process's own where it does, else one that is built.
 
     Args:
-        image: What is asked for.
-        folder: Where built ones are kept. Default: ``images/`` in the home that the settings name.
+        image: The image; ImageBuildError, with pip's own message, where it can't be built.
+        folder: The folder of built ones. Default: ``images/`` in the home that the settings name.
         environ: Environment variables for pip besides this process's.
         force: Build even where it is there.
-
-    Raises:
-        ImageBuildError: it can't be built; with pip's own message.
     """
     if image.container is not None:
         raise ImageBuildError(
@@ -81,14 +79,8 @@ def python_for(
 def build(image: ImageSpec, folder: Path, environ: Mapping[str, str], force: bool = False) -> Path:
     """The virtual environment of an image; one process of a node builds it, the others wait.
 
-    Args:
-        image: What is asked for.
-        folder: Where it is kept.
-        environ: Environment variables for pip besides this process's.
-        force: Build it anew; processes that run keep the one that they have.
-
-    Raises:
-        ImageBuildError: it can't be built; with pip's own message. Nothing is left of it.
+    Arguments and errors as of :func:`python_for`. With ``force`` processes that run keep the one that they have; of one
+    that can't be built nothing is left.
     """
     _check_ours(image)
     link = folder / image.key
@@ -103,7 +95,8 @@ def build(image: ImageSpec, folder: Path, environ: Mapping[str, str], force: boo
                 shutil.rmtree(left, ignore_errors=True)
         target = folder / f"{image.key}-{secrets.token_hex(4)}"
         try:
-            _Build(target, image, _inherited() | dict(environ), lock.file.fileno()).make()
+            inherited = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+            _Build(target, image, inherited | dict(environ), lock.file.fileno()).make()
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
@@ -119,11 +112,6 @@ def encoded(image: ImageSpec) -> str:
     return base64.urlsafe_b64encode(zlib.compress(image.model_dump_json().encode(), 9)).decode()
 
 
-def _inherited() -> dict[str, str]:
-    """This process's variables without those that would have pip install somewhere else."""
-    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-
-
 def _base() -> list[str]:
     """The folders of the packages that this process finds, those of its own virtual environment included."""
     return [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
@@ -133,19 +121,23 @@ def _sites(target: Path) -> list[str]:
     return [str(path) for path in target.glob("lib*/python*/site-packages")]
 
 
+def _together(target: Path) -> Installed:
+    """The packages of an image and behind them the cluster's."""
+    return Installed([*_sites(target), *_base()])
+
+
 def _is_sound(link: Path, image: ImageSpec) -> bool:
-    """Whether it was built to the end, by this Python, and what it takes from the cluster is there still."""
+    """Whether an image was built to the end, by this Python, and the cluster still has the packages that it takes."""
     try:
         built = (link / _COMPLETE).read_text()
     except OSError:
         return False
-    if image.python is not None and built == _of_other(link.resolve()):
-        return (link / "bin" / "python").exists()
+    target = link.resolve()
+    if image.python is not None and built == _of_other(target):
+        return (target / "bin" / "python").exists()
     if built == _identity(holds=False):
         return True  # not even when it was new, by the user's own options
-    return built == _identity(holds=True) and Installed([*_sites(link.resolve()), *_base()]).meets(
-        image.installs
-    )
+    return built == _identity(holds=True) and _together(target).meets(image.installs)
 
 
 def _identity(holds: bool) -> str:
@@ -160,35 +152,35 @@ def _python_of(image: ImageSpec) -> str | None:
     """The other Python that a program is to run, where this node has it."""
     if image.python is None:
         return None
-    found = other_python(image.python)
+    if (found := other_python(image.python)) is not None:
+        return found
     here = ".".join(map(str, sys.version_info[:3]))
-    if found is None and image.python_required:
+    asks = f"Image {image.name!r} asks for Python {image.python}, and uv finds none on this node"
+    if image.python_required:
         raise ImageBuildError(
-            f"Image {image.name!r} asks for Python {image.python}, and uv finds none on this node, which runs {here}. "
-            "Install it there (`uv python install`), or unset FLYTERAY_IMAGE_PYTHON: then this one is taken."
+            f"{asks}, which runs {here}. Install it there (`uv python install`), or unset FLYTERAY_IMAGE_PYTHON: then "
+            "this one is taken."
         )
-    if found is None:
-        logger.warning(
-            "Image %r asks for Python %s, and uv finds none on this node: its program gets Python %s.",
-            image.name,
-            image.python,
-            here,
-        )
-    return found
+    logger.warning("%s: its program gets Python %s.", asks, here)
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
 class _Build:
-    """One build of an image.
+    """A build of an image into a folder, in steps.
 
     ``environ`` are the variables of its steps; ``lock`` is a descriptor that they hold open, so that nobody builds
-    beside what a kill left.
+    beside steps that outlive a kill.
     """
 
     target: Path
     image: ImageSpec
     environ: Mapping[str, str]
     lock: int
+
+    @property
+    def _python(self) -> str:
+        return str(self.target / "bin" / "python")
 
     def make(self) -> None:
         if (other := _python_of(self.image)) is not None:
@@ -197,15 +189,14 @@ class _Build:
             self._make_beside()
 
     def _make_of(self, python: str) -> None:
-        """With another Python nothing of the cluster's can be taken over."""
+        """Make it with another Python, which can take over nothing of the cluster's."""
         uv = find_uv()
         assert uv is not None
         self._run([*uv, "venv", "--quiet", "--python", python, str(self.target)])
         for install in self.image.installs:
-            pre = [option for option in ("--pre",) if option in install.requirements]
+            pre = ["--pre"] if "--pre" in install.requirements else []
             lines = [line for line in install.requirements if line != "--pre"]
-            python_of = ["--python", str(self.target / "bin" / "python")]
-            command = [*uv, "pip", "install", "--quiet", *python_of, *pre]
+            command = [*uv, "pip", "install", "--quiet", "--python", self._python, *pre]
             self._run([*command, *self._files(lines, install.constraints), *install.options])
         _private.write(Path(_sites(self.target)[0]) / "_flyteray_use.pth", usage(self.target))
         _private.write(self.target / _COMPLETE, _of_other(self.target))
@@ -222,30 +213,22 @@ class _Build:
             self._install([*pip, "install", *_QUIET], install)
         if not self.image.program:
             self._check_floor()
-        holds = Installed([*_sites(self.target), *_base()]).meets(self.image.installs)
-        _private.write(self.target / _COMPLETE, _identity(holds))
+        _private.write(self.target / _COMPLETE, _identity(_together(self.target).meets(self.image.installs)))
 
     def _check_floor(self) -> None:
-        """Refuse what replaces packages of the cluster in versions that Ray or flyteray can't live with.
-
-        Raises:
-            ImageBuildError: it names them.
-        """
-        replaced = Installed(_sites(self.target)).names() & Installed(_base()).names()
+        """Refuse packages that replace the cluster's in versions that Ray or flyteray can't live with."""
+        own, base = Installed(_sites(self.target)), Installed(_base())
+        replaced = own.names() & base.names()
         if not replaced:
             return
-        known = Installed(_base()).broken("flyteray")
-        broken = [
-            each
-            for each in Installed([*_sites(self.target), *_base()]).broken("flyteray")
-            if each not in known
-        ]
+        known = base.broken("flyteray")
+        broken = [each for each in _together(self.target).broken("flyteray") if each not in known]
         if not broken:
             try:
-                self._run([str(self.target / "bin" / "python"), "-c", _FLOOR])
+                self._run([self._python, "-c", _FLOOR])
             except ImageBuildError as error:
-                there = Installed(_sites(self.target)).versions(replaced)
-                broken = [f"it brings {', '.join(there)} in place of the cluster's. {error}"]
+                brought = ", ".join(own.versions(replaced))
+                broken = [f"it brings {brought} in place of the cluster's. {error}"]
         if broken:
             raise ImageBuildError(
                 f"Image {self.image.name!r} was installed, but Ray or flyteray does not start with its packages: "
@@ -256,39 +239,36 @@ class _Build:
     def _install(self, pip: list[str], install: InstallSpec) -> None:
         ours = [f"{name}=={version}" for name in _OURS if (version := _version(name))]
         constraints = [*install.constraints, *ours]
-        floor = () if self.image.program else _floor(install)
-        for more in dict.fromkeys((floor, ())):
-            files = self._files([*install.requirements, *more], constraints)
-            try:
+        if not self.image.program and (floor := _floor(install)):
+            # A requirement may not go with it, or not be there at all: pip then says which, or the check does.
+            with contextlib.suppress(ImageBuildError):
+                files = self._files([*install.requirements, *floor], constraints)
                 self._run([*pip, *files, *install.options])
-            except ImageBuildError:
-                if not more:
-                    raise
-                continue  # what it asks for does not go with it, or is not there at all: pip says what, or the check
-            return
+                return
+        self._run([*pip, *self._files(list(install.requirements), constraints), *install.options])
 
     def _files(self, requirements: list[str], constraints: Iterable[str]) -> list[str]:
-        """What pip is to install, as files that its options name."""
-        files = self.target / "requirements.txt", self.target / "constraints.txt"
-        for file, lines in zip(files, (requirements, constraints), strict=True):
+        """The options of pip that name its requirements and constraints, in files."""
+        options = []
+        for option, lines in (("requirement", requirements), ("constraint", constraints)):
+            file = self.target / f"{option}s.txt"
             _private.write(file, "\n".join(lines) + "\n")
-        return ["--requirement", str(files[0]), "--constraint", str(files[1])]
+            options += [f"--{option}", str(file)]
+        return options
 
     def _pip(self) -> list[str]:
         """The cluster's pip, told to install elsewhere; where it has none, one from the standard library."""
-        python = str(self.target / "bin" / "python")
         if importlib.util.find_spec("pip"):
-            return [sys.executable, "-m", "pip", "--python", python]
+            return [sys.executable, "-m", "pip", "--python", self._python]
         if not importlib.util.find_spec("ensurepip"):
             raise ImageBuildError(
                 f"Image {self.image.name!r} can't be built: {sys.executable} has neither pip nor ensurepip. "
                 "Install pip there."
             )
-        self._run([python, "-m", "ensurepip", "--default-pip"])
-        return [python, "-m", "pip"]
+        self._run([self._python, "-m", "ensurepip", "--default-pip"])
+        return [self._python, "-m", "pip"]
 
     def _run(self, command: list[str]) -> None:
-        """Run a step of the build."""
         done = subprocess.run(
             command,
             env=dict(self.environ),
@@ -310,7 +290,7 @@ class _Build:
 
 
 def _floor(install: InstallSpec) -> tuple[str, ...]:
-    """What pip is to find versions for that suit it as well: flyteray, and with it Ray, which are there."""
+    """The requirement of flyteray, and with it Ray, which are there: pip then finds versions that suit them."""
     words = {word for line in (*install.options, *install.requirements) for word in line.split()[:1]}
     ours = f"flyteray=={_version('flyteray')}"
     there = Installed(_base()).meets([InstallSpec(requirements=(ours,))])
@@ -332,29 +312,25 @@ def _adopt_scripts(target: Path) -> None:
     ours = re.compile(rb"#!" + re.escape(os.fsencode(here / "python")) + rb"[0-9.]*\n")
     for script in here.iterdir():
         copy = target / "bin" / script.name
-        try:
-            with script.open("rb") as file:
-                if ours.fullmatch(file.readline(1024)) and not copy.exists():
-                    copy.write_bytes(b"#!" + os.fsencode(target / "bin" / "python") + b"\n" + file.read())
-                    copy.chmod(0o700)
-        except OSError:
-            continue  # a folder, or a link to nothing
+        with contextlib.suppress(OSError), script.open("rb") as file:  # a folder, or a link to nothing
+            if ours.fullmatch(file.readline(1024)) and not copy.exists():
+                copy.write_bytes(b"#!" + os.fsencode(target / "bin" / "python") + b"\n" + file.read())
+                copy.chmod(0o700)
 
 
 def _check_ours(image: ImageSpec) -> None:
-    """An image may ask for Ray and flyteray, but only for the cluster's."""
-    for install in image.installs:
-        for line in install.requirements:
-            try:
-                wanted = parsed(line)
-            except InvalidRequirement:
-                continue
-            version = _version(wanted.name) if wanted.name.lower() in _OURS else None
-            if version and not wanted.specifier.contains(version, prereleases=True):
-                raise ImageBuildError(
-                    f"Image {image.name!r} asks for {line!r}, but the cluster runs {wanted.name} {version}, and all of "
-                    "its processes have to. Leave it out of the image."
-                )
+    """Refuse an image that asks for another Ray or flyteray than the cluster's."""
+    for line in (line for install in image.installs for line in install.requirements):
+        try:
+            wanted = parsed(line)
+        except InvalidRequirement:
+            continue
+        version = _version(wanted.name) if wanted.name.lower() in _OURS else None
+        if version and not wanted.specifier.contains(version, prereleases=True):
+            raise ImageBuildError(
+                f"Image {image.name!r} asks for {line!r}, but the cluster runs {wanted.name} {version}, and all of its "
+                "processes have to. Leave it out of the image."
+            )
 
 
 def _version(name: str) -> str | None:
@@ -364,10 +340,32 @@ def _version(name: str) -> str | None:
         return None
 
 
+def find_uv() -> list[str] | None:
+    """The command that runs uv: from PATH, beside this Python, or its package; None where it is not there."""
+    beside = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+    if found := shutil.which("uv", path=beside):
+        return [found]
+    return [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") else None
+
+
+def other_python(wanted: str) -> str | None:
+    """The path of a Python of a version specifier; None where uv finds none, or is not there."""
+    uv = find_uv()
+    if uv is None:
+        return None
+    asked = ["python", "find", "--no-python-downloads", "--system", "--no-project", "--no-config", wanted]
+    nowhere = subprocess.DEVNULL
+    try:
+        found = subprocess.check_output([*uv, *asked], stdin=nowhere, stderr=nowhere, timeout=_UV_S)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return os.fsdecode(found.strip()) or None
+
+
 def main(arguments: list[str]) -> None:
-    """Build the image that the last argument tells, and print its folder."""
+    """Build the image that the last argument is, and print its folder."""
     if arguments[0] != "--here":
-        # On its own: Ray gives a worker a minute to start, and the next try shall find what this one has begun.
+        # On its own: Ray gives a worker a minute to start, and the next try shall find the build that this one began.
         command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--here", *arguments]
         sys.exit(subprocess.run(command, start_new_session=True, check=False).returncode)
     image = ImageSpec.model_validate_json(zlib.decompress(base64.urlsafe_b64decode(arguments[1])))

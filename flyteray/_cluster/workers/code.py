@@ -1,35 +1,70 @@
-"""The user's code on a worker: fetched from the controller once per node, imported once per process."""
+"""The user's code on a worker: fetched once per node, imported once per process, at hand in the working folder."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+from flyteray import _private
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
+from flyteray._machine.shared_folder import SharedFolder
 from flyteray._plan.bundle import bundle, code
 from flyteray._plan.spec import CodeRef
+
+_UNTOUCHED_NS = 0  # when a folder was changed in which nothing was added or removed since: one look tells
 
 
 def load_code(ref: CodeRef) -> Any:
     """The task or app environment that ``ref`` names, its bundle made importable first.
 
-    Args:
-        ref: Which.
-
-    Raises:
-        ModuleLoadError: the user's module fails to import here (the user's exception is the cause), or would start
-            something on a cluster.
+    ModuleLoadError where the user's module fails to import (the user's exception is the cause), or would start
+    something on a cluster.
     """
     return code.load(ref, activate(ref.bundle))
 
 
 def activate(digest: str) -> Path | None:
-    """Make a bundle importable in this process; where it lies on this node, None where nothing was shipped."""
+    """Make a bundle importable in this process; its folder on this node, None where nothing was shipped."""
     if not digest:
         return None
-    return bundle.activate(digest, lambda: _fetch(digest), bundle.cache_folder())
+    return bundle.activate(digest, lambda: ask(controller().code.get(digest)), bundle.cache_folder())
 
 
-def _fetch(digest: str) -> bytes:
-    return ask(controller().code.get(digest))
+class Workplace:
+    """A working folder for one action after the other; files that one leaves at its top, the next does not find.
+
+    It links to the top of the bundle, so files open by the relative path that they have beside the code.
+    """
+
+    def __init__(self, code: Path) -> None:
+        parent = bundle.cache_folder().parent / f"flyteray-work-{os.getuid()}"
+        self._own = SharedFolder.new(parent)
+        self._folder = self._own.path / "code"
+        self._code = code
+        self._furnish()
+
+    def enter(self) -> None:
+        """Make it the process's working folder."""
+        os.chdir(self._folder)
+
+    def tidy(self) -> None:
+        """Remove files that were put there and bring back links that were taken away."""
+        if os.stat(self._folder).st_mtime_ns != _UNTOUCHED_NS:
+            os.chdir(self._own.path)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._furnish()
+
+    def _furnish(self) -> None:
+        self._folder.mkdir(mode=_private.FOLDER, exist_ok=True)
+        furnish(self._folder, self._code)
+        os.utime(self._folder, ns=(_UNTOUCHED_NS, _UNTOUCHED_NS))
+
+
+def furnish(folder: Path, code: Path) -> None:
+    """Put links to the files and folders at the top of a bundle into a folder."""
+    for name in os.listdir(code):
+        if name not in (bundle.OWN, "__pycache__") and not os.path.lexists(folder / name):
+            os.symlink(code / name, folder / name)

@@ -1,4 +1,4 @@
-"""How a process of the cluster that runs user code is started: with its image, its variables and its threads.
+"""A process of the cluster that runs user code is started with its image, its variables and its threads.
 
 Ray starts a process by the command that a ``runtime_env`` names (``py_executable``). The one here looks for the image
 and the variables on its node's disk and turns into the process, so that all of it is there before Python is.
@@ -16,11 +16,11 @@ from typing import Any
 from flyteray._plan.spec import NO_IMAGE, EnvironmentSpec, Start
 
 _OUTSIDE = "FLYTERAY_PYTHON"  # in a process that was started so: the cluster's own Python
-_THREADS = "FLYTERAY_THREADS"  # likewise: "free" where nobody has limited its threads
+_THREADS = "FLYTERAY_THREADS"  # in such a process: "free" where nobody has limited its threads
 _OMP = "OMP_NUM_THREADS"  # which Ray sets where it is not set, to 1 where no CPUs are asked for
 
 
-# What bash executes on the node in place of Ray's Python. Usually a few looks at the disk; a node that has joined since
+# Bash executes this on the node in place of Ray's Python. Usually a few looks at the disk; a node that has joined since
 # builds the image, or fetches the variables. Its own names are in nobody's environment, which they would change.
 _PYTHON = """\
 fr_python={python}; test -x "$fr_python" || fr_python="$(command -v python3)"
@@ -60,11 +60,11 @@ os.execvpe(sys.argv[2], sys.argv[2:], {**os.environ, **variables})
 
 
 def runtime_env(identity: str, start: Start, variables: str | None, threads: int) -> dict[str, Any]:
-    """What Ray is told of a kind of process; nothing of it is inherited from the process that asks for one.
+    """The ``runtime_env`` of a kind of process; nothing of it is inherited from the process that asks for one.
 
     Args:
-        identity: What keeps its processes apart from others.
-        start: What its image needs.
+        identity: A text that keeps its processes apart from others.
+        start: How its image is started.
         variables: The key of its environment variables; None for none.
         threads: As :func:`threads_of` has it.
     """
@@ -78,8 +78,8 @@ def runtime_env(identity: str, start: Start, variables: str | None, threads: int
 
 def command(start: Start = NO_IMAGE, variables: str | None = None, threads: int = 1) -> str:
     """The command that starts a Ray worker, for ``py_executable``; arguments as in :func:`runtime_env`."""
-    outside = os.environ.get(_OUTSIDE, sys.executable)
-    script = _PYTHON.format(python=shlex.quote(outside), mark=_OUTSIDE)
+    python = shlex.quote(os.environ.get(_OUTSIDE, sys.executable))
+    script = _PYTHON.format(python=python, mark=_OUTSIDE)
     if start.key:
         script += _IMAGE.format(key=start.key, text=start.text)
     script += _RAYS
@@ -93,16 +93,16 @@ def command(start: Start = NO_IMAGE, variables: str | None = None, threads: int 
 
 
 def threads_of(environment: EnvironmentSpec) -> int:
-    """How many threads libraries may start by themselves: one for each CPU; 0 is without a limit, as in plain Python.
+    """The number of threads that libraries may start by themselves: one for each CPU; 0 is without a limit.
 
-    It is a limit only where CPUs are asked for. Libraries ask once, when they are imported, so a process that has
+    There is a limit only where CPUs are asked for. Libraries ask once, when they are imported, so a process that has
     served one number is not given to another.
     """
     return max(1, math.floor(environment.num_cpus)) if environment.num_cpus else 0
 
 
 def settle(variables: Mapping[str, str]) -> None:
-    """Give this process what is declared for it, as far as Ray has changed it or could not be told of it before."""
+    """Give this process its declared variables, as far as Ray has changed them or could not be told of them before."""
     if os.environ.get(_THREADS) == "free":
         os.environ.pop(_OMP, None)  # Ray's word from now on; libraries then ask the machine
     os.environ.update(variables)

@@ -18,18 +18,13 @@ _LOCK = ".in-use"
 class MountedFile:
     """A file with a secret, for as long as this process needs it; its owner alone can read it.
 
-    Args:
-        path: Where user code reads it.
-        content: Its value; where another process has mounted it with another one, all of them see this one.
-
-    Raises:
-        OSError: It can't be written there.
+    Where another process has mounted another content there, both see this one; OSError where it can't be written.
     """
 
     def __init__(self, path: Path, content: bytes) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        for lock in path.parent.glob(f".*{_LOCK}"):  # what killed processes left
+        for lock in path.parent.glob(f".*{_LOCK}"):  # of killed processes
             _remove_unless_used(lock)
         self._lock = shared(_lock_path(path))
         try:
@@ -46,7 +41,7 @@ class MountedFile:
         _private.replace(self.path, content)
 
     def close(self) -> None:
-        """Need it no more; the last process that says so removes it."""
+        """Need the file no more; the last process that says so removes it."""
         self._lock.close()
         _remove_unless_used(_lock_path(self.path))
 

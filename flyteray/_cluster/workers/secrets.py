@@ -22,12 +22,7 @@ Values = Callable[[Sequence[SecretSpec]], Mapping[str, bytes]]
 
 
 class ProcessSecrets:
-    """Secrets as this process's environment variables and files.
-
-    Args:
-        specs: Which ones, and where they go.
-        values: Where their values come from.
-    """
+    """Secrets as this process's environment variables and files."""
 
     def __init__(self, specs: Sequence[SecretSpec], values: Values) -> None:
         self._specs = specs
@@ -37,15 +32,12 @@ class ProcessSecrets:
         self._files: dict[str, MountedFile] = {}
 
     def deliver(self) -> None:
-        """Put them where they belong. Done again, it takes what has changed, after seconds at the earliest.
+        """Put them where they belong. Done again, it takes those that have changed, after seconds at the earliest.
 
-        Raises:
-            SecretNotFoundError: One of them does not exist.
-            RuntimeUserError: One of them can't be an environment variable, or its file can't be written.
+        SecretNotFoundError, or RuntimeUserError where one can't be a variable or its file can't be written.
         """
-        if not self._specs:
-            return
-        if self._delivered_at is not None and time.monotonic() - self._delivered_at < _FRESH_S:
+        fresh = self._delivered_at is not None and time.monotonic() - self._delivered_at < _FRESH_S
+        if not self._specs or fresh:
             return
         values = self._values(self._specs)
         if not self._earlier and not self._files:
@@ -89,11 +81,9 @@ class ProcessSecrets:
 def of_worker(specs: Sequence[SecretSpec]) -> ProcessSecrets:
     """The secrets of a process of the cluster: the controller gives it their values."""
     os.environ.pop("FLYTERAY_SECRETS_KEY", None)  # the head's own, which user code has no use for
-    return ProcessSecrets(specs, _ask)
-
-
-def _ask(specs: Sequence[SecretSpec]) -> Mapping[str, bytes]:
-    return ask(controller().secrets.values([spec.name for spec in specs]))
+    return ProcessSecrets(
+        specs, lambda asked: ask(controller().secrets.values([spec.name for spec in asked]))
+    )
 
 
 def _text(spec: SecretSpec, value: bytes) -> str:

@@ -21,8 +21,8 @@ from flyteray import _private
 
 _NAMESPACE = b"flyteray-variables"
 
-# Which accelerators a process sees is Ray's to say while it starts: it counts on what it finds there. What the user
-# has said of them holds from then on.
+# Ray says which accelerators a process sees while it starts, and counts on what it finds there. The user's word holds
+# from then on.
 _ACCELERATORS = {
     "ASCEND_RT_VISIBLE_DEVICES",
     "CUDA_VISIBLE_DEVICES",
@@ -46,7 +46,7 @@ def key_of(variables: Mapping[str, str]) -> str:
 
 
 def keep(variables: Mapping[str, str]) -> str:
-    """Have variables at hand for processes that are started with them, on whichever node; their key."""
+    """Keep variables for processes that are started with them, on whichever node; their key."""
     from ray.experimental import internal_kv  # deferred: fetching them does with less
 
     key, data = key_of(variables), _packed(variables)
@@ -55,17 +55,14 @@ def keep(variables: Mapping[str, str]) -> str:
     return key
 
 
-def _folder() -> Path:
-    return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-variables-{os.getuid()}")
-
-
 def _packed(variables: Mapping[str, str]) -> bytes:
     at_start = {name: value for name, value in sorted(variables.items()) if name not in _ACCELERATORS}
     return json.dumps(at_start).encode()
 
 
 def _write(key: str, data: bytes) -> None:
-    _private.replace(_private.folder(_folder()) / key, data)
+    cache = Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()))
+    _private.replace(_private.folder(cache / f"flyteray-variables-{os.getuid()}") / key, data)
 
 
 def _fetch(key: str, address: str) -> None:
@@ -78,7 +75,7 @@ def _fetch(key: str, address: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Fetch the variables that the first argument names, from the cluster that the others, Ray's, tell of."""
+    """Fetch the variables that the first argument names, from the cluster that the others, which are Ray's, name."""
     key, *rays = arguments
     option = "--gcs-address="
     _fetch(key, next(word.removeprefix(option) for word in rays if word.startswith(option)))

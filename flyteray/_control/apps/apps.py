@@ -37,12 +37,7 @@ class Apps(AppsDoor):
     """The apps of a cluster, as users ask for them and as their replicas report."""
 
     def __init__(
-        self,
-        registry: Registry,
-        cluster: ClusterInfo,
-        images: Images,
-        secrets: Secrets,
-        outputs: Outputs,
+        self, registry: Registry, cluster: ClusterInfo, images: Images, secrets: Secrets, outputs: Outputs
     ) -> None:
         self._secrets = secrets
         self._outputs = outputs
@@ -53,7 +48,7 @@ class Apps(AppsDoor):
         """Bring about what is wanted, for as long as the controller lives."""
         await asyncio.gather(self._loop.run(), self._loop.wake_sleepers())
 
-    # What users ask for
+    # Questions of users
 
     async def serve(self, spec: AppSpec, declared: Sequence[str] = ()) -> AppInfo:
         self._secrets.require(secret.name for secret in spec.environment.secrets)
@@ -103,15 +98,18 @@ class Apps(AppsDoor):
                 updated_at=at,
             )
         )
-        await self._loop.changed()  # whoever asks for it from now on waits for it
+        await self._loop.changed()  # requests for it wait from now on
         return self._told(spec.name)
 
     async def wait(self, name: str, timeout_s: float) -> AppInfo:
         await self._loop.begun()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._loop.until(lambda: self._has_settled(name)), timeout_s)
-        await self._loop.route()  # what was just decided may be on its way to the ingress still
-        return self._told(name)
+        info = self._told(
+            name
+        )  # before the ingress is told: it must not hear of a decision later than the caller
+        await self._loop.route()
+        return info
 
     def _has_settled(self, name: str) -> bool:
         app = self._records.apps.get(name)
@@ -168,9 +166,9 @@ class Apps(AppsDoor):
         await self.set_desired(name, "stopped")
         await self.wait_stopped(name, asked=True)
         self._records.forget_app(name)
-        await self._loop.changed()  # so that who deleted it finds its name free
+        await self._loop.changed()  # so that its name is free when this returns
 
-    # What replicas report
+    # Reports of replicas
 
     async def replica_ready(self, info: ReplicaInfo) -> None:
         version = self._records.versions.get(info.version)

@@ -34,12 +34,7 @@ class Deployer:
     """
 
     def __init__(
-        self,
-        records: Records,
-        images: Images,
-        scaler: Scaler,
-        cluster: ClusterInfo,
-        wake: Callable[[], None],
+        self, records: Records, images: Images, scaler: Scaler, cluster: ClusterInfo, wake: Callable[[], None]
     ) -> None:
         self._records = records
         self._images = images

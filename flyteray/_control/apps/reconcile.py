@@ -12,8 +12,8 @@ from flyteray._control.apps.state import RUNNING, AppRecord, ReplicaRecord, Vers
 from flyteray._ingress.routes import IngressState, Slot
 from flyteray._plan.spec import AppSpec
 
-REPLACED_DRAIN = timedelta(hours=1)  # what still talks to a replaced version may go on that long
-STOPPED_DRAIN = timedelta(seconds=10)  # when the user stops an app, what is in flight may end
+REPLACED_DRAIN = timedelta(hours=1)  # for open requests and connections of a replaced version
+STOPPED_DRAIN = timedelta(seconds=10)  # for those of an app that the user stops
 _BUILD_S = 1800.0  # for an image
 _LONGEST_REASON = 2000
 SETTLE = timedelta(seconds=1)  # requests that the ingress had just routed become visible as sessions
@@ -36,7 +36,7 @@ class Promote:
 
 @dataclass(frozen=True)
 class Drain:
-    """Send a version no new requests; what is open goes on."""
+    """Send a version no new requests; open ones go on."""
 
     version: str
 
@@ -65,14 +65,9 @@ def next_steps(
     sessions: Mapping[int, int],
     now: datetime,
 ) -> list[Step]:
-    """The steps that bring what is observed closer to what is wanted.
+    """The steps that bring all versions, and the replicas that are ready, closer to what is wanted of the apps.
 
-    Args:
-        apps: What is wanted.
-        versions: All versions of all apps, in whatever phase.
-        replicas: The replicas that are ready.
-        sessions: Open requests and connections per backend of the ingress.
-        now: UTC.
+    ``sessions`` are the open requests and connections by backend of the ingress; ``now`` is UTC.
     """
     known = {version.id: version for version in versions}
     ready = Counter(replica.info.version for replica in replicas)
@@ -141,10 +136,10 @@ def ingress_state(
     requests wait as long as one may take to start, unless it could not; then they are told why.
 
     Args:
-        apps: What is wanted.
-        versions: All versions of all apps.
+        apps: All apps, as they are wanted.
+        versions: All versions of these.
         replicas: The replicas that are ready.
-        keys: The names of their owners by the digests of the keys.
+        keys: The names of the keys' owners, by digest.
         auth: Whether apps that require auth ask for keys.
         resting: The versions that sleep or are being woken: requests wait for them in any case.
         lacking: Why replicas don't start yet, by version.

@@ -20,9 +20,9 @@ from flyteray._control.apps.status import app_info
 from flyteray._control.registry.database import now
 from flyteray._control.registry.keys import Keys
 from flyteray._ingress.door import ingress
+from flyteray._machine.threads import in_own_thread
 from flyteray._plan.info import AppInfo, ClusterInfo, ErrorInfo
 from flyteray._serve.ray_serve import deployment, own_serve
-from flyteray._serve.threads import in_own_thread
 from flyteray.errors import BaseRuntimeError
 
 _TICK_S = 1.0
@@ -40,7 +40,7 @@ class Reconciler:
         self._records = records
         self._cluster = cluster
         self._keys = keys
-        self._begun = asyncio.Event()  # what the registry says of another cluster's replicas is set right
+        self._begun = asyncio.Event()  # replicas that ran on another cluster are no longer counted on
         self._wake = asyncio.Event()
         self._round = asyncio.Condition()
         self._scaler = Scaler(records)
@@ -56,7 +56,7 @@ class Reconciler:
         await self.route()
 
     async def begun(self) -> None:
-        """Wait until what is known of apps is true of this cluster."""
+        """Wait until the records of apps are true of this cluster."""
         await self._begun.wait()
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -71,7 +71,7 @@ class Reconciler:
             self._records.put_version(replace(version, phase=VersionPhase.PENDING, error=None))
 
     def came_up(self, version: VersionRecord) -> None:
-        """Note that a replica of a version is ready: what kept it from that is over."""
+        """Note that a replica of a version is ready: the version has no error any more."""
         self._deployer.forgive(version.id)
         if version.error is not None:
             self._records.put_version(replace(version, error=None))  # it was not for long
@@ -94,7 +94,7 @@ class Reconciler:
             logger.warning("A replica of %s could not start: %s", version.id, error.message)
         if version.phase is VersionPhase.READY and not self._records.of_version(version.id):
             self._scaler.counts.failed(version.id)
-            await self.route()  # who waits for it is told
+            await self.route()  # requests that wait for it are told
             self._wake.set()
 
     async def lose(self, replica_id: str) -> None:

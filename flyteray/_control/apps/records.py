@@ -36,7 +36,7 @@ class Records:
         self.versions[version.id] = version
 
     def hear(self, replica_id: str) -> None:
-        """Note that a replica has reported; it does so every few seconds."""
+        """Note that a replica has reported, as it does every few seconds."""
         self._heard[replica_id] = time.monotonic()
 
     def silent(self) -> set[str]:
@@ -75,7 +75,7 @@ class Records:
         return [replica for replica in self.replicas.values() if replica.info.version == version]
 
     def ready(self) -> Counter[str]:
-        """How many replicas are ready, by version."""
+        """The number of ready replicas, by version."""
         return Counter(replica.info.version for replica in self.replicas.values())
 
     def running(self, name: str) -> list[VersionRecord]:

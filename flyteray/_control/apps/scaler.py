@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from flyteray._cluster import nodes
 from flyteray._control.apps.records import Records
-from flyteray._control.apps.scaling import ReplicaCounts, follows_traffic
+from flyteray._control.apps.scaling import ReplicaCounts
 from flyteray._control.apps.state import VersionPhase, VersionRecord
 from flyteray._ingress.door import ingress
 from flyteray._plan import placement
@@ -52,7 +52,7 @@ class Scaler:
         followed = [
             version.backend
             for version in versions
-            if version.backend is not None and follows_traffic(version)
+            if version.spec.scaling and version.phase is VersionPhase.READY and version.backend is not None
         ]
         traffic = await ingress().traffic(followed) if followed else {}
         working = {each.info.version for each in self._records.replicas.values() if each.info.working}
@@ -64,15 +64,11 @@ class Scaler:
                 logger.warning("Serve does not give %s %d replicas yet: %s", version, replicas, error)
             else:
                 logger.info("%d replicas of %s", replicas, version)
-                if self.counts.wanted(version) == 0:
-                    self._forget_why(version)
+                record = self._records.versions.get(version)
+                if self.counts.wanted(version) == 0 and record is not None and record.error is not None:
+                    # The reason why it could not be woken may be over: it is tried again.
+                    self._records.put_version(replace(record, error=None))
                 self.counts.asked(version, replicas)
-
-    def _forget_why(self, version: str) -> None:
-        """What kept a version from being woken may be over: it is tried again."""
-        record = self._records.versions.get(version)
-        if record is not None and record.error is not None:
-            self._records.put_version(replace(record, error=None))
 
     def _has_a_size(self, version: VersionRecord) -> bool:
         if version.phase is VersionPhase.READY:

@@ -17,10 +17,7 @@ _ROUNDING = 1e-9
 class Autoscaler:
     """The wanted number of replicas of one app version, which follows its traffic.
 
-    Args:
-        policy: How it follows.
-        least: The least number of replicas while the version does not sleep.
-        current: The number that there are, or were asked for, at present; 0 where it sleeps.
+    ``least`` holds while the version does not sleep; ``current`` are there, or asked for, at first: 0 where it sleeps.
     """
 
     def __init__(self, policy: ScalingSpec, least: int, current: int) -> None:
@@ -135,7 +132,7 @@ class ReplicaCounts:
             versions: Those that are deployed and wanted; all others are forgotten.
             ready: The number of replicas that are ready, by version.
             traffic: Requests that are open and requests so far, by backend; a backend without them is not followed.
-            at: Seconds of a clock that never goes back.
+            at: As in :meth:`Autoscaler.wanted`.
             working: The versions of which a replica goes on with work that requests have left running.
         """
         versions = list(versions)
@@ -169,12 +166,3 @@ class ReplicaCounts:
         if scaler is None or (scaler.policy, scaler.least) != (policy, spec.replicas):
             scaler = self._scalers[version.id] = Autoscaler(policy, spec.replicas, current)
         return scaler.wanted(at, *traffic[backend], working)
-
-
-def follows_traffic(version: VersionRecord) -> bool:
-    """Whether a version's number of replicas follows its traffic: it serves, and may have more than the least."""
-    return (
-        version.spec.scaling is not None
-        and version.phase is VersionPhase.READY
-        and version.backend is not None
-    )

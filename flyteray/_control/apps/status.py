@@ -53,7 +53,7 @@ def app_info(
             for parameter in shown.spec.parameters
             if parameter.output is not None or parameter.hash is not None
         },
-        replica_list=tuple(_replica(replica) for replica in sorted(here, key=lambda each: each.replica_id)),
+        replica_list=tuple(map(_replica, sorted(here, key=lambda each: each.replica_id))),
     )
 
 

@@ -23,7 +23,7 @@ class ActionRecords:
         self._runs = runs
 
     def record(self, events: Sequence[ActionEvent]) -> None:
-        """Take in what workers report, in whatever order it arrives."""
+        """Take in the events that workers report, in whatever order they arrive."""
         with self._database.write() as connection:
             for start in range(0, len(events), _BATCH):
                 self._record(connection, events[start : start + _BATCH])

@@ -63,7 +63,7 @@ class RunRecords:
         return RunInfo(**row._mapping)
 
     def spec(self, name: str) -> RunSpec:
-        """What a run was asked to do; errors as in :meth:`get`."""
+        """The spec of a run; errors as in :meth:`get`."""
         with self._database.read() as connection:
             spec: RunSpec | None = connection.scalar(select(runs.c.spec).where(runs.c.name == name))
             if spec is None:

@@ -37,7 +37,7 @@ class Secrets(SecretsDoor):
     created one of that name.
 
     Args:
-        database: Where they are kept.
+        database: The registry's.
         key_path: The file with the key; made when the first secret is kept, for its owner alone to read.
         key: The key itself, in place of the file: as ``Fernet.generate_key()`` returns it; InitializationError else.
     """
@@ -76,12 +76,7 @@ class Secrets(SecretsDoor):
         return self.read(names)
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The values of some secrets by name.
-
-        Raises:
-            SecretNotFoundError: One of them does not exist.
-            RuntimeSystemError: They were encrypted with another key.
-        """
+        """The values of some secrets by name; SecretNotFoundError, or RuntimeSystemError under another key."""
         return {name: self._decrypted(name, kept.encrypted) for name, kept in self._found(names).items()}
 
     def require(self, names: Iterable[str]) -> None:

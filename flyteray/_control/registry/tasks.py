@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import Connection, func, select
 
 from flyteray._actors.controller import Tasks as TasksDoor
 from flyteray._control.registry.database import Database, now
@@ -29,8 +29,8 @@ class TaskRecords(TasksDoor):
         at = at or now()
         with self._database.write() as connection:
             for plan in plans:
-                found = connection.scalar(select(tasks.c.plan).where(_is(plan.name, plan.version)))
-                if found is not None and found != plan:
+                found = _find(plan.name, plan.version, connection)
+                if found is not None and found.plan != plan:
                     raise ValueError(
                         f"Task {plan.name!r} has a version {plan.version!r} already, and it is not what is deployed "
                         "now. A version never changes: choose another name for this one."
@@ -80,14 +80,11 @@ class TaskRecords(TasksDoor):
 
 
 def _find(name: str, version: str | None, connection: Connection) -> TaskInfo | None:
-    wanted = tasks.c.name == name if version is None else _is(name, version)
-    query = select(*_INFO).where(wanted).order_by(tasks.c.deployed_at.desc()).limit(1)
+    query = select(*_INFO).where(tasks.c.name == name).order_by(tasks.c.deployed_at.desc()).limit(1)
+    if version is not None:
+        query = query.where(tasks.c.version == version)
     row = connection.execute(query).one_or_none()
     return None if row is None else TaskInfo(**row._mapping)
-
-
-def _is(name: str, version: str) -> ColumnElement[bool]:
-    return and_(tasks.c.name == name, tasks.c.version == version)
 
 
 def _no_task(name: str, version: str | None, connection: Connection) -> RemoteTaskNotFoundError:

@@ -7,7 +7,6 @@ import contextlib
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from flyteray._actors.controller import Outputs as OutputsDoor
 from flyteray._control.registry.registry import Registry
@@ -31,7 +30,7 @@ class Outputs(OutputsDoor):
         self._storage = storage
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)  # by task
         self._successes = 0
-        self._looked_at: tuple[_Taken, int] | None = None  # by the last call of left_behind
+        self._looked_at: tuple[set[str], set[str], int] | None = None  # by the last call of left_behind
         self._left: list[str] = []  # the runs that it found
         # Where nothing has changed since, nothing is read again.
         self._hash = functools.lru_cache(_REMEMBERED)(lambda url, ignore, _state: _hash_of(url, ignore))
@@ -39,12 +38,8 @@ class Outputs(OutputsDoor):
     async def pin(self, spec: AppSpec, declared: Sequence[str] = ()) -> AppSpec:
         """An app version with the hashes of its contents, and each output that it does not follow as that of one run.
 
-        Args:
-            spec: The version.
-            declared: Tasks that need not have run, to be named to who mistyped one.
-
-        Raises:
-            ParameterMaterializationError: there is no such output; the message names the parameter.
+        ``declared`` are tasks that need not have run: a mistyped name may mean one of them. Where there is no such
+        output, a ParameterMaterializationError names the parameter.
         """
         pinned = [await self._pinned(parameter, declared) for parameter in spec.parameters]
         return spec.model_copy(update={"parameters": tuple(pinned)})
@@ -96,22 +91,20 @@ class Outputs(OutputsDoor):
                 woken.set()
 
     def left_behind(self, specs: Iterable[AppSpec], replicas: Iterable[ReplicaInfo]) -> list[str]:
-        """The older runs of followed tasks whose output none of these takes any more, each told once.
-
-        Args:
-            specs: The app versions that are wanted, or of which something runs.
-            replicas: The replicas that are ready.
-        """
-        taken = _Taken.by(specs, replicas)
-        if (taken, self._successes) == self._looked_at:
+        """The older runs of followed tasks whose output none of these versions and ready replicas takes, each once."""
+        refs = [each.output for spec in specs for each in spec.parameters if each.output is not None]
+        served = {run for replica in replicas for run in replica.outputs.values()}
+        taken = served | {ref.run_name for ref in refs if ref.run_name is not None}
+        followed = {ref.task_name for ref in refs if ref.follow and ref.task_name is not None}
+        if (taken, followed, self._successes) == self._looked_at:
             return []
-        self._looked_at = taken, self._successes
+        self._looked_at = taken, followed, self._successes
         older = (
             self._registry.runs.listall(task=task, phase=ActionPhase.SUCCEEDED, limit=_LOOKED_AT)[1:]
-            for task in sorted(taken.followed)
+            for task in sorted(followed)
         )
         known = self._left
-        self._left = [run.name for runs in older for run in runs if run.name not in taken.runs]
+        self._left = [run.name for runs in older for run in runs if run.name not in taken]
         return [run for run in self._left if run not in known]
 
     def _no_success(self, ref: OutputRef, declared: Sequence[str]) -> ParameterMaterializationError:
@@ -170,21 +163,6 @@ class Outputs(OutputsDoor):
             return await asyncio.to_thread(work)
         except (OSError, ValueError, RuntimeSystemError):
             return None  # it may be where the replicas are, and they tell what is wrong with it
-
-
-class _Taken(NamedTuple):
-    """The runs whose outputs apps take, and the tasks that they follow."""
-
-    runs: frozenset[str]
-    followed: frozenset[str]
-
-    @classmethod
-    def by(cls, specs: Iterable[AppSpec], replicas: Iterable[ReplicaInfo]) -> _Taken:
-        refs = [each.output for spec in specs for each in spec.parameters if each.output is not None]
-        served = {run for replica in replicas for run in replica.outputs.values()}
-        named = {ref.run_name for ref in refs if ref.run_name is not None}
-        followed = {ref.task_name for ref in refs if ref.follow and ref.task_name is not None}
-        return cls(frozenset(served | named), frozenset(followed))
 
 
 def _hash_of(url: str, ignore: tuple[str, ...] | None) -> str:

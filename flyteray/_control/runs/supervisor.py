@@ -42,11 +42,7 @@ class Supervisor:
         self._unwritten: dict[str, RunEnd] = {}
 
     async def start(self, spec: RunSpec, inputs: Payload) -> None:
-        """Record a run and hand it to its keeper; the same request sent again changes nothing.
-
-        Raises:
-            RunAlreadyExistsError: the name is taken by another run.
-        """
+        """Record a run and hand it to its keeper, once; RunAlreadyExistsError where another one has its name."""
         try:
             self._registry.runs.create(spec, now())
         except RunAlreadyExistsError:
@@ -105,7 +101,7 @@ class Supervisor:
     def finished(self, ended: RunEnd) -> None:
         """Note how a run ended and wake those who wait for it; the first report counts.
 
-        Who waits is told also where the registry can't be written, which raises: it is to be told again then.
+        They wake even where the registry can't be written, which raises: the report is to be sent again then.
         """
         self._unwritten.setdefault(ended.run, ended)
         if event := self._changed.pop(ended.run, None):

@@ -21,13 +21,7 @@ _WORKER = "waits for its worker process, which is being started"
 
 
 class Waiting:
-    """The runs and actions of a cluster, with what each waits for.
-
-    Args:
-        registry: Has the runs.
-        is_building: Tells whether an image is being made ready.
-        look: Gives the cluster as it is now.
-    """
+    """The runs and actions of a cluster, with what each waits for; ``look`` gives the cluster as it is now."""
 
     def __init__(
         self, registry: Registry, is_building: Callable[[ImageSpec], bool], look: Callable[[], ClusterView]

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from flyteray._machine.threads import await_user_code, in_own_thread
 from flyteray._serve.background_work import finish
 from flyteray._serve.loop_watch import LoopThread
 from flyteray._serve.servers import ports, sockets
 from flyteray._serve.servers.hosting import bind
 from flyteray._serve.servers.sockets import Address
 from flyteray._serve.servers.user_servers import UserServers, track_servers
-from flyteray._serve.threads import await_user_code, in_own_thread
 from flyteray.errors import RuntimeUserError
 
 logger = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import uvloop
 
+from flyteray._machine.threads import await_user_code, exit_error, silence
 from flyteray._serve import loop_watch
 from flyteray._serve.loop_watch import LoopThread, LoopWatch
 from flyteray._serve.servers.patches import patch
 from flyteray._serve.startup import Startup, describe_wait
-from flyteray._serve.threads import await_user_code, exit_error, silence
 from flyteray.errors import RuntimeSystemError, RuntimeUserError
 
 logger = logging.getLogger(__name__)

@@ -1,13 +1,12 @@
-"""Ready-made kinds of apps, one file each."""
+"""Ready-made kinds of apps."""
 
 from flyteray import _public
 from flyteray.app.extras.asgi import ASGIAppEnvironment
 from flyteray.app.extras.fastapi import FastAPIAppEnvironment
 from flyteray.app.extras.gradio import GradioAppEnvironment
+from flyteray.app.extras.language_model import SGLangAppEnvironment, VLLMAppEnvironment
 from flyteray.app.extras.passthrough import FastAPIPassthroughAuthMiddleware
-from flyteray.app.extras.sglang import SGLangAppEnvironment
 from flyteray.app.extras.streamlit import StreamlitAppEnvironment
-from flyteray.app.extras.vllm import VLLMAppEnvironment
 from flyteray.app.extras.webhook import FlyteWebhookAppEnvironment
 
 __all__ = [

@@ -1,7 +1,8 @@
-"""Language models are served by servers of others; their environments have this in common."""
+"""Language models are served as apps by vLLM and SGLang, whose environments have much in common."""
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -169,3 +170,62 @@ def _folder(owner: str, name: str, value: object) -> Dir[Any] | RunOutput:
     if isinstance(value, Dir):
         return value
     raise TypeError(f"{owner}: {name} must be a str, a Dir or a RunOutput, got {value!r}.")
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class VLLMAppEnvironment(LanguageModelEnvironment):
+    """A language model served by ``vllm serve``, with an API as OpenAI's.
+
+    Takes the fields of :class:`LanguageModelEnvironment`. ``speculative_config`` is what ``--speculative-config``
+    takes, without ``model`` when there is a draft model.
+    """
+
+    _speculative_example: ClassVar[dict[str, Any]] = {"method": "eagle3", "num_speculative_tokens": 3}
+
+    type: str | None = "vLLM"
+
+    def _server_words(self, model: str) -> list[str]:
+        words = ["vllm", "serve", model, "--served-model-name", self.model_id]
+        return [*words, "--host", "$HOST", "--port", "$PORT"]
+
+    def _speculative_words(self) -> list[str]:
+        if self.speculative_config is None:
+            return []
+        self._check_draft_key("model")
+        model = {"model": self._draft} if self._draft else {}
+        return ["--speculative-config", json.dumps({**self.speculative_config, **model})]
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SGLangAppEnvironment(LanguageModelEnvironment):
+    """A language model served by SGLang, with an API as OpenAI's.
+
+    Takes the fields of :class:`LanguageModelEnvironment`. Each key of ``speculative_config`` becomes an option:
+    ``{"algorithm": "EAGLE3"}`` is ``--speculative-algorithm EAGLE3``, and ``True`` an option without a value.
+
+    Args:
+        router: Put SGLang's cache-aware router in front of several workers: ``extra_args="--dp-size 4"``.
+    """
+
+    _speculative_example: ClassVar[dict[str, Any]] = {"algorithm": "EAGLE3"}
+
+    type: str | None = "SGLang"
+    router: bool = False
+
+    def _server_words(self, model: str) -> list[str]:
+        module = "sglang_router.launch_server" if self.router else "sglang.launch_server"
+        words = ["python", "-m", module, "--model-path", model, "--served-model-name", self.model_id]
+        words += ["--host", "$HOST", "--port", "$PORT"]
+        return words if "--enable-metrics" in self._extra_words() else [*words, "--enable-metrics"]
+
+    def _speculative_words(self) -> list[str]:
+        self._check_draft_key("draft_model_path", "draft-model-path")
+        draft = {"draft_model_path": self._draft} if self._draft else {}
+        words: list[str] = []
+        for key, value in {**(self.speculative_config or {}), **draft}.items():
+            option = "--speculative-" + key.replace("_", "-").removeprefix("speculative-")
+            if value is True:
+                words.append(option)
+            elif value is not False:
+                words += [option, str(value)]
+        return words

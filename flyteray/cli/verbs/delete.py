@@ -1,4 +1,4 @@
-"""``flyteray delete`` deletes an app, a secret or a key."""
+"""``flyteray delete`` deletes an app, a secret or a key; ``flyteray abort`` ends a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import rich_click as click
 
 from flyteray.cli import printing
 from flyteray.cli.verbs.status import require_cluster
-from flyteray.remote import App, Key, Secret
+from flyteray.remote import App, Key, Run, Secret
 
 
 @click.group(epilog=printing.examples("flyteray delete app hello"))
@@ -41,3 +41,22 @@ def key(name: str, output: printing.Output) -> None:
     """Answer no more requests with a key; WebSockets and answers that are under way go on."""
     Key.delete(name)
     printing.confirm({"name": name, "deleted": True}, output, f"Key {name} is deleted.")
+
+
+@click.group(epilog=printing.examples("flyteray abort run r0123456789ab"))
+def abort() -> None:
+    """End a run."""
+
+
+@abort.command(name="run", epilog=printing.examples('flyteray abort run r0123456789ab --reason "wrong data"'))
+@click.argument("name")
+@click.option(
+    "--reason", default="Manually aborted from the CLI", show_default=True, help="Kept with the run."
+)
+@printing.output_option
+def run(name: str, reason: str, output: printing.Output) -> None:
+    """End a run and all of its actions; one that has ended stays as it is."""
+    require_cluster()
+    aborted = Run.get(name)
+    aborted.abort(reason)
+    printing.record({"run": name, "phase": str(aborted.phase)}, output)

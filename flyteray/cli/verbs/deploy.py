@@ -1,4 +1,4 @@
-"""``flyteray deploy`` deploys tasks and apps, to be used by name."""
+"""``flyteray deploy`` deploys tasks and apps, to be used by name; ``flyteray build`` builds their images ahead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from types import ModuleType
 from typing import Any
 
 import rich_click as click
+from rich.console import Console
 
+from flyteray._client.build import build_images
 from flyteray._client.deploy import deploy as deploy_environments
 from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment
@@ -78,6 +80,29 @@ def deploy(
         deployments = deploy_environments(*found, **options)
     rows = [dict(row) for deployment in deployments for row in deployment.table_repr()]
     printing.rows(rows, output, _COLUMNS)
+
+
+@click.command(epilog=printing.examples("flyteray build train.py", "flyteray build train.py env"))
+@shipping.as_flyte_option
+@printing.output_option
+@click.argument("file")
+@click.argument("env", required=False)
+def build(file: str, env: str | None, output: printing.Output) -> None:
+    """Build the images of a file's environments on every node, so that nothing waits for them later.
+
+    ENV is the name of the variable that holds a TaskEnvironment or AppEnvironment; without it, all of the file's are
+    built. What is built already costs nothing.
+    """
+    with failures.users_code():
+        module = shipping.load_file(file)
+        found = [value for value in vars(module).values() if isinstance(value, Environment)]
+        if env is not None:
+            found = [code.lookup(module, env, Environment)]
+        if not found:
+            raise click.UsageError(f"{file} has no environments, so there is nothing to build.")
+        with Console(stderr=True).status("Building " + ", ".join(each.name for each in found) + " …"):
+            built = build_images(*found)
+    printing.record(dict(built.images), output)
 
 
 def _below(folder: Path) -> list[Path]:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._cluster.workers.working_folder import Workplace, furnish
+from flyteray._cluster.workers.code import Workplace, furnish
 
 OTHER = """
 import sys
 from pathlib import Path
-from flyteray._cluster.workers.working_folder import Workplace
+from flyteray._cluster.workers.code import Workplace
 place = Workplace(Path(sys.argv[1]))
 place.enter()
 print(Path.cwd(), flush=True)
