@@ -238,7 +238,7 @@ async def _read(reader: asyncio.StreamReader) -> _Request:
 
 
 async def _read_ahead(reader: asyncio.StreamReader, body: bytearray) -> None:
-    """Read while a request waits; return when whoever asked has left."""
+    """Read while a request waits; return when the client has left."""
     while len(body) < _AHEAD:
         try:
             data = await reader.read(_AHEAD - len(body))

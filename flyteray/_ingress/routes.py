@@ -43,7 +43,7 @@ class IngressState:
         private: The apps that answer only those who send a key, whether they are there or not.
         keys: Whose each key is, by the SHA-256 of the key in hex.
         waits: Milliseconds that a request may wait for a replica of an app; it is answered at once for those missing.
-        reasons: Why there is no replica of an app, for whoever asks for it in vain.
+        reasons: Why there is no replica of an app, for those who ask for it in vain.
         backends: The replicas of a backend by slot. A backend that serves no app may be here while it drains:
             its open connections go on. A slot that is missing takes no requests.
 

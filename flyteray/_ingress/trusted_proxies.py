@@ -1,7 +1,7 @@
 """Trusted proxies may say in headers whom a request is of; nobody else may, and nobody may say what the ingress does.
 
 Servers tell an application of a request's headers in their own ways: some read every separator as ``_``, some take
-``SCRIPT_NAME`` from whoever speaks for a proxy. So a name counts in every spelling that one of them may mean by it.
+``SCRIPT_NAME`` from all who speak for a proxy. So a name counts in every spelling that one of them may mean by it.
 No effects here.
 """
 

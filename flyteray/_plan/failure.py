@@ -76,11 +76,9 @@ def message(error: BaseException) -> str:
 def restore(info: ErrorInfo, unpickle: bool = True) -> BaseRuntimeError:
     """The flyteray error to raise for ``info``.
 
-    A flyteray error comes back as itself. Any other exception arrives as :class:`RuntimeUserError` with its
-    class name as ``code`` and the original as ``__cause__`` (where it can be unpickled here); the user's
-    traceback is printed with it.
-
-    Without ``unpickle`` it is left out: a process that serves others must not run a user's code for it.
+    A flyteray error comes back as itself. Any other exception arrives as :class:`RuntimeUserError` with its class name
+    as ``code`` and the original as ``__cause__`` (where it can be unpickled here); the user's traceback is printed with
+    it. Without ``unpickle`` the original is left out: a process that serves others must not run a user's code for it.
     """
     original = _unpickled(info.pickled) if unpickle else None
     remote = RemoteTraceback(info.traceback) if info.traceback else None

@@ -175,7 +175,7 @@ class TaskPlan(Spec):
 
 
 class RunWide(Spec):
-    """What all actions of a run find that whoever asked for it has said.
+    """What all actions of a run find that its caller has said.
 
     ``env_vars`` go before those of the tasks; ``raw_data_path`` is where files go in place of the storage.
     """

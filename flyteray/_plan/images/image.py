@@ -102,7 +102,7 @@ def shipped_images(environments: Iterable[Environment], modules: Iterable[str]) 
     plans = {}
     for env in {*environments, *declared_in(modules)}:
         if isinstance(env.image, Image) and _reads_files(env.image):
-            # What is wrong with it is told to whoever uses it; this may be another environment's code.
+            # What is wrong with it is told to those who use it; this may be another environment's code.
             with contextlib.suppress(OSError, ValueError, BaseRuntimeError):
                 plan = image_spec(env.image, env.name, is_program(env))
                 plans[env.name] = plan and plan.model_dump(mode="json")
