@@ -62,7 +62,7 @@ class LocalReplica:
             self.app.release()
             os._exit(1)  # on_startup can't be interrupted
         starting.result()
-        (self._folder / LocalPlan.READY).touch()
+        _private.write(self._folder / LocalPlan.READY, "")
         await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
             raise failed.result() or RuntimeError("The app's server has ended by itself.")
