@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.metadata
 import json
 import os
@@ -15,7 +14,9 @@ import httpx
 import pytest
 
 import flyteray
+from flyteray import _private
 from flyteray._cluster.local import LocalCluster
+from flyteray._machine.file_lock import alone
 from flyteray._plan.bundle import code
 from flyteray._plan.images.image import image_spec
 from flyteray._plan.info import ActionPhase, AppPhase
@@ -154,10 +155,8 @@ def being_built(image: flyteray.Image) -> Iterator[None]:
     """As if another process of the node were at it."""
     spec = image_spec(image)
     assert spec is not None
-    folder = Path(os.environ["FLYTERAY_HOME"], "images")
-    folder.mkdir(exist_ok=True)
-    with (folder / f"{spec.key}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    folder = _private.folder(Path(os.environ["FLYTERAY_HOME"], "images"))
+    with alone(folder / f"{spec.key}.lock"):
         yield
 
 

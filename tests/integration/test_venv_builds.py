@@ -66,6 +66,13 @@ def test_an_image_has_its_own_packages_and_behind_them_the_clusters(wheels: Path
     )
 
 
+def test_an_image_is_its_owners_alone(wheels: Path, images: Path) -> None:
+    built = venv.build(asked("flytesample==1.0", args=offline(wheels)), images, {})
+
+    found = [path for path in built.rglob("*") if not path.is_symlink() and path.lstat().st_mode & 0o077]
+    assert [path for path in found if path.name != "__pycache__"] == []
+
+
 def test_an_image_is_built_once_whoever_asks(wheels: Path, images: Path) -> None:
     image = asked("flytesample==2.0", args=offline(wheels))
     pythons: list[Path] = []

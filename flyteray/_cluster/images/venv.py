@@ -187,6 +187,9 @@ class _Build:
             self._make_of(other)
         else:
             self._make_beside()
+        for script in (self.target / "bin").iterdir():  # whose modes are copied, whatever the umask
+            if not script.is_symlink():
+                script.chmod(script.stat().st_mode & _private.FOLDER)
 
     def _make_of(self, python: str) -> None:
         """Make it with another Python, which can take over nothing of the cluster's."""
