@@ -72,7 +72,7 @@ _DEEP = (
     "16x16x24",
 )
 TOPOLOGIES = {"V5E": _FLAT, "V5P": _DEEP, "V6E": _FLAT}
-"""How the chips of a TPU slice can be arranged."""
+"""Topologies of TPU slices: the arrangements of their chips, by kind of TPU."""
 
 
 @dataclass(frozen=True)
