@@ -62,12 +62,14 @@ class HostedApp:
         python: Callable[[], Path | None],
         *,
         behind_ingress: bool,
-        **watched: Any,
+        on_exit: Callable[[BaseException | None], object],
+        on_blocked: Callable[[bool], None] | None = None,
+        lag_limit_s: float = 3600.0,
     ) -> Hosting:
         """Load its code, resolve its parameters and start its server on ``sock``.
 
         ``bundle`` makes its code importable, by its digest; ``python`` gives the Python of a program's image;
-        ``watched`` are ``on_exit``, ``on_blocked`` and ``lag_limit_s`` of :class:`Hosting`.
+        the rest is as in :class:`Hosting`.
         """
         spec, step = self.spec, self._start_up.step
         of_image = await step(IMAGE, python)
@@ -87,7 +89,9 @@ class HostedApp:
             on_shutdown=getattr(app, "_on_shutdown", None),
             loop=loop_for(spec, app),
             start_up=self._start_up,
-            **watched,
+            on_exit=on_exit,
+            on_blocked=on_blocked,
+            lag_limit_s=lag_limit_s,
         )
         await hosting.start()
         self.port = server.port

@@ -6,7 +6,6 @@ to process, its inputs would be copied by each; large ones go through storage, w
 
 from __future__ import annotations
 
-import contextlib
 import io
 import pickle
 import tempfile
@@ -81,8 +80,10 @@ def load(payload: Payload) -> Any:
     ModuleLoadError where a class or function of it can't be found in this process, or the module that has it would
     start something on a cluster.
     """
-    with loads().loading() if _NAMES in payload.header else contextlib.nullcontext():
-        return pickle.loads(payload.header, buffers=payload.buffers)
+    if _NAMES in payload.header:
+        with loads().loading():
+            return pickle.loads(payload.header, buffers=payload.buffers)
+    return pickle.loads(payload.header, buffers=payload.buffers)
 
 
 def inputs_key(request: str) -> str:

@@ -69,7 +69,7 @@ class Hosting:
     arguments: Mapping[str, Any]  # the app's parameters by name, for the hooks
     on_startup: Hook | None = None
     on_shutdown: Hook | None = None
-    on_exit: Callable[[BaseException | None], None] | None = None
+    on_exit: Callable[[BaseException | None], object] | None = None
     on_blocked: Callable[[bool], None] | None = None
     lag_limit_s: float = 3600.0  # so long the loop may be blocked before check() raises
     start_up: Startup = field(default_factory=Startup)  # the time until requests are taken
