@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flyteray.errors import InitializationError
 
@@ -37,6 +38,10 @@ class Settings:
         address: A Ray cluster (``RAY_ADDRESS``); None: the local one in the background, started when needed.
         host: The IP address that the ingress listens on (``FLYTERAY_HOST``; 127.0.0.1, this machine only).
         port: The port (``FLYTERAY_PORT``); None: a free one.
+        url: The address that people are given for apps, such as that of a load balancer (``FLYTERAY_URL``): an app is
+            below it by its name, or where ``{app}`` stands; None: the ingress of the head.
+        ingress_nodes: Whether ``all`` machines of a cluster take traffic from outside, or the ``head`` alone
+            (``FLYTERAY_INGRESS``; all).
         auth: Whether the ingress asks for keys (``FLYTERAY_AUTH``, ``on`` or ``off``); None: where it listens beyond
             this machine.
         trusted_proxies: The networks of proxies in front of the ingress, in CIDR notation: what they say of a request's
@@ -77,6 +82,8 @@ class Settings:
     domain: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     trusted_headers: tuple[str, ...] = ()
+    url: str | None = None
+    ingress_nodes: str = "all"
 
     @classmethod
     def load(cls) -> Settings:
@@ -104,6 +111,8 @@ class Settings:
             auth={"on": True, "off": False}.get(_word(environ, "FLYTERAY_AUTH", "on", "off")),
             trusted_proxies=trusted,
             trusted_headers=_headers(environ, "FLYTERAY_TRUSTED_HEADERS", trusted),
+            url=_url(environ, "FLYTERAY_URL"),
+            ingress_nodes=_word(environ, "FLYTERAY_INGRESS", "all", "head") or "all",
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
             strict_python=bool(_word(environ, "FLYTERAY_IMAGE_PYTHON", "strict")),
@@ -201,6 +210,24 @@ def _host(environ: Mapping[str, str], name: str) -> str | None:
         raise _wrong(
             f"{name} is {text!r}: set it to an IP address of this machine (0.0.0.0: all of them), or unset it.",
         ) from None
+
+
+def _url(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip().rstrip("/")
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text.replace("{app}", "app"))
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        right = right and not (parts.query or parts.fragment)
+    except ValueError:
+        right = False
+    if not right or "{" in text.replace("{app}", ""):
+        raise _wrong(
+            f"{name} is {text!r}: set it to the address that people have for apps, such as https://apps.example.com "
+            "or https://{app}.example.com, or unset it.",
+        )
+    return text
 
 
 def _networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -222,8 +222,8 @@ class Controller(Protocol):
     secrets: Secrets
     keys: Keys
 
-    def info(self) -> Awaitable[ClusterInfo]:
-        """The cluster's addresses and places."""
+    def info(self, address: str | None) -> Awaitable[ClusterInfo]:
+        """The cluster's addresses and places, for code on the machine of that address of the cluster."""
 
     def gets_less(self, environment: EnvironmentSpec, replicas: int) -> Awaitable[str | None]:
         """The resources that an environment asks for and does not get in full here, in words."""

@@ -12,6 +12,8 @@ from ray.core.generated import autoscaler_pb2
 from flyteray._cluster import processes
 from flyteray._plan.placement import ClusterView, Node
 
+HEAD = "node:__internal_head__"  # a resource that only the head has
+
 
 def look() -> ClusterView:
     """The connected cluster as it is now."""
@@ -36,6 +38,25 @@ def look() -> ClusterView:
         lent=processes.MARK in os.environ and len(living) == 1,
         addable=[_boundless(group.resources) for group in groups if group.max_count],
     )
+
+
+def addresses() -> dict[str, str]:
+    """The machines of the connected cluster: a Ray node of each, by address."""
+    living = sorted(
+        (node for node in ray.nodes() if node["Alive"]),
+        key=lambda node: (HEAD in node["Resources"], node["NodeID"]),
+    )
+    return {node["NodeManagerAddress"]: node["NodeID"] for node in living}
+
+
+def head_address() -> str:
+    """The address of the machine with the head."""
+    return str(next(n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"] and HEAD in n["Resources"]))
+
+
+def own_address() -> str:
+    """The address of the machine that this process is on, as the cluster knows it."""
+    return str(ray.util.get_node_ip_address())
 
 
 def _boundless(resources: Mapping[str, int]) -> dict[str, float]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import pickle
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flyteray import _private
 from flyteray._actors import calls
 from flyteray._actors.controller import CONTROLLER, controller
 from flyteray._actors.keeper import keeper_name
 from flyteray._actors.questions import ask
-from flyteray._cluster import processes
+from flyteray._cluster import nodes, processes
 from flyteray._cluster.local import LocalCluster
-from flyteray._ingress.door import INGRESS, ingress
+from flyteray._ingress.door import ingress_at, ingress_name
+from flyteray._ingress.routes import LOOPBACK
 from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError, ClusterError, InitializationError
@@ -31,7 +35,45 @@ _KEEPER = "flyteray._tasks.keeper:Keeper"
 _CONTROLLER = "flyteray._control.controller:Controller"
 _RESIDENT = "flyteray._control.resident"
 _RESIDENT_LOG = Path("logs", "resident.log")
-_HEAD = {"node:__internal_head__": 0.001}  # the registry's file and the ingress' port are on the head node
+_HEAD = {nodes.HEAD: 0.001}  # the registry's file and the ingress' port are on the head node
+
+
+@dataclass(frozen=True)
+class IngressOptions:
+    """What the ingresses of a cluster have in common.
+
+    Attributes:
+        home: The home of who started the cluster's actors: the head's ingress has its files there, others theirs in
+            the temporary folder of their machine.
+        host: The address to listen on; another machine listens on its own address instead of one of the head's.
+        port: The port; 0 for a free one.
+        trusted_proxies: As in :class:`~flyteray._settings.Settings`.
+        trusted_headers: As there.
+        everywhere: Whether every machine takes traffic from outside; otherwise the head does.
+    """
+
+    head: str
+    home: Path
+    temp_dir: Path
+    host: str
+    port: int = 0
+    trusted_proxies: tuple[str, ...] = ()
+    trusted_headers: tuple[str, ...] = ()
+    everywhere: bool = True
+
+    def listens(self, address: str) -> str:
+        """The address that the ingress on the machine of this address listens on."""
+        if address == self.head:
+            return self.host
+        if not self.everywhere:
+            return LOOPBACK
+        is_special = ipaddress.ip_address(self.host)
+        return self.host if is_special.is_loopback or is_special.is_unspecified else address
+
+    def reached_here(self, address: str) -> str:
+        """The address at which code on the machine of this address finds its ingress."""
+        listens = self.listens(address)
+        return LOOPBACK if ipaddress.ip_address(listens).is_unspecified else listens
 
 
 def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> ClusterInfo:
@@ -47,25 +89,57 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
         else:
             _start_resident(cluster, settings)
             _await_controller()
-    return ask(controller().info())
+    return ask(controller().info(nodes.own_address()))
 
 
 def start_actors(settings: Settings) -> None:
     """Start those of ingress, keeper and controller that the connected cluster lacks."""
-    folder, trusted = str(settings.home / "ingress"), (settings.trusted_proxies, settings.trusted_headers)
-    _detached(_INGRESS, INGRESS, folder, settings.host, settings.port or 0, *trusted)
-    port = ask(ingress().port())
-    found_at = ask(ingress().found_at())
-    where = f"[{found_at}]" if ":" in found_at else found_at
+    head = nodes.head_address()
+    options = IngressOptions(
+        head=head,
+        home=settings.home,
+        temp_dir=settings.temp_dir,
+        host=settings.host,
+        port=settings.port or 0,
+        trusted_proxies=settings.trusted_proxies,
+        trusted_headers=settings.trusted_headers,
+        everywhere=settings.ingress_nodes == "all",
+    )
+    start_ingress(options, head, None)
+    port = ask(ingress_at(head).port())
     cluster = ClusterInfo(
         storage=settings.storage,
         ingress_host=settings.host,
         ingress_port=port,
-        endpoint_pattern=f"http://{where}:{port}/{{app_fqdn}}",
+        endpoint_pattern=_public_pattern(settings.url)
+        or endpoint_pattern(ask(ingress_at(head).found_at()), port),
         auth=settings.asks_for_keys,
+        public=settings.url is not None,
     )
     _detached(_KEEPER, keeper_name())
-    _detached(_CONTROLLER, CONTROLLER, cluster, settings.database_url, str(settings.secrets_key_path))
+    database, key = settings.database_url, str(settings.secrets_key_path)
+    _detached(_CONTROLLER, CONTROLLER, cluster, database, key, replace(options, port=port))
+
+
+def start_ingress(options: IngressOptions, address: str, node: str | None) -> None:
+    """Start the ingress of a machine unless it runs; ``node`` is a Ray node there, None for the head."""
+    is_head = address == options.head
+    folder = options.home / "ingress" if is_head else options.temp_dir / "ingress"
+    port = options.port if is_head or options.everywhere else 0
+    trusted = (options.trusted_proxies, options.trusted_headers)
+    arguments = str(folder), options.listens(address), port, *trusted, None, address
+    _detached(_INGRESS, ingress_name(address), *arguments, node=None if is_head else node)
+
+
+def _public_pattern(url: str | None) -> str | None:
+    if url is None or "{app}" in url:
+        return url and url.replace("{app}", "{app_fqdn}")
+    return f"{url}/{{app_fqdn}}"
+
+
+def endpoint_pattern(host: str, port: int) -> str:
+    """The addresses of apps below an ingress, with ``{app_fqdn}`` for the app's name."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/{{app_fqdn}}"
 
 
 def _runs() -> bool:
@@ -108,14 +182,18 @@ def _await_controller() -> None:
         time.sleep(0.05)
 
 
-def _detached(kind: str, name: str, *arguments: Any) -> None:
+def _detached(kind: str, name: str, *arguments: Any, node: str | None = None) -> None:
+    """Start an actor of that name unless there is one: on the head, or on ``node``."""
+    place: dict[str, Any] = {"resources": _HEAD}
+    if node is not None:
+        place = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
     options: dict[str, Any] = {
         "name": name,
         "namespace": calls.NAMESPACE,
         "lifetime": "detached",
         "get_if_exists": True,
         "num_cpus": 0,
-        "resources": _HEAD,
+        **place,
         "max_restarts": -1,
         "max_task_retries": 0,
     }

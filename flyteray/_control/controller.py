@@ -11,7 +11,9 @@ from flyteray._actors.controller import Code
 from flyteray._actors.controller import Controller as ControllerDoor
 from flyteray._cluster import nodes
 from flyteray._cluster.images.images import Images
+from flyteray._control.actors import IngressOptions, endpoint_pattern
 from flyteray._control.apps.apps import Apps
+from flyteray._control.apps.ingresses import Ingresses
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
 from flyteray._control.runs.outputs import Outputs
@@ -36,9 +38,12 @@ class Controller(ControllerDoor):
     unless ``FLYTERAY_SECRETS_KEY`` is set on the head.
     """
 
-    def __init__(self, cluster: ClusterInfo, database: str, secrets_key_path: str) -> None:
+    def __init__(
+        self, cluster: ClusterInfo, database: str, secrets_key_path: str, options: IngressOptions
+    ) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
         self._cluster = cluster
+        self._options = options
         storage = open_storage(cluster.storage)
         if storage.is_local:
             _private.rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
@@ -51,13 +56,19 @@ class Controller(ControllerDoor):
         self.outputs = outputs = Outputs(registry, storage)
         waiting = Waiting(registry, images.is_building, nodes.look)
         self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs)
-        self.apps = apps = Apps(registry, cluster, images, secrets, outputs)
-        endless = apps.run(), images.follow_nodes(), self._reap_forever()
+        wake = asyncio.Event()
+        self._ingresses = ingresses = Ingresses(options, secrets.authority, wake.set)
+        self.apps = apps = Apps(registry, cluster, images, secrets, outputs, ingresses, wake)
+        endless = apps.run(), ingresses.run(), images.follow_nodes(), self._reap_forever()
         # Kept: the event loop holds tasks weakly.
         self._loops = [asyncio.ensure_future(loop) for loop in endless]
 
-    async def info(self) -> ClusterInfo:
-        return self._cluster
+    async def info(self, address: str | None) -> ClusterInfo:
+        port = self._ingresses.port(address) if address else None
+        if address is None or port is None or (address == self._options.head and not self._cluster.public):
+            return self._cluster
+        near = endpoint_pattern(self._options.reached_here(address), port)
+        return self._cluster.model_copy(update={"near_pattern": near})
 
     async def gets_less(self, environment: EnvironmentSpec, replicas: int) -> str | None:
         return placement.less(environment, await asyncio.to_thread(nodes.look), replicas)

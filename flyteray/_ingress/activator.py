@@ -18,11 +18,13 @@ import random
 import re
 import resource
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.haproxy.answers import ASKS_JSON, LARGEST_HEAD, REFUSED, not_ready
@@ -89,6 +91,8 @@ class Activator:
     """
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._identity: ssl.SSLContext | None = None
         self._socket = _listen(directory)
         self._state = IngressState()
         self._held = 0
@@ -102,6 +106,12 @@ class Activator:
     def update(self, state: IngressState) -> None:
         """Go by another state from now on; HAProxy must know it already."""
         self._loop.call_soon_threadsafe(self._update, state)
+
+    def identify(self) -> None:
+        """Reach the ingresses of other nodes with the certificate that is in the directory now."""
+        known = ssl.create_default_context(cafile=self._directory / maps.CA_FILE)
+        known.load_cert_chain(self._directory / maps.PEER_FILE)
+        self._loop.call_soon_threadsafe(setattr, self, "_identity", known)
 
     def close(self) -> None:
         """Take no more; what waits ends. Doing it again is fine."""
@@ -203,11 +213,18 @@ class Activator:
         self, request: _Request, own: Mapping[int, Slot]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """A connection to a replica of the request's version, or of the one that has taken its place meanwhile."""
-        serving = self._state.apps.get(request.app)
-        slots = own or ({} if serving is None else self._state.slots(serving))
-        for slot in random.sample(sorted(slots.values(), key=str), len(slots)):
+        backend = request.backend if own else self._state.apps.get(request.app)
+        if backend is None:
+            return None
+        slots = self._state.slots(backend)
+        for number in sorted(slots, key=lambda number: (slots[number].peer, random.random())):
+            slot = slots[number]
+            identity: dict[str, Any] = {}
+            if slot.peer:
+                identity = {"ssl": self._identity, "server_hostname": maps.peer_name(backend, number)}
             with contextlib.suppress(OSError, asyncio.TimeoutError):
-                return await asyncio.wait_for(asyncio.open_connection(slot.host, slot.port), _CONNECT_S)
+                opening = asyncio.open_connection(slot.host, slot.port, **identity)
+                return await asyncio.wait_for(opening, _CONNECT_S)
         return None
 
 

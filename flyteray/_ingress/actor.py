@@ -22,6 +22,15 @@ class IngressActor(IngressDoor):
     async def found_at(self) -> str:
         return self._ingress.found_at()
 
+    async def wish(self, authority: bytes) -> bytes | None:
+        return await asyncio.to_thread(self._ingress.wish, authority)
+
+    async def join(self, certificate: bytes, authority: bytes) -> None:
+        await asyncio.to_thread(self._ingress.join, certificate, authority)
+
+    async def peers_port(self) -> int:
+        return await asyncio.to_thread(self._ingress.peers_port)
+
     async def apply(self, state: IngressState) -> None:
         await asyncio.to_thread(self._ingress.apply, state)
 

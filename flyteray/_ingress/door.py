@@ -8,8 +8,6 @@ from typing import Protocol, cast
 from flyteray._actors.questions import Stub
 from flyteray._ingress.routes import IngressState
 
-INGRESS = "ingress-v1-head"
-
 
 class IngressDoor(Protocol):
     """The ingress of a node."""
@@ -19,6 +17,21 @@ class IngressDoor(Protocol):
 
     def found_at(self) -> Awaitable[str]:
         """The address at which clients find the apps."""
+
+    def wish(self, authority: bytes) -> Awaitable[bytes | None]:
+        """What the authority of this certificate is to sign for this node.
+
+        None where no other node can reach it, or where it has a certificate of that authority that is good for long.
+        """
+
+    def join(self, certificate: bytes, authority: bytes) -> Awaitable[None]:
+        """Take requests from ingresses with a certificate of the same authority from now on, and send them some.
+
+        What is open goes on.
+        """
+
+    def peers_port(self) -> Awaitable[int]:
+        """The port for what other ingresses send; 0 where no other node can reach it."""
 
     def apply(self, state: IngressState) -> Awaitable[None]:
         """Bring HAProxy to a state; no request is lost.
@@ -37,6 +50,11 @@ class IngressDoor(Protocol):
         """How many requests and connections each backend has open or waiting, and has had since HAProxy started."""
 
 
-def ingress() -> IngressDoor:
-    """The ingress of the connected cluster."""
-    return cast(IngressDoor, Stub(INGRESS))
+def ingress_name(address: str) -> str:
+    """The name of the actor of the ingress on the node of this address."""
+    return f"ingress-v2-{address}"
+
+
+def ingress_at(address: str) -> IngressDoor:
+    """The ingress of a node of the connected cluster."""
+    return cast(IngressDoor, Stub(ingress_name(address)))

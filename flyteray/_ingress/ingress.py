@@ -14,19 +14,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from flyteray import _private
 from flyteray._cluster import processes
+from flyteray._ingress import certificates
 from flyteray._ingress.activator import Activator
 from flyteray._ingress.changes import changes
 from flyteray._ingress.haproxy import config, maps, process
 from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
 from flyteray._ingress.haproxy.supervisor import LOG_FILE
-from flyteray._ingress.routes import IngressState
+from flyteray._ingress.routes import LOOPBACK, IngressState
 from flyteray._ingress.trusted_proxies import Trust
 from flyteray.errors import ClusterError, RuntimeSystemError
 
 T = TypeVar("T")
 
 _PATIENCE_S = 10.0
+_KEY_FILE = "peer.key"
 # Kept for documentation, so that they are on the way out of every network; nothing is sent there.
 _FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
 
@@ -44,6 +47,8 @@ class Ingress:
         trusted_proxies: Networks whose word on a request's client counts; see :class:`~flyteray._settings.Settings`.
         trusted_headers: What else passes from them.
         watched: The process with which HAProxy ends; the parent unless given, which for a Ray worker is the raylet.
+        address: The address by which the cluster knows this node. Unless it is loopback, the ingresses of other nodes
+            find this one there once it is :meth:`join`ed with them.
 
     Raises:
         ClusterError: the port is taken, or HAProxy is missing or refuses to start.
@@ -57,6 +62,7 @@ class Ingress:
         trusted_proxies: Sequence[str] = (),
         trusted_headers: Sequence[str] = (),
         watched: int | None = None,
+        address: str = LOOPBACK,
     ) -> None:
         self._directory = Path(directory).resolve()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -64,6 +70,8 @@ class Ingress:
         self._host = host
         self._trust = Trust(tuple(trusted_proxies), tuple(trusted_headers))
         self._watched = os.getppid() if watched is None else watched
+        self._address = address
+        self._peers = None if ipaddress.ip_address(address).is_loopback else address
         self._lock = threading.Lock()
         self._stopped = False
         self._done: tuple[int, IngressState] | None = None  # HAProxy's process and what it was told last
@@ -74,9 +82,11 @@ class Ingress:
             # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
             self._write(self._last_state().without_replicas())
         try:
-            self._port = process.ensure(self._directory, host, port, self._watched).port
+            self._port = process.ensure(self._directory, host, port, self._watched, self._peers).port
             last = self._last_state()
             self._activator.update(self._insist(lambda haproxy: haproxy.state().with_told(last)))
+            if self._has_joined():
+                self._activator.identify()
         except BaseException:
             self._activator.close()
             raise
@@ -88,16 +98,43 @@ class Ingress:
     def found_at(self) -> str:
         return found_at(self._host)
 
+    def wish(self, authority: bytes) -> bytes | None:
+        if self._peers is None:
+            return None
+        own, ca = self._directory / maps.PEER_FILE, self._directory / maps.CA_FILE
+        if self._has_joined() and ca.read_bytes() == authority and certificates.is_fresh(own.read_bytes()):
+            return None
+        key = self._directory / _KEY_FILE
+        if not key.exists():
+            _private.replace(key, certificates.new_key())
+        return certificates.request(key.read_bytes())
+
+    def join(self, certificate: bytes, authority: bytes) -> None:
+        with self._lock:
+            key = (self._directory / _KEY_FILE).read_bytes()
+            _private.replace(self._directory / maps.CA_FILE, authority)
+            _private.replace(self._directory / maps.PEER_FILE, certificate + key)
+            known = self._insist(lambda haproxy: haproxy.state()).with_told(self._last_state())
+            self._write(known)
+            self._done = None
+            process.reload(self._directory)
+            self._activator.identify()
+
+    def peers_port(self) -> int:
+        found = process.running(self._directory) if self._has_joined() else None
+        return found.peers_port if found is not None else 0
+
     def apply(self, state: IngressState) -> None:
         """Bring HAProxy to a state; no request is lost. Applying a state again repairs whatever differs.
 
         Raises:
             RuntimeSystemError: HAProxy can't be reached or refuses. Its files hold the state nevertheless.
         """
+        seen = state.seen_from(self._address)
         with self._lock:
-            self._write(state)
-            self._insist(lambda haproxy: self._lead_to(state, haproxy))
-            self._activator.update(state)
+            self._write(seen)
+            self._insist(lambda haproxy: self._lead_to(seen, haproxy))
+            self._activator.update(seen)
 
     async def need(self, timeout_s: float) -> bool:
         return await self._activator.need(timeout_s)
@@ -147,7 +184,7 @@ class Ingress:
                 if self._stopped or not processes.is_alive(self._watched):
                     return
                 try:
-                    process.ensure(self._directory, self._host, self._port, self._watched)
+                    process.ensure(self._directory, self._host, self._port, self._watched, self._peers)
                     continue
                 except (ClusterError, OSError, subprocess.SubprocessError) as error:
                     print(
@@ -160,11 +197,16 @@ class Ingress:
         open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         threads = config.threads(len(os.sched_getaffinity(0)))
         connections = config.connections(open_files)
-        texts = config.files(state, threads=threads, connections=connections, trust=self._trust)
+        texts = config.files(
+            state, threads=threads, connections=connections, trust=self._trust, peers=self._has_joined()
+        )
         for name, text in texts.items():
             draft = self._directory / f"{name}.new"
             draft.write_text(text)
             draft.replace(self._directory / name)
+
+    def _has_joined(self) -> bool:
+        return self._peers is not None and (self._directory / maps.PEER_FILE).exists()
 
     def _last_state(self) -> IngressState:
         content = {}

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 POOL = 128  # backends that are there ahead, ``b0`` to ``b127``, so that a new app version needs no reload
-SLOTS = 32  # replicas that a backend can hold, in slots from 1
+SLOTS = 1000  # replicas that a backend can hold, in slots from 1
+
+LOOPBACK = "127.0.0.1"
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _HOST = re.compile(r"[0-9A-Za-z.:-]+")
@@ -18,10 +20,14 @@ _OWNER = re.compile(r"[0-9A-Za-z._@-]+")
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a replica listens: an IP address and a TCP port."""
+    """Where a replica listens: the IP address of its node, and a TCP port there, on loopback.
+
+    With ``peer`` the port is that of the node's ingress, which leads on to the replica.
+    """
 
     host: str
     port: int
+    peer: bool = False
 
     def __post_init__(self) -> None:
         if not _HOST.fullmatch(self.host):
@@ -46,6 +52,10 @@ class IngressState:
         reasons: Why there is no replica of an app, for those who ask for it in vain.
         backends: The replicas of a backend by slot. A backend that serves no app may be here while it drains:
             its open connections go on. A slot that is missing takes no requests.
+        owners: The app of each backend.
+        peers: The port at which the ingress of a node takes what other ingresses send, by the node's address.
+        near: What :meth:`seen_from` says of the backends with replicas here and elsewhere: how many are here, by
+            ``b<backend>``, and the server of each, by ``b<backend>.<number>`` from 0.
 
     Raises:
         ValueError: a name, backend or slot that can't be routed to.
@@ -61,6 +71,9 @@ class IngressState:
     waits: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     coming: frozenset[str] = frozenset()
+    owners: Mapping[int, str] = field(default_factory=dict)
+    peers: Mapping[str, int] = field(default_factory=dict)
+    near: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in [*self.apps, *self.private]:
@@ -97,6 +110,33 @@ class IngressState:
     def without_replicas(self) -> IngressState:
         """The same apps with nothing behind them: what is still true when the replicas are gone."""
         return replace(self, backends={})
+
+    def seen_from(self, address: str) -> IngressState:
+        """The same from the node of this address: its own replicas are on loopback, the others behind their ingress.
+
+        What is on a node without an ingress can't be reached.
+        """
+        backends = {
+            backend: {
+                number: seen
+                for number, slot in slots.items()
+                if (seen := self._seen(slot, address)) is not None
+            }
+            for backend, slots in self.backends.items()
+        }
+        near: dict[str, str] = {}
+        for backend, slots in backends.items():
+            here = [number for number, slot in sorted(slots.items()) if not slot.peer]
+            if here and len(here) < len(slots) and self.owners.get(backend) not in self.sticky:
+                near[f"b{backend}"] = str(len(here))
+                near |= {f"b{backend}.{turn}": f"s{number}" for turn, number in enumerate(here)}
+        return replace(self, backends=backends, near=near, peers={})
+
+    def _seen(self, slot: Slot, address: str) -> Slot | None:
+        if slot.host == address:
+            return Slot(LOOPBACK, slot.port)
+        port = self.peers.get(slot.host)
+        return None if port is None else Slot(slot.host, port, peer=True)
 
     def with_told(self, told: IngressState) -> IngressState:
         """The same with what another one tells the activator of those apps that it has."""

@@ -241,9 +241,10 @@ class ReplicaInfo(Spec):
 
 
 class ClusterInfo(Spec):
-    """What a client must know. ``endpoint_pattern`` has ``{app_fqdn}`` where the app's name goes.
+    """What a client must know. Patterns have ``{app_fqdn}`` where the app's name goes: ``endpoint_pattern`` is for
+    people and programs anywhere, ``near_pattern`` for code on the machine of whoever asked, where that is another one.
 
-    The ingress listens on ``ingress_host`` and ``ingress_port``; with ``auth`` it asks for keys.
+    The head's ingress listens on ``ingress_host`` and ``ingress_port``; with ``auth`` it asks for keys.
     """
 
     storage: str
@@ -251,10 +252,17 @@ class ClusterInfo(Spec):
     ingress_port: int
     endpoint_pattern: str
     auth: bool = False
+    public: bool = False  # the pattern is what the settings say, not the head's address
+    near_pattern: str | None = None
+
+    @property
+    def pattern_for_code(self) -> str:
+        """The addresses of apps for code on the machine of whoever asked."""
+        return self.near_pattern or self.endpoint_pattern
 
     def url(self, app: str, subdomain: str | None = None) -> str:
         """The address for browsers: a host of its own, where no other machine is to find it; else a path."""
-        if self.ingress_host in _LOCALHOST:
+        if self.ingress_host in _LOCALHOST and not self.public:
             return f"http://{subdomain or app}.localhost:{self.ingress_port}/"
         return self.endpoint(app) + "/"
 

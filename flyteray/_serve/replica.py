@@ -13,15 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import serve
 
 from flyteray import _private
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
+from flyteray._cluster import nodes
 from flyteray._cluster.images.venv import images_folder, python_for
 from flyteray._cluster.workers import launch, secrets
 from flyteray._cluster.workers.code import activate
+from flyteray._declare.this_cluster import ENDPOINT_PATTERN
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec, OutputRef
@@ -37,6 +38,7 @@ from flyteray.errors import RuntimeSystemError
 
 logger = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"  # the ingress of the machine alone reaches a replica
 LONGEST_REQUEST_S = 3600.0  # where an app sets no limit
 ON_SHUTDOWN_S = 30.0  # for the user's on_shutdown
 _GIVE_UP_S = 5.0  # for what has started to end when the rest could not
@@ -105,11 +107,11 @@ class Replica:
         replica_process.log_own_messages()
         launch.settle(spec.environment.env_vars)
         await self._app.deliver_secrets()
-        node = ray.util.get_node_ip_address()
-        replica_process.confine(node)
+        replica_process.confine()
         image = spec.environment.image
-        sock, self._claim = ports.claimed_socket(node)
-        host, port = sock.getsockname()[:2]
+        sock, self._claim = ports.claimed_socket(LOOPBACK)
+        port = sock.getsockname()[1]
+        await asyncio.to_thread(_find_endpoints)
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
         hosting = await self._app.start(
             sock,
@@ -126,7 +128,7 @@ class Replica:
                 replica_id=context.replica_id.unique_id,
                 actor_name=context.replica_id.to_full_id_str(),
                 version=version,
-                host=host,
+                host=nodes.own_address(),
                 port=self._app.port,
                 pid=os.getpid(),
                 outputs=self._app.runs,
@@ -164,6 +166,12 @@ class ClusterOutputs(Outputs):
 
     def newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
         return ask(controller().outputs.newer(list(refs), list(seen), timeout_s))
+
+
+def _find_endpoints() -> None:
+    """Have the app's code find others through the ingress of its own machine."""
+    info = ask(controller().info(nodes.own_address()))
+    os.environ[ENDPOINT_PATTERN] = info.pattern_for_code
 
 
 def _folder() -> Path:

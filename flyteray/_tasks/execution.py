@@ -14,11 +14,13 @@ from typing import Any
 
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
+from flyteray._cluster import nodes
 from flyteray._cluster.workers import launch
 from flyteray._cluster.workers import secrets as process_secrets
 from flyteray._cluster.workers.code import Workplace, activate, load_code
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
+from flyteray._declare.this_cluster import ENDPOINT_PATTERN
 from flyteray._plan import failure
 from flyteray._plan.bundle import pickles
 from flyteray._plan.info import ActionPhase
@@ -39,8 +41,8 @@ class Worker:
     """A worker process between its actions, which are all of one environment and one bundle."""
 
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
-        self.cluster = ask(controller().info())
-        os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
+        self.cluster = ask(controller().info(nodes.own_address()))
+        os.environ[ENDPOINT_PATTERN] = self.cluster.pattern_for_code
         asked = [
             SecretSpec(key=key, group=group, env_var=variable, mount=mount)
             for key, group, variable, mount in secrets

@@ -36,7 +36,7 @@ def load_outputs(run: str) -> tuple[Any, ...]:
             return tuple(ray.get(held[0]))
         except (OwnerDiedError, ObjectLostError, RaySystemError):
             pass  # the keeper or the node is gone, or it does not unpickle: storage has it too, and says why
-    info = ask(controller().info())
+    info = ask(controller().info(None))
     try:
         return tuple(read_value(open_storage(info.storage), output_key(run)))
     except (FileNotFoundError, ModuleLoadError) as error:

@@ -15,6 +15,7 @@ from flyteray._client.progress import Progress
 from flyteray._client.session.owner import without_projects
 from flyteray._client.session.session import session
 from flyteray._declare.environment import without_meaning
+from flyteray._declare.this_cluster import this_process
 from flyteray._plan.info import AppInfo, AppPhase, to_json
 from flyteray.errors import ActivationTimeoutError, AppNotFoundError, DeploymentError
 
@@ -70,7 +71,7 @@ class App(BaseHandle):
     @property
     def endpoint(self) -> str:
         """The address for programs, which needs no name resolution: ``http://<address>:<port>/<app>``."""
-        return self._info.endpoint
+        return this_process().cluster.endpoint(self.name) or self._info.endpoint
 
     @property
     def revision(self) -> int:

@@ -80,7 +80,7 @@ class Session(Cluster):
                     if connection.started:  # nothing half made: the next start begins anew
                         disconnect(self.settings)
                     raise
-                os.environ[ENDPOINT_PATTERN] = self._cluster.endpoint_pattern
+                os.environ[ENDPOINT_PATTERN] = self._cluster.pattern_for_code
             return self._cluster
 
     def has_cluster(self) -> bool:
@@ -118,7 +118,7 @@ class Session(Cluster):
 
     def endpoint_pattern(self) -> str | None:
         named = self._settings is not None
-        return self.connect().endpoint_pattern if named and self.has_cluster() else None
+        return self.connect().pattern_for_code if named and self.has_cluster() else None
 
     async def read_output(self, output: RunOutput) -> Any:
         if self._settings is None:

@@ -14,6 +14,7 @@ from flyteray._actors.keeper import keeper
 from flyteray._cluster import nodes
 from flyteray._cluster.images.images import Images
 from flyteray._control.apps.hosts import refuse_taken_hosts
+from flyteray._control.apps.ingresses import Ingresses
 from flyteray._control.apps.reconciler import Reconciler
 from flyteray._control.apps.records import Records
 from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
@@ -37,16 +38,23 @@ class Apps(AppsDoor):
     """The apps of a cluster, as users ask for them and as their replicas report."""
 
     def __init__(
-        self, registry: Registry, cluster: ClusterInfo, images: Images, secrets: Secrets, outputs: Outputs
+        self,
+        registry: Registry,
+        cluster: ClusterInfo,
+        images: Images,
+        secrets: Secrets,
+        outputs: Outputs,
+        ingresses: Ingresses,
+        wake: asyncio.Event,
     ) -> None:
         self._secrets = secrets
         self._outputs = outputs
         self._records = records = Records(registry.apps)
-        self._loop = Reconciler(records, cluster, images, registry.keys)
+        self._loop = Reconciler(records, cluster, images, registry.keys, ingresses, wake)
 
     async def run(self) -> None:
         """Bring about what is wanted, for as long as the controller lives."""
-        await asyncio.gather(self._loop.run(), self._loop.wake_sleepers())
+        await self._loop.run()
 
     # Questions of users
 

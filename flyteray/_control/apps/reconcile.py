@@ -180,6 +180,7 @@ def ingress_state(
         apps=routes,
         coming=frozenset(app.name for app in apps if app.desired == "active" and routes[app.name] is None),
         backends=slots,
+        owners={version.backend: version.app for version in known.values() if version.backend is not None},
         hosts={host: name for name, spec in shown.items() for host in own_hosts(spec)},
         timeouts=timeouts,
         sticky=frozenset(name for name, spec in shown.items() if spec.sticky),

@@ -13,22 +13,20 @@ from typing import Any
 from flyteray._cluster.images.images import Images
 from flyteray._control.apps import reconcile
 from flyteray._control.apps.deployer import Deployer
+from flyteray._control.apps.ingresses import Ingresses
 from flyteray._control.apps.records import Records
 from flyteray._control.apps.scaler import Scaler
 from flyteray._control.apps.state import RUNNING, AppRecord, VersionPhase, VersionRecord
 from flyteray._control.apps.status import app_info
 from flyteray._control.registry.database import now
 from flyteray._control.registry.keys import Keys
-from flyteray._ingress.door import ingress
 from flyteray._machine.threads import in_own_thread
 from flyteray._plan.info import AppInfo, ClusterInfo, ErrorInfo
 from flyteray._serve.ray_serve import deployment, own_serve
-from flyteray.errors import BaseRuntimeError
 
 _TICK_S = 1.0
 _LIVENESS_EVERY = 2  # ticks
 _TIDY_EVERY = 10  # ticks
-_LISTEN_S = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +34,23 @@ logger = logging.getLogger(__name__)
 class Reconciler:
     """The loop that takes the steps from what is observed of apps to what is wanted of them."""
 
-    def __init__(self, records: Records, cluster: ClusterInfo, images: Images, keys: Keys) -> None:
+    def __init__(
+        self,
+        records: Records,
+        cluster: ClusterInfo,
+        images: Images,
+        keys: Keys,
+        ingresses: Ingresses,
+        wake: asyncio.Event,
+    ) -> None:
         self._records = records
         self._cluster = cluster
         self._keys = keys
         self._begun = asyncio.Event()  # replicas that ran on another cluster are no longer counted on
-        self._wake = asyncio.Event()
+        self._ingresses = ingresses
+        self._wake = wake
         self._round = asyncio.Condition()
-        self._scaler = Scaler(records)
+        self._scaler = Scaler(records, ingresses.traffic)
         self._deployer = Deployer(records, images, self._scaler, cluster, self._wake.set)
         self._failed: set[str] = set()  # versions that Serve is still to end
         self._routing = asyncio.Lock()
@@ -187,7 +194,7 @@ class Reconciler:
             for version in self._records.versions.values()
             if version.phase is VersionPhase.DRAINING and version.backend is not None
         ]
-        sessions = await ingress().sessions(draining) if draining else {}
+        sessions = await self._ingresses.sessions(draining) if draining else {}
         apps, versions = dict(self._records.apps), dict(self._records.versions)
         steps = reconcile.next_steps(
             apps.values(), versions.values(), self._records.replicas.values(), sessions, now()
@@ -242,18 +249,8 @@ class Reconciler:
                 self._records.silent(),
             )
             if state != self._applied:
-                await ingress().apply(state)
+                await self._ingresses.apply(state)
                 self._applied = state
-
-    async def wake_sleepers(self) -> None:
-        """Have a round of steps begin as soon as a request waits for a replica, for as long as the controller lives."""
-        while True:
-            try:
-                if await ingress().need(_LISTEN_S):
-                    self._wake.set()
-            except BaseRuntimeError:
-                logger.warning("The ingress does not tell who waits; it is asked again", exc_info=True)
-                await asyncio.sleep(_TICK_S)
 
 
 def _died(serves_word: str) -> ErrorInfo:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from flyteray._cluster import nodes
 from flyteray._control.apps.records import Records
 from flyteray._control.apps.scaling import ReplicaCounts
 from flyteray._control.apps.state import VersionPhase, VersionRecord
-from flyteray._ingress.door import ingress
 from flyteray._plan import placement
 from flyteray._serve.ray_serve import deployment
+
+# Requests that are open, and those so far, of some backends.
+Traffic = Callable[[Sequence[int]], Awaitable[Mapping[int, tuple[int, int]]]]
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +29,9 @@ class Scaler:
         waiting: Why replicas don't start, by version.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, traffic: Traffic) -> None:
         self._records = records
+        self._traffic = traffic
         self.counts = ReplicaCounts()
         self.waiting: dict[str, str] = {}
 
@@ -54,7 +57,7 @@ class Scaler:
             for version in versions
             if version.spec.scaling and version.phase is VersionPhase.READY and version.backend is not None
         ]
-        traffic = await ingress().traffic(followed) if followed else {}
+        traffic = await self._traffic(followed) if followed else {}
         working = {each.info.version for each in self._records.replicas.values() if each.info.working}
         changes = self.counts.changes(versions, ready, traffic, time.monotonic(), working)
         for version, replicas in changes.items():

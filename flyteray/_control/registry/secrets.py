@@ -17,11 +17,13 @@ from flyteray import _private
 from flyteray._actors.controller import Secrets as SecretsDoor
 from flyteray._control.registry.database import Database, now
 from flyteray._control.registry.tables import secrets
+from flyteray._ingress.certificates import Authority
 from flyteray._plan.credentials import as_value, check_secret_name, not_found
 from flyteray._plan.info import SecretInfo
 from flyteray.errors import InitializationError, RuntimeSystemError
 
 _INFO = [secrets.c.name, secrets.c.created_at, secrets.c.updated_at]
+_AUTHORITY = "flyteray:authority"  # not a secret of users
 _TAKEN = "environment:"  # before the names of those that nobody has created; no other name has a colon
 
 
@@ -68,6 +70,23 @@ class Secrets(SecretsDoor):
             self._keep(_TAKEN + name, values[name])
         return changed
 
+    def authority(self) -> Authority:
+        """The authority by which the cluster's ingresses know each other; made when it is first needed.
+
+        One that can't be read any more is replaced: nodes have themselves certified again.
+        """
+        try:
+            found = self._find([_AUTHORITY])
+            pair = self._decrypted(_AUTHORITY, found[_AUTHORITY].encrypted) if found else None
+        except RuntimeSystemError:
+            pair = None
+        if pair is not None:
+            certificate, _, key = pair.partition(b"\0")
+            return Authority(certificate, key)
+        made = Authority.new()
+        self._keep(_AUTHORITY, made.certificate + b"\0" + made.key)
+        return made
+
     async def uncreated(self, names: Iterable[str]) -> list[str]:
         found = self._find(names)
         return [name for name in dict.fromkeys(names) if name not in found or found[name].taken]
@@ -91,7 +110,7 @@ class Secrets(SecretsDoor):
 
     async def listall(self, limit: int | None) -> list[SecretInfo]:
         with self._database.read() as connection:
-            rows = list(connection.execute(select(*_INFO)))
+            rows = list(connection.execute(select(*_INFO).where(secrets.c.name != _AUTHORITY)))
         found: dict[str, SecretInfo] = {}
         for row in sorted(rows, key=lambda row: not row.name.startswith(_TAKEN)):
             name = row.name.removeprefix(_TAKEN)
@@ -109,7 +128,8 @@ class Secrets(SecretsDoor):
     def names(self) -> list[str]:
         """The names of all secrets, in order."""
         with self._database.read() as connection:
-            return sorted({name.removeprefix(_TAKEN) for name in connection.scalars(select(secrets.c.name))})
+            names = connection.scalars(select(secrets.c.name).where(secrets.c.name != _AUTHORITY))
+            return sorted({name.removeprefix(_TAKEN) for name in names})
 
     def _found(self, names: Iterable[str]) -> dict[str, _Kept]:
         wanted = list(dict.fromkeys(names))

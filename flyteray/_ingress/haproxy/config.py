@@ -11,17 +11,11 @@ from collections.abc import Mapping
 
 from flyteray._ingress import trusted_proxies
 from flyteray._ingress.haproxy import answers, maps, prefix
-from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER
-from flyteray._ingress.routes import POOL, SLOTS, IngressState, Slot
+from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER, PEERS_LISTENER
+from flyteray._ingress.routes import POOL, IngressState, Slot
 from flyteray._ingress.trusted_proxies import NOBODY, Trust
 
 ACTIVATOR_SOCKET = "act.sock"
-# Connections that become idle once a replica stops are closed within seconds: one that is open then is a request.
-_CHECK = (
-    "check inter 1s fastinter 200ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 2 "
-    "pool-purge-delay 500ms on-error mark-down"
-)
-
 _GLOBAL = """\
 global
     stats socket unix@{admin} mode 600 level admin
@@ -48,6 +42,7 @@ defaults
     timeout http-request 10s
     timeout http-keep-alive 75s
     timeout queue 60s
+    timeout check 1500ms
     # a replica that dies with a request, two attempts at its port, then the activator's handing on; how often a
     # request reaches an app is counted in the backends
     retries 4
@@ -77,18 +72,7 @@ frontend apps
     # without it a client can send a request on a connection that closes at that moment
     option idle-close-on-response
 
-    # whether anything comes after the headers, in every version of HTTP; what switches protocols has no body
-    acl sized req.hdr(content-length) -m found
-    acl length req.hdr(content-length) -m int gt 0
-    acl encoded req.hdr(transfer-encoding) -m found
-    acl whole internal.htx.has_eom
-    acl headers_only internal.htx_blk.type(tail) -m str HTX_BLK_EOH
-    acl switches req.hdr(upgrade) -m found
-    acl length_less var(txn.chunks) -m found
-    http-request set-var(txn.chunks) bool(true) if encoded || !sized !whole !switches || !sized !headers_only !switches
-    http-request set-var(txn.bodied) bool(true) if length || length_less
-    acl bodied var(txn.bodied) -m found
-
+{bodies}
 {trust}
     # some programs would take the whole for the path
     http-request set-uri %[pathq] unless {{ url_beg / * }}
@@ -131,10 +115,16 @@ frontend apps
     http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] unless by_host
     http-request set-path /%[path,field(3,/,0)] unless by_host
 
-    # a replica may have acted on it before it died; only what HTTP calls safe may be sent once more
-    http-request set-var(txn.safe) bool(true) if METH_GET !bodied || METH_OPTIONS !bodied
-    http-request disable-l7-retry unless {{ var(txn.safe) -m found }}
-    http-request set-var(txn.since) date(0,ms)
+{repeats}
+    # replicas of this node come first while they have few requests, then those that have fewest
+    http-request set-var(txn.near) var(txn.backend),map_str_int({near})
+    acl is_near var(txn.near) -m found
+    http-request track-sc0 var(txn.backend) table {in_flight} if is_near
+    http-request set-var(txn.open) sc0_conn_cur if is_near
+    http-request set-var(txn.room) var(txn.near),mul({few}),sub(txn.open) if is_near
+    http-request set-var(txn.turn) rand(5040),mod(txn.near) if is_near
+    http-request set-var-fmt(txn.turn) %[var(txn.backend)].%[var(txn.turn)] if is_near
+    http-request set-var(txn.server) var(txn.turn),map_str({near}) if is_near {{ var(txn.room) -m int gt 0 }}
     # What comes after a body in chunks is not for the apps: some take it for headers. A body that is there is given its
     # length, so that nothing can come after it; the activator lets the others through without.
     http-request set-header Content-Length %[req.body_size] if length_less whole
@@ -144,6 +134,47 @@ frontend apps
 
 {prefix}
 {readable}"""
+
+# what comes after the headers, and what may be sent once more
+_BODIES = """\
+    # whether anything comes after the headers, in every version of HTTP; what switches protocols has no body
+    acl sized req.hdr(content-length) -m found
+    acl length req.hdr(content-length) -m int gt 0
+    acl encoded req.hdr(transfer-encoding) -m found
+    acl whole internal.htx.has_eom
+    acl headers_only internal.htx_blk.type(tail) -m str HTX_BLK_EOH
+    acl switches req.hdr(upgrade) -m found
+    acl length_less var(txn.chunks) -m found
+    http-request set-var(txn.chunks) bool(true) if encoded || !sized !whole !switches || !sized !headers_only !switches
+    http-request set-var(txn.bodied) bool(true) if length || length_less
+    acl bodied var(txn.bodied) -m found
+"""
+
+_REPEATS = """\
+    # a replica may have acted on it before it died; only what HTTP calls safe may be sent once more
+    http-request set-var(txn.safe) bool(true) if METH_GET !bodied || METH_OPTIONS !bodied
+    http-request disable-l7-retry unless { var(txn.safe) -m found }
+    http-request set-var(txn.since) date(0,ms)
+"""
+
+# What other ingresses of the cluster send: they have looked at it, and name the replica by the name that they ask for.
+_PEERS = """\
+frontend peers
+    bind "fd@${{{listener}}}" ssl crt {certificate} ca-file {ca} verify required alpn http/1.1 ssl-min-ver TLSv1.3
+    unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
+    option idle-close-on-response
+{bodies}
+    acl asks_json req.hdr(accept) -m reg -i '{asks_json}'
+    http-request set-var-fmt(txn.open) '{{"error": "' if asks_json
+    http-request set-var-fmt(txn.close) '"}}' if asks_json
+    http-request set-var(txn.backend) ssl_fc_sni,field(1,.),field(1,-)
+    http-request set-var(txn.server) ssl_fc_sni,field(1,.),field(2,-)
+    http-request set-var(txn.app) var(txn.backend),map_str({owners})
+    http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
+    http-request reject unless {{ var(txn.app) -m found }}
+{repeats}
+    use_backend %[var(txn.backend)]
+"""
 
 _BACKEND = """\
     # a replica that ends without an answer has had the request: a safe one goes to one more
@@ -162,10 +193,10 @@ _BACKEND = """\
     tcp-response content set-var(txn.reached) bool(true)
     http-request set-timeout server var(txn.timeout)
     # which replica a browser keeps to: a name for each backend, so that apps on one host do not take each other's
-    cookie flyteray-{backend} insert indirect nocache httponly dynamic
-    dynamic-cookie-key flyteray
+    cookie flyteray-{backend} insert indirect nocache httponly
     ignore-persist unless {{ var(txn.app),map_str({sticky}) -m found }}
-    use-server {activator} if {{ var(txn.chunks) -m found }}"""
+    use-server {activator} if {{ var(txn.chunks) -m found }}
+    use-server %[var(txn.server)] if {{ var(txn.server) -m found }}"""
 
 # it takes what no replica can; each of its requests has a connection of its own
 _ACTIVATOR = (
@@ -180,18 +211,21 @@ backend {maps.COMING}
 """
 
 _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
+_IN_FLIGHT = "in_flight"  # counts the requests that are open at each backend
+_FEW = 8  # requests at a time for each replica of this node, before those of other nodes count as much
+_OTHER_FILES = 4096  # of checks, idle connections, HAProxy itself
 _BROKEN_FILE = "broken.lua"
 
 
 def connections(open_files: int) -> int:
     """How many client connections to allow where a process may have ``open_files`` files open.
 
-    Each takes two descriptors, one to the client and one to the replica, and each slot one for its checks.
+    Each takes two descriptors, one to the client and one to the replica; replicas take one for their checks.
     -1 stands for no limit.
     """
     if open_files < 0:
         return _MOST_CONNECTIONS
-    return max(256, min(_MOST_CONNECTIONS, (open_files - POOL * SLOTS - 256) // 2))
+    return max(256, min(_MOST_CONNECTIONS, (open_files - _OTHER_FILES) // 2))
 
 
 def threads(cpus: int) -> int:
@@ -199,8 +233,10 @@ def threads(cpus: int) -> int:
     return max(1, min(4, cpus))
 
 
-def render(state: IngressState, *, threads: int, connections: int, trust: Trust = NOBODY) -> str:
-    """HAProxy's configuration file for a state."""
+def render(
+    state: IngressState, *, threads: int, connections: int, trust: Trust = NOBODY, peers: bool = False
+) -> str:
+    """HAProxy's configuration file for a state as a node sees it; with ``peers`` it takes what other ingresses send."""
     head = _GLOBAL.format(
         admin=ADMIN_SOCKET,
         threads=threads,
@@ -218,6 +254,11 @@ def render(state: IngressState, *, threads: int, connections: int, trust: Trust 
         timeouts=maps.TIMEOUTS,
         private=maps.PRIVATE,
         keys=maps.KEYS,
+        bodies=_BODIES,
+        repeats=_REPEATS,
+        near=maps.NEAR,
+        in_flight=_IN_FLIGHT,
+        few=_FEW,
         trust=trusted_proxies.rules(trust),
         external=trusted_proxies.external_host(maps.HOSTS) if trust.proxies else "",
         noticed=answers.NOTICED,
@@ -231,31 +272,40 @@ def render(state: IngressState, *, threads: int, connections: int, trust: Trust 
         readable=answers.READABLE,
     )
     backends = [_backend(number, state.slots(number)) for number in range(POOL)]
-    return "\n".join([head, frontend, _COMING, *backends])
+    counted = f"backend {_IN_FLIGHT}\n    stick-table type string len 16 size 10k store conn_cur\n"
+    return "\n".join([head, frontend, _peers() if peers else "", counted, _COMING, *backends])
 
 
-def files(state: IngressState, *, threads: int, connections: int, trust: Trust = NOBODY) -> dict[str, str]:
-    """All files that HAProxy reads when it starts, by file name."""
+def files(
+    state: IngressState, *, threads: int, connections: int, trust: Trust = NOBODY, peers: bool = False
+) -> dict[str, str]:
+    """All files that HAProxy reads when it starts, by file name; but for certificates."""
     return {
-        CONFIG_FILE: render(state, threads=threads, connections=connections, trust=trust),
+        CONFIG_FILE: render(state, threads=threads, connections=connections, trust=trust, peers=peers),
         _BROKEN_FILE: answers.BROKEN,
         **maps.render(state),
     }
 
 
+def _peers() -> str:
+    return _PEERS.format(
+        listener=PEERS_LISTENER,
+        certificate=maps.PEER_FILE,
+        ca=maps.CA_FILE,
+        bodies=_BODIES,
+        asks_json=answers.ASKS_JSON,
+        owners=maps.OWNERS,
+        timeouts=maps.TIMEOUTS,
+        repeats=_REPEATS,
+    )
+
+
 def _backend(number: int, slots: Mapping[int, Slot]) -> str:
     name = maps.backend_name(number)
     lines = [f"backend {name}", _BACKEND.format(backend=name, sticky=maps.STICKY, activator=maps.ACTIVATOR)]
-    free = 1
     for slot, at in sorted(slots.items()):
         host = f"[{at.host}]" if ":" in at.host else at.host
-        lines += _unused(free, slot - 1)
-        lines.append(f"    server {maps.slot_name(slot)} {host}:{at.port} {_CHECK}")
-        free = slot + 1
-    lines += _unused(free, SLOTS)
+        server = f"{maps.server_name(slot, at)} {host}:{at.port} {maps.options(number, slot, at)}"
+        lines.append(f"    server {server}")
     lines.append(_ACTIVATOR.format(role="backup "))
     return "\n".join(lines) + "\n"
-
-
-def _unused(first: int, last: int) -> list[str]:
-    return [f"    server-template s {first}-{last} 127.0.0.1:1 {_CHECK} disabled"] if first <= last else []

@@ -13,7 +13,9 @@ TIMEOUTS = "timeouts.map"  # an app's name to the milliseconds that it may let a
 STICKY = "sticky.map"  # the names of the apps that keep a browser on one replica
 PRIVATE = "private.map"  # the names of the apps that answer only those who send a key
 KEYS = "keys.map"  # the SHA-256 of a key to the name of its owner
-FILES = (APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, KEYS)  # HAProxy goes by these
+OWNERS = "owners.map"  # a backend to the app that it is of
+NEAR = "near.map"  # of backends with replicas here and elsewhere: how many are here, and which
+FILES = (APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, KEYS, OWNERS, NEAR)  # HAProxy goes by these
 
 # HAProxy does not know these: they are for the activator alone.
 WAITS = "waits.map"  # an app's name to the milliseconds that a request may wait for a replica of it
@@ -23,7 +25,22 @@ FOR_ACTIVATOR = (WAITS, REASONS)
 STOPPED = "stopped"  # stands in the map for an app without a backend
 COMING = "coming"  # stands there for one that is to have a backend; names the backend where its requests wait
 ACTIVATOR = "act"  # the activator's name in each backend
+PEERS_DOMAIN = "flyteray.internal"  # what the ingresses of a cluster call themselves among each other
+PEER_FILE = "peer.pem"  # the certificate of this ingress, with its key
+CA_FILE = "ca.pem"  # those that the certificates of the others are signed with
 _YES = "yes"
+
+# Connections that become idle once a replica stops are closed within seconds: one that is open then is a request.
+_CHECK = (
+    "check inter 1s downinter 500ms fall 2 rise 1 observe layer4 error-limit 2 "
+    "pool-purge-delay 500ms on-error mark-down"
+)
+_REPLICA = f"{_CHECK} fastinter 200ms weight 256"
+# A node that says nothing any more is marked down within five seconds, and what waits for it ends then.
+_PEER = (
+    f"{_CHECK} fastinter 300ms weight 64 ssl verify required ca-file {CA_FILE} crt {PEER_FILE} "
+    f"check-ssl check-sni check.{PEERS_DOMAIN} on-marked-down shutdown-sessions"
+)
 
 
 def backend_name(backend: int) -> str:
@@ -36,9 +53,27 @@ def backend_number(name: str) -> int:
     return int(name.removeprefix("b"))
 
 
-def slot_name(slot: int) -> str:
-    """A slot's name in its backend."""
-    return f"s{slot}"
+def server_name(number: int, slot: Slot) -> str:
+    """The name of a slot's server in its backend: that of a replica here, or that of the ingress of another node."""
+    return f"{'p' if slot.peer else 's'}{number}"
+
+
+def server(name: str) -> tuple[bool, int]:
+    """Whether a server of this name is another node's ingress, and the number of its slot."""
+    return name.startswith("p"), int(name[1:])
+
+
+def options(backend: int, number: int, slot: Slot) -> str:
+    """What HAProxy is told of a server besides its address."""
+    cookie = f"cookie {number}"  # the same at every ingress
+    if not slot.peer:
+        return f"{cookie} {_REPLICA}"
+    return f"{cookie} {_PEER} sni str({peer_name(backend, number)})"
+
+
+def peer_name(backend: int, number: int) -> str:
+    """The name under which another node's ingress is asked for the replica of a slot."""
+    return f"{backend_name(backend)}-s{number}.{PEERS_DOMAIN}"
 
 
 def entries(state: IngressState) -> dict[str, dict[str, str]]:
@@ -53,6 +88,8 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
         STICKY: dict.fromkeys(state.sticky, _YES),
         PRIVATE: dict.fromkeys(state.private, _YES),
         KEYS: dict(state.keys),
+        OWNERS: {backend_name(backend): app for backend, app in state.owners.items()},
+        NEAR: dict(state.near),
         WAITS: {app: str(wait) for app, wait in state.waits.items()},
         REASONS: {app: quote(reason) for app, reason in state.reasons.items()},
     }
@@ -90,6 +127,8 @@ def state(
         sticky=frozenset(content.get(STICKY, {}).keys() & apps.keys()),
         private=frozenset(content.get(PRIVATE, {})),
         keys=content.get(KEYS, {}),
+        owners={backend_number(backend): app for backend, app in content.get(OWNERS, {}).items()},
+        near=content.get(NEAR, {}),
         waits={app: int(value) for app, value in content.get(WAITS, {}).items() if app in apps},
         reasons={app: unquote(value) for app, value in content.get(REASONS, {}).items() if app in apps},
         coming=frozenset(app for app, word in words.items() if word == COMING),

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from flyteray._ingress.haproxy import supervisor
+from flyteray._ingress.haproxy.runtime import socket_path
 from flyteray._machine import ports
 from flyteray.errors import ClusterError
 
@@ -27,13 +29,15 @@ _TIMEOUT_S = 20.0
 class Supervisor:
     """A supervisor that runs, with a HAProxy that listens on ``host`` and ``port``.
 
-    ``watched`` is the process that it belongs to and ends with.
+    ``watched`` is the process that it belongs to and ends with; on ``peers_port`` it listens for the ingresses of other
+    nodes, 0 where it does not.
     """
 
     pid: int
     host: str
     port: int
     watched: int
+    peers_port: int = 0
 
 
 def find_binary() -> str:
@@ -74,7 +78,7 @@ def running(directory: Path) -> Supervisor | None:
     )
 
 
-def ensure(directory: Path, host: str, port: int, watched: int) -> Supervisor:
+def ensure(directory: Path, host: str, port: int, watched: int, peers: str | None = None) -> Supervisor:
     """The supervisor of a directory: one that runs already if it fits, otherwise a new one in its place.
 
     Args:
@@ -82,6 +86,7 @@ def ensure(directory: Path, host: str, port: int, watched: int) -> Supervisor:
         host: The address to listen on.
         port: The port to listen on; 0 for the one used here before, or a free one that lasts.
         watched: The process with which the supervisor ends.
+        peers: The address at which other nodes reach this one; None where there are none.
 
     Raises:
         ClusterError: the port is taken, HAProxy is missing or refuses to start, or ``watched`` is gone.
@@ -91,10 +96,11 @@ def ensure(directory: Path, host: str, port: int, watched: int) -> Supervisor:
     while True:
         found = running(directory)
         if found is not None:
-            if (found.host, found.watched) == (host, watched) and port in (0, found.port):
+            fits = (found.host, found.watched, bool(found.peers_port)) == (host, watched, peers is not None)
+            if fits and port in (0, found.port):
                 return found
             stop(directory)
-        code, message = _start(directory, host, wanted, watched)
+        code, message = _start(directory, host, wanted, watched, peers)
         if code == supervisor.PORT_TAKEN and port == 0 and time.monotonic() < deadline:
             wanted = _free_port(host)
         elif code not in (supervisor.READY, supervisor.ALREADY_RUNNING) or time.monotonic() > deadline:
@@ -126,11 +132,27 @@ def wait_ended(directory: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def _start(directory: Path, host: str, port: int, watched: int) -> tuple[int, str]:
+def reload(directory: Path) -> None:
+    """Have HAProxy read its files anew: a new process takes what comes, the old one ends with its last connection."""
+    with socket.socket(socket.AF_UNIX) as master:
+        master.settimeout(_TIMEOUT_S)
+        with socket_path(directory, supervisor.MASTER_SOCKET) as path:
+            master.connect(path)
+        master.sendall(b"reload\n")
+        answer = b""
+        while received := master.recv(1 << 16):
+            answer += received
+    if b"Success=1" not in answer:
+        raise ClusterError(
+            f"HAProxy did not take its new configuration: {answer.decode(errors='replace').strip()}"
+        )
+
+
+def _start(directory: Path, host: str, port: int, watched: int, peers: str | None) -> tuple[int, str]:
     # Isolated and without site-packages: it needs neither, and starts in a hundredth of a second.
     python = (sys.executable, "-I", "-S", supervisor.__file__)
     started = subprocess.run(
-        [*python, str(directory), find_binary(), host, str(port), str(watched)],
+        [*python, str(directory), find_binary(), host, str(port), str(watched), *([peers] if peers else [])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

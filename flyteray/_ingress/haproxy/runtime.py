@@ -14,8 +14,8 @@ from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET
 from flyteray._ingress.routes import IngressState
 
 _PROMPT = b"\n> "
-_DONE = ("", "Key not found.")  # nothing to say; nothing to delete
-_MOVED = ("port changed", "no need to change the port")
+_DONE = ("", "Key not found.", "No such server.")  # nothing to say; nothing to delete or to take out
+_SAID = ("port changed", "no need to change the port", "New server registered", "Already exists a server")
 
 
 class CommandRefusedError(Exception):
@@ -69,7 +69,7 @@ class Conversation:
         """
         for command in commands:
             answer = self.ask(command)
-            if answer not in _DONE and not any(words in answer for words in _MOVED):
+            if answer not in _DONE and not any(words in answer for words in _SAID):
                 raise CommandRefusedError(f"{command!r}: {answer}")
 
     def pid(self) -> int:
@@ -85,19 +85,27 @@ class Conversation:
 
     def sessions(self, backends: Sequence[int]) -> dict[int, int]:
         """How many requests and open connections each backend has, those of WebSockets included."""
-        return {backend: self._row(backend)["scur"] for backend in backends}
+        return {backend: self._here(backend)[0] for backend in backends}
 
     def traffic(self, backends: Sequence[int]) -> dict[int, tuple[int, int]]:
         """How many requests and connections each backend has open or waiting, and has had since HAProxy started."""
-        rows = {backend: self._row(backend) for backend in backends}
-        return {backend: (row["scur"] + row["qcur"], row["stot"]) for backend, row in rows.items()}
+        return {backend: self._here(backend) for backend in backends}
 
-    def _row(self, backend: int) -> dict[str, int]:
-        # Only the backend's own row: all rows of the pool would keep a thread of HAProxy busy for 0.2 s.
-        header, row = self.ask(f"show stat {maps.backend_name(backend)} 2 -1").splitlines()[:2]
+    def _here(self, backend: int) -> tuple[int, int]:
+        """Those of a backend but for the ones that another node's ingress has, which counts them itself."""
+        # Only this backend: all rows of the pool would keep a thread of HAProxy busy for 0.2 s.
+        header, *rows = self.ask(f"show stat {maps.backend_name(backend)} 6 -1").splitlines()
         columns = header.removeprefix("# ").split(",")
-        values = dict(zip(columns, row.split(","), strict=False))
-        return {name: int(values[name]) for name in ("scur", "qcur", "stot")}
+        now = ever = 0
+        for line in rows:
+            row = dict(zip(columns, line.split(","), strict=False))
+            if row.get("svname") == "BACKEND":
+                now += int(row["scur"]) + int(row["qcur"])
+                ever += int(row["stot"])
+            elif row.get("svname", "").startswith("p"):
+                now -= int(row["scur"])
+                ever -= int(row["stot"])
+        return max(0, now), max(0, ever)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,14 @@
 
 Started as a script, not as a module, so that it loads nothing but the standard library::
 
-    supervisor.py DIRECTORY BINARY HOST PORT WATCHED_PID
+    supervisor.py DIRECTORY BINARY HOST PORT WATCHED_PID [PEERS_HOST]
 
 The foreground process returns when HAProxy serves (exit code ``READY``) or can't (a message on stderr and one of
 the other codes); a background process stays. It holds
 
 * the lock on ``supervisor.lock``, so that there is one for a directory; its content says who it is,
-* the listening socket, which HAProxy inherits, so that connections wait in the kernel while HAProxy restarts,
+* the listening socket, which HAProxy inherits, so that connections wait in the kernel while HAProxy restarts, and
+  with PEERS_HOST a second one, on a free port there, for what the ingresses of other nodes send,
 * HAProxy's life: HAProxy is restarted when it dies, and dies with the supervisor. The supervisor ends on SIGTERM
   and when the process WATCHED_PID is gone.
 """
@@ -37,6 +38,10 @@ LOG_FILE = "haproxy.log"
 ADMIN_SOCKET = "admin.sock"
 MASTER_SOCKET = "master.sock"
 LISTENER = "FLYTERAY_INGRESS_FD"  # tells HAProxy's configuration the number of the listening socket
+PEERS_LISTENER = "FLYTERAY_PEERS_FD"
+
+# Where clients come, and where the ingresses of other nodes do.
+Listeners = tuple[socket.socket, "socket.socket | None"]
 
 _LOG_LIMIT = 4 << 20
 _START_TIMEOUT_S = 10.0
@@ -47,7 +52,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main(argv: list[str]) -> int:
     """Start supervising in the background; return when HAProxy serves or can't."""
-    directory, binary, host, port, watched = argv
+    directory, binary, host, port, watched, *of_peers = argv
     os.chdir(directory)
     lock = os.open(LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -63,6 +68,7 @@ def main(argv: list[str]) -> int:
         return _fail(NOTHING_TO_WATCH, f"The process {watched} that the ingress belongs to is gone.")
     try:
         listener = _listen(host, int(port))
+        peers = _listen(of_peers[0], 0) if of_peers else None
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         what = "is taken by another process" if taken else f"can't be listened on ({error.strerror})"
@@ -80,7 +86,7 @@ def main(argv: list[str]) -> int:
         return READY if message == "ready" else _fail(REFUSED, message or "The ingress's supervisor died.")
     os.close(answer)
     os.setsid()  # not in the process group of a Ray worker, which dies as a whole
-    _supervise(binary, listener, is_gone, lock, int(watched), reply)
+    _supervise(binary, (listener, peers), is_gone, lock, int(watched), reply)
     return READY
 
 
@@ -119,18 +125,20 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _supervise(
-    binary: str, listener: socket.socket, is_gone: Callable[[], bool], lock: int, watched: int, reply: int
+    binary: str, listeners: Listeners, is_gone: Callable[[], bool], lock: int, watched: int, reply: int
 ) -> None:
     log = os.open(LOG_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     start_of_log = os.fstat(log).st_size
-    proxy = _start(binary, listener, log)
+    proxy = _start(binary, listeners, log)
     if not _is_ready(proxy):
         _end(proxy)
         said = os.pread(log, 1 << 16, start_of_log).decode(errors="replace").strip()
         os.write(reply, f"HAProxy did not start with {os.path.abspath(CONFIG_FILE)}:\n{said}".encode())
         return
+    listener, peers = listeners
     host, port = listener.getsockname()[:2]
     about = {"pid": os.getpid(), "host": host, "port": port, "watched": watched}
+    about["peers_port"] = peers.getsockname()[1] if peers is not None else 0
     os.pwrite(lock, json.dumps(about).encode(), 0)
     os.write(reply, b"ready")
     os.close(reply)
@@ -150,11 +158,11 @@ def _supervise(
         pause_s = 0.0 if lived_long else min(1.0, 2 * pause_s + 0.02)
         if pause_s:
             time.sleep(pause_s)
-        proxy = _start(binary, listener, log)
+        proxy = _start(binary, listeners, log)
     _end(proxy)
 
 
-def _start(binary: str, listener: socket.socket, log: int) -> subprocess.Popen[bytes]:
+def _start(binary: str, listeners: Listeners, log: int) -> subprocess.Popen[bytes]:
     """HAProxy as master and worker, in a process group of its own that dies with this process."""
     parent = os.getpid()
     # Loaded before the fork: between fork and exec as little as possible.
@@ -167,6 +175,11 @@ def _start(binary: str, listener: socket.socket, log: int) -> subprocess.Popen[b
         if os.getppid() != parent:
             os._exit(1)
 
+    numbers = {
+        name: str(each.fileno())
+        for name, each in zip((LISTENER, PEERS_LISTENER), listeners, strict=True)
+        if each is not None
+    }
     for path in (ADMIN_SOCKET, MASTER_SOCKET):  # so that nobody asks a predecessor
         if os.path.exists(path):
             os.unlink(path)
@@ -175,8 +188,8 @@ def _start(binary: str, listener: socket.socket, log: int) -> subprocess.Popen[b
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        env={LISTENER: str(listener.fileno())},
-        pass_fds=[listener.fileno()],
+        env=numbers,
+        pass_fds=[int(number) for number in numbers.values()],
         preexec_fn=tie,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ipaddress
 import logging
 import logging.handlers
 from typing import Any
@@ -22,16 +21,16 @@ class ReplicaActor(replica.ReplicaActor):  # type: ignore[misc]  # Ray has no ty
         await super().__init__(*arguments)
 
 
-def confine(host: str) -> None:
-    """On a node whose address is loopback, let Serve's own port of this replica listen there alone.
+def confine() -> None:
+    """Let Serve's own port of this replica listen on loopback alone.
 
     Serve opens one for calls between deployments, on all interfaces and with no setting for it, after the user's
     constructor has returned; flyteray's apps never use it.
     """
-    if not ipaddress.ip_address(host).is_loopback:
-        return
     add = replica.add_port_to_grpc_server
-    replica.add_port_to_grpc_server = lambda server, address: add(server, address.replace("[::]", host))
+    replica.add_port_to_grpc_server = lambda server, address: add(
+        server, address.replace("[::]", "127.0.0.1")
+    )
 
 
 def protect_log_handlers() -> None:

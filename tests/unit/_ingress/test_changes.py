@@ -10,7 +10,9 @@ from flyteray._ingress.changes import changes, observed
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.routes import IngressState, Slot
 
-slots = st.builds(Slot, st.sampled_from(["127.0.0.1", "10.0.0.7", "::1"]), st.integers(4000, 4004))
+slots = st.builds(
+    Slot, st.sampled_from(["127.0.0.1", "10.0.0.7", "::1"]), st.integers(4000, 4004), st.booleans()
+)
 
 
 @st.composite
@@ -35,9 +37,11 @@ class Proxy:
 
     def __init__(self, state: IngressState) -> None:
         self.maps = {file: list(content.items()) for file, content in maps.entries(state).items()}
-        self.servers = {f"b{b}/s{s}": (Slot("127.0.0.1", 1), False) for b in range(4) for s in range(1, 5)}
-        for backend, members in state.backends.items():
-            self.servers |= {f"b{backend}/s{slot}": (address, True) for slot, address in members.items()}
+        self.servers = {
+            f"b{backend}/{maps.server_name(number, slot)}": (slot, True)
+            for backend, members in state.backends.items()
+            for number, slot in members.items()
+        }
 
     def run(self, commands: Iterable[str]) -> None:
         for command in commands:
@@ -49,10 +53,19 @@ class Proxy:
                     self.maps[file] = [(name, to if name == key else old) for name, old in self.maps[file]]
                 case ["del", "map", file, key]:
                     self.maps[file] = [(name, to) for name, to in self.maps[file] if name != key]
+                case ["add", "server", server, address, *_]:
+                    host, _, port = address.rpartition(":")
+                    is_peer = server.partition("/")[2].startswith("p")
+                    made = Slot(host.strip("[]"), int(port), is_peer)
+                    self.servers.setdefault(server, (made, False))
+                case ["enable", "health", server]:
+                    assert server in self.servers
                 case ["set", "server", server, "addr", host, "port", port]:
-                    self.servers[server] = (Slot(host, int(port)), self.servers[server][1])
+                    slot, ready = self.servers[server]
+                    self.servers[server] = (Slot(host, int(port), slot.peer), ready)
                 case ["set", "server", server, "state", state]:
-                    self.servers[server] = (self.servers[server][0], state == "ready")
+                    if server in self.servers:  # HAProxy says so of one that it never had
+                        self.servers[server] = (self.servers[server][0], state == "ready")
                 case ["set", "server", server, "health", "up"]:
                     assert self.servers[server][1]
                 case _:

@@ -1,0 +1,220 @@
+"""The ingresses of a cluster, one on each machine: started, known to each other, told of changes, counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from flyteray._cluster import nodes
+from flyteray._control.actors import IngressOptions, start_ingress
+from flyteray._ingress.certificates import Authority
+from flyteray._ingress.door import IngressDoor, ingress_at
+from flyteray._ingress.routes import IngressState
+
+T = TypeVar("T")
+
+_LOOK_S = 1.0
+_LISTEN_S = 30.0
+_AGAIN_S = 1.0
+_TOLD_S = 2.0  # for all to know a change before who made it goes on; one that does not answer is told when it can be
+_ANSWER_S = 2.0
+_APPLY_S = 15.0
+_RENEW_S = 3600.0  # from one look at a certificate to the next
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Member:
+    """The ingress of one machine. ``told`` is the state that it has, ``counts`` what it said last of each backend."""
+
+    address: str
+    door: IngressDoor
+    port: int = 0
+    peers_port: int = 0
+    told: IngressState | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class Ingresses:
+    """The ingresses of all machines of the cluster.
+
+    ``authority`` gives that of the cluster; ``woken`` is called when a request begins to wait for a replica at one.
+    """
+
+    def __init__(
+        self, options: IngressOptions, authority: Callable[[], Authority], woken: Callable[[], None]
+    ) -> None:
+        self._options = options
+        self._authority = authority
+        self._woken = woken
+        self._members: dict[str, _Member] = {}
+        self._state: IngressState | None = None
+        self._ever: dict[int, int] = {}
+        self._news = asyncio.Condition()
+
+    def port(self, address: str) -> int | None:
+        """The port of the ingress on the machine of this address; None where none serves yet."""
+        member = self._members.get(address)
+        return member.port or None if member else None
+
+    def addresses(self) -> list[str]:
+        """The machines with an ingress that serves."""
+        return sorted(address for address, member in self._members.items() if member.port)
+
+    async def run(self) -> None:
+        """Have an ingress on every machine, for as long as the controller lives."""
+        while True:
+            try:
+                await self._follow(await asyncio.to_thread(nodes.addresses))
+            except Exception:
+                logger.exception("Looking for machines without an ingress failed; it is tried again")
+            await asyncio.sleep(_LOOK_S)
+
+    async def apply(self, state: IngressState) -> None:
+        """Have all ingresses go by a state; returns when those that answer do, at the latest after seconds."""
+        self._state = state
+        for member in self._members.values():
+            member.changed.set()
+
+        def all_know() -> bool:
+            return all(not m.port or m.told == self._wanted() for m in self._members.values())
+
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with self._news:
+                await asyncio.wait_for(self._news.wait_for(all_know), _TOLD_S)
+
+    async def sessions(self, backends: Sequence[int]) -> dict[int, int]:
+        """The open requests and connections of each backend, at all ingresses; none where one does not tell."""
+        answers = await self._ask(lambda door: door.sessions(list(backends)))
+        if any(answer is None for answer in answers.values()):
+            return {}
+        return {backend: sum(told[backend] for told in answers.values() if told) for backend in backends}
+
+    async def traffic(self, backends: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """The open or waiting requests and connections of each backend, and those so far, at all ingresses.
+
+        Of one that does not tell, what it said before counts on.
+        """
+        for address, told in (await self._ask(lambda door: door.traffic(list(backends)))).items():
+            member = self._members.get(address)
+            for backend, counted in (told or {}).items() if member else ():
+                before = member.counts.get(backend, (0, 0))[1] if member else 0
+                more = counted[1] - before if counted[1] >= before else counted[1]
+                self._ever[backend] = self._ever.get(backend, 0) + more
+                if member:
+                    member.counts[backend] = counted
+        return {
+            backend: (
+                sum(member.counts.get(backend, (0, 0))[0] for member in self._members.values()),
+                self._ever.get(backend, 0),
+            )
+            for backend in backends
+        }
+
+    def _wanted(self) -> IngressState | None:
+        if self._state is None:
+            return None
+        peers = {each.address: each.peers_port for each in self._members.values() if each.peers_port}
+        return replace(self._state, peers=peers)
+
+    async def _ask(self, question: Callable[[IngressDoor], Awaitable[T]]) -> dict[str, T | None]:
+        async def answer(member: _Member) -> T | None:
+            try:
+                return await asyncio.wait_for(_awaited(question(member.door)), _ANSWER_S)
+            except Exception as error:  # noqa: BLE001  # whatever it is, this one does not tell
+                logger.info("The ingress of %s does not tell: %r", member.address, error)
+                return None
+
+        members = [member for member in self._members.values() if member.port]
+        answers = await asyncio.gather(*map(answer, members))
+        return {member.address: told for member, told in zip(members, answers, strict=True)}
+
+    async def _follow(self, there: dict[str, str]) -> None:
+        for address in there.keys() - self._members.keys():
+            self._members[address] = member = _Member(address, ingress_at(address))
+            member.tasks.append(asyncio.create_task(self._welcome(member, there[address])))
+        gone = self._members.keys() - there.keys()
+        for address in gone:
+            logger.info("The machine %s has left, with its ingress", address)
+            for task in self._members.pop(address).tasks:
+                task.cancel()
+        if gone:
+            await self._changed()
+
+    async def _welcome(self, member: _Member, node: str) -> None:
+        while not member.port:
+            try:
+                await asyncio.to_thread(start_ingress, self._options, member.address, node)
+                await self._certify(member)
+                member.port = await member.door.port()
+            except Exception as error:  # noqa: BLE001  # it is tried again for as long as the machine is there
+                logger.warning("The ingress of %s does not serve yet: %s", member.address, error)
+                await asyncio.sleep(_AGAIN_S)
+        member.tasks += [
+            asyncio.create_task(each)
+            for each in (self._tell(member), self._listen(member), self._renew(member))
+        ]
+        await self._changed()
+
+    async def _certify(self, member: _Member) -> None:
+        if ipaddress.ip_address(member.address).is_loopback:
+            return
+        authority = await asyncio.to_thread(self._authority)
+        if (wish := await member.door.wish(authority.certificate)) is not None:
+            certificate = await asyncio.to_thread(authority.sign, wish)
+            await member.door.join(certificate, authority.certificate)
+        member.peers_port = await member.door.peers_port()
+
+    async def _changed(self) -> None:
+        """What is reached is another thing than before: all are told."""
+        for member in self._members.values():
+            member.changed.set()
+        async with self._news:
+            self._news.notify_all()
+
+    async def _tell(self, member: _Member) -> None:
+        while True:
+            await member.changed.wait()
+            member.changed.clear()
+            wanted = self._wanted()
+            if wanted is None or wanted == member.told:
+                continue
+            try:
+                await asyncio.wait_for(_awaited(member.door.apply(wanted)), _APPLY_S)
+                member.told = wanted
+            except Exception as error:  # noqa: BLE001  # it is told again; what it knows is complete in itself
+                logger.warning("The ingress of %s was not told of a change: %r", member.address, error)
+                member.told = None
+                member.changed.set()
+                await asyncio.sleep(_AGAIN_S)
+            async with self._news:
+                self._news.notify_all()
+
+    async def _listen(self, member: _Member) -> None:
+        while True:
+            try:
+                if await member.door.need(_LISTEN_S):
+                    self._woken()
+            except Exception as error:  # noqa: BLE001  # it restarts, or its machine is about to be seen as gone
+                logger.info("The ingress of %s does not tell who waits: %r", member.address, error)
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _renew(self, member: _Member) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            try:
+                await self._certify(member)
+            except Exception as error:  # noqa: BLE001  # there are weeks for it
+                logger.warning("The certificate of %s was not renewed yet: %r", member.address, error)
+
+
+async def _awaited(answer: Awaitable[T]) -> T:
+    return await answer
