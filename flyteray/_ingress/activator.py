@@ -31,7 +31,7 @@ from flyteray._ingress.haproxy.answers import ASKS_JSON, LARGEST_HEAD, REFUSED, 
 from flyteray._ingress.haproxy.chunks import Chunked
 from flyteray._ingress.haproxy.config import ACTIVATOR_SOCKET
 from flyteray._ingress.haproxy.runtime import socket_path
-from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
 
 _MOST = 1024  # requests at one time
 _HEAD_S = 10.0  # for HAProxy to send what it has in its memory
@@ -217,10 +217,10 @@ class Activator:
         if backend is None:
             return None
         slots = self._state.slots(backend)
-        for number in sorted(slots, key=lambda number: (slots[number].peer, random.random())):
+        for number in sorted(slots, key=lambda number: (number > ELSEWHERE, random.random())):
             slot = slots[number]
             identity: dict[str, Any] = {}
-            if slot.peer:
+            if number > ELSEWHERE:
                 identity = {"ssl": self._identity, "server_hostname": maps.peer_name(backend, number)}
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 opening = asyncio.open_connection(slot.host, slot.port, **identity)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.routes import IngressState, Slot
@@ -42,7 +41,6 @@ def observed(shown: Mapping[str, str], server_lines: str) -> IngressState:
 def _observed_backends(server_lines: str) -> dict[int, dict[int, Slot]]:
     columns: list[str] = []
     backends: dict[int, dict[int, Slot]] = {}
-    twice = set()  # a change was interrupted between one that arrived and the one that it takes the place of
     for line in server_lines.splitlines():
         words = line.split()
         if words[:1] == ["#"]:
@@ -51,13 +49,8 @@ def _observed_backends(server_lines: str) -> dict[int, dict[int, Slot]]:
             row = dict(zip(columns, words, strict=True))
             is_out = int(row["srv_admin_state"]) & (_FORCED_MAINTENANCE | _FORCED_DRAIN)
             if row["srv_name"] != maps.ACTIVATOR and not is_out:
-                backend, (peer, number) = maps.backend_number(row["be_name"]), maps.server(row["srv_name"])
-                slots = backends.setdefault(backend, {})
-                if number in slots:
-                    twice.add((backend, number))
-                slots[number] = Slot(row["srv_addr"], int(row["srv_port"]), peer)
-    for backend, number in twice:
-        del backends[backend][number]
+                slots = backends.setdefault(maps.backend_number(row["be_name"]), {})
+                slots[maps.slot_of(row["srv_name"])] = Slot(row["srv_addr"], int(row["srv_port"]))
     return backends
 
 
@@ -68,19 +61,15 @@ def _arrivals(old: IngressState, new: IngressState) -> list[str]:
         for slot, address in sorted(new.backends[backend].items()):
             if before.get(slot) == address:
                 continue
-            server = _server(backend, slot, address)
-            stays = slot in before and before[slot].peer == address.peer
+            server = _server(backend, slot)
             host = f"[{address.host}]" if ":" in address.host else address.host
             commands += [
-                f"add server {server} {host}:{address.port} {maps.options(backend, slot, address)}",
+                f"add server {server} {host}:{address.port} {maps.options(backend, slot)}",
                 f"set server {server} addr {address.host} port {address.port}",
                 f"enable health {server}",
                 # What was known of a replica that was there says nothing about this one.
-                f"set server {server} {'health up' if stays else 'state ready'}",
+                f"set server {server} {'health up' if slot in before else 'state ready'}",
             ]
-            if not stays:
-                other = replace(address, peer=not address.peer)
-                commands.append(f"set server {_server(backend, slot, other)} state maint")
     return commands
 
 
@@ -112,11 +101,11 @@ def _removed(file: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
 
 def _departures(old: IngressState, new: IngressState) -> list[str]:
     return [
-        f"set server {_server(backend, slot, old.backends[backend][slot])} state maint"
+        f"set server {_server(backend, slot)} state maint"
         for backend in sorted(old.backends)
         for slot in sorted(old.backends[backend].keys() - new.slots(backend).keys())
     ]
 
 
-def _server(backend: int, number: int, slot: Slot) -> str:
-    return f"{maps.backend_name(backend)}/{maps.server_name(number, slot)}"
+def _server(backend: int, slot: int) -> str:
+    return f"{maps.backend_name(backend)}/{maps.server_name(slot)}"

@@ -96,6 +96,8 @@ class Ingress:
         return self._port
 
     def found_at(self) -> str:
+        if self._peers is not None and ipaddress.ip_address(self._host).is_unspecified:
+            return self._peers
         return found_at(self._host)
 
     def wish(self, authority: bytes) -> bytes | None:

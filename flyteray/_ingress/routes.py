@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 
 POOL = 128  # backends that are there ahead, ``b0`` to ``b127``, so that a new app version needs no reload
 SLOTS = 1000  # replicas that a backend can hold, in slots from 1
+ELSEWHERE = (
+    1_000_000  # added to the slot of a replica on another node: the address is that of the ingress there
+)
 
 LOOPBACK = "127.0.0.1"
 
@@ -20,14 +23,10 @@ _OWNER = re.compile(r"[0-9A-Za-z._@-]+")
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a replica listens: the IP address of its node, and a TCP port there, on loopback.
-
-    With ``peer`` the port is that of the node's ingress, which leads on to the replica.
-    """
+    """Where a replica listens: the IP address of its node, and a TCP port there, on loopback."""
 
     host: str
     port: int
-    peer: bool = False
 
     def __post_init__(self) -> None:
         if not _HOST.fullmatch(self.host):
@@ -87,7 +86,7 @@ class IngressState:
         for backend, slots in self.backends.items():
             _check_backend(backend)
             for slot in slots:
-                if not 1 <= slot <= SLOTS:
+                if not 1 <= slot % ELSEWHERE <= SLOTS:
                     raise ValueError(f"Backend {backend} has no slot {slot}: slots are 1 to {SLOTS}.")
         for host in self.hosts:
             if not _HOST_NAME.fullmatch(host):
@@ -116,27 +115,20 @@ class IngressState:
 
         What is on a node without an ingress can't be reached.
         """
-        backends = {
-            backend: {
-                number: seen
-                for number, slot in slots.items()
-                if (seen := self._seen(slot, address)) is not None
-            }
-            for backend, slots in self.backends.items()
-        }
+        backends: dict[int, dict[int, Slot]] = {}
         near: dict[str, str] = {}
-        for backend, slots in backends.items():
-            here = [number for number, slot in sorted(slots.items()) if not slot.peer]
-            if here and len(here) < len(slots) and self.owners.get(backend) not in self.sticky:
+        for backend, slots in self.backends.items():
+            here = {n: Slot(LOOPBACK, slot.port) for n, slot in sorted(slots.items()) if slot.host == address}
+            elsewhere = {
+                ELSEWHERE + n: Slot(slot.host, self.peers[slot.host])
+                for n, slot in slots.items()
+                if slot.host != address and slot.host in self.peers
+            }
+            backends[backend] = here | elsewhere
+            if here and elsewhere and self.owners.get(backend) not in self.sticky:
                 near[f"b{backend}"] = str(len(here))
                 near |= {f"b{backend}.{turn}": f"s{number}" for turn, number in enumerate(here)}
         return replace(self, backends=backends, near=near, peers={})
-
-    def _seen(self, slot: Slot, address: str) -> Slot | None:
-        if slot.host == address:
-            return Slot(LOOPBACK, slot.port)
-        port = self.peers.get(slot.host)
-        return None if port is None else Slot(slot.host, port, peer=True)
 
     def with_told(self, told: IngressState) -> IngressState:
         """The same with what another one tells the activator of those apps that it has."""

@@ -305,7 +305,6 @@ def _backend(number: int, slots: Mapping[int, Slot]) -> str:
     lines = [f"backend {name}", _BACKEND.format(backend=name, sticky=maps.STICKY, activator=maps.ACTIVATOR)]
     for slot, at in sorted(slots.items()):
         host = f"[{at.host}]" if ":" in at.host else at.host
-        server = f"{maps.server_name(slot, at)} {host}:{at.port} {maps.options(number, slot, at)}"
-        lines.append(f"    server {server}")
+        lines.append(f"    server {maps.server_name(slot)} {host}:{at.port} {maps.options(number, slot)}")
     lines.append(_ACTIVATOR.format(role="backup "))
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
-from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
 
 APPS = "apps.map"  # an app's name to the backend that serves it
 HOSTS = "hosts.map"  # a host name to the app that it leads to
@@ -53,27 +53,27 @@ def backend_number(name: str) -> int:
     return int(name.removeprefix("b"))
 
 
-def server_name(number: int, slot: Slot) -> str:
+def server_name(slot: int) -> str:
     """The name of a slot's server in its backend: that of a replica here, or that of the ingress of another node."""
-    return f"{'p' if slot.peer else 's'}{number}"
+    return f"p{slot - ELSEWHERE}" if slot > ELSEWHERE else f"s{slot}"
 
 
-def server(name: str) -> tuple[bool, int]:
-    """Whether a server of this name is another node's ingress, and the number of its slot."""
-    return name.startswith("p"), int(name[1:])
+def slot_of(name: str) -> int:
+    """The slot of a server of this name."""
+    return int(name[1:]) + (ELSEWHERE if name.startswith("p") else 0)
 
 
-def options(backend: int, number: int, slot: Slot) -> str:
+def options(backend: int, slot: int) -> str:
     """What HAProxy is told of a server besides its address."""
-    cookie = f"cookie {number}"  # the same at every ingress
-    if not slot.peer:
+    cookie = f"cookie {slot % ELSEWHERE}"  # the same at every ingress
+    if slot < ELSEWHERE:
         return f"{cookie} {_REPLICA}"
-    return f"{cookie} {_PEER} sni str({peer_name(backend, number)})"
+    return f"{cookie} {_PEER} sni str({peer_name(backend, slot)})"
 
 
-def peer_name(backend: int, number: int) -> str:
+def peer_name(backend: int, slot: int) -> str:
     """The name under which another node's ingress is asked for the replica of a slot."""
-    return f"{backend_name(backend)}-s{number}.{PEERS_DOMAIN}"
+    return f"{backend_name(backend)}-{server_name(slot % ELSEWHERE)}.{PEERS_DOMAIN}"
 
 
 def entries(state: IngressState) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET
 from flyteray._ingress.routes import IngressState
 
 _PROMPT = b"\n> "
-_DONE = ("", "Key not found.", "No such server.")  # nothing to say; nothing to delete or to take out
+_DONE = ("", "Key not found.")  # nothing to say; nothing to delete
 _SAID = ("port changed", "no need to change the port", "New server registered", "Already exists a server")
 
 

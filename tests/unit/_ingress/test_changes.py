@@ -8,17 +8,16 @@ from hypothesis import strategies as st
 
 from flyteray._ingress.changes import changes, observed
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
 
-slots = st.builds(
-    Slot, st.sampled_from(["127.0.0.1", "10.0.0.7", "::1"]), st.integers(4000, 4004), st.booleans()
-)
+slots = st.builds(Slot, st.sampled_from(["127.0.0.1", "10.0.0.7", "::1"]), st.integers(4000, 4004))
+numbers = st.integers(1, 4) | st.integers(ELSEWHERE + 1, ELSEWHERE + 4)
 
 
 @st.composite
 def some_states(draw: st.DrawFn) -> IngressState:
     apps = draw(st.dictionaries(st.sampled_from(["a", "b-c", "d_e", "f1"]), st.none() | st.integers(0, 3)))
-    backends = st.dictionaries(st.integers(0, 3), st.dictionaries(st.integers(1, 4), slots, max_size=4))
+    backends = st.dictionaries(st.integers(0, 3), st.dictionaries(numbers, slots, max_size=4))
     app = st.sampled_from(sorted(apps)) if apps else st.nothing()
     hosts = st.dictionaries(st.sampled_from(["x.localhost", "models.example.com"]), app)
     timeouts = st.dictionaries(app, st.integers(1, 2))
@@ -38,7 +37,7 @@ class Proxy:
     def __init__(self, state: IngressState) -> None:
         self.maps = {file: list(content.items()) for file, content in maps.entries(state).items()}
         self.servers = {
-            f"b{backend}/{maps.server_name(number, slot)}": (slot, True)
+            f"b{backend}/{maps.server_name(number)}": (slot, True)
             for backend, members in state.backends.items()
             for number, slot in members.items()
         }
@@ -55,17 +54,13 @@ class Proxy:
                     self.maps[file] = [(name, to) for name, to in self.maps[file] if name != key]
                 case ["add", "server", server, address, *_]:
                     host, _, port = address.rpartition(":")
-                    is_peer = server.partition("/")[2].startswith("p")
-                    made = Slot(host.strip("[]"), int(port), is_peer)
-                    self.servers.setdefault(server, (made, False))
+                    self.servers.setdefault(server, (Slot(host.strip("[]"), int(port)), False))
                 case ["enable", "health", server]:
                     assert server in self.servers
                 case ["set", "server", server, "addr", host, "port", port]:
-                    slot, ready = self.servers[server]
-                    self.servers[server] = (Slot(host, int(port), slot.peer), ready)
+                    self.servers[server] = (Slot(host, int(port)), self.servers[server][1])
                 case ["set", "server", server, "state", state]:
-                    if server in self.servers:  # HAProxy says so of one that it never had
-                        self.servers[server] = (self.servers[server][0], state == "ready")
+                    self.servers[server] = (self.servers[server][0], state == "ready")
                 case ["set", "server", server, "health", "up"]:
                     assert self.servers[server][1]
                 case _:
@@ -140,7 +135,9 @@ def test_a_replica_is_ready_before_the_route_turns_and_leaves_after() -> None:
     new = IngressState({"app": 1}, {1: {1: Slot("127.0.0.1", 4002)}})
 
     assert changes(old, new) == [
+        f"add server b1/s1 127.0.0.1:4002 {maps.options(1, 1)}",
         "set server b1/s1 addr 127.0.0.1 port 4002",
+        "enable health b1/s1",
         "set server b1/s1 state ready",
         "set map apps.map app b1",
         "set server b0/s1 state maint",
@@ -151,4 +148,9 @@ def test_a_new_address_in_a_slot_forgets_what_was_known_of_the_old_one() -> None
     old = IngressState({}, {0: {1: Slot("127.0.0.1", 4001)}})
     new = IngressState({}, {0: {1: Slot("127.0.0.1", 4002)}})
 
-    assert changes(old, new) == ["set server b0/s1 addr 127.0.0.1 port 4002", "set server b0/s1 health up"]
+    assert changes(old, new) == [
+        f"add server b0/s1 127.0.0.1:4002 {maps.options(0, 1)}",
+        "set server b0/s1 addr 127.0.0.1 port 4002",
+        "enable health b0/s1",
+        "set server b0/s1 health up",
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flyteray._actors.controller import Runs, controller
 from flyteray._actors.keeper import Keeper, keeper
 from flyteray._actors.questions import ask
-from flyteray._ingress.door import ingress
+from flyteray._ingress.door import ingress_at
 from flyteray._plan.spec import RunSpec
 from flyteray._plan.values.pickling import Payload
 
@@ -14,7 +14,7 @@ async def misspelt() -> None:
     await controller().runs.gett("r1")  # expect: attr-defined
     await controller().run.get("r1")  # expect: attr-defined
     await keeper().hold()  # expect: attr-defined
-    await ingress().session([1])  # expect: attr-defined
+    await ingress_at("10.0.0.7").session([1])  # expect: attr-defined
 
 
 async def wrongly_asked() -> None:
@@ -22,7 +22,7 @@ async def wrongly_asked() -> None:
     await controller().apps.set_desired("a", "paused")  # expect: arg-type
     await controller().secrets.take({"TOKEN": "text"})  # expect: dict-item
     await keeper().cancel()  # expect: call-arg
-    await ingress().need("long")  # expect: arg-type
+    await ingress_at("10.0.0.7").need("long")  # expect: arg-type
 
 
 def wrongly_understood() -> int:
