@@ -31,13 +31,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Member:
-    """The ingress of one machine. ``told`` is the state that it has, ``counts`` what it said last of each backend."""
+    """The ingress of one machine.
+
+    ``told`` is the state that it has, ``counts`` what it said last of each backend; ``failed`` means that it could not be
+    started or told, so that nobody waits for it until it can.
+    """
 
     address: str
     door: IngressDoor
     port: int = 0
     peers_port: int = 0
     told: IngressState | None = None
+    failed: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -59,6 +64,9 @@ class Ingresses:
         self._state: IngressState | None = None
         self._ever: dict[int, int] = {}
         self._news = asyncio.Condition()
+        self._found = asyncio.Event()  # the machines that there are have been looked at
+        self._certifying = asyncio.Lock()
+        self._known_authority: Authority | None = None
 
     def port(self, address: str) -> int | None:
         """The port of the ingress on the machine of this address; None where none serves yet."""
@@ -74,18 +82,20 @@ class Ingresses:
         while True:
             try:
                 await self._follow(await asyncio.to_thread(nodes.addresses))
+                self._found.set()
             except Exception:
                 logger.exception("Looking for machines without an ingress failed; it is tried again")
             await asyncio.sleep(_LOOK_S)
 
     async def apply(self, state: IngressState) -> None:
         """Have all ingresses go by a state; returns when those that answer do, at the latest after seconds."""
+        await self._found.wait()
         self._state = state
         for member in self._members.values():
             member.changed.set()
 
         def all_know() -> bool:
-            return all(not m.port or m.told == self._wanted() for m in self._members.values())
+            return all(m.failed or m.told == self._wanted() for m in self._members.values())
 
         with contextlib.suppress(asyncio.TimeoutError):
             async with self._news:
@@ -157,6 +167,7 @@ class Ingresses:
                 member.port = await member.door.port()
             except Exception as error:  # noqa: BLE001  # it is tried again for as long as the machine is there
                 logger.warning("The ingress of %s does not serve yet: %s", member.address, error)
+                member.failed = True
                 await asyncio.sleep(_AGAIN_S)
         member.tasks += [
             asyncio.create_task(each)
@@ -167,7 +178,10 @@ class Ingresses:
     async def _certify(self, member: _Member) -> None:
         if ipaddress.ip_address(member.address).is_loopback:
             return
-        authority = await asyncio.to_thread(self._authority)
+        async with self._certifying:
+            if self._known_authority is None:
+                self._known_authority = await asyncio.to_thread(self._authority)
+        authority = self._known_authority
         if (wish := await member.door.wish(authority.certificate)) is not None:
             certificate = await asyncio.to_thread(authority.sign, wish)
             await member.door.join(certificate, authority.certificate)
@@ -189,10 +203,10 @@ class Ingresses:
                 continue
             try:
                 await asyncio.wait_for(_awaited(member.door.apply(wanted)), _APPLY_S)
-                member.told = wanted
+                member.told, member.failed = wanted, False
             except Exception as error:  # noqa: BLE001  # it is told again; what it knows is complete in itself
                 logger.warning("The ingress of %s was not told of a change: %r", member.address, error)
-                member.told = None
+                member.told, member.failed = None, True
                 member.changed.set()
                 await asyncio.sleep(_AGAIN_S)
             async with self._news:
