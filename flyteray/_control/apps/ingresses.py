@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 class _Member:
     """The ingress of one machine.
 
-    ``told`` is the state that it has, ``counts`` what it said last of each backend; ``failed`` means that it could not be
-    started or told, so that nobody waits for it until it can.
+    ``told`` is the state that it has, ``counts`` what it said last of each backend; one that ``failed`` could not
+    be started or told: nobody waits for it until it can.
     """
 
     address: str

@@ -160,7 +160,7 @@ _REPEATS = """\
 # What other ingresses of the cluster send: they have looked at it, and name the replica by the name that they ask for.
 _PEERS = """\
 frontend peers
-    bind "fd@${{{listener}}}" ssl crt {certificate} ca-file {ca} verify required alpn http/1.1 ssl-min-ver TLSv1.3
+{bind}
     unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     option idle-close-on-response
 {bodies}
@@ -273,7 +273,7 @@ def render(
     )
     backends = [_backend(number, state.slots(number)) for number in range(POOL)]
     counted = f"backend {_IN_FLIGHT}\n    stick-table type string len 16 size 10k store conn_cur\n"
-    return "\n".join([head, frontend, _peers() if peers else "", counted, _COMING, *backends])
+    return "\n".join([head, frontend, _peers(bound=peers), counted, _COMING, *backends])
 
 
 def files(
@@ -287,11 +287,11 @@ def files(
     }
 
 
-def _peers() -> str:
+def _peers(bound: bool) -> str:
+    certificates = f"crt {maps.PEER_FILE} ca-file {maps.CA_FILE} verify required ssl-min-ver TLSv1.3"
+    bind = f'    bind "fd@${{{PEERS_LISTENER}}}" ssl {certificates} alpn http/1.1'
     return _PEERS.format(
-        listener=PEERS_LISTENER,
-        certificate=maps.PEER_FILE,
-        ca=maps.CA_FILE,
+        bind=bind if bound else "    # nobody comes here before the certificate does",
         bodies=_BODIES,
         asks_json=answers.ASKS_JSON,
         owners=maps.OWNERS,
