@@ -113,19 +113,25 @@ class IngressState:
     def seen_from(self, address: str) -> IngressState:
         """The same from the node of this address: its own replicas are on loopback, the others behind their ingress.
 
-        What is on a node without an ingress can't be reached.
+        Of the replicas that another node has, one stands for all, as the ingress there divides the requests among them;
+        each stands for itself where a browser keeps to one. What is on a node without an ingress can't be reached.
         """
         backends: dict[int, dict[int, Slot]] = {}
         near: dict[str, str] = {}
         for backend, slots in self.backends.items():
             here = {n: Slot(LOOPBACK, slot.port) for n, slot in sorted(slots.items()) if slot.host == address}
+            others = {
+                n: slot.host for n, slot in slots.items() if slot.host != address and slot.host in self.peers
+            }
+            sticky = self.owners.get(backend) in self.sticky
+            first = {host: n for n, host in sorted(others.items(), reverse=True)}
             elsewhere = {
-                ELSEWHERE + n: Slot(slot.host, self.peers[slot.host])
-                for n, slot in slots.items()
-                if slot.host != address and slot.host in self.peers
+                ELSEWHERE + n: Slot(host, self.peers[host])
+                for n, host in others.items()
+                if sticky or first[host] == n
             }
             backends[backend] = here | elsewhere
-            if here and elsewhere and self.owners.get(backend) not in self.sticky:
+            if here and elsewhere and not sticky:
                 near[f"b{backend}"] = str(len(here))
                 near |= {f"b{backend}.{turn}": f"s{number}" for turn, number in enumerate(here)}
         return replace(self, backends=backends, near=near, peers={})

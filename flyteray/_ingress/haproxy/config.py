@@ -49,6 +49,11 @@ defaults
     retry-on conn-failure empty-response
     option redispatch 1
     option http-no-delay
+    # a node that is silent is found out while a request waits for it
+    option srvtcpka
+    srvtcpka-idle 1s
+    srvtcpka-intvl 1s
+    srvtcpka-cnt 1
     # a client that leaves is a client that leaves: the replica learns it at once
     option abortonclose
     http-reuse always
@@ -117,14 +122,11 @@ frontend apps
 
 {repeats}
     # replicas of this node come first while they have few requests, then those that have fewest
-    http-request set-var(txn.near) var(txn.backend),map_str_int({near})
-    acl is_near var(txn.near) -m found
+{near}
     http-request track-sc0 var(txn.backend) table {in_flight} if is_near
     http-request set-var(txn.open) sc0_conn_cur if is_near
     http-request set-var(txn.room) var(txn.near),mul({few}),sub(txn.open) if is_near
-    http-request set-var(txn.turn) rand(5040),mod(txn.near) if is_near
-    http-request set-var-fmt(txn.turn) %[var(txn.backend)].%[var(txn.turn)] if is_near
-    http-request set-var(txn.server) var(txn.turn),map_str({near}) if is_near {{ var(txn.room) -m int gt 0 }}
+    http-request unset-var(txn.server) if is_near !{{ var(txn.room) -m int gt 0 }}
     # What comes after a body in chunks is not for the apps: some take it for headers. A body that is there is given its
     # length, so that nothing can come after it; the activator lets the others through without.
     http-request set-header Content-Length %[req.body_size] if length_less whole
@@ -157,7 +159,17 @@ _REPEATS = """\
     http-request set-var(txn.since) date(0,ms)
 """
 
+# one of the replicas of this node, by chance
+_NEAR = f"""\
+    http-request set-var(txn.near) var(txn.backend),map_str({maps.NEAR}),add(0)
+    acl is_near var(txn.near) -m found
+    http-request set-var(txn.turn) rand(5040),mod(txn.near) if is_near
+    http-request set-var-fmt(txn.turn) %[var(txn.backend)].%[var(txn.turn)] if is_near
+    http-request set-var(txn.server) var(txn.turn),map_str({maps.NEAR}) if is_near
+"""
+
 # What other ingresses of the cluster send: they have looked at it, and name the replica by the name that they ask for.
+# One stands for all of this node, unless a browser keeps to it.
 _PEERS = """\
 frontend peers
 {bind}
@@ -168,8 +180,10 @@ frontend peers
     http-request set-var-fmt(txn.open) '{{"error": "' if asks_json
     http-request set-var-fmt(txn.close) '"}}' if asks_json
     http-request set-var(txn.backend) ssl_fc_sni,field(1,.),field(1,-)
-    http-request set-var(txn.server) ssl_fc_sni,field(1,.),field(2,-)
     http-request set-var(txn.app) var(txn.backend),map_str({owners})
+{near}
+    acl sticky var(txn.app),map_str({sticky}) -m found
+    http-request set-var(txn.server) ssl_fc_sni,field(1,.),field(2,-) if sticky
     http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
     http-request reject unless {{ var(txn.app) -m found }}
 {repeats}
@@ -256,7 +270,7 @@ def render(
         keys=maps.KEYS,
         bodies=_BODIES,
         repeats=_REPEATS,
-        near=maps.NEAR,
+        near=_NEAR,
         in_flight=_IN_FLIGHT,
         few=_FEW,
         trust=trusted_proxies.rules(trust),
@@ -295,6 +309,8 @@ def _peers(bound: bool) -> str:
         bodies=_BODIES,
         asks_json=answers.ASKS_JSON,
         owners=maps.OWNERS,
+        near=_NEAR,
+        sticky=maps.STICKY,
         timeouts=maps.TIMEOUTS,
         repeats=_REPEATS,
     )

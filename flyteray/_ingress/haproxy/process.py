@@ -134,18 +134,31 @@ def wait_ended(directory: Path) -> None:
 
 def reload(directory: Path) -> None:
     """Have HAProxy read its files anew: a new process takes what comes, the old one ends with its last connection."""
-    with socket.socket(socket.AF_UNIX) as master:
-        master.settimeout(_TIMEOUT_S)
-        with socket_path(directory, supervisor.MASTER_SOCKET) as path:
-            master.connect(path)
-        master.sendall(b"reload\n")
-        answer = b""
-        while received := master.recv(1 << 16):
-            answer += received
+    deadline = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            answer = _tell_master(directory, b"reload\n")
+            break
+        except (ConnectionError, FileNotFoundError):  # it is starting
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
     if b"Success=1" not in answer:
         raise ClusterError(
             f"HAProxy did not take its new configuration: {answer.decode(errors='replace').strip()}"
         )
+
+
+def _tell_master(directory: Path, command: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX) as master:
+        master.settimeout(_TIMEOUT_S)
+        with socket_path(directory, supervisor.MASTER_SOCKET) as path:
+            master.connect(path)
+        master.sendall(command)
+        answer = b""
+        while received := master.recv(1 << 16):
+            answer += received
+    return answer
 
 
 def _start(directory: Path, host: str, port: int, watched: int, peers: str | None) -> tuple[int, str]:

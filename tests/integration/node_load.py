@@ -1,0 +1,72 @@
+"""A client of its own process that asks at a steady rate, whatever the answers, and says in JSON what came of it.
+
+``node_load.py SECONDS RATE URL...``: each URL is asked RATE times a second. A first line says when it has begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import httpx
+import websockets
+
+_PATIENCE_S = 30.0
+
+
+async def ask(client: httpx.AsyncClient, url: str, method: str, answers: list[dict[str, Any]]) -> None:
+    began = time.time()
+    try:
+        answer = await client.request(method, url)
+        told = {"status": answer.status_code, "by": answer.headers.get("x-node", "")}
+    except httpx.HTTPError as error:
+        told = {"status": 0, "error": repr(error)}
+    answers.append({"url": url, "method": method, "at": began, "took": time.time() - began, **told})
+
+
+async def talk(url: str, until: float) -> dict[str, Any]:
+    """Keep a WebSocket open; say when it was cut, if it was."""
+    node = ""
+    try:
+        async with websockets.connect(url, ping_interval=None) as socket:
+            node = str(await socket.recv())
+            while time.time() < until:
+                await socket.send("x")
+                await asyncio.wait_for(socket.recv(), _PATIENCE_S)
+                await asyncio.sleep(0.2)
+        return {"url": url, "node": node, "cut": None}
+    except Exception as error:  # noqa: BLE001  # whatever it was, it is told
+        return {"url": url, "node": node, "cut": time.time(), "error": repr(error)}
+
+
+async def main(seconds: float, rate: float, urls: list[str]) -> None:
+    answers: list[dict[str, Any]] = []
+    until = time.time() + seconds
+    limits = httpx.Limits(max_connections=1000, max_keepalive_connections=50)
+    async with httpx.AsyncClient(limits=limits, timeout=_PATIENCE_S) as client:
+        print("begun", flush=True)
+        talks = [
+            asyncio.create_task(talk(url.replace("http", "ws", 1) + "/ws", until))
+            for url in urls
+            for _ in range(4)
+        ]
+        asking = set()
+        number = 0
+        while time.time() < until:
+            for url in urls:
+                number += 1
+                method = "POST" if number % 10 == 0 else "GET"
+                path = "/slow" if number % 7 == 0 else "/who"
+                asking.add(task := asyncio.create_task(ask(client, url + path, method, answers)))
+                task.add_done_callback(asking.discard)
+            await asyncio.sleep(1 / rate)
+        if asking:
+            await asyncio.wait(asking)
+        print(json.dumps({"answers": answers, "talks": await asyncio.gather(*talks)}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))

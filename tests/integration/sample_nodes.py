@@ -1,0 +1,84 @@
+"""A script that serves an app on all nodes of a cluster and runs tasks on them, for the tests with several nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+from fastapi import FastAPI, Request, Response, WebSocket
+
+import flyteray as flyte
+from flyteray.app import Scaling
+from flyteray.app.extras import FastAPIAppEnvironment
+from flyteray.io import Dir, File
+
+api = FastAPI()
+app = FastAPIAppEnvironment(
+    name="hello", app=api, resources=flyte.Resources(cpu="0.1"), scaling=Scaling(replicas=(3, 3))
+)
+tasks = flyte.TaskEnvironment(name="nodes", resources=flyte.Resources(cpu=1), depends_on=[app])
+
+
+@api.api_route("/who", methods=["GET", "POST"])
+def who(request: Request, response: Response) -> dict[str, object]:
+    response.headers["x-node"] = socket.gethostname()
+    return {"node": socket.gethostname(), "headers": dict(request.headers)}
+
+
+@api.api_route("/slow", methods=["GET", "POST"])
+async def slow(response: Response) -> None:
+    response.headers["x-node"] = socket.gethostname()
+    await asyncio.sleep(0.5)
+
+
+@api.websocket("/ws")
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text(socket.gethostname())
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
+
+
+@tasks.task
+def call(number: int) -> tuple[str, str, int]:
+    """Where this ran, the endpoint that it saw, and how many of its calls were answered."""
+    time.sleep(0.3)  # so that the next one goes to another node
+    answered = sum(urlopen(f"{app.endpoint}/who").status == 200 for _ in range(number))
+    return socket.gethostname(), app.endpoint, answered
+
+
+@tasks.task
+async def call_from_everywhere(calls: int) -> list[tuple[str, str, int]]:
+    return list(await asyncio.gather(*(call.aio(calls) for _ in range(6))))
+
+
+@tasks.task
+async def write(node: str) -> tuple[File[str], Dir[str]]:
+    """A file and a folder that are written on the node of this name."""
+    made: File[str] = File.new_remote("note.txt")
+    async with made.open("wb") as stream:
+        await stream.write(socket.gethostname().encode())
+    folder = Path("folder")
+    folder.mkdir(exist_ok=True)
+    (folder / "inside.txt").write_text(socket.gethostname())
+    return made, await Dir.from_local(str(folder))
+
+
+if __name__ == "__main__":
+    match sys.argv[1]:
+        case "serve":
+            served = flyte.serve(app)
+            print(json.dumps({"url": served.url, "endpoint": served.endpoint}))
+        case "run":
+            run = flyte.run(call_from_everywhere, int(sys.argv[2]))
+            run.wait()
+            print(json.dumps(run.outputs()[0]))
+        case "call":
+            flyte.init()
+            told = [json.load(urlopen(f"{app.endpoint}/who"))["node"] for _ in range(int(sys.argv[2]))]
+            print(json.dumps(told))
