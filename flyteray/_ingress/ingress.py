@@ -22,7 +22,8 @@ from flyteray._ingress.changes import changes
 from flyteray._ingress.haproxy import config, maps, process
 from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
 from flyteray._ingress.haproxy.supervisor import LOG_FILE
-from flyteray._ingress.routes import LOOPBACK, IngressState
+from flyteray._ingress.routes import ELSEWHERE, LOOPBACK, IngressState, Slot
+from flyteray._ingress.silence import SilenceWatch
 from flyteray._ingress.trusted_proxies import Trust
 from flyteray.errors import ClusterError, RuntimeSystemError
 
@@ -76,6 +77,7 @@ class Ingress:
         self._stopped = False
         self._done: tuple[int, IngressState] | None = None  # HAProxy's process and what it was told last
 
+        self._silence = SilenceWatch(self._end_waiting_for)
         self._activator = Activator(self._directory)  # before HAProxy, which counts on it
         found = process.running(self._directory)
         if found is None or found.watched != self._watched:
@@ -137,6 +139,7 @@ class Ingress:
             self._write(seen)
             self._insist(lambda haproxy: self._lead_to(seen, haproxy))
             self._activator.update(seen)
+            self._silence.watch(seen.others())
 
     async def need(self, timeout_s: float) -> bool:
         return await self._activator.need(timeout_s)
@@ -154,7 +157,21 @@ class Ingress:
         with self._lock:
             self._stopped = True
             process.stop(self._directory)
+        self._silence.stop()
         self._activator.close()
+
+    def _end_waiting_for(self, ingress: Slot) -> None:
+        """End the requests that wait for a node which has become silent: HAProxy sends them elsewhere, or says so."""
+        with self._lock:
+            state = self._done[1] if self._done else IngressState()
+            self._insist(
+                lambda haproxy: haproxy.tell(
+                    f"shutdown sessions server {maps.backend_name(backend)}/{maps.server_name(slot)}"
+                    for backend, slots in state.backends.items()
+                    for slot, at in slots.items()
+                    if slot > ELSEWHERE and at == ingress
+                )
+            )
 
     def _lead_to(self, state: IngressState, haproxy: Conversation) -> None:
         pid = haproxy.pid()

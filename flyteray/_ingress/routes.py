@@ -106,6 +106,10 @@ class IngressState:
         """The replicas of a backend; none for one that isn't used."""
         return self.backends.get(backend, {})
 
+    def others(self) -> set[Slot]:
+        """Where the ingresses of the other nodes with replicas are, in a state that a node sees."""
+        return {at for slots in self.backends.values() for number, at in slots.items() if number > ELSEWHERE}
+
     def without_replicas(self) -> IngressState:
         """The same apps with nothing behind them: what is still true when the replicas are gone."""
         return replace(self, backends={})

@@ -33,12 +33,11 @@ _YES = "yes"
 # Connections that become idle once a replica stops are closed within seconds: one that is open then is a request.
 _CHECK = "check inter 1s downinter 500ms rise 1 pool-purge-delay 500ms"
 _REPLICA = f"{_CHECK} fall 2 fastinter 200ms observe layer4 error-limit 2 on-error mark-down weight 256"
-# A node that says nothing any more is marked down within four seconds, and what still waits for it ends then: checks
-# alone tell, for it may be slow when it has much to do. Before that the kernel finds out about most of what waits, and
-# what may be repeated goes elsewhere.
+# A node that says nothing any more is marked down within four seconds. Checks alone tell: it may be slow to take
+# connections when it has much to do.
 _PEER = (
     f"{_CHECK} fall 5 fastinter 500ms weight 64 ssl verify required ca-file {CA_FILE} crt {PEER_FILE} "
-    f"check-ssl check-sni check.{PEERS_DOMAIN} on-marked-down shutdown-sessions"
+    f"check-ssl check-sni check.{PEERS_DOMAIN}"
 )
 
 
