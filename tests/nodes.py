@@ -7,6 +7,7 @@ cuts or silences is a node of its own; this machine goes on.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -161,6 +162,10 @@ class Node:
         """Drop every packet from and to the node: nobody is told, connections stay open."""
         self._switch.unplug(self)
 
+    def part_from(self, other: Node, parted: bool = True) -> None:
+        """Let this and another node not reach each other, while both reach the others; or end that."""
+        self._switch.part([self, other], parted)
+
     def speak(self) -> None:
         """End :meth:`silence`."""
         self._switch.plug_again(self)
@@ -249,6 +254,4 @@ def _run(*argv: str) -> None:
 
 
 def _json(value: Mapping[str, float]) -> str:
-    import json
-
     return json.dumps(dict(value))

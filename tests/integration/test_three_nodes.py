@@ -1,0 +1,241 @@
+"""A cluster of three machines with addresses, processes and folders of their own, seen from a fourth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import nodes
+from tests.nodes import Node
+from tests.waiting import eventually
+
+FOLDER = Path(__file__).parent
+PORT = 8800
+RAYS = ("gcs_server", "raylet", "dashboard", "ray::", "default_worker", "ray.util.client")
+KEY_NEEDED = 401
+SCAN = """
+import json, socket, sys
+found = {}
+for host in sys.argv[1:]:
+    found[host] = []
+    for port in range(1, 65536):
+        with socket.socket() as one:
+            one.settimeout(2)
+            if one.connect_ex((host, port)) == 0:
+                found[host].append(port)
+print(json.dumps(found))
+"""
+
+pytestmark = [
+    pytest.mark.skipif(nodes.missing() is not None, reason=f"no machines here: {nodes.missing()}"),
+    pytest.mark.timeout(400),
+]
+
+
+@dataclass
+class Machines:
+    head: Node
+    one: Node
+    two: Node
+    outside: Node
+
+    @property
+    def all(self) -> list[Node]:
+        return [self.head, self.one, self.two]
+
+    def script(self, node: Node, *arguments: str) -> Any:
+        """What the sample script prints on a node."""
+        ended = node.run(sys.executable, str(FOLDER / "sample_nodes.py"), *arguments, env=ENVIRONMENT)
+        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+        return json.loads(ended.stdout.splitlines()[-1])
+
+    def asked(self, url: str, *options: str, by: Node | None = None) -> tuple[int, str]:
+        """Status and body of an answer to somebody outside."""
+        ended = (by or self.outside).run("curl", "-sS", "-m", "20", "-w", "\n%{http_code}", *options, url)
+        body, _, status = ended.stdout.rpartition("\n")
+        return int(status), body or ended.stderr
+
+    def load(self, seconds: float, urls: list[str], rate: float = 20) -> Load:
+        """Somebody outside who asks all the time, and has begun."""
+        command = (sys.executable, str(FOLDER / "node_load.py"), str(seconds), str(rate), *urls)
+        process = self.outside.popen(*command, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        return Load(process)
+
+
+class Load:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def told(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """All answers, and the WebSockets, when it has ended."""
+        told = json.loads(self._process.communicate(timeout=120)[0])
+        return told["answers"], told["talks"]
+
+
+ENVIRONMENT = {
+    "RAY_ADDRESS": f"10.77.0.1:{nodes.RAY_PORT}",
+    "FLYTERAY_STORAGE": "/tmp/shared/storage",
+    "FLYTERAY_HOST": "0.0.0.0",
+    "FLYTERAY_AUTH": "off",
+    "FLYTERAY_PORT": str(PORT),
+}
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    shared = Path(tempfile.mkdtemp(prefix="flyteray-nodes-", dir="/tmp"))
+    try:
+        with nodes.machines(["head", "one", "two", "outside"], shared) as (head, one, two, outside):
+            head.start_ray()
+            one.start_ray(head)
+            two.start_ray(head)
+            there = Machines(head, one, two, outside)
+            there.script(one, "serve")
+            for node in there.all:
+                url = f"http://{node.address}:{PORT}/hello/who"
+                eventually(lambda url=url: there.asked(url)[0] == 200)  # type: ignore[misc]
+            yield there
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+def url(node: Node) -> str:
+    return f"http://{node.address}:{PORT}/hello"
+
+
+def test_people_are_given_the_address_of_the_head_from_whichever_node_they_serve(machines: Machines) -> None:
+    served = machines.script(machines.two, "serve")
+
+    assert served["url"] == f"http://{machines.head.address}:{PORT}/hello/"
+    assert machines.asked(f"{served['url']}who")[0] == 200
+
+
+def test_tasks_on_every_node_reach_an_app_through_the_ingress_of_their_own(machines: Machines) -> None:
+    calls = machines.script(machines.head, "run", "100")
+
+    assert {node for node, _, _ in calls} == {"head", "one", "two"}
+    assert sum(answered for _, _, answered in calls) == 600
+    near = {node: endpoint for node, endpoint, _ in calls if node != "head"}
+    assert set(near.values()) == {f"http://127.0.0.1:{PORT}/hello"}
+
+
+def test_scripts_on_every_node_reach_an_app_and_find_the_replica_of_their_own_first(
+    machines: Machines,
+) -> None:
+    for node in machines.all:
+        assert machines.script(node, "call", "20") == [node.name] * 20
+
+
+def test_from_outside_there_is_the_ingress_and_what_is_rays_own(machines: Machines) -> None:
+    found = json.loads(machines.outside.python(SCAN, *(node.address for node in machines.all), timeout_s=300))
+
+    for node in machines.all:
+        listening = node.python(
+            "import psutil\n"
+            "for c in psutil.net_connections('tcp'):\n"
+            "    if c.status == 'LISTEN' and c.laddr.port in map(int, __import__('sys').argv[1:]) and c.pid:\n"
+            "        print(c.laddr.port, ' '.join(psutil.Process(c.pid).cmdline())[:200])",
+            *map(str, found[node.address]),
+        )
+        by = {int(line.split()[0]): line for line in listening.splitlines()}
+        assert PORT in found[node.address]
+        for port in found[node.address]:
+            line = by.get(port, "")
+            is_ingress = "haproxy" in line or "supervisor.py" in line
+            is_ray = any(word in line for word in RAYS)
+            assert is_ingress or is_ray, f"{node.name}: {port} {line}"
+            assert "ServeReplica" not in line, f"{node.name}: a replica is open on {port}: {line}"
+
+
+def test_nobody_without_a_certificate_of_the_cluster_gets_past_an_ingress(machines: Machines) -> None:
+    ports = machines.one.python(
+        "import psutil\n"
+        "for c in psutil.net_connections('tcp'):\n"
+        f"    if c.status == 'LISTEN' and c.laddr.ip == {machines.one.address!r} and c.pid "
+        "and 'haproxy' in ' '.join(psutil.Process(c.pid).cmdline()):\n"
+        "        print(c.laddr.port)"
+    ).split()
+    peers = [port for port in set(ports) if int(port) != PORT]
+    assert peers
+    for port in peers:
+        name = f"b0-s1.flyteray.internal:{port}"
+        told = machines.outside.run(
+            "curl",
+            "-skS",
+            "-m",
+            "10",
+            "--connect-to",
+            f"{name}:{machines.one.address}:{port}",
+            f"https://{name}/who",
+        )
+        assert told.returncode != 0
+        assert "certificate required" in told.stderr
+
+
+def test_nobody_can_say_what_only_the_ingress_says(machines: Machines) -> None:
+    forged = (
+        "X-Forwarded-For: 6.6.6.6",
+        "X-Flyteray-User: root",
+        "X-Forwarded-Proto: https",
+        "Forwarded: for=6.6.6.6",
+    )
+    options = [word for header in forged for word in ("-H", header)]
+    for node in machines.all:
+        for _ in range(3):
+            headers = json.loads(machines.asked(f"{url(node)}/who", *options)[1])["headers"]
+            assert headers["x-forwarded-for"] == machines.outside.address
+            assert headers["x-forwarded-proto"] == "http"
+            assert "x-flyteray-user" not in headers
+            assert "forwarded" not in headers
+
+
+def test_a_silent_node_keeps_nobody_waiting_and_its_return_cuts_nothing(machines: Machines) -> None:
+    load = machines.load(13, [url(machines.head), url(machines.one)])
+    time.sleep(2)  # some of the load's time, not for anything to happen
+    machines.two.silence()
+    silent_at = time.time()
+    time.sleep(6)
+    machines.two.speak()
+    answers, talks = load.told()
+
+    failed = [each for each in answers if each["status"] != 200]
+    assert len(answers) > 200
+    assert all(each["at"] < silent_at + 4 for each in failed), failed
+    assert max(each["took"] for each in answers) < 6
+    assert all(talk["node"] == "two" for talk in talks if talk["cut"])
+
+
+def test_nodes_that_do_not_reach_each_other_still_answer(machines: Machines) -> None:
+    load = machines.load(10, [url(node) for node in machines.all])
+    machines.one.part_from(machines.two)
+    time.sleep(5)
+    machines.one.part_from(machines.two, parted=False)
+    answers, talks = load.told()
+
+    assert [each for each in answers if each["status"] != 200] == []
+    assert [talk for talk in talks if talk["cut"]] == []
+
+
+def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(machines: Machines) -> None:
+    load = machines.load(10, [url(machines.head), url(machines.one)])
+    time.sleep(2)
+    machines.two.kill()
+    died_at = time.time()
+    answers, talks = load.told()
+
+    failed = [each for each in answers if each["status"] != 200]
+    assert all(each["method"] == "POST" and each["at"] < died_at + 4 for each in failed), failed
+    assert max(each["took"] for each in answers) < 6
+    assert all(talk["node"] == "two" for talk in talks if talk["cut"])
