@@ -1,9 +1,11 @@
-"""One real Ray for the whole session: a local cluster of two cores in a home of its own."""
+"""What is started once for all tests: a local cluster of two cores in a home of its own, and a PostgreSQL server."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._declare.this_cluster import this_process
 from flyteray._settings import Settings
+from tests.postgresql import Server, missing
 from tests.waiting import eventually
 
 OURS = ("FLYTERAY_HOME", "FLYTERAY_NUM_CPUS", "FLYTERAY_PORT", "FLYTERAY_STORAGE", "FLYTERAY_DATABASE")
@@ -107,3 +110,20 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
             local.stop(of_cluster)
     assert eventually(lambda: not processes.members(started.id, started.leader)), started.pids()
     assert not started.temp_dir.exists()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server."""
+    if why := missing():
+        pytest.skip(why)
+    # Not pytest's folder for temporary files, which is our own user's alone.
+    folder = Path(tempfile.mkdtemp(prefix="flyteray-postgresql-"))
+    folder.chmod(0o711)
+    server = Server(folder / "data")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)

@@ -13,12 +13,18 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
-from flyteray.errors import BaseRuntimeError, InitializationError, RuntimeSystemError
+from flyteray.errors import (
+    BaseRuntimeError,
+    InitializationError,
+    RegistryTakenError,
+    RegistryUnavailableError,
+    RuntimeSystemError,
+)
 
 NAMESPACE = "flyteray"
 SERVE_NAMESPACE = "flyteray-serve"  # of the actors of flyteray's own Serve, the replicas of apps among them
 
-_RESTART_S = 30.0  # how long an actor may take to come back after its process died
+_RESTART_S = 30.0  # how long an actor may take to come back after its process died, or its database
 _AGAIN_S = 0.2
 
 
@@ -60,15 +66,15 @@ def send(name: str, method: str, *arguments: Any) -> ray.ObjectRef:
 def call(name: str, method: str, *arguments: Any) -> Any:
     """Call a method of an actor and block for its result.
 
-    Flyteray errors arrive as they were raised. An actor that restarts is asked again until it is back, so methods
-    must bear being called twice.
+    Flyteray errors arrive as they were raised. An actor that restarts is asked again until it is back, and so is one
+    whose database is away, so methods must bear being called twice.
     """
     deadline = time.monotonic() + _RESTART_S
     while True:
         try:
             return ray.get(send(name, method, *arguments))
         except (RayTaskError, RayActorError) as error:
-            _raise_unless_restarting(error, deadline)
+            _raise_unless_back_soon(error, deadline)
         time.sleep(_AGAIN_S)
 
 
@@ -81,15 +87,17 @@ async def acall(name: str, method: str, *arguments: Any) -> Any:
         try:
             return await asyncio.wrap_future(ref.future())
         except (RayTaskError, RayActorError) as error:
-            _raise_unless_restarting(error, deadline)
+            _raise_unless_back_soon(error, deadline)
         await asyncio.sleep(_AGAIN_S)
 
 
-def _raise_unless_restarting(error: RayTaskError | RayActorError, deadline: float) -> None:
-    if isinstance(error, ActorUnavailableError) and time.monotonic() < deadline:
-        return
+def _raise_unless_back_soon(error: RayTaskError | RayActorError, deadline: float) -> None:
     told = error if isinstance(error, RayTaskError) else error.args[0] if error.args else None
     cause = getattr(told, "cause", None)
+    # A controller that has lost the registry ends, and the one that has it is found by the same name.
+    passes = isinstance(cause, (RegistryUnavailableError, RegistryTakenError))
+    if (passes or isinstance(error, ActorUnavailableError)) and time.monotonic() < deadline:
+        return
     if isinstance(cause, (BaseRuntimeError, ValueError, TypeError)):
         raise cause from None
     raise RuntimeSystemError(type(error).__name__, f"A call to flyteray's actors failed: {error}") from None

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import math
+import os
+import socket
 from pathlib import Path
+
+import ray
 
 from flyteray import _private
 from flyteray._actors.controller import Code
 from flyteray._actors.controller import Controller as ControllerDoor
-from flyteray._cluster import nodes
+from flyteray._cluster import local, nodes, processes
 from flyteray._cluster.images.images import Images
 from flyteray._control.apps.apps import Apps
+from flyteray._control.registry.lease import Holder
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
 from flyteray._control.runs.outputs import Outputs
@@ -22,6 +29,7 @@ from flyteray._plan import placement
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._settings import Settings
+from flyteray.errors import RegistryUnavailableError
 from flyteray.storage import Storage, open_storage
 
 _REAP_EVERY_S = 5.0
@@ -33,7 +41,10 @@ class Controller(ControllerDoor):
     """The nouns that a client, worker or replica may ask of, and the loops that go on beside them.
 
     ``database`` is the SQLAlchemy URL of the registry; ``secrets_key_path`` is the file with the key of the secrets,
-    unless ``FLYTERAY_SECRETS_KEY`` is set on the head.
+    unless ``FLYTERAY_SECRETS_KEY`` is set on the head. InitializationError where another cluster has that registry.
+
+    A controller that Ray brings back waits for its database. One whose registry another controller takes over ends
+    itself; where it is still its cluster's own, Ray brings it back, and it is told who has the registry.
     """
 
     def __init__(self, cluster: ClusterInfo, database: str, secrets_key_path: str) -> None:
@@ -42,8 +53,11 @@ class Controller(ControllerDoor):
         storage = open_storage(cluster.storage)
         if storage.is_local:
             _private.rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
-        registry = Registry(database)
-        secrets = Secrets(registry.database, Path(secrets_key_path), Settings.load().secrets_key)
+        settings = Settings.load()
+        is_back = ray.get_runtime_context().was_current_actor_reconstructed
+        registry = Registry(database, patience_s=math.inf if is_back else 0.0)
+        registry.take(_this_cluster(settings), lost=_end)
+        secrets = Secrets(registry.database, Path(secrets_key_path), settings.secrets_key)
         self._supervisor = Supervisor(registry, storage)
         self.code = Bundles(storage)
         self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
@@ -66,9 +80,30 @@ class Controller(ControllerDoor):
         while True:
             try:
                 await self._supervisor.reap()
+            except RegistryUnavailableError as error:
+                logger.warning("Lost runs are looked for again: %s", error)
             except Exception:
                 logger.exception("Looking for lost runs failed; it is tried again")
             await asyncio.sleep(_REAP_EVERY_S)
+
+
+def _this_cluster(settings: Settings) -> Holder:
+    """This cluster, which after a restart is the same one where the earlier one surely has ended."""
+    host = socket.gethostname()
+    cluster = local.find(settings)
+    if cluster is not None and cluster.id == os.environ.get(processes.MARK):
+        # Of a home on a machine there is one, and its token is no other home's.
+        token = hashlib.sha256(cluster.token_path.read_bytes()).hexdigest()[:16]
+        return Holder(id=f"{host}:{token}", name=f"the local cluster of {settings.home} on {host}")
+    context = ray.get_runtime_context()
+    return Holder(id=context.get_session_name(), name=f"the Ray cluster at {context.gcs_address} ({host})")
+
+
+def _end(why: str) -> None:
+    """End this process, whatever its threads do: it must not go on to steer what is another one's."""
+    logger.error("%s This process ends.", why)
+    logging.shutdown()
+    os._exit(1)
 
 
 class Bundles(Code):

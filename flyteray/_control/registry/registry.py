@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flyteray._control.registry.actions import ActionRecords
 from flyteray._control.registry.apps import AppRecords
 from flyteray._control.registry.database import Database
 from flyteray._control.registry.keys import Keys
+from flyteray._control.registry.lease import LEASE_S, Holder, Lease
 from flyteray._control.registry.runs import RunRecords
 from flyteray._control.registry.tasks import TaskRecords
 from flyteray._plan.spec import OutputRef
 
 
 class Registry:
-    """The record, by noun, at the URL of a :class:`Database`, whose errors it raises.
+    """The record, by noun, at the URL of a :class:`Database`, whose arguments it has and whose errors it raises.
 
     Every method is one transaction; times are aware datetimes.
     """
 
-    def __init__(self, url: str) -> None:
-        self.database = database = Database(url)
+    def __init__(self, url: str, patience_s: float = 0.0) -> None:
+        self.database = database = Database(url, patience_s)
         self.runs = RunRecords(database)
         self.actions = ActionRecords(database, self.runs)
         self.tasks = TaskRecords(database)
         self.apps = AppRecords(database)
         self.keys = Keys(database)
+        self._lease: Lease | None = None
+
+    def take(self, holder: Holder, lost: Callable[[str], None], lease_s: float = LEASE_S) -> None:
+        """Be the one who writes, for as long as nobody else takes the :class:`Lease`, as it says."""
+        self._lease = Lease(self.database, holder, lost, lease_s)
 
     def newest_output(self, ref: OutputRef) -> str | None:
         """The newest run whose output ``ref`` may mean, of the task that it names; None where there is none."""
@@ -33,5 +41,7 @@ class Registry:
         return self.runs.newest_success(task, version)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Give the lease, where it was taken, and all connections back."""
+        if self._lease is not None:
+            self._lease.release()
         self.database.close()
