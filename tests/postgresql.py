@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -87,21 +89,31 @@ class Server:
         eventually(self._answers)
 
     def stop(self) -> None:
-        """End it, and the connections to it; it may be started again."""
+        """End it."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(30)
             self._process = None
 
-    def freeze(self) -> None:
-        """Have it answer nobody, while the kernel still takes what is sent to it."""
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Have it not be there for a while, and all connections to it end."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it answer nobody for a while, though the kernel takes what is sent to it."""
         for process in self._processes():
             process.suspend()
-
-    def thaw(self) -> None:
-        """Have it go on."""
-        for process in self._processes():
-            process.resume()
+        try:
+            yield
+        finally:
+            for process in self._processes():
+                process.resume()
 
     def _processes(self) -> list[psutil.Process]:
         assert self._process is not None

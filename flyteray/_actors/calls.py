@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
+import logging
 import operator
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -26,6 +29,9 @@ SERVE_NAMESPACE = "flyteray-serve"  # of the actors of flyteray's own Serve, the
 
 _RESTART_S = 30.0  # how long an actor may take to come back after its process died, or its database
 _AGAIN_S = 0.2
+_MAKE_AGAIN_S = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 class ActorHost:
@@ -33,15 +39,37 @@ class ActorHost:
 
     Ray imports the class of an actor wherever it is called from; with this one the callers, which every worker and
     every command is, do without the modules of the controller.
+
+    An object that can't be made when Ray brings the actor back, because its database is away, is tried again until it
+    can; meanwhile questions are answered with the reason. Ray would not bring the actor back again.
     """
 
     def __init__(self, kind: str, *arguments: Any) -> None:
         os.umask(0o077)  # what it and its children write, the registry and HAProxy's files, is nobody else's
         module, _, name = kind.partition(":")
-        self._object = getattr(importlib.import_module(module), name)(*arguments)
+        make = functools.partial(getattr(importlib.import_module(module), name), *arguments)
+        self._object: Any = None
+        try:
+            self._object = make()
+        except BaseRuntimeError as error:
+            if not ray.get_runtime_context().was_current_actor_reconstructed:
+                raise
+            self._why = error
+            self._making = asyncio.ensure_future(self._make_later(make))
+
+    async def _make_later(self, make: Callable[[], Any]) -> None:
+        while self._object is None:
+            logger.warning("%s It is tried again.", self._why)
+            await asyncio.sleep(_MAKE_AGAIN_S)
+            try:
+                self._object = make()
+            except BaseRuntimeError as error:
+                self._why = error
 
     async def ask(self, method: str, *arguments: Any) -> Any:
         """Call a method of the object, or with dots of a part of it."""
+        if self._object is None:
+            raise self._why.with_traceback(None)
         return await operator.attrgetter(method)(self._object)(*arguments)
 
 

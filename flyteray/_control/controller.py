@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
-import math
 import os
 import socket
 from pathlib import Path
@@ -43,8 +43,8 @@ class Controller(ControllerDoor):
     ``database`` is the SQLAlchemy URL of the registry; ``secrets_key_path`` is the file with the key of the secrets,
     unless ``FLYTERAY_SECRETS_KEY`` is set on the head. InitializationError where another cluster has that registry.
 
-    A controller that Ray brings back waits for its database. One whose registry another controller takes over ends
-    itself; where it is still its cluster's own, Ray brings it back, and it is told who has the registry.
+    A controller whose registry another one takes over ends itself. Ray brings it back where it is still its cluster's
+    own, and what it is asked it answers with who has the registry, until that one is gone.
     """
 
     def __init__(self, cluster: ClusterInfo, database: str, secrets_key_path: str) -> None:
@@ -54,18 +54,20 @@ class Controller(ControllerDoor):
         if storage.is_local:
             _private.rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
         settings = Settings.load()
-        is_back = ray.get_runtime_context().was_current_actor_reconstructed
-        registry = Registry(database, patience_s=math.inf if is_back else 0.0)
-        registry.take(_this_cluster(settings), lost=_end)
-        secrets = Secrets(registry.database, Path(secrets_key_path), settings.secrets_key)
-        self._supervisor = Supervisor(registry, storage)
-        self.code = Bundles(storage)
-        self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
-        self.images = images = Images(secrets.read)
-        self.outputs = outputs = Outputs(registry, storage)
-        waiting = Waiting(registry, images.is_building, nodes.look)
-        self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs)
-        self.apps = apps = Apps(registry, cluster, images, secrets, outputs)
+        registry = Registry(database)
+        with contextlib.ExitStack() as undo:
+            undo.callback(registry.close)
+            secrets = Secrets(registry.database, Path(secrets_key_path), settings.secrets_key)
+            registry.take(_this_cluster(settings), lost=_end)
+            self._supervisor = Supervisor(registry, storage)
+            self.code = Bundles(storage)
+            self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
+            self.images = images = Images(secrets.read)
+            self.outputs = outputs = Outputs(registry, storage)
+            waiting = Waiting(registry, images.is_building, nodes.look)
+            self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs)
+            self.apps = apps = Apps(registry, cluster, images, secrets, outputs)
+            undo.pop_all()
         endless = apps.run(), images.follow_nodes(), self._reap_forever()
         # Kept: the event loop holds tasks weakly.
         self._loops = [asyncio.ensure_future(loop) for loop in endless]

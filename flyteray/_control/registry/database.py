@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
@@ -18,9 +17,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from flyteray._control.registry import engines, tables
 from flyteray.errors import InitializationError, RegistryUnavailableError
 
-logger = logging.getLogger(__name__)
-
-_WAIT_S = 1.0
 _PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
 _SCHEMA_LOCK = 0x666C7974  # any number that nobody else takes
@@ -38,7 +34,6 @@ class Database:
 
     Args:
         url: A SQLAlchemy URL: ``sqlite:////path/registry.sqlite`` (made if missing) or ``postgresql://…``.
-        patience_s: How long a database that is away is waited for here; 0: it is an error.
         answer_s: How long PostgreSQL may take to answer a statement; 10.
 
     Raises:
@@ -46,23 +41,15 @@ class Database:
         InitializationError: the database can't be opened, or was written by a newer flyteray.
     """
 
-    def __init__(self, url: str, patience_s: float = 0.0, answer_s: float = engines.ANSWER_S) -> None:
+    def __init__(self, url: str, answer_s: float = engines.ANSWER_S) -> None:
         self._engine = engines.engine(url, answer_s)
         self.shown = engines.shown(self._engine.url)
         self._guard: Callable[[Connection], None] | None = None
         self._paused_until = 0.0
         self._why = ""
-        deadline = time.monotonic() + patience_s
-        while not self._is_open(last=time.monotonic() >= deadline):
-            time.sleep(_WAIT_S)
-
-    def _is_open(self, last: bool) -> bool:
         try:
             self._make_schema()
         except (DBAPIError, RegistryUnavailableError) as error:
-            if isinstance(error, RegistryUnavailableError) and not last:
-                logger.warning("%s It is waited for.", error)
-                return False
             why = self._why if isinstance(error, RegistryUnavailableError) else _reason(error)
             raise InitializationError(
                 "InitializationError",
@@ -70,13 +57,10 @@ class Database:
                 f"The registry {self.shown} can't be opened: {why}. Check the address and that it may be "
                 "written, or name another one with flyteray.init(database=…).",
             ) from error
-        return True
 
     def _make_schema(self) -> None:
         with self.write() as connection:
-            if (
-                self._engine.dialect.name == "postgresql"
-            ):  # which lets two make a table at once, and fails one
+            if self._engine.dialect.name == "postgresql":  # which fails one of two that make a table at once
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
             tables.schema.create(connection, checkfirst=True)
             found = connection.scalar(select(tables.schema.c.version)) or 0

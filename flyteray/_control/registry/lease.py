@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -71,26 +72,24 @@ class Lease:
     def _take(self) -> int:
         deadline = time.monotonic() + self._lease_s
         seen: float | None = None
-        lapses = 0.0
+        lapses = math.inf
         while True:
             try:
                 with self._database.write() as connection:
                     found = self._found(connection)
-                    is_renewed = found is not None and seen is not None and found.until != seen
-                    # Where the database's clock was set back, it counts that nobody was seen to renew the lease.
-                    has_lapsed = (
-                        found is None or found.rest <= 0 or (seen is not None and time.monotonic() > lapses)
-                    )
-                    if found is None or found.cluster == self._holder.id or (has_lapsed and not is_renewed):
+                    if found is None or found.cluster == self._holder.id or found.rest <= 0:
                         return self._begin(connection, found)
-                if is_renewed:
-                    self._refuse(found)
+                    if seen is not None and found.until != seen:
+                        self._refuse(found)
+                    # The database's clock was set back: it counts that nobody was seen to renew the lease.
+                    if time.monotonic() > lapses:
+                        return self._begin(connection, found)
                 if seen is None:
                     seen, lapses = found.until, time.monotonic() + self._lease_s
             except IntegrityError:
                 continue  # somebody else took the first lease
             except RegistryUnavailableError:
-                seen = None  # nobody can renew it either
+                seen, lapses = None, math.inf  # nobody can renew it either
                 if time.monotonic() > deadline:
                     raise
             time.sleep(self._lease_s / 50)

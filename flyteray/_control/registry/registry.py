@@ -15,13 +15,13 @@ from flyteray._plan.spec import OutputRef
 
 
 class Registry:
-    """The record, by noun, at the URL of a :class:`Database`, whose arguments it has and whose errors it raises.
+    """The record, by noun, at the URL of a :class:`Database`, whose errors it raises.
 
     Every method is one transaction; times are aware datetimes.
     """
 
-    def __init__(self, url: str, patience_s: float = 0.0) -> None:
-        self.database = database = Database(url, patience_s)
+    def __init__(self, url: str) -> None:
+        self.database = database = Database(url)
         self.runs = RunRecords(database)
         self.actions = ActionRecords(database, self.runs)
         self.tasks = TaskRecords(database)

@@ -233,8 +233,8 @@ def test_of_two_processes_that_believe_they_are_it_the_older_one_ends(url: str, 
 def test_an_outage_of_the_database_takes_no_lease_away(postgresql: Server) -> None:
     name = postgresql.create()
     controller = Controller(postgresql.url(name), lease_s=SHORT_S)
-    postgresql.stop()
-    postgresql.start()
+    with postgresql.away():
+        pass
 
     def writes() -> bool:
         with contextlib.suppress(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -37,8 +36,8 @@ def is_back(registry: Registry) -> bool:
 def test_a_restart_between_two_verbs_is_not_noticed(registry: Registry, postgresql: Server) -> None:
     registry.runs.create(run_spec("before"), NOON)
 
-    postgresql.stop()
-    postgresql.start()
+    with postgresql.away():
+        pass
 
     registry.runs.create(run_spec("after"), NOON)
     assert registry.runs.unfinished() == ["before", "after"]
@@ -48,16 +47,13 @@ def test_who_asks_during_an_outage_is_told_and_after_it_all_goes_on(
     registry: Registry, postgresql: Server
 ) -> None:
     registry.runs.create(run_spec("before"), NOON)
-    postgresql.stop()
-    try:
+    with postgresql.away():
         with pytest.raises(
             RegistryUnavailableError, match=r"can't be used now: .*Connection refused"
         ) as told:
             registry.runs.create(run_spec("during"), NOON)
         with pytest.raises(RegistryUnavailableError, match="Connection refused"):
             registry.runs.unfinished()
-    finally:
-        postgresql.start()
     eventually(lambda: is_back(registry))
     registry.runs.create(run_spec("after"), NOON)
 
@@ -74,8 +70,8 @@ def test_a_transaction_that_an_outage_ends_is_not_half_written(
 
     with pytest.raises(RegistryUnavailableError), database.write() as connection:  # noqa: PT012  # it is one
         connection.exec_driver_sql("DELETE FROM versions")
-        postgresql.stop()
-        postgresql.start()
+        with postgresql.away():
+            pass
         connection.exec_driver_sql("DELETE FROM apps")
 
     eventually(lambda: is_back(registry))
@@ -87,8 +83,7 @@ def test_a_server_that_hangs_is_given_up(url: str, postgresql: Server) -> None:
     database = Database(f"{url}?connect_timeout=2", answer_s=0.5)
     keys = Keys(database)
     known = keys.names()
-    postgresql.freeze()
-    try:
+    with postgresql.frozen():
         with pytest.raises(RegistryUnavailableError), database.read():
             pass
         at = time.monotonic()
@@ -96,8 +91,6 @@ def test_a_server_that_hangs_is_given_up(url: str, postgresql: Server) -> None:
             pass
         again_s = time.monotonic() - at
         names = keys.names()
-    finally:
-        postgresql.thaw()
 
     assert again_s < 0.5, "it was waited for a second time"
     assert names == known
@@ -128,23 +121,6 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server(url: str) -> Non
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "8s"
         assert connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar() == "10s"
     database.close()
-
-
-def test_who_may_wait_opens_a_registry_that_is_away(
-    url: str, postgresql: Server, caplog: pytest.LogCaptureFixture
-) -> None:
-    postgresql.stop()
-    opened: list[Registry] = []
-    with caplog.at_level(logging.WARNING):
-        opening = threading.Thread(target=lambda: opened.append(Registry(url, patience_s=60)))
-        opening.start()
-        eventually(lambda: "It is waited for" in caplog.text)
-    postgresql.start()
-    opening.join()
-
-    assert opened[0].runs.unfinished() == []
-    assert PASSWORD not in caplog.text
-    opened[0].close()
 
 
 def test_a_server_that_takes_no_writes_is_refused(url: str, postgresql: Server) -> None:
