@@ -56,6 +56,8 @@ class Settings:
         domain: The domain of the project (``FLYTE_INTERNAL_EXECUTION_DOMAIN``).
         strict_python: Whether an image that asks for another Python than the cluster's is refused
             (``FLYTERAY_IMAGE_PYTHON=strict``); otherwise a warning says that it gets the cluster's.
+        container: The URI of the container image that all nodes run in (``FLYTERAY_CONTAINER``; None: that is not
+            known): a task or an app that asks for it has it already.
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
     """
 
@@ -77,6 +79,7 @@ class Settings:
     domain: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     trusted_headers: tuple[str, ...] = ()
+    container: str | None = None
 
     @classmethod
     def load(cls) -> Settings:
@@ -107,6 +110,7 @@ class Settings:
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
             strict_python=bool(_word(environ, "FLYTERAY_IMAGE_PYTHON", "strict")),
+            container=environ.get("FLYTERAY_CONTAINER") or None,
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
             start_timeout_s=float(_whole(environ, "FLYTERAY_START_TIMEOUT", 1, 86400) or 120),
             org=environ.get(ORG) or None,

@@ -11,7 +11,17 @@ from urllib.parse import unquote
 from flyteray.storage.local import LocalStorage
 from flyteray.storage.storage import Storage
 
-_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
+OBJECTS = (
+    "s3",
+    "s3a",
+    "gs",
+    "gcs",
+    "az",
+    "abfs",
+    "abfss",
+    "http",
+    "https",
+)  # kinds of URLs that all machines reach
 _RENAMED = {"s3a": "s3", "gcs": "gs"}  # other names of the same
 
 
@@ -32,8 +42,8 @@ def open_storage(url: str | Path) -> Storage:
         raise ValueError("The storage URL is empty: give a folder or a URL such as s3://bucket/path.")
     if not separator or scheme == "file":
         return LocalStorage((unquote(rest) or "/") if separator else text)
-    if scheme not in _OBJECTS:
-        choices = ", ".join(f"{each}://" for each in ("file", *_OBJECTS))
+    if scheme not in OBJECTS:
+        choices = ", ".join(f"{each}://" for each in ("file", *OBJECTS))
         raise ValueError(
             f"Storage {text!r} is of an unknown kind {scheme!r}: use a plain path or one of {choices}"
         )
