@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flyteray import _place
 from flyteray.errors import InitializationError
 
 # Where tasks and apps find out whose they are, as in Flyte.
@@ -32,7 +33,7 @@ class Settings:
     Attributes:
         home: Folder of the local cluster's state, token and logs (``FLYTERAY_HOME``; ``~/.flyteray``).
         storage: Where bundles, outputs and files are kept, a path or a URL (``FLYTERAY_STORAGE``; ``storage/`` in
-            the home).
+            the home). Every node of the cluster must find the same there.
         database: SQLAlchemy URL of the registry (``FLYTERAY_DATABASE``; None: an SQLite file in the storage root).
         address: A Ray cluster (``RAY_ADDRESS``); None: the local one in the background, started when needed.
         host: The IP address that the ingress listens on (``FLYTERAY_HOST``; 127.0.0.1, this machine only).
@@ -92,14 +93,13 @@ class Settings:
 
         Raises:
             InitializationError: a number is none, or is out of range; no IP address or network; neither on nor off;
-                no header that a proxy may be trusted with, or headers and no proxy.
+                no header that a proxy may be trusted with, or headers and no proxy; a storage that can't be one.
         """
         home = _absolute(environ.get("FLYTERAY_HOME") or "~/.flyteray")
-        storage = environ.get("FLYTERAY_STORAGE") or str(home / "storage")
         trusted = _networks(environ, "FLYTERAY_TRUSTED_PROXIES")
         return cls(
             home=home,
-            storage=storage_place(storage),
+            storage=_storage(environ.get("FLYTERAY_STORAGE") or str(home / "storage")),
             database=environ.get("FLYTERAY_DATABASE") or None,
             address=environ.get("RAY_ADDRESS") or None,
             host=_host(environ, "FLYTERAY_HOST") or "127.0.0.1",
@@ -157,11 +157,6 @@ class Settings:
         return base / f"flyteray-{os.getuid()}-{tag}"
 
 
-def storage_place(storage: str) -> str:
-    """A storage's URL, or the absolute path of its folder: other processes have another working directory."""
-    return storage if "://" in storage else str(_absolute(storage))
-
-
 def ip_address(text: str) -> str:
     """An IP address as it is usually written.
 
@@ -191,6 +186,13 @@ def trusted_header(text: str) -> str:
 
 def _wrong(message: str) -> InitializationError:
     return InitializationError("InitializationError", "user", message)
+
+
+def _storage(place: str) -> str:
+    try:
+        return _place.root(place)
+    except ValueError as error:
+        raise _wrong(f"FLYTERAY_STORAGE: {error}") from None
 
 
 def _absolute(path: str) -> Path:

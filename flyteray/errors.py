@@ -37,6 +37,8 @@ RuntimeError
     │       ├── MaxQueuedTimeExceededError it waited too long for its start
     │       └── MaxRuntimeExceededError    one attempt
     ├── RuntimeSystemError          flyteray or Ray is at fault
+    │   └── StorageError            storage can't be reached, refuses, or is full
+    │       └── StorageNotSharedError      nodes of the cluster have another one at the same place, or none
     └── RuntimeUnknownError         nobody knows who is
 
 Of Flyte, for programs that catch them by name; nothing raises them here:
@@ -127,6 +129,8 @@ __all__ = [
     "RuntimeUserError",
     "SecretNotFoundError",
     "SlowDownError",
+    "StorageError",
+    "StorageNotSharedError",
     "SyncTaskCallInAsyncContextError",
     "TaskInterruptedError",
     "TaskTimeoutError",
@@ -197,6 +201,17 @@ class RuntimeSystemError(BaseRuntimeError):
 
     def __init__(self, code: str, message: str, worker: str | None = None) -> None:
         super().__init__(code, "system", message, worker)
+
+
+class StorageError(RuntimeSystemError):
+    """Storage can't be reached, refuses to be read or written, or is full; the message names it and what to do."""
+
+    def __init__(self, message: str, worker: str | None = None) -> None:
+        super().__init__(type(self).__name__, message, worker)
+
+
+class StorageNotSharedError(StorageError):
+    """Nodes of the cluster find another storage at its path or URL, or can't use it; the message names them."""
 
 
 class RuntimeUnknownError(BaseRuntimeError):

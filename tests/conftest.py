@@ -17,6 +17,7 @@ from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._declare.this_cluster import this_process
 from flyteray._settings import Settings
+from tests.s3_server import S3Server, s3_server
 from tests.waiting import eventually
 
 OURS = ("FLYTERAY_HOME", "FLYTERAY_NUM_CPUS", "FLYTERAY_PORT", "FLYTERAY_STORAGE", "FLYTERAY_DATABASE")
@@ -107,3 +108,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
             local.stop(of_cluster)
     assert eventually(lambda: not processes.members(started.id, started.leader)), started.pids()
     assert not started.temp_dir.exists()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A real S3-compatible server, which the tests of a process share."""
+    with s3_server() as server:
+        yield server

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flyteray import _place
 from flyteray._declare.environment import Environment
 from flyteray._declare.options.pod import PodTemplate
 from flyteray._declare.tasks.task_environment import TaskEnvironment
@@ -19,7 +20,6 @@ from flyteray._plan.kuberay.sources import Sources
 from flyteray._plan.spec import AppSpec, EnvironmentSpec
 from flyteray._version import __version__
 from flyteray.app.environment import AppEnvironment
-from flyteray.storage.address import OBJECTS
 
 Manifest = dict[str, Any]
 
@@ -58,11 +58,10 @@ class ClusterOptions:
     def __post_init__(self) -> None:
         if self.name is not None:
             _checked(self.name)
-        kind, separator, place = (self.storage or "").partition("://")
-        if self.storage is not None and not (kind in OBJECTS and separator and place.strip("/")):
+        if self.storage is not None and _place.root(self.storage).startswith("/"):
             raise ValueError(
-                f"{self.storage!r} is no bucket: name one, such as s3://bucket/prefix (kinds are "
-                f"{', '.join(OBJECTS)}), or leave it out: then the pods share a volume."
+                f"{self.storage!r} is no bucket: name one, such as s3://bucket/prefix, or leave it out: then the pods "
+                "share a volume."
             )
 
 

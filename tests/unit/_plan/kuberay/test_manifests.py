@@ -225,8 +225,8 @@ def test_labels_of_nodes_are_for_pods_with_accelerators() -> None:
         ({"name": "Digits"}, "'Digits' can't be a cluster's name: KubeRay takes at most 38"),
         ({"name": "d" * 39}, "can't be a cluster's name"),
         ({"storage": "/data"}, "'/data' is no bucket: name one, such as s3://bucket/prefix"),
-        ({"storage": "s4://bucket"}, "'s4://bucket' is no bucket"),
-        ({"storage": "s3://"}, "'s3://' is no bucket"),
+        ({"storage": "s4://bucket"}, "is of an unknown kind 's4'"),
+        ({"storage": "s3://"}, "names no bucket: write s3://BUCKET/PATH"),
         ({"storage": "file:///data"}, "'file:///data' is no bucket"),
     ],
 )
