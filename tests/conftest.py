@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,8 @@ from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._declare.this_cluster import this_process
 from flyteray._settings import Settings
-from tests.postgresql import Server, missing
+from tests.postgresql import Server, a_server, missing
+from tests.s3_server import S3Server, s3_server
 from tests.waiting import eventually
 
 OURS = ("FLYTERAY_HOME", "FLYTERAY_NUM_CPUS", "FLYTERAY_PORT", "FLYTERAY_STORAGE", "FLYTERAY_DATABASE")
@@ -114,16 +113,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """A PostgreSQL server."""
+    """A PostgreSQL server, which the tests of a process share."""
     if why := missing():
         pytest.skip(why)
-    # Not pytest's folder for temporary files, which is our own user's alone.
-    folder = Path(tempfile.mkdtemp(prefix="flyteray-postgresql-"))
-    folder.chmod(0o711)
-    server = Server(folder / "data")
-    try:
-        server.start()
+    with a_server() as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A real S3-compatible server, which the tests of a process share."""
+    with s3_server() as server:
+        yield server

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,21 @@ def missing() -> str | None:
     if os.geteuid() == 0 and _somebody() is None:
         return "PostgreSQL refuses to run as root, and there is no user 'postgres' or 'nobody'"
     return None
+
+
+@contextlib.contextmanager
+def a_server() -> Iterator[Server]:
+    """A server that runs; nothing of it remains afterwards."""
+    # Not in pytest's folder for temporary files, which is our own user's alone.
+    folder = Path(tempfile.mkdtemp(prefix="flyteray-postgresql-"))
+    folder.chmod(0o711)
+    server = Server(folder / "data")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
 
 
 class Server:

@@ -1,4 +1,4 @@
-"""The registry while its database is away, and after that."""
+"""Engines of databases that are away or slow, as the registry lives with them."""
 
 from __future__ import annotations
 
