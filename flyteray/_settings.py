@@ -34,7 +34,8 @@ class Settings:
         home: Folder of the local cluster's state, token and logs (``FLYTERAY_HOME``; ``~/.flyteray``).
         storage: Where bundles, outputs and files are kept, a path or a URL (``FLYTERAY_STORAGE``; ``storage/`` in
             the home). Every node of the cluster must find the same there.
-        database: SQLAlchemy URL of the registry (``FLYTERAY_DATABASE``; None: an SQLite file in the storage root).
+        database: SQLAlchemy URL of the registry, which is one cluster's at a time: ``sqlite:////path/file`` or
+            ``postgresql://user@host/database`` (``FLYTERAY_DATABASE``; None: an SQLite file in the storage root).
         address: A Ray cluster (``RAY_ADDRESS``); None: the local one in the background, started when needed.
         host: The IP address that the ingress listens on (``FLYTERAY_HOST``; 127.0.0.1, this machine only).
         port: The port (``FLYTERAY_PORT``); None: a free one.
@@ -57,6 +58,8 @@ class Settings:
         domain: The domain of the project (``FLYTE_INTERNAL_EXECUTION_DOMAIN``).
         strict_python: Whether an image that asks for another Python than the cluster's is refused
             (``FLYTERAY_IMAGE_PYTHON=strict``); otherwise a warning says that it gets the cluster's.
+        container: The URI of the container image that all nodes run in (``FLYTERAY_CONTAINER``; None: that is not
+            known): a task or an app that asks for it has it already.
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
     """
 
@@ -78,6 +81,7 @@ class Settings:
     domain: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     trusted_headers: tuple[str, ...] = ()
+    container: str | None = None
 
     @classmethod
     def load(cls) -> Settings:
@@ -107,6 +111,7 @@ class Settings:
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
             strict_python=bool(_word(environ, "FLYTERAY_IMAGE_PYTHON", "strict")),
+            container=environ.get("FLYTERAY_CONTAINER") or None,
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
             start_timeout_s=float(_whole(environ, "FLYTERAY_START_TIMEOUT", 1, 86400) or 120),
             org=environ.get(ORG) or None,

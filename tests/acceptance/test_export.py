@@ -1,0 +1,56 @@
+"""An exported app is served from its ConfigMap: the files as Kubernetes lays them out, packed as Ray packs a job's."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import yaml
+from ray._private.runtime_env.packaging import create_package
+
+from tests import kuberay
+from tests.acceptance.command import Shell
+
+APP = """\
+from flyteray.app import AppEnvironment
+from team.words import ARGS
+
+env = AppEnvironment(name="hello", args=ARGS)
+"""
+
+
+def mounted(manifests: list[dict[str, object]], folder: Path) -> None:
+    """Lay the files of a ConfigMap out as Kubernetes does: in a hidden folder, with links to what is in it."""
+    code, job = (kuberay.of_kind(manifests, kind) for kind in ("ConfigMap", "RayJob"))
+    (volume,) = job["spec"]["submitterPodTemplate"]["spec"]["volumes"]
+    for item in volume["configMap"]["items"]:
+        file = folder / "..2026_11_29" / item["path"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(code["data"][item["key"]])
+    (folder / "..data").symlink_to("..2026_11_29")
+    for path in (folder / "..2026_11_29").iterdir():
+        (folder / path.name).symlink_to(f"..data/{path.name}")
+
+
+def test_the_job_finds_the_app_in_what_was_exported(tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    (written / "team").mkdir(parents=True)
+    (written / "team" / "words.py").write_text('ARGS = "python -m http.server 8080"\n')
+    (written / "app.py").write_text(APP)
+    shell = Shell(written, tmp_path / "home")
+    exported = shell.flyteray("export", "kuberay", "app.py", "env", "-o", str(tmp_path / "app.yaml"))
+    assert exported.returncode == 0, exported.stderr
+    manifests = list(yaml.safe_load_all((tmp_path / "app.yaml").read_text()))
+    job = kuberay.of_kind(manifests, "RayJob")["spec"]
+
+    mounted(manifests, tmp_path / "code")
+    excludes = yaml.safe_load(job["runtimeEnvYAML"])["excludes"]
+    create_package(str(tmp_path / "code"), tmp_path / "job.zip", excludes=excludes, include_gitignore=True)
+    with zipfile.ZipFile(tmp_path / "job.zip") as archive:
+        assert sorted(archive.namelist()) == ["app.py", "team/words.py"]
+        archive.extractall(tmp_path / "job")
+
+    assert job["entrypoint"] == "flyteray serve app.py env"
+    done = Shell(tmp_path / "job", tmp_path / "home").flyteray("deploy", "--dry-run", "app.py", "env")
+    assert done.returncode == 0, done.stderr
+    assert "hello" in done.stdout
