@@ -11,11 +11,11 @@ from pathlib import Path
 
 import ray
 
-from flyteray import _private
 from flyteray._actors.controller import Code
 from flyteray._actors.controller import Controller as ControllerDoor
 from flyteray._cluster import local, nodes, processes
 from flyteray._cluster.images.images import Images
+from flyteray._cluster.sharing import SharedStorage
 from flyteray._control.apps.apps import Apps
 from flyteray._control.registry.lease import Holder
 from flyteray._control.registry.registry import Registry
@@ -30,6 +30,7 @@ from flyteray._plan.spec import EnvironmentSpec
 from flyteray._settings import Settings
 from flyteray.errors import RegistryUnavailableError
 from flyteray.storage import Storage, open_storage
+from flyteray.storage.local import rooms
 
 _REAP_EVERY_S = 5.0
 
@@ -51,7 +52,7 @@ class Controller(ControllerDoor):
         self._cluster = cluster
         storage = open_storage(cluster.storage)
         if storage.is_local:
-            _private.rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
+            rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
         settings = Settings.load()
         registry = Registry(database)
         with contextlib.ExitStack() as undo:
@@ -59,15 +60,16 @@ class Controller(ControllerDoor):
             secrets = Secrets(registry.database, Path(secrets_key_path), settings.secrets_key)
             registry.take(_this_cluster(settings), lost=_end)
             self._supervisor = Supervisor(registry, storage)
-            self.code = Bundles(storage)
+            self.storage = shared = SharedStorage(storage)
+            self.code = Bundles(storage, shared)
             self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
             self.images = images = Images(secrets.read)
             self.outputs = outputs = Outputs(registry, storage)
             waiting = Waiting(registry, images.is_building, nodes.look)
-            self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs)
+            self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs, shared)
             self.apps = apps = Apps(registry, cluster, images, secrets, outputs)
             undo.pop_all()
-        endless = apps.run(), images.follow_nodes(), self._reap_forever()
+        endless = apps.run(), images.follow_nodes(), shared.follow_nodes(), self._reap_forever()
         # Kept: the event loop holds tasks weakly.
         self._loops = [asyncio.ensure_future(loop) for loop in endless]
 
@@ -108,10 +110,12 @@ def _end(why: str) -> None:
 class Bundles(Code):
     """The bundles that clients upload and workers load."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, shared: SharedStorage) -> None:
         self._storage = storage
+        self._shared = shared
 
     async def has(self, digest: str) -> bool:
+        await self._shared.prove()
         return await asyncio.to_thread(self._storage.exists, _key(digest))
 
     async def put(self, digest: str, data: bytes) -> None:
