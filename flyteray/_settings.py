@@ -34,7 +34,8 @@ class Settings:
         home: Folder of the local cluster's state, token and logs (``FLYTERAY_HOME``; ``~/.flyteray``).
         storage: Where bundles, outputs and files are kept, a path or a URL (``FLYTERAY_STORAGE``; ``storage/`` in
             the home). Every node of the cluster must find the same there.
-        database: SQLAlchemy URL of the registry (``FLYTERAY_DATABASE``; None: an SQLite file in the storage root).
+        database: SQLAlchemy URL of the registry, which is one cluster's at a time: ``sqlite:////path/file`` or
+            ``postgresql://user@host/database`` (``FLYTERAY_DATABASE``; None: an SQLite file in the storage root).
         address: A Ray cluster (``RAY_ADDRESS``); None: the local one in the background, started when needed.
         host: The IP address that the ingress listens on (``FLYTERAY_HOST``; 127.0.0.1, this machine only).
         port: The port (``FLYTERAY_PORT``); None: a free one.

@@ -37,6 +37,8 @@ RuntimeError
     │       ├── MaxQueuedTimeExceededError it waited too long for its start
     │       └── MaxRuntimeExceededError    one attempt
     ├── RuntimeSystemError          flyteray or Ray is at fault
+    │   ├── RegistryTakenError      another controller has taken the registry over
+    │   ├── RegistryUnavailableError       the registry's database is away, or does not answer in time
     │   └── StorageError            storage can't be reached, refuses, or is full
     │       └── StorageNotSharedError      nodes of the cluster have another one at the same place, or none
     └── RuntimeUnknownError         nobody knows who is
@@ -115,6 +117,8 @@ __all__ = [
     "ParameterMaterializationError",
     "PlacementError",
     "PrimaryContainerNotFoundError",
+    "RegistryTakenError",
+    "RegistryUnavailableError",
     "RemoteTaskNotFoundError",
     "RemoteTaskUsageError",
     "ResourceExhaustedError",
@@ -308,6 +312,20 @@ class ParameterMaterializationError(_NamedUserError):
 
 class PlacementError(_NamedUserError):
     """No node of the cluster has what is asked for, and none will be added."""
+
+
+class RegistryTakenError(RuntimeSystemError):
+    """The controller that was asked may write no more: a newer one, or another cluster's, has the registry."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("RegistryTakenError", message)
+
+
+class RegistryUnavailableError(RuntimeSystemError):
+    """The registry's database is away or does not answer in time. The message says why; asking again later may help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("RegistryUnavailableError", message)
 
 
 class RemoteTaskNotFoundError(_NamedUserError):

@@ -38,5 +38,10 @@ def look() -> ClusterView:
     )
 
 
+def addresses() -> dict[str, str]:
+    """The addresses of the nodes that live, by id."""
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+
+
 def _boundless(resources: Mapping[str, int]) -> dict[str, float]:
     return {name: math.inf if amount < 0 else float(amount) for name, amount in resources.items()}

@@ -105,6 +105,7 @@ class Replica:
         replica_process.log_own_messages()
         launch.settle(spec.environment.env_vars)
         await self._app.deliver_secrets()
+        await controller().storage.prove(ray.get_runtime_context().get_node_id())
         node = ray.util.get_node_ip_address()
         replica_process.confine(node)
         image = spec.environment.image

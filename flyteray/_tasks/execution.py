@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import ray
+
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
 from flyteray._cluster.workers import launch
@@ -40,6 +42,7 @@ class Worker:
 
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
         self.cluster = ask(controller().info())
+        ask(controller().storage.prove(ray.get_runtime_context().get_node_id()))
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
         asked = [
             SecretSpec(key=key, group=group, env_var=variable, mount=mount)

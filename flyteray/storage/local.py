@@ -31,6 +31,8 @@ _REFUSED = {
     errno.ENOTCONN: "its mount is not connected. Mount it again",
 }
 
+_ELSE = "or choose another folder (FLYTERAY_STORAGE for the storage's)"
+
 
 class LocalStorage(Storage):
     """Keys are files below a folder, which the first write makes."""
@@ -144,6 +146,16 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def rooms(root: Path, *names: str) -> None:
+    """Make folders in a storage's folder as :func:`flyteray._private.rooms` does, or raise StorageError."""
+    for name in names:
+        with _explained(f"Storage {root} can't be made ready", root / name):
+            _private.rooms(root, name)
+    if not os.access(root, os.W_OK):
+        problem = _REFUSED[errno.EROFS if os.statvfs(root).f_flag & os.ST_RDONLY else errno.EACCES]
+        raise StorageError(f"Storage {root} can't be written: {problem}, {_ELSE}.")
+
+
 @contextmanager
 def downloading(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to that takes the place of ``path`` in the end, unless there was an error."""
@@ -177,8 +189,7 @@ def _explained(what: str, path: Path) -> Iterator[None]:
         named = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if name]
         if error.errno not in _REFUSED or not any(_is_near(path, name) for name in named):
             raise
-        advice = "or choose another folder (FLYTERAY_STORAGE for the storage's)"
-        raise StorageError(f"{what}: {_REFUSED[error.errno]}, {advice}.") from error
+        raise StorageError(f"{what}: {_REFUSED[error.errno]}, {_ELSE}.") from error
 
 
 def _is_near(path: Path, named: Path) -> bool:

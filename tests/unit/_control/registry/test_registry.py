@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import event
@@ -22,33 +19,10 @@ from flyteray._plan.spec import EnvironmentSpec
 from flyteray.errors import InitializationError, RunAlreadyExistsError, RunNotFoundError
 from tests.unit.builders import NOON, app_record, app_spec, replica_record, run_spec, version_record
 
-POSTGRESQL = os.environ.get("FLYTERAY_TEST_POSTGRESQL")  # a server to test on: postgresql://user@host:port
-
 
 def action_event(action: str, phase: ActionPhase, seconds: float = 0, **fields: Any) -> ActionEvent:
     defaults = {"run": "r", "parent": None if action == "a0" else "a0", "task": "env.train"}
     return ActionEvent(action=action, phase=phase, at=NOON.timestamp() + seconds, **{**defaults, **fields})
-
-
-@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRESQL else ["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A new database of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/made/registry.sqlite"
-        return
-    psycopg = pytest.importorskip("psycopg")
-    name = f"flyteray_{uuid4().hex[:12]}"
-    with psycopg.connect(f"{POSTGRESQL}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield f"{POSTGRESQL}/{name}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    registry = Registry(url)
-    yield registry
-    registry.close()
 
 
 def test_a_run_is_queued_then_runs_then_ends(registry: Registry) -> None:
