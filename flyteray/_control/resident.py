@@ -11,6 +11,8 @@ import pickle
 import signal
 import sys
 
+from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._machine.file_lock import FileLock
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError
@@ -29,6 +31,7 @@ def main() -> None:
         try:
             connect(settings)
             start_actors(settings)
+            ask(controller().info())  # a registry may be another cluster's, or away
         except BaseRuntimeError as error:
             failed = pickle.dumps(error)
         os.write(sys.stdout.fileno(), failed)
