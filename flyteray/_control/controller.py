@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import socket
@@ -92,15 +91,13 @@ class Controller(ControllerDoor):
 
 
 def _this_cluster(settings: Settings) -> Holder:
-    """This cluster, which after a restart is the same one where the earlier one surely has ended."""
-    host = socket.gethostname()
+    """This cluster; a local one is the same after a restart, another one has to wait until the earlier one's lapses."""
     cluster = local.find(settings)
     if cluster is not None and cluster.id == os.environ.get(processes.MARK):
-        # Of a home on a machine there is one, and its token is no other home's.
-        token = hashlib.sha256(cluster.token_path.read_bytes()).hexdigest()[:16]
-        return Holder(id=f"{host}:{token}", name=f"the local cluster of {settings.home} on {host}")
+        return Holder(*local.identity(settings))
     context = ray.get_runtime_context()
-    return Holder(id=context.get_session_name(), name=f"the Ray cluster at {context.gcs_address} ({host})")
+    name = f"the Ray cluster at {context.gcs_address} ({socket.gethostname()})"
+    return Holder(context.get_session_name(), name)
 
 
 def _end(why: str) -> None:

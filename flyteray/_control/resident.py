@@ -31,9 +31,7 @@ def main() -> None:
         try:
             connect(settings)
             start_actors(settings)
-            ask(
-                controller().info()
-            )  # it may have found at once that it can't be: then the next to come tries again
+            ask(controller().info())  # a registry may be another cluster's, a storage refuse
         except (BaseRuntimeError, ValueError) as error:
             failed = pickle.dumps(error)
         os.write(sys.stdout.fileno(), failed)

@@ -101,6 +101,7 @@ def test_a_registry_is_one_clusters_through_outages_and_until_it_is_taken_over(
     there = replace(here, home=tmp_path / "there")
     try:
         refused = Program(there).ends()
+        assert local.find(there) is None
     finally:
         local.stop(there)
     assert f"is another cluster's: the local cluster of {here.home} on" in refused

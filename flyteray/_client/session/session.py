@@ -21,7 +21,7 @@ from flyteray._plan.spec import AppSpec, EnvironmentSpec
 from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import Settings
 from flyteray.app.sources import RunOutput
-from flyteray.errors import ClusterError
+from flyteray.errors import ClusterError, InitializationError
 
 if TYPE_CHECKING:
     from flyteray._cluster.connection import Connection
@@ -76,7 +76,7 @@ class Session(Cluster):
                 self._drives_local = connection.local is not None and connection.driver
                 try:
                     self._cluster = ensure_controller(self.settings, connection.local)
-                except ClusterError:
+                except InitializationError:
                     if connection.started:  # nothing half made: the next start begins anew
                         disconnect(self.settings)
                     raise

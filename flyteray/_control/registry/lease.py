@@ -76,7 +76,7 @@ class Lease:
         while True:
             try:
                 with self._database.write() as connection:
-                    found = self._found(connection)
+                    found = _found(self._database, connection)
                     if found is None or found.cluster == self._holder.id or found.rest <= 0:
                         return self._begin(connection, found)
                     if seen is not None and found.until != seen:
@@ -94,10 +94,6 @@ class Lease:
                     raise
             time.sleep(self._lease_s / 50)
 
-    def _found(self, connection: Connection) -> Any:
-        rest = (lease.c.until - self._database.clock).label("rest")
-        return connection.execute(select(lease, rest).with_for_update()).one_or_none()
-
     def _begin(self, connection: Connection, found: Any) -> int:
         epoch: int = found.epoch + 1 if found else 1
         row = {
@@ -111,13 +107,10 @@ class Lease:
         return epoch
 
     def _refuse(self, found: Any) -> NoReturn:
-        raise InitializationError(
-            "InitializationError",
-            "user",
-            f"The registry {self._database.shown} is another cluster's: {found.name} has it since "
-            f"{_at(found.since)}, and has just renewed its lease. Name another database, and another storage, with "
-            f"flyteray.init(database=…, storage=…), or end that cluster: {self._lease_s:g} s later this one takes "
-            "the registry over by itself.",
+        raise _taken(
+            f"{_whose(self._database, found)}, and has just renewed its lease. Name another database, and another "
+            f"storage, with flyteray.init(database=…, storage=…), or end that cluster: {self._lease_s:g} s later this "
+            "one takes the registry over by itself."
         )
 
     def _check(self, connection: Connection) -> None:
@@ -157,6 +150,33 @@ class Lease:
             except RegistryUnavailableError as error:
                 logger.warning("The lease on the registry could not be renewed; it is tried again: %s", error)
                 pause_s = self._lease_s / 30
+
+
+def guard_others(database: Database, holder: Holder) -> None:
+    """Have what is written without the lease raise InitializationError while another cluster has it."""
+
+    def check(connection: Connection) -> None:
+        found = _found(database, connection)
+        if found is not None and found.cluster != holder.id and found.rest > 0:
+            raise _taken(
+                f"{_whose(database, found)}. Connect to that cluster with flyteray.init(address=…), or name another "
+                "database with flyteray.init(database=…)."
+            )
+
+    database.guard(check)
+
+
+def _found(database: Database, connection: Connection) -> Any:
+    rest = (lease.c.until - database.clock).label("rest")
+    return connection.execute(select(lease, rest).with_for_update()).one_or_none()
+
+
+def _whose(database: Database, found: Any) -> str:
+    return f"The registry {database.shown} is another cluster's: {found.name} has it since {_at(found.since)}"
+
+
+def _taken(message: str) -> InitializationError:
+    return InitializationError("InitializationError", "user", message)
 
 
 def _at(seconds: float) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flyteray._control.registry import tables
-from flyteray._control.registry.lease import Holder
+from flyteray._control.registry.lease import Holder, guard_others
 from flyteray._control.registry.registry import Registry
 from flyteray.errors import InitializationError, RegistryTakenError, RegistryUnavailableError
 from tests.postgresql import Server
@@ -140,6 +140,21 @@ def test_another_cluster_is_told_who_has_the_registry_and_since_when(start: Star
     assert "is another cluster's: the cluster here has it since 20" in message
     assert "end that cluster: 3 s later this one takes the registry over by itself" in message
     assert "hunter2" not in message
+
+
+def test_who_writes_without_a_lease_is_refused_while_another_cluster_has_it(url: str, start: Start) -> None:
+    first = start(HERE, lease_s=3600.0)
+    with contextlib.closing(Registry(url)) as registry:
+        guard_others(registry.database, THERE)
+        with pytest.raises(InitializationError, match=r"the cluster here has it since .*init\(address=…\)"):
+            registry.runs.create(run_spec("there"), NOON)
+        guard_others(registry.database, HERE)
+        registry.runs.create(run_spec("own"), NOON)
+        first.close()
+        guard_others(registry.database, THERE)
+        registry.runs.create(run_spec("there"), NOON)
+
+        assert registry.runs.unfinished() == ["own", "there"]
 
 
 def test_a_lease_that_was_released_is_taken_by_another_cluster_at_once(start: Start) -> None:
