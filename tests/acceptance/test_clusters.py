@@ -27,6 +27,7 @@ from flyteray._settings import Settings
 from flyteray.cli.root import flyteray as flyteray_command
 from tests import kuberay
 from tests.acceptance.command import Shell
+from tests.s3_server import open_server
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "clusters"
@@ -344,6 +345,31 @@ def test_compose_settings_are_settings() -> None:
     assert settings.storage == "s3://flyteray/cluster"
     assert settings.address == "127.0.0.1:6379"
     assert any(port.endswith(f":{settings.port}") for port in config["services"]["head"]["ports"])
+
+
+def test_the_stand_in_for_s3_takes_what_the_cluster_keeps() -> None:
+    (config,) = documents("compose.yaml")
+    port = config["services"]["s3"]["environment"]["MOTO_PORT"]
+    (python, *words) = config["services"]["bucket"]["command"]
+    variables = {
+        name: value for name, value in config["services"]["worker"]["environment"].items() if "AWS" in name
+    }
+    keep = "import sys; from flyteray.storage.address import open_storage as s; s(sys.argv[1]).put('a/b', b'kept')"
+    assert python == "python"
+
+    with open_server() as free:  # the same program as in the image
+        here = f"http://127.0.0.1:{free}"
+        assert variables["AWS_ENDPOINT_URL"] == f"http://s3:{port}"
+        for arguments in (words, ["-c", keep, config["x-variables"]["FLYTERAY_STORAGE"]]):
+            done = subprocess.run(
+                [sys.executable, *(word.replace(f"http://s3:{port}", here) for word in arguments)],
+                env={**os.environ, **variables, "AWS_ENDPOINT_URL": here},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert done.returncode == 0, done.stderr
 
 
 def test_the_image_is_made_of_what_is_there() -> None:
