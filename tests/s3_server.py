@@ -106,8 +106,10 @@ class Front(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, behind: int, fails: Callable[[int], bool] = lambda number: False) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(
+        self, behind: int, fails: Callable[[int], bool] = lambda number: False, port: int = 0
+    ) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.behind = behind
         self.fails = fails
         self.asked = 0
