@@ -58,6 +58,19 @@ def pods(manifests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def mounted(manifests: list[dict[str, Any]], folder: Path) -> None:
+    """Lay the files of a ConfigMap out as Kubernetes does: in a hidden folder, with links to what is in it."""
+    code, job = (of_kind(manifests, kind) for kind in ("ConfigMap", "RayJob"))
+    (volume,) = job["spec"]["submitterPodTemplate"]["spec"]["volumes"]
+    for item in volume["configMap"]["items"]:
+        file = folder / "..2026_11_29" / item["path"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(code["data"][item["key"]])
+    (folder / "..data").symlink_to("..2026_11_29")
+    for path in (folder / "..2026_11_29").iterdir():
+        (folder / path.name).symlink_to(f"..data/{path.name}")
+
+
 def _schema_mistakes(manifest: dict[str, Any]) -> Iterable[str]:
     schema = json.loads((SCHEMAS / f"{manifest['kind']}.v1.json").read_text())
     for error in jsonschema.Draft7Validator(schema).iter_errors(manifest):

@@ -45,6 +45,16 @@ class S3Server:
 @contextlib.contextmanager
 def s3_server() -> Iterator[S3Server]:
     """It runs on 127.0.0.1 for as long as the context does."""
+    with open_server() as port:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # boto3 warns of Pythons that it will leave one day
+            server = _furnished(port)
+        yield server
+
+
+@contextlib.contextmanager
+def open_server() -> Iterator[int]:
+    """The port of a server without a bucket that lets everybody do all, as long as the context lasts."""
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", "0"],
         env={**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "inf", "PYTHONUNBUFFERED": "1"},
@@ -56,10 +66,7 @@ def s3_server() -> Iterator[S3Server]:
         assert process.stdout is not None
         found = next(filter(None, (re.search(r"http://127\.0\.0\.1:(\d+)", line) for line in process.stdout)))
         threading.Thread(target=process.stdout.read, daemon=True).start()  # or its log would fill the pipe
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # boto3 warns of Pythons that it will leave one day
-            server = _furnished(int(found[1]))
-        yield server
+        yield int(found[1])
     finally:
         process.terminate()
         process.wait()
@@ -99,8 +106,10 @@ class Front(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, behind: int, fails: Callable[[int], bool] = lambda number: False) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(
+        self, behind: int, fails: Callable[[int], bool] = lambda number: False, port: int = 0
+    ) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.behind = behind
         self.fails = fails
         self.asked = 0

@@ -19,7 +19,7 @@ from flyteray.errors import BaseRuntimeError
 
 
 def main() -> None:
-    """Start the actors, say how that went on stdout, and stay until the cluster ends."""
+    """Start the actors, say how that went on stdout, and stay until the cluster ends unless they could not start."""
     from flyteray._cluster.connection import connect  # deferred, as the next: Ray takes a second to import
     from flyteray._control.actors import start_actors
 
@@ -31,8 +31,8 @@ def main() -> None:
         try:
             connect(settings)
             start_actors(settings)
-            ask(controller().info())  # a registry may be another cluster's, or away
-        except BaseRuntimeError as error:
+            ask(controller().info())  # a registry may be another cluster's, a storage refuse
+        except (BaseRuntimeError, ValueError) as error:
             failed = pickle.dumps(error)
         os.write(sys.stdout.fileno(), failed)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -48,14 +48,16 @@ def reason(url: str, verb: str, problem: str) -> str:
     told, _, details = problem.partition(_DETAILS)
     kind = _kind(url)
     variables = _CREDENTIALS.get(kind, "the variables that this kind of storage has")
-    where = f"in the environment of the nodes (`ray start`) and of this process, {variables}"
+    where = (
+        f"{variables}, where the cluster's nodes are started (a local cluster: `flyteray down`, then again)"
+    )
     code, status = _code(told), _found(_STATUS, told)
     answer = " ".join(each for each in (status, code) if each)
     server = _found(_SERVER, told) or "the server"
     if any(each in told for each in _METADATA) or "Missing" in told:
-        return f"this process has no credentials for it. Set, {where}."
+        return f"this process has no credentials for it. Set {where}."
     if code in _NOT_KNOWN or status == "401":
-        return f"{server} does not take this process's credentials ({answer}). Set the right ones, {where}."
+        return f"{server} does not take this process's credentials ({answer}). Set the right ones: {where}."
     if code in _NO_BUCKET:
         return f"there is no such bucket on {server} ({answer}). Create it, or name another one in the URL."
     if status == "403":

@@ -19,19 +19,6 @@ env = AppEnvironment(name="hello", args=ARGS)
 """
 
 
-def mounted(manifests: list[dict[str, object]], folder: Path) -> None:
-    """Lay the files of a ConfigMap out as Kubernetes does: in a hidden folder, with links to what is in it."""
-    code, job = (kuberay.of_kind(manifests, kind) for kind in ("ConfigMap", "RayJob"))
-    (volume,) = job["spec"]["submitterPodTemplate"]["spec"]["volumes"]
-    for item in volume["configMap"]["items"]:
-        file = folder / "..2026_11_29" / item["path"]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(code["data"][item["key"]])
-    (folder / "..data").symlink_to("..2026_11_29")
-    for path in (folder / "..2026_11_29").iterdir():
-        (folder / path.name).symlink_to(f"..data/{path.name}")
-
-
 def test_the_job_finds_the_app_in_what_was_exported(tmp_path: Path) -> None:
     written = tmp_path / "written"
     (written / "team").mkdir(parents=True)
@@ -43,7 +30,7 @@ def test_the_job_finds_the_app_in_what_was_exported(tmp_path: Path) -> None:
     manifests = list(yaml.safe_load_all((tmp_path / "app.yaml").read_text()))
     job = kuberay.of_kind(manifests, "RayJob")["spec"]
 
-    mounted(manifests, tmp_path / "code")
+    kuberay.mounted(manifests, tmp_path / "code")
     excludes = yaml.safe_load(job["runtimeEnvYAML"])["excludes"]
     create_package(str(tmp_path / "code"), tmp_path / "job.zip", excludes=excludes, include_gitignore=True)
     with zipfile.ZipFile(tmp_path / "job.zip") as archive:
@@ -54,3 +41,14 @@ def test_the_job_finds_the_app_in_what_was_exported(tmp_path: Path) -> None:
     done = Shell(tmp_path / "job", tmp_path / "home").flyteray("deploy", "--dry-run", "app.py", "env")
     assert done.returncode == 0, done.stderr
     assert "hello" in done.stdout
+
+
+def test_the_job_of_a_script_of_flyte_says_so(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        'import flyte\nfrom flyte.app import AppEnvironment\n\nenv = AppEnvironment(name="hello", args="serve")\n'
+    )
+    done = Shell(tmp_path, tmp_path / "home").flyteray("export", "kuberay", "--as-flyte", "app.py", "env")
+    assert done.returncode == 0, done.stderr
+    job = kuberay.of_kind(yaml.safe_load_all(done.stdout), "RayJob")["spec"]
+
+    assert job["entrypoint"] == "flyteray serve --as-flyte app.py env"
