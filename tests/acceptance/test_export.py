@@ -41,3 +41,14 @@ def test_the_job_finds_the_app_in_what_was_exported(tmp_path: Path) -> None:
     done = Shell(tmp_path / "job", tmp_path / "home").flyteray("deploy", "--dry-run", "app.py", "env")
     assert done.returncode == 0, done.stderr
     assert "hello" in done.stdout
+
+
+def test_the_job_of_a_script_of_flyte_says_so(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        'import flyte\nfrom flyte.app import AppEnvironment\n\nenv = AppEnvironment(name="hello", args="serve")\n'
+    )
+    done = Shell(tmp_path, tmp_path / "home").flyteray("export", "kuberay", "--as-flyte", "app.py", "env")
+    assert done.returncode == 0, done.stderr
+    job = kuberay.of_kind(yaml.safe_load_all(done.stdout), "RayJob")["spec"]
+
+    assert job["entrypoint"] == "flyteray serve --as-flyte app.py env"

@@ -6,8 +6,10 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -21,45 +23,51 @@ from tests.postgresql import PASSWORD, Server
 from tests.processes import runs, words
 from tests.waiting import eventually
 
-ASK = """
-import sys
-from flyteray._client.session.session import session
-from flyteray.errors import BaseRuntimeError
-from flyteray.remote import Secret
-session().connect()
-print("connected", flush=True)
-for name in map(str.strip, sys.stdin):
-    try:
-        Secret.create(name, "s3cret")
-        print(*sorted(secret.name for secret in Secret.listall()), flush=True)
-    except BaseRuntimeError as error:
-        print(error, flush=True)
-"""
+SCRIPT = Path(__file__).with_name("sample_shared.py")
+
+
+class Index(ThreadingHTTPServer):
+    """An index of packages that is asked, and knows none as soon as it may say so."""
+
+    def __init__(self) -> None:
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        asked, may_answer = self.asked, self.may_answer
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.set()
+                may_answer.wait()
+                self.send_error(404)
+
+            def log_message(self, *_: object) -> None:
+                """Nobody reads it."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
 
 
 class Program:
-    """A program of a home whose registry is somewhere, which creates secrets and then names all there are."""
+    """The script in a process of its own, with a home and a registry."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, index: str = "") -> None:
         others = ("RAY_", "FLYTERAY_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         ours = {"FLYTERAY_HOME": str(settings.home), "FLYTERAY_DATABASE": settings.database_url}
-        environment = inherited | ours | {"FLYTERAY_NUM_CPUS": "1"}
+        environment = inherited | ours | {"FLYTERAY_NUM_CPUS": "1", "INDEX": index}
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            [sys.executable, "-c", ASK], env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            [sys.executable, str(SCRIPT)], env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
 
     def hears(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def creates(self, name: str) -> None:
+    def told(self, line: str) -> None:
         assert self.process.stdin is not None
-        print(name, file=self.process.stdin, flush=True)
+        print(line, file=self.process.stdin, flush=True)
 
-    def asked(self, name: str) -> str:
-        self.creates(name)
+    def asked(self, line: str) -> str:
+        self.told(line)
         return self.hears()
 
     def ends(self) -> str:
@@ -73,6 +81,23 @@ def controller(settings: Settings) -> psutil.Process | None:
     assert cluster is not None
     members = processes.members(cluster.id, cluster.leader)
     return next((each for each in members if "".join(words(each)[:1]).startswith("ray::Controller")), None)
+
+
+def logs(settings: Settings) -> str:
+    """What the processes of a home's cluster have logged."""
+    cluster = local.find(settings)
+    assert cluster is not None
+    return "".join(file.read_text() for file in cluster.temp_dir.rglob("worker-*.err"))
+
+
+@pytest.fixture
+def index() -> Iterator[Index]:
+    """An index of packages."""
+    with Index() as index:
+        threading.Thread(target=index.serve_forever).start()
+        yield index
+        index.may_answer.set()
+        index.shutdown()
 
 
 @pytest.fixture
@@ -91,9 +116,9 @@ def here(tmp_path: Path, url: str) -> Iterator[Settings]:
 
 
 def test_a_registry_is_one_clusters_through_outages_and_until_it_is_taken_over(
-    here: Settings, tmp_path: Path, url: str, postgresql: Server
+    here: Settings, tmp_path: Path, url: str, postgresql: Server, index: Index
 ) -> None:
-    program = Program(here)
+    program = Program(here, f"--index-url http://127.0.0.1:{index.server_port}/")
     assert program.hears() == "connected"
     assert program.asked("a") == "a"
 
@@ -111,10 +136,18 @@ def test_a_registry_is_one_clusters_through_outages_and_until_it_is_taken_over(
     first = controller(here)
     assert first is not None
     with postgresql.away():
-        program.creates("b")
+        program.told("b")
         with pytest.raises(subprocess.TimeoutExpired):
             program.process.wait(1)  # by now it would have been told of a failure
     assert program.hears() == "a b"
+
+    # An outage that a build ends in
+    program.told("serve")
+    assert index.asked.wait(120)
+    with postgresql.away():
+        index.may_answer.set()
+        eventually(lambda: "or given up, when the registry is back" in logs(here))
+    assert "nowhere" in program.hears()
     assert controller(here) == first
 
     # A controller that comes back while the database is away

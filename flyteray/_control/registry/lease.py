@@ -140,16 +140,18 @@ class Lease:
         raise RegistryTakenError(message)
 
     def _renew_forever(self) -> None:
-        pause_s = self._lease_s / 3
+        often_s, rarely_s = self._lease_s / 30, self._lease_s / 3
+        pause_s = rarely_s
         while not self._released.wait(pause_s):
             try:
                 self._hold(self._lease_s)
-                pause_s = self._lease_s / 3
+                pause_s = rarely_s
             except RegistryTakenError:
                 return
             except RegistryUnavailableError as error:
-                logger.warning("The lease on the registry could not be renewed; it is tried again: %s", error)
-                pause_s = self._lease_s / 30
+                if pause_s == rarely_s:
+                    logger.warning("The lease on the registry is renewed as soon as that is back: %s", error)
+                pause_s = often_s
 
 
 def guard_others(database: Database, holder: Holder) -> None:

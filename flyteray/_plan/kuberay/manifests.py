@@ -24,6 +24,8 @@ from flyteray.app.environment import AppEnvironment
 Manifest = dict[str, Any]
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,36}[a-z0-9])?")
+_IMAGE = re.compile(r"[A-Za-z0-9][\w./:@-]*")
+_URL = re.compile(r"https?://([\w.-]|\{app\})+(:\d+)?(/[\w./{}-]*)?", re.ASCII)
 _MOUNT = "/flyteray"
 _CODE = "/code"
 _IDLE_S = 60
@@ -44,7 +46,7 @@ class ClusterOptions:
         task_pods: The most pods for the tasks of one environment.
 
     Raises:
-        ValueError: a name that KubeRay does not take, or a storage that is no URL.
+        ValueError: a name that KubeRay does not take, no image, no address, or a storage that is no bucket.
     """
 
     ray: str
@@ -58,6 +60,10 @@ class ClusterOptions:
     def __post_init__(self) -> None:
         if self.name is not None:
             _checked(self.name)
+        if self.image is not None and not _IMAGE.fullmatch(self.image):
+            raise ValueError(f"{self.image!r} is no container image: write registry/name:tag.")
+        if self.url is not None and not _URL.fullmatch(self.url):
+            raise ValueError(f"{self.url!r} is no address for apps: write it as https://apps.example.com.")
         if self.storage is not None and _place.root(self.storage).startswith("/"):
             raise ValueError(
                 f"{self.storage!r} is no bucket: name one, such as s3://bucket/prefix, or leave it out: then the pods "

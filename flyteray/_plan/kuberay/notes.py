@@ -33,6 +33,9 @@ def notes(
             f"Something in front ends TLS for {options.url}: add FLYTERAY_TRUSTED_PROXIES to the head's env, with the "
             "addresses that its requests come from."
         )
+    hosts = [host for _, spec in apps for host in [spec.host, spec.subdomain] if host]
+    if hosts:
+        yield f"Apps answer to host names of their own ({', '.join(hosts)}): what is in front has to let these through."
     described: list[tuple[Environment, EnvironmentSpec]] = [(env, spec.environment) for env, spec in apps]
     for env, spec in [*described, *tasks]:
         yield from _notes_on(env, spec, options)

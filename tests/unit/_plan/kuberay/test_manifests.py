@@ -15,7 +15,7 @@ from flyteray._plan.kuberay.manifests import ClusterOptions, manifests
 from flyteray._plan.kuberay.notes import notes
 from flyteray._plan.kuberay.sources import Sources
 from flyteray._plan.resources import environment_spec
-from flyteray.app import AppEnvironment, Scaling
+from flyteray.app import AppEnvironment, Domain, Scaling
 from tests import kuberay
 from tests.unit.builders import CODE
 
@@ -224,6 +224,10 @@ def test_labels_of_nodes_are_for_pods_with_accelerators() -> None:
     [
         ({"name": "Digits"}, "'Digits' can't be a cluster's name: KubeRay takes at most 38"),
         ({"name": "d" * 39}, "can't be a cluster's name"),
+        ({"image": ""}, "'' is no container image: write registry/name:tag"),
+        ({"image": "my image"}, "'my image' is no container image"),
+        ({"url": "apps.example.com"}, "'apps.example.com' is no address for apps: write it as https://"),
+        ({"url": "https://apps.example.com/a?b"}, "is no address for apps"),
         ({"storage": "/data"}, "'/data' is no bucket: name one, such as s3://bucket/prefix"),
         ({"storage": "s4://bucket"}, "is of an unknown kind 's4'"),
         ({"storage": "s3://"}, "names no bucket: write s3://BUCKET/PATH"),
@@ -241,6 +245,11 @@ def test_an_app_whose_name_no_cluster_can_have_needs_another() -> None:
     }
     with pytest.raises(ValueError, match="'2nd' can't be a cluster's name"):
         exported(app("2nd"))
+
+
+@pytest.mark.parametrize("url", ["http://apps", "https://{app}.example.com", "https://example.com:8443/apps"])
+def test_addresses_that_apps_can_have(url: str) -> None:
+    assert ClusterOptions(ray="2.60.0", url=url).url == url
 
 
 def test_two_groups_of_one_name_are_refused() -> None:
@@ -261,6 +270,10 @@ def test_two_groups_of_one_name_are_refused() -> None:
             "has its packages (left-pad==1.0) installed in each pod",
         ),
         ({"interruptible": True}, "may run on nodes that vanish"),
+        (
+            {"domain": Domain(custom_domain="digits.example.com")},
+            "host names of their own (digits.example.com)",
+        ),
     ],
     ids=str,
 )
