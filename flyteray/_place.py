@@ -61,4 +61,4 @@ def root(place: str) -> str:
             f"Storage {place!r} ends in {option.group()!r}, which is no part of a bucket or path. Leave it out: "
             "options are environment variables, such as AWS_ENDPOINT_URL."
         )
-    return place
+    return place.rstrip("/")

@@ -43,6 +43,7 @@ class Worker:
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
         self.cluster = ask(controller().info())
         ask(controller().storage.prove(ray.get_runtime_context().get_node_id()))
+        os.environ["FLYTERAY_STORAGE"] = self.cluster.storage  # for the processes that the user's code starts
         os.environ["INTERNAL_APP_ENDPOINT_PATTERN"] = self.cluster.endpoint_pattern
         asked = [
             SecretSpec(key=key, group=group, env_var=variable, mount=mount)

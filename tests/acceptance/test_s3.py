@@ -19,6 +19,7 @@ from tests.s3_server import BUCKET, Front, S3Server
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_and_serve.py"
 URL = f"s3://{BUCKET}/team"
 PROGRAM = """
+import subprocess, sys
 from pathlib import Path
 import numpy as np
 import flyteray as flyte
@@ -28,11 +29,13 @@ env = flyte.TaskEnvironment(name="kept")
 
 
 @env.task
-async def keep(values: np.ndarray) -> tuple[File, Dir, float]:
+async def keep(values: np.ndarray) -> tuple[File, Dir, float, str]:
     Path("folder").mkdir()
     for name in "ab":
         Path("folder", name).write_text(name)
-    return await File.from_local("folder/a"), await Dir.from_local("folder"), float(values.sum())
+    child = "from flyteray.io import File; print(File.from_local_sync('folder/a').path)"
+    by_child = subprocess.check_output([sys.executable, "-c", child], text=True).strip()
+    return await File.from_local("folder/a"), await Dir.from_local("folder"), float(values.sum()), by_child
 
 
 @env.task
@@ -43,8 +46,8 @@ async def read(file: File, folder: Dir) -> str:
 
 if __name__ == "__main__":
     try:
-        file, folder, total = flyte.run(keep, np.ones(1_000_000)).outputs()
-        print(file.path, total, flyte.run(read, file, folder).outputs()[0])
+        file, folder, total, by_child = flyte.run(keep, np.ones(1_000_000)).outputs()
+        print(file.path, by_child, total, flyte.run(read, file, folder).outputs()[0])
     except flyte.errors.StorageError as error:
         print(type(error).__name__, error)
 """
@@ -87,8 +90,11 @@ def test_the_main_job_has_its_storage_on_s3_and_survives_its_failures(
         done = shell.run([sys.executable, str(EXAMPLE)], FLYTERAY_STORAGE=URL, FLYTERAY_NUM_CPUS="2")
         assert done.returncode == 0, done.stderr
         assert float(found(r"Accuracy: ([\d.]+)", done.stdout)) > 0.95
-        kept = shell.run([sys.executable, "program.py"])
-        assert re.fullmatch(rf"{URL}/runs/r\w+/a0/data/\w+/a 1000000\.0 a:ab\n", kept.stdout), kept
+        kept = shell.run([sys.executable, "program.py"], FLYTERAY_STORAGE="/another")
+        assert f"Storage '/another' is not used: this cluster has '{URL}'" in kept.stderr
+        assert re.fullmatch(
+            rf"{URL}/runs/r\w+/a0/data/\w+/a {URL}/files/\w+/a 1000000\.0 a:ab\n", kept.stdout
+        ), kept
 
     # What is kept is all there, and there only.
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.environment()["AWS_ENDPOINT_URL"])

@@ -20,6 +20,7 @@ from flyteray.storage import open_storage
         ("~/x", str(Path("~/x").expanduser())),
         ("file:///data/with%20space", "/data/with space"),
         ("s3://bucket", "s3://bucket"),
+        ("s3://bucket/x/", "s3://bucket/x"),
         (
             "abfss://container@account.dfs.core.windows.net/x",
             "abfss://container@account.dfs.core.windows.net/x",

@@ -81,6 +81,8 @@ class Session(Cluster):
                         disconnect(self.settings)
                     raise
                 os.environ[ENDPOINT_PATTERN] = self._cluster.endpoint_pattern
+                if other := other_storage(self.settings, self._cluster.storage):
+                    warn_caller(other)
             return self._cluster
 
     def has_cluster(self) -> bool:
@@ -138,6 +140,16 @@ class Session(Cluster):
         if bundle.contents and not await self.controller.code.has(bundle.digest):
             data = await asyncio.to_thread(lambda: bundle.data)
             await self.controller.code.put(bundle.digest, data)
+
+
+def other_storage(settings: Settings, storage: str) -> str | None:
+    """What to say where somebody has named another storage than the cluster has."""
+    if settings.storage in (storage, str(settings.home / "storage")):
+        return None
+    return (
+        f"Storage {settings.storage!r} is not used: this cluster has {storage!r}, since flyteray first ran on it. To "
+        "change that, start the cluster anew."
+    )
 
 
 def _is_connected() -> bool:

@@ -138,6 +138,7 @@ class Deployer:
     def _runtime_env(self, spec: AppSpec, start: Start) -> dict[str, Any]:
         ours = {
             "INTERNAL_APP_ENDPOINT_PATTERN": self._cluster.endpoint_pattern,
+            "FLYTERAY_STORAGE": self._cluster.storage,
             RAW_DATA_PATH: f"{self._cluster.storage.rstrip('/')}/apps/{spec.name}/data",
         }
         known = {
