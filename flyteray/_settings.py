@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flyteray import _place
 from flyteray.errors import InitializationError
 
 # Where tasks and apps find out whose they are, as in Flyte.
@@ -33,8 +34,9 @@ class Settings:
     Attributes:
         home: Folder of the local cluster's state, token and logs (``FLYTERAY_HOME``; ``~/.flyteray``).
         storage: Where bundles, outputs and files are kept, a path or a URL (``FLYTERAY_STORAGE``; ``storage/`` in
-            the home).
-        database: SQLAlchemy URL of the registry (``FLYTERAY_DATABASE``; None: an SQLite file in the storage root).
+            the home). Every node of the cluster must find the same there.
+        database: SQLAlchemy URL of the registry, which is one cluster's at a time: ``sqlite:////path/file`` or
+            ``postgresql://user@host/database`` (``FLYTERAY_DATABASE``; None: an SQLite file in the storage root).
         address: A Ray cluster (``RAY_ADDRESS``); None: the local one in the background, started when needed.
         host: The IP address that the ingress listens on (``FLYTERAY_HOST``; 127.0.0.1, this machine only).
         port: The port (``FLYTERAY_PORT``); None: a free one.
@@ -61,6 +63,8 @@ class Settings:
         domain: The domain of the project (``FLYTE_INTERNAL_EXECUTION_DOMAIN``).
         strict_python: Whether an image that asks for another Python than the cluster's is refused
             (``FLYTERAY_IMAGE_PYTHON=strict``); otherwise a warning says that it gets the cluster's.
+        container: The URI of the container image that all nodes run in (``FLYTERAY_CONTAINER``; None: that is not
+            known): a task or an app that asks for it has it already.
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
     """
 
@@ -84,6 +88,7 @@ class Settings:
     trusted_headers: tuple[str, ...] = ()
     url: str | None = None
     ingress_nodes: str = "all"
+    container: str | None = None
 
     @classmethod
     def load(cls) -> Settings:
@@ -96,14 +101,13 @@ class Settings:
 
         Raises:
             InitializationError: a number is none, or is out of range; no IP address or network; neither on nor off;
-                no header that a proxy may be trusted with, or headers and no proxy.
+                no header that a proxy may be trusted with, or headers and no proxy; a storage that can't be one.
         """
         home = _absolute(environ.get("FLYTERAY_HOME") or "~/.flyteray")
-        storage = environ.get("FLYTERAY_STORAGE") or str(home / "storage")
         trusted = _networks(environ, "FLYTERAY_TRUSTED_PROXIES")
         return cls(
             home=home,
-            storage=storage_place(storage),
+            storage=_storage(environ.get("FLYTERAY_STORAGE") or str(home / "storage")),
             database=environ.get("FLYTERAY_DATABASE") or None,
             address=environ.get("RAY_ADDRESS") or None,
             host=_host(environ, "FLYTERAY_HOST") or "127.0.0.1",
@@ -116,6 +120,7 @@ class Settings:
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
             strict_python=bool(_word(environ, "FLYTERAY_IMAGE_PYTHON", "strict")),
+            container=environ.get("FLYTERAY_CONTAINER") or None,
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
             start_timeout_s=float(_whole(environ, "FLYTERAY_START_TIMEOUT", 1, 86400) or 120),
             org=environ.get(ORG) or None,
@@ -162,11 +167,6 @@ class Settings:
         return base / f"flyteray-{os.getuid()}-{tag}"
 
 
-def storage_place(storage: str) -> str:
-    """A storage's URL, or the absolute path of its folder: other processes have another working directory."""
-    return storage if "://" in storage else str(_absolute(storage))
-
-
 def ip_address(text: str) -> str:
     """An IP address as it is usually written.
 
@@ -196,6 +196,13 @@ def trusted_header(text: str) -> str:
 
 def _wrong(message: str) -> InitializationError:
     return InitializationError("InitializationError", "user", message)
+
+
+def _storage(place: str) -> str:
+    try:
+        return _place.root(place)
+    except ValueError as error:
+        raise _wrong(f"FLYTERAY_STORAGE: {error}") from None
 
 
 def _absolute(path: str) -> Path:

@@ -37,6 +37,10 @@ RuntimeError
     │       ├── MaxQueuedTimeExceededError it waited too long for its start
     │       └── MaxRuntimeExceededError    one attempt
     ├── RuntimeSystemError          flyteray or Ray is at fault
+    │   ├── RegistryTakenError      another controller has taken the registry over
+    │   ├── RegistryUnavailableError       the registry's database is away, or does not answer in time
+    │   └── StorageError            storage can't be reached, refuses, or is full
+    │       └── StorageNotSharedError      nodes of the cluster have another one at the same place, or none
     └── RuntimeUnknownError         nobody knows who is
 
 Of Flyte, for programs that catch them by name; nothing raises them here:
@@ -113,6 +117,8 @@ __all__ = [
     "ParameterMaterializationError",
     "PlacementError",
     "PrimaryContainerNotFoundError",
+    "RegistryTakenError",
+    "RegistryUnavailableError",
     "RemoteTaskNotFoundError",
     "RemoteTaskUsageError",
     "ResourceExhaustedError",
@@ -127,6 +133,8 @@ __all__ = [
     "RuntimeUserError",
     "SecretNotFoundError",
     "SlowDownError",
+    "StorageError",
+    "StorageNotSharedError",
     "SyncTaskCallInAsyncContextError",
     "TaskInterruptedError",
     "TaskTimeoutError",
@@ -197,6 +205,17 @@ class RuntimeSystemError(BaseRuntimeError):
 
     def __init__(self, code: str, message: str, worker: str | None = None) -> None:
         super().__init__(code, "system", message, worker)
+
+
+class StorageError(RuntimeSystemError):
+    """Storage can't be reached, refuses to be read or written, or is full; the message names it and what to do."""
+
+    def __init__(self, message: str, worker: str | None = None) -> None:
+        super().__init__(type(self).__name__, message, worker)
+
+
+class StorageNotSharedError(StorageError):
+    """Nodes of the cluster find another storage at its path or URL, or can't use it; the message names them."""
 
 
 class RuntimeUnknownError(BaseRuntimeError):
@@ -293,6 +312,20 @@ class ParameterMaterializationError(_NamedUserError):
 
 class PlacementError(_NamedUserError):
     """No node of the cluster has what is asked for, and none will be added."""
+
+
+class RegistryTakenError(RuntimeSystemError):
+    """The controller that was asked may write no more: a newer one, or another cluster's, has the registry."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("RegistryTakenError", message)
+
+
+class RegistryUnavailableError(RuntimeSystemError):
+    """The registry's database is away or does not answer in time. The message says why; asking again later may help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("RegistryUnavailableError", message)
 
 
 class RemoteTaskNotFoundError(_NamedUserError):

@@ -1,4 +1,4 @@
-"""One real Ray for the whole session: a local cluster of two cores in a home of its own."""
+"""What is started once for all tests: a local cluster of two cores in a home of its own, and a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._declare.this_cluster import this_process
 from flyteray._settings import Settings
+from tests.postgresql import Server, a_server, missing
+from tests.s3_server import S3Server, s3_server
 from tests.waiting import eventually
 
 OURS = ("FLYTERAY_HOME", "FLYTERAY_NUM_CPUS", "FLYTERAY_PORT", "FLYTERAY_STORAGE", "FLYTERAY_DATABASE")
@@ -107,3 +109,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
             local.stop(of_cluster)
     assert eventually(lambda: not processes.members(started.id, started.leader)), started.pids()
     assert not started.temp_dir.exists()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server, which the tests of a process share."""
+    if why := missing():
+        pytest.skip(why)
+    with a_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A real S3-compatible server, which the tests of a process share."""
+    with s3_server() as server:
+        yield server

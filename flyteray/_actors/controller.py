@@ -37,13 +37,27 @@ class Code(Protocol):
     """The bundles of code that the cluster has."""
 
     def has(self, digest: str) -> Awaitable[bool]:
-        """Whether a bundle is there."""
+        """Whether a bundle is there, before it is sent; StorageNotSharedError as of :meth:`SharedStorage.prove`."""
 
     def put(self, digest: str, data: bytes) -> Awaitable[None]:
         """Keep a bundle; equal code is kept once."""
 
     def get(self, digest: str) -> Awaitable[bytes]:
         """A bundle."""
+
+
+class SharedStorage(Protocol):
+    """The storage that all nodes of the cluster have."""
+
+    def prove(self, node: str | None = None) -> Awaitable[None]:
+        """Make sure that a node (its id), or each that lives, has the cluster's storage and may write it.
+
+        Each is asked once; one that had not is asked again.
+
+        Raises:
+            StorageNotSharedError: a node has another one there, none, or may not write it.
+            StorageError: the controller itself can't write it.
+        """
 
 
 class Images(Protocol):
@@ -78,7 +92,12 @@ class Runs(Protocol):
     """The runs and their actions."""
 
     def start(self, spec: RunSpec, inputs: Payload) -> Awaitable[RunInfo]:
-        """Start a run, which outlives the caller; SecretNotFoundError where a secret of its task does not exist."""
+        """Start a run, which outlives the caller.
+
+        Raises:
+            SecretNotFoundError: a secret of its task does not exist.
+            StorageNotSharedError: as of :meth:`SharedStorage.prove`.
+        """
 
     def get(self, name: str) -> Awaitable[RunInfo]:
         """A run as it is now."""
@@ -214,6 +233,7 @@ class Controller(Protocol):
     """The controller: the one actor that everybody talks to. It is on no request's path."""
 
     code: Code
+    storage: SharedStorage
     images: Images
     tasks: Tasks
     runs: Runs

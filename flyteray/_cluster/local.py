@@ -7,11 +7,13 @@ the first process starts, so that after a crash it tells what to clean up.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -105,6 +107,16 @@ def _cluster_of(settings: Settings, state: dict[str, Any]) -> LocalCluster:
         started_at=datetime.fromisoformat(state["started_at"]),
         leader=Leader(**state["leader"]),
     )
+
+
+def identity(settings: Settings) -> tuple[str, str]:
+    """What is true of the local cluster of this home and of no other, before and after a restart; and words for it.
+
+    Of a home on a machine there is one, which has ended surely when the next one starts.
+    """
+    host = socket.gethostname()
+    token = hashlib.sha256(_ensure_token(settings).read_bytes()).hexdigest()[:16]
+    return f"{host}:{token}", f"the local cluster of {settings.home} on {host}"
 
 
 def start(settings: Settings, quiet: bool = False) -> LocalCluster:

@@ -41,12 +41,13 @@ def look() -> ClusterView:
 
 
 def addresses() -> dict[str, str]:
+    """The addresses of the nodes that live, by id."""
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+
+
+def machines() -> dict[str, str]:
     """The machines of the connected cluster: a Ray node of each, by address."""
-    living = sorted(
-        (node for node in ray.nodes() if node["Alive"]),
-        key=lambda node: (HEAD in node["Resources"], node["NodeID"]),
-    )
-    return {node["NodeManagerAddress"]: node["NodeID"] for node in living}
+    return {address: node for node, address in sorted(addresses().items())}
 
 
 def head_address() -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import socket
 from pathlib import Path
 
-from flyteray import _private
+import ray
+
 from flyteray._actors.controller import Code
 from flyteray._actors.controller import Controller as ControllerDoor
-from flyteray._cluster import nodes
+from flyteray._cluster import local, nodes, processes
 from flyteray._cluster.images.images import Images
+from flyteray._cluster.sharing import SharedStorage
 from flyteray._control.actors import IngressOptions, endpoint_pattern
 from flyteray._control.apps.apps import Apps
 from flyteray._control.apps.ingresses import Ingresses
+from flyteray._control.registry.lease import Holder
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
 from flyteray._control.runs.outputs import Outputs
@@ -24,7 +30,9 @@ from flyteray._plan import placement
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._settings import Settings
+from flyteray.errors import RegistryUnavailableError
 from flyteray.storage import Storage, open_storage
+from flyteray.storage.local import rooms
 
 _REAP_EVERY_S = 5.0
 
@@ -35,7 +43,10 @@ class Controller(ControllerDoor):
     """The nouns that a client, worker or replica may ask of, and the loops that go on beside them.
 
     ``database`` is the SQLAlchemy URL of the registry; ``secrets_key_path`` is the file with the key of the secrets,
-    unless ``FLYTERAY_SECRETS_KEY`` is set on the head.
+    unless ``FLYTERAY_SECRETS_KEY`` is set on the head. InitializationError where another cluster has that registry.
+
+    A controller whose registry another one takes over ends itself. Ray brings it back where it is still its cluster's
+    own, and what it is asked it answers with who has the registry, until that one is gone.
     """
 
     def __init__(
@@ -46,20 +57,32 @@ class Controller(ControllerDoor):
         self._options = options
         storage = open_storage(cluster.storage)
         if storage.is_local:
-            _private.rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
+            rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
+        settings = Settings.load()
         registry = Registry(database)
-        secrets = Secrets(registry.database, Path(secrets_key_path), Settings.load().secrets_key)
-        self._supervisor = Supervisor(registry, storage)
-        self.code = Bundles(storage)
-        self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
-        self.images = images = Images(secrets.read)
-        self.outputs = outputs = Outputs(registry, storage)
-        waiting = Waiting(registry, images.is_building, nodes.look)
-        self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs)
         wake = asyncio.Event()
-        self._ingresses = ingresses = Ingresses(options, secrets.authority, wake.set)
-        self.apps = apps = Apps(registry, cluster, images, secrets, outputs, ingresses, wake)
-        endless = apps.run(), ingresses.run(), images.follow_nodes(), self._reap_forever()
+        with contextlib.ExitStack() as undo:
+            undo.callback(registry.close)
+            secrets = Secrets(registry.database, Path(secrets_key_path), settings.secrets_key)
+            registry.take(_this_cluster(settings), lost=_end)
+            self._supervisor = Supervisor(registry, storage)
+            self.storage = shared = SharedStorage(storage)
+            self.code = Bundles(storage, shared)
+            self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
+            self.images = images = Images(secrets.read)
+            self.outputs = outputs = Outputs(registry, storage)
+            waiting = Waiting(registry, images.is_building, nodes.look)
+            self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs, shared)
+            self._ingresses = ingresses = Ingresses(options, secrets.authority, wake.set)
+            self.apps = apps = Apps(registry, cluster, images, secrets, outputs, ingresses, wake)
+            undo.pop_all()
+        endless = (
+            apps.run(),
+            ingresses.run(),
+            images.follow_nodes(),
+            shared.follow_nodes(),
+            self._reap_forever(),
+        )
         # Kept: the event loop holds tasks weakly.
         self._loops = [asyncio.ensure_future(loop) for loop in endless]
 
@@ -77,18 +100,39 @@ class Controller(ControllerDoor):
         while True:
             try:
                 await self._supervisor.reap()
+            except RegistryUnavailableError as error:
+                logger.warning("Lost runs are looked for again: %s", error)
             except Exception:
                 logger.exception("Looking for lost runs failed; it is tried again")
             await asyncio.sleep(_REAP_EVERY_S)
 
 
+def _this_cluster(settings: Settings) -> Holder:
+    """This cluster; a local one is the same after a restart, another one has to wait until the earlier one's lapses."""
+    cluster = local.find(settings)
+    if cluster is not None and cluster.id == os.environ.get(processes.MARK):
+        return Holder(*local.identity(settings))
+    context = ray.get_runtime_context()
+    name = f"the Ray cluster at {context.gcs_address} ({socket.gethostname()})"
+    return Holder(context.get_session_name(), name)
+
+
+def _end(why: str) -> None:
+    """End this process, whatever its threads do: it must not go on to steer what is another one's."""
+    logger.error("%s This process ends.", why)
+    logging.shutdown()
+    os._exit(1)
+
+
 class Bundles(Code):
     """The bundles that clients upload and workers load."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, shared: SharedStorage) -> None:
         self._storage = storage
+        self._shared = shared
 
     async def has(self, digest: str) -> bool:
+        await self._shared.prove()
         return await asyncio.to_thread(self._storage.exists, _key(digest))
 
     async def put(self, digest: str, data: bytes) -> None:

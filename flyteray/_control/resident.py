@@ -11,13 +11,15 @@ import pickle
 import signal
 import sys
 
+from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._machine.file_lock import FileLock
 from flyteray._settings import Settings
 from flyteray.errors import BaseRuntimeError
 
 
 def main() -> None:
-    """Start the actors, say how that went on stdout, and stay until the cluster ends."""
+    """Start the actors, say how that went on stdout, and stay until the cluster ends unless they could not start."""
     from flyteray._cluster.connection import connect  # deferred, as the next: Ray takes a second to import
     from flyteray._control.actors import start_actors
 
@@ -29,7 +31,8 @@ def main() -> None:
         try:
             connect(settings)
             start_actors(settings)
-        except BaseRuntimeError as error:
+            ask(controller().info(None))  # a registry may be another cluster's, a storage refuse
+        except (BaseRuntimeError, ValueError) as error:
             failed = pickle.dumps(error)
         os.write(sys.stdout.fileno(), failed)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

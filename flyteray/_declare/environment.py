@@ -32,7 +32,8 @@ class Environment:
     Args:
         name: Lower-case words joined by single ``-`` or ``_``.
         depends_on: Environments that are needed by this one.
-        pod_template: Of Kubernetes: means nothing on Ray, and says so.
+        pod_template: Of Kubernetes: means nothing on Ray, and says so. ``flyteray export kuberay`` gives its labels and
+            annotations to the pods.
         description: For people; more than 255 characters are cut off.
         secrets: What it is given in secret: a key, a :class:`Secret` or a list of them.
         env_vars: Environment variables of the processes that run it, there before Python is, exactly as written.
@@ -41,7 +42,8 @@ class Environment:
         image: What it finds installed: an :class:`Image`, the URI of a container, or ``"auto"``, which is what the
             cluster has. Local runs of tasks happen in the calling process and find what that has.
         include: Paths or globs, relative to the file that declares the environment, shipped with the code.
-        service_account: Of Kubernetes: means nothing on Ray, and says so.
+        service_account: Of Kubernetes: means nothing on Ray, and says so. ``flyteray export kuberay`` gives it to the
+            pods.
 
     Raises:
         TypeError: A field of a wrong type.

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import serve
 
 from flyteray import _private
@@ -107,11 +108,12 @@ class Replica:
         replica_process.log_own_messages()
         launch.settle(spec.environment.env_vars)
         await self._app.deliver_secrets()
+        if ray.is_initialized():
+            await _join_cluster()
         replica_process.confine()
         image = spec.environment.image
         sock, self._claim = ports.claimed_socket(LOOPBACK)
         port = sock.getsockname()[1]
-        await asyncio.to_thread(_find_endpoints)
         os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
         hosting = await self._app.start(
             sock,
@@ -168,9 +170,10 @@ class ClusterOutputs(Outputs):
         return ask(controller().outputs.newer(list(refs), list(seen), timeout_s))
 
 
-def _find_endpoints() -> None:
-    """Have the app's code find others through the ingress of its own machine."""
-    info = ask(controller().info(nodes.own_address()))
+async def _join_cluster() -> None:
+    """Make sure of the storage, and have the app's code find others through the ingress of its own machine."""
+    await controller().storage.prove(ray.get_runtime_context().get_node_id())
+    info = await controller().info(nodes.own_address())
     os.environ[ENDPOINT_PATTERN] = info.pattern_for_code
 
 

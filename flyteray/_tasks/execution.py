@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import ray
+
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
 from flyteray._cluster import nodes
@@ -42,6 +44,8 @@ class Worker:
 
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
         self.cluster = ask(controller().info(nodes.own_address()))
+        ask(controller().storage.prove(ray.get_runtime_context().get_node_id()))
+        os.environ["FLYTERAY_STORAGE"] = self.cluster.storage  # for the processes that the user's code starts
         os.environ[ENDPOINT_PATTERN] = self.cluster.pattern_for_code
         asked = [
             SecretSpec(key=key, group=group, env_var=variable, mount=mount)

@@ -18,6 +18,7 @@ _VERBS = {
     "serve": "Serve an app of a file.",
     "deploy": "Deploy tasks and apps, to be used by name.",
     "build": "Build the images of a file's environments.",
+    "export": "Write an app as manifests for Kubernetes.",
     "create": "Keep a secret, or make a key for apps.",
     "get": "Show runs, tasks, apps, their logs, secrets or keys.",
     "update": "Start or stop an app.",

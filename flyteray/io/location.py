@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flyteray import _private
 from flyteray._declare.context import RAW_DATA_PATH, ctx
 from flyteray._declare.this_cluster import this_process
 from flyteray.io.as_model import AsModel
-from flyteray.storage import Storage, open_storage
+from flyteray.storage import Storage, local, open_storage
 
 T = TypeVar("T")
 
@@ -84,7 +83,7 @@ def upload_root() -> Storage:
         return open_storage(given)
     root = this_process().cluster.storage()
     if "://" not in root:
-        _private.rooms(Path(root), "files")
+        local.rooms(Path(root), "files")
     return open_storage(open_storage(root).join("files"))
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from flyteray import _place
 from flyteray.storage.local import LocalStorage
 from flyteray.storage.storage import Storage
 
-_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 _RENAMED = {"s3a": "s3", "gcs": "gs"}  # other names of the same
 
 
@@ -20,23 +20,24 @@ def open_storage(url: str | Path) -> Storage:
 
     Args:
         url: A folder (plain path or ``file://``), or ``s3://``, ``gs://``, ``az://``, ``abfs://``, ``https://``.
-            Object stores read credentials and endpoints from their usual environment variables
-            (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, …).
+
+    Object stores read credentials and addresses from the environment variables of each process that uses them, so
+    set these where ``ray start`` is called on each node:
+
+    - ``s3://``: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and ``AWS_REGION``, or the role of the machine or pod.
+      The files in ``~/.aws`` are not read. Servers other than Amazon's: ``AWS_ENDPOINT_URL=https://host:port``, and
+      ``AWS_ALLOW_HTTP=true`` for one that is ``http://``.
+    - ``gs://``: ``GOOGLE_APPLICATION_CREDENTIALS``, a file's path, or the machine's service account.
+    - ``az://container/…``: ``AZURE_STORAGE_ACCOUNT_NAME`` and ``AZURE_STORAGE_ACCOUNT_KEY``, or the machine's identity.
+
+    A request that fails for the network or the server (5xx) is repeated for a minute at most.
 
     Raises:
         ValueError: no such kind of storage, or the URL is incomplete.
     """
-    text = str(url)
-    scheme, separator, rest = text.partition("://")
-    if not text:
-        raise ValueError("The storage URL is empty: give a folder or a URL such as s3://bucket/path.")
-    if not separator or scheme == "file":
-        return LocalStorage((unquote(rest) or "/") if separator else text)
-    if scheme not in _OBJECTS:
-        choices = ", ".join(f"{each}://" for each in ("file", *_OBJECTS))
-        raise ValueError(
-            f"Storage {text!r} is of an unknown kind {scheme!r}: use a plain path or one of {choices}"
-        )
+    scheme, rest = _place.parse(str(url))
+    if scheme in ("", "file"):
+        return LocalStorage((unquote(rest) or "/") if scheme else rest)
     from flyteray.storage.objects import ObjectStorage  # loads obstore, which most processes never need
 
     return ObjectStorage(f"{_RENAMED.get(scheme, scheme)}://{rest.rstrip('/')}")

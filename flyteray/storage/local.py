@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from flyteray import _private
+from flyteray.errors import StorageError
 from flyteray.storage.storage import State, Storage, checked
 
 UNFINISHED = ".tmp-"
 _CHUNK = 1024 * 1024
+_REFUSED = {
+    errno.ENOSPC: "no space is left on its disk. Free some",
+    errno.EDQUOT: "the quota of its disk is used up. Free some space",
+    errno.EROFS: "its disk is mounted read-only. Mount it for writing",
+    errno.EACCES: "the user of this process may not. Give that user the right",
+    errno.EPERM: "the user of this process may not. Give that user the right",
+    errno.EIO: "its disk failed. Look at the system's log",
+    errno.ESTALE: "its mount is stale. Mount it again",
+    errno.ENOTCONN: "its mount is not connected. Mount it again",
+}
+
+_ELSE = "or choose another folder (FLYTERAY_STORAGE for the storage's)"
 
 
 class LocalStorage(Storage):
@@ -33,22 +48,25 @@ class LocalStorage(Storage):
 
     def put_file(self, key: str, path: Path) -> None:
         """Copy a file; the copy shares no bytes with it."""
-        with replacing(self._path(key)) as unfinished:
+        with self._explained("write", key), replacing(self._path(key)) as unfinished:
             shutil.copyfile(path, unfinished)
 
     def get_file(self, key: str, path: Path) -> None:
         """Copy the file."""
-        source = self.local_path(key, path)
-        with replacing(path) as unfinished:
+        with self._explained("read", key):
+            source = self.local_path(key, path)
+        with _explained(f"{path} can't be written", path), replacing(path) as unfinished:
             shutil.copyfile(source, unfinished)
 
     def exists(self, key: str) -> bool:
         """Whether there is a file."""
-        return self._path(key).is_file()
+        with self._explained("read", key):
+            return self._path(key).is_file()
 
     def delete(self, key: str) -> None:
         """Remove the file."""
-        self._path(key).unlink(missing_ok=True)
+        with self._explained("delete", key):
+            self._path(key).unlink(missing_ok=True)
 
     def states(self, prefix: str = "") -> Mapping[str, State]:
         """The files in a folder and the folders in it, sorted."""
@@ -83,7 +101,8 @@ class LocalStorage(Storage):
     def reader(self, key: str) -> Iterator[IO[bytes]]:
         """The opened file."""
         try:
-            file = self._path(key).open("rb")
+            with self._explained("read", key):
+                file = self._path(key).open("rb")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise self._missing(key) from error
         with file:
@@ -92,11 +111,14 @@ class LocalStorage(Storage):
     @contextmanager
     def writer(self, key: str) -> Iterator[IO[bytes]]:
         """A file beside the target, renamed in the end."""
-        with replacing(self._path(key)) as unfinished, unfinished.open("wb") as file:
+        with self._explained("write", key), _filling(self._path(key)) as file:
             yield file
 
     def _path(self, key: str) -> Path:
         return self._folder / checked(key, self.url)
+
+    def _explained(self, verb: str, key: str) -> AbstractContextManager[None]:
+        return _explained(f"Storage {self.url} did not let us {verb} {key!r}", self._path(key))
 
     def _missing(self, key: str) -> FileNotFoundError:
         return FileNotFoundError(
@@ -115,12 +137,61 @@ def replacing(path: Path) -> Iterator[Path]:
     private = _private.folder_like_its_own(path.parent)
     # Not tempfile's: its mode 0600 would hide the file from other users of a folder that is shared with them.
     unfinished = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _private.FILE if private else 0o666))
     try:
-        os.close(
-            os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _private.FILE if private else 0o666)
-        )
         yield unfinished
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def rooms(root: Path, *names: str) -> None:
+    """Make folders in a storage's folder as :func:`flyteray._private.rooms` does, or raise StorageError."""
+    for name in names:
+        with _explained(f"Storage {root} can't be made ready", root / name):
+            _private.rooms(root, name)
+    if not os.access(root, os.W_OK):
+        problem = _REFUSED[errno.EROFS if os.statvfs(root).f_flag & os.ST_RDONLY else errno.EACCES]
+        raise StorageError(f"Storage {root} can't be written: {problem}, {_ELSE}.")
+
+
+@contextmanager
+def downloading(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to that takes the place of ``path`` in the end, unless there was an error."""
+    with _explained(f"{path} can't be written", path), _filling(path) as file:
+        yield file
+
+
+@contextmanager
+def _filling(path: Path) -> Iterator[IO[bytes]]:
+    with replacing(path) as unfinished, io.BufferedWriter(_NamedInErrors(unfinished, "wb")) as file:
+        yield cast("IO[bytes]", file)
+
+
+class _NamedInErrors(io.FileIO):
+    """A file whose name is in the errors of its writing, so that they are told from those of other files."""
+
+    def write(self, data: Any) -> int | None:  # type: ignore[override]  # a position-only name
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = self.name
+            raise
+
+
+@contextmanager
+def _explained(what: str, path: Path) -> Iterator[None]:
+    """Raise StorageError for what the disk of ``path`` refuses; errors of other files pass."""
+    try:
+        yield
+    except OSError as error:
+        named = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if name]
+        if error.errno not in _REFUSED or not any(_is_near(path, name) for name in named):
+            raise
+        raise StorageError(f"{what}: {_REFUSED[error.errno]}, {_ELSE}.") from error
+
+
+def _is_near(path: Path, named: Path) -> bool:
+    """Whether it is the path, an unfinished one beside it, or a folder above."""
+    return named.parent == path.parent or path.is_relative_to(named)

@@ -7,19 +7,27 @@ import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, cast
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from flyteray.errors import RuntimeSystemError
-from flyteray.storage.local import replacing
+from flyteray.errors import StorageError
+from flyteray.storage import refusals
+from flyteray.storage.local import downloading
 from flyteray.storage.storage import State, Storage, checked
 
 _CHUNK = 16 * 1024 * 1024
 _READ_AHEAD = 1024 * 1024
+# Connections that fail and answers of 5xx are repeated, after pauses that double.
+_RETRIES: dict[str, Any] = {
+    "max_retries": 10,
+    "retry_timeout": timedelta(seconds=60),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
+}
 
 
 class ObjectStorage(Storage):
@@ -35,20 +43,23 @@ class ObjectStorage(Storage):
         try:
             self._store = _open(url) if store is None else store
         except (BaseError, ValueError) as error:
+            problem = str(error).partition("\n")[0]
             raise ValueError(
-                f"Storage {url!r} can't be opened: {_first_line(error)}. Check the URL and the environment "
-                "variables that this kind of storage is configured with."
-            ) from error
+                f"Storage {url!r} can't be opened: {problem}. Check the URL and the environment variables that this "
+                "kind of storage is configured with."
+            ) from None
 
     def put_file(self, key: str, path: Path) -> None:
         """Upload a file, in parts if it is large."""
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path} to write to {self.join(key)}.")
         with self._explained("write", key):
             obstore.put(self._store, checked(key, self.url), path)
 
     def get_file(self, key: str, path: Path) -> None:
         """Download the object."""
-        with self._explained("read", key), replacing(path) as unfinished, unfinished.open("wb") as file:
-            for chunk in obstore.get(self._store, checked(key, self.url)).stream(min_chunk_size=_CHUNK):
+        with downloading(path) as file:
+            for chunk in self._chunks(key):
                 file.write(chunk)
 
     def put(self, key: str, data: bytes | memoryview) -> None:
@@ -121,6 +132,16 @@ class ObjectStorage(Storage):
             file.flush()
             self.put_file(key, Path(file.name))
 
+    def _chunks(self, key: str) -> Iterator[Any]:
+        with self._explained("read", key):
+            chunks = iter(obstore.get(self._store, checked(key, self.url)).stream(min_chunk_size=_CHUNK))
+        while True:
+            with self._explained("read", key):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
     def _metas(self, prefix: str) -> dict[str, Any]:
         folder = checked(prefix, self.url).rstrip("/") if prefix else None
         with self._explained("list", prefix):
@@ -135,18 +156,21 @@ class ObjectStorage(Storage):
     def _explained(self, verb: str, key: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, NotFoundError) as error:
-            if verb == "write":  # the file to upload
-                raise
+        except FileNotFoundError as error:
+            if verb == "write" or refusals.is_of_bucket(error):
+                raise refusals.explained(self.url, verb, key, error) from None
             raise FileNotFoundError(
                 f"There is no object {key!r} in storage {self.url}. Was it deleted or never written?"
-            ) from error
+            ) from None
         except BaseError as error:
-            raise RuntimeSystemError(
-                "StorageError",
-                f"Storage {self.url} did not let us {verb} {key!r}: {_first_line(error)}. Check the address, "
-                "the network, and the credentials in this process's environment.",
-            ) from error
+            raise refusals.explained(self.url, verb, key, error) from None
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of Rust, which exports no class of it
+                raise
+            raise StorageError(
+                f"Storage {self.url} did not let us {verb} {key!r}: its client can't use the address that it is "
+                f"configured with ({error}). Check AWS_ENDPOINT_URL and its like: they begin with https://."
+            ) from None
 
 
 def _state(meta: Any) -> State:
@@ -160,7 +184,8 @@ def _fingerprint(meta: Any) -> str:
 
 def _open(url: str) -> Any:
     plain = url.startswith("http://")  # the user's own choice, so not to be refused
-    return from_url(url, client_options={"allow_http": True}) if plain else from_url(url)
+    options: dict[str, Any] = {"client_options": {"allow_http": True}} if plain else {}
+    return from_url(url, retry_config=_RETRIES, **options)  # other options of clients are the environment's
 
 
 class _Object(io.RawIOBase):
@@ -187,7 +212,3 @@ class _Object(io.RawIOBase):
 
     def tell(self) -> int:
         return int(self._source.tell())
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]

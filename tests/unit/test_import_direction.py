@@ -29,7 +29,7 @@ FLOORS = [
     {"config"},
     {"_declare", "_logging"},
     {"_machine"},
-    {"errors", "_private", "_public", "_settings", "_version"},
+    {"errors", "_place", "_private", "_public", "_settings", "_version"},
 ]
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 KNOW_RAY = {"_control", "_serve", "_tasks", "_cluster"}

@@ -31,6 +31,7 @@ def test_each_setting_comes_from_its_variable() -> None:
             "FLYTERAY_OBJECT_STORE_MEMORY": "4294967296",
             "FLYTERAY_START_TIMEOUT": "30",
             "FLYTERAY_SECRETS_KEY": "of-the-tests",
+            "FLYTERAY_CONTAINER": "ghcr.io/team/app:1",
             "RAY_ADDRESS": "10.0.0.1:6379",
         }
     )
@@ -49,6 +50,7 @@ def test_each_setting_comes_from_its_variable() -> None:
         object_store_memory=4 * 2**30,
         start_timeout_s=30.0,
         secrets_key="of-the-tests",
+        container="ghcr.io/team/app:1",
     )
     assert "of-the-tests" not in repr(settings)
     assert settings.database_url == "postgresql+psycopg://db/flyteray"

@@ -48,6 +48,10 @@ def local_secrets(settings: Settings) -> Iterator[StoredSecrets]:
 
 
 def _database(settings: Settings) -> contextlib.closing[Database]:
-    from flyteray._control.registry.database import Database  # deferred, as above
+    from flyteray._cluster import local  # deferred, as the next
+    from flyteray._control.registry import lease
+    from flyteray._control.registry.database import Database
 
-    return contextlib.closing(Database(settings.database_url))
+    database = Database(settings.database_url)
+    lease.guard_others(database, lease.Holder(*local.identity(settings)))
+    return contextlib.closing(database)

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flyteray import _logging
+from flyteray import _logging, _place
 from flyteray._client.bridge import Verb
 from flyteray._client.session.session import session
 from flyteray._logging import LogFormat, said_once
 from flyteray._plan.images.image import REFERENCES, named
-from flyteray._settings import Settings, storage_place
+from flyteray._settings import Settings
 
 _TEXT, _PATH, _SWITCH, _NUMBER, _WORDS = (str,), (str, os.PathLike), (bool,), (int,), (list, tuple)
 
@@ -90,8 +90,9 @@ async def init(
         log_format: ``"console"``, lines for people, or ``"json"``. Default: ``LOG_FORMAT``, else ``"console"``.
         reset_root_logger: Give the root logger flyteray's form, and ``log_level``, in place of what it has.
         user_log_level: Of ``flyteray.logger``. Default: ``USER_LOG_LEVEL``, else INFO.
-        storage: Where bundles, outputs and files are kept: a path or a URL (``s3://bucket/prefix``). Takes effect
-            when flyteray first starts on a cluster. Default: ``storage/`` under ``FLYTERAY_HOME``.
+        storage: Where bundles, outputs and files are kept: a path or a URL (``s3://bucket/prefix``), of which every
+            node finds the same, see :func:`flyteray.storage.open_storage`. Takes effect when flyteray first starts on
+            a cluster. Default: ``storage/`` under ``FLYTERAY_HOME``.
         images: What ``Image.from_ref_name(name)`` stands for: ``{"name": "uri"}`` or ``["name=uri"]``, where a URI
             alone is that of ``"default"``.
         address: A Ray cluster, as ``ray.init`` takes it (``"auto"``, ``"10.0.0.1:6379"``). Default: the
@@ -102,7 +103,7 @@ async def init(
 
     Raises:
         TypeError: An option of a wrong type.
-        ValueError: One of the images is a name without a URI; no log level or log format.
+        ValueError: One of the images is a name without a URI; no log level or log format; no path or URL of a storage.
         ClusterError: Another ``address`` than that of the cluster which this process has connected to.
     """
     said = {name: value for name, value in locals().items() if value != _DEFAULTS[name]}
@@ -134,7 +135,7 @@ async def init(
         replace(
             settings,
             address=address or settings.address,
-            storage=storage_place(str(storage)) if storage else settings.storage,
+            storage=_place.root(str(storage)) if storage else settings.storage,
             database=database or settings.database,
             root_dir=folder,
             org=org or settings.org,

@@ -21,7 +21,7 @@ from flyteray._plan.spec import AppSpec, EnvironmentSpec
 from flyteray._plan.tasks import declared_tasks
 from flyteray._settings import Settings
 from flyteray.app.sources import RunOutput
-from flyteray.errors import ClusterError
+from flyteray.errors import ClusterError, InitializationError
 
 if TYPE_CHECKING:
     from flyteray._cluster.connection import Connection
@@ -76,11 +76,13 @@ class Session(Cluster):
                 self._drives_local = connection.local is not None and connection.driver
                 try:
                     self._cluster = ensure_controller(self.settings, connection.local)
-                except ClusterError:
+                except InitializationError:
                     if connection.started:  # nothing half made: the next start begins anew
                         disconnect(self.settings)
                     raise
                 os.environ[ENDPOINT_PATTERN] = self._cluster.pattern_for_code
+                if other := other_storage(self.settings, self._cluster.storage):
+                    warn_caller(other)
             return self._cluster
 
     def has_cluster(self) -> bool:
@@ -138,6 +140,16 @@ class Session(Cluster):
         if bundle.contents and not await self.controller.code.has(bundle.digest):
             data = await asyncio.to_thread(lambda: bundle.data)
             await self.controller.code.put(bundle.digest, data)
+
+
+def other_storage(settings: Settings, storage: str) -> str | None:
+    """What to say where somebody has named another storage than the cluster has."""
+    if settings.storage in (storage, str(settings.home / "storage")):
+        return None
+    return (
+        f"Storage {settings.storage!r} is not used: this cluster has {storage!r}, since flyteray first ran on it. To "
+        "change that, start the cluster anew."
+    )
 
 
 def _is_connected() -> bool:

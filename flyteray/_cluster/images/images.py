@@ -14,6 +14,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flyteray._actors.controller import Images as ImagesDoor
+from flyteray._cluster import nodes
 from flyteray._cluster.images.venv import encoded, images_folder, python_for
 from flyteray._plan.images.image import build_env_vars
 from flyteray._plan.spec import NO_IMAGE, ImageSpec, Start
@@ -45,10 +46,10 @@ class Images(ImagesDoor):
         known = self._ready.get(image.key)
         if known is not None and not (force and known.done()):
             return known
-        nodes = _alive()
-        self._nodes |= nodes.keys()
+        living = nodes.addresses()
+        self._nodes |= living.keys()
         self._images[image.key] = image
-        building = self._ready[image.key] = asyncio.create_task(self._prepare(image, nodes, force))
+        building = self._ready[image.key] = asyncio.create_task(self._prepare(image, living, force))
         building.add_done_callback(lambda _: self._forget_failed(image.key, building))
         return building
 
@@ -74,10 +75,10 @@ class Images(ImagesDoor):
         ]
         if not built:
             return
-        nodes = _alive()
-        joined = nodes.keys() - self._nodes
+        living = nodes.addresses()
+        joined = living.keys() - self._nodes
         self._nodes |= joined
-        work = [self._build_on(node, nodes[node], image) for node in joined for image in built]
+        work = [self._build_on(node, living[node], image) for node in joined for image in built]
         for failed in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(failed, Exception):
                 logger.warning("An image could not be built on a node that has joined: %s", failed)
@@ -90,17 +91,17 @@ class Images(ImagesDoor):
             del self._ready[key]
             logger.warning("An image could not be built: %s", failed)
 
-    async def _prepare(self, image: ImageSpec, nodes: dict[str, str], force: bool) -> Start:
+    async def _prepare(self, image: ImageSpec, living: dict[str, str], force: bool) -> Start:
         environ = self._environ(image)
         here = ray.get_runtime_context().get_node_id()
-        others = [node for node in nodes if node != here]
+        others = [node for node in living if node != here]
         needed = await asyncio.gather(
             asyncio.to_thread(_on_this_node, image, environ, force),  # no process to start for
-            *(_on_node(node, nodes[node], image, environ, force) for node in others),
+            *(_on_node(node, living[node], image, environ, force) for node in others),
         )
         if image.container is None:
             return Start(key=image.key, text=encoded(image)) if any(needed) else NO_IMAGE
-        lacking = [nodes[node] for node, there in zip([here, *others], needed, strict=True) if not there]
+        lacking = [living[node] for node, there in zip([here, *others], needed, strict=True) if not there]
         if lacking:
             raise ImageBuildError(
                 f"Image {image.container!r} is a container, which Ray starts with podman, and these nodes have none: "
@@ -115,11 +116,6 @@ class Images(ImagesDoor):
 
 def _failure(building: asyncio.Task[Start]) -> object:
     return building.cancelled() or building.exception()
-
-
-def _alive() -> dict[str, str]:
-    """The addresses of the nodes that live, by id."""
-    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
 
 
 def _on_this_node(image: ImageSpec, environ: dict[str, str], force: bool) -> bool:
@@ -139,7 +135,7 @@ async def _on_node(node: str, address: str, image: ImageSpec, environ: dict[str,
             raise ImageBuildError(f"On node {address}: {error.cause}") from None
         raise
     except RayError:
-        if node in _alive():
+        if node in nodes.addresses():
             raise
         return image.container is not None  # it has left, and asks for nothing any more
     return needed

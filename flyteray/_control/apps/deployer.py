@@ -20,11 +20,13 @@ from flyteray._plan import failure, placement
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import NO_IMAGE, AppSpec, Start
 from flyteray._serve.ray_serve import deployment
+from flyteray.errors import RegistryUnavailableError
 
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
+_REGISTRY_S = 2.0  # between two looks whether a registry that is away is back
 
 
 class Deployer:
@@ -92,6 +94,16 @@ class Deployer:
         self._not_before.pop(version_id, None)
 
     async def _build_and_hand_over(self, version: VersionRecord) -> None:
+        while True:
+            try:
+                await self._try_to_build(version)
+                break
+            except RegistryUnavailableError as error:
+                logger.warning("%s is built, or given up, when the registry is back: %s", version.id, error)
+                await asyncio.sleep(_REGISTRY_S)
+        self._wake()
+
+    async def _try_to_build(self, version: VersionRecord) -> None:
         try:
             image = version.spec.environment.image
             start = await self._images.prepare(image)
@@ -101,9 +113,10 @@ class Deployer:
             # Meanwhile it may have been replaced, stopped or deleted.
             if known is not None and known.phase in (VersionPhase.PENDING, VersionPhase.DEPLOYING):
                 await self._hand_over(version, start)
+        except RegistryUnavailableError:
+            raise
         except Exception as error:  # noqa: BLE001  # as above
             self._give_up(version, error)
-        self._wake()
 
     async def _hand_over(self, version: VersionRecord, start: Start) -> None:
         cluster = await asyncio.to_thread(nodes.look)
@@ -125,6 +138,7 @@ class Deployer:
     def _runtime_env(self, spec: AppSpec, start: Start) -> dict[str, Any]:
         ours = {
             "INTERNAL_APP_ENDPOINT_PATTERN": self._cluster.endpoint_pattern,
+            "FLYTERAY_STORAGE": self._cluster.storage,
             RAW_DATA_PATH: f"{self._cluster.storage.rstrip('/')}/apps/{spec.name}/data",
         }
         known = {

@@ -81,7 +81,7 @@ class Ingresses:
         """Have an ingress on every machine, for as long as the controller lives."""
         while True:
             try:
-                await self._follow(await asyncio.to_thread(nodes.addresses))
+                await self._follow(await asyncio.to_thread(nodes.machines))
                 self._found.set()
             except Exception:
                 logger.exception("Looking for machines without an ingress failed; it is tried again")

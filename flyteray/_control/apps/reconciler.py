@@ -23,6 +23,7 @@ from flyteray._control.registry.keys import Keys
 from flyteray._machine.threads import in_own_thread
 from flyteray._plan.info import AppInfo, ClusterInfo, ErrorInfo
 from flyteray._serve.ray_serve import deployment, own_serve
+from flyteray.errors import RegistryUnavailableError
 
 _TICK_S = 1.0
 _LIVENESS_EVERY = 2  # ticks
@@ -139,6 +140,8 @@ class Reconciler:
                     await self._end_unwanted_versions()
                 await self._reconcile()
                 await self._scaler.adjust()
+            except RegistryUnavailableError as error:
+                logger.warning("Apps are reconciled when the next tick finds the registry: %s", error)
             except Exception:
                 logger.exception("Reconciling apps failed; the next tick tries again")
             with contextlib.suppress(asyncio.TimeoutError):

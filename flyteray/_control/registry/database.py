@@ -3,75 +3,138 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Table, event, select
+from sqlalchemy import ColumnElement, Connection, Double, Table, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from flyteray import _private
-from flyteray._control.registry import tables
-from flyteray.errors import InitializationError
+from flyteray._control.registry import engines, tables
+from flyteray.errors import InitializationError, RegistryUnavailableError
 
-_BUSY_MS = 30_000  # how long a writer waits for another one
+_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 5.0
+_SCHEMA_LOCK = 0x666C7974  # any number that nobody else takes
+_SECONDS = {  # since 1970
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "extract(epoch from clock_timestamp())::float8",
+}
 
 
 class Database:
     """A pool of connections, to tables that this flyteray knows.
 
+    A database that is away makes each read and write raise, and all is well again when it is back. Whoever finds out
+    has waited for it; for a moment after that others are told at once, so that a controller does not stand still.
+
     Args:
         url: A SQLAlchemy URL: ``sqlite:////path/registry.sqlite`` (made if missing) or ``postgresql://…``.
+        answer_s: How long PostgreSQL may take to answer a statement; 10.
 
     Raises:
         ValueError: not a URL, or of another database.
         InitializationError: the database can't be opened, or was written by a newer flyteray.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
-        shown = self._engine.url.render_as_string(hide_password=True)
+    def __init__(self, url: str, answer_s: float = engines.ANSWER_S) -> None:
+        self._engine = engines.engine(url, answer_s)
+        self.shown = engines.shown(self._engine.url)
+        self._guard: Callable[[Connection], None] | None = None
+        self._paused_until = 0.0
+        self._why = ""
         try:
-            with self.write() as connection:
-                tables.schema.create(connection, checkfirst=True)
-                found = connection.scalar(select(tables.schema.c.version)) or tables.SCHEMA
-                if found <= tables.SCHEMA:
-                    tables.metadata.create_all(connection)
-                    row = {"id": 1, "version": tables.SCHEMA}
-                    connection.execute(self.upsert(tables.schema, ["id"]), row)
-        except DBAPIError as error:
+            self._make_schema()
+        except (DBAPIError, RegistryUnavailableError) as error:
+            why = self._why if isinstance(error, RegistryUnavailableError) else _reason(error)
             raise InitializationError(
                 "InitializationError",
                 "user",
-                f"The registry {shown} can't be opened: {error.orig}. Check the address and that it may be "
+                f"The registry {self.shown} can't be opened: {why}. Check the address and that it may be "
                 "written, or name another one with flyteray.init(database=…).",
             ) from error
+
+    def _make_schema(self) -> None:
+        with self.write() as connection:
+            if self._engine.dialect.name == "postgresql":  # which fails one of two that make a table at once
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+            tables.schema.create(connection, checkfirst=True)
+            found = connection.scalar(select(tables.schema.c.version)) or 0
+            if found <= tables.SCHEMA:
+                tables.metadata.create_all(connection)
+            if found < tables.SCHEMA:
+                row = {"id": 1, "version": tables.SCHEMA}
+                connection.execute(self.upsert(tables.schema, ["id"]), row)
         if found > tables.SCHEMA:
             raise InitializationError(
                 "InitializationError",
                 "user",
-                f"The registry {shown} was written by a newer flyteray (schema {found}; this one knows "
+                f"The registry {self.shown} was written by a newer flyteray (schema {found}; this one knows "
                 f"{tables.SCHEMA}): upgrade flyteray, or name another one with flyteray.init(database=…).",
             )
 
+    @property
+    def clock(self) -> ColumnElement[float]:
+        """The database's own time in seconds since 1970, for queries: the clocks of machines may differ."""
+        return literal_column(_SECONDS[self._engine.dialect.name], Double)
+
+    def guard(self, check: Callable[[Connection], None]) -> None:
+        """Have each transaction that writes begin with a check, which raises where it must not go on."""
+        self._guard = check
+
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that reads, in one transaction."""
-        with self._engine.connect() as connection:
+        """A connection that reads, in one transaction; RegistryUnavailableError where the database is away."""
+        with self._connected() as connection:
             yield connection
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A connection that writes, in one transaction, which is taken back by an error."""
+    def write(self, guarded: bool = True) -> Iterator[Connection]:
+        """A connection that writes, in one transaction, which is taken back by an error; errors as in :meth:`read`.
+
+        Unless ``guarded``, the check of :meth:`guard` is left out. A database that goes away while the transaction is
+        committed leaves open whether it was.
+        """
         # Marked before its transaction begins.
-        with self._engine.connect().execution_options(flyteray_writes=True) as connection, connection.begin():
+        with self._connected(flyteray_writes=True) as connection, connection.begin():
+            if guarded and self._guard is not None:
+                self._guard(connection)
             yield connection
+
+    @contextlib.contextmanager
+    def _connected(self, **options: Any) -> Iterator[Connection]:
+        began = time.monotonic()
+        if began < self._paused_until:
+            raise self._unavailable()
+        try:
+            connection = self._engine.connect()
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            self._pause(began)
+            raise self._unavailable(error) from error
+        with connection:
+            try:
+                yield connection.execution_options(**options)
+            except (OperationalError, InterfaceError) as error:
+                if error.connection_invalidated:
+                    self._pause(began)
+                raise self._unavailable(error) from error
+
+    def _pause(self, began: float) -> None:
+        """Spare those who come next the wait that somebody has had since he began."""
+        now = time.monotonic()
+        self._paused_until = now + min(_PAUSE_S + 2 * (now - began), _LONGEST_PAUSE_S)
+
+    def _unavailable(self, error: Exception | None = None) -> RegistryUnavailableError:
+        if error is not None:
+            self._why = _reason(error)
+        return RegistryUnavailableError(
+            f"The registry {self.shown} can't be used now: {self._why}. What was asked for may not be recorded: ask "
+            "again when the database is back."
+        )
 
     def upsert(self, table: Table, keys: Sequence[str]) -> Any:
         """An INSERT that replaces the row with the same ``keys``."""
@@ -95,66 +158,6 @@ def recorded(info: BaseModel, table: Table) -> dict[str, Any]:
     return {name: value for name, value in info if name in table.c}
 
 
-def _engine(url: str) -> Engine:
-    """An engine for a SQLAlchemy URL; an SQLite file's folder is made, nothing is opened yet."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = None
-    kind = parsed.get_backend_name() if parsed is not None and "://" in url else None
-    if kind == "sqlite" and parsed is not None:
-        if parsed.database:
-            _make_private(Path(parsed.database))
-        return _sqlite(create_engine(parsed))
-    if kind in ("postgresql", "postgres") and parsed is not None:
-        try:
-            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-        except ModuleNotFoundError as error:
-            raise InitializationError(
-                "InitializationError",
-                "user",
-                "The registry is to be in PostgreSQL, whose driver is not installed: pip install 'psycopg[binary]'.",
-            ) from error
-    raise ValueError(
-        f"{url!r} is no address of a registry: use sqlite:////path/to/file or postgresql://user@host/database."
-    )
-
-
-def _make_private(file: Path) -> None:
-    """Make an SQLite file that its owner alone can read; SQLite gives those beside it the same modes."""
-    _private.folder(file.parent)
-    with _private.opened(file, "ab"):
-        pass
-    with contextlib.suppress(PermissionError):  # another user's, who has shared it
-        file.chmod(_private.FILE)
-
-
-def _sqlite(engine: Engine) -> Engine:
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # so that Python begins no transactions of its own
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        _write_ahead(connection)  # readers don't wait for the writer
-        connection.execute("PRAGMA synchronous = NORMAL")  # with that, safe against crashes of processes
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later fails if another one wrote in between.
-        writes = connection.get_execution_options().get("flyteray_writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Keep a write-ahead log; SQLite waits for others in anything but this, which the first one of a file does."""
-    deadline = time.monotonic() + _BUSY_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)
+def _reason(error: Exception) -> str:
+    """What a driver says, in one line."""
+    return " ".join(str(getattr(error, "orig", None) or error).split()).rstrip(".")

@@ -13,7 +13,7 @@ from flyteray._control.registry.tables import keys
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.credentials import check_key_name
 from flyteray._plan.spec import KeyInfo
-from flyteray.errors import KeyNotFoundError
+from flyteray.errors import KeyNotFoundError, RegistryUnavailableError
 
 
 class Keys(KeysDoor):
@@ -22,6 +22,7 @@ class Keys(KeysDoor):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._watchers: list[Callable[[], Awaitable[None]]] = []
+        self._names: dict[str, str] | None = None
 
     def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Have ``changed`` called with every change, which is answered when that has returned."""
@@ -34,10 +35,16 @@ class Keys(KeysDoor):
             with self._database.write() as connection:
                 connection.execute(insert(keys), {**dict(info), "digest": digest})
         except IntegrityError:
-            raise ValueError(
-                f"There is a key {name!r} already: choose another name, or delete it first with "
-                f"`flyteray delete key {name}`."
-            ) from None
+            with self._database.read() as connection:
+                found = connection.execute(select(keys).where(keys.c.name == name)).one_or_none()
+            if found is None or found.digest != digest:
+                raise ValueError(
+                    f"There is a key {name!r} already: choose another name, or delete it first with "
+                    f"`flyteray delete key {name}`."
+                ) from None
+            info = KeyInfo(
+                name=name, created_at=found.created_at
+            )  # asked again, after an answer that was lost
         await self._changed()
         return info
 
@@ -57,9 +64,14 @@ class Keys(KeysDoor):
         await self._changed()
 
     def names(self) -> dict[str, str]:
-        """The names of the keys' owners, by digest."""
-        with self._database.read() as connection:
-            return {row.digest: row.name for row in connection.execute(select(keys))}
+        """The names of the keys' owners, by digest; those last known while the database is away."""
+        try:
+            with self._database.read() as connection:
+                self._names = {row.digest: row.name for row in connection.execute(select(keys))}
+        except RegistryUnavailableError:
+            if self._names is None:
+                raise
+        return self._names
 
     async def _changed(self) -> None:
         for changed in self._watchers:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flyteray._control.registry.actions import ActionRecords
 from flyteray._control.registry.apps import AppRecords
 from flyteray._control.registry.database import Database
 from flyteray._control.registry.keys import Keys
+from flyteray._control.registry.lease import LEASE_S, Holder, Lease
 from flyteray._control.registry.runs import RunRecords
 from flyteray._control.registry.tasks import TaskRecords
 from flyteray._plan.spec import OutputRef
@@ -24,6 +27,11 @@ class Registry:
         self.tasks = TaskRecords(database)
         self.apps = AppRecords(database)
         self.keys = Keys(database)
+        self._lease: Lease | None = None
+
+    def take(self, holder: Holder, lost: Callable[[str], None], lease_s: float = LEASE_S) -> None:
+        """Be the one who writes, for as long as nobody else takes the :class:`Lease`, as it says."""
+        self._lease = Lease(self.database, holder, lost, lease_s)
 
     def newest_output(self, ref: OutputRef) -> str | None:
         """The newest run whose output ``ref`` may mean, of the task that it names; None where there is none."""
@@ -33,5 +41,7 @@ class Registry:
         return self.runs.newest_success(task, version)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Give the lease, where it was taken, and all connections back."""
+        if self._lease is not None:
+            self._lease.release()
         self.database.close()

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -28,7 +29,7 @@ from flyteray._control.apps.state import VersionPhase
 from flyteray._plan.info import ActionPhase, ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, RunSpec, TaskPlan
 
-SCHEMA = 1  # raised with every change that an older flyteray can't live with
+SCHEMA = 2  # raised with every change that an older flyteray can't live with
 
 
 class Utc(TypeDecorator[datetime]):
@@ -78,6 +79,17 @@ schema = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("version", Integer, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", Integer, primary_key=True),  # 1: there is one lease
+    Column("epoch", Integer, nullable=False),  # how often it was taken
+    Column("cluster", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("since", Double, nullable=False),  # seconds since 1970 by the database's clock, as the next
+    Column("until", Double, nullable=False),
 )
 
 runs = Table(

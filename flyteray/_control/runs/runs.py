@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 from flyteray._actors.controller import Runs as RunsDoor
+from flyteray._actors.controller import SharedStorage
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
 from flyteray._control.runs.outputs import Outputs
@@ -19,15 +20,23 @@ class Runs(RunsDoor):
     """The runs of a cluster."""
 
     def __init__(
-        self, supervisor: Supervisor, registry: Registry, waiting: Waiting, secrets: Secrets, outputs: Outputs
+        self,
+        supervisor: Supervisor,
+        registry: Registry,
+        waiting: Waiting,
+        secrets: Secrets,
+        outputs: Outputs,
+        shared: SharedStorage,
     ) -> None:
         self._supervisor = supervisor
         self._registry = registry
         self._waiting = waiting
         self._secrets = secrets
         self._outputs = outputs
+        self._shared = shared
 
     async def start(self, spec: RunSpec, inputs: Payload) -> RunInfo:
+        await self._shared.prove()
         self._secrets.require(secret.name for secret in spec.task.environment.secrets)
         await self._supervisor.start(spec, inputs)
         return self._supervisor.get(spec.name)

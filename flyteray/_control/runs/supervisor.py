@@ -19,6 +19,7 @@ from flyteray.errors import (
     ActionAbortedError,
     BaseRuntimeError,
     InitializationError,
+    RegistryUnavailableError,
     RunAlreadyExistsError,
     RunNotFoundError,
     RuntimeSystemError,
@@ -78,6 +79,8 @@ class Supervisor:
         """Take in the events that workers report: all at once, or where the registry refuses that, each by itself."""
         try:
             self._record(events)
+        except RegistryUnavailableError:
+            raise
         except Exception as error:
             refused = [event for event in events if not self._takes(event)]
             if len(refused) == len(events):

@@ -104,7 +104,8 @@ class Image(LayerMethods):
     def from_base(cls, image_uri: str) -> Image:
         """A container image that exists. To add to it, ``clone(name=..., extendable=True)`` it first.
 
-        It must hold the cluster's versions of Python, Ray and flyteray, and the nodes need ``podman``.
+        It must hold the cluster's versions of Python, Ray and flyteray, and the nodes need ``podman``, unless they run
+        in that image themselves and are told so (``FLYTERAY_CONTAINER``), as pods of Kubernetes can.
 
         Args:
             image_uri: ``registry/name:tag``.

@@ -21,7 +21,7 @@ OWN = ".flyteray"  # what flyteray itself puts into a bundle
 AS_FLYTE = f"{OWN}/as_flyte"  # its code says `import flyte` and means flyteray
 LARGEST = 256 << 20  # bytes
 
-_PATHS = f"{OWN}/paths"
+PATHS = f"{OWN}/paths"  # its folders that modules are imported from, one a line
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's own zero: times would make equal code hash differently
 
 
@@ -63,7 +63,7 @@ def pack(contents: Mapping[str, Path | bytes], paths: Iterable[str] = ()) -> Bun
     """
     listed = "\n".join(paths)
     if listed not in ("", "."):
-        contents = {**contents, _PATHS: listed.encode()}
+        contents = {**contents, PATHS: listed.encode()}
     if not contents:
         return Bundle("", {})
     digest = hashlib.sha256()
@@ -100,7 +100,7 @@ def activate(digest: str, fetch: Callable[[], bytes], cache: Path) -> Path:
                     raise
     if (folder / AS_FLYTE).is_file():
         alias.install()
-    listed = folder / _PATHS
+    listed = folder / PATHS
     paths = listed.read_text().split("\n") if listed.is_file() else ["."]
     wanted = [os.path.normpath(folder / path) for path in paths]
     sys.path[:0] = [path for path in wanted if path not in sys.path]

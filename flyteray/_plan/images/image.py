@@ -52,7 +52,11 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
         ValueError: a file of it can't be read.
     """
     if isinstance(image, str):
-        return None if image in ("", "auto") else ImageSpec(name=image, container=image)
+        return (
+            None
+            if image in ("", "auto", Settings.load().container)
+            else ImageSpec(name=image, container=image)
+        )
     if image is None:
         return None
     if _reads_files(image):
@@ -76,6 +80,8 @@ def image_spec(image: Image | str | None, environment: str = "", program: bool =
                 f"Image {image.name!r} adds Python packages to the container {container!r}, which Ray can't. Build a "
                 "container that has them, or start from Image.from_debian_base()."
             )
+        if container == Settings.load().container:
+            return None
         return ImageSpec(name=image.name or container, container=container)
     name, declared = image.name or "", image.python_version
     pythons = list(dict.fromkeys(each.python for each in wanted if each.python))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from datetime import datetime, timedelta
 
 import pytest
@@ -72,9 +71,9 @@ def test_who_asks_for_what_is_not_there_learns_what_is(registry: Registry) -> No
 
 
 def test_a_registry_from_before_tasks_were_deployed_is_opened(registry: Registry, url: str) -> None:
+    with registry.database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE tasks")
     registry.close()
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        connection.execute("DROP TABLE tasks")
 
     again = Registry(url)
 

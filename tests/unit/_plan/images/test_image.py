@@ -186,6 +186,14 @@ def test_secrets_travel_by_name_and_are_written_as_pip_reads_them() -> None:
     assert spec.secrets == (SecretSpec(key="pat", env_var="PAT"),)
 
 
+def test_a_container_that_all_nodes_run_in_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYTERAY_CONTAINER", "python:3.12")
+
+    assert image_spec("python:3.12") is None
+    assert image_spec(Image.from_base("python:3.12")) is None
+    assert image_spec("python:3.13") == ImageSpec(name="python:3.13", container="python:3.13")
+
+
 def test_a_container_is_its_uri() -> None:
     assert image_spec("python:3.12") == ImageSpec(name="python:3.12", container="python:3.12")
     spec = image_spec(Image.from_base("python:3.12").clone(name="mine"))

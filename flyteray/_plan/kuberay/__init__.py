@@ -1,0 +1,1 @@
+"""Manifests for KubeRay, made of environments. No effects here."""

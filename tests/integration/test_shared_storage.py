@@ -1,0 +1,143 @@
+"""Nodes that find another folder at the storage's path are told before anything is written there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flyteray._cluster import local
+from flyteray._settings import Settings
+
+# As `ray start` makes one, which refuses to join what is bound to 127.0.0.1.
+NODE = """
+import signal, sys
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+_, cluster, address, cpus = sys.argv
+free = dict.fromkeys(["node_manager_port", "dashboard_agent_listen_port", "metrics_export_port"], 0)
+Node(
+    RayParams(gcs_address=cluster, node_ip_address=address, num_cpus=int(cpus), object_store_memory=80 * 2**20, **free),
+    head=False,
+    shutdown_at_exit=True,
+)
+signal.sigwait([signal.SIGTERM])
+"""
+PROGRAM = """
+import sys, time
+from pathlib import Path
+import flyteray as flyte
+from flyteray._cluster import nodes
+from flyteray._client.session.session import session
+from flyteray.errors import StorageError
+
+env = flyte.TaskEnvironment(name="where")
+
+@env.task
+def leave(path: str) -> int:
+    Path(path).write_text("was here")
+    return 42
+
+if __name__ == "__main__":
+    left, cpus, wanted = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+    session().connect()
+    print("connected", flush=True)
+    while len(nodes.addresses()) < wanted:
+        time.sleep(0.05)
+    try:
+        run = flyte.run(leave.override(resources=flyte.Resources(cpu=cpus)), left)
+        print(run.outputs()[0])
+    except StorageError as error:
+        print(type(error).__name__, error)
+"""
+UNSHARED = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=1m none "$0" && exec "$@"']
+
+Join = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A head with one CPU, in a home of its own."""
+    if subprocess.run([*UNSHARED, str(tmp_path), "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no mounts of its own for a process here")
+    for name in [name for name in os.environ if name.startswith(("RAY_", "FLYTERAY_"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "program.py").write_text(PROGRAM)
+    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FLYTERAY_STORAGE", str(tmp_path / "storage"))
+    monkeypatch.setenv("FLYTERAY_NUM_CPUS", "1")
+    settings = Settings.load()
+    local.start(settings, quiet=True)
+    yield settings
+    local.stop(settings)
+
+
+@pytest.fixture
+def join(head: Settings) -> Iterator[Join]:
+    """Adds a node of some CPUs to which the storage's folder is another one."""
+    found = local.find(head)
+    assert found is not None
+    with contextlib.ExitStack() as ends:
+
+        def joined(address: str, cpus: int) -> subprocess.Popen[bytes]:
+            command = [
+                *UNSHARED,
+                head.storage,
+                sys.executable,
+                "-c",
+                NODE,
+                found.address,
+                address,
+                str(cpus),
+            ]
+            environment = {**os.environ, **found.environment(), "FLYTERAY_CLUSTER": found.id}
+            node = subprocess.Popen(command, env=environment)
+            ends.callback(node.wait)
+            ends.callback(node.terminate)
+            return node
+
+        yield joined
+
+
+def start(folder: Path, cpus: int, nodes: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "program.py", str(folder / "left"), str(cpus), str(nodes)]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+
+
+def told(folder: Path, cpus: int, nodes: int) -> str:
+    return start(folder, cpus, nodes).communicate(timeout=120)[0]
+
+
+def test_a_verb_fails_before_anything_is_lost_until_the_folder_is_shared(
+    head: Settings, join: Join, tmp_path: Path
+) -> None:
+    second = join("127.0.0.2", 2)
+
+    refused = told(tmp_path, cpus=1, nodes=2)
+
+    assert f"StorageNotSharedError Storage {head.storage} is not the same folder on all nodes" in refused
+    assert "Another than the head's: 127.0.0.2 (a folder of its own). Mount a shared file system" in refused
+    assert list((tmp_path / "storage/bundles").iterdir()) == []
+
+    # Mended, the same verb succeeds, on the very node, and its output is where all read it.
+    subprocess.run(["nsenter", "--mount", f"--target={second.pid}", "umount", head.storage], check=True)
+    assert told(tmp_path, cpus=2, nodes=2).endswith("42\n")
+    assert len(list((tmp_path / "storage/runs").iterdir())) == 1
+    (tmp_path / "left").unlink()
+
+    # A node that joins later is found out before a task begins on it.
+    program = start(tmp_path, cpus=3, nodes=3)
+    assert program.stdout is not None
+    assert program.stdout.readline() == "connected\n"
+    join("127.0.0.3", 3)
+    late = program.communicate(timeout=120)[0]
+    assert "StorageNotSharedError" in late
+    assert "Another than the head's: 127.0.0.3 (a folder of its own)" in late
+    assert not (tmp_path / "left").exists()
+    assert list((tmp_path / "storage/proof").iterdir()) == []
