@@ -57,7 +57,7 @@ def engine(url: str, answer_s: float = ANSWER_S) -> Engine:
         return _sqlite(create_engine(parsed, hide_parameters=True))
     if kind in ("postgresql", "postgres") and parsed is not None:
         return _postgresql(parsed, answer_s)
-    masked = re.sub(r"(?<=//).*@", "***@", url)
+    masked = re.sub(r"(?<=:)(/*).*@", r"\1***@", url)
     raise ValueError(
         f"{masked!r} is no address of a registry: use sqlite:////path/to/file or postgresql://user@host/database."
     )

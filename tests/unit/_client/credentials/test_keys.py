@@ -67,6 +67,12 @@ def test_a_name_can_be_used_once(keys: Keys) -> None:
     assert keys.names() == {key_digest("one"): "ann"}
 
 
+def test_a_key_that_is_created_again_because_the_answer_was_lost_is_that_key(keys: Keys) -> None:
+    first = asyncio.run(keys.create("ann", key_digest("one")))
+
+    assert asyncio.run(keys.create("ann", key_digest("one"))) == first
+
+
 def test_an_unknown_key_is_answered_by_those_there_are(keys: Keys) -> None:
     with pytest.raises(KeyNotFoundError, match=r"no key 'bob'. Keys there are: none."):
         asyncio.run(keys.delete("bob"))
