@@ -22,6 +22,7 @@ from flyteray._actors.questions import ask
 from flyteray._cluster.images.venv import images_folder, python_for
 from flyteray._cluster.workers import launch, secrets
 from flyteray._cluster.workers.code import activate
+from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec, OutputRef
@@ -105,7 +106,8 @@ class Replica:
         replica_process.log_own_messages()
         launch.settle(spec.environment.env_vars)
         await self._app.deliver_secrets()
-        await controller().storage.prove(ray.get_runtime_context().get_node_id())
+        here = ray.get_runtime_context().get_node_id()
+        await controller().storage.prove(here, os.environ.get(RAW_DATA_PATH))
         node = ray.util.get_node_ip_address()
         replica_process.confine(node)
         image = spec.environment.image
