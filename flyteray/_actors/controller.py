@@ -49,10 +49,10 @@ class Code(Protocol):
 class SharedStorage(Protocol):
     """The storage that all nodes of the cluster have."""
 
-    def prove(self, node: str | None = None) -> Awaitable[None]:
+    def prove(self, node: str | None = None, place: str | None = None) -> Awaitable[None]:
         """Make sure that a node (its id), or each that lives, has the cluster's storage and may write it.
 
-        Each is asked once; one that had not is asked again.
+        Each is asked once; one that had not is asked again. ``place`` is a folder of the user's where files go as well.
 
         Raises:
             StorageNotSharedError: a node has another one there, none, or may not write it.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
+from pathlib import Path
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -13,25 +15,40 @@ from flyteray._actors.controller import SharedStorage as SharedStorageDoor
 from flyteray._cluster import nodes
 from flyteray._plan import sharing
 from flyteray.errors import StorageError, StorageNotSharedError
-from flyteray.storage import Storage, proof
+from flyteray.storage import Storage, open_storage, proof
 
 _NODES_EVERY_S = 5.0
 _ANSWER_S = 30.0  # a node that is silent for longer will be asked again: nothing can begin there meanwhile
+_REMEMBERED = 64  # folders of users
 
 logger = logging.getLogger(__name__)
 
 
 class SharedStorage(SharedStorageDoor):
-    """The storage of a cluster, and the nodes that have proved that they have it."""
+    """The storage of a cluster, or a folder of a user's, and the nodes that have proved that they have it."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, of_user: bool = False) -> None:
         self._storage = storage
+        self._of_user = of_user
+        self._others: OrderedDict[str, SharedStorage] = OrderedDict()
         self._proved: set[str] = set()
         self._problems: dict[str, tuple[str, str]] = {}  # address and reason by node
         self._has_asked = False
         self._asking = asyncio.Lock()
 
-    async def prove(self, node: str | None = None) -> None:
+    async def prove(self, node: str | None = None, place: str | None = None) -> None:
+        await self._prove(node)
+        if place is None or "://" in place or Path(place).is_relative_to(self._storage.url):
+            return  # a bucket is the same everywhere
+        if len(nodes.addresses()) > 1:
+            other = self._others.setdefault(place, SharedStorage(open_storage(place), of_user=True))
+            self._others.move_to_end(place)
+            while len(self._others) > _REMEMBERED:
+                self._others.popitem(last=False)
+            await other._ask_all()  # its nodes are followed by nobody
+            await other._prove(node)
+
+    async def _prove(self, node: str | None) -> None:
         if node in self._proved or (node is None and self._has_asked and not self._problems):
             return
         await self._ask_all()
@@ -43,7 +60,7 @@ class SharedStorage(SharedStorageDoor):
             await self._ask_all()
         problems = [found for each, found in self._problems.items() if node in (None, each)]
         if problems:
-            raise StorageNotSharedError(sharing.not_shared(self._storage.url, problems))
+            raise StorageNotSharedError(sharing.not_shared(self._storage.url, problems, self._of_user))
 
     async def follow_nodes(self) -> None:
         """Ask nodes that join, once anybody has asked, for as long as the process lives."""

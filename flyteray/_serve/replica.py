@@ -23,6 +23,7 @@ from flyteray._cluster import nodes
 from flyteray._cluster.images.venv import images_folder, python_for
 from flyteray._cluster.workers import launch, secrets
 from flyteray._cluster.workers.code import activate
+from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.info import ReplicaInfo
@@ -172,7 +173,8 @@ class ClusterOutputs(Outputs):
 
 async def _join_cluster() -> None:
     """Make sure of the storage, and have the app's code find others through the ingress of its own machine."""
-    await controller().storage.prove(ray.get_runtime_context().get_node_id())
+    here = ray.get_runtime_context().get_node_id()
+    await controller().storage.prove(here, os.environ.get(RAW_DATA_PATH))
     info = await controller().info(nodes.own_address())
     os.environ[ENDPOINT_PATTERN] = info.pattern_for_code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from pathlib import Path
@@ -23,8 +24,11 @@ def offer(storage: Storage) -> str:
 
 
 def withdraw(storage: Storage, token: str) -> None:
-    """Delete the token, when all have answered."""
+    """Delete the token, when all have answered, and the folder that it was in."""
     _delete(storage, f"{_FOLDER}/{token}")
+    if storage.is_local:
+        with contextlib.suppress(OSError):  # one that answers late is still at it
+            Path(storage.url, _FOLDER).rmdir()
 
 
 def problem_here(url: str, token: str) -> str | None:

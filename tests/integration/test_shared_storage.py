@@ -50,7 +50,8 @@ if __name__ == "__main__":
     while len(nodes.addresses()) < wanted:
         time.sleep(0.05)
     try:
-        run = flyte.run(leave.override(resources=flyte.Resources(cpu=cpus)), left)
+        context = flyte.with_runcontext(raw_data_path=str(Path(left).with_name("raw")))
+        run = context.run(leave.override(resources=flyte.Resources(cpu=cpus)), left)
         print(run.outputs()[0])
     except StorageError as error:
         print(type(error).__name__, error)
@@ -126,8 +127,18 @@ def test_a_verb_fails_before_anything_is_lost_until_the_folder_is_shared(
     assert list((tmp_path / "storage/bundles").iterdir()) == []
 
     # Mended, the same verb succeeds, on the very node, and its output is where all read it.
-    subprocess.run(["nsenter", "--mount", f"--target={second.pid}", "umount", head.storage], check=True)
+    inside = ["nsenter", "--mount", f"--target={second.pid}"]
+    subprocess.run([*inside, "umount", head.storage], check=True)
+    (tmp_path / "raw").mkdir()
+    subprocess.run(
+        [*inside, "mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path / "raw")], check=True
+    )
+    refused = told(tmp_path, cpus=1, nodes=2)
+    assert f"Storage {tmp_path}/raw is not the same folder" in refused
+    assert "give raw_data_path=s3://" in refused
+    subprocess.run([*inside, "umount", str(tmp_path / "raw")], check=True)
     assert told(tmp_path, cpus=2, nodes=2).endswith("42\n")
+    assert list((tmp_path / "raw").iterdir()) == []
     assert len(list((tmp_path / "storage/runs").iterdir())) == 1
     (tmp_path / "left").unlink()
 
@@ -140,4 +151,4 @@ def test_a_verb_fails_before_anything_is_lost_until_the_folder_is_shared(
     assert "StorageNotSharedError" in late
     assert "Another than the head's: 127.0.0.3 (a folder of its own)" in late
     assert not (tmp_path / "left").exists()
-    assert list((tmp_path / "storage/proof").iterdir()) == []
+    assert not (tmp_path / "storage/proof").exists()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from flyteray import _place
 from flyteray._client.apps.app import App
 from flyteray._client.apps.handle import AppHandle
 from flyteray._client.bridge import MethodVerb, Verb, not_while_loading, warn_caller
@@ -174,7 +175,7 @@ class ServeContext(LaunchContext):
         update: dict[str, Any] = {}
         if asked_for:
             variables |= {
-                context.RAW_DATA_PATH: self.raw_data_path and str(self.raw_data_path),
+                context.RAW_DATA_PATH: self.raw_data_path and _place.root(str(self.raw_data_path)),
                 **self._log_variables(),
                 **(self.env_vars or {}),
             }

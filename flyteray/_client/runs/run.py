@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from flyteray import _place
 from flyteray._client.bridge import Verb, not_while_loading, run_here
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.launch import LaunchContext
@@ -91,7 +92,8 @@ class RunContext(LaunchContext):
         copy_bundle_to: A folder to put a copy of what is shipped in, to look at.
         interactive_mode: Pickle the task by value (True), or never (False). Default: where it is in no file that could
             be imported: defined in a notebook, at a prompt or inside a function.
-        raw_data_path: Where the files go that the tasks make: below it, for each run and action. Default: the storage.
+        raw_data_path: Where the files go that the tasks make: below it, for each run and action. A URL, or a folder
+            that all nodes share. Default: the storage.
         run_base_dir, run_start_time, queue, debug: Of Flyte's own services. They mean nothing on Ray, and a warning
             says so.
         overwrite_cache, disable_run_cache: Results are computed anew in any case, as nothing keeps them yet.
@@ -229,7 +231,7 @@ class RunContext(LaunchContext):
         return RunWide(
             env_vars=self._log_variables() | (self.env_vars or {}),
             custom_context=self.custom_context or {},
-            raw_data_path=self.raw_data_path,
+            raw_data_path=_place.root(self.raw_data_path) if self.raw_data_path else None,
         )
 
     @property
@@ -254,6 +256,8 @@ class RunContext(LaunchContext):
         path = self.raw_data_path
         if path is not None and not isinstance(path, str):
             raise TypeError(f"{_OWNER}: raw_data_path must be a str, got {path!r}.")
+        if path:
+            _place.root(path)
         check_action_concurrency(_OWNER, self.max_action_concurrency)
         if self.cache_lookup_scope not in _SCOPES:
             raise ValueError(

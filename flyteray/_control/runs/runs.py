@@ -36,7 +36,7 @@ class Runs(RunsDoor):
         self._shared = shared
 
     async def start(self, spec: RunSpec, inputs: Payload) -> RunInfo:
-        await self._shared.prove()
+        await self._shared.prove(place=spec.wide.raw_data_path)
         self._secrets.require(secret.name for secret in spec.task.environment.secrets)
         await self._supervisor.start(spec, inputs)
         return self._supervisor.get(spec.name)

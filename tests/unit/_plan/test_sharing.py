@@ -17,6 +17,12 @@ def test_nodes_with_one_problem_are_named_together_with_the_ways_out() -> None:
     assert "FLYTERAY_STORAGE=s3://bucket/path (gs://, az://)" in told
 
 
+def test_of_a_users_folder_another_one_may_be_given() -> None:
+    told = not_shared("/data", [("10.0.0.2", "no such folder")], of_user=True)
+
+    assert told.endswith("or give raw_data_path=s3://bucket/path (gs://, az://).")
+
+
 def test_of_many_nodes_some_are_named() -> None:
     told = not_shared("/data", [(f"10.0.0.{number}", "odd") for number in range(1, 8)])
 

@@ -14,7 +14,7 @@ def test_who_has_the_same_folder_has_no_problem_and_nothing_stays(tmp_path: Path
 
     assert proof.problem_here(str(tmp_path), token) is None
     proof.withdraw(storage, token)
-    assert list(storage.list()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_who_has_another_folder_or_none_is_found_and_keeps_it_as_it_is(tmp_path: Path) -> None:

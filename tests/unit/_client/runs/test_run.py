@@ -39,6 +39,7 @@ def told_here() -> dict[str, str]:
         ({"log_format": "xml"}, ValueError),
         ({"custom_context": {"a": 1}}, TypeError),
         ({"raw_data_path": 3}, TypeError),
+        ({"raw_data_path": "s3:/bucket"}, ValueError),
         ({"flavour": "mint"}, TypeError),
     ],
     ids=str,
