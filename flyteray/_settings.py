@@ -43,7 +43,7 @@ class Settings:
         url: The address that people are given for apps, such as that of a load balancer (``FLYTERAY_URL``): an app is
             below it by its name, or where ``{app}`` stands; None: the ingress of the head.
         ingress_nodes: Whether ``all`` machines of a cluster take traffic from outside, or the ``head`` alone
-            (``FLYTERAY_INGRESS``; all).
+            (``FLYTERAY_INGRESS``; all). One where nothing runs takes none while an autoscaler may take it away.
         auth: Whether the ingress asks for keys (``FLYTERAY_AUTH``, ``on`` or ``off``); None: where it listens beyond
             this machine.
         trusted_proxies: The networks of proxies in front of the ingress, in CIDR notation: what they say of a request's

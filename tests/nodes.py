@@ -131,7 +131,14 @@ class Node:
         assert ended.returncode == 0, f"{self.name}: {ended.stdout}\n{ended.stderr}"
         return ended.stdout
 
-    def start_ray(self, head: Node | None = None, cpus: int = 2, **resources: float) -> None:
+    def start_ray(
+        self,
+        head: Node | None = None,
+        cpus: int = 2,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        **resources: float,
+    ) -> None:
         """Make the node one of a Ray cluster: that of ``head``, or the head of a new one."""
         where = (
             [f"--address={head.address}:{RAY_PORT}"]
@@ -142,6 +149,8 @@ class Node:
             *("ray", "start", *where, f"--node-ip-address={self.address}", f"--num-cpus={cpus}"),
             *("--object-store-memory=100000000", "--disable-usage-stats"),
             *([f"--resources={_json(resources)}"] if resources else []),
+            *options,
+            env=env,
         )
         assert ended.returncode == 0, f"{self.name}: {ended.stdout}\n{ended.stderr}"
 

@@ -124,11 +124,18 @@ def start_actors(settings: Settings) -> None:
 def start_ingress(options: IngressOptions, address: str, node: str | None) -> None:
     """Start the ingress of a machine unless it runs; ``node`` is a Ray node there, None for the head."""
     is_head = address == options.head
-    folder = options.home / "ingress" if is_head else options.temp_dir / "ingress"
+    folder = options.home / "ingress" if is_head else options.temp_dir / f"ingress-{address}"
     port = options.port if is_head or options.everywhere else 0
     trusted = (options.trusted_proxies, options.trusted_headers)
     arguments = str(folder), options.listens(address), port, *trusted, None, address
     _detached(_INGRESS, ingress_name(address), *arguments, node=None if is_head else node)
+
+
+def end_ingress(address: str) -> None:
+    """End the ingress of a machine: Ray counts a node where it runs as busy."""
+    actor = calls.find(ingress_name(address))
+    ask(ingress_at(address).stop())
+    ray.kill(actor, no_restart=True)
 
 
 def _public_pattern(url: str | None) -> str | None:

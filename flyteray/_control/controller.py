@@ -13,7 +13,7 @@ import ray
 
 from flyteray._actors.controller import Code
 from flyteray._actors.controller import Controller as ControllerDoor
-from flyteray._cluster import local, nodes, processes
+from flyteray._cluster import local, node_types, nodes, processes
 from flyteray._cluster.images.images import Images
 from flyteray._cluster.sharing import SharedStorage
 from flyteray._control.actors import IngressOptions, endpoint_pattern
@@ -81,12 +81,15 @@ class Controller(ControllerDoor):
             ingresses.run(),
             images.follow_nodes(),
             shared.follow_nodes(),
+            node_types.Published().follow(),
             self._reap_forever(),
         )
         # Kept: the event loop holds tasks weakly.
         self._loops = [asyncio.ensure_future(loop) for loop in endless]
 
     async def info(self, address: str | None) -> ClusterInfo:
+        if address is not None and address != self._options.head:
+            await self._ingresses.coming(address)
         port = self._ingresses.port(address) if address else None
         if address is None or port is None or (address == self._options.head and not self._cluster.public):
             return self._cluster

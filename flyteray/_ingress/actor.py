@@ -42,3 +42,6 @@ class IngressActor(IngressDoor):
 
     async def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
         return await asyncio.to_thread(self._ingress.traffic, backends)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._ingress.stop)

@@ -8,6 +8,8 @@ from typing import Protocol, cast
 from flyteray._actors.questions import Stub
 from flyteray._ingress.routes import IngressState
 
+INGRESS = "ingress-v2-"  # begins the names of their actors
+
 
 class IngressDoor(Protocol):
     """The ingress of a node."""
@@ -49,10 +51,13 @@ class IngressDoor(Protocol):
     def traffic(self, backends: list[int]) -> Awaitable[dict[int, tuple[int, int]]]:
         """How many requests and connections each backend has open or waiting, and has had since HAProxy started."""
 
+    def stop(self) -> Awaitable[None]:
+        """End HAProxy; what is open ends with it."""
+
 
 def ingress_name(address: str) -> str:
     """The name of the actor of the ingress on the node of this address."""
-    return f"ingress-v2-{address}"
+    return f"{INGRESS}{address}"
 
 
 def ingress_at(address: str) -> IngressDoor:

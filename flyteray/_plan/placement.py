@@ -13,6 +13,7 @@ from flyteray._plan.spec import EnvironmentSpec
 _ACCELERATOR = "accelerator_type:"
 _ONE_OF = re.compile(r"in\((.*)\)")
 _SHOWN = 4  # nodes in a message
+_RAYS_LABELS = "ray.io/"
 _FINEST = 1e-4  # as Ray counts
 _COUNTED = {"CPU": "CPU", "GPU": "GPU", "HPU": "HPU", "TPU": "TPU chip", "neuron_cores": "Neuron core"}
 
@@ -29,21 +30,40 @@ class Node:
 
 
 @dataclass(frozen=True)
+class NodeType:
+    """A type of node that may be added.
+
+    Attributes:
+        name: Its name, as the autoscaler has it.
+        total: The resources of such a node; None where they are not known.
+        labels: Its labels, without those that Ray gives each node; None where they are not known.
+        most: How many of them there may be, or may be beside those that are there.
+    """
+
+    name: str
+    total: Amounts | None
+    labels: Mapping[str, str] | None = None
+    most: float = math.inf
+
+
+@dataclass(frozen=True)
 class ClusterView:
     """A cluster at one moment.
 
     Attributes:
         nodes: The nodes that live.
         queued: What Ray is asked for and can't place at the moment, one entry a request.
-        grows: Nodes may be added, so nothing is impossible.
-        addable: The kinds of nodes that may be, where they are known.
+        grows: Nodes may be added; where the types of these are not known, nothing is impossible.
+        addable: The types of nodes that may be, with how many more of each.
+        refused: What the autoscaler has said that it has no type of node for, one entry a request.
         lent: It is a machine that was not chosen for what is asked for, as a laptop: less will do.
     """
 
     nodes: Sequence[Node]
     queued: Sequence[Amounts] = ()
     grows: bool = False
-    addable: Sequence[Amounts] = ()
+    addable: Sequence[NodeType] = ()
+    refused: Sequence[Amounts] = ()
     lent: bool = False
 
 
@@ -91,16 +111,21 @@ def less(environment: EnvironmentSpec, cluster: ClusterView, replicas: int = 1) 
 
 
 def impossible(environment: EnvironmentSpec, cluster: ClusterView, replicas: int = 1) -> str | None:
-    """Why the nodes will never take so many replicas of what an environment asks for; None where they can."""
+    """Why no nodes, nor those that may be added, will ever take so many replicas of what an environment asks for.
+
+    None where they can.
+    """
+    if cluster.grows and not cluster.addable:
+        return None
     asked = demand(environment)
-    room = sum(_room(node, asked) for node in cluster.nodes if _able(node, environment, asked))
+    room = sum(_room(node.total, asked) for node in cluster.nodes if _able(node, environment, asked))
+    room += sum(kind.most * _room(kind.total, asked) for kind in _suitable(environment, cluster))
     if room >= replicas:
         return None
-    if cluster.grows:
-        visible = {name: amount for name, amount in asked.items() if ":" not in name}
-        if not cluster.addable or any(_covers(kind, visible) for kind in cluster.addable):
-            return None
     there = f"the cluster has {_all_nodes(environment, cluster)}"
+    if cluster.addable:
+        kinds = (f"{kind.name} with {_node(environment, kind)}" for kind in cluster.addable)
+        there += f", and may get nodes of type {_listed(kinds, '{1}', '{1}')}"
     if room:
         return f"it asks {replicas} times for {_asked(environment)}, but {there}: room for {room:g}"
     return f"it asks for {_asked(environment)} on one node, but {there}"
@@ -112,15 +137,41 @@ def waiting(environment: EnvironmentSpec, cluster: ClusterView) -> str | None:
     if not any(_same(asked, request) for request in cluster.queued):
         return None
     able = [node for node in cluster.nodes if _able(node, environment, asked)]
+    kinds = " or ".join(kind.name for kind in _suitable(environment, cluster))
     if not able:
-        later = "a new node" if cluster.grows else "such a node"
-        return f"waits for {later}: {_asked(environment)}; the cluster has {_all_nodes(environment, cluster)}"
+        there = f"{_asked(environment)}; the cluster has {_all_nodes(environment, cluster)}"
+        if any(_same(asked, request) for request in cluster.refused):
+            return f"waits for a node of a type that the autoscaler does not have: {there}"
+        later = f"a node of type {kinds}" if kinds else "a new node" if cluster.grows else "such a node"
+        return f"waits for {later}: {there}"
     counted = [name for name in asked if not name.startswith(_ACCELERATOR)]
     scarce = [name for name in counted if not any(_enough(node.free, name, asked[name]) for node in able)]
     shown = scarce or counted
     wanted = " and ".join(_amount(name, asked[name]) for name in shown)
     free = (" and ".join(_free(node, name, len(shown) > 1) for name in shown) for node in able)
-    return f"waits for {wanted} on one node; free: {_listed(free, '{1}', '{1} (on {0} nodes)')}"
+    new = f", or a new node of type {kinds}" if kinds and scarce else ""
+    return f"waits for {wanted} on one node{new}; free: {_listed(free, '{1}', '{1} (on {0} nodes)')}"
+
+
+def _suitable(environment: EnvironmentSpec, cluster: ClusterView) -> list[NodeType]:
+    """The types of nodes that may be added and could take what an environment asks for."""
+    asked = demand(environment)
+    return [kind for kind in cluster.addable if kind.most >= 1 and _may_take(kind, environment, asked)]
+
+
+def _may_take(kind: NodeType, environment: EnvironmentSpec, asked: Amounts) -> bool:
+    for key, wanted in environment.labels.items():
+        said = None if kind.labels is None else kind.labels.get(key)
+        # What a configuration does not tell, Ray may find on the node itself.
+        is_found = kind.labels is None or (said is None and key.startswith(_RAYS_LABELS))
+        if not is_found and not _matches(said, wanted):
+            return False
+    if kind.total is None:
+        return True
+    tells = any(name.startswith(_ACCELERATOR) for name in kind.total)
+    return _covers(
+        kind.total, {name: asked[name] for name in asked if tells or not name.startswith(_ACCELERATOR)}
+    )
 
 
 def _able(node: Node, environment: EnvironmentSpec, asked: Amounts) -> bool:
@@ -128,10 +179,16 @@ def _able(node: Node, environment: EnvironmentSpec, asked: Amounts) -> bool:
     return labelled and _covers(node.total, asked)
 
 
-def _room(node: Node, asked: Amounts) -> float:
-    """How often a node could take it if nothing else ran there."""
+def _room(total: Amounts | None, asked: Amounts) -> float:
+    """How often a node with these resources could take it if nothing else ran there."""
+    if total is None:
+        return math.inf
     counted = [name for name in asked if not name.startswith(_ACCELERATOR)]
-    return min(((node.total[name] + _FINEST / 2) // asked[name] for name in counted), default=math.inf)
+    return min((_times(total[name], asked[name]) for name in counted), default=math.inf)
+
+
+def _times(total: float, amount: float) -> float:
+    return total if math.isinf(total) else (total + _FINEST / 2) // amount
 
 
 def _matches(label: str | None, wanted: str) -> bool:
@@ -164,15 +221,15 @@ def _all_nodes(environment: EnvironmentSpec, cluster: ClusterView) -> str:
     return _listed(nodes, "a node with {1}", "{0} nodes with {1}") or "no nodes"
 
 
-def _node(environment: EnvironmentSpec, node: Node) -> str:
-    """What of a node matters to an environment."""
+def _node(environment: EnvironmentSpec, node: Node | NodeType) -> str:
+    """What of a node, or of a type of nodes, matters to an environment."""
+    total, known = node.total or {}, node.labels or {}
     names = [name for name in demand(environment) if not name.startswith(_ACCELERATOR)]
-    parts = [_amount(name, node.total.get(name, 0.0)) for name in names]
+    parts = [_amount(name, total.get(name, 0.0)) for name in names]
     if environment.accelerator_type is not None:
-        named = [name for name in sorted(node.total) if name.startswith(_ACCELERATOR)]
+        named = [name for name in sorted(total) if name.startswith(_ACCELERATOR)]
         kinds = ", ".join(name.removeprefix(_ACCELERATOR) for name in named)
         parts.append(f"accelerator {kinds}" if kinds else "no accelerator of a known kind")
-    known = node.labels
     parts += [
         f"label {key}={known[key]}" if key in known else f"no label {key}" for key in environment.labels
     ]

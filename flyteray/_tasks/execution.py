@@ -6,11 +6,13 @@ import contextvars
 import functools
 import importlib.util
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 
@@ -43,10 +45,9 @@ class Worker:
     """A worker process between its actions, which are all of one environment and one bundle."""
 
     def __init__(self, env_vars: tuple[tuple[str, str], ...], secrets: tuple[SecretName, ...]) -> None:
-        self.cluster = ask(controller().info(nodes.own_address()))
+        self._find_ingress()
         ask(controller().storage.prove(ray.get_runtime_context().get_node_id()))
         os.environ["FLYTERAY_STORAGE"] = self.cluster.storage  # for the processes that the user's code starts
-        os.environ[ENDPOINT_PATTERN] = self.cluster.pattern_for_code
         asked = [
             SecretSpec(key=key, group=group, env_var=variable, mount=mount)
             for key, group, variable, mount in secrets
@@ -56,6 +57,21 @@ class Worker:
         self._secrets = process_secrets.of_worker(asked)
         self.recorder = Recorder()
 
+    def _find_ingress(self) -> None:
+        self.cluster = ask(controller().info(nodes.own_address()))
+        os.environ[ENDPOINT_PATTERN] = self.cluster.pattern_for_code
+
+    def _has_ingress(self) -> bool:
+        """Whether this machine has its ingress still: while nothing runs here it may leave."""
+        near = urlsplit(self.cluster.near_pattern or "")
+        if near.hostname is None or near.port is None:
+            return True
+        try:
+            socket.create_connection((near.hostname, near.port), _REACH_S).close()
+        except OSError:
+            return False
+        return True
+
     def run(self, call: Call, arguments: Payload, finish: Callable[[Task[..., Any], Any], Any]) -> Any:
         """Run the user's function and give the result of ``finish`` for its task and value.
 
@@ -64,6 +80,8 @@ class Worker:
         began = time.time()
         self.recorder.add(call, ActionPhase.RUNNING, began)
         try:
+            if not self._has_ingress():
+                self._find_ingress()
             launch.settle(self._env_vars)
             self._secrets.deliver()
             workplace = _workplace(call.bundle)
@@ -136,6 +154,7 @@ def _file(name: str) -> str:
     return (spec.origin if spec else None) or name
 
 
+_REACH_S = 1.0  # for the ingress of this machine to take a connection
 _NO_SCRIPT = ModuleType("__main__")  # at a prompt there is none either
 
 

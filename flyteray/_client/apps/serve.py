@@ -65,8 +65,8 @@ class ServeContext(LaunchContext):
         copy_bundle_to: A folder to put a copy of the bundle in.
         deactivate_timeout: Seconds for the app to stop in; then it is killed in local mode (6), and waiting for it ends
             on a cluster (no limit).
-        activate_timeout: Seconds for the app to start in, import and downloads included: 60 in local mode, 300 on a
-            cluster.
+        activate_timeout: Seconds for the app to start in, with import and downloads, and on a cluster that grows with
+            what a new node takes: 60 in local mode, 300 on a cluster.
         health_check_timeout: Seconds for an answer, in local mode (2). On a cluster replicas tell of themselves.
         health_check_interval: Seconds from one question to the next, in local mode (1).
         health_check_path: What is asked for (``"/health"``): any answer below 500 is a good one. On a cluster only
@@ -222,7 +222,7 @@ async def serve(app_env: AppEnvironment) -> AppHandle:
         DeploymentError: a replica could not start; the end of its log is in the message, the user's exception is the
             cause. The version that served before goes on serving.
         ParameterMaterializationError: an output that a parameter names does not exist.
-        PlacementError: no node of the cluster can ever take a replica.
+        PlacementError: no node of the cluster, and none that its autoscaler may add, can ever take a replica.
         SecretNotFoundError: it asks for a secret that does not exist.
     """
     return await ServeContext().serve.aio(app_env)

@@ -6,19 +6,22 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from flyteray._cluster import nodes
-from flyteray._control.actors import IngressOptions, start_ingress
+from flyteray._control.actors import IngressOptions, end_ingress, start_ingress
 from flyteray._ingress.certificates import Authority
-from flyteray._ingress.door import IngressDoor, ingress_at
+from flyteray._ingress.door import INGRESS, IngressDoor, ingress_at
 from flyteray._ingress.routes import IngressState
 
 T = TypeVar("T")
 
 _LOOK_S = 1.0
+_UNUSED_S = 20.0  # without anything on a machine, until its ingress leaves it
+_COMING_S = 15.0  # for the ingress of a machine where somebody has just begun
 _LISTEN_S = 30.0
 _AGAIN_S = 1.0
 _TOLD_S = 2.0  # for all to know a change before who made it goes on; one that does not answer is told when it can be
@@ -51,6 +54,9 @@ class _Member:
 class Ingresses:
     """The ingresses of all machines of the cluster.
 
+    On a cluster that grows a machine has none while nothing runs there, so that the autoscaler may take it away: Ray
+    counts a node as busy for as long as any actor is on it.
+
     ``authority`` gives that of the cluster; ``woken`` is called when a request begins to wait for a replica at one.
     """
 
@@ -64,6 +70,9 @@ class Ingresses:
         self._state: IngressState | None = None
         self._ever: dict[int, int] = {}
         self._news = asyncio.Condition()
+        self._unused: dict[str, float] = {}  # since when, by address
+        self._asked: dict[str, float] = {}  # when somebody there looked for it last
+        self._came = asyncio.Condition()
         self._found = asyncio.Event()  # the machines that there are have been looked at
         self._certifying = asyncio.Lock()
         self._known_authority: Authority | None = None
@@ -81,11 +90,24 @@ class Ingresses:
         """Have an ingress on every machine, for as long as the controller lives."""
         while True:
             try:
-                await self._follow(await asyncio.to_thread(nodes.machines))
+                there = await asyncio.to_thread(nodes.machines)
+                self._note_unused(await asyncio.to_thread(nodes.unused, INGRESS))
+                await self._leave_unused()
+                await self._follow({at: node for at, node in there.items() if self._is_served(at)})
                 self._found.set()
             except Exception:
                 logger.exception("Looking for machines without an ingress failed; it is tried again")
             await asyncio.sleep(_LOOK_S)
+
+    async def coming(self, address: str) -> None:
+        """Wait until the ingress on the machine of this address serves: somebody has begun to run there.
+
+        Where it takes too long they find the head's.
+        """
+        self._asked[address] = time.monotonic()
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with self._came:
+                await asyncio.wait_for(self._came.wait_for(lambda: self.port(address) is not None), _COMING_S)
 
     async def apply(self, state: IngressState) -> None:
         """Have all ingresses go by a state; returns when those that answer do, at the latest after seconds."""
@@ -147,6 +169,35 @@ class Ingresses:
         answers = await asyncio.gather(*map(answer, members))
         return {member.address: told for member, told in zip(members, answers, strict=True)}
 
+    def _note_unused(self, unused: Collection[str]) -> None:
+        at = time.monotonic()
+        asked = {address for address, when in self._asked.items() if when > at - _UNUSED_S}
+        self._unused = {address: self._unused.get(address, at) for address in set(unused) - asked}
+
+    def _is_served(self, address: str) -> bool:
+        """Whether there is to be an ingress: one that is there stays until it has left."""
+        return address not in self._unused or address in self._members
+
+    async def _leave_unused(self) -> None:
+        long = time.monotonic() - _UNUSED_S
+        for address in [each for each, since in self._unused.items() if since < long]:
+            member = self._members.get(address)
+            if member is None or not member.port:
+                continue
+            try:
+                if await self._has_requests(member):
+                    continue
+                logger.info("Nothing runs on the machine %s: its ingress leaves it", address)
+                await asyncio.to_thread(end_ingress, address)
+            except Exception as error:  # noqa: BLE001  # it is tried again
+                logger.warning("The ingress of %s does not leave yet: %s", address, error)
+                continue
+            await self._forget({address})
+
+    async def _has_requests(self, member: _Member) -> bool:
+        backends = list(self._state.backends) if self._state else []
+        return any((await asyncio.wait_for(_awaited(member.door.sessions(backends)), _ANSWER_S)).values())
+
     async def _follow(self, there: dict[str, str]) -> None:
         for address in there.keys() - self._members.keys():
             self._members[address] = member = _Member(address, ingress_at(address))
@@ -154,9 +205,13 @@ class Ingresses:
         gone = self._members.keys() - there.keys()
         for address in gone:
             logger.info("The machine %s has left, with its ingress", address)
+        await self._forget(gone)
+
+    async def _forget(self, addresses: Collection[str]) -> None:
+        for address in addresses:
             for task in self._members.pop(address).tasks:
                 task.cancel()
-        if gone:
+        if addresses:
             await self._changed()
 
     async def _welcome(self, member: _Member, node: str) -> None:
@@ -174,6 +229,8 @@ class Ingresses:
             for each in (self._tell(member), self._listen(member), self._renew(member))
         ]
         await self._changed()
+        async with self._came:
+            self._came.notify_all()
 
     async def _certify(self, member: _Member) -> None:
         if ipaddress.ip_address(member.address).is_loopback:

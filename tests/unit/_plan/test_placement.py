@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
-from flyteray._plan.placement import ClusterView, Node, demand, fitted, impossible, less, waiting
+from flyteray._plan.placement import ClusterView, Node, NodeType, demand, fitted, impossible, less, waiting
 from flyteray._plan.spec import EnvironmentSpec
 
 LAPTOP = Node({"CPU": 2.0, "memory": 8.0 * 2**30}, {"CPU": 0.5, "memory": 8.0 * 2**30})
@@ -72,14 +75,54 @@ def test_many_kinds_of_nodes_are_not_all_listed() -> None:
     assert impossible(SMALL, ClusterView([])) == "it asks for 1 CPU on one node, but the cluster has no nodes"
 
 
-def test_where_nodes_may_be_added_only_what_none_of_them_has_is_impossible() -> None:
-    asked = EnvironmentSpec(num_cpus=0, num_gpus=2, accelerator_type="H100")
+H100 = EnvironmentSpec(num_cpus=0, num_gpus=2, accelerator_type="H100")
 
-    assert impossible(asked, ClusterView([LAPTOP], grows=True)) is None
-    assert impossible(asked, ClusterView([LAPTOP], grows=True, addable=[{"GPU": 8.0}])) is None
-    assert (
-        impossible(asked, ClusterView([LAPTOP], grows=True, addable=[{"CPU": 64.0}, {"GPU": 1.0}]))
-        is not None
+
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [
+        (H100, NodeType("big", {"GPU": 8.0})),  # what accelerator a node has it may find out itself
+        (H100, NodeType("big", {"GPU": math.inf, "accelerator_type:H100": 1.0})),
+        (H100, NodeType("unknown", None)),
+        (EnvironmentSpec(labels={"disk": "fast"}), NodeType("fast", {"CPU": 4.0}, {"disk": "fast"})),
+        (EnvironmentSpec(labels={"disk": "fast"}), NodeType("unknown", {"CPU": 4.0}, None)),
+        (EnvironmentSpec(labels={"ray.io/region": "eu"}), NodeType("found", {"CPU": 4.0}, {})),
+    ],
+)
+def test_what_a_type_of_node_could_have_is_possible_where_the_cluster_grows(
+    asked: EnvironmentSpec, kind: NodeType
+) -> None:
+    assert impossible(asked, ClusterView([LAPTOP])) is not None
+    assert impossible(asked, ClusterView([LAPTOP], grows=True)) is None  # the types are not known
+    assert impossible(asked, ClusterView([LAPTOP], grows=True, addable=[kind])) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [
+        (H100, NodeType("small", {"GPU": 1.0})),
+        (H100, NodeType("other", {"GPU": 8.0, "accelerator_type:T4": 1.0})),
+        (H100, NodeType("spent", {"GPU": 8.0}, most=0)),
+        (EnvironmentSpec(labels={"disk": "fast"}), NodeType("slow", {"CPU": 4.0}, {"disk": "slow"})),
+        (EnvironmentSpec(labels={"disk": "fast"}), NodeType("plain", {"CPU": 4.0}, {})),
+    ],
+)
+def test_what_no_type_of_node_could_have_is_impossible(asked: EnvironmentSpec, kind: NodeType) -> None:
+    why = impossible(asked, ClusterView([LAPTOP], grows=True, addable=[kind]))
+
+    assert why is not None
+    assert f"and may get nodes of type {kind.name} with " in why
+
+
+def test_all_replicas_must_fit_on_the_nodes_that_there_are_and_may_be() -> None:
+    asked = EnvironmentSpec(num_cpus=0, num_gpus=0.5, accelerator_type="T4")
+    cluster = ClusterView(
+        [LAPTOP, T4], grows=True, addable=[NodeType("gpu", {"CPU": 8.0, "GPU": 1.0}, most=2)]
+    )
+
+    assert impossible(asked, cluster, replicas=6) is None
+    assert (impossible(asked, cluster, replicas=7) or "").endswith(
+        "and may get nodes of type gpu with 1 GPU and no accelerator of a known kind: room for 6"
     )
 
 
@@ -135,6 +178,27 @@ def test_what_waits_for_a_node_that_is_not_there_says_so() -> None:
         "waits for a new node: 1 GPU; the cluster has a node with no GPUs"
     )
     assert "such a node" in (waiting(asked, ClusterView([LAPTOP], [demand(asked)])) or "")
+    refused = ClusterView([LAPTOP], [demand(asked)], grows=True, refused=[demand(asked)])
+    assert "waits for a node of a type that the autoscaler does not have: 1 GPU" in (
+        waiting(asked, refused) or ""
+    )
+
+
+def test_what_waits_for_a_node_names_the_types_that_it_could_be_of() -> None:
+    asked = EnvironmentSpec(num_cpus=0, num_gpus=1)
+    kinds = [NodeType("cpu", {"CPU": 64.0}), NodeType("gpu", {"GPU": 1.0}), NodeType("gpus", {"GPU": 8.0})]
+    cluster = ClusterView([LAPTOP], [demand(asked)], grows=True, addable=kinds)
+
+    assert waiting(asked, cluster) == (
+        "waits for a node of type gpu or gpus: 1 GPU; the cluster has a node with no GPUs"
+    )
+    assert waiting(asked, replace(cluster, nodes=[T4], addable=kinds[:2])) == (
+        "waits for 1 GPU on one node, or a new node of type gpu; free: 0.25 of 1"
+    )
+    all_there = [replace(kind, most=0) for kind in kinds]
+    assert waiting(asked, replace(cluster, nodes=[T4], addable=all_there)) == (
+        "waits for 1 GPU on one node; free: 0.25 of 1"
+    )
 
 
 LENT = ClusterView([LAPTOP], lent=True)
