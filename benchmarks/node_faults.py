@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -84,11 +85,11 @@ def measure(fault: str, seconds: float, rate: float) -> Cost:
         load = machines.load(seconds, [url(node) for node in machines.all], rate)
         time.sleep(SETTLED_S)
         names = FAULTS[fault](machines)
-        there = {url(node) for node in machines.all if node.name in names}
+        there = {node.address for node in machines.all if node.name in names}
         answers, talks = load.told()
-    asked = [each for each in answers if each["url"].rpartition("/")[0] in there]
+    asked = [each for each in answers if urlsplit(each["url"]).hostname in there]
     failed = [each for each in asked if each["status"] != 200]
-    cut = [each for each in talks if each["cut"] and each["url"].rpartition("/")[0] in there]
+    cut = [each for each in talks if each["cut"] and urlsplit(each["url"]).hostname in there]
     return Cost(
         asked=len(asked),
         failed=len(failed),
@@ -113,7 +114,7 @@ def main() -> None:
     if (why := nodes.missing()) is not None:
         sys.exit(f"There are no machines here: {why}.")
     table = Table(
-        title=f"{options.repeat} times {options.seconds:g} s, {options.rate:g} requests/s through each ingress"
+        title=f"{options.repeat} times {options.seconds:g} s, {options.rate:g} requests/s to each ingress"
     )
     for column in (
         "fault",

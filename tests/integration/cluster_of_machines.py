@@ -47,8 +47,8 @@ class Machines:
         """Kill the processes of a node whose command line begins with this, or whose program it is."""
         node.python(
             "import psutil, sys\n"
-            "found = [p for p in psutil.process_iter() if p.cmdline() and (' '.join(p.cmdline()).startswith(sys.argv[1])"
-            " or p.name() == sys.argv[1])]\n"
+            "def named(p): return ' '.join(p.cmdline()).startswith(sys.argv[1]) or p.name() == sys.argv[1]\n"
+            "found = [p for p in psutil.process_iter() if named(p)]\n"
             "assert found\n"
             "for p in found: p.kill()",
             command,

@@ -11,6 +11,7 @@ import pytest
 from tests import nodes
 from tests.integration.cluster_of_machines import PORT, Machines, serving, url
 
+RAYS = ("gcs_server", "raylet", "dashboard", "ray::", "site-packages/ray/", "ray.util.client")
 SCAN = """
 import json, socket, sys
 found = {}
