@@ -141,6 +141,9 @@ class Ingress:
             self._activator.update(seen)
             self._silence.watch(seen.others())
 
+    def silent(self) -> list[str]:
+        return sorted({ingress.host for ingress in self._silence.found})
+
     async def need(self, timeout_s: float) -> bool:
         return await self._activator.need(timeout_s)
 

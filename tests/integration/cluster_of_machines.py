@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests import nodes
 from tests.nodes import Node
@@ -59,6 +59,14 @@ class Machines:
         ended = node.run(sys.executable, str(FOLDER / "sample_nodes.py"), *arguments, env=ENVIRONMENT)
         assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
         return json.loads(ended.stdout.splitlines()[-1])
+
+    def watch(self, node: Node) -> IO[str]:
+        """Lines that say when a replica is known to be away, and when it is back."""
+        command = (sys.executable, str(FOLDER / "sample_nodes.py"), "watch")
+        process = node.popen(*command, env=ENVIRONMENT, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "watching\n"
+        return process.stdout
 
     def asked(self, url: str, *options: str, by: Node | None = None) -> tuple[int, str]:
         """Status and body of an answer to somebody outside."""

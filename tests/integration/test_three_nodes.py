@@ -126,12 +126,15 @@ def test_nobody_can_say_what_only_the_ingress_says(machines: Machines) -> None:
 
 
 def test_a_silent_node_keeps_nobody_waiting_and_its_return_cuts_nothing(machines: Machines) -> None:
-    load = machines.load(13, [url(machines.head), url(machines.one)])
+    watch = machines.watch(machines.head)
+    load = machines.load(14, [url(machines.head), url(machines.one)])
     time.sleep(2)  # some of the load's time, not for anything to happen
     machines.two.silence()
     silent_at = time.time()
-    time.sleep(6)
+    assert watch.readline() == "away\n"
+    time.sleep(max(0.0, silent_at + 6 - time.time()))
     machines.two.speak()
+    assert watch.readline() == "back\n"
     answers, talks = load.told()
 
     failed = [each for each in answers if each["status"] != 200]
