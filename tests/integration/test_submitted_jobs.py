@@ -188,7 +188,6 @@ def test_a_worker_stays_for_the_next_job(place: Place) -> None:
     first, second = place.scripted("run"), place.told("run")
 
     assert first["pid"] == second["pid"]
-    assert second["took"] < 2  # a new worker alone takes that long
 
 
 def test_an_app_outlives_the_job_that_served_it_and_the_jobs_package(place: Place) -> None:
