@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 class _Member:
     """The ingress of one machine.
 
-    ``told`` is the state that it has, ``counts`` what it said last of each backend; one that ``failed`` could not
-    be started or told: nobody waits for it until it can.
+    ``told`` is the state that it has, ``counts`` what it said last of each backend; one with a ``problem`` could
+    not be started or told: nobody waits for it until it can.
     """
 
     address: str
@@ -42,7 +42,7 @@ class _Member:
     port: int = 0
     peers_port: int = 0
     told: IngressState | None = None
-    failed: bool = False
+    problem: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -74,9 +74,9 @@ class Ingresses:
         member = self._members.get(address)
         return member.port or None if member else None
 
-    def addresses(self) -> list[str]:
-        """The machines with an ingress that serves."""
-        return sorted(address for address, member in self._members.items() if member.port)
+    def machines(self) -> dict[str, str]:
+        """How the ingress of each machine is, in words."""
+        return {address: self._words(member) for address, member in sorted(self._members.items())}
 
     async def run(self) -> None:
         """Have an ingress on every machine, for as long as the controller lives."""
@@ -97,7 +97,7 @@ class Ingresses:
             member.changed.set()
 
         def all_know() -> bool:
-            return all(m.failed or m.told == self._wanted() for m in self._members.values())
+            return all(m.problem or m.told == self._wanted() for m in self._members.values())
 
         with contextlib.suppress(asyncio.TimeoutError):
             async with self._news:
@@ -130,6 +130,14 @@ class Ingresses:
             )
             for backend in backends
         }
+
+    def _words(self, member: _Member) -> str:
+        if not member.port:
+            return f"no ingress yet: {member.problem}" if member.problem else "its ingress is starting"
+        if member.address in self.unreached:
+            return f"does not answer {', '.join(self.unreached[member.address])}"
+        listens = f"{self._options.listens(member.address)} port {member.port}"
+        return f"{listens}, not up to date: {member.problem}" if member.problem else listens
 
     def _wanted(self) -> IngressState | None:
         if self._state is None:
@@ -179,7 +187,7 @@ class Ingresses:
                 member.port = await member.door.port()
             except Exception as error:  # noqa: BLE001  # it is tried again for as long as the machine is there
                 logger.warning("The ingress of %s does not serve yet: %s", member.address, error)
-                member.failed = True
+                member.problem = str(error)
                 await asyncio.sleep(_AGAIN_S)
         member.tasks += [
             asyncio.create_task(each)
@@ -215,10 +223,10 @@ class Ingresses:
                 continue
             try:
                 await asyncio.wait_for(_awaited(member.door.apply(wanted)), _APPLY_S)
-                member.told, member.failed = wanted, False
+                member.told, member.problem = wanted, None
             except Exception as error:  # noqa: BLE001  # it is told again; what it knows is complete in itself
                 logger.warning("The ingress of %s was not told of a change: %r", member.address, error)
-                member.told, member.failed = None, True
+                member.told, member.problem = None, str(error) or type(error).__name__
                 member.changed.set()
                 await asyncio.sleep(_AGAIN_S)
             async with self._news:
