@@ -10,6 +10,7 @@ import pytest
 
 from tests import nodes
 from tests.integration.cluster_of_machines import PORT, Machines, serving, url
+from tests.waiting import eventually
 
 RAYS = ("gcs_server", "raylet", "dashboard", "ray::", "site-packages/ray/", "ray.util.client")
 SCAN = """
@@ -179,3 +180,11 @@ def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(machines: 
     assert all(each["method"] == "POST" and each["at"] < died_at + 4 for each in failed), failed
     assert max(each["took"] for each in answers) < 6
     assert all(talk["node"] == "two" for talk in talks if talk["cut"])
+
+
+def test_a_machine_that_comes_back_serves_again(machines: Machines) -> None:
+    machines.two.kill()
+    machines.two = machines.two.again()
+    machines.two.start_ray(machines.head)
+
+    eventually(lambda: machines.asked(f"{url(machines.two)}/who")[0] == 200)

@@ -38,6 +38,7 @@ class _Member:
     """
 
     address: str
+    node: str  # the Ray node that it belongs to, and ends with
     door: IngressDoor
     port: int = 0
     peers_port: int = 0
@@ -82,7 +83,7 @@ class Ingresses:
         """Have an ingress on every machine, for as long as the controller lives."""
         while True:
             try:
-                await self._follow(await asyncio.to_thread(nodes.machines))
+                await self._follow(await asyncio.to_thread(nodes.addresses))
                 self._found.set()
                 await self._look_for_silence()
             except Exception:
@@ -157,15 +158,18 @@ class Ingresses:
         answers = await asyncio.gather(*map(answer, members))
         return {member.address: told for member, told in zip(members, answers, strict=True)}
 
-    async def _follow(self, there: dict[str, str]) -> None:
-        for address in there.keys() - self._members.keys():
-            self._members[address] = member = _Member(address, ingress_at(address))
-            member.tasks.append(asyncio.create_task(self._welcome(member, there[address])))
-        gone = self._members.keys() - there.keys()
-        for address in gone:
-            logger.info("The machine %s has left, with its ingress", address)
-            for task in self._members.pop(address).tasks:
+    async def _follow(self, living: dict[str, str]) -> None:
+        """Go by the Ray nodes that live, with their addresses: one of each machine is to have an ingress."""
+        gone = [member for member in self._members.values() if member.node not in living]
+        for member in gone:
+            logger.info("The ingress of %s has ended with its node", member.address)
+            del self._members[member.address]
+            for task in member.tasks:
                 task.cancel()
+        for node, address in sorted(living.items()):
+            if address not in self._members:
+                self._members[address] = member = _Member(address, node, ingress_at(address))
+                member.tasks.append(asyncio.create_task(self._welcome(member)))
         if gone:
             await self._changed()
 
@@ -179,10 +183,10 @@ class Ingresses:
                 unreached.setdefault(machine, []).append(address)
         self.unreached = unreached
 
-    async def _welcome(self, member: _Member, node: str) -> None:
+    async def _welcome(self, member: _Member) -> None:
         while not member.port:
             try:
-                await asyncio.to_thread(start_ingress, self._options, member.address, node)
+                await asyncio.to_thread(start_ingress, self._options, member.address, member.node)
                 await self._certify(member)
                 member.port = await member.door.port()
             except Exception as error:  # noqa: BLE001  # it is tried again for as long as the machine is there
