@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import ray
 from ray.core.generated import autoscaler_pb2
@@ -58,6 +59,11 @@ def head_address() -> str:
 def own_address() -> str:
     """The address of the machine that this process is on, as the cluster knows it."""
     return str(ray.util.get_node_ip_address())
+
+
+def session_folder() -> Path:
+    """Where Ray keeps the sockets and logs of the connected cluster on this machine."""
+    return Path(ray._private.worker._global_node.get_session_dir_path())
 
 
 def _boundless(resources: Mapping[str, int]) -> dict[str, float]:

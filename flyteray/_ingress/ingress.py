@@ -158,6 +158,9 @@ class Ingress:
             growing = threading.Thread(target=self._grow_ahead, args=(2 * self._backends,), daemon=True)
             growing.start()
 
+    def silent(self) -> list[str]:
+        return sorted({ingress.host for ingress in self._silence.found})
+
     async def need(self, timeout_s: float) -> bool:
         return await self._activator.need(timeout_s)
 

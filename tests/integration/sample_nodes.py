@@ -16,6 +16,7 @@ import flyteray as flyte
 from flyteray.app import Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.io import Dir, File
+from flyteray.remote import App
 
 api = FastAPI()
 app = FastAPIAppEnvironment(
@@ -78,6 +79,13 @@ if __name__ == "__main__":
             run = flyte.run(call_from_everywhere, int(sys.argv[2]))
             run.wait()
             print(json.dumps(run.outputs()[0]))
+        case "watch":
+            handle = App.get("hello")
+            print("watching", flush=True)
+            for away in (True, False):
+                while any(each.unreached_by for each in handle.sync().info.replica_list) is not away:
+                    time.sleep(0.2)
+                print("away" if away else "back", flush=True)
         case "call":
             flyte.init()
             told = [json.load(urlopen(f"{app.endpoint}/who"))["node"] for _ in range(int(sys.argv[2]))]

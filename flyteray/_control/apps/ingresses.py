@@ -64,6 +64,7 @@ class Ingresses:
         self._state: IngressState | None = None
         self._ever: dict[int, int] = {}
         self._news = asyncio.Condition()
+        self.unreached: dict[str, list[str]] = {}  # by machine, those whose ingress it does not answer
         self._found = asyncio.Event()  # the machines that there are have been looked at
         self._certifying = asyncio.Lock()
         self._known_authority: Authority | None = None
@@ -83,6 +84,7 @@ class Ingresses:
             try:
                 await self._follow(await asyncio.to_thread(nodes.machines))
                 self._found.set()
+                await self._look_for_silence()
             except Exception:
                 logger.exception("Looking for machines without an ingress failed; it is tried again")
             await asyncio.sleep(_LOOK_S)
@@ -158,6 +160,16 @@ class Ingresses:
                 task.cancel()
         if gone:
             await self._changed()
+
+    async def _look_for_silence(self) -> None:
+        if len(self._members) < 2:
+            self.unreached = {}
+            return
+        unreached: dict[str, list[str]] = {}
+        for address, silent in sorted((await self._ask(lambda door: door.silent())).items()):
+            for machine in silent or ():
+                unreached.setdefault(machine, []).append(address)
+        self.unreached = unreached
 
     async def _welcome(self, member: _Member, node: str) -> None:
         while not member.port:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from flyteray._ingress.routes import IngressState, Slot, free_backend, pool
+from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot, free_backend, pool
 
 
 @pytest.mark.parametrize("name", ["", "A", "a b", "a;b", "a.b", "a\nb", "-a", "a-", "a/b"])
@@ -120,3 +121,40 @@ def test_what_can_not_follow_keeps_the_routes_that_are_true_of_its_replicas() ->
     }
     assert left.coming == {"less", "moved", "beyond"}
     assert left.backends == begun.backends
+
+
+HERE, THERE, ELSE = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+SPREAD = IngressState(
+    {"a": 0},
+    {0: {1: Slot(HERE, 4001), 2: Slot(THERE, 4002), 3: Slot(THERE, 4003), 4: Slot(ELSE, 4004)}},
+    owners={0: "a"},
+    peers={HERE: 7001, THERE: 7002},
+)
+
+
+def test_a_node_finds_its_own_replicas_on_loopback_and_those_of_others_behind_their_ingress() -> None:
+    seen = SPREAD.seen_from(HERE)
+
+    assert seen.slots(0) == {1: Slot("127.0.0.1", 4001), ELSEWHERE + 2: Slot(THERE, 7002)}
+    assert seen.others() == {Slot(THERE, 7002)}
+
+
+def test_the_replicas_of_this_node_are_listed_where_there_are_others_too() -> None:
+    two_here = replace(SPREAD, peers={**SPREAD.peers, ELSE: 7003}).seen_from(THERE)
+
+    assert two_here.near == {"b0": "2", "b0.0": "s2", "b0.1": "s3"}
+    assert replace(SPREAD, peers={}).seen_from(THERE).near == {}
+    assert SPREAD.seen_from("10.0.0.9").near == {}
+
+
+def test_each_replica_stands_for_itself_where_a_browser_keeps_to_one() -> None:
+    seen = replace(SPREAD, sticky=frozenset({"a"})).seen_from(HERE)
+
+    assert set(seen.slots(0)) == {1, ELSEWHERE + 2, ELSEWHERE + 3}
+    assert seen.near == {}
+
+
+def test_a_machine_of_its_own_is_seen_as_it_is() -> None:
+    alone = IngressState({"a": 0}, {0: {1: Slot("127.0.0.1", 4001)}}, owners={0: "a"})
+
+    assert alone.seen_from("127.0.0.1") == alone
