@@ -37,6 +37,11 @@ async def slow(response: Response) -> None:
     await asyncio.sleep(0.5)
 
 
+@api.post("/length")
+async def length(request: Request) -> int:
+    return len(await request.body())
+
+
 @api.websocket("/ws")
 async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
