@@ -15,7 +15,7 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 from flyteray._actors.calls import NAMESPACE
 from flyteray._cluster import local
 from flyteray._cluster.local import LocalCluster
-from flyteray._cluster.probe import probe
+from flyteray._cluster.probe import probe, submit_there
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError
 
@@ -57,11 +57,6 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
     if wanted is None or wanted == "local" or (wanted == "auto" and running):
         running = running or local.start(settings, quiet)
         wanted = running.address
-    if wanted.startswith("ray://"):
-        raise ClusterError(
-            f"{wanted!r} is the address of a Ray Client server, which flyteray does not speak. Give the cluster's own "
-            "address (host:6379 on a machine of the cluster), or start the script with `ray job submit`."
-        )
     if running and running.address == wanted:
         _use_environment_of(running)
         probe(wanted, running.token_path.read_text().strip())
@@ -102,8 +97,20 @@ def _use_environment_of(cluster: LocalCluster) -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
+def _refuse_other_doors(address: str) -> None:
+    """Raise ClusterError for what is no cluster's own address, but leads to one."""
+    if address.startswith("ray://"):
+        raise ClusterError(
+            f"{address!r} is the address of a Ray Client server, which flyteray does not speak. Give the cluster's own "
+            "address (host:6379 on a machine of the cluster), or start the script with `ray job submit`."
+        )
+    if address.startswith(("http://", "https://")):
+        raise ClusterError(f"{address!r} is the address of a dashboard. {submit_there(address)}")
+
+
 def _resolve(address: str) -> str:
     """``host:port`` as Ray will use it, so that the probe asks the same one."""
+    _refuse_other_doors(address)
     try:
         resolved = services.canonicalize_bootstrap_address_or_die(address)
     except (ConnectionError, ValueError) as error:

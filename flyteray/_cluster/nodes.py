@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import ray
 from ray.core.generated import autoscaler_pb2
@@ -48,11 +49,6 @@ def look() -> ClusterView:
 def addresses() -> dict[str, str]:
     """The addresses of the nodes that live, by id."""
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-
-
-def machines() -> dict[str, str]:
-    """The machines of the connected cluster: a Ray node of each, by address."""
-    return {address: node for node, address in sorted(addresses().items())}
 
 
 def unused(ingress: str) -> set[str]:
@@ -100,3 +96,8 @@ def head_address() -> str:
 def own_address() -> str:
     """The address of the machine that this process is on, as the cluster knows it."""
     return str(ray.util.get_node_ip_address())
+
+
+def session_folder() -> Path:
+    """Where Ray keeps the sockets and logs of the connected cluster on this machine."""
+    return Path(ray._private.worker._global_node.get_session_dir_path())

@@ -24,6 +24,15 @@ def probe(address: str, token: str | None, timeout_s: float = 5.0, named: str | 
             raise ClusterError(_explanation(where, error.code(), error.details(), timeout_s)) from None
 
 
+def submit_there(dashboard: str) -> str:
+    """What to do with the address of a dashboard, an ``http://`` URL."""
+    return (
+        "Programs run on a cluster itself: start yours there with "
+        f"`ray job submit --address {dashboard} --working-dir . -- python script.py`, or on a machine of the cluster "
+        "give its own address (host:6379)."
+    )
+
+
 def _explanation(address: str, code: object, details: str, timeout_s: float) -> str:
     word = getattr(code, "name", str(code))
     if word == "UNAUTHENTICATED":
@@ -36,6 +45,8 @@ def _explanation(address: str, code: object, details: str, timeout_s: float) -> 
             f"The Ray cluster at {address} did not answer within {timeout_s:g} s. Check the address and that no "
             "firewall is in between."
         )
+    if "http1" in details:  # as gRPC calls a server that speaks HTTP/1.1
+        return f"What answers at {address} is no Ray cluster, but maybe its dashboard. {submit_there(f'http://{address}')}"
     if word == "UNAVAILABLE":
         return (
             f"No Ray cluster answers at {address}: {details}. Check RAY_ADDRESS or init(address=...): the host, the "

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-import pickle
-import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,26 +11,23 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from flyteray import _private
 from flyteray._actors import calls
 from flyteray._actors.controller import CONTROLLER, controller
 from flyteray._actors.keeper import keeper_name
 from flyteray._actors.questions import ask
-from flyteray._cluster import nodes, processes
+from flyteray._cluster import nodes
 from flyteray._cluster.local import LocalCluster
+from flyteray._control.starter import start_at_head, start_on_local
 from flyteray._ingress.door import ingress_at, ingress_name
 from flyteray._ingress.routes import LOOPBACK
 from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings
-from flyteray.errors import BaseRuntimeError, ClusterError, InitializationError
+from flyteray.errors import InitializationError
 
-_START_S = 60.0
 # By name: with Ray Serve they take a second to import, and clients that find them running do without.
 _INGRESS = "flyteray._ingress.actor:IngressActor"
 _KEEPER = "flyteray._tasks.keeper:Keeper"
 _CONTROLLER = "flyteray._control.controller:Controller"
-_RESIDENT = "flyteray._control.resident"
-_RESIDENT_LOG = Path("logs", "resident.log")
 _HEAD = {nodes.HEAD: 0.001}  # the registry's file and the ingress' port are on the head node
 
 
@@ -81,14 +74,13 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
 
     Two clients that come at the same time start them once; ClusterError where they can't be started.
     """
-    if not _runs():
+    if not run_already():
         if settings.exposure:
             print(f"Warning: {settings.exposure}", file=sys.stderr)
         if cluster is None:
-            start_actors(settings)
+            start_at_head(settings)
         else:
-            _start_resident(cluster, settings)
-            _await_controller()
+            start_on_local(cluster, settings)
     return ask(controller().info(nodes.own_address()))
 
 
@@ -149,44 +141,13 @@ def endpoint_pattern(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/{{app_fqdn}}"
 
 
-def _runs() -> bool:
+def run_already() -> bool:
+    """Whether the connected cluster has a controller, which is the last of them."""
     try:
         calls.find(CONTROLLER)
     except InitializationError:
         return False
     return True
-
-
-def _start_resident(cluster: LocalCluster, settings: Settings) -> None:
-    """Start the resident process; returns when it has started the actors, or another one of this home is about to."""
-    with _private.opened(settings.home / _RESIDENT_LOG, "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", _RESIDENT],
-            env={**os.environ, **cluster.environment(), processes.MARK: cluster.id},
-            stdin=subprocess.PIPE,  # not an argument: the database's URL may hold a password
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin as asked, process.stdout as answers:
-        asked.write(pickle.dumps(settings))
-        asked.close()
-        failure = answers.read()
-    if failure:
-        error: BaseRuntimeError = pickle.loads(failure)
-        raise error
-
-
-def _await_controller() -> None:
-    deadline = time.monotonic() + _START_S
-    while not _runs():
-        if time.monotonic() > deadline:
-            raise ClusterError(
-                "flyteray's actors did not start on the local cluster. `flyteray down` ends it."
-            )
-        time.sleep(0.05)
 
 
 def _detached(kind: str, name: str, *arguments: Any, node: str | None = None) -> None:

@@ -90,11 +90,12 @@ class Controller(ControllerDoor):
     async def info(self, address: str | None) -> ClusterInfo:
         if address is not None and address != self._options.head:
             await self._ingresses.coming(address)
+        cluster = self._cluster.model_copy(update={"machines": self._ingresses.machines()})
         port = self._ingresses.port(address) if address else None
-        if address is None or port is None or (address == self._options.head and not self._cluster.public):
-            return self._cluster
+        if address is None or port is None or (address == self._options.head and not cluster.public):
+            return cluster
         near = endpoint_pattern(self._options.reached_here(address), port)
-        return self._cluster.model_copy(update={"near_pattern": near})
+        return cluster.model_copy(update={"near_pattern": near})
 
     async def gets_less(self, environment: EnvironmentSpec, replicas: int) -> str | None:
         return placement.less(environment, await asyncio.to_thread(nodes.look), replicas)

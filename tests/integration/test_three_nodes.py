@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import nodes
-from tests.nodes import Node
+from tests.integration.cluster_of_machines import PORT, Machines, serving, url
 from tests.waiting import eventually
 
-FOLDER = Path(__file__).parent
-PORT = 8800
-RAYS = ("gcs_server", "raylet", "dashboard", "ray::", "default_worker", "ray.util.client")
-KEY_NEEDED = 401
+# Every process that speaks to Ray has a port of its core, that which started flyteray's actors too.
+RAYS = (
+    "gcs_server",
+    "raylet",
+    "dashboard",
+    "ray::",
+    "site-packages/ray/",
+    "ray.util.client",
+    "_control.resident",
+)
 SCAN = """
 import json, socket, sys
 found = {}
@@ -42,77 +41,10 @@ pytestmark = [
 ]
 
 
-@dataclass
-class Machines:
-    head: Node
-    one: Node
-    two: Node
-    outside: Node
-
-    @property
-    def all(self) -> list[Node]:
-        return [self.head, self.one, self.two]
-
-    def script(self, node: Node, *arguments: str) -> Any:
-        """What the sample script prints on a node."""
-        ended = node.run(sys.executable, str(FOLDER / "sample_nodes.py"), *arguments, env=ENVIRONMENT)
-        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-        return json.loads(ended.stdout.splitlines()[-1])
-
-    def asked(self, url: str, *options: str, by: Node | None = None) -> tuple[int, str]:
-        """Status and body of an answer to somebody outside."""
-        ended = (by or self.outside).run("curl", "-sS", "-m", "20", "-w", "\n%{http_code}", *options, url)
-        body, _, status = ended.stdout.rpartition("\n")
-        return int(status), body or ended.stderr
-
-    def load(self, seconds: float, urls: list[str], rate: float = 20) -> Load:
-        """Somebody outside who asks all the time, and has begun."""
-        command = (sys.executable, str(FOLDER / "node_load.py"), str(seconds), str(rate), *urls)
-        process = self.outside.popen(*command, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        return Load(process)
-
-
-class Load:
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def told(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """All answers, and the WebSockets, when it has ended."""
-        told = json.loads(self._process.communicate(timeout=120)[0])
-        return told["answers"], told["talks"]
-
-
-ENVIRONMENT = {
-    "RAY_ADDRESS": f"10.77.0.1:{nodes.RAY_PORT}",
-    "FLYTERAY_STORAGE": "/tmp/shared/storage",
-    "FLYTERAY_HOST": "0.0.0.0",
-    "FLYTERAY_AUTH": "off",
-    "FLYTERAY_PORT": str(PORT),
-}
-
-
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Machines]:
-    shared = Path(tempfile.mkdtemp(prefix="flyteray-nodes-", dir="/tmp"))
-    try:
-        with nodes.machines(["head", "one", "two", "outside"], shared) as (head, one, two, outside):
-            head.start_ray()
-            one.start_ray(head)
-            two.start_ray(head)
-            there = Machines(head, one, two, outside)
-            there.script(one, "serve")
-            for node in there.all:
-                url = f"http://{node.address}:{PORT}/hello/who"
-                eventually(lambda url=url: there.asked(url)[0] == 200)  # type: ignore[misc]
-            yield there
-    finally:
-        shutil.rmtree(shared, ignore_errors=True)
-
-
-def url(node: Node) -> str:
-    return f"http://{node.address}:{PORT}/hello"
+    with serving() as there:
+        yield there
 
 
 def test_people_are_given_the_address_of_the_head_from_whichever_node_they_serve(machines: Machines) -> None:
@@ -157,9 +89,8 @@ def test_from_outside_there_is_the_ingress_and_what_is_rays_own(machines: Machin
             is_ray = any(word in line for word in RAYS)
             assert is_ingress or is_ray, f"{node.name}: {port} {line}"
             if port != PORT:
-                assert machines.asked(f"http://{node.address}:{port}/who")[0] != 200, (
-                    f"{node.name}: {port} {line}"
-                )
+                told = machines.asked(f"http://{node.address}:{port}/who")[1]
+                assert '"headers"' not in told, f"{node.name}: a replica answers on {port}: {line}"
 
 
 def test_nobody_without_a_certificate_of_the_cluster_gets_past_an_ingress(machines: Machines) -> None:
@@ -205,12 +136,15 @@ def test_nobody_can_say_what_only_the_ingress_says(machines: Machines) -> None:
 
 
 def test_a_silent_node_keeps_nobody_waiting_and_its_return_cuts_nothing(machines: Machines) -> None:
-    load = machines.load(13, [url(machines.head), url(machines.one)])
+    watch = machines.watch(machines.head)
+    load = machines.load(14, [url(machines.head), url(machines.one)])
     time.sleep(2)  # some of the load's time, not for anything to happen
     machines.two.silence()
     silent_at = time.time()
-    time.sleep(6)
+    assert watch.readline() == "away\n"
+    time.sleep(max(0.0, silent_at + 6 - time.time()))
     machines.two.speak()
+    assert watch.readline() == "back\n"
     answers, talks = load.told()
 
     failed = [each for each in answers if each["status"] != 200]
@@ -231,7 +165,32 @@ def test_nodes_that_do_not_reach_each_other_still_answer(machines: Machines) -> 
     assert [talk for talk in talks if talk["cut"]] == []
 
 
-def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(machines: Machines) -> None:
+def test_a_killed_controller_and_a_killed_ingress_actor_cost_nothing(machines: Machines) -> None:
+    load = machines.load(10, [url(node) for node in machines.all])
+    for node, what in ((machines.head, "ray::Controller"), (machines.one, "ray::IngressActor")):
+        machines.end(node, what)
+    answers, talks = load.told()
+
+    assert [each for each in answers if each["status"] != 200] == []
+    assert [talk for talk in talks if talk["cut"]] == []
+    # and both are back
+    machines.script(machines.two, "serve")
+    assert machines.script(machines.one, "call", "5") == ["one"] * 5
+
+
+@pytest.fixture(scope="module")
+def written(machines: Machines) -> str:
+    """A run whose outputs, files and folders were written on all machines."""
+    return str(machines.script(machines.one, "write"))
+
+
+def test_what_each_node_wrote_is_read_on_another(machines: Machines, written: str) -> None:
+    assert machines.script(machines.one, "read", written) == ["head", "one", "two"]
+
+
+def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(
+    machines: Machines, written: str
+) -> None:
     load = machines.load(10, [url(machines.head), url(machines.one)])
     time.sleep(2)
     machines.two.kill()
@@ -242,3 +201,16 @@ def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(machines: 
     assert all(each["method"] == "POST" and each["at"] < died_at + 4 for each in failed), failed
     assert max(each["took"] for each in answers) < 6
     assert all(talk["node"] == "two" for talk in talks if talk["cut"])
+    assert machines.script(machines.one, "read", written) == [
+        "head",
+        "one",
+        "two",
+    ]  # what it wrote is still there
+
+
+def test_a_machine_that_comes_back_serves_again(machines: Machines) -> None:
+    machines.two.kill()
+    machines.two = machines.two.again()
+    machines.two.start_ray(machines.head)
+
+    eventually(lambda: machines.asked(f"{url(machines.two)}/who")[0] == 200)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_each_setting_comes_from_its_variable() -> None:
             "FLYTERAY_START_TIMEOUT": "30",
             "FLYTERAY_SECRETS_KEY": "of-the-tests",
             "FLYTERAY_CONTAINER": "ghcr.io/team/app:1",
+            "FLYTERAY_URL": "https://{app}.example.com/",
+            "FLYTERAY_INGRESS": "head",
             "RAY_ADDRESS": "10.0.0.1:6379",
         }
     )
@@ -51,6 +54,8 @@ def test_each_setting_comes_from_its_variable() -> None:
         start_timeout_s=30.0,
         secrets_key="of-the-tests",
         container="ghcr.io/team/app:1",
+        url="https://{app}.example.com",
+        ingress_nodes="head",
     )
     assert "of-the-tests" not in repr(settings)
     assert settings.database_url == "postgresql+psycopg://db/flyteray"
@@ -103,10 +108,16 @@ def test_a_number_out_of_range_is_named_with_its_variable(name: str, value: str)
         ("FLYTERAY_HOST", "10.0.0", "set it to an IP address of this machine"),
         ("FLYTERAY_HOST", "fe80::1%eth0", "set it to an IP address of this machine"),
         ("FLYTERAY_AUTH", "yes", "set it to on or off"),
+        ("FLYTERAY_INGRESS", "workers", "set it to all or head"),
+        ("FLYTERAY_URL", "apps.example.com", "set it to the address that people have"),
+        ("FLYTERAY_URL", "ftp://apps.example.com", "set it to the address that people have"),
+        ("FLYTERAY_URL", "https://example.com:port", "set it to the address that people have"),
+        ("FLYTERAY_URL", "https://example.com/?app={app}", "set it to the address that people have"),
+        ("FLYTERAY_URL", "https://{name}.example.com", "set it to the address that people have"),
     ],
 )
 def test_an_address_or_a_switch_that_is_none_is_named(name: str, value: str, problem: str) -> None:
-    with pytest.raises(InitializationError, match=f"{name} is '{value}': {problem}"):
+    with pytest.raises(InitializationError, match=re.escape(f"{name} is '{value}': {problem}")):
         Settings.of({name: value})
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from flyteray._cluster import nodes
 from flyteray._control.actors import IngressOptions, end_ingress, start_ingress
+from flyteray._control.apps.unused import UnusedMachines
 from flyteray._ingress.certificates import Authority
 from flyteray._ingress.door import INGRESS, IngressDoor, ingress_at
 from flyteray._ingress.routes import IngressState
@@ -20,7 +21,6 @@ from flyteray._ingress.routes import IngressState
 T = TypeVar("T")
 
 _LOOK_S = 1.0
-_UNUSED_S = 20.0  # without anything on a machine, until its ingress leaves it
 _COMING_S = 15.0  # for the ingress of a machine where somebody has just begun
 _LISTEN_S = 30.0
 _AGAIN_S = 1.0
@@ -36,16 +36,17 @@ logger = logging.getLogger(__name__)
 class _Member:
     """The ingress of one machine.
 
-    ``told`` is the state that it has, ``counts`` what it said last of each backend; one that ``failed`` could not
-    be started or told: nobody waits for it until it can.
+    ``told`` is the state that it has, ``counts`` what it said last of each backend; one with a ``problem`` could
+    not be started or told: nobody waits for it until it can.
     """
 
     address: str
+    node: str  # the Ray node that it belongs to, and ends with
     door: IngressDoor
     port: int = 0
     peers_port: int = 0
     told: IngressState | None = None
-    failed: bool = False
+    problem: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -70,9 +71,8 @@ class Ingresses:
         self._state: IngressState | None = None
         self._ever: dict[int, int] = {}
         self._news = asyncio.Condition()
-        self._unused: dict[str, float] = {}  # since when, by address
-        self._asked: dict[str, float] = {}  # when somebody there looked for it last
-        self._came = asyncio.Condition()
+        self._unused = UnusedMachines()
+        self.unreached: dict[str, list[str]] = {}  # by machine, those whose ingress it does not answer
         self._found = asyncio.Event()  # the machines that there are have been looked at
         self._certifying = asyncio.Lock()
         self._known_authority: Authority | None = None
@@ -82,19 +82,20 @@ class Ingresses:
         member = self._members.get(address)
         return member.port or None if member else None
 
-    def addresses(self) -> list[str]:
-        """The machines with an ingress that serves."""
-        return sorted(address for address, member in self._members.items() if member.port)
+    def machines(self) -> dict[str, str]:
+        """How the ingress of each machine is, in words."""
+        return {address: self._words(member) for address, member in sorted(self._members.items())}
 
     async def run(self) -> None:
         """Have an ingress on every machine, for as long as the controller lives."""
         while True:
             try:
-                there = await asyncio.to_thread(nodes.machines)
-                self._note_unused(await asyncio.to_thread(nodes.unused, INGRESS))
+                living = await asyncio.to_thread(nodes.addresses)
+                self._unused.see(await asyncio.to_thread(nodes.unused, INGRESS), time.monotonic())
                 await self._leave_unused()
-                await self._follow({at: node for at, node in there.items() if self._is_served(at)})
+                await self._follow(living)
                 self._found.set()
+                await self._look_for_silence()
             except Exception:
                 logger.exception("Looking for machines without an ingress failed; it is tried again")
             await asyncio.sleep(_LOOK_S)
@@ -102,12 +103,17 @@ class Ingresses:
     async def coming(self, address: str) -> None:
         """Wait until the ingress on the machine of this address serves: somebody has begun to run there.
 
-        Where it takes too long they find the head's.
+        Where it can't start, or takes too long, they find the head's.
         """
-        self._asked[address] = time.monotonic()
+        self._unused.look_for(address, time.monotonic())
+
+        def is_settled() -> bool:
+            member = self._members.get(address)
+            return member is not None and bool(member.told or member.problem)
+
         with contextlib.suppress(asyncio.TimeoutError):
-            async with self._came:
-                await asyncio.wait_for(self._came.wait_for(lambda: self.port(address) is not None), _COMING_S)
+            async with self._news:
+                await asyncio.wait_for(self._news.wait_for(is_settled), _COMING_S)
 
     async def apply(self, state: IngressState) -> None:
         """Have all ingresses go by a state; returns when those that answer do, at the latest after seconds."""
@@ -117,7 +123,7 @@ class Ingresses:
             member.changed.set()
 
         def all_know() -> bool:
-            return all(m.failed or m.told == self._wanted() for m in self._members.values())
+            return all(m.problem or m.told == self._wanted() for m in self._members.values())
 
         with contextlib.suppress(asyncio.TimeoutError):
             async with self._news:
@@ -151,6 +157,14 @@ class Ingresses:
             for backend in backends
         }
 
+    def _words(self, member: _Member) -> str:
+        if not member.port:
+            return f"no ingress yet: {member.problem}" if member.problem else "its ingress is starting"
+        if member.address in self.unreached:
+            return f"does not answer {', '.join(self.unreached[member.address])}"
+        listens = f"{self._options.listens(member.address)} port {member.port}"
+        return f"{listens}, not up to date: {member.problem}" if member.problem else listens
+
     def _wanted(self) -> IngressState | None:
         if self._state is None:
             return None
@@ -169,68 +183,71 @@ class Ingresses:
         answers = await asyncio.gather(*map(answer, members))
         return {member.address: told for member, told in zip(members, answers, strict=True)}
 
-    def _note_unused(self, unused: Collection[str]) -> None:
-        at = time.monotonic()
-        asked = {address for address, when in self._asked.items() if when > at - _UNUSED_S}
-        self._unused = {address: self._unused.get(address, at) for address in set(unused) - asked}
-
-    def _is_served(self, address: str) -> bool:
-        """Whether there is to be an ingress: one that is there stays until it has left."""
-        return address not in self._unused or address in self._members
-
     async def _leave_unused(self) -> None:
-        long = time.monotonic() - _UNUSED_S
-        for address in [each for each, since in self._unused.items() if since < long]:
+        for address in self._unused.for_long(time.monotonic()):
             member = self._members.get(address)
             if member is None or not member.port:
                 continue
             try:
-                if await self._has_requests(member):
+                backends = list(self._state.backends) if self._state else []
+                open_ones = await asyncio.wait_for(_awaited(member.door.sessions(backends)), _ANSWER_S)
+                if any(open_ones.values()):
                     continue
                 logger.info("Nothing runs on the machine %s: its ingress leaves it", address)
                 await asyncio.to_thread(end_ingress, address)
             except Exception as error:  # noqa: BLE001  # it is tried again
-                logger.warning("The ingress of %s does not leave yet: %s", address, error)
-                continue
-            await self._forget({address})
+                logger.warning("The ingress of %s does not leave yet: %r", address, error)
+            else:
+                await self._forget([member])
 
-    async def _has_requests(self, member: _Member) -> bool:
-        backends = list(self._state.backends) if self._state else []
-        return any((await asyncio.wait_for(_awaited(member.door.sessions(backends)), _ANSWER_S)).values())
+    async def _follow(self, living: dict[str, str]) -> None:
+        """Go by the Ray nodes that live, with their addresses: one of each machine is to have an ingress.
 
-    async def _follow(self, there: dict[str, str]) -> None:
-        for address in there.keys() - self._members.keys():
-            self._members[address] = member = _Member(address, ingress_at(address))
-            member.tasks.append(asyncio.create_task(self._welcome(member, there[address])))
-        gone = self._members.keys() - there.keys()
-        for address in gone:
-            logger.info("The machine %s has left, with its ingress", address)
+        A machine where nothing runs has one until it has left, and gets none.
+        """
+        gone = [member for member in self._members.values() if member.node not in living]
+        for member in gone:
+            logger.info("The ingress of %s has ended with its node", member.address)
         await self._forget(gone)
+        for node, address in sorted(living.items()):
+            if address not in self._members and address not in self._unused:
+                self._members[address] = member = _Member(address, node, ingress_at(address))
+                member.tasks.append(asyncio.create_task(self._welcome(member)))
 
-    async def _forget(self, addresses: Collection[str]) -> None:
-        for address in addresses:
-            for task in self._members.pop(address).tasks:
+    async def _forget(self, members: Collection[_Member]) -> None:
+        for member in members:
+            del self._members[member.address]
+            for task in member.tasks:
                 task.cancel()
-        if addresses:
+        if members:
             await self._changed()
 
-    async def _welcome(self, member: _Member, node: str) -> None:
+    async def _look_for_silence(self) -> None:
+        if len(self._members) < 2:
+            self.unreached = {}
+            return
+        unreached: dict[str, list[str]] = {}
+        for address, silent in sorted((await self._ask(lambda door: door.silent())).items()):
+            for machine in silent or ():
+                unreached.setdefault(machine, []).append(address)
+        self.unreached = unreached
+
+    async def _welcome(self, member: _Member) -> None:
         while not member.port:
             try:
-                await asyncio.to_thread(start_ingress, self._options, member.address, node)
+                await asyncio.to_thread(start_ingress, self._options, member.address, member.node)
                 await self._certify(member)
                 member.port = await member.door.port()
             except Exception as error:  # noqa: BLE001  # it is tried again for as long as the machine is there
                 logger.warning("The ingress of %s does not serve yet: %s", member.address, error)
-                member.failed = True
+                member.problem = str(error)
+                await self._changed()
                 await asyncio.sleep(_AGAIN_S)
         member.tasks += [
             asyncio.create_task(each)
             for each in (self._tell(member), self._listen(member), self._renew(member))
         ]
         await self._changed()
-        async with self._came:
-            self._came.notify_all()
 
     async def _certify(self, member: _Member) -> None:
         if ipaddress.ip_address(member.address).is_loopback:
@@ -260,10 +277,10 @@ class Ingresses:
                 continue
             try:
                 await asyncio.wait_for(_awaited(member.door.apply(wanted)), _APPLY_S)
-                member.told, member.failed = wanted, False
+                member.told, member.problem = wanted, None
             except Exception as error:  # noqa: BLE001  # it is told again; what it knows is complete in itself
                 logger.warning("The ingress of %s was not told of a change: %r", member.address, error)
-                member.told, member.failed = None, True
+                member.told, member.problem = None, str(error) or type(error).__name__
                 member.changed.set()
                 await asyncio.sleep(_AGAIN_S)
             async with self._news:

@@ -1,0 +1,116 @@
+"""Machines that form one Ray cluster with a served app, for tests and benchmarks; see tests/nodes.py."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from tests import nodes
+from tests.nodes import Node
+from tests.waiting import eventually
+
+FOLDER = Path(__file__).parent
+PORT = 8800
+ENVIRONMENT = {
+    "RAY_ADDRESS": f"10.77.0.1:{nodes.RAY_PORT}",
+    "FLYTERAY_STORAGE": "/tmp/shared/storage",
+    "FLYTERAY_HOST": "0.0.0.0",
+    "FLYTERAY_AUTH": "off",
+    "FLYTERAY_PORT": str(PORT),
+}
+
+
+@dataclass
+class Machines:
+    head: Node
+    one: Node
+    two: Node
+    outside: Node
+
+    @property
+    def all(self) -> list[Node]:
+        return [self.head, self.one, self.two]
+
+    @property
+    def names(self) -> list[str]:
+        return [node.name for node in self.all]
+
+    def end(self, node: Node, command: str) -> None:
+        """Kill the processes of a node whose command line begins with this, or whose program it is."""
+        node.python(
+            "import psutil, sys\n"
+            "def named(p): return ' '.join(p.cmdline()).startswith(sys.argv[1]) or p.name() == sys.argv[1]\n"
+            "found = [p for p in psutil.process_iter() if named(p)]\n"
+            "assert found\n"
+            "for p in found: p.kill()",
+            command,
+        )
+
+    def script(self, node: Node, *arguments: str) -> Any:
+        """What the sample script prints on a node."""
+        ended = node.run(sys.executable, str(FOLDER / "sample_nodes.py"), *arguments, env=ENVIRONMENT)
+        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+        return json.loads(ended.stdout.splitlines()[-1])
+
+    def watch(self, node: Node) -> IO[str]:
+        """Lines that say when a replica is known to be away, and when it is back."""
+        command = (sys.executable, str(FOLDER / "sample_nodes.py"), "watch")
+        process = node.popen(*command, env=ENVIRONMENT, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "watching\n"
+        return process.stdout
+
+    def asked(self, url: str, *options: str, by: Node | None = None) -> tuple[int, str]:
+        """Status and body of an answer to somebody outside."""
+        ended = (by or self.outside).run("curl", "-sS", "-m", "20", "-w", "\n%{http_code}", *options, url)
+        body, _, status = ended.stdout.rpartition("\n")
+        return int(status), body or ended.stderr
+
+    def load(self, seconds: float, urls: list[str], rate: float = 20) -> Load:
+        """Somebody outside who asks all the time, and has begun."""
+        command = (sys.executable, str(FOLDER / "node_load.py"), str(seconds), str(rate), *urls)
+        process = self.outside.popen(*command, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        return Load(process)
+
+
+class Load:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def told(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """All answers, and the WebSockets, when it has ended."""
+        told = json.loads(self._process.communicate(timeout=120)[0])
+        return told["answers"], told["talks"]
+
+
+def url(node: Node) -> str:
+    return f"http://{node.address}:{PORT}/hello"
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Machines]:
+    """Three machines of a cluster, on each of which a replica of the app answers, and a fourth outside of it."""
+    shared = Path(tempfile.mkdtemp(prefix="flyteray-nodes-", dir="/tmp"))
+    try:
+        with nodes.machines(["head", "one", "two", "outside"], shared) as (head, one, two, outside):
+            head.start_ray()
+            one.start_ray(head)
+            two.start_ray(head)
+            there = Machines(head, one, two, outside)
+            there.script(one, "serve")
+            for node in there.all:
+                eventually(lambda node=node: there.asked(f"{url(node)}/who")[0] == 200)  # type: ignore[misc]
+            yield there
+            there.two.kill()  # it may be another one than at the beginning
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
