@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray._common.constants import HEAD_NODE_RESOURCE_NAME
 from ray.actor import ActorHandle
-from ray.serve._private import controller, replica
+from ray.serve._private import controller, deployment_state, replica
 from ray.serve._private.constants import CONTROLLER_MAX_CONCURRENCY, SERVE_CONTROLLER_NAME
 from ray.serve._private.storage.kv_store import RayInternalKVStore
 from ray.serve.config import HTTPOptions, ProxyLocation
@@ -25,6 +25,10 @@ from flyteray._serve.ray_serve.replica_process import ReplicaActor
 
 # Ways in which a cluster may have Serve reach replicas; flyteray's are reached by its ingress.
 _WAYS_IN = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS")
+
+_LAST_MS = (
+    10_000.0  # before a node is taken away: until then its replicas wait for others to take their place
+)
 
 
 def start() -> None:
@@ -77,4 +81,9 @@ class ServeController(controller.ServeController):  # type: ignore[misc]  # Ray 
         # Those of others' replicas are not left over because they are not ours.
         controller.get_all_live_placement_group_names = list
         replica.ReplicaActor = ReplicaActor
+        # Else one that may drain for longer than its node is still there is stopped before another one is ready.
+        drains_ms = deployment_state.DeploymentState._group_shutdown_timeout_ms
+        deployment_state.DeploymentState._group_shutdown_timeout_ms = staticmethod(
+            lambda group: min(drains_ms(group), _LAST_MS)
+        )
         await super().__init__(**options)
