@@ -46,6 +46,7 @@ class _Member:
     port: int = 0
     peers_port: int = 0
     told: IngressState | None = None
+    knows: bool = False  # it was told of some state
     problem: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -168,7 +169,10 @@ class Ingresses:
     def _wanted(self) -> IngressState | None:
         if self._state is None:
             return None
-        peers = {each.address: each.peers_port for each in self._members.values() if each.peers_port}
+        # One that knows no replica yet would refuse what others send it.
+        peers = {
+            each.address: each.peers_port for each in self._members.values() if each.peers_port and each.knows
+        }
         return replace(self._state, peers=peers)
 
     async def _ask(self, question: Callable[[IngressDoor], Awaitable[T]]) -> dict[str, T | None]:
@@ -278,6 +282,9 @@ class Ingresses:
             try:
                 await asyncio.wait_for(_awaited(member.door.apply(wanted)), _APPLY_S)
                 member.told, member.problem = wanted, None
+                if not member.knows:
+                    member.knows = True
+                    await self._changed()
             except Exception as error:  # noqa: BLE001  # it is told again; what it knows is complete in itself
                 logger.warning("The ingress of %s was not told of a change: %r", member.address, error)
                 member.told, member.problem = None, str(error) or type(error).__name__
