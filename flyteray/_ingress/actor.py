@@ -34,6 +34,9 @@ class IngressActor(IngressDoor):
     async def apply(self, state: IngressState) -> None:
         await asyncio.to_thread(self._ingress.apply, state)
 
+    async def silent(self) -> list[str]:
+        return self._ingress.silent()
+
     async def need(self, timeout_s: float) -> bool:
         return await self._ingress.need(timeout_s)
 

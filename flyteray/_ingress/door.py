@@ -40,6 +40,9 @@ class IngressDoor(Protocol):
             RuntimeSystemError: HAProxy can't be reached or refuses.
         """
 
+    def silent(self) -> Awaitable[list[str]]:
+        """The addresses of the nodes with replicas that have not answered this one for seconds."""
+
     def need(self, timeout_s: float) -> Awaitable[bool]:
         """Whether a request has begun to wait for a replica, at the latest after ``timeout_s`` seconds."""
 

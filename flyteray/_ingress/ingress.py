@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import resource
 import socket
 import subprocess
 import threading
@@ -19,17 +18,20 @@ from flyteray._cluster import processes
 from flyteray._ingress import certificates
 from flyteray._ingress.activator import Activator
 from flyteray._ingress.changes import changes
-from flyteray._ingress.haproxy import config, maps, process
+from flyteray._ingress.haproxy import maps, process
+from flyteray._ingress.haproxy.files import Files
 from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
 from flyteray._ingress.haproxy.supervisor import LOG_FILE
-from flyteray._ingress.routes import ELSEWHERE, LOOPBACK, IngressState, Slot
+from flyteray._ingress.predecessors import Predecessors
+from flyteray._ingress.routes import ELSEWHERE, LOOPBACK, MOST, IngressState, Slot, pool
 from flyteray._ingress.silence import SilenceWatch
 from flyteray._ingress.trusted_proxies import Trust
-from flyteray.errors import ClusterError, RuntimeSystemError
+from flyteray.errors import BaseRuntimeError, ClusterError, RuntimeSystemError
 
 T = TypeVar("T")
 
 _PATIENCE_S = 10.0
+_FULL = 0.75  # of the backends are in use: it is time for more
 _KEY_FILE = "peer.key"
 # Kept for documentation, so that they are on the way out of every network; nothing is sent there.
 _FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
@@ -69,23 +71,29 @@ class Ingress:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory.chmod(0o700)
         self._host = host
-        self._trust = Trust(tuple(trusted_proxies), tuple(trusted_headers))
+        self._files = Files(self._directory, Trust(tuple(trusted_proxies), tuple(trusted_headers)))
         self._watched = os.getppid() if watched is None else watched
         self._address = address
         self._peers = None if ipaddress.ip_address(address).is_loopback else address
+        self._reloading = threading.Lock()  # taken before the other one
         self._lock = threading.Lock()
         self._stopped = False
+        self._asked = IngressState()
         self._done: tuple[int, IngressState] | None = None  # HAProxy's process and what it was told last
+        self._predecessors = Predecessors(self._directory)
+        self._ever: dict[int, dict[int, int]] = {}  # what each process of HAProxy has had, by backend
 
         self._silence = SilenceWatch(self._end_waiting_for)
         self._activator = Activator(self._directory)  # before HAProxy, which counts on it
         found = process.running(self._directory)
         if found is None or found.watched != self._watched:
             # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
-            self._write(self._last_state().without_replicas())
+            self._write(self._files.last_state().without_replicas())
         try:
             self._port = process.ensure(self._directory, host, port, self._watched, self._peers).port
-            last = self._last_state()
+            last = self._files.last_state()
+            self._backends = self._insist(Conversation.backends)
+            self._files.backends = max(self._files.backends, self._backends)
             self._activator.update(self._insist(lambda haproxy: haproxy.state().with_told(last)))
             if self._has_joined():
                 self._activator.identify()
@@ -114,14 +122,14 @@ class Ingress:
         return certificates.request(key.read_bytes())
 
     def join(self, certificate: bytes, authority: bytes) -> None:
-        with self._lock:
+        with self._reloading, self._lock:
             key = (self._directory / _KEY_FILE).read_bytes()
             _private.replace(self._directory / maps.CA_FILE, authority)
             _private.replace(self._directory / maps.PEER_FILE, certificate + key)
-            known = self._insist(lambda haproxy: haproxy.state()).with_told(self._last_state())
+            known = self._insist(lambda haproxy: haproxy.state()).with_told(self._files.last_state())
             self._write(known)
-            self._done = None
-            process.reload(self._directory)
+            self._reload()
+            self._reloaded()
             self._activator.identify()
 
     def peers_port(self) -> int:
@@ -135,22 +143,47 @@ class Ingress:
             RuntimeSystemError: HAProxy can't be reached or refuses. Its files hold the state nevertheless.
         """
         seen = state.seen_from(self._address)
+        needs = seen.needs()
+        with self._lock:
+            self._asked = seen
+        if needs > self._backends:
+            self._grow(pool(int(needs / _FULL) + 1))
         with self._lock:
             self._write(seen)
             self._insist(lambda haproxy: self._lead_to(seen, haproxy))
             self._activator.update(seen)
             self._silence.watch(seen.others())
+        if needs > self._backends * _FULL and self._backends < MOST and not self._reloading.locked():
+            # ahead of who needs it: a reload may take a second
+            growing = threading.Thread(target=self._grow_ahead, args=(2 * self._backends,), daemon=True)
+            growing.start()
+
+    def silent(self) -> list[str]:
+        return sorted({ingress.host for ingress in self._silence.found})
 
     async def need(self, timeout_s: float) -> bool:
         return await self._activator.need(timeout_s)
 
     def sessions(self, backends: list[int]) -> dict[int, int]:
-        with self._lock:
-            return self._insist(lambda haproxy: haproxy.sessions(backends))
+        return {backend: now for backend, (now, _) in self.traffic(backends).items()}
 
     def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
+        told = self._insist(
+            lambda haproxy: {
+                **self._predecessors.ask(lambda _, each: each.traffic(backends)),
+                haproxy.pid(): haproxy.traffic(backends),
+            }
+        )
         with self._lock:
-            return self._insist(lambda haproxy: haproxy.traffic(backends))
+            for pid, counted in told.items():
+                self._ever.setdefault(pid, {}).update({each: ever for each, (_, ever) in counted.items()})
+            return {
+                backend: (
+                    sum(counted[backend][0] for counted in told.values()),
+                    sum(ever.get(backend, 0) for ever in self._ever.values()),
+                )
+                for backend in backends
+            }
 
     def stop(self) -> None:
         """End HAProxy and its supervisor; open connections end with them."""
@@ -178,7 +211,41 @@ class Ingress:
         known = self._done[1] if self._done and self._done[0] == pid else haproxy.state()
         self._done = None
         haproxy.tell(changes(known, state))
+        self._predecessors.lead_to(state)
         self._done = (pid, state)
+
+    def _grow(self, backends: int) -> None:
+        """Have so many backends; what is asked meanwhile goes on, and so does what is open."""
+        with self._reloading:
+            if backends <= self._backends:
+                return
+            with self._lock:
+                self._files.backends = max(self._files.backends, backends)
+                self._write(self._asked)
+            try:
+                self._reload()
+            finally:
+                with self._lock:
+                    self._reloaded()
+                    # It may have been told of a change before it had read the files, or while it did.
+                    self._insist(lambda haproxy: self._lead_to(self._asked, haproxy))
+
+    def _grow_ahead(self, backends: int) -> None:
+        try:
+            self._grow(backends)
+        except (BaseRuntimeError, OSError) as error:
+            print(f"The ingress can't have {backends} backends yet: {error!r}", flush=True)
+
+    def _reload(self) -> None:
+        self._predecessors.expect()
+        try:
+            process.reload(self._directory)
+        finally:
+            self._predecessors.look()
+
+    def _reloaded(self) -> None:
+        self._done = None
+        self._backends = self._insist(Conversation.backends)
 
     def _insist(self, act: Callable[[Conversation], T]) -> T:
         """Do it with the HAProxy that runs, or the one that runs after a restart."""
@@ -213,26 +280,10 @@ class Ingress:
             time.sleep(1.0)
 
     def _write(self, state: IngressState) -> None:
-        open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        threads = config.threads(len(os.sched_getaffinity(0)))
-        connections = config.connections(open_files)
-        texts = config.files(
-            state, threads=threads, connections=connections, trust=self._trust, peers=self._has_joined()
-        )
-        for name, text in texts.items():
-            draft = self._directory / f"{name}.new"
-            draft.write_text(text)
-            draft.replace(self._directory / name)
+        self._files.write(state, peers=self._has_joined())
 
     def _has_joined(self) -> bool:
         return self._peers is not None and (self._directory / maps.PEER_FILE).exists()
-
-    def _last_state(self) -> IngressState:
-        content = {}
-        for file in (*maps.FILES, *maps.FOR_ACTIVATOR):
-            with contextlib.suppress(FileNotFoundError):
-                content[file] = maps.parse((self._directory / file).read_text())
-        return maps.state(content, {})
 
 
 def found_at(host: str) -> str:

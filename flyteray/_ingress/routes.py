@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-POOL = 128  # backends that are there ahead, ``b0`` to ``b127``, so that a new app version needs no reload
+FEWEST = 128  # backends that are there ahead, ``b0`` to ``b127``, so that a new app version needs no reload
+MOST = 8192  # backends that there can be: HAProxy takes about 20 KiB of memory for each, and reads all when it starts
 SLOTS = 1000  # replicas that a backend can hold, in slots from 1
 ELSEWHERE = (
     1_000_000  # added to the slot of a replica on another node: the address is that of the ingress there
@@ -106,13 +109,18 @@ class IngressState:
         """The replicas of a backend; none for one that isn't used."""
         return self.backends.get(backend, {})
 
+    def needs(self) -> int:
+        """How many backends there must be, counted from 0."""
+        named = (backend for backend in self.apps.values() if backend is not None)
+        return 1 + max((*named, *self.backends, *self.owners), default=-1)
+
     def others(self) -> set[Slot]:
         """Where the ingresses of the other nodes with replicas are, in a state that a node sees."""
         return {at for slots in self.backends.values() for number, at in slots.items() if number > ELSEWHERE}
 
     def without_replicas(self) -> IngressState:
         """The same apps with nothing behind them: what is still true when the replicas are gone."""
-        return replace(self, backends={})
+        return self._but(backends={})
 
     def seen_from(self, address: str) -> IngressState:
         """The same from the node of this address: its own replicas are on loopback, the others behind their ingress.
@@ -138,17 +146,55 @@ class IngressState:
             if here and elsewhere and not sticky:
                 near[f"b{backend}"] = str(len(here))
                 near |= {f"b{backend}.{turn}": f"s{number}" for turn, number in enumerate(here)}
-        return replace(self, backends=backends, near=near, peers={})
+        return self._but(backends=backends, near=near, peers={})
+
+    def left_to(self, begun: IngressState, backends: int) -> IngressState:
+        """The same for a HAProxy that has so many backends and can't change their replicas any more.
+
+        ``begun`` has those replicas. An app whose replicas are others by now has no backend there: what is asked of it
+        waits to be passed on.
+        """
+
+        def is_true(backend: int) -> bool:
+            slots = self.slots(backend)
+            there = begun.slots(backend)
+            return backend < backends and all(slots.get(slot) == at for slot, at in there.items())
+
+        lost = {app for app, backend in self.apps.items() if backend is not None and not is_true(backend)}
+        return self._but(
+            apps={app: None if app in lost else backend for app, backend in self.apps.items()},
+            coming=self.coming | lost,
+            backends=begun.backends,
+            near=begun.near,
+        )
 
     def with_told(self, told: IngressState) -> IngressState:
         """The same with what another one tells the activator of those apps that it has."""
-        return replace(
-            self,
+        return self._but(
             waits={app: wait for app, wait in told.waits.items() if app in self.apps},
             reasons={app: reason for app, reason in told.reasons.items() if app in self.apps},
         )
 
+    def _but(self, **fields: Any) -> IngressState:
+        """The same with other fields, which come of what was checked: all of it again takes tens of milliseconds."""
+        made = copy.copy(self)
+        made.__dict__.update(fields)
+        return made
+
+
+def pool(backends: int) -> int:
+    """How many backends to have where so many are needed: a power of two, so that they seldom become more."""
+    return min(MOST, max(FEWEST, 1 << (backends - 1).bit_length())) if backends else FEWEST
+
+
+def free_backend(taken: Iterable[int]) -> int | None:
+    """The first backend that is not taken; None where all are."""
+    free = set(range(MOST)).difference(taken)
+    return min(free) if free else None
+
 
 def _check_backend(backend: int) -> None:
-    if not 0 <= backend < POOL:
-        raise ValueError(f"There is no backend {backend}: the ingress has {POOL}, from 0 to {POOL - 1}.")
+    if not 0 <= backend < MOST:
+        raise ValueError(
+            f"There is no backend {backend}: the ingress has {MOST} at most, from 0 to {MOST - 1}."
+        )

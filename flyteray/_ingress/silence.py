@@ -23,6 +23,7 @@ class SilenceWatch:
     def __init__(self, silent: Callable[[Slot], object]) -> None:
         self._silent = silent
         self._watched: frozenset[Slot] = frozenset()
+        self.found: frozenset[Slot] = frozenset()  # those that are silent now
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="flyteray-silence", daemon=True)
 
@@ -54,6 +55,7 @@ class SilenceWatch:
                 elif clock() - heard[ingress] >= SILENT_S and ingress not in told:
                     told.add(ingress)
                     await asyncio.to_thread(self._silent, ingress)
+            self.found = frozenset(told & self._watched)
             await asyncio.sleep(max(0.0, began + _EVERY_S - clock()))
 
 

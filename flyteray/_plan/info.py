@@ -178,7 +178,11 @@ class Lineage(Spec):
 
 
 class ReplicaStatus(Spec):
-    """A ready replica as it is shown: the fields after ``port`` are those of :class:`ReplicaInfo`."""
+    """A ready replica as it is shown: the fields after ``port`` are those of :class:`ReplicaInfo`.
+
+    ``unreached_by`` are the addresses of machines whose ingress its own machine has not answered for seconds: what they
+    are asked goes to other replicas.
+    """
 
     name: str
     host: str
@@ -187,6 +191,7 @@ class ReplicaStatus(Spec):
     refused: dict[str, str] = Field(default_factory=dict)
     blocked: bool = False
     working: bool = False
+    unreached_by: tuple[str, ...] = ()
 
 
 class AppInfo(Spec):
@@ -254,6 +259,7 @@ class ClusterInfo(Spec):
     auth: bool = False
     public: bool = False  # the pattern is what the settings say, not the head's address
     near_pattern: str | None = None
+    machines: dict[str, str] = Field(default_factory=dict)  # how the ingress of each is, by address
 
     @property
     def pattern_for_code(self) -> str:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests import nodes
 from tests.nodes import Node
@@ -60,6 +60,14 @@ class Machines:
         assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
         return json.loads(ended.stdout.splitlines()[-1])
 
+    def watch(self, node: Node) -> IO[str]:
+        """Lines that say when a replica is known to be away, and when it is back."""
+        command = (sys.executable, str(FOLDER / "sample_nodes.py"), "watch")
+        process = node.popen(*command, env=ENVIRONMENT, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "watching\n"
+        return process.stdout
+
     def asked(self, url: str, *options: str, by: Node | None = None) -> tuple[int, str]:
         """Status and body of an answer to somebody outside."""
         ended = (by or self.outside).run("curl", "-sS", "-m", "20", "-w", "\n%{http_code}", *options, url)
@@ -103,5 +111,6 @@ def serving() -> Iterator[Machines]:
             for node in there.all:
                 eventually(lambda node=node: there.asked(f"{url(node)}/who")[0] == 200)  # type: ignore[misc]
             yield there
+            there.two.kill()  # it may be another one than at the beginning
     finally:
         shutil.rmtree(shared, ignore_errors=True)

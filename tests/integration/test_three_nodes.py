@@ -10,8 +10,18 @@ import pytest
 
 from tests import nodes
 from tests.integration.cluster_of_machines import PORT, Machines, serving, url
+from tests.waiting import eventually
 
-RAYS = ("gcs_server", "raylet", "dashboard", "ray::", "site-packages/ray/", "ray.util.client")
+# Every process that speaks to Ray has a port of its core, that which started flyteray's actors too.
+RAYS = (
+    "gcs_server",
+    "raylet",
+    "dashboard",
+    "ray::",
+    "site-packages/ray/",
+    "ray.util.client",
+    "_control.resident",
+)
 SCAN = """
 import json, socket, sys
 found = {}
@@ -126,12 +136,15 @@ def test_nobody_can_say_what_only_the_ingress_says(machines: Machines) -> None:
 
 
 def test_a_silent_node_keeps_nobody_waiting_and_its_return_cuts_nothing(machines: Machines) -> None:
-    load = machines.load(13, [url(machines.head), url(machines.one)])
+    watch = machines.watch(machines.head)
+    load = machines.load(14, [url(machines.head), url(machines.one)])
     time.sleep(2)  # some of the load's time, not for anything to happen
     machines.two.silence()
     silent_at = time.time()
-    time.sleep(6)
+    assert watch.readline() == "away\n"
+    time.sleep(max(0.0, silent_at + 6 - time.time()))
     machines.two.speak()
+    assert watch.readline() == "back\n"
     answers, talks = load.told()
 
     failed = [each for each in answers if each["status"] != 200]
@@ -165,7 +178,19 @@ def test_a_killed_controller_and_a_killed_ingress_actor_cost_nothing(machines: M
     assert machines.script(machines.one, "call", "5") == ["one"] * 5
 
 
-def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(machines: Machines) -> None:
+@pytest.fixture(scope="module")
+def written(machines: Machines) -> str:
+    """A run whose outputs, files and folders were written on all machines."""
+    return str(machines.script(machines.one, "write"))
+
+
+def test_what_each_node_wrote_is_read_on_another(machines: Machines, written: str) -> None:
+    assert machines.script(machines.one, "read", written) == ["head", "one", "two"]
+
+
+def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(
+    machines: Machines, written: str
+) -> None:
     load = machines.load(10, [url(machines.head), url(machines.one)])
     time.sleep(2)
     machines.two.kill()
@@ -176,3 +201,16 @@ def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(machines: 
     assert all(each["method"] == "POST" and each["at"] < died_at + 4 for each in failed), failed
     assert max(each["took"] for each in answers) < 6
     assert all(talk["node"] == "two" for talk in talks if talk["cut"])
+    assert machines.script(machines.one, "read", written) == [
+        "head",
+        "one",
+        "two",
+    ]  # what it wrote is still there
+
+
+def test_a_machine_that_comes_back_serves_again(machines: Machines) -> None:
+    machines.two.kill()
+    machines.two = machines.two.again()
+    machines.two.start_ray(machines.head)
+
+    eventually(lambda: machines.asked(f"{url(machines.two)}/who")[0] == 200)

@@ -123,6 +123,7 @@ class Reconciler:
             waiting,
             replicas_wanted=self._scaler.counts.wanted(app.serving or app.target),
             resting=app.serving in self._scaler.counts.resting(),
+            unreached=self._ingresses.unreached,
         )
 
     async def run(self) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 
 from flyteray._control.apps.state import RUNNING, AppRecord, ReplicaRecord, VersionRecord
 from flyteray._control.registry.apps import AppRecords
-from flyteray._ingress.routes import POOL, SLOTS
+from flyteray._ingress.routes import MOST, SLOTS, free_backend
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec
 from flyteray.errors import RuntimeSystemError
@@ -99,10 +99,11 @@ class Records:
 
     def free_backend(self) -> int:
         """A place in the ingress; RuntimeSystemError where all are taken."""
-        free = set(range(POOL)) - {version.backend for version in self.versions.values()}
-        if not free:
-            raise RuntimeSystemError("TooManyVersions", f"All {POOL} places in the ingress are taken.")
-        return min(free)
+        taken = (version.backend for version in self.versions.values() if version.backend is not None)
+        free = free_backend(taken)
+        if free is None:
+            raise RuntimeSystemError("TooManyVersions", f"All {MOST} places in the ingress are taken.")
+        return free
 
     def _free_slot(self, version: str) -> int:
         return min(set(range(1, SLOTS + 1)) - {replica.slot for replica in self.of_version(version)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from flyteray._control.apps.hosts import links, own_hosts
@@ -19,11 +19,12 @@ def app_info(
     waiting: str | None = None,
     replicas_wanted: int | None = None,
     resting: bool = False,
+    unreached: Mapping[str, Sequence[str]] | None = None,
 ) -> AppInfo:
     """An app with the replicas and the lineage of the version that serves, or else of the one that is coming up.
 
     ``waiting`` tells why the target's replicas wait, ``replicas_wanted`` how many its traffic asks for, and ``resting``
-    whether the version that serves sleeps or is being woken.
+    whether the version that serves sleeps or is being woken. ``unreached`` has the machines that others do not reach.
     """
     target = versions[app.target]
     shown = versions.get(app.serving or "", target)
@@ -53,7 +54,10 @@ def app_info(
             for parameter in shown.spec.parameters
             if parameter.output is not None or parameter.hash is not None
         },
-        replica_list=tuple(map(_replica, sorted(here, key=lambda each: each.replica_id))),
+        replica_list=tuple(
+            _replica(each, (unreached or {}).get(each.host, ()))
+            for each in sorted(here, key=lambda each: each.replica_id)
+        ),
     )
 
 
@@ -69,7 +73,7 @@ def _lineage(parameter: ParameterSpec, served: AbstractSet[str | None]) -> Linea
     )
 
 
-def _replica(info: ReplicaInfo) -> ReplicaStatus:
+def _replica(info: ReplicaInfo, unreached_by: Sequence[str]) -> ReplicaStatus:
     return ReplicaStatus(
         name=info.replica_id,
         host=info.host,
@@ -78,6 +82,7 @@ def _replica(info: ReplicaInfo) -> ReplicaStatus:
         refused=info.refused,
         blocked=info.blocked,
         working=info.working,
+        unreached_by=tuple(unreached_by),
     )
 
 

@@ -1,8 +1,10 @@
 """The configuration of HAProxy is written whole, of the state that it is to be in.
 
 The files always hold the complete state, so HAProxy serves at once after a restart. Between restarts the same
-state is reached through the runtime API (see :mod:`flyteray._ingress.changes`), never by a reload. All paths are
-relative: HAProxy runs in the directory that holds them.
+state is reached through the runtime API (see :mod:`flyteray._ingress.changes`); what that can't do, more backends and
+another certificate, takes a reload. No limit is set on the processes that reloads leave behind, as it would cut what is
+open at them; they are few, since the backends double. All paths are relative: HAProxy runs in the directory that holds
+them.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from collections.abc import Mapping
 
 from flyteray._ingress import trusted_proxies
 from flyteray._ingress.haproxy import answers, maps, prefix
-from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, CONFIG_FILE, LISTENER, PEERS_LISTENER
-from flyteray._ingress.routes import POOL, IngressState, Slot
+from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, LISTENER, PEERS_LISTENER
+from flyteray._ingress.routes import IngressState, Slot, pool
 from flyteray._ingress.trusted_proxies import NOBODY, Trust
 
 ACTIVATOR_SOCKET = "act.sock"
@@ -228,7 +230,7 @@ _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
 _IN_FLIGHT = "in_flight"  # counts the requests that are open at each backend
 _FEW = 8  # requests at a time for each replica of this node, before those of other nodes count as much
 _OTHER_FILES = 4096  # of checks, idle connections, HAProxy itself
-_BROKEN_FILE = "broken.lua"
+BROKEN_FILE = "broken.lua"
 
 
 def connections(open_files: int) -> int:
@@ -251,13 +253,20 @@ def render(
     state: IngressState, *, threads: int, connections: int, trust: Trust = NOBODY, peers: bool = False
 ) -> str:
     """HAProxy's configuration file for a state as a node sees it; with ``peers`` it takes what other ingresses send."""
+    first = frame(threads=threads, connections=connections, trust=trust, peers=peers)
+    numbers = range(pool(state.needs()))
+    return "\n".join([first, *(section(number, state.slots(number)) for number in numbers)])
+
+
+def frame(*, threads: int, connections: int, trust: Trust = NOBODY, peers: bool = False) -> str:
+    """What the configuration says whatever the state is; the sections of the backends follow."""
     head = _GLOBAL.format(
         admin=ADMIN_SOCKET,
         threads=threads,
         connections=connections,
         buffer=answers.LARGEST_HEAD,
         lines=answers.MOST_HEADERS,
-        broken=_BROKEN_FILE,
+        broken=BROKEN_FILE,
         errors=answers.errors(),
     )
     frontend = _FRONTEND.format(
@@ -285,20 +294,8 @@ def render(
         prefix=prefix.rules(maps.APPS),
         readable=answers.READABLE,
     )
-    backends = [_backend(number, state.slots(number)) for number in range(POOL)]
     counted = f"backend {_IN_FLIGHT}\n    stick-table type string len 16 size 10k store conn_cur\n"
-    return "\n".join([head, frontend, _peers(bound=peers), counted, _COMING, *backends])
-
-
-def files(
-    state: IngressState, *, threads: int, connections: int, trust: Trust = NOBODY, peers: bool = False
-) -> dict[str, str]:
-    """All files that HAProxy reads when it starts, by file name; but for certificates."""
-    return {
-        CONFIG_FILE: render(state, threads=threads, connections=connections, trust=trust, peers=peers),
-        _BROKEN_FILE: answers.BROKEN,
-        **maps.render(state),
-    }
+    return "\n".join([head, frontend, _peers(bound=peers), counted, _COMING])
 
 
 def _peers(bound: bool) -> str:
@@ -316,7 +313,8 @@ def _peers(bound: bool) -> str:
     )
 
 
-def _backend(number: int, slots: Mapping[int, Slot]) -> str:
+def section(number: int, slots: Mapping[int, Slot]) -> str:
+    """A backend with its replicas."""
     name = maps.backend_name(number)
     lines = [f"backend {name}", _BACKEND.format(backend=name, sticky=maps.STICKY, activator=maps.ACTIVATOR)]
     for slot, at in sorted(slots.items()):

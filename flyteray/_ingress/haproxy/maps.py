@@ -51,6 +51,11 @@ def backend_number(name: str) -> int:
     return int(name.removeprefix("b"))
 
 
+def is_backend(name: str) -> bool:
+    """Whether it is the name of a backend in HAProxy, not that of another section."""
+    return name.startswith("b") and name[1:].isdigit()
+
+
 def server_name(slot: int) -> str:
     """The name of a slot's server in its backend: that of a replica here, or that of the ingress of another node."""
     return f"p{slot - ELSEWHERE}" if slot > ELSEWHERE else f"s{slot}"
@@ -95,10 +100,12 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
 
 def render(state: IngressState) -> dict[str, str]:
     """The texts of the map files, by file name."""
-    return {
-        file: "".join(f"{key} {value}\n" for key, value in sorted(content.items()))
-        for file, content in entries(state).items()
-    }
+    return {file: text(content) for file, content in entries(state).items()}
+
+
+def text(content: Mapping[str, str]) -> str:
+    """The text of a map file."""
+    return "".join(f"{key} {value}\n" for key, value in sorted(content.items()))
 
 
 def parse(lines: str) -> dict[str, str]:

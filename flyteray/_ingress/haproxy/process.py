@@ -139,7 +139,7 @@ def reload(directory: Path) -> None:
         try:
             answer = _tell_master(directory, b"reload\n")
             break
-        except (ConnectionError, FileNotFoundError):  # it is starting
+        except (ConnectionError, FileNotFoundError):  # it is starting, or reloading for somebody else
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.02)
@@ -147,6 +147,17 @@ def reload(directory: Path) -> None:
         raise ClusterError(
             f"HAProxy did not take its new configuration: {answer.decode(errors='replace').strip()}"
         )
+
+
+def old_workers(directory: Path) -> list[int]:
+    """The processes of HAProxy that reloads have left behind, with what is open at them.
+
+    Raises:
+        OSError: HAProxy is starting or reloading.
+    """
+    *_, old = _tell_master(directory, b"show proc; quit\n").decode().partition("# old workers\n")
+    rows = (line.split() for line in old.partition("#")[0].splitlines())
+    return [int(row[0]) for row in rows if row[1:2] == ["worker"]]
 
 
 def _tell_master(directory: Path, command: bytes) -> bytes:
@@ -158,6 +169,8 @@ def _tell_master(directory: Path, command: bytes) -> bytes:
         answer = b""
         while received := master.recv(1 << 16):
             answer += received
+    if not answer:
+        raise ConnectionResetError("HAProxy's master began anew before it answered")
     return answer
 
 

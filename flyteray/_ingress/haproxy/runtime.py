@@ -10,10 +10,11 @@ from pathlib import Path
 
 from flyteray._ingress.changes import observed
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET
+from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, MASTER_SOCKET
 from flyteray._ingress.routes import IngressState
 
-_PROMPT = b"\n> "
+_MASTERS_PROMPT = b"master> "
+_UNREACHED = b"Can't connect to the target CLI!"
 _DONE = ("", "Key not found.")  # nothing to say; nothing to delete
 _SAID = ("port changed", "no need to change the port", "New server registered", "Already exists a server")
 
@@ -28,18 +29,26 @@ class Conversation:
     Args:
         directory: Where HAProxy runs.
         timeout_s: The longest wait for an answer.
+        old: The process that is meant, where it is one that a reload has left behind.
 
     Raises:
-        OSError: nobody listens, or the connection broke.
+        OSError: nobody listens, the connection broke, or the old process has ended.
     """
 
-    def __init__(self, directory: Path, timeout_s: float = 5.0) -> None:
+    def __init__(self, directory: Path, timeout_s: float = 5.0, old: int | None = None) -> None:
+        self._prompt = b"\n> "
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout_s)
         try:
-            with socket_path(directory, ADMIN_SOCKET) as path:
+            with socket_path(directory, MASTER_SOCKET if old else ADMIN_SOCKET) as path:
                 self._socket.connect(path)
-            self.ask("prompt")
+            if old is not None:  # the master passes on what it is asked
+                self._prompt = _MASTERS_PROMPT
+                self.ask("prompt")
+                self._prompt = f"{old}> ".encode()
+                self.ask(f"@!{old}")
+            else:
+                self.ask("prompt")
         except BaseException:
             self._socket.close()
             raise
@@ -54,12 +63,16 @@ class Conversation:
         """The answer to a command."""
         self._socket.sendall(command.encode() + b"\n")
         answer = bytearray()
-        while not answer.endswith(_PROMPT):
+        while not answer.endswith(self._prompt):
             received = self._socket.recv(1 << 16)
             if not received:
                 raise ConnectionResetError("HAProxy closed its admin socket")
             answer += received
-        return answer[: -len(_PROMPT)].decode().strip()
+            if self._prompt != _MASTERS_PROMPT and answer.endswith(_MASTERS_PROMPT):
+                raise ConnectionResetError(f"HAProxy's master says: {answer.decode(errors='replace')}")
+        if answer.startswith(_UNREACHED):
+            raise ConnectionResetError("The process of HAProxy has ended")
+        return answer[: -len(self._prompt)].decode().strip()
 
     def tell(self, commands: Iterable[str]) -> None:
         """Give commands that change something.
@@ -83,9 +96,10 @@ class Conversation:
             {file: self.ask(f"show map {file}") for file in maps.FILES}, self.ask("show servers state")
         )
 
-    def sessions(self, backends: Sequence[int]) -> dict[int, int]:
-        """How many requests and open connections each backend has, those of WebSockets included."""
-        return {backend: self._here(backend)[0] for backend in backends}
+    def backends(self) -> int:
+        """How many backends there are."""
+        names = self.ask("show backend").split()
+        return sum(maps.is_backend(name) for name in names)
 
     def traffic(self, backends: Sequence[int]) -> dict[int, tuple[int, int]]:
         """How many requests and connections each backend has open or waiting, and has had since HAProxy started."""

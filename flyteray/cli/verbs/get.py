@@ -208,4 +208,5 @@ def _state(replica: ReplicaStatus) -> str:
     refused = [f"refused {name} of run {why}" for name, why in replica.refused.items()]
     blocked = ["its event loop is blocked"] if replica.blocked else []
     working = ["works on after its answers"] if replica.working else []
-    return "; ".join([f"{replica.host}:{replica.port}", *serves, *refused, *blocked, *working])
+    away = [f"its machine does not answer {', '.join(replica.unreached_by)}"] if replica.unreached_by else []
+    return "; ".join([f"{replica.host}:{replica.port}", *serves, *refused, *blocked, *working, *away])

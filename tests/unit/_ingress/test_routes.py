@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot, free_backend, pool
 
 
 @pytest.mark.parametrize("name", ["", "A", "a b", "a;b", "a.b", "a\nb", "-a", "a-", "a/b"])
@@ -15,7 +15,7 @@ def test_a_name_that_is_no_app_name_is_refused(name: str) -> None:
         IngressState({name: 0})
 
 
-@pytest.mark.parametrize("state", [{"apps": {"a": 128}}, {"apps": {"a": -1}}, {"backends": {128: {}}}])
+@pytest.mark.parametrize("state", [{"apps": {"a": 8192}}, {"apps": {"a": -1}}, {"backends": {8192: {}}}])
 def test_a_backend_outside_the_pool_is_refused(state: dict[str, dict[object, object]]) -> None:
     with pytest.raises(ValueError, match="no backend"):
         IngressState(**state)  # type: ignore[arg-type]
@@ -75,6 +75,52 @@ def test_without_replicas_the_apps_remain() -> None:
     state = IngressState({"a": 1, "b": None}, {1: {2: Slot("127.0.0.1", 80)}}, {"x.localhost": "a"}, {"a": 5})
 
     assert state.without_replicas() == IngressState({"a": 1, "b": None}, {}, {"x.localhost": "a"}, {"a": 5})
+
+
+@pytest.mark.parametrize(
+    ("needed", "there"), [(0, 128), (1, 128), (128, 128), (129, 256), (1000, 1024), (8192, 8192)]
+)
+def test_backends_become_twice_as_many(needed: int, there: int) -> None:
+    assert pool(needed) == there
+
+
+def test_a_state_needs_the_backends_that_it_names_wherever_it_does() -> None:
+    assert IngressState().needs() == 0
+    assert IngressState({"a": 4, "b": None}).needs() == 5
+    assert IngressState(backends={7: {}}).needs() == 8
+    assert IngressState({"a": 0}, owners={9: "old"}).needs() == 10
+
+
+def test_a_backend_is_free_until_all_are_taken() -> None:
+    assert free_backend([]) == 0
+    assert free_backend([0, 1, 3]) == 2
+    assert free_backend(range(8191)) == 8191
+    assert free_backend(range(8192)) is None
+
+
+def test_what_can_not_follow_keeps_the_routes_that_are_true_of_its_replicas() -> None:
+    one, two = Slot("127.0.0.1", 1), Slot("127.0.0.1", 2)
+    begun = IngressState(
+        {"same": 0, "more": 1, "less": 2, "moved": 3}, {0: {1: one}, 1: {1: one}, 2: {1: one}, 3: {1: one}}
+    )
+    now = IngressState(
+        {"same": 0, "more": 1, "less": 2, "moved": 3, "new": 4, "beyond": 5, "off": None},
+        {0: {1: one}, 1: {1: one, 2: two}, 2: {}, 3: {1: two}, 4: {1: two}, 5: {1: two}},
+    )
+
+    left = now.left_to(begun, 5)
+
+    assert left.apps == {
+        "same": 0,
+        "more": 1,
+        "less": None,
+        "moved": None,
+        "new": 4,
+        "beyond": None,
+        "off": None,
+    }
+    assert left.coming == {"less", "moved", "beyond"}
+    assert left.backends == begun.backends
 
 
 HERE, THERE, ELSE = "10.0.0.1", "10.0.0.2", "10.0.0.3"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.haproxy.config import connections, files, render, threads
+from flyteray._ingress.haproxy.config import connections, render, threads
 from flyteray._ingress.routes import IngressState, Slot
 
 STATE = IngressState(
@@ -38,6 +38,13 @@ def test_used_slots_are_servers() -> None:
     ]
     assert backend(text, "b4") == [ACTIVATOR]
     assert len(re.findall(r"^backend b", text, re.MULTILINE)) == 128
+
+
+@pytest.mark.parametrize(("backend", "all_of_them"), [(127, 128), (128, 256), (1000, 1024)])
+def test_backends_are_there_ahead(backend: int, all_of_them: int) -> None:
+    text = render(IngressState({"hello": backend}), threads=2, connections=1000)
+
+    assert len(re.findall(r"^backend b", text, re.MULTILINE)) == all_of_them
 
 
 def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
@@ -98,15 +105,6 @@ def test_what_maps_say_of_an_app_that_is_gone_is_not_believed() -> None:
     }
 
     assert maps.state(content, {}) == IngressState()
-
-
-def test_the_files_are_the_configuration_and_the_maps() -> None:
-    assert files(STATE, threads=2, connections=1000).keys() == {
-        "haproxy.cfg",
-        "broken.lua",
-        *maps.FILES,
-        *maps.FOR_ACTIVATOR,
-    }
 
 
 def test_the_configuration_says_nothing_of_the_machine() -> None:

@@ -1,0 +1,69 @@
+"""The files that HAProxy reads when it starts hold the complete state; only what changed is made and written anew."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+
+from flyteray._ingress.haproxy import answers, config, maps
+from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
+from flyteray._ingress.routes import FEWEST, IngressState, Slot, pool
+from flyteray._ingress.trusted_proxies import Trust
+
+
+class Files:
+    """The files of a HAProxy in its directory, but for certificates.
+
+    Attributes:
+        backends: How many backends the configuration has from the next writing on. They never become fewer.
+    """
+
+    def __init__(self, directory: Path, trust: Trust) -> None:
+        self.backends = FEWEST
+        self._directory = directory
+        self._trust = trust
+        self._texts: dict[str, str] = {}
+        self._maps: dict[str, dict[str, str]] = {}
+        self._sections: dict[int, tuple[Mapping[int, Slot], str]] = {}
+
+    def write(self, state: IngressState, peers: bool) -> None:
+        """Have the files hold a state, as a node sees it; with ``peers`` HAProxy takes what other ingresses send."""
+        self.backends = max(self.backends, pool(state.needs()))
+        for name, content in maps.entries(state).items():
+            if self._maps.get(name) != content:
+                self._put(name, maps.text(content))
+                self._maps[name] = content
+        self._put(config.BROKEN_FILE, answers.BROKEN)
+        first = config.frame(
+            threads=config.threads(len(os.sched_getaffinity(0))),
+            connections=config.connections(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+            trust=self._trust,
+            peers=peers,
+        )
+        sections = [self._section(number, state.slots(number)) for number in range(self.backends)]
+        self._put(CONFIG_FILE, "\n".join([first, *sections]))
+
+    def last_state(self) -> IngressState:
+        """The state that the files hold, but for the replicas."""
+        content = {}
+        for file in (*maps.FILES, *maps.FOR_ACTIVATOR):
+            with contextlib.suppress(FileNotFoundError):
+                content[file] = maps.parse((self._directory / file).read_text())
+        return maps.state(content, {})
+
+    def _section(self, number: int, slots: Mapping[int, Slot]) -> str:
+        known = self._sections.get(number)
+        if known is None or known[0] != slots:
+            known = self._sections[number] = slots, config.section(number, slots)
+        return known[1]
+
+    def _put(self, name: str, text: str) -> None:
+        if self._texts.get(name) == text:
+            return
+        draft = self._directory / f"{name}.new"
+        draft.write_text(text)
+        draft.replace(self._directory / name)
+        self._texts[name] = text

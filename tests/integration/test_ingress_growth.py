@@ -1,0 +1,153 @@
+"""The backends of an ingress become more by a reload: what is open goes on, is counted, and follows what changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from flyteray._ingress.haproxy import process
+from flyteray._ingress.haproxy.runtime import Conversation
+from flyteray._ingress.ingress import Ingress
+from flyteray._ingress.routes import IngressState, Slot
+from tests.integration.ingress_servers import replicas
+from tests.integration.test_ingress_changes import Load
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def ingress(tmp_path: Path) -> Iterator[Ingress]:
+    ingress = Ingress(tmp_path, watched=os.getpid())
+    yield ingress
+    ingress.stop()
+
+
+def serving(slot: Slot, *backends: int, **fields: object) -> IngressState:
+    """Apps that are named after their backends."""
+    apps: dict[str, int | None] = {f"app-{backend}": backend for backend in backends}
+    return IngressState(apps, {backend: {1: slot} for backend in backends}, **fields)  # type: ignore[arg-type]
+
+
+def backends(directory: Path) -> int:
+    with Conversation(directory) as haproxy:
+        return haproxy.backends()
+
+
+def old_workers(directory: Path) -> list[int]:
+    def found() -> tuple[list[int]] | None:
+        try:
+            return (process.old_workers(directory),)
+        except OSError:  # it is reloading
+            return None
+
+    [workers] = eventually(found)
+    return workers
+
+
+def answer(ingress: Ingress, app: str, client: httpx.Client | None = None) -> str:
+    response = (client or httpx).get(f"http://127.0.0.1:{ingress.port()}/{app}/", timeout=60)
+    return response.headers.get("x-replica", str(response.status_code))
+
+
+def test_more_backends_cut_nothing_and_lose_no_request(ingress: Ingress, tmp_path: Path) -> None:
+    port = ingress.port()
+    with replicas("old", "new") as [old, new]:
+        ingress.apply(serving(old.slot, 0))
+        with (
+            connect(f"ws://127.0.0.1:{port}/app-0/ws", proxy=None) as websocket,
+            Load(f"http://127.0.0.1:{port}/app-0/") as load,
+        ):
+            assert websocket.recv() == "old /ws"
+            ever = []
+            for most in (127, 128, 300, 1000):
+                load.goes_on()
+                ingress.apply(serving(old.slot, 0, most))
+                assert answer(ingress, f"app-{most}") == "old"
+                ever.append(ingress.traffic([0])[0][1])
+            load.goes_on()
+
+            assert backends(tmp_path) == 2048
+            assert len(old_workers(tmp_path)) >= 1
+            assert ingress.sessions([0])[0] >= 1
+            websocket.send("still here")
+            assert websocket.recv() == "old still here"
+
+            # The version of the WebSocket is replaced: what is open at the old process still counts.
+            ingress.apply(
+                IngressState({"app-0": 1000}, {0: {1: old.slot}, 1000: {1: new.slot}}, owners={0: "app-0"})
+            )
+            load.goes_on()
+            eventually(lambda: ingress.sessions([0]) == {0: 1})
+        eventually(lambda: ingress.sessions([0]) == {0: 0})
+        eventually(lambda: not old_workers(tmp_path))
+
+        assert load.answers.keys() == {"old", "new"}
+        assert ever == sorted(ever)  # a process that has ended takes nothing away
+        assert ingress.traffic([0])[0][1] >= ever[-1] > 0
+
+
+def test_a_connection_from_before_is_led_by_what_is_true_now(ingress: Ingress) -> None:
+    with replicas("old", "new") as [old, new], httpx.Client() as first, httpx.Client() as second:
+        ingress.apply(serving(old.slot, 0, 1, waits={"app-0": 60_000, "app-1": 60_000}))
+        assert (answer(ingress, "app-0", first), answer(ingress, "app-1", second)) == ("old", "old")
+
+        # Backends are added; then one app gets a version in a backend that the old process does not have, and the
+        # other one a replica in the place of one that may be anybody's now.
+        ingress.apply(serving(old.slot, 0, 1, 200, waits={"app-0": 60_000, "app-1": 60_000}))
+        ingress.apply(
+            IngressState(
+                {"app-0": 200, "app-1": 1},
+                {1: {1: new.slot}, 200: {1: new.slot}},
+                waits={"app-0": 60_000, "app-1": 60_000},
+            )
+        )
+
+        assert (answer(ingress, "app-0", first), answer(ingress, "app-1", second)) == ("new", "new")
+
+
+def test_a_key_that_is_taken_back_opens_nothing_on_a_connection_from_before(ingress: Ingress) -> None:
+    digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of "hello"
+    said = {"private": frozenset({"app-0"}), "keys": {digest: "ann"}}
+    with replicas("r") as [replica], httpx.Client(headers={"Authorization": "Bearer hello"}) as client:
+        ingress.apply(serving(replica.slot, 0, **said))
+        assert answer(ingress, "app-0", client) == "r"
+        ingress.apply(serving(replica.slot, 0, 200, **said))
+
+        ingress.apply(serving(replica.slot, 0, 200, private=said["private"]))
+
+        assert answer(ingress, "app-0", client) in ("401", "403")
+
+
+def test_backends_are_added_ahead_of_who_needs_them(ingress: Ingress, tmp_path: Path) -> None:
+    with replicas("r") as [replica]:
+        ingress.apply(serving(replica.slot, 0, 95))
+        assert backends(tmp_path) == 128
+        ingress.apply(serving(replica.slot, 0, 96))
+
+        eventually(lambda: backends(tmp_path) == 256)
+        assert answer(ingress, "app-96") == "r"
+
+
+def test_a_new_object_and_a_new_process_have_as_many_backends(ingress: Ingress, tmp_path: Path) -> None:
+    with replicas("r") as [replica]:
+        ingress.apply(serving(replica.slot, 0, 500))
+        with connect(f"ws://127.0.0.1:{ingress.port()}/app-0/ws", proxy=None) as websocket:
+            websocket.recv()
+            ingress.apply(serving(replica.slot, 0, 500, 600))
+            again = Ingress(tmp_path, watched=os.getpid())
+            try:
+                assert again.sessions([0]) == {0: 1}  # it knows of the old process
+                again.apply(serving(replica.slot, 0))
+                assert (backends(tmp_path), answer(again, "app-600")) == (1024, "404")
+                again.apply(serving(replica.slot, 0, 600))
+            finally:
+                again.stop()
+        last = Ingress(tmp_path, watched=os.getpid())
+        try:
+            assert (backends(tmp_path), answer(last, "app-600")) == (1024, "503")  # replicas are told anew
+        finally:
+            last.stop()
