@@ -52,6 +52,11 @@ class _Member:
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
+    async def has_requests(self, backends: list[int]) -> bool:
+        """Whether requests or connections of these backends are open there."""
+        told = await asyncio.wait_for(_awaited(self.door.sessions(backends)), _ANSWER_S)
+        return any(told.values())
+
 
 class Ingresses:
     """The ingresses of all machines of the cluster.
@@ -102,19 +107,15 @@ class Ingresses:
             await asyncio.sleep(_LOOK_S)
 
     async def coming(self, address: str) -> None:
-        """Wait until the ingress on the machine of this address serves: somebody has begun to run there.
-
-        Where it can't start, or takes too long, they find the head's.
-        """
+        """Wait for the ingress of a machine where somebody runs now; where it can't start they have the head's."""
         self._unused.look_for(address, time.monotonic())
-
-        def is_settled() -> bool:
-            member = self._members.get(address)
-            return member is not None and bool(member.told or member.problem)
-
         with contextlib.suppress(asyncio.TimeoutError):
             async with self._news:
-                await asyncio.wait_for(self._news.wait_for(is_settled), _COMING_S)
+                await asyncio.wait_for(self._news.wait_for(lambda: self._is_settled(address)), _COMING_S)
+
+    def _is_settled(self, address: str) -> bool:
+        member = self._members.get(address)
+        return member is not None and (member.told is not None or member.problem is not None)
 
     async def apply(self, state: IngressState) -> None:
         """Have all ingresses go by a state; returns when those that answer do, at the latest after seconds."""
@@ -193,9 +194,7 @@ class Ingresses:
             if member is None or not member.port:
                 continue
             try:
-                backends = list(self._state.backends) if self._state else []
-                open_ones = await asyncio.wait_for(_awaited(member.door.sessions(backends)), _ANSWER_S)
-                if any(open_ones.values()):
+                if await member.has_requests(list(self._state.backends) if self._state else []):
                     continue
                 logger.info("Nothing runs on the machine %s: its ingress leaves it", address)
                 await asyncio.to_thread(end_ingress, address)
