@@ -207,17 +207,20 @@ class Ingress:
         self._activator.close()
 
     def _end_waiting_for(self, ingress: Slot) -> None:
-        """End the requests that wait for a node which has become silent: HAProxy sends them elsewhere, or says so."""
+        """Mark a node down that has become silent, and end the requests that wait for it.
+
+        HAProxy sends them elsewhere, or says so; its checks find the node when it is back.
+        """
         with self._lock:
             state = self._done[1] if self._done else IngressState()
-            self._insist(
-                lambda haproxy: haproxy.tell(
-                    f"shutdown sessions server {maps.backend_name(backend)}/{maps.server_name(slot)}"
-                    for backend, slots in state.backends.items()
-                    for slot, at in slots.items()
-                    if slot > ELSEWHERE and at == ingress
-                )
-            )
+            servers = [
+                f"{maps.backend_name(backend)}/{maps.server_name(slot)}"
+                for backend, slots in state.backends.items()
+                for slot, at in slots.items()
+                if slot > ELSEWHERE and at == ingress
+            ]
+            self._insist(lambda haproxy: haproxy.tell(f"set server {each} health down" for each in servers))
+            self._insist(lambda haproxy: haproxy.tell(f"shutdown sessions server {each}" for each in servers))
 
     def _lead_to(self, state: IngressState, haproxy: Conversation) -> None:
         pid = haproxy.pid()
