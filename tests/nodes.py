@@ -61,6 +61,7 @@ class Node:
     """A machine on the switch. ``alive`` until it is killed; its processes see no other node's."""
 
     def __init__(self, number: int, switch: Switch, shared: Path | None, name: str) -> None:
+        self._shared = shared
         self.number, self.name, self.address = number, name, f"10.77.0.{number}"
         self._hardware = f"02:00:00:00:00:{number:02x}"
         self._switch = switch
@@ -157,6 +158,10 @@ class Node:
             self._outer.wait(timeout=10)
         for task in self._tasks:
             task.wait(timeout=10)
+
+    def again(self) -> Node:
+        """The machine after it was killed and has come back, with nothing of what it had."""
+        return Node(self.number, self._switch, self._shared, self.name)
 
     def silence(self) -> None:
         """Drop every packet from and to the node: nobody is told, connections stay open."""

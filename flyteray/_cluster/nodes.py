@@ -46,11 +46,6 @@ def addresses() -> dict[str, str]:
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
 
 
-def machines() -> dict[str, str]:
-    """The machines of the connected cluster: a Ray node of each, by address."""
-    return {address: node for node, address in sorted(addresses().items())}
-
-
 def head_address() -> str:
     """The address of the machine with the head."""
     return str(next(n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"] and HEAD in n["Resources"]))

@@ -87,11 +87,12 @@ class Controller(ControllerDoor):
         self._loops = [asyncio.ensure_future(loop) for loop in endless]
 
     async def info(self, address: str | None) -> ClusterInfo:
+        cluster = self._cluster.model_copy(update={"machines": self._ingresses.machines()})
         port = self._ingresses.port(address) if address else None
-        if address is None or port is None or (address == self._options.head and not self._cluster.public):
-            return self._cluster
+        if address is None or port is None or (address == self._options.head and not cluster.public):
+            return cluster
         near = endpoint_pattern(self._options.reached_here(address), port)
-        return self._cluster.model_copy(update={"near_pattern": near})
+        return cluster.model_copy(update={"near_pattern": near})
 
     async def gets_less(self, environment: EnvironmentSpec, replicas: int) -> str | None:
         return placement.less(environment, await asyncio.to_thread(nodes.look), replicas)

@@ -111,5 +111,6 @@ def serving() -> Iterator[Machines]:
             for node in there.all:
                 eventually(lambda node=node: there.asked(f"{url(node)}/who")[0] == 200)  # type: ignore[misc]
             yield there
+            there.two.kill()  # it may be another one than at the beginning
     finally:
         shutil.rmtree(shared, ignore_errors=True)

@@ -16,7 +16,7 @@ import flyteray as flyte
 from flyteray.app import Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.io import Dir, File
-from flyteray.remote import App
+from flyteray.remote import App, Run
 
 api = FastAPI()
 app = FastAPIAppEnvironment(
@@ -35,6 +35,11 @@ def who(request: Request, response: Response) -> dict[str, object]:
 async def slow(response: Response) -> None:
     response.headers["x-node"] = socket.gethostname()
     await asyncio.sleep(0.5)
+
+
+@api.post("/length")
+async def length(request: Request) -> int:
+    return len(await request.body())
 
 
 @api.websocket("/ws")
@@ -59,15 +64,32 @@ async def call_from_everywhere(calls: int) -> list[tuple[str, str, int]]:
 
 
 @tasks.task
-async def write(node: str) -> tuple[File[str], Dir[str]]:
-    """A file and a folder that are written on the node of this name."""
+async def write() -> tuple[str, File[str], Dir[str]]:
+    """A file and a folder, and the node that wrote them."""
+    await asyncio.sleep(0.3)
     made: File[str] = File.new_remote("note.txt")
     async with made.open("wb") as stream:
         await stream.write(socket.gethostname().encode())
     folder = Path("folder")
     folder.mkdir(exist_ok=True)
     (folder / "inside.txt").write_text(socket.gethostname())
-    return made, await Dir.from_local(str(folder))
+    return socket.gethostname(), made, await Dir.from_local(str(folder))
+
+
+@tasks.task
+async def write_everywhere() -> list[tuple[str, File[str], Dir[str]]]:
+    return list(await asyncio.gather(*(write.aio() for _ in range(6))))
+
+
+def read(run: str) -> list[str]:
+    """The nodes that wrote what is read here."""
+    nodes = []
+    for node, file, folder in Run.get(run).outputs()[0]:
+        with file.open_sync("rb") as stream:
+            assert stream.read() == node.encode()
+        assert (Path(folder.download_sync()) / "inside.txt").read_text() == node
+        nodes.append(node)
+    return sorted(set(nodes))
 
 
 if __name__ == "__main__":
@@ -86,6 +108,12 @@ if __name__ == "__main__":
                 while any(each.unreached_by for each in handle.sync().info.replica_list) is not away:
                     time.sleep(0.2)
                 print("away" if away else "back", flush=True)
+        case "write":
+            run = flyte.run(write_everywhere)
+            run.wait()
+            print(json.dumps(run.name))
+        case "read":
+            print(json.dumps(read(sys.argv[2])))
         case "call":
             flyte.init()
             told = [json.load(urlopen(f"{app.endpoint}/who"))["node"] for _ in range(int(sys.argv[2]))]

@@ -10,8 +10,18 @@ import pytest
 
 from tests import nodes
 from tests.integration.cluster_of_machines import PORT, Machines, serving, url
+from tests.waiting import eventually
 
-RAYS = ("gcs_server", "raylet", "dashboard", "ray::", "site-packages/ray/", "ray.util.client")
+# Every process that speaks to Ray has a port of its core, that which started flyteray's actors too.
+RAYS = (
+    "gcs_server",
+    "raylet",
+    "dashboard",
+    "ray::",
+    "site-packages/ray/",
+    "ray.util.client",
+    "_control.resident",
+)
 SCAN = """
 import json, socket, sys
 found = {}
@@ -168,7 +178,19 @@ def test_a_killed_controller_and_a_killed_ingress_actor_cost_nothing(machines: M
     assert machines.script(machines.one, "call", "5") == ["one"] * 5
 
 
-def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(machines: Machines) -> None:
+@pytest.fixture(scope="module")
+def written(machines: Machines) -> str:
+    """A run whose outputs, files and folders were written on all machines."""
+    return str(machines.script(machines.one, "write"))
+
+
+def test_what_each_node_wrote_is_read_on_another(machines: Machines, written: str) -> None:
+    assert machines.script(machines.one, "read", written) == ["head", "one", "two"]
+
+
+def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(
+    machines: Machines, written: str
+) -> None:
     load = machines.load(10, [url(machines.head), url(machines.one)])
     time.sleep(2)
     machines.two.kill()
@@ -179,3 +201,16 @@ def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(machines: 
     assert all(each["method"] == "POST" and each["at"] < died_at + 4 for each in failed), failed
     assert max(each["took"] for each in answers) < 6
     assert all(talk["node"] == "two" for talk in talks if talk["cut"])
+    assert machines.script(machines.one, "read", written) == [
+        "head",
+        "one",
+        "two",
+    ]  # what it wrote is still there
+
+
+def test_a_machine_that_comes_back_serves_again(machines: Machines) -> None:
+    machines.two.kill()
+    machines.two = machines.two.again()
+    machines.two.start_ray(machines.head)
+
+    eventually(lambda: machines.asked(f"{url(machines.two)}/who")[0] == 200)

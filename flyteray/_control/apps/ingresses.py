@@ -45,16 +45,17 @@ class _Wanted:
 class _Member:
     """The ingress of one machine.
 
-    ``told`` is what it has, ``counts`` what it said last of each backend; one that ``failed`` could not
-    be started or told: nobody waits for it until it can.
+    ``told`` is what it has, ``counts`` what it said last of each backend; one with a ``problem`` could not be started
+    or told: nobody waits for it until it can.
     """
 
     address: str
+    node: str  # the Ray node that it belongs to, and ends with
     door: IngressDoor
     port: int = 0
     peers_port: int = 0
     told: _Wanted | None = None
-    failed: bool = False
+    problem: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -88,15 +89,15 @@ class Ingresses:
         member = self._members.get(address)
         return member.port or None if member else None
 
-    def addresses(self) -> list[str]:
-        """The machines with an ingress that serves."""
-        return sorted(address for address, member in self._members.items() if member.port)
+    def machines(self) -> dict[str, str]:
+        """How the ingress of each machine is, in words."""
+        return {address: self._words(member) for address, member in sorted(self._members.items())}
 
     async def run(self) -> None:
         """Have an ingress on every machine, for as long as the controller lives."""
         while True:
             try:
-                await self._follow(await asyncio.to_thread(nodes.machines))
+                await self._follow(await asyncio.to_thread(nodes.addresses))
                 self._found.set()
                 await self._look_for_silence()
             except Exception:
@@ -110,7 +111,7 @@ class Ingresses:
         self._want()
 
         def all_know() -> bool:
-            return all(member.failed or member.told is self._wanted for member in self._members.values())
+            return all(member.problem or member.told is self._wanted for member in self._members.values())
 
         with contextlib.suppress(asyncio.TimeoutError):
             async with self._news:
@@ -144,6 +145,14 @@ class Ingresses:
             for backend in backends
         }
 
+    def _words(self, member: _Member) -> str:
+        if not member.port:
+            return f"no ingress yet: {member.problem}" if member.problem else "its ingress is starting"
+        if member.address in self.unreached:
+            return f"does not answer {', '.join(self.unreached[member.address])}"
+        listens = f"{self._options.listens(member.address)} port {member.port}"
+        return f"{listens}, not up to date: {member.problem}" if member.problem else listens
+
     def _want(self) -> None:
         """Have all told of what is wanted now: what requests are led by, and where the ingresses reach each other."""
         if self._state is None:
@@ -167,15 +176,18 @@ class Ingresses:
         answers = await asyncio.gather(*map(answer, members))
         return {member.address: told for member, told in zip(members, answers, strict=True)}
 
-    async def _follow(self, there: dict[str, str]) -> None:
-        for address in there.keys() - self._members.keys():
-            self._members[address] = member = _Member(address, ingress_at(address))
-            member.tasks.append(asyncio.create_task(self._welcome(member, there[address])))
-        gone = self._members.keys() - there.keys()
-        for address in gone:
-            logger.info("The machine %s has left, with its ingress", address)
-            for task in self._members.pop(address).tasks:
+    async def _follow(self, living: dict[str, str]) -> None:
+        """Go by the Ray nodes that live, with their addresses: one of each machine is to have an ingress."""
+        gone = [member for member in self._members.values() if member.node not in living]
+        for member in gone:
+            logger.info("The ingress of %s has ended with its node", member.address)
+            del self._members[member.address]
+            for task in member.tasks:
                 task.cancel()
+        for node, address in sorted(living.items()):
+            if address not in self._members:
+                self._members[address] = member = _Member(address, node, ingress_at(address))
+                member.tasks.append(asyncio.create_task(self._welcome(member)))
         if gone:
             await self._changed()
 
@@ -189,15 +201,15 @@ class Ingresses:
                 unreached.setdefault(machine, []).append(address)
         self.unreached = unreached
 
-    async def _welcome(self, member: _Member, node: str) -> None:
+    async def _welcome(self, member: _Member) -> None:
         while not member.port:
             try:
-                await asyncio.to_thread(start_ingress, self._options, member.address, node)
+                await asyncio.to_thread(start_ingress, self._options, member.address, member.node)
                 await self._certify(member)
                 member.port = await member.door.port()
             except Exception as error:  # noqa: BLE001  # it is tried again for as long as the machine is there
                 logger.warning("The ingress of %s does not serve yet: %s", member.address, error)
-                member.failed = True
+                member.problem = str(error)
                 await asyncio.sleep(_AGAIN_S)
         member.tasks += [
             asyncio.create_task(each)
@@ -232,10 +244,10 @@ class Ingresses:
                 continue
             try:
                 await asyncio.wait_for(self._bring(member, wanted), _APPLY_S)
-                member.told, member.failed = wanted, False
+                member.told, member.problem = wanted, None
             except Exception as error:  # noqa: BLE001  # it is told again; what it knows is complete in itself
                 logger.warning("The ingress of %s was not told of a change: %r", member.address, error)
-                member.told, member.failed = None, True
+                member.told, member.problem = None, str(error) or type(error).__name__
                 member.changed.set()
                 await asyncio.sleep(_AGAIN_S)
             async with self._news:

@@ -47,6 +47,8 @@ def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings
         "apps": cluster.endpoint_pattern.replace("{app_fqdn}", "<app>"),
         "storage": cluster.storage,
     }
+    if len(cluster.machines) > 1:
+        shown["machines"] = cluster.machines
     if ours and running:
         shown |= {
             "dashboard": running.dashboard_url,

@@ -1,0 +1,60 @@
+"""One machine's ingress and replica without Ray, told what to do by lines of Python on stdin: ``say`` is the answer.
+
+``sample_peer.py ADDRESS AUTHORITY`` has the files of the authority's certificate and key in a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from flyteray._ingress.certificates import Authority
+from flyteray._ingress.ingress import Ingress
+from flyteray._ingress.routes import IngressState, Slot
+from tests.integration.sample_nodes import api
+
+PORT, REPLICA = 8800, 9000
+
+
+class Peer:
+    def __init__(self, address: str, authority: Path) -> None:
+        self.ingress = Ingress("/tmp/ingress", "0.0.0.0", PORT, watched=os.getpid(), address=address)
+        self.authority = Authority((authority / "ca.pem").read_bytes(), (authority / "ca.key").read_bytes())
+        self.join()
+
+    def join(self) -> None:
+        """Have a new certificate signed, and use it."""
+        wish = self.ingress.wish(b"" if self.ingress.peers_port() else self.authority.certificate)
+        assert wish is not None
+        self.ingress.join(self.authority.sign(wish), self.authority.certificate)
+
+    def apply(self, replicas: list[str], peers: dict[str, int]) -> None:
+        slots = {number: Slot(host, REPLICA) for number, host in enumerate(replicas, 1)}
+        state = IngressState(
+            {"hello": 0}, {0: slots}, owners={0: "hello"}, peers=peers, waits={"hello": 10_000}
+        )
+        self.ingress.apply(state)
+
+
+def serve() -> None:
+    server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=REPLICA, log_config=None))
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    threading.Thread(target=server.run, daemon=True).start()
+
+
+def main() -> None:
+    peer = Peer(sys.argv[1], Path(sys.argv[2]))
+    serve()
+    print(peer.ingress.peers_port(), flush=True)
+    for line in sys.stdin:
+        exec(line, {"peer": peer})
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The ingresses of two machines, of which only the second has a replica: real HAProxies, no Ray."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flyteray._ingress.certificates import Authority
+from tests import nodes
+from tests.integration import sample_peer
+from tests.nodes import Node
+
+pytestmark = pytest.mark.skipif(nodes.missing() is not None, reason=f"no machines here: {nodes.missing()}")
+WEBSOCKET = """
+import asyncio, sys, websockets
+async def main():
+    async with websockets.connect(sys.argv[1], ping_interval=None) as socket:
+        print(await socket.recv(), flush=True)
+        for line in sys.stdin:
+            await socket.send(line.strip())
+            print(await socket.recv(), flush=True)
+asyncio.run(main())
+"""
+
+
+@dataclass
+class Peer:
+    node: Node
+    process: subprocess.Popen[str]
+    port: int
+
+    def do(self, line: str) -> None:
+        assert say(self.process, line) == "done"
+
+
+def say(process: subprocess.Popen[str], line: str) -> str:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+def start(node: Node) -> Peer:
+    command = (sys.executable, sample_peer.__file__, node.address, "/tmp/shared")
+    process = node.popen(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    return Peer(node, process, int(process.stdout.readline()))
+
+
+@pytest.fixture(scope="module")
+def peers() -> Iterator[list[Peer]]:
+    with tempfile.TemporaryDirectory(prefix="flyteray-peers-", dir="/tmp") as shared:
+        authority = Authority.new()
+        (Path(shared) / "ca.pem").write_bytes(authority.certificate)
+        (Path(shared) / "ca.key").write_bytes(authority.key)
+        with nodes.machines(["one", "two"], Path(shared)) as machines:
+            started = [start(node) for node in machines]
+            ports = {peer.node.address: peer.port for peer in started}
+            for peer in started:
+                peer.do(f"peer.apply({[machines[1].address]!r}, {ports!r})")
+            yield started
+
+
+def asked(peers: list[Peer], *options: str, path: str = "who") -> str:
+    url = f"http://{peers[0].node.address}:{sample_peer.PORT}/hello/{path}"
+    ended = peers[0].node.run("curl", "-sS", "--fail-with-body", "-m", "20", *options, url)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_a_request_finds_the_replica_of_the_other_machine_as_its_client_sent_it(peers: list[Peer]) -> None:
+    told = json.loads(asked(peers, "-H", "X-Kept: yes"))
+
+    assert told["node"] == "two"
+    assert told["headers"]["x-kept"] == "yes"
+    assert told["headers"]["x-forwarded-prefix"] == "/hello"
+    assert told["headers"]["x-forwarded-for"] == peers[0].node.address
+
+
+@pytest.mark.parametrize("options", [(), ("-H", "Transfer-Encoding: chunked")], ids=["sized", "chunked"])
+def test_a_body_arrives_whole(peers: list[Peer], options: tuple[str, ...], tmp_path: Path) -> None:
+    body = "/tmp/shared/body"
+    peers[0].node.run(sys.executable, "-c", f"open({body!r}, 'wb').write(b'x' * 3_000_000)")
+
+    assert asked(peers, *options, "--data-binary", f"@{body}", path="length") == "3000000"
+
+
+def test_what_is_open_stays_open_when_the_certificates_are_renewed(peers: list[Peer]) -> None:
+    url = f"ws://{peers[0].node.address}:{sample_peer.PORT}/hello/ws"
+    client = (sys.executable, "-c", WEBSOCKET, url)
+    socket = peers[0].node.popen(*client, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert socket.stdout is not None
+    assert socket.stdout.readline() == "two\n"
+    before = [peer.node.run("cat", "/tmp/ingress/peer.pem").stdout for peer in peers]
+
+    for peer in peers:
+        peer.do("peer.join()")
+
+    assert [peer.node.run("cat", "/tmp/ingress/peer.pem").stdout for peer in peers] != before
+    assert say(socket, "still there") == "still there"
+    assert json.loads(asked(peers))["node"] == "two"
+    socket.kill()
