@@ -39,6 +39,8 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _DASHBOARD = ("RAY_API_SERVER_ADDRESS", "RAY_DASHBOARD_ADDRESS")  # `ray job` reads the one, `serve` the other
 VARIABLES = (*LOOPBACK, "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", *_DASHBOARD)
 """The variables of :meth:`LocalCluster.shell_environment`."""
+FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
+"""The variables of another cluster, or of a Ray job, which nothing that a local cluster starts inherits."""
 
 _HEAD_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -50,7 +52,6 @@ _HEAD_ENVIRONMENT = {
     "DASHBOARD_METRIC_PORT": "0",
 }
 _TAIL_LINES = 20
-_FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def _command(settings: Settings, ray_dir: Path) -> list[str]:
 
 
 def _environment(settings: Settings, cluster_id: str, token_path: Path, temp_dir: Path) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     environment.pop(alias.MARK, None)  # its workers run code of both kinds
     if python_path := alias.without(environment.pop("PYTHONPATH", None)):
         environment["PYTHONPATH"] = python_path

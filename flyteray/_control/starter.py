@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 
 from flyteray import _private
 from flyteray._cluster import nodes, processes
-from flyteray._cluster.local import LocalCluster
+from flyteray._cluster.local import FOREIGN, LocalCluster
 from flyteray._settings import Settings
 from flyteray.errors import ClusterError
 
@@ -28,7 +28,8 @@ _WORKERS = "--python_worker_command="
 
 def start_on_local(cluster: LocalCluster, settings: Settings) -> None:
     """Start the resident of the local cluster unless it runs; it has started the actors when this returns."""
-    environment = {**os.environ, **cluster.environment(), processes.MARK: cluster.id}
+    inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    environment = inherited | cluster.environment() | {processes.MARK: cluster.id}
     log = settings.home / "logs" / "resident.log"
     _raise(start(settings, sys.executable, environment, cluster.leader.pid, log))
 

@@ -144,6 +144,7 @@ def test_a_wrong_token_is_refused_within_seconds(cluster: LocalCluster, tmp_path
         ("127.0.0.1:1", "No Ray cluster answers at"),
         ("no-such-host.invalid:6379", "no-such-host.invalid"),
         ("ray://127.0.0.1:10001", "Ray Client"),
+        ("http://127.0.0.1:8265", "ray job submit --address http://127.0.0.1:8265 "),
     ],
 )
 def test_a_cluster_that_is_not_there_is_named_at_once(address: str, problem: str, settings: Settings) -> None:
