@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from flyteray._ingress.differences import Difference
 from flyteray._ingress.door import IngressDoor
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
@@ -31,8 +32,11 @@ class IngressActor(IngressDoor):
     async def peers_port(self) -> int:
         return await asyncio.to_thread(self._ingress.peers_port)
 
-    async def apply(self, state: IngressState) -> None:
-        await asyncio.to_thread(self._ingress.apply, state)
+    async def apply(self, state: IngressState, name: str = "") -> None:
+        await asyncio.to_thread(self._ingress.apply, state, name)
+
+    async def amend(self, difference: Difference, of: str, name: str) -> bool:
+        return await asyncio.to_thread(self._ingress.amend, difference, of, name)
 
     async def silent(self) -> list[str]:
         return self._ingress.silent()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.routes import IngressState, Slot
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _FORCED_MAINTENANCE, _FORCED_DRAIN = 0x01, 0x08  # bits of HAProxy's srv_admin_state
 
@@ -56,7 +60,7 @@ def _observed_backends(server_lines: str) -> dict[int, dict[int, Slot]]:
 
 def _arrivals(old: IngressState, new: IngressState) -> list[str]:
     commands = []
-    for backend in sorted(new.backends):
+    for backend in sorted(_other(old.backends, new.backends)):
         before = old.slots(backend)
         for slot, address in sorted(new.backends[backend].items()):
             if before.get(slot) == address:
@@ -86,11 +90,12 @@ def _routes(old: dict[str, dict[str, str]], new: dict[str, dict[str, str]]) -> l
 
 def _set(file: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
     commands = []
-    for key, value in sorted(new.items()):
+    for key in sorted(_other(old, new)):
+        value = new[key]
         if key not in old:
             # An entry left by an interrupted change would come first and win.
             commands += [f"del map {file} {key}", f"add map {file} {key} {value}"]
-        elif old[key] != value:
+        else:
             commands.append(f"set map {file} {key} {value}")
     return commands
 
@@ -102,9 +107,14 @@ def _removed(file: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
 def _departures(old: IngressState, new: IngressState) -> list[str]:
     return [
         f"set server {_server(backend, slot)} state maint"
-        for backend in sorted(old.backends)
+        for backend in sorted(_other(new.backends, old.backends))
         for slot in sorted(old.backends[backend].keys() - new.slots(backend).keys())
     ]
+
+
+def _other(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
+    """The keys for which the new one has something else."""
+    return [key for key, value in new.items() if key not in old or old[key] != value]
 
 
 def _server(backend: int, slot: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import Protocol, cast
 
 from flyteray._actors.questions import Stub
+from flyteray._ingress.differences import Difference
 from flyteray._ingress.routes import IngressState
 
 INGRESS = "ingress-v2-"  # begins the names of their actors
@@ -35,11 +36,20 @@ class IngressDoor(Protocol):
     def peers_port(self) -> Awaitable[int]:
         """The port for what other ingresses send; 0 where no other node can reach it."""
 
-    def apply(self, state: IngressState) -> Awaitable[None]:
+    def apply(self, state: IngressState, name: str = "") -> Awaitable[None]:
         """Bring HAProxy to a state; no request is lost.
 
         Raises:
             RuntimeSystemError: HAProxy can't be reached or refuses.
+        """
+
+    def amend(self, difference: Difference, of: str, name: str) -> Awaitable[bool]:
+        """Bring HAProxy to the state that a difference leads to from the one of this name, and give it a name.
+
+        False where it has no state of this name.
+
+        Raises:
+            RuntimeSystemError: As above.
         """
 
     def silent(self) -> Awaitable[list[str]]:

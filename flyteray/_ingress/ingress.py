@@ -18,6 +18,7 @@ from flyteray._cluster import processes
 from flyteray._ingress import certificates
 from flyteray._ingress.activator import Activator
 from flyteray._ingress.changes import changes
+from flyteray._ingress.differences import Difference
 from flyteray._ingress.haproxy import maps, process
 from flyteray._ingress.haproxy.files import Files
 from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
@@ -79,6 +80,7 @@ class Ingress:
         self._lock = threading.Lock()
         self._stopped = False
         self._asked = IngressState()
+        self._named = "", IngressState()  # what was applied last, as the whole cluster sees it
         self._done: tuple[int, IngressState] | None = None  # HAProxy's process and what it was told last
         self._predecessors = Predecessors(self._directory)
         self._ever: dict[int, dict[int, int]] = {}  # what each process of HAProxy has had, by backend
@@ -136,8 +138,10 @@ class Ingress:
         found = process.running(self._directory) if self._has_joined() else None
         return found.peers_port if found is not None else 0
 
-    def apply(self, state: IngressState) -> None:
+    def apply(self, state: IngressState, name: str = "") -> None:
         """Bring HAProxy to a state; no request is lost. Applying a state again repairs whatever differs.
+
+        A state with a name can be amended.
 
         Raises:
             RuntimeSystemError: HAProxy can't be reached or refuses. Its files hold the state nevertheless.
@@ -153,6 +157,7 @@ class Ingress:
             self._insist(lambda haproxy: self._lead_to(seen, haproxy))
             self._activator.update(seen)
             self._silence.watch(seen.others())
+            self._named = name, state
         if needs > self._backends * _FULL and self._backends < MOST and not self._reloading.locked():
             # ahead of who needs it: a reload may take a second
             growing = threading.Thread(target=self._grow_ahead, args=(2 * self._backends,), daemon=True)
@@ -160,6 +165,14 @@ class Ingress:
 
     def silent(self) -> list[str]:
         return sorted({ingress.host for ingress in self._silence.found})
+
+    def amend(self, difference: Difference, of: str, name: str) -> bool:
+        with self._lock:
+            known, state = self._named
+        if not of or known != of:
+            return False
+        self.apply(difference.applied_to(state), name)
+        return True
 
     async def need(self, timeout_s: float) -> bool:
         return await self._activator.need(timeout_s)
@@ -194,17 +207,20 @@ class Ingress:
         self._activator.close()
 
     def _end_waiting_for(self, ingress: Slot) -> None:
-        """End the requests that wait for a node which has become silent: HAProxy sends them elsewhere, or says so."""
+        """Mark a node down that has become silent, and end the requests that wait for it.
+
+        HAProxy sends them elsewhere, or says so; its checks find the node when it is back.
+        """
         with self._lock:
             state = self._done[1] if self._done else IngressState()
-            self._insist(
-                lambda haproxy: haproxy.tell(
-                    f"shutdown sessions server {maps.backend_name(backend)}/{maps.server_name(slot)}"
-                    for backend, slots in state.backends.items()
-                    for slot, at in slots.items()
-                    if slot > ELSEWHERE and at == ingress
-                )
-            )
+            servers = [
+                f"{maps.backend_name(backend)}/{maps.server_name(slot)}"
+                for backend, slots in state.backends.items()
+                for slot, at in slots.items()
+                if slot > ELSEWHERE and at == ingress
+            ]
+            self._insist(lambda haproxy: haproxy.tell(f"set server {each} health down" for each in servers))
+            self._insist(lambda haproxy: haproxy.tell(f"shutdown sessions server {each}" for each in servers))
 
     def _lead_to(self, state: IngressState, haproxy: Conversation) -> None:
         pid = haproxy.pid()

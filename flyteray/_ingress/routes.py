@@ -120,7 +120,7 @@ class IngressState:
 
     def without_replicas(self) -> IngressState:
         """The same apps with nothing behind them: what is still true when the replicas are gone."""
-        return self._but(backends={})
+        return self.but(backends={})
 
     def seen_from(self, address: str) -> IngressState:
         """The same from the node of this address: its own replicas are on loopback, the others behind their ingress.
@@ -146,7 +146,7 @@ class IngressState:
             if here and elsewhere and not sticky:
                 near[f"b{backend}"] = str(len(here))
                 near |= {f"b{backend}.{turn}": f"s{number}" for turn, number in enumerate(here)}
-        return self._but(backends=backends, near=near, peers={})
+        return self.but(backends=backends, near=near, peers={})
 
     def left_to(self, begun: IngressState, backends: int) -> IngressState:
         """The same for a HAProxy that has so many backends and can't change their replicas any more.
@@ -161,7 +161,7 @@ class IngressState:
             return backend < backends and all(slots.get(slot) == at for slot, at in there.items())
 
         lost = {app for app, backend in self.apps.items() if backend is not None and not is_true(backend)}
-        return self._but(
+        return self.but(
             apps={app: None if app in lost else backend for app, backend in self.apps.items()},
             coming=self.coming | lost,
             backends=begun.backends,
@@ -170,13 +170,13 @@ class IngressState:
 
     def with_told(self, told: IngressState) -> IngressState:
         """The same with what another one tells the activator of those apps that it has."""
-        return self._but(
+        return self.but(
             waits={app: wait for app, wait in told.waits.items() if app in self.apps},
             reasons={app: reason for app, reason in told.reasons.items() if app in self.apps},
         )
 
-    def _but(self, **fields: Any) -> IngressState:
-        """The same with other fields, which come of what was checked: all of it again takes tens of milliseconds."""
+    def but(self, **fields: Any) -> IngressState:
+        """The same with other fields, that come of states: they are not checked again, as that takes long."""
         made = copy.copy(self)
         made.__dict__.update(fields)
         return made

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from flyteray._ingress.differences import Difference
 from flyteray._ingress.haproxy import process
 from flyteray._ingress.haproxy.runtime import Conversation
 from flyteray._ingress.ingress import Ingress
@@ -151,3 +152,19 @@ def test_a_new_object_and_a_new_process_have_as_many_backends(ingress: Ingress, 
             assert (backends(tmp_path), answer(last, "app-600")) == (1024, "503")  # replicas are told anew
         finally:
             last.stop()
+
+
+def test_a_state_is_amended_by_its_name(ingress: Ingress) -> None:
+    with replicas("one", "two") as [one, two]:
+        first, second = serving(one.slot, 0), serving(two.slot, 0, 1)
+        ingress.apply(first, "first")
+        difference = Difference.between(first, second)
+
+        assert not ingress.amend(difference, "another", "second")
+        assert answer(ingress, "app-0") == "one"
+        assert ingress.amend(difference, "first", "second")
+        assert (answer(ingress, "app-0"), answer(ingress, "app-1")) == ("two", "two")
+        assert not ingress.amend(difference, "first", "second")
+        ingress.apply(first)  # without a name it can't be amended
+
+        assert not ingress.amend(difference, "", "second")

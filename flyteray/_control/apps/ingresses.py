@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
+from uuid import uuid4
 
 from flyteray._cluster import nodes
 from flyteray._control.actors import IngressOptions, end_ingress, start_ingress
 from flyteray._control.apps.unused import UnusedMachines
 from flyteray._ingress.certificates import Authority
+from flyteray._ingress.differences import Difference
 from flyteray._ingress.door import INGRESS, IngressDoor, ingress_at
 from flyteray._ingress.routes import IngressState
 
@@ -32,12 +35,21 @@ _RENEW_S = 3600.0  # from one look at a certificate to the next
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A state that all are to have, by a name that no other one has; ``since`` are differences from those before."""
+
+    name: str
+    state: IngressState
+    since: dict[str, Difference] = field(default_factory=dict)
+
+
 @dataclass
 class _Member:
     """The ingress of one machine.
 
-    ``told`` is the state that it has, ``counts`` what it said last of each backend; one with a ``problem`` could
-    not be started or told: nobody waits for it until it can.
+    ``told`` is what it has, ``counts`` what it said last of each backend; one with a ``problem`` could not be started
+    or told: nobody waits for it until it can.
     """
 
     address: str
@@ -45,7 +57,7 @@ class _Member:
     door: IngressDoor
     port: int = 0
     peers_port: int = 0
-    told: IngressState | None = None
+    told: _Wanted | None = None
     knows: bool = False  # it was told of some state
     problem: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,6 +87,8 @@ class Ingresses:
         self._woken = woken
         self._members: dict[str, _Member] = {}
         self._state: IngressState | None = None
+        self._wanted: _Wanted | None = None
+        self._names = (f"{uuid4()}-{number}" for number in itertools.count())
         self._ever: dict[int, int] = {}
         self._news = asyncio.Condition()
         self._unused = UnusedMachines()
@@ -121,11 +135,10 @@ class Ingresses:
         """Have all ingresses go by a state; returns when those that answer do, at the latest after seconds."""
         await self._found.wait()
         self._state = state
-        for member in self._members.values():
-            member.changed.set()
+        self._want()
 
         def all_know() -> bool:
-            return all(m.problem or m.told == self._wanted() for m in self._members.values())
+            return all(member.problem or member.told is self._wanted for member in self._members.values())
 
         with contextlib.suppress(asyncio.TimeoutError):
             async with self._news:
@@ -167,14 +180,18 @@ class Ingresses:
         listens = f"{self._options.listens(member.address)} port {member.port}"
         return f"{listens}, not up to date: {member.problem}" if member.problem else listens
 
-    def _wanted(self) -> IngressState | None:
+    def _want(self) -> None:
+        """Have all told of what is wanted now: what requests are led by, and where the ingresses reach each other."""
         if self._state is None:
-            return None
+            return
         # One that knows no replica yet would refuse what others send it.
-        peers = {
-            each.address: each.peers_port for each in self._members.values() if each.peers_port and each.knows
-        }
-        return replace(self._state, peers=peers)
+        known = [member for member in self._members.values() if member.knows and member.peers_port]
+        peers = {member.address: member.peers_port for member in known}
+        state = self._state.but(peers=peers)
+        if self._wanted is None or Difference.between(self._wanted.state, state):
+            self._wanted = _Wanted(next(self._names), state)
+        for member in self._members.values():
+            member.changed.set()
 
     async def _ask(self, question: Callable[[IngressDoor], Awaitable[T]]) -> dict[str, T | None]:
         async def answer(member: _Member) -> T | None:
@@ -266,8 +283,7 @@ class Ingresses:
 
     async def _changed(self) -> None:
         """What is reached is another thing than before: all are told."""
-        for member in self._members.values():
-            member.changed.set()
+        self._want()
         async with self._news:
             self._news.notify_all()
 
@@ -275,11 +291,11 @@ class Ingresses:
         while True:
             await member.changed.wait()
             member.changed.clear()
-            wanted = self._wanted()
-            if wanted is None or wanted == member.told:
+            wanted = self._wanted
+            if wanted is None or wanted is member.told:
                 continue
             try:
-                await asyncio.wait_for(_awaited(member.door.apply(wanted)), _APPLY_S)
+                await asyncio.wait_for(self._bring(member, wanted), _APPLY_S)
                 member.told, member.problem = wanted, None
                 if not member.knows:
                     member.knows = True
@@ -291,6 +307,16 @@ class Ingresses:
                 await asyncio.sleep(_AGAIN_S)
             async with self._news:
                 self._news.notify_all()
+
+    async def _bring(self, member: _Member, wanted: _Wanted) -> None:
+        """Have one go by what is wanted; what it has already isn't sent again."""
+        if member.told is not None:
+            known = member.told.name
+            if known not in wanted.since:
+                wanted.since[known] = Difference.between(member.told.state, wanted.state)
+            if await member.door.amend(wanted.since[known], known, wanted.name):
+                return
+        await member.door.apply(wanted.state, wanted.name)
 
     async def _listen(self, member: _Member) -> None:
         while True:

@@ -31,13 +31,17 @@ CA_FILE = "ca.pem"  # those that the certificates of the others are signed with
 _YES = "yes"
 
 # Connections that become idle once a replica stops are closed within seconds: one that is open then is a request.
-_CHECK = "check inter 1s downinter 500ms rise 1 pool-purge-delay 500ms"
-_REPLICA = f"{_CHECK} fall 2 fastinter 200ms observe layer4 error-limit 2 on-error mark-down weight 256"
-# A node that says nothing any more is marked down within four seconds. Checks alone tell: it may be slow to take
-# connections when it has much to do.
+_CHECK = "check rise 1 pool-purge-delay 500ms"
+_REPLICA = (
+    f"{_CHECK} inter 1s downinter 500ms fall 2 fastinter 200ms "
+    "observe layer4 error-limit 2 on-error mark-down weight 256"
+)
+# Each app has servers for other nodes, so a cluster has thousands, and their checks are TLS handshakes: they are few
+# while nothing fails. A connection that fails brings the next ones forward; they alone mark a node down, as it may be
+# slow to take connections when it has much to do. One that says nothing any more is marked down by who watches for it.
 _PEER = (
-    f"{_CHECK} fall 5 fastinter 500ms weight 64 ssl verify required ca-file {CA_FILE} crt {PEER_FILE} "
-    f"check-ssl check-sni check.{PEERS_DOMAIN}"
+    f"{_CHECK} inter 30s downinter 5s fall 3 fastinter 1s observe layer4 error-limit 2 on-error fastinter weight 64 "
+    f"ssl verify required ca-file {CA_FILE} crt {PEER_FILE} check-ssl check-sni check.{PEERS_DOMAIN}"
 )
 
 
