@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 
 from flyteray._ingress.routes import Slot
 
-SILENT_S = 4.0  # without an answer; by then HAProxy sends such a node nothing new
+SILENT_S = 4.0  # without an answer; HAProxy's own checks of a node that is not asked are far apart
 _EVERY_S = 0.5
 _ANSWER_S = 1.0
 
