@@ -13,9 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from flyteray import _private
 from flyteray._cluster import processes
-from flyteray._ingress import certificates
 from flyteray._ingress.activator import Activator
 from flyteray._ingress.changes import changes
 from flyteray._ingress.differences import Difference
@@ -23,8 +21,9 @@ from flyteray._ingress.haproxy import maps, process
 from flyteray._ingress.haproxy.files import Files
 from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
 from flyteray._ingress.haproxy.supervisor import LOG_FILE
+from flyteray._ingress.identity import Identity
 from flyteray._ingress.predecessors import Predecessors
-from flyteray._ingress.routes import ELSEWHERE, LOOPBACK, MOST, IngressState, Slot, pool
+from flyteray._ingress.routes import LOOPBACK, MOST, IngressState, Slot, pool
 from flyteray._ingress.silence import SilenceWatch
 from flyteray._ingress.trusted_proxies import Trust
 from flyteray.errors import BaseRuntimeError, ClusterError, RuntimeSystemError
@@ -33,7 +32,6 @@ T = TypeVar("T")
 
 _PATIENCE_S = 10.0
 _FULL = 0.75  # of the backends are in use: it is time for more
-_KEY_FILE = "peer.key"
 # Kept for documentation, so that they are on the way out of every network; nothing is sent there.
 _FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
 
@@ -75,7 +73,7 @@ class Ingress:
         self._files = Files(self._directory, Trust(tuple(trusted_proxies), tuple(trusted_headers)))
         self._watched = os.getppid() if watched is None else watched
         self._address = address
-        self._peers = None if ipaddress.ip_address(address).is_loopback else address
+        self._identity = Identity(self._directory, address)
         self._reloading = threading.Lock()  # taken before the other one
         self._lock = threading.Lock()
         self._stopped = False
@@ -92,12 +90,12 @@ class Ingress:
             # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
             self._write(self._files.last_state().without_replicas())
         try:
-            self._port = process.ensure(self._directory, host, port, self._watched, self._peers).port
+            self._port = process.ensure(self._directory, host, port, self._watched, self._identity.peers).port
             last = self._files.last_state()
             self._backends = self._insist(Conversation.backends)
             self._files.backends = max(self._files.backends, self._backends)
             self._activator.update(self._insist(lambda haproxy: haproxy.state().with_told(last)))
-            if self._has_joined():
+            if self._identity.is_known():
                 self._activator.identify()
         except BaseException:
             self._activator.close()
@@ -108,26 +106,16 @@ class Ingress:
         return self._port
 
     def found_at(self) -> str:
-        if self._peers is not None and ipaddress.ip_address(self._host).is_unspecified:
-            return self._peers
+        if self._identity.peers is not None and ipaddress.ip_address(self._host).is_unspecified:
+            return self._identity.peers
         return found_at(self._host)
 
     def wish(self, authority: bytes) -> bytes | None:
-        if self._peers is None:
-            return None
-        own, ca = self._directory / maps.PEER_FILE, self._directory / maps.CA_FILE
-        if self._has_joined() and ca.read_bytes() == authority and certificates.is_fresh(own.read_bytes()):
-            return None
-        key = self._directory / _KEY_FILE
-        if not key.exists():
-            _private.replace(key, certificates.new_key())
-        return certificates.request(key.read_bytes())
+        return self._identity.wish(authority)
 
     def join(self, certificate: bytes, authority: bytes) -> None:
         with self._reloading, self._lock:
-            key = (self._directory / _KEY_FILE).read_bytes()
-            _private.replace(self._directory / maps.CA_FILE, authority)
-            _private.replace(self._directory / maps.PEER_FILE, certificate + key)
+            self._identity.keep(certificate, authority)
             known = self._insist(lambda haproxy: haproxy.state()).with_told(self._files.last_state())
             self._write(known)
             self._reload()
@@ -135,7 +123,7 @@ class Ingress:
             self._activator.identify()
 
     def peers_port(self) -> int:
-        found = process.running(self._directory) if self._has_joined() else None
+        found = process.running(self._directory) if self._identity.is_known() else None
         return found.peers_port if found is not None else 0
 
     def apply(self, state: IngressState, name: str = "") -> None:
@@ -213,12 +201,7 @@ class Ingress:
         """
         with self._lock:
             state = self._done[1] if self._done else IngressState()
-            servers = [
-                f"{maps.backend_name(backend)}/{maps.server_name(slot)}"
-                for backend, slots in state.backends.items()
-                for slot, at in slots.items()
-                if slot > ELSEWHERE and at == ingress
-            ]
+            servers = maps.servers_behind(state, ingress)
             self._insist(lambda haproxy: haproxy.tell(f"set server {each} health down" for each in servers))
             self._insist(lambda haproxy: haproxy.tell(f"shutdown sessions server {each}" for each in servers))
 
@@ -286,7 +269,9 @@ class Ingress:
                 if self._stopped or not processes.is_alive(self._watched):
                     return
                 try:
-                    process.ensure(self._directory, self._host, self._port, self._watched, self._peers)
+                    process.ensure(
+                        self._directory, self._host, self._port, self._watched, self._identity.peers
+                    )
                     continue
                 except (ClusterError, OSError, subprocess.SubprocessError) as error:
                     print(
@@ -296,10 +281,7 @@ class Ingress:
             time.sleep(1.0)
 
     def _write(self, state: IngressState) -> None:
-        self._files.write(state, peers=self._has_joined())
-
-    def _has_joined(self) -> bool:
-        return self._peers is not None and (self._directory / maps.PEER_FILE).exists()
+        self._files.write(state, peers=self._identity.is_known())
 
 
 def found_at(host: str) -> str:

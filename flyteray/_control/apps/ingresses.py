@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import uuid4
 
 from flyteray._cluster import nodes
 from flyteray._control.actors import IngressOptions, end_ingress, start_ingress
+from flyteray._control.apps.member import Member, Wanted
 from flyteray._control.apps.unused import UnusedMachines
 from flyteray._ingress.certificates import Authority
 from flyteray._ingress.differences import Difference
@@ -25,49 +24,12 @@ T = TypeVar("T")
 
 _LOOK_S = 1.0
 _COMING_S = 15.0  # for the ingress of a machine where somebody has just begun
-_LISTEN_S = 30.0
 _AGAIN_S = 1.0
 _TOLD_S = 2.0  # for all to know a change before who made it goes on; one that does not answer is told when it can be
-_ANSWER_S = 2.0
 _APPLY_S = 15.0
 _RENEW_S = 3600.0  # from one look at a certificate to the next
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A state that all are to have, by a name that no other one has; ``since`` are differences from those before."""
-
-    name: str
-    state: IngressState
-    since: dict[str, Difference] = field(default_factory=dict)
-
-
-@dataclass
-class _Member:
-    """The ingress of one machine.
-
-    ``told`` is what it has, ``counts`` what it said last of each backend; one with a ``problem`` could not be started
-    or told: nobody waits for it until it can.
-    """
-
-    address: str
-    node: str  # the Ray node that it belongs to, and ends with
-    door: IngressDoor
-    port: int = 0
-    peers_port: int = 0
-    told: _Wanted | None = None
-    knows: bool = False  # it was told of some state
-    problem: str | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    async def has_requests(self, backends: list[int]) -> bool:
-        """Whether requests or connections of these backends are open there."""
-        told = await asyncio.wait_for(_awaited(self.door.sessions(backends)), _ANSWER_S)
-        return any(told.values())
 
 
 class Ingresses:
@@ -85,9 +47,9 @@ class Ingresses:
         self._options = options
         self._authority = authority
         self._woken = woken
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, Member] = {}
         self._state: IngressState | None = None
-        self._wanted: _Wanted | None = None
+        self._wanted: Wanted | None = None
         self._names = (f"{uuid4()}-{number}" for number in itertools.count())
         self._ever: dict[int, int] = {}
         self._news = asyncio.Condition()
@@ -157,13 +119,9 @@ class Ingresses:
         Of one that does not tell, what it said before counts on.
         """
         for address, told in (await self._ask(lambda door: door.traffic(list(backends)))).items():
-            member = self._members.get(address)
-            for backend, counted in (told or {}).items() if member else ():
-                before = member.counts.get(backend, (0, 0))[1] if member else 0
-                more = counted[1] - before if counted[1] >= before else counted[1]
-                self._ever[backend] = self._ever.get(backend, 0) + more
-                if member:
-                    member.counts[backend] = counted
+            if told and (member := self._members.get(address)):
+                for backend, counted in told.items():
+                    self._ever[backend] = self._ever.get(backend, 0) + member.count(backend, counted)
         return {
             backend: (
                 sum(member.counts.get(backend, (0, 0))[0] for member in self._members.values()),
@@ -172,7 +130,7 @@ class Ingresses:
             for backend in backends
         }
 
-    def _words(self, member: _Member) -> str:
+    def _words(self, member: Member) -> str:
         if not member.port:
             return f"no ingress yet: {member.problem}" if member.problem else "its ingress is starting"
         if member.address in self.unreached:
@@ -189,20 +147,13 @@ class Ingresses:
         peers = {member.address: member.peers_port for member in known}
         state = self._state.but(peers=peers)
         if self._wanted is None or Difference.between(self._wanted.state, state):
-            self._wanted = _Wanted(next(self._names), state)
+            self._wanted = Wanted(next(self._names), state)
         for member in self._members.values():
             member.changed.set()
 
     async def _ask(self, question: Callable[[IngressDoor], Awaitable[T]]) -> dict[str, T | None]:
-        async def answer(member: _Member) -> T | None:
-            try:
-                return await asyncio.wait_for(_awaited(question(member.door)), _ANSWER_S)
-            except Exception as error:  # noqa: BLE001  # whatever it is, this one does not tell
-                logger.info("The ingress of %s does not tell: %r", member.address, error)
-                return None
-
         members = [member for member in self._members.values() if member.port]
-        answers = await asyncio.gather(*map(answer, members))
+        answers = await asyncio.gather(*(member.ask(question) for member in members))
         return {member.address: told for member, told in zip(members, answers, strict=True)}
 
     async def _leave_unused(self) -> None:
@@ -231,10 +182,10 @@ class Ingresses:
         await self._forget(gone)
         for node, address in sorted(living.items()):
             if address not in self._members and address not in self._unused:
-                self._members[address] = member = _Member(address, node, ingress_at(address))
+                self._members[address] = member = Member(address, node, ingress_at(address))
                 member.tasks.append(asyncio.create_task(self._welcome(member)))
 
-    async def _forget(self, members: Collection[_Member]) -> None:
+    async def _forget(self, members: Collection[Member]) -> None:
         for member in members:
             del self._members[member.address]
             for task in member.tasks:
@@ -252,7 +203,7 @@ class Ingresses:
                 unreached.setdefault(machine, []).append(address)
         self.unreached = unreached
 
-    async def _welcome(self, member: _Member) -> None:
+    async def _welcome(self, member: Member) -> None:
         while not member.port:
             try:
                 await asyncio.to_thread(start_ingress, self._options, member.address, member.node)
@@ -265,21 +216,17 @@ class Ingresses:
                 await asyncio.sleep(_AGAIN_S)
         member.tasks += [
             asyncio.create_task(each)
-            for each in (self._tell(member), self._listen(member), self._renew(member))
+            for each in (self._tell(member), member.listen(self._woken), self._renew(member))
         ]
         await self._changed()
 
-    async def _certify(self, member: _Member) -> None:
-        if ipaddress.ip_address(member.address).is_loopback:
+    async def _certify(self, member: Member) -> None:
+        if member.is_alone:
             return
         async with self._certifying:
             if self._known_authority is None:
                 self._known_authority = await asyncio.to_thread(self._authority)
-        authority = self._known_authority
-        if (wish := await member.door.wish(authority.certificate)) is not None:
-            certificate = await asyncio.to_thread(authority.sign, wish)
-            await member.door.join(certificate, authority.certificate)
-        member.peers_port = await member.door.peers_port()
+        await member.certify(self._known_authority)
 
     async def _changed(self) -> None:
         """What is reached is another thing than before: all are told."""
@@ -287,7 +234,7 @@ class Ingresses:
         async with self._news:
             self._news.notify_all()
 
-    async def _tell(self, member: _Member) -> None:
+    async def _tell(self, member: Member) -> None:
         while True:
             await member.changed.wait()
             member.changed.clear()
@@ -295,7 +242,7 @@ class Ingresses:
             if wanted is None or wanted is member.told:
                 continue
             try:
-                await asyncio.wait_for(self._bring(member, wanted), _APPLY_S)
+                await asyncio.wait_for(member.bring(wanted), _APPLY_S)
                 member.told, member.problem = wanted, None
                 if not member.knows:
                     member.knows = True
@@ -308,33 +255,10 @@ class Ingresses:
             async with self._news:
                 self._news.notify_all()
 
-    async def _bring(self, member: _Member, wanted: _Wanted) -> None:
-        """Have one go by what is wanted; what it has already isn't sent again."""
-        if member.told is not None:
-            known = member.told.name
-            if known not in wanted.since:
-                wanted.since[known] = Difference.between(member.told.state, wanted.state)
-            if await member.door.amend(wanted.since[known], known, wanted.name):
-                return
-        await member.door.apply(wanted.state, wanted.name)
-
-    async def _listen(self, member: _Member) -> None:
-        while True:
-            try:
-                if await member.door.need(_LISTEN_S):
-                    self._woken()
-            except Exception as error:  # noqa: BLE001  # it restarts, or its machine is about to be seen as gone
-                logger.info("The ingress of %s does not tell who waits: %r", member.address, error)
-                await asyncio.sleep(_AGAIN_S)
-
-    async def _renew(self, member: _Member) -> None:
+    async def _renew(self, member: Member) -> None:
         while True:
             await asyncio.sleep(_RENEW_S)
             try:
                 await self._certify(member)
             except Exception as error:  # noqa: BLE001  # there are weeks for it
                 logger.warning("The certificate of %s was not renewed yet: %r", member.address, error)
-
-
-async def _awaited(answer: Awaitable[T]) -> T:
-    return await answer

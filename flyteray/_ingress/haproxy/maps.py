@@ -65,6 +65,16 @@ def server_name(slot: int) -> str:
     return f"p{slot - ELSEWHERE}" if slot > ELSEWHERE else f"s{slot}"
 
 
+def servers_behind(state: IngressState, ingress: Slot) -> list[str]:
+    """The servers that stand for the ingress of another node, in a state that a node sees."""
+    return [
+        f"{backend_name(backend)}/{server_name(slot)}"
+        for backend, slots in state.backends.items()
+        for slot, at in slots.items()
+        if slot > ELSEWHERE and at == ingress
+    ]
+
+
 def slot_of(name: str) -> int:
     """The slot of a server of this name."""
     return int(name[1:]) + (ELSEWHERE if name.startswith("p") else 0)
