@@ -21,6 +21,7 @@ from types import FrameType
 from weakref import WeakSet
 
 from flyteray._declare.context import task_context
+from flyteray._machine.threads import frame_of
 from flyteray._version import HOUSE
 from flyteray.errors import ModuleLoadError
 
@@ -100,7 +101,7 @@ def calling_frame(thread: threading.Thread) -> FrameType | None:
 def _stack(thread: int | None) -> list[FrameType]:
     """The frames of a thread, innermost first."""
     frames = []
-    frame = sys._current_frames().get(thread or 0)
+    frame = frame_of(thread)
     while frame is not None:
         frames.append(frame)
         frame = frame.f_back

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from types import FrameType
 from typing import Any, TypeVar
 
 from flyteray.errors import RuntimeUserError
@@ -94,3 +96,18 @@ async def await_user_code(what: str, running: Awaitable[Any]) -> Any:
         return await running
     except SystemExit as error:
         raise exit_error(what, error) from error
+
+
+def frame_of(thread: int | None) -> FrameType | None:
+    """The innermost frame of a thread, by its ident; None where it has none.
+
+    Nothing is collected meanwhile: what garbage does as it goes lets other threads run, and one that begins or ends
+    then waits for a lock that this call has, for ever, in Pythons before 3.12 (python/cpython#106883).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread or 0)
+    finally:
+        if collects:
+            gc.enable()

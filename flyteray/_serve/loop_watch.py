@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import sysconfig
 import threading
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flyteray._machine.threads import frame_of
 from flyteray._plan import failure
 from flyteray.errors import RuntimeUserError
 
@@ -117,7 +117,7 @@ def locate_thread(ident: int) -> tuple[str, str]:
 
     Both are empty where only flyteray's code runs.
     """
-    frame = sys._current_frames().get(ident)
+    frame = frame_of(ident)
     return _describe(failure.frames(frame) if frame is not None else [])
 
 
