@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from flyteray._ingress import trusted_proxies
 from flyteray._ingress.haproxy import answers, maps, prefix
 from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, LISTENER, PEERS_LISTENER
-from flyteray._ingress.routes import IngressState, Slot, pool
+from flyteray._ingress.routes import Slot
 from flyteray._ingress.trusted_proxies import NOBODY, Trust
 
 ACTIVATOR_SOCKET = "act.sock"
@@ -247,15 +247,6 @@ def connections(open_files: int) -> int:
 def threads(cpus: int) -> int:
     """How many threads to use on ``cpus`` cores: more than there are cores, or than four, cost more than they bring."""
     return max(1, min(4, cpus))
-
-
-def render(
-    state: IngressState, *, threads: int, connections: int, trust: Trust = NOBODY, peers: bool = False
-) -> str:
-    """HAProxy's configuration file for a state as a node sees it; with ``peers`` it takes what other ingresses send."""
-    first = frame(threads=threads, connections=connections, trust=trust, peers=peers)
-    numbers = range(pool(state.needs()))
-    return "\n".join([first, *(section(number, state.slots(number)) for number in numbers)])
 
 
 def frame(*, threads: int, connections: int, trust: Trust = NOBODY, peers: bool = False) -> str:

@@ -112,11 +112,6 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
     }
 
 
-def render(state: IngressState) -> dict[str, str]:
-    """The texts of the map files, by file name."""
-    return {file: text(content) for file, content in entries(state).items()}
-
-
 def text(content: Mapping[str, str]) -> str:
     """The text of a map file."""
     return "".join(f"{key} {value}\n" for key, value in sorted(content.items()))

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.haproxy.config import connections, render, threads
+from flyteray._ingress.haproxy.config import connections, threads
+from flyteray._ingress.haproxy.files import Files
+from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
 from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.trusted_proxies import NOBODY
 
 STATE = IngressState(
     {"hello": 3, "halted": None},
@@ -16,6 +20,16 @@ STATE = IngressState(
 
 DIGEST = "0123456789abcdef" * 4
 ACTIVATOR = "server act unix@act.sock backup pool-max-conn 0 send-proxy-v2 proxy-v2-options unique-id"
+
+
+def written(state: IngressState, directory: Path) -> str:
+    """The configuration that HAProxy would read for a state."""
+    Files(directory, NOBODY).write(state, peers=False)
+    return (directory / CONFIG_FILE).read_text()
+
+
+def map_texts(state: IngressState) -> dict[str, str]:
+    return {file: maps.text(content) for file, content in maps.entries(state).items()}
 
 
 def backend(text: str, name: str) -> list[str]:
@@ -28,8 +42,8 @@ def backend(text: str, name: str) -> list[str]:
     ]
 
 
-def test_used_slots_are_servers() -> None:
-    text = render(STATE, threads=2, connections=1000)
+def test_used_slots_are_servers(tmp_path: Path) -> None:
+    text = written(STATE, tmp_path)
 
     assert backend(text, "b3") == [
         "server s2 127.0.0.1:4001",
@@ -41,8 +55,8 @@ def test_used_slots_are_servers() -> None:
 
 
 @pytest.mark.parametrize(("backend", "all_of_them"), [(127, 128), (128, 256), (1000, 1024)])
-def test_backends_are_there_ahead(backend: int, all_of_them: int) -> None:
-    text = render(IngressState({"hello": backend}), threads=2, connections=1000)
+def test_backends_are_there_ahead(backend: int, all_of_them: int, tmp_path: Path) -> None:
+    text = written(IngressState({"hello": backend}), tmp_path)
 
     assert len(re.findall(r"^backend b", text, re.MULTILINE)) == all_of_them
 
@@ -63,7 +77,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         near={"b3": "1", "b3.0": "s2"},
     )
 
-    assert maps.render(state) == {
+    assert map_texts(state) == {
         "apps.map": "first coming\nhalted stopped\nhello b3\n",
         "hosts.map": "x.localhost hello\n",
         "timeouts.map": "halted 1500\n",
@@ -90,7 +104,7 @@ def test_maps_are_read_as_they_were_written() -> None:
         apps={**STATE.apps, "first": None},
         coming=frozenset({"first"}),
     )
-    content = {file: maps.parse(text) for file, text in maps.render(state).items()}
+    content = {file: maps.parse(text) for file, text in map_texts(state).items()}
 
     assert maps.state(content, state.backends) == state
 
@@ -107,8 +121,8 @@ def test_what_maps_say_of_an_app_that_is_gone_is_not_believed() -> None:
     assert maps.state(content, {}) == IngressState()
 
 
-def test_the_configuration_says_nothing_of_the_machine() -> None:
-    text = render(STATE, threads=2, connections=1000)
+def test_the_configuration_says_nothing_of_the_machine(tmp_path: Path) -> None:
+    text = written(STATE, tmp_path)
 
     assert "/" not in "".join(line for line in text.splitlines() if "socket" in line or "bind" in line)
 
