@@ -7,6 +7,7 @@ cuts or silences is a node of its own; this machine goes on.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 TOKEN = "t" * 64
@@ -41,6 +44,7 @@ exec sleep infinity
 """
 
 
+@functools.cache
 def missing() -> str | None:
     """Why there can be no nodes on this machine; None where there can."""
     tools = [name for name in ("ip", "bridge", "unshare", "nsenter") if shutil.which(name) is None]
@@ -55,6 +59,11 @@ def missing() -> str | None:
         check=False,
     )
     return f"network namespaces are not allowed here: {probe.stderr.strip()}" if probe.returncode else None
+
+
+def required() -> pytest.MarkDecorator:
+    """Skips tests where there can be no nodes, and says why."""
+    return pytest.mark.skipif(missing() is not None, reason=f"no machines here: {missing()}")
 
 
 class Node:

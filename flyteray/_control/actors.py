@@ -36,8 +36,9 @@ class IngressOptions:
     """What the ingresses of a cluster have in common.
 
     Attributes:
-        home: The home of who started the cluster's actors: the head's ingress has its files there, others theirs in
-            the temporary folder of their machine.
+        head: The address of the machine with the head.
+        home: The home of who started the cluster's actors: the head's ingress has its files there.
+        temp_dir: The folder in which the ingress of another machine has its files.
         host: The address to listen on; another machine listens on its own address instead of one of the head's.
         port: The port; 0 for a free one.
         trusted_proxies: As in :class:`~flyteray._settings.Settings`.
@@ -60,8 +61,8 @@ class IngressOptions:
             return self.host
         if not self.everywhere:
             return LOOPBACK
-        is_special = ipaddress.ip_address(self.host)
-        return self.host if is_special.is_loopback or is_special.is_unspecified else address
+        host = ipaddress.ip_address(self.host)
+        return self.host if host.is_loopback or host.is_unspecified else address
 
     def reached_here(self, address: str) -> str:
         """The address at which code on the machine of this address finds its ingress."""

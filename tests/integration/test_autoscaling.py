@@ -27,7 +27,7 @@ TYPES = {
 }
 
 pytestmark = [
-    pytest.mark.skipif(nodes.missing() is not None, reason=f"no machines here: {nodes.missing()}"),
+    nodes.required(),
     pytest.mark.timeout(400),
 ]
 

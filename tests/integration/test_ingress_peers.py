@@ -17,7 +17,7 @@ from tests import nodes
 from tests.integration import sample_peer
 from tests.nodes import Node
 
-pytestmark = pytest.mark.skipif(nodes.missing() is not None, reason=f"no machines here: {nodes.missing()}")
+pytestmark = nodes.required()
 WEBSOCKET = """
 import asyncio, sys, websockets
 async def main():

@@ -63,7 +63,7 @@ for process in psutil.process_iter():
 """
 
 pytestmark = [
-    pytest.mark.skipif(nodes.missing() is not None, reason=f"no machines here: {nodes.missing()}"),
+    nodes.required(),
     pytest.mark.timeout(400),
 ]
 

@@ -36,7 +36,7 @@ print(json.dumps(found))
 """
 
 pytestmark = [
-    pytest.mark.skipif(nodes.missing() is not None, reason=f"no machines here: {nodes.missing()}"),
+    nodes.required(),
     pytest.mark.timeout(400),
 ]
 
