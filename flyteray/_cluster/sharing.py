@@ -127,11 +127,11 @@ def _question() -> Callable[[str, str, str], tuple[str, str | None]]:
     """What to ask a node: a function that Ray sends as it is, because the node may have any flyteray, or none."""
 
     def answer(version: str, url: str, token: str) -> tuple[str, str | None]:
-        from flyteray._version import __version__  # that of the node
+        from flyteray._version import __version__  # deferred: it is that of the node
 
         if __version__ != version:
             return __version__, None
-        from flyteray.storage import proof
+        from flyteray.storage import proof  # deferred: of the same version
 
         return version, proof.problem_here(url, token)
 
