@@ -56,6 +56,7 @@ class SharedStorage(Protocol):
 
         Raises:
             StorageNotSharedError: a node has another one there, none, or may not write it.
+            StorageTakenError: it is another cluster's.
             StorageError: the controller itself can't write it.
         """
 

@@ -172,7 +172,7 @@ class _Stream(NamedTuple):
             return None
 
     def size(self) -> int:
-        return os.fstat(self.file).st_size
+        return os.lseek(self.file, 0, os.SEEK_END)
 
     def read(self, offset: int, size: int) -> bytes:
         return os.pread(self.file, size, offset)
