@@ -136,6 +136,7 @@ __all__ = [
     "SlowDownError",
     "StorageError",
     "StorageNotSharedError",
+    "StorageTakenError",
     "SyncTaskCallInAsyncContextError",
     "TaskInterruptedError",
     "TaskTimeoutError",

@@ -148,6 +148,7 @@ def test_a_verb_fails_before_anything_is_lost_until_the_folder_is_shared(
         taken = told(tmp_path, cpus=1, nodes=2)
     assert f"StorageTakenError Storage {head.storage} is another cluster's: that of another one" in taken
     assert f"which records it in sqlite:///{head.storage}/registry.sqlite. Name another storage" in taken
+    (tmp_path / "storage/owner.json").unlink()  # that one has ended: else its claim would have to lapse
 
     refused = told(tmp_path, cpus=1, nodes=2)
 
