@@ -1,10 +1,14 @@
-"""Each node of the connected cluster is asked once whether it has the cluster's storage, those that join later too."""
+"""Each node of the connected cluster is asked once whether it fits: those that join later too.
+
+A node fits that has the head's version of flyteray and the cluster's storage.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import ray
@@ -13,8 +17,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flyteray._actors.controller import SharedStorage as SharedStorageDoor
 from flyteray._cluster import nodes
-from flyteray._plan import sharing
-from flyteray.errors import StorageError, StorageNotSharedError, StorageTakenError
+from flyteray._plan.sharing import Problem, refusal
+from flyteray._version import __version__
+from flyteray.errors import StorageError, StorageTakenError
 from flyteray.storage import Storage, open_storage, owner, proof
 from flyteray.storage.owner import Claim
 
@@ -37,7 +42,7 @@ class SharedStorage(SharedStorageDoor):
         self._taken: StorageTakenError | None = None
         self._others: OrderedDict[str, SharedStorage] = OrderedDict()
         self._proved: set[str] = set()
-        self._problems: dict[str, tuple[str, str]] = {}  # address and reason by node
+        self._problems: dict[str, Problem] = {}  # by node
         self._has_asked = False
         self._asking = asyncio.Lock()
 
@@ -55,7 +60,7 @@ class SharedStorage(SharedStorageDoor):
 
     async def _prove(self, node: str | None) -> None:
         if self._taken is not None:
-            raise self._taken
+            raise self._taken.with_traceback(None)
         if node in self._proved or (node is None and self._has_asked and not self._problems):
             return
         await self._ask_all()
@@ -67,9 +72,7 @@ class SharedStorage(SharedStorageDoor):
             await self._ask_all()
         problems = [found for each, found in self._problems.items() if node in (None, each)]
         if problems:
-            raise StorageNotSharedError(
-                sharing.not_shared(self._storage.url, problems, of_user=self._claim is None)
-            )
+            raise refusal(self._storage.url, __version__, problems, of_user=self._claim is None)
 
     async def follow_nodes(self) -> None:
         """Ask nodes that join, once anybody has asked, for as long as the process lives."""
@@ -115,7 +118,7 @@ class SharedStorage(SharedStorageDoor):
 
     async def _ask(self, node: str, address: str, token: str) -> None:
         try:
-            problem = await self._answer(node, token)
+            problem = await self._answer(node, address, token)
         except (asyncio.TimeoutError, RayError) as error:
             logger.warning("Node %s did not say whether it has the storage: %r", address, error)
             return
@@ -123,17 +126,36 @@ class SharedStorage(SharedStorageDoor):
         if problem is None:
             self._proved.add(node)
         else:
-            self._problems[node] = address, problem
-            logger.warning("Node %s does not have storage %s: %s", address, self._storage.url, problem)
+            self._problems[node] = problem
+            logger.warning("Node %s does not fit: %s", address, problem)
 
-    async def _answer(self, node: str, token: str) -> str | None:
+    async def _answer(self, node: str, address: str, token: str) -> Problem | None:
         question = self._storage.url, token
         if node == ray.get_runtime_context().get_node_id():
-            return await asyncio.to_thread(proof.problem_here, *question)
+            reason = await asyncio.to_thread(proof.problem_here, *question)
+            return None if reason is None else Problem(address, reason)
         there = NodeAffinitySchedulingStrategy(node, soft=False)
-        task = ray.remote(proof.problem_here).options(num_cpus=0, scheduling_strategy=there, max_retries=2)
+        task = ray.remote(_question()).options(num_cpus=0, scheduling_strategy=there, max_retries=2)
         try:
-            answer: str | None = await asyncio.wait_for(task.remote(*question), _ANSWER_S)
+            version, reason = await asyncio.wait_for(task.remote(__version__, *question), _ANSWER_S)
         except RayTaskError as error:
-            return f"flyteray can't run there: {str(error.cause).strip().rpartition(chr(10))[2]}"
-        return answer
+            reason = str(error.cause).strip().rpartition("\n")[2]
+            return Problem(address, f"none that runs: {reason}", of_flyteray=True)
+        if version != __version__:
+            return Problem(address, version, of_flyteray=True)
+        return None if reason is None else Problem(address, reason)
+
+
+def _question() -> Callable[[str, str, str], tuple[str, str | None]]:
+    """What to ask a node: a function that Ray sends as it is, because the node may have any flyteray, or none."""
+
+    def answer(version: str, url: str, token: str) -> tuple[str, str | None]:
+        from flyteray._version import __version__  # deferred: it is that of the node
+
+        if __version__ != version:
+            return __version__, None
+        from flyteray.storage import proof  # deferred: of the same version
+
+        return version, proof.problem_here(url, token)
+
+    return answer

@@ -97,7 +97,10 @@ class Controller(ControllerDoor):
             await self._ingresses.coming(address)
         cluster = self._cluster.model_copy(update={"machines": self._ingresses.machines()})
         port = self._ingresses.port(address) if address else None
-        if address is None or port is None or (address == self._options.head and not cluster.public):
+        if address is None or port is None:
+            problem = self._ingresses.problem(address) if address else None
+            return cluster.model_copy(update={"near_problem": problem})
+        if address == self._options.head and not cluster.public:
             return cluster
         near = endpoint_pattern(self._options.reached_here(address), port)
         return cluster.model_copy(update={"near_pattern": near})

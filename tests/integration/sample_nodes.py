@@ -16,7 +16,7 @@ import flyteray as flyte
 from flyteray.app import Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.io import Dir, File
-from flyteray.remote import App, Run
+from flyteray.remote import ActionPhase, App, Run
 
 api = FastAPI()
 app = FastAPIAppEnvironment(
@@ -82,6 +82,11 @@ async def write_everywhere() -> list[tuple[str, File[str], Dir[str]]]:
     return list(await asyncio.gather(*(write.aio() for _ in range(6))))
 
 
+@tasks.task
+async def stay() -> None:
+    await asyncio.sleep(600)
+
+
 def read(name: str) -> list[str]:
     """The nodes that wrote what is read here: outputs, files, folders and logs."""
     nodes = []
@@ -118,6 +123,15 @@ if __name__ == "__main__":
             print(json.dumps(run.name))
         case "read":
             print(json.dumps(read(sys.argv[2])))
+        case "stay":
+            run = flyte.run(stay)
+            while run.phase is not ActionPhase.RUNNING:
+                time.sleep(0.1)
+            print(json.dumps(run.name))
+        case "end":
+            run = Run.get(sys.argv[2])
+            run.wait()
+            print(json.dumps([run.phase.value, run.sync().info.error.message]))
         case "call":
             flyte.init()
             told = [json.load(urlopen(f"{app.endpoint}/who"))["node"] for _ in range(int(sys.argv[2]))]

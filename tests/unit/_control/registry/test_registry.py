@@ -115,6 +115,19 @@ def test_runs_are_listed_newest_first_and_as_picky_as_asked(registry: Registry) 
     assert registry.runs.unfinished() == ["r0", "r2", "r5"]
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_run_began_within_its_time_where_its_worker_has_another_clock(
+    registry: Registry, hours: int
+) -> None:
+    registry.runs.create(run_spec("r"), NOON)
+    registry.runs.started("r", NOON + timedelta(hours=hours))
+    registry.runs.finish("r", ActionPhase.SUCCEEDED, None, 1, NOON + timedelta(seconds=9))
+
+    run = registry.runs.get("r")
+
+    assert run.started_at == (run.created_at if hours < 0 else run.ended_at)
+
+
 def test_the_newest_success_is_the_one_that_was_started_last(registry: Registry) -> None:
     for name in ["old", "new", "failed"]:
         registry.runs.create(run_spec(name), NOON)
