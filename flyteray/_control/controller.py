@@ -33,6 +33,7 @@ from flyteray._settings import Settings
 from flyteray.errors import RegistryUnavailableError
 from flyteray.storage import Storage, open_storage
 from flyteray.storage.local import rooms
+from flyteray.storage.owner import Claim, Owner
 
 _REAP_EVERY_S = 5.0
 
@@ -63,9 +64,12 @@ class Controller(ControllerDoor):
         with contextlib.ExitStack() as undo:
             undo.callback(registry.close)
             secrets = Secrets(registry.database, Path(secrets_key_path), settings.secrets_key)
-            registry.take(_this_cluster(settings), lost=_end)
+            holder = _this_cluster(settings)
+            registry.take(holder, lost=_end)
             self._supervisor = Supervisor(registry, storage)
-            self.storage = shared = SharedStorage(storage)
+            self.storage = shared = SharedStorage(
+                storage, Claim(storage, Owner(*holder, registry.identity(), registry.database.shown))
+            )
             self.code = Bundles(storage, shared)
             self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
             self.images = images = Images(secrets.read)
@@ -80,6 +84,7 @@ class Controller(ControllerDoor):
             ingresses.run(),
             images.follow_nodes(),
             shared.follow_nodes(),
+            shared.hold_on(),
             node_types.Published().follow(),
             self._reap_forever(),
         )

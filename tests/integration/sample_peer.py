@@ -17,6 +17,7 @@ from flyteray._ingress.certificates import Authority
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
 from tests.integration.sample_nodes import api
+from tests.waiting import eventually
 
 PORT, REPLICA = 8800, 9000
 
@@ -36,7 +37,7 @@ class Peer:
     def apply(self, replicas: list[str], peers: dict[str, int]) -> None:
         slots = {number: Slot(host, REPLICA) for number, host in enumerate(replicas, 1)}
         state = IngressState(
-            {"hello": 0}, {0: slots}, owners={0: "hello"}, peers=peers, waits={"hello": 10_000}
+            {"hello": 0}, {0: slots}, owners={0: "hello"}, peers=peers, waits={"hello": 60_000}
         )
         self.ingress.apply(state)
 
@@ -52,7 +53,7 @@ def main() -> None:
     serve()
     print(peer.ingress.peers_port(), flush=True)
     for line in sys.stdin:
-        exec(line, {"peer": peer})
+        exec(line, {"peer": peer, "eventually": eventually})
         print("done", flush=True)
 
 
