@@ -16,7 +16,7 @@ from flyteray._actors.controller import Controller as ControllerDoor
 from flyteray._cluster import local, node_types, nodes, processes
 from flyteray._cluster.images.images import Images
 from flyteray._cluster.sharing import SharedStorage
-from flyteray._control.actors import IngressOptions, endpoint_pattern
+from flyteray._control.actors import IngressOptions, endpoint_pattern, follow_head
 from flyteray._control.apps.apps import Apps
 from flyteray._control.apps.ingresses import Ingresses
 from flyteray._control.registry.lease import Holder
@@ -54,8 +54,7 @@ class Controller(ControllerDoor):
         self, cluster: ClusterInfo, database: str, secrets_key_path: str, options: IngressOptions
     ) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-        self._cluster = cluster
-        self._options = options
+        self._cluster, self._options = cluster, options = follow_head(cluster, options)
         storage = open_storage(cluster.storage)
         if storage.is_local:
             rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
