@@ -57,6 +57,7 @@ class SharedStorage(Protocol):
         Raises:
             ClusterError: a node has another flyteray than the head.
             StorageNotSharedError: a node has another one there, none, or may not write it.
+            StorageTakenError: it is another cluster's.
             StorageError: the controller itself can't write it.
         """
 

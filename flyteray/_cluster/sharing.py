@@ -19,8 +19,9 @@ from flyteray._actors.controller import SharedStorage as SharedStorageDoor
 from flyteray._cluster import nodes
 from flyteray._plan.sharing import Problem, refusal
 from flyteray._version import __version__
-from flyteray.errors import StorageError
-from flyteray.storage import Storage, open_storage, proof
+from flyteray.errors import StorageError, StorageTakenError
+from flyteray.storage import Storage, open_storage, owner, proof
+from flyteray.storage.owner import Claim
 
 _NODES_EVERY_S = 5.0
 _ANSWER_S = 30.0  # a node that is silent for longer will be asked again: nothing can begin there meanwhile
@@ -30,11 +31,15 @@ logger = logging.getLogger(__name__)
 
 
 class SharedStorage(SharedStorageDoor):
-    """The storage of a cluster, or a folder of a user's, and the nodes that have proved that they have it."""
+    """The storage of a cluster, or a folder of a user's, and the nodes that have proved that they have it.
 
-    def __init__(self, storage: Storage, of_user: bool = False) -> None:
+    Of the cluster's storage ``claim`` makes sure that it is no other cluster's.
+    """
+
+    def __init__(self, storage: Storage, claim: Claim | None) -> None:
         self._storage = storage
-        self._of_user = of_user
+        self._claim = claim
+        self._taken: StorageTakenError | None = None
         self._others: OrderedDict[str, SharedStorage] = OrderedDict()
         self._proved: set[str] = set()
         self._problems: dict[str, Problem] = {}  # by node
@@ -46,7 +51,7 @@ class SharedStorage(SharedStorageDoor):
         if place is None or "://" in place or Path(place).is_relative_to(self._storage.url):
             return  # a bucket is the same everywhere
         if len(nodes.addresses()) > 1:
-            other = self._others.setdefault(place, SharedStorage(open_storage(place), of_user=True))
+            other = self._others.setdefault(place, SharedStorage(open_storage(place), claim=None))
             self._others.move_to_end(place)
             while len(self._others) > _REMEMBERED:
                 self._others.popitem(last=False)
@@ -54,6 +59,8 @@ class SharedStorage(SharedStorageDoor):
             await other._prove(node)
 
     async def _prove(self, node: str | None) -> None:
+        if self._taken is not None:
+            raise self._taken.with_traceback(None)
         if node in self._proved or (node is None and self._has_asked and not self._problems):
             return
         await self._ask_all()
@@ -65,7 +72,7 @@ class SharedStorage(SharedStorageDoor):
             await self._ask_all()
         problems = [found for each, found in self._problems.items() if node in (None, each)]
         if problems:
-            raise refusal(self._storage.url, __version__, problems, self._of_user)
+            raise refusal(self._storage.url, __version__, problems, of_user=self._claim is None)
 
     async def follow_nodes(self) -> None:
         """Ask nodes that join, once anybody has asked, for as long as the process lives."""
@@ -79,8 +86,28 @@ class SharedStorage(SharedStorageDoor):
                     "New nodes could not be asked for their storage; they are asked again: %s", error
                 )
 
+    async def hold_on(self) -> None:
+        """Renew the claim of the cluster for as long as the process lives.
+
+        It begins when anybody has asked, or has asked an earlier process: what that had started goes on by itself.
+        """
+        claim = self._claim
+        while claim is not None:
+            await asyncio.sleep(owner.RENEW_S)
+            try:
+                if self._has_asked or await asyncio.to_thread(claim.is_held):
+                    await asyncio.to_thread(claim.hold)
+                    self._taken = None
+            except StorageTakenError as error:
+                self._taken = error
+                logger.warning("%s", error)
+            except StorageError as error:
+                logger.warning("The claim to the storage is renewed later: %s", error)
+
     async def _ask_all(self) -> None:
         async with self._asking:
+            if not self._has_asked and self._claim is not None:
+                await asyncio.to_thread(self._claim.hold)
             living = nodes.addresses()
             self._proved &= living.keys()
             asked = living.keys() - self._proved

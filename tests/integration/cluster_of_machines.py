@@ -61,9 +61,15 @@ class Machines:
         for node in (self.one, self.two):
             node.start_ray(self.head, env=self.variables)
 
-    def replace_head(self) -> None:
-        """Have the head's machine be back after it was killed, with nothing of what it had."""
+    def replace_head(self, address: str | None = None) -> None:
+        """Have the head's machine be back after it was killed, with nothing of what it had.
+
+        With an ``address`` it is another one's, and still found at its former one, as by the name of a Service.
+        """
         self.head = self.head.again()
+        if address is not None:
+            assert self.head.run("ip", "addr", "add", f"{address}/24", "dev", "eth0").returncode == 0
+            self.head.address = address
         for node in (self.one, self.two, self.outside):
             self.head.know(node)
         self.head.start_ray(env=self.variables)
@@ -71,7 +77,9 @@ class Machines:
     def begun(self, node: Node) -> list[str]:
         """The command lines of what Ray and flyteray have started on a node."""
         lines = node.python(
-            "import psutil\nfor p in psutil.process_iter():\n    print(' '.join(p.cmdline())[:200])"
+            "import psutil\n"
+            "for p in psutil.process_iter(['cmdline']):\n"
+            "    print(' '.join(p.info['cmdline'] or ())[:200])"
         )
         ours = ("raylet/raylet", "ray::", "haproxy", "flyteray/")
         return [line for line in lines.splitlines() if any(word in line for word in ours)]

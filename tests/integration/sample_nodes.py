@@ -65,7 +65,8 @@ async def call_from_everywhere(calls: int) -> list[tuple[str, str, int]]:
 
 @tasks.task
 async def write() -> tuple[str, File[str], Dir[str]]:
-    """A file and a folder, and the node that wrote them."""
+    """A file and a folder, and the node that wrote them and this."""
+    print("written on", socket.gethostname())
     await asyncio.sleep(0.3)
     made: File[str] = File.new_remote("note.txt")
     async with made.open("wb") as stream:
@@ -86,10 +87,13 @@ async def stay() -> None:
     await asyncio.sleep(600)
 
 
-def read(run: str) -> list[str]:
-    """The nodes that wrote what is read here."""
+def read(name: str) -> list[str]:
+    """The nodes that wrote what is read here: outputs, files, folders and logs."""
     nodes = []
-    for node, file, folder in Run.get(run).outputs()[0]:
+    run = Run.get(name)
+    told = [run.get_logs(action.action) for action in run.actions() if action.parent is not None]
+    assert sorted(told) == sorted([f"written on {node}"] for node, _, _ in run.outputs()[0])
+    for node, file, folder in run.outputs()[0]:
         with file.open_sync("rb") as stream:
             assert stream.read() == node.encode()
         assert (Path(folder.download_sync()) / "inside.txt").read_text() == node

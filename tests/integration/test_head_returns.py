@@ -51,3 +51,14 @@ def test_a_new_app_is_served_on_all_machines(machines: Machines) -> None:
     assert served.stdout.startswith("http://"), served.stdout + served.stderr
     for node in machines.all:
         assert machines.asked(f"http://{node.address}:{PORT}/odd-1/")[0] == 200
+
+
+def test_a_head_that_is_back_at_another_address_is_found_there(machines: Machines) -> None:
+    machines.head.kill()
+    machines.replace_head("10.77.0.9")
+
+    for node in machines.all:
+        eventually(lambda node=node: machines.asked(f"{url(node)}/who")[0] == 200)  # type: ignore[misc]
+    assert machines.script(machines.one, "serve")["url"] == f"{url(machines.head)}/"
+    supervisors = [line for line in machines.begun(machines.head) if "haproxy/supervisor.py" in line]
+    assert len(supervisors) == 1

@@ -26,6 +26,17 @@ def action_event(action: str, phase: ActionPhase, seconds: float = 0, **fields: 
     return ActionEvent(action=action, phase=phase, at=NOON.timestamp() + seconds, **{**defaults, **fields})
 
 
+def test_a_registry_keeps_the_name_that_it_has_got(registry: Registry, url: str, tmp_path: Path) -> None:
+    another = Registry(f"sqlite:///{tmp_path}/another.sqlite")
+    name = registry.identity()
+
+    again = Registry(url)
+    assert again.identity() == name
+    assert another.identity() not in ("", name)
+    again.close()
+    another.close()
+
+
 def test_a_run_is_queued_then_runs_then_ends(registry: Registry) -> None:
     created = registry.runs.create(run_spec("r"), NOON)
     queued = registry.runs.get("r")
