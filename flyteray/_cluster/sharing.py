@@ -87,18 +87,22 @@ class SharedStorage(SharedStorageDoor):
                 )
 
     async def hold_on(self) -> None:
-        """Renew the claim, once anybody has asked, for as long as the process lives."""
-        while True:
+        """Renew the claim of the cluster for as long as the process lives.
+
+        It begins when anybody has asked, or has asked an earlier process: what that had started goes on by itself.
+        """
+        claim = self._claim
+        while claim is not None:
             await asyncio.sleep(owner.RENEW_S)
-            if self._has_asked and self._claim is not None:
-                try:
-                    await asyncio.to_thread(self._claim.hold)
+            try:
+                if self._has_asked or await asyncio.to_thread(claim.is_held):
+                    await asyncio.to_thread(claim.hold)
                     self._taken = None
-                except StorageTakenError as error:
-                    self._taken = error
-                    logger.warning("%s", error)
-                except StorageError as error:
-                    logger.warning("The claim to the storage is renewed later: %s", error)
+            except StorageTakenError as error:
+                self._taken = error
+                logger.warning("%s", error)
+            except StorageError as error:
+                logger.warning("The claim to the storage is renewed later: %s", error)
 
     async def _ask_all(self) -> None:
         async with self._asking:

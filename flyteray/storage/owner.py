@@ -56,6 +56,10 @@ class Claim:
             self._wait_for_others()
             self._storage.put(_KEY, json.dumps([self._owner, uuid.uuid4().hex]).encode())
 
+    def is_held(self) -> bool:
+        """Whether the storage says that it is this owner's, as an earlier process of it may have claimed."""
+        return self._storage.exists(_KEY) and self._others() is None
+
     def _wait_for_others(self) -> None:
         seen, lapses = None, time.monotonic() + self._lapse_s
         while (found := self._others()) is not None:

@@ -21,6 +21,24 @@ async def all_ended() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
+def test_a_controller_that_comes_back_renews_the_claim_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "RENEW_S", 0.05)
+    storage = open_storage(tmp_path)
+    shared = SharedStorage(storage, Claim(storage, HERE))
+    Claim(storage, HERE).hold()
+    before = storage.get("owner.json")
+
+    async def renewed() -> None:
+        holding = asyncio.ensure_future(shared.hold_on())
+        await asyncio.to_thread(eventually, lambda: storage.get("owner.json") != before)
+        holding.cancel()
+        await asyncio.wait([holding])
+
+    asyncio.run(renewed())
+
+
 def test_everybody_is_told_that_another_cluster_has_taken_the_storage_over_until_that_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,10 @@ def test_when_it_has_ended_the_other_takes_the_storage_over(storage: Storage) ->
 
 @pytest.mark.parametrize("same", [BOB._replace(registry=ANN.registry), ANN._replace(registry="registry-b")])
 def test_a_cluster_that_was_moved_or_lost_its_registry_goes_on_at_once(storage: Storage, same: Owner) -> None:
+    assert not Claim(storage, ANN).is_held()
     Claim(storage, ANN).hold()
+    assert Claim(storage, same).is_held()
+    assert not Claim(storage, BOB).is_held()
 
     began = time.monotonic()
     Claim(storage, same).hold()
