@@ -48,7 +48,7 @@ sleeper = FastAPIAppEnvironment(
     name="sleeper",
     app=loaded_api,
     resources=resources(T4),
-    scaling=Scaling((0, 2), metric=Scaling.Concurrency(2), scaledown_after=15),
+    scaling=Scaling((0, 2), metric=Scaling.Concurrency(2), scaledown_after=3),
 )
 steady = FastAPIAppEnvironment(
     name="steady", app=loaded_api, resources=resources(T4), scaling=Scaling((1, 1))
