@@ -30,7 +30,7 @@ asyncio.run(main())
 """
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Peer:
     node: Node
     process: subprocess.Popen[str]
@@ -63,16 +63,22 @@ def peers() -> Iterator[list[Peer]]:
         (Path(shared) / "ca.key").write_bytes(authority.key)
         with nodes.machines(["one", "two"], Path(shared)) as machines:
             started = [start(node) for node in machines]
-            ports = {peer.node.address: peer.port for peer in started}
-            for peer in started:
-                peer.do(f"peer.apply({[machines[1].address]!r}, {ports!r})")
+            know(started, started[1:])
             yield started
 
 
-def asked(peers: list[Peer], *options: str, path: str = "who") -> str:
+def know(peers: list[Peer], replicas: list[Peer]) -> None:
+    """Have all ingresses lead to the replicas of these machines."""
+    hosts = [peer.node.address for peer in replicas]
+    ports = {peer.node.address: peer.port for peer in {*peers, *replicas}}
+    for peer in peers:
+        peer.do(f"peer.apply({hosts!r}, {ports!r})")
+
+
+def asked(peers: list[Peer], *options: str, path: str = "who", fails: bool = False) -> str:
     url = f"http://{peers[0].node.address}:{sample_peer.PORT}/hello/{path}"
     ended = peers[0].node.run("curl", "-sS", "--fail-with-body", "-m", "20", *options, url)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (ended.returncode != 0) is fails, ended.stdout + ended.stderr
     return ended.stdout
 
 
@@ -108,3 +114,19 @@ def test_what_is_open_stays_open_when_the_certificates_are_renewed(peers: list[P
     assert say(socket, "still there") == "still there"
     assert json.loads(asked(peers))["node"] == "two"
     socket.kill()
+
+
+def test_what_a_dying_machine_says_is_no_answer(peers: list[Peer]) -> None:
+    one, two = peers
+    know(peers, [two, one])
+    know([two], [two])  # else it would ask the first
+    keeping_to_the_second = ("-H", "Cookie: flyteray-b0=1")
+    assert json.loads(asked(peers, *keeping_to_the_second))["node"] == "two"
+
+    assert json.loads(asked(peers, *keeping_to_the_second, path="end")) == "one"
+
+    for _ in range(10):
+        assert json.loads(asked(peers, *keeping_to_the_second))["node"] == "one"
+    broken = asked(peers, "-w", "%{http_code}", *keeping_to_the_second, "-d", "x", path="length", fails=True)
+    assert broken.endswith("502")
+    assert "App 'hello' broke the connection" in broken

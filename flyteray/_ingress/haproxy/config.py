@@ -60,7 +60,6 @@ defaults
     option abortonclose
     http-reuse always
     balance leastconn
-{errors}
 """
 
 _FRONTEND = """\
@@ -78,6 +77,7 @@ frontend apps
     unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     # without it a client can send a request on a connection that closes at that moment
     option idle-close-on-response
+{errors}
 
 {bodies}
 {trust}
@@ -171,13 +171,19 @@ _NEAR = f"""\
 """
 
 # What other ingresses of the cluster send: they have looked at it, and name the replica by the name that they ask for.
-# One stands for all of this node, unless a browser keeps to it.
+# One stands for all of this node, unless a browser keeps to it. Where no replica answers, none is made up: this node may
+# be dying, and the ingress that asked knows others.
 _PEERS = """\
 frontend peers
 {bind}
     unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     option idle-close-on-response
+{errors}
+    errorfile 502 /dev/null
+    errorfile 503 /dev/null
 {bodies}
+    http-request set-var(txn.asked_by_peer) bool(true)
+    http-request set-var(txn.reached) bool(true)
     acl asks_json req.hdr(accept) -m reg -i '{asks_json}'
     http-request set-var-fmt(txn.open) '{{"error": "' if asks_json
     http-request set-var-fmt(txn.close) '"}}' if asks_json
@@ -258,7 +264,6 @@ def frame(*, threads: int, connections: int, trust: Trust = NOBODY, peers: bool 
         buffer=answers.LARGEST_HEAD,
         lines=answers.MOST_HEADERS,
         broken=BROKEN_FILE,
-        errors=answers.errors(),
     )
     frontend = _FRONTEND.format(
         listener=LISTENER,
@@ -268,6 +273,7 @@ def frame(*, threads: int, connections: int, trust: Trust = NOBODY, peers: bool 
         timeouts=maps.TIMEOUTS,
         private=maps.PRIVATE,
         keys=maps.KEYS,
+        errors=answers.errors(),
         bodies=_BODIES,
         repeats=_REPEATS,
         near=_NEAR,
@@ -294,6 +300,7 @@ def _peers(bound: bool) -> str:
     bind = f'    bind "fd@${{{PEERS_LISTENER}}}" ssl {certificates} alpn http/1.1'
     return _PEERS.format(
         bind=bind if bound else "    # nobody comes here before the certificate does",
+        errors=answers.errors(),
         bodies=_BODIES,
         asks_json=answers.ASKS_JSON,
         owners=maps.OWNERS,
