@@ -44,6 +44,7 @@ _PROXY = struct.Struct("!12sBBH")  # signature, version and command, address fam
 _ADDRESSES = {0x11: 12, 0x21: 36, 0x31: 216}  # bytes by address family: IPv4, IPv6, UNIX
 _FIELD = struct.Struct("!BH")  # type, length
 _UNIQUE_ID = 0x05
+_CHOSEN = re.compile(rb"(?im)^(%s: )[^\r]*" % maps.CHOSEN.encode())
 _REPEATABLE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -73,6 +74,10 @@ class _Request:
     @property
     def _headers(self) -> set[bytes]:
         return {line.partition(b":")[0].lower() for line in self.head.split(b"\r\n")[1:]}
+
+    def choose(self, server: str) -> None:
+        """Name the server that it goes to, as HAProxy does; HAProxy has named the activator."""
+        self.head = _CHOSEN.sub(rb"\g<1>" + server.encode(), self.head, count=1)
 
     @property
     def asks_for_json(self) -> bool:
@@ -221,10 +226,12 @@ class Activator:
             slot = slots[number]
             identity: dict[str, Any] = {}
             if number > ELSEWHERE:
-                identity = {"ssl": self._identity, "server_hostname": maps.peer_name(backend, number)}
+                identity = {"ssl": self._identity, "server_hostname": maps.PEER}
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 opening = asyncio.open_connection(slot.host, slot.port, **identity)
-                return await asyncio.wait_for(opening, _CONNECT_S)
+                reached = await asyncio.wait_for(opening, _CONNECT_S)
+                request.choose(maps.server_name(backend, number))
+                return reached
         return None
 
 
