@@ -2,6 +2,7 @@
 
 Machines are network namespaces of this one (see tests/nodes.py; needs root). Each fault happens once to a fresh cluster
 under steady load with WebSockets open; the table says what failed, how long the longest answer took, and what was cut.
+A head comes back to a cluster of which Ray keeps what it knows in Redis (Debian: redis-server).
 
     python -m benchmarks.node_faults [--seconds 60] [--rate 30] [--repeat 3] [FAULT ...]
 """
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from tests import nodes
+from tests import nodes, redis_server
 from tests.integration.cluster_of_machines import Machines, serving, url
 
 SETTLED_S = 10.0  # of load before the fault
@@ -59,6 +60,12 @@ def kill_head(machines: Machines) -> list[str]:
     return ["one", "two"]
 
 
+def restart_head(machines: Machines) -> list[str]:
+    machines.head.kill()
+    machines.replace_head()
+    return ["one", "two"]
+
+
 FAULTS: dict[str, Callable[[Machines], list[str]]] = {
     "none": none,
     "node killed": kill_node,
@@ -67,6 +74,7 @@ FAULTS: dict[str, Callable[[Machines], list[str]]] = {
     "controller killed": kill_controller,
     "ingress killed": kill_ingress,
     "head killed": kill_head,
+    "head killed and back": restart_head,
 }
 
 
@@ -81,7 +89,7 @@ class Cost:
 
 
 def measure(fault: str, seconds: float, rate: float) -> Cost:
-    with serving() as machines:
+    with serving(lasting=FAULTS[fault] is restart_head) as machines:
         load = machines.load(seconds, [url(node) for node in machines.all], rate)
         time.sleep(SETTLED_S)
         names = FAULTS[fault](machines)
@@ -113,6 +121,8 @@ def main() -> None:
         parser.error(f"there is no fault {', '.join(sorted(unknown))}: choose from {', '.join(FAULTS)}")
     if (why := nodes.missing()) is not None:
         sys.exit(f"There are no machines here: {why}.")
+    if "head killed and back" in (options.faults or FAULTS) and (why := redis_server.missing()) is not None:
+        sys.exit(f"A head can't come back here: {why}.")
     table = Table(
         title=f"{options.repeat} times {options.seconds:g} s, {options.rate:g} requests/s to each ingress"
     )

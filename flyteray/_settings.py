@@ -54,6 +54,8 @@ class Settings:
         num_cpus: Cores that the local cluster offers (``FLYTERAY_NUM_CPUS``); None: all.
         object_store_memory: Bytes of shared memory for the local cluster's objects
             (``FLYTERAY_OBJECT_STORE_MEMORY``); None: Ray's default, 30% of the memory that is free.
+        cache_size: Bytes that copies of objects may have on each machine, in ``cache/`` in its home
+            (``FLYTERAY_CACHE_SIZE``); None: a tenth of the disk.
         secrets_key: What secrets are encrypted with (``FLYTERAY_SECRETS_KEY``; None: the file ``secrets.key`` in the
             home, made when it is first needed).
         root_dir: The folder that shipped code is laid out from; see :func:`flyteray.init`, the only one to say it.
@@ -89,6 +91,7 @@ class Settings:
     url: str | None = None
     ingress_nodes: str = "all"
     container: str | None = None
+    cache_size: int | None = None
 
     @classmethod
     def load(cls) -> Settings:
@@ -119,6 +122,7 @@ class Settings:
             ingress_nodes=_word(environ, "FLYTERAY_INGRESS", "all", "head") or "all",
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
+            cache_size=_whole(environ, "FLYTERAY_CACHE_SIZE", 1, 2**60),
             strict_python=bool(_word(environ, "FLYTERAY_IMAGE_PYTHON", "strict")),
             container=environ.get("FLYTERAY_CONTAINER") or None,
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,

@@ -40,7 +40,8 @@ RuntimeError
     │   ├── RegistryTakenError      another controller has taken the registry over
     │   ├── RegistryUnavailableError       the registry's database is away, or does not answer in time
     │   └── StorageError            storage can't be reached, refuses, or is full
-    │       └── StorageNotSharedError      nodes of the cluster have another one at the same place, or none
+    │       ├── StorageNotSharedError      nodes of the cluster have another one at the same place, or none
+    │       └── StorageTakenError          another cluster keeps its things there, and records them elsewhere
     └── RuntimeUnknownError         nobody knows who is
 
 Of Flyte, for programs that catch them by name; nothing raises them here:
@@ -135,6 +136,7 @@ __all__ = [
     "SlowDownError",
     "StorageError",
     "StorageNotSharedError",
+    "StorageTakenError",
     "SyncTaskCallInAsyncContextError",
     "TaskInterruptedError",
     "TaskTimeoutError",
@@ -216,6 +218,10 @@ class StorageError(RuntimeSystemError):
 
 class StorageNotSharedError(StorageError):
     """Nodes of the cluster find another storage at its path or URL, or can't use it; the message names them."""
+
+
+class StorageTakenError(StorageError):
+    """Another cluster, with another registry, keeps its things in the storage."""
 
 
 class RuntimeUnknownError(BaseRuntimeError):

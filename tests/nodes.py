@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).parent.parent
 TOKEN = "t" * 64
 RAY_PORT = 6379
 _SHARED = "/tmp/shared"  # one folder for all nodes: a mount that everybody has
+# Its last line takes in what has ended, as an init does: a process that is left would look alive to who watches it.
 _SETUP = r"""
 set -e
 mount --make-rprivate /
@@ -40,7 +41,8 @@ for kept in "$@"; do
 done
 mkdir -p "$HOME"
 echo ready
-exec sleep infinity
+sleep infinity &
+wait
 """
 
 

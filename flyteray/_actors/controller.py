@@ -37,7 +37,7 @@ class Code(Protocol):
     """The bundles of code that the cluster has."""
 
     def has(self, digest: str) -> Awaitable[bool]:
-        """Whether a bundle is there, before it is sent; StorageNotSharedError as of :meth:`SharedStorage.prove`."""
+        """Whether a bundle is there, before it is sent; errors as of :meth:`SharedStorage.prove`."""
 
     def put(self, digest: str, data: bytes) -> Awaitable[None]:
         """Keep a bundle; equal code is kept once."""
@@ -55,7 +55,9 @@ class SharedStorage(Protocol):
         Each is asked once; one that had not is asked again. ``place`` is a folder of the user's where files go as well.
 
         Raises:
+            ClusterError: a node has another flyteray than the head.
             StorageNotSharedError: a node has another one there, none, or may not write it.
+            StorageTakenError: it is another cluster's.
             StorageError: the controller itself can't write it.
         """
 
@@ -96,7 +98,7 @@ class Runs(Protocol):
 
         Raises:
             SecretNotFoundError: a secret of its task does not exist.
-            StorageNotSharedError: as of :meth:`SharedStorage.prove`.
+            ClusterError, StorageNotSharedError: as of :meth:`SharedStorage.prove`.
         """
 
     def get(self, name: str) -> Awaitable[RunInfo]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import sys
 from dataclasses import dataclass, replace
@@ -129,6 +130,22 @@ def end_ingress(address: str) -> None:
     actor = calls.find(ingress_name(address))
     ask(ingress_at(address).stop())
     ray.kill(actor, no_restart=True)
+
+
+def follow_head(cluster: ClusterInfo, options: IngressOptions) -> tuple[ClusterInfo, IngressOptions]:
+    """Both as they are now, asked on the head: Ray may have brought that back on a machine of another address.
+
+    The ingress that was the head's ends there, as the address that others know it by is none of this machine's.
+    """
+    head = nodes.addresses().get(ray.get_runtime_context().get_node_id(), options.head)
+    if head == options.head:
+        return cluster, options
+    with contextlib.suppress(InitializationError):
+        ray.kill(calls.find(ingress_name(options.head)), no_restart=True)
+    if not cluster.public and ipaddress.ip_address(options.host).is_unspecified:
+        pattern = endpoint_pattern(head, cluster.ingress_port)
+        cluster = cluster.model_copy(update={"endpoint_pattern": pattern})
+    return cluster, replace(options, head=head)
 
 
 def _public_pattern(url: str | None) -> str | None:

@@ -16,7 +16,7 @@ from flyteray._actors.controller import Controller as ControllerDoor
 from flyteray._cluster import local, node_types, nodes, processes
 from flyteray._cluster.images.images import Images
 from flyteray._cluster.sharing import SharedStorage
-from flyteray._control.actors import IngressOptions, endpoint_pattern
+from flyteray._control.actors import IngressOptions, endpoint_pattern, follow_head
 from flyteray._control.apps.apps import Apps
 from flyteray._control.apps.ingresses import Ingresses
 from flyteray._control.registry.lease import Holder
@@ -33,6 +33,7 @@ from flyteray._settings import Settings
 from flyteray.errors import RegistryUnavailableError
 from flyteray.storage import Storage, open_storage
 from flyteray.storage.local import rooms
+from flyteray.storage.owner import Claim, Owner
 
 _REAP_EVERY_S = 5.0
 
@@ -53,8 +54,7 @@ class Controller(ControllerDoor):
         self, cluster: ClusterInfo, database: str, secrets_key_path: str, options: IngressOptions
     ) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-        self._cluster = cluster
-        self._options = options
+        self._cluster, self._options = cluster, options = follow_head(cluster, options)
         storage = open_storage(cluster.storage)
         if storage.is_local:
             rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
@@ -64,9 +64,12 @@ class Controller(ControllerDoor):
         with contextlib.ExitStack() as undo:
             undo.callback(registry.close)
             secrets = Secrets(registry.database, Path(secrets_key_path), settings.secrets_key)
-            registry.take(_this_cluster(settings), lost=_end)
+            holder = _this_cluster(settings)
+            registry.take(holder, lost=_end)
             self._supervisor = Supervisor(registry, storage)
-            self.storage = shared = SharedStorage(storage)
+            self.storage = shared = SharedStorage(
+                storage, Claim(storage, Owner(*holder, registry.identity(), registry.database.shown))
+            )
             self.code = Bundles(storage, shared)
             self.tasks, self.keys, self.secrets = registry.tasks, registry.keys, secrets
             self.images = images = Images(secrets.read)
@@ -81,6 +84,7 @@ class Controller(ControllerDoor):
             ingresses.run(),
             images.follow_nodes(),
             shared.follow_nodes(),
+            shared.hold_on(),
             node_types.Published().follow(),
             self._reap_forever(),
         )
@@ -92,7 +96,10 @@ class Controller(ControllerDoor):
             await self._ingresses.coming(address)
         cluster = self._cluster.model_copy(update={"machines": self._ingresses.machines()})
         port = self._ingresses.port(address) if address else None
-        if address is None or port is None or (address == self._options.head and not cluster.public):
+        if address is None or port is None:
+            problem = self._ingresses.problem(address) if address else None
+            return cluster.model_copy(update={"near_problem": problem})
+        if address == self._options.head and not cluster.public:
             return cluster
         near = endpoint_pattern(self._options.reached_here(address), port)
         return cluster.model_copy(update={"near_pattern": near})

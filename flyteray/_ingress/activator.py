@@ -5,7 +5,8 @@ PROXY header. That says which backend and app it is about, where no client can.
 
 A request that can be repeated is handed on by ending its connection unanswered: HAProxy takes that for a broken
 replica and asks the one that is ready, as it does for any such request. From then on the request is like any other,
-however long it lasts. What has a body, or may act twice, passes through to the replica instead, to its end.
+however long it lasts. What has a body, or may act twice, passes through to the replica instead, to its end. So does
+what waited for a replica on another node: all of it comes at one time, and HAProxy soon gives up a connection to there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.haproxy.answers import ASKS_JSON, LARGEST_HEAD, REFUSED, not_ready
@@ -34,10 +34,12 @@ from flyteray._ingress.haproxy.runtime import socket_path
 from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
 
 _MOST = 1024  # requests at one time
+_BACKLOG = 4096  # connections that are not taken yet: HAProxy refuses a request that finds no room there
 _HEAD_S = 10.0  # for HAProxy to send what it has in its memory
 _HEAD_BYTES = 2 * LARGEST_HEAD
 _AHEAD = 64 << 10  # of a body, read while its request waits
 _CONNECT_S = 1.0
+_HANDSHAKES = 16  # with other nodes at one time: more would all be late
 _AGAIN_S = 0.5  # from one attempt to reach a replica that HAProxy could not reach to the next
 _LINGER_S = 5.0  # for HAProxy to take a refusal, and what it sends meanwhile
 _PROXY = struct.Struct("!12sBBH")  # signature, version and command, address family, length of the rest
@@ -102,6 +104,7 @@ class Activator:
         self._state = IngressState()
         self._held = 0
         self._most = max(16, min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._handshakes = asyncio.Semaphore(_HANDSHAKES)
         self._changed = asyncio.Event()  # the state is another one; each has an event of its own
         self._arrived = asyncio.Event()  # a request has begun to wait
         self._loop = asyncio.new_event_loop()
@@ -131,7 +134,7 @@ class Activator:
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
         serving = self._loop.create_task(
-            asyncio.start_unix_server(self._serve, sock=self._socket, limit=_HEAD_BYTES)
+            asyncio.start_unix_server(self._serve, sock=self._socket, limit=_HEAD_BYTES, backlog=_BACKLOG)
         )
         try:
             self._loop.run_forever()
@@ -184,7 +187,7 @@ class Activator:
             while True:
                 changed = self._changed
                 own = self._own(request)
-                if own and own != unreached and request.is_repeatable:
+                if own != unreached and _is_here(own) and request.is_repeatable:
                     return
                 if (replica := await self._reach(request, own)) is not None:
                     break
@@ -224,15 +227,24 @@ class Activator:
         slots = self._state.slots(backend)
         for number in sorted(slots, key=lambda number: (number > ELSEWHERE, random.random())):
             slot = slots[number]
-            identity: dict[str, Any] = {}
-            if number > ELSEWHERE:
-                identity = {"ssl": self._identity, "server_hostname": maps.PEER}
             with contextlib.suppress(OSError, asyncio.TimeoutError):
-                opening = asyncio.open_connection(slot.host, slot.port, **identity)
-                reached = await asyncio.wait_for(opening, _CONNECT_S)
+                if number < ELSEWHERE:
+                    opening = asyncio.open_connection(slot.host, slot.port)
+                    reached = await asyncio.wait_for(opening, _CONNECT_S)
+                else:
+                    async with self._handshakes:
+                        opening = asyncio.open_connection(
+                            slot.host, slot.port, ssl=self._identity, server_hostname=maps.PEER
+                        )
+                        reached = await asyncio.wait_for(opening, _CONNECT_S)
                 request.choose(maps.server_name(backend, number))
                 return reached
         return None
+
+
+def _is_here(slots: Mapping[int, Slot]) -> bool:
+    """Whether one of the replicas is on this node."""
+    return any(number < ELSEWHERE for number in slots)
 
 
 def _listen(directory: Path) -> socket.socket:
@@ -242,7 +254,7 @@ def _listen(directory: Path) -> socket.socket:
             os.unlink(path)
         listener.bind(path)
         os.chmod(path, 0o600)
-        listener.listen(4096)
+        listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener
 

@@ -259,6 +259,7 @@ class ClusterInfo(Spec):
     auth: bool = False
     public: bool = False  # the pattern is what the settings say, not the head's address
     near_pattern: str | None = None
+    near_problem: str | None = None  # why the machine of whoever asked has no ingress
     machines: dict[str, str] = Field(default_factory=dict)  # how the ingress of each is, by address
 
     @property

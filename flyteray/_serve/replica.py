@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,15 @@ from flyteray._serve.ray_serve import replica_process
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import ports
 from flyteray._tasks import outputs
-from flyteray.errors import RuntimeSystemError
+from flyteray.errors import ClusterError, RuntimeSystemError
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"  # the ingress of the machine alone reaches a replica
 LONGEST_REQUEST_S = 3600.0  # where an app sets no limit
 ON_SHUTDOWN_S = 30.0  # for the user's on_shutdown
+_INGRESS_S = 10.0  # for one that could not be started at once
+_AGAIN_S = 1.0
 _GIVE_UP_S = 5.0  # for what has started to end when the rest could not
 _LINGER_S = 0.3  # the ingress has been told; what it had sent by then has arrived after this
 
@@ -175,7 +178,15 @@ async def _join_cluster() -> None:
     """Make sure of the storage, and have the app's code find others through the ingress of its own machine."""
     here = ray.get_runtime_context().get_node_id()
     await controller().storage.prove(here, os.environ.get(RAW_DATA_PATH))
-    info = await controller().info(nodes.own_address())
+    address = nodes.own_address()
+    deadline = time.monotonic() + _INGRESS_S
+    while (info := await controller().info(address)).near_problem is not None:
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"A replica can't run on the machine {address}, as nobody could reach it: its ingress does not start. "
+                f"{info.near_problem}"
+            )
+        await asyncio.sleep(_AGAIN_S)
     os.environ[ENDPOINT_PATTERN] = info.pattern_for_code
 
 

@@ -37,6 +37,7 @@ from flyteray._tasks.children import Children
 from flyteray._tasks.events import Recorder
 from flyteray._tasks.forks import ForkExit
 from flyteray._tasks.host import host
+from flyteray._tasks.logs import LogKeeper
 from flyteray._tasks.outputs import write_outputs
 from flyteray._tasks.submission import Submitter
 
@@ -56,6 +57,7 @@ class Worker:
         self._env_vars = {name: value for name, value in env_vars if name not in wins}
         self._secrets = process_secrets.of_worker(asked)
         self.recorder = Recorder()
+        self._logs = LogKeeper(self.cluster.storage)
 
     def _find_ingress(self) -> None:
         self.cluster = ask(controller().info(nodes.own_address()))
@@ -79,6 +81,7 @@ class Worker:
         """
         began = time.time()
         self.recorder.add(call, ActionPhase.RUNNING, began)
+        self._logs.begin(call)
         try:
             if not self._has_ingress():
                 self._find_ingress()
@@ -105,6 +108,8 @@ class Worker:
             info = failure.describe(error)
             self.recorder.add(call, ActionPhase.FAILED, began, info.summary)
             raise ActionFailed(info) from None
+        finally:
+            self._logs.end()
         self.recorder.add(call, ActionPhase.SUCCEEDED, began)
         return result
 

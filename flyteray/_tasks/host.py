@@ -32,6 +32,7 @@ import ray._raylet
 from flyteray._cluster.workers.code import activate
 from flyteray._tasks.forks import ForkExit
 from flyteray._tasks.waits import Waits, core_worker
+from flyteray.errors import BaseRuntimeError
 
 T = TypeVar("T")
 
@@ -333,7 +334,13 @@ def main() -> None:
     script, sys.argv = sys.argv[1], sys.argv[1:]
     with contextlib.suppress(ValueError):
         sys.path.remove("")  # of python -c
-    host().take_over(script, lambda: activate(os.environ.get(BUNDLE, "")))
+    host().take_over(script, _prepare)
+
+
+def _prepare() -> None:
+    """Have the user's code be there. Where that fails the action to come says so: Ray would end the worker for it."""
+    with contextlib.suppress(BaseRuntimeError):
+        activate(os.environ.get(BUNDLE, ""))
 
 
 def _listens(generator: GeneratorType[Any, Any, Any]) -> bool:

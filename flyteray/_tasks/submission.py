@@ -129,6 +129,8 @@ def translate_error(error: BaseException, task: str, unpickle: bool = True) -> B
     cause = getattr(error, "cause", None)
     if isinstance(cause, ActionFailed):
         return failure.restore(cause.info, unpickle)
+    if isinstance(error, RayTaskError) and isinstance(cause, BaseRuntimeError):
+        return cause  # the worker itself could not begin
     if isinstance(error, BaseRuntimeError):
         return error
     if isinstance(error, TaskCancelledError) or isinstance(cause, (TaskCancelledError, KeyboardInterrupt)):

@@ -23,6 +23,7 @@ from flyteray.io.hashing import HashMethod, hashed
 from flyteray.io.location import Location, T, keeps_local_paths, temporary_path, unique_url, upload_root
 from flyteray.io.stream import AsyncStream
 from flyteray.storage import locate_file
+from flyteray.storage.local import LocalStorage
 
 _OF_TEXT = frozenset({"encoding", "errors", "newline"})
 _PACKED: dict[str | None, Callable[[Any, Any], AbstractContextManager[Any]]] = {
@@ -193,12 +194,11 @@ class File(Location[T]):
             FileNotFoundError: there is no such file.
         """
         storage, key = locate_file(self.path)
-        if storage.is_local:
-            source = storage.local_path(key, Path())
-            if local_path is None:
-                return self.path if Path(self.path).is_file() else str(source)
+        source = storage.local_path(key) if isinstance(storage, LocalStorage) else None
+        if source is not None and local_path is None:
+            return self.path if Path(self.path).is_file() else str(source)
         target = self._target(local_path)
-        if not (storage.is_local and target.exists() and target.samefile(source)):
+        if not (source is not None and target.exists() and target.samefile(source)):
             storage.get_file(key, target)
         return str(target)
 

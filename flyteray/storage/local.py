@@ -12,11 +12,14 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from flyteray import _private
 from flyteray.errors import StorageError
 from flyteray.storage.storage import State, Storage, checked
+
+if TYPE_CHECKING:
+    from flyteray.storage.copies import Copies
 
 UNFINISHED = ".tmp-"
 _CHUNK = 1024 * 1024
@@ -54,7 +57,7 @@ class LocalStorage(Storage):
     def get_file(self, key: str, path: Path) -> None:
         """Copy the file."""
         with self._explained("read", key):
-            source = self.local_path(key, path)
+            source = self.local_path(key)
         with _explained(f"{path} can't be written", path), replacing(path) as unfinished:
             shutil.copyfile(source, unfinished)
 
@@ -80,18 +83,22 @@ class LocalStorage(Storage):
 
     def state(self, key: str) -> State:
         """Size, time of the last change and inode."""
-        return _state(self.local_path(key, Path()))
+        return _state(self.local_path(key))
 
     def fingerprint(self, key: str) -> str:
         """The SHA-256 of the file."""
         digest = hashlib.sha256()
-        with self.local_path(key, Path()).open("rb") as file:
+        with self.local_path(key).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
         return f"sha256:{digest.hexdigest()}"
 
-    def local_path(self, key: str, cache_dir: Path) -> Path:
+    def local_file(self, key: str, copies: Copies) -> IO[bytes]:
         """The file itself."""
+        return self.local_path(key).open("rb")
+
+    def local_path(self, key: str) -> Path:
+        """The path of a file; FileNotFoundError where there is none."""
         path = self._path(key)
         if not path.is_file():
             raise self._missing(key)

@@ -17,6 +17,7 @@ from obstore.store import from_url
 
 from flyteray.errors import StorageError
 from flyteray.storage import refusals
+from flyteray.storage.copies import Copies
 from flyteray.storage.local import downloading
 from flyteray.storage.storage import State, Storage, checked
 
@@ -99,15 +100,12 @@ class ObjectStorage(Storage):
         """The fingerprints of many keys, in one question."""
         return ((key, _fingerprint(meta)) for key, meta in self._metas("").items() if wanted(key))
 
-    def local_path(self, key: str, cache_dir: Path) -> Path:
-        """A copy in ``cache_dir``, downloaded unless this version of the object is there already."""
+    def local_file(self, key: str, copies: Copies) -> IO[bytes]:
+        """A copy, downloaded unless this version of the object is among the copies already."""
         head = self._head(key)
         version = f"{self.url} {key} {head['size']} {head['e_tag']} {head['last_modified']}"
         name = hashlib.sha256(version.encode()).hexdigest()[:24]
-        path = cache_dir / name / key.rpartition("/")[2]
-        if not path.exists():
-            self.get_file(key, path)
-        return path
+        return copies.open(name, head["size"], lambda path: self.get_file(key, path))
 
     @contextmanager
     def reader(self, key: str) -> Iterator[IO[bytes]]:

@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from flyteray.storage.copies import Copies
 
 
 class State(NamedTuple):
@@ -85,11 +88,10 @@ class Storage(ABC):
         return ((key, self.fingerprint(key)) for key in self.list() if wanted(key))
 
     @abstractmethod
-    def local_path(self, key: str, cache_dir: Path) -> Path:
-        """A file of this machine with the bytes of a key: the file itself, or a copy in ``cache_dir``.
+    def local_file(self, key: str, copies: Copies) -> IO[bytes]:
+        """An opened file of this machine with the bytes of a key: the file itself, or one of ``copies``.
 
-        Copies are kept by content, so a second call downloads nothing; nobody removes them.
-        Don't write to it.
+        A copy is named by its content, so a second call downloads nothing.
         """
 
     @abstractmethod

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from flyteray._declare.loading import loads
-from flyteray._settings import Settings
 from flyteray.errors import ResultSerializationError, RuntimeSystemError
+from flyteray.storage.copies import Copies
 from flyteray.storage.pickler import Pickler, unpicklable_part
 from flyteray.storage.storage import Storage
 
@@ -68,7 +68,8 @@ def read_value(storage: Storage, key: str, cache_dir: Path | None = None) -> Any
     Args:
         storage: Where.
         key: Under which key.
-        cache_dir: Where a copy of an object is kept; ``cache`` in the flyteray home by default.
+        cache_dir: Where a copy of an object is kept, as :class:`~flyteray.storage.copies.Copies` says; ``cache`` in the
+            flyteray home by default.
 
     Raises:
         FileNotFoundError: there is no such key.
@@ -76,10 +77,7 @@ def read_value(storage: Storage, key: str, cache_dir: Path | None = None) -> Any
         ModuleLoadError: a class or function of the value can't be found in this process, or the module that has it
             would start something on a cluster.
     """
-    if cache_dir is None and not storage.is_local:  # else the file itself is mapped
-        cache_dir = Settings.load().home / "cache"
-    path = storage.local_path(key, cache_dir or Path())
-    with path.open("rb") as file:
+    with storage.local_file(key, Copies(cache_dir)) as file:
         mapped, pickle_size, count = _map(file, storage.join(key))
     view = memoryview(mapped)
     table = _HEADER.size + pickle_size

@@ -42,6 +42,7 @@ async def invert(x: int) -> float:
 
 @tasks.task
 async def wait_long() -> None:
+    print("waiting")
     await asyncio.sleep(600)
 
 
@@ -197,6 +198,8 @@ def test_a_run_that_fails_shows_the_users_frames_and_exits_with_1(shell: Shell) 
 def test_a_run_need_not_be_waited_for_and_can_be_aborted(shell: Shell) -> None:
     started = shell.json("run", "--no-wait", "--name", "long", "sums.py", "wait_long")
     eventually(lambda: shell.json("get", "run", "long")["phase"] == "running")
+
+    eventually(lambda: shell.flyteray("get", "logs", "run", "long").stdout == "waiting\n")
 
     assert started["run"] == "long"
     assert shell.json("abort", "run", "long", "--reason", "enough") == {"run": "long", "phase": "aborted"}

@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from tests import nodes
+from tests import nodes, redis_server
 from tests.nodes import Node
 from tests.waiting import eventually
 
@@ -34,6 +34,7 @@ class Machines:
     one: Node
     two: Node
     outside: Node
+    variables: dict[str, str] = field(default_factory=dict)  # of Ray
 
     @property
     def all(self) -> list[Node]:
@@ -53,6 +54,40 @@ class Machines:
             "for p in found: p.kill()",
             command,
         )
+
+    def start(self) -> None:
+        """Have the machines be a cluster."""
+        self.head.start_ray(env=self.variables)
+        for node in (self.one, self.two):
+            node.start_ray(self.head, env=self.variables)
+
+    def replace_head(self, address: str | None = None) -> None:
+        """Have the head's machine be back after it was killed, with nothing of what it had.
+
+        With an ``address`` it is another one's, and still found at its former one, as by the name of a Service.
+        """
+        self.head = self.head.again()
+        if address is not None:
+            assert self.head.run("ip", "addr", "add", f"{address}/24", "dev", "eth0").returncode == 0
+            self.head.address = address
+        for node in (self.one, self.two, self.outside):
+            self.head.know(node)
+        self.head.start_ray(env=self.variables)
+
+    def begun(self, node: Node) -> list[str]:
+        """The command lines of what Ray and flyteray have started on a node."""
+        lines = node.python(
+            "import psutil\n"
+            "for p in psutil.process_iter(['cmdline']):\n"
+            "    print(' '.join(p.info['cmdline'] or ())[:200])"
+        )
+        ours = ("raylet/raylet", "ray::", "haproxy", "flyteray/")
+        return [line for line in lines.splitlines() if any(word in line for word in ours)]
+
+    def replicas(self) -> list[str]:
+        """The addresses of the machines with a replica of the app that is ready."""
+        told = self.one.run("flyteray", "get", "app", "hello", "-o", "json", env=ENVIRONMENT)
+        return [str(replica["host"]) for replica in json.loads(told.stdout)["replica_list"]]
 
     def script(self, node: Node, *arguments: str) -> Any:
         """What the sample script prints on a node."""
@@ -75,9 +110,9 @@ class Machines:
         return int(status), body or ended.stderr
 
     def load(self, seconds: float, urls: list[str], rate: float = 20) -> Load:
-        """Somebody outside who asks all the time, and has begun."""
+        """Somebody outside who asks all the time, and has begun; at most for these seconds."""
         command = (sys.executable, str(FOLDER / "node_load.py"), str(seconds), str(rate), *urls)
-        process = self.outside.popen(*command, stdout=subprocess.PIPE)
+        process = self.outside.popen(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         return Load(process)
@@ -87,9 +122,15 @@ class Load:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
+    def end(self) -> None:
+        """Let it end now."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def told(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """All answers, and the WebSockets, when it has ended."""
-        told = json.loads(self._process.communicate(timeout=120)[0])
+        assert self._process.stdout is not None
+        told = json.loads(self._process.stdout.read())
         return told["answers"], told["talks"]
 
 
@@ -98,19 +139,22 @@ def url(node: Node) -> str:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Machines]:
-    """Three machines of a cluster, on each of which a replica of the app answers, and a fourth outside of it."""
+def serving(lasting: bool = False, variables: Mapping[str, str] | None = None) -> Iterator[Machines]:
+    """Three machines of a cluster, on each of which a replica of the app answers, and a fourth outside of it.
+
+    A ``lasting`` cluster outlives its head: Ray keeps what it knows in a Redis, which is on the fourth machine.
+    """
     shared = Path(tempfile.mkdtemp(prefix="flyteray-nodes-", dir="/tmp"))
     try:
         with nodes.machines(["head", "one", "two", "outside"], shared) as (head, one, two, outside):
-            head.start_ray()
-            one.start_ray(head)
-            two.start_ray(head)
-            there = Machines(head, one, two, outside)
+            kept = redis_server.start(outside) if lasting else {}
+            there = Machines(head, one, two, outside, {**kept, **(variables or {})})
+            there.start()
             there.script(one, "serve")
             for node in there.all:
                 eventually(lambda node=node: there.asked(f"{url(node)}/who")[0] == 200)  # type: ignore[misc]
             yield there
-            there.two.kill()  # it may be another one than at the beginning
+            for node in (there.head, there.two):
+                node.kill()  # it may be another one than at the beginning
     finally:
         shutil.rmtree(shared, ignore_errors=True)

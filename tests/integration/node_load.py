@@ -1,6 +1,7 @@
 """A client of its own process that asks at a steady rate, whatever the answers, and says in JSON what came of it.
 
-``node_load.py SECONDS RATE URL...``: each URL is asked RATE times a second. A first line says when it has begun.
+``node_load.py SECONDS RATE URL...``: each URL is asked RATE times a second, for so long or until stdin ends. A first
+line says when it has begun.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ async def ask(client: httpx.AsyncClient, url: str, method: str, answers: list[di
     answers.append({"url": url, "method": method, "at": began, "took": time.time() - began, **told})
 
 
-async def talk(url: str, until: float) -> dict[str, Any]:
+async def talk(url: str, ended: asyncio.Event) -> dict[str, Any]:
     """Keep a WebSocket open; say when it was cut, if it was."""
     node = ""
     try:
         async with websockets.connect(url, ping_interval=None) as socket:
             node = str(await socket.recv())
-            while time.time() < until:
+            while not ended.is_set():
                 await socket.send("x")
                 await asyncio.wait_for(socket.recv(), _PATIENCE_S)
                 await asyncio.sleep(0.2)
@@ -44,18 +45,21 @@ async def talk(url: str, until: float) -> dict[str, Any]:
 
 async def main(seconds: float, rate: float, urls: list[str]) -> None:
     answers: list[dict[str, Any]] = []
-    until = time.time() + seconds
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.call_later(seconds, ended.set)
+    loop.add_reader(sys.stdin, ended.set)
     limits = httpx.Limits(max_connections=1000, max_keepalive_connections=50)
     async with httpx.AsyncClient(limits=limits, timeout=_PATIENCE_S) as client:
         print("begun", flush=True)
         talks = [
-            asyncio.create_task(talk(url.replace("http", "ws", 1) + "/ws", until))
+            asyncio.create_task(talk(url.replace("http", "ws", 1) + "/ws", ended))
             for url in urls
             for _ in range(4)
         ]
         asking = set()
         number = 0
-        while time.time() < until:
+        while not ended.is_set():
             for url in urls:
                 number += 1
                 method = "POST" if number % 10 == 0 else "GET"
@@ -63,6 +67,7 @@ async def main(seconds: float, rate: float, urls: list[str]) -> None:
                 asking.add(task := asyncio.create_task(ask(client, url + path, method, answers)))
                 task.add_done_callback(asking.discard)
             await asyncio.sleep(1 / rate)
+        loop.remove_reader(sys.stdin)
         if asking:
             await asyncio.wait(asking)
         print(json.dumps({"answers": answers, "talks": await asyncio.gather(*talks)}), flush=True)

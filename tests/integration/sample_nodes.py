@@ -16,7 +16,7 @@ import flyteray as flyte
 from flyteray.app import Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.io import Dir, File
-from flyteray.remote import App, Run
+from flyteray.remote import ActionPhase, App, Run
 
 api = FastAPI()
 app = FastAPIAppEnvironment(
@@ -65,7 +65,8 @@ async def call_from_everywhere(calls: int) -> list[tuple[str, str, int]]:
 
 @tasks.task
 async def write() -> tuple[str, File[str], Dir[str]]:
-    """A file and a folder, and the node that wrote them."""
+    """A file and a folder, and the node that wrote them and this."""
+    print("written on", socket.gethostname())
     await asyncio.sleep(0.3)
     made: File[str] = File.new_remote("note.txt")
     async with made.open("wb") as stream:
@@ -81,10 +82,18 @@ async def write_everywhere() -> list[tuple[str, File[str], Dir[str]]]:
     return list(await asyncio.gather(*(write.aio() for _ in range(6))))
 
 
-def read(run: str) -> list[str]:
-    """The nodes that wrote what is read here."""
+@tasks.task
+async def stay() -> None:
+    await asyncio.sleep(600)
+
+
+def read(name: str) -> list[str]:
+    """The nodes that wrote what is read here: outputs, files, folders and logs."""
     nodes = []
-    for node, file, folder in Run.get(run).outputs()[0]:
+    run = Run.get(name)
+    told = [run.get_logs(action.action) for action in run.actions() if action.parent is not None]
+    assert sorted(told) == sorted([f"written on {node}"] for node, _, _ in run.outputs()[0])
+    for node, file, folder in run.outputs()[0]:
         with file.open_sync("rb") as stream:
             assert stream.read() == node.encode()
         assert (Path(folder.download_sync()) / "inside.txt").read_text() == node
@@ -114,6 +123,15 @@ if __name__ == "__main__":
             print(json.dumps(run.name))
         case "read":
             print(json.dumps(read(sys.argv[2])))
+        case "stay":
+            run = flyte.run(stay)
+            while run.phase is not ActionPhase.RUNNING:
+                time.sleep(0.1)
+            print(json.dumps(run.name))
+        case "end":
+            run = Run.get(sys.argv[2])
+            run.wait()
+            print(json.dumps([run.phase.value, run.sync().info.error.message]))
         case "call":
             flyte.init()
             told = [json.load(urlopen(f"{app.endpoint}/who"))["node"] for _ in range(int(sys.argv[2]))]

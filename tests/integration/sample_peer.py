@@ -18,6 +18,7 @@ from flyteray._ingress.certificates import Authority
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
 from tests.integration.sample_nodes import api
+from tests.waiting import eventually
 
 PORT, REPLICA = 8800, 9000
 
@@ -51,7 +52,7 @@ class Peer:
             sticky=frozenset({"hello"}),
             owners={0: "hello"},
             peers=peers,
-            waits={"hello": 10_000},
+            waits={"hello": 60_000},
         )
         self.ingress.apply(state)
 
@@ -67,7 +68,7 @@ def main() -> None:
     serve()
     print(peer.ingress.peers_port(), flush=True)
     for line in sys.stdin:
-        exec(line, {"peer": peer})
+        exec(line, {"peer": peer, "eventually": eventually})
         print("done", flush=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 import threading
 import time
 from dataclasses import dataclass
@@ -219,3 +220,28 @@ async def found_below() -> list[dict[str, Any]]:
     with flyte.group("below"), flyte.custom_context(by="parent", level="1"):
         inside = await found.aio()
     return [inside, await found.aio()]
+
+
+@env.task(retries=1)
+def tells(first_try: str) -> None:
+    """Writes in each of the ways, and dies in its first attempt."""
+    print(f"told by Python, try {flyte.ctx().attempt_number}")
+    os.write(2, b"told natively\n")
+    subprocess.run(["echo", "told by a child"], check=True)
+    tells_nothing()
+    if not Path(first_try).exists():
+        while not Path(first_try).exists():
+            time.sleep(0.1)
+        os._exit(3)
+    tells_below()
+
+
+@env.task
+def tells_nothing() -> None:
+    pass
+
+
+@env.task
+def tells_below() -> None:
+    print("told below")
+    raise Broken("below")

@@ -28,6 +28,15 @@ async def main():
             print(await socket.recv(), flush=True)
 asyncio.run(main())
 """
+CROWD = """
+import asyncio, collections, json, sys, httpx
+async def main():
+    limits = httpx.Limits(max_connections=1000)
+    async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+        answers = await asyncio.gather(*(client.get(sys.argv[1]) for _ in range(int(sys.argv[2]))))
+    print(json.dumps(collections.Counter(answer.status_code for answer in answers)))
+asyncio.run(main())
+"""
 
 
 @dataclass
@@ -114,6 +123,22 @@ def test_what_is_open_stays_open_when_the_certificates_are_renewed(peers: list[P
     assert say(socket, "still there") == "still there"
     assert json.loads(asked(peers))["node"] == "two"
     socket.kill()
+
+
+def test_a_crowd_that_waits_is_answered_by_the_other_machine_even_if_that_learns_of_its_replica_last(
+    peers: list[Peer],
+) -> None:
+    one, two, _ = peers
+    ports = {peer.node.address: peer.port for peer in peers}
+    for peer in peers:
+        peer.do(f"peer.apply([], {ports!r})")
+    url = f"http://{one.node.address}:{sample_peer.PORT}/hello/who"
+    crowd = one.node.popen(sys.executable, "-c", CROWD, url, "100", stdout=subprocess.PIPE)
+    for peer in (one, two):
+        peer.do("eventually(lambda: peer.ingress._activator._held == 100)")
+        peer.do(f"peer.apply({[two.node.address]!r}, {ports!r})")
+
+    assert json.loads(crowd.communicate(timeout=60)[0]) == {"200": 100}
 
 
 def test_what_a_dying_machine_says_is_no_answer(peers: list[Peer]) -> None:

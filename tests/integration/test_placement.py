@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 import flyteray as flyte
-from flyteray.errors import PlacementError
+from flyteray._cluster import nodes
+from flyteray.errors import ActivationTimeoutError, PlacementError
 from flyteray.remote import App, AppPhase
 from tests.integration import sample_placement as samples
 from tests.waiting import eventually
@@ -77,3 +78,20 @@ def test_a_version_that_waits_says_what_for_while_the_old_one_serves(tmp_path: P
     assert httpx.get(app.endpoint, timeout=60).json() == "wide"
     assert App.get("roomy").info.waiting is None
     App.delete("roomy")
+
+
+def test_a_replica_that_ends_before_it_had_a_node_asks_for_none_any_more(tmp_path: Path) -> None:
+    released = tmp_path / "released"
+    holder = flyte.run(samples.hold_until, str(released))
+    try:
+        eventually(lambda: holder.info.phase.value == "running" or holder.sync() is None)
+        with pytest.raises(ActivationTimeoutError):
+            flyte.with_servecontext(activate_timeout=1.0).serve(samples.wide)
+        eventually(lambda: nodes.look().queued)
+        App.delete("roomy")
+
+        eventually(lambda: not nodes.look().queued)
+        assert holder.sync().info.phase.value == "running"
+    finally:
+        released.touch()
+    holder.outputs()

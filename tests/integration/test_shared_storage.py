@@ -6,13 +6,17 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from flyteray._cluster import local
 from flyteray._settings import Settings
+from flyteray.storage import open_storage
+from flyteray.storage.owner import Claim, Owner
 
 # As `ray start` makes one, which refuses to join what is bound to 127.0.0.1.
 NODE = """
@@ -115,10 +119,36 @@ def told(folder: Path, cpus: int, nodes: int) -> str:
     return start(folder, cpus, nodes).communicate(timeout=120)[0]
 
 
+@contextlib.contextmanager
+def another_cluster(storage: str) -> Iterator[None]:
+    """Another cluster that has the storage, with a registry of its own, and lives."""
+    claim = Claim(open_storage(storage), Owner("another", "another one", "another", "sqlite:////elsewhere"))
+    claim.hold()
+    ended = threading.Event()
+
+    def live() -> None:
+        while not ended.wait(1):
+            claim.hold()
+
+    with ThreadPoolExecutor() as pool:
+        living = pool.submit(live)
+        try:
+            yield
+        finally:
+            ended.set()
+            living.result()
+
+
 def test_a_verb_fails_before_anything_is_lost_until_the_folder_is_shared(
     head: Settings, join: Join, tmp_path: Path
 ) -> None:
     second = join("127.0.0.2", 2)
+
+    with another_cluster(head.storage):
+        taken = told(tmp_path, cpus=1, nodes=2)
+    assert f"StorageTakenError Storage {head.storage} is another cluster's: that of another one" in taken
+    assert f"which records it in sqlite:///{head.storage}/registry.sqlite. Name another storage" in taken
+    (tmp_path / "storage/owner.json").unlink()  # that one has ended: else its claim would have to lapse
 
     refused = told(tmp_path, cpus=1, nodes=2)
 

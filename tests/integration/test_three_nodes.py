@@ -181,7 +181,7 @@ def test_a_killed_controller_and_a_killed_ingress_actor_cost_nothing(machines: M
 
 @pytest.fixture(scope="module")
 def written(machines: Machines) -> str:
-    """A run whose outputs, files and folders were written on all machines."""
+    """A run whose outputs, files, folders and logs were written on all machines."""
     return str(machines.script(machines.one, "write"))
 
 

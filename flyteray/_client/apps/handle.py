@@ -147,6 +147,9 @@ class BaseHandle(EphemeralHandle, ABC):
     ) -> None:
         """Print the end of what the app has written, and then what it writes until it is stopped.
 
+        On a cluster it is read on the nodes of the replicas that live. Of others there is what they said before a start
+        that failed, and otherwise what their node's log folder has.
+
         Args:
             max_lines: How many of the lines that are there, of each replica and stream.
             show_ts: The time at which a line was read before it.

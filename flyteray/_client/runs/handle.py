@@ -8,10 +8,12 @@ from typing import Literal
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loading
 from flyteray._client.progress import Progress
 from flyteray._client.session.session import session
-from flyteray._plan import failure
+from flyteray._declare.near import did_you_mean
+from flyteray._plan import failure, logs
 from flyteray._plan.info import BEFORE_IT_BEGINS, ActionInfo, ActionPhase, RunInfo
 from flyteray._plan.values.outputs import ActionOutputs
 from flyteray.errors import ActionAbortedError
+from flyteray.storage import open_storage
 
 _POLL_S = 10.0  # how long one question to the controller may wait
 _LOOK_S = 2.0  # while the run waits for something itself
@@ -122,6 +124,39 @@ class Run:
     async def actions(self) -> list[ActionInfo]:
         """The actions of the run, its root ``a0`` first."""
         return await session().controller.runs.actions(self.name)
+
+    @MethodVerb
+    async def get_logs(self, action: str = "a0", attempt: int | None = None) -> list[str]:
+        """The lines that the run's task, or a child, has written: to standard output, then to standard error.
+
+        They are in storage within two seconds, also when the node is gone that they were written on; what a process
+        wrote in the two seconds before it was killed may be missing. Of more than 8 MiB to one of the two the middle is
+        not kept, and a line says so.
+
+        Args:
+            action: Which one, as :meth:`actions` has it. Not of Flyte.
+            attempt: Which of its attempts, counted from 1. Default: the last one that has written anything.
+
+        Raises:
+            ValueError: the run has no such action, or that has no such attempt.
+            StorageError: the storage can't be read.
+        """
+        known = {each.action: each for each in await self.actions.aio()}
+        if action not in known:
+            meant = did_you_mean(action, known)
+            raise ValueError(f"Run {self.name!r} has no action {action!r} that has begun.{meant}")
+        if attempt is not None and not 1 <= attempt <= known[action].attempts:
+            raise ValueError(
+                f"Action {action!r} of run {self.name!r} has no attempt {attempt}: it has had {known[action].attempts}."
+            )
+        storage = open_storage(session().connect().storage)
+        return await asyncio.to_thread(logs.lines, storage, self.name, action, attempt)
+
+    @MethodVerb
+    async def show_logs(self, action: str = "a0", attempt: int | None = None, max_lines: int = 100) -> None:
+        """Print the last ``max_lines`` of :meth:`get_logs`."""
+        for line in (await self.get_logs.aio(action, attempt))[-max_lines:]:
+            print(line)
 
     @staticmethod
     @Verb

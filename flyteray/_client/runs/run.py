@@ -31,7 +31,7 @@ from flyteray._plan.spec import RunSpec, RunWide, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.inputs import bind_deployed
-from flyteray.errors import BaseRuntimeError, RuntimeUserError, StorageNotSharedError
+from flyteray.errors import BaseRuntimeError, RuntimeUserError, StorageNotSharedError, StorageTakenError
 from flyteray.storage import open_storage
 
 P = ParamSpec("P")
@@ -215,10 +215,8 @@ class RunContext(LaunchContext):
         kept = await asyncio.to_thread(pickling.store, inputs, root, key)
         try:
             return Run(await session().controller.runs.start(spec.model_copy(update={"inputs": key}), kept))
-        except (
-            RuntimeUserError,
-            StorageNotSharedError,
-        ):  # refused: of any other error the run may know nothing
+        except (RuntimeUserError, StorageNotSharedError, StorageTakenError):
+            # Refused: of any other error the run may know nothing.
             await asyncio.to_thread(open_storage(root).delete, key)
             raise
 
@@ -306,6 +304,7 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         ClusterError: there is no cluster to run on and none can be started.
         SecretNotFoundError: the task asks for a secret that does not exist.
         StorageNotSharedError: nodes of the cluster have another storage than the others, so nothing was begun.
+        StorageTakenError: the storage is another cluster's, so nothing was begun.
         StorageError: storage can't be written.
     """
     return await RunContext()._run(task, *args, **kwargs)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from flyteray import _private
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
+from flyteray._cluster import nodes
 from flyteray._machine.shared_folder import SharedFolder
 from flyteray._plan.bundle import bundle, code
 from flyteray._plan.spec import CodeRef
+from flyteray.errors import RuntimeSystemError
 
 _UNTOUCHED_NS = 0  # when a folder was changed in which nothing was added or removed since: one look tells
 
@@ -27,10 +31,28 @@ def load_code(ref: CodeRef) -> Any:
 
 
 def activate(digest: str) -> Path | None:
-    """Make a bundle importable in this process; its folder on this node, None where nothing was shipped."""
+    """Make a bundle importable in this process; its folder on this node, None where nothing was shipped.
+
+    RuntimeSystemError where this node has no room for it.
+    """
     if not digest:
         return None
-    return bundle.activate(digest, lambda: ask(controller().code.get(digest)), bundle.cache_folder())
+    folder = bundle.cache_folder()
+    with _told_of_disk(folder):
+        return bundle.activate(digest, lambda: ask(controller().code.get(digest)), folder)
+
+
+@contextlib.contextmanager
+def _told_of_disk(folder: Path) -> Iterator[None]:
+    """Have what this node's disk refuses name the node and the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise RuntimeSystemError(
+            "NodeDiskError",
+            f"The code can't be put into {folder} on the machine {nodes.own_address()}: {error.strerror or error}. "
+            "Mend that there, for example make room, and try again.",
+        ) from error
 
 
 class Workplace:
@@ -41,10 +63,11 @@ class Workplace:
 
     def __init__(self, code: Path) -> None:
         parent = bundle.cache_folder().parent / f"flyteray-work-{os.getuid()}"
-        self._own = SharedFolder.new(parent)
-        self._folder = self._own.path / "code"
         self._code = code
-        self._furnish()
+        with _told_of_disk(parent):
+            self._own = SharedFolder.new(parent)
+            self._folder = self._own.path / "code"
+            self._furnish()
 
     def enter(self) -> None:
         """Make it the process's working folder."""

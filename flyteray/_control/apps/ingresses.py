@@ -64,6 +64,11 @@ class Ingresses:
         member = self._members.get(address)
         return member.port or None if member else None
 
+    def problem(self, address: str) -> str | None:
+        """Why the machine of this address has no ingress; None where it has one, or will soon."""
+        member = self._members.get(address)
+        return member.problem if member and not member.port else None
+
     def machines(self) -> dict[str, str]:
         """How the ingress of each machine is, in words."""
         return {address: self._words(member) for address, member in sorted(self._members.items())}

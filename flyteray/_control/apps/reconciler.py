@@ -108,6 +108,7 @@ class Reconciler:
     async def lose(self, replica_id: str) -> None:
         """Have a replica be sent no more requests."""
         if self._records.forget_replica(replica_id):
+            self._wake.set()  # another one may wait for it to go
             await self.route()
 
     def info(self, app: AppRecord) -> AppInfo:
@@ -140,7 +141,8 @@ class Reconciler:
                 if tick % _TIDY_EVERY == 0:
                     await self._end_unwanted_versions()
                 await self._reconcile()
-                await self._scaler.adjust()
+                if await self._scaler.adjust():
+                    await self.route()
             except RegistryUnavailableError as error:
                 logger.warning("Apps are reconciled when the next tick finds the registry: %s", error)
             except Exception:
@@ -242,13 +244,14 @@ class Reconciler:
     async def route(self) -> None:
         """Tell the ingress where requests go from now on."""
         async with self._routing:  # a state must not arrive after a later one
+            falling_asleep = self._scaler.falling_asleep()
             state = reconcile.ingress_state(
                 self._records.apps.values(),
                 self._records.versions.values(),
-                self._records.replicas.values(),
+                [each for each in self._records.replicas.values() if each.info.version not in falling_asleep],
                 self._keys.names(),
                 self._cluster.auth,
-                self._scaler.counts.resting(),
+                self._scaler.counts.resting() | falling_asleep,
                 self._scaler.waiting,
                 self._records.silent(),
             )

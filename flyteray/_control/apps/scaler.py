@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from flyteray._cluster import nodes
+from flyteray._control.apps.falling_asleep import FallingAsleep
 from flyteray._control.apps.records import Records
 from flyteray._control.apps.scaling import ReplicaCounts
 from flyteray._control.apps.state import VersionPhase, VersionRecord
@@ -33,6 +34,7 @@ class Scaler:
         self._records = records
         self._traffic = traffic
         self.counts = ReplicaCounts()
+        self._falling_asleep = FallingAsleep()
         self.waiting: dict[str, str] = {}
 
     def first(self, version: VersionRecord) -> int:
@@ -40,17 +42,25 @@ class Scaler:
         app = self._records.apps.get(version.app)
         return self.counts.first(version, app.serving if app else None)
 
+    def falling_asleep(self) -> set[str]:
+        """The versions to whose replicas no request is sent any more, although they are still there."""
+        return self._falling_asleep.versions
+
     def is_waking(self, version: str) -> bool:
         """Whether Serve was asked for replicas of a version that slept, and none is ready."""
         return bool(self.counts.wanted(version)) and version in self.counts.resting()
 
-    async def adjust(self) -> None:
-        """Ask for as many replicas as the traffic of each version needs, and learn why some have fewer."""
-        ready = self._records.ready()
-        await self._scale(ready)
-        await self._learn_what_waits(ready)
+    async def adjust(self) -> bool:
+        """Ask for as many replicas as the traffic of each version needs, and learn why some have fewer.
 
-    async def _scale(self, ready: Mapping[str, int]) -> None:
+        Returns whether requests are to be sent elsewhere than before.
+        """
+        before = self.falling_asleep()
+        await self._scale()
+        await self._learn_what_waits(self._records.ready())
+        return self.falling_asleep() != before
+
+    async def _scale(self) -> None:
         versions = [version for version in self._records.versions.values() if self._has_a_size(version)]
         followed = [
             version.backend
@@ -58,9 +68,11 @@ class Scaler:
             if version.spec.scaling and version.phase is VersionPhase.READY and version.backend is not None
         ]
         traffic = await self._traffic(followed) if followed else {}
+        ready, at = self._records.ready(), time.monotonic()
+        staying = {version: count for version, count in ready.items() if version not in self.falling_asleep()}
         working = {each.info.version for each in self._records.replicas.values() if each.info.working}
-        changes = self.counts.changes(versions, ready, traffic, time.monotonic(), working)
-        for version, replicas in changes.items():
+        changes = self.counts.changes(versions, staying, traffic, at, working)
+        for version, replicas in self._falling_asleep.due(changes, ready, at).items():
             try:
                 await asyncio.to_thread(deployment.scale, version, replicas)
             except Exception as error:  # noqa: BLE001  # whatever Serve says of this one, the others go on
@@ -72,6 +84,7 @@ class Scaler:
                     # The reason why it could not be woken may be over: it is tried again.
                     self._records.put_version(replace(record, error=None))
                 self.counts.asked(version, replicas)
+                self._falling_asleep.asked(version, replicas, at)
 
     def _has_a_size(self, version: VersionRecord) -> bool:
         if version.phase is VersionPhase.READY:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
+
+from sqlalchemy import insert, select
 
 from flyteray._control.registry.actions import ActionRecords
 from flyteray._control.registry.apps import AppRecords
@@ -10,6 +13,7 @@ from flyteray._control.registry.database import Database
 from flyteray._control.registry.keys import Keys
 from flyteray._control.registry.lease import LEASE_S, Holder, Lease
 from flyteray._control.registry.runs import RunRecords
+from flyteray._control.registry.tables import identity
 from flyteray._control.registry.tasks import TaskRecords
 from flyteray._plan.spec import OutputRef
 
@@ -32,6 +36,15 @@ class Registry:
     def take(self, holder: Holder, lost: Callable[[str], None], lease_s: float = LEASE_S) -> None:
         """Be the one who writes, for as long as nobody else takes the :class:`Lease`, as it says."""
         self._lease = Lease(self.database, holder, lost, lease_s)
+
+    def identity(self) -> str:
+        """The name that this registry has got when it was made, and no other one has."""
+        with self.database.write() as connection:
+            found: str | None = connection.scalar(select(identity.c.name))
+            if found is None:
+                found = uuid.uuid4().hex
+                connection.execute(insert(identity).values(id=1, name=found))
+            return found
 
     def newest_output(self, ref: OutputRef) -> str | None:
         """The newest run whose output ``ref`` may mean, of the task that it names; None where there is none."""

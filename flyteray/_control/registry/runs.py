@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Text, func, insert, select, type_coerce, update
+from sqlalchemy import Connection, Row, Text, func, insert, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 
-from flyteray._control.registry.database import Database, recorded
+from flyteray._control.registry.database import Database, now, recorded
 from flyteray._control.registry.tables import runs
 from flyteray._declare.near import did_you_mean, near
 from flyteray._plan.info import ActionPhase, ErrorInfo, RunInfo
@@ -60,7 +61,7 @@ class RunRecords:
             row = connection.execute(select(*_INFO).where(runs.c.name == name)).one_or_none()
             if row is None:
                 raise _no_run(name, connection)
-        return RunInfo(**row._mapping)
+        return _info(row)
 
     def spec(self, name: str) -> RunSpec:
         """The spec of a run; errors as in :meth:`get`."""
@@ -80,7 +81,7 @@ class RunRecords:
         if phase is not None:
             query = query.where(runs.c.phase == phase)
         with self._database.read() as connection:
-            return [RunInfo(**row._mapping) for row in connection.execute(query)]
+            return [_info(row) for row in connection.execute(query)]
 
     def newest_success(self, task: str, version: str | None = None) -> str | None:
         """The newest run of a task, or of a ``version`` of it, that has succeeded; None: none did."""
@@ -107,6 +108,15 @@ class RunRecords:
         query = select(runs.c.name).where(runs.c.phase.in_(_UNFINISHED)).order_by(runs.c.id)
         with self._database.read() as connection:
             return list(connection.scalars(query))
+
+
+def _info(row: Row[Any]) -> RunInfo:
+    """A run, which began after it was created and before it ended: its worker's clock may say something else."""
+    info = RunInfo(**row._mapping)
+    if info.started_at is None:
+        return info
+    started = max(info.created_at, min(info.started_at, info.ended_at or now()))
+    return info.model_copy(update={"started_at": started})
 
 
 def _no_run(name: str, connection: Connection) -> RunNotFoundError:

@@ -81,6 +81,13 @@ schema = Table(
     Column("version", Integer, nullable=False),
 )
 
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True),  # 1: there is one
+    Column("name", String, nullable=False),
+)
+
 lease = Table(
     "lease",
     metadata,

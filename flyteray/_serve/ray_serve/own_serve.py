@@ -7,6 +7,7 @@ never meet them. Serve has no setting for it; the difference is put in place in 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -25,6 +26,8 @@ from flyteray._serve.ray_serve.replica_process import ReplicaActor
 
 # Ways in which a cluster may have Serve reach replicas; flyteray's are reached by its ingress.
 _WAYS_IN = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS")
+
+_UNPLACED = ("DEPENDENCIES_UNREADY", "PENDING_CREATION")  # states of an actor, as long as it has no process
 
 _LAST_MS = (
     10_000.0  # before a node is taken away: until then its replicas wait for others to take their place
@@ -81,9 +84,28 @@ class ServeController(controller.ServeController):  # type: ignore[misc]  # Ray 
         # Those of others' replicas are not left over because they are not ours.
         controller.get_all_live_placement_group_names = list
         replica.ReplicaActor = ReplicaActor
+        deployment_state.ActorReplicaWrapper = PlacedReplica
         # Else one that may drain for longer than its node is still there is stopped before another one is ready.
         drains_ms = deployment_state.DeploymentState._group_shutdown_timeout_ms
         deployment_state.DeploymentState._group_shutdown_timeout_ms = staticmethod(
             lambda group: min(drains_ms(group), _LAST_MS)
         )
         await super().__init__(**options)
+
+
+class PlacedReplica(deployment_state.ActorReplicaWrapper):  # type: ignore[misc]  # Ray has no types for it
+    """A replica as Serve's controller knows it, which ends at once where it has no node yet.
+
+    Serve would have it placed to tell it there that it ends: what an app that sleeps had asked for in vain would have
+    a node added for it, and would be the first to get the hardware that others wait for.
+    """
+
+    def graceful_stop(self) -> float:
+        with contextlib.suppress(ValueError):  # there is none any more
+            actor = ray.get_actor(self._actor_name, namespace=SERVE_NAMESPACE)
+            known = ray._private.state.state.actor_table(actor._actor_id.hex())
+            if known.get("State") in _UNPLACED and not known["Pid"]:
+                ray.kill(actor)
+                return 0.0
+        seconds: float = super().graceful_stop()
+        return seconds

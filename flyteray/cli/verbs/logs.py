@@ -1,4 +1,4 @@
-"""``flyteray get logs`` shows what an app writes."""
+"""``flyteray get logs`` shows what an app or a run writes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,42 @@ from click.exceptions import Exit
 
 from flyteray.cli import failures, printing
 from flyteray.cli.verbs.status import require_cluster
-from flyteray.remote import App
+from flyteray.remote import App, Run
 
-_EXAMPLES = printing.examples("flyteray get logs app hello", "flyteray get logs app hello --follow --show-ts")
+_OF_APPS = ("flyteray get logs app hello", "flyteray get logs app hello --follow --show-ts")
+_OF_RUNS = ("flyteray get logs run r0123456789ab", "flyteray get logs run r0123456789ab a0.1 --attempt 1")
 
 
-@click.group(epilog=_EXAMPLES)
+@click.group(epilog=printing.examples(_OF_APPS[0], _OF_RUNS[0]))
 def logs() -> None:
-    """Show what an app writes."""
+    """Show what an app or a run writes."""
 
 
-@logs.command(epilog=_EXAMPLES)
+@logs.command(epilog=printing.examples(*_OF_RUNS))
+@click.argument("name")
+@click.argument("action", default="a0")
+@click.option(
+    "-a", "--attempt", type=click.IntRange(1), help="Which one; the last that has written anything."
+)
+@click.option(
+    "-l",
+    "--lines",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="The last lines of both streams.",
+)
+def run(name: str, action: str, attempt: int | None, lines: int) -> None:
+    """What an action of a run has written to standard output and standard error; the run's task is action a0."""
+    require_cluster()
+    found = Run.get(name).get_logs(action, attempt)
+    if not found:
+        printing.note(f"Action {action!r} of run {name!r} has written nothing.")
+    for line in found[-lines:]:
+        click.echo(line)
+
+
+@logs.command(epilog=printing.examples(*_OF_APPS))
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl+C or until the app is stopped.")
 @click.option(

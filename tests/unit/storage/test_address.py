@@ -11,6 +11,7 @@ from obstore.store import MemoryStore
 
 from flyteray.errors import RuntimeSystemError
 from flyteray.storage import Storage, locate_file, open_storage
+from flyteray.storage.copies import Copies
 from flyteray.storage.objects import ObjectStorage
 
 
@@ -63,22 +64,22 @@ def test_a_file_is_kept_and_found_as_a_local_file(storage: Storage, tmp_path: Pa
     source.write_bytes(b"x" * 100_000)
 
     storage.put_file("deep/er/data.bin", source)
-    found = storage.local_path("deep/er/data.bin", tmp_path / "cache")
-    again = storage.local_path("deep/er/data.bin", tmp_path / "cache")
-
-    assert found.read_bytes() == source.read_bytes()
-    assert found.name == "data.bin"
-    assert found == again
+    copies = Copies(tmp_path / "cache")
+    with storage.local_file("deep/er/data.bin", copies) as found:
+        assert found.read() == source.read_bytes()
+        with storage.local_file("deep/er/data.bin", copies) as again:
+            assert found.name == again.name
 
 
 def test_a_replaced_object_is_downloaded_anew(tmp_path: Path) -> None:
     storage = ObjectStorage("s3://bucket", MemoryStore())
     storage.put("a", b"one")
-    storage.local_path("a", tmp_path)
+    storage.local_file("a", Copies(tmp_path)).close()
 
     storage.put("a", b"two")
 
-    assert storage.local_path("a", tmp_path).read_bytes() == b"two"
+    with storage.local_file("a", Copies(tmp_path)) as found:
+        assert found.read() == b"two"
 
 
 def test_a_reader_seeks(storage: Storage) -> None:
@@ -109,10 +110,10 @@ def test_a_failed_write_leaves_nothing(storage: Storage) -> None:
     assert list(storage.list()) == []
 
 
-@pytest.mark.parametrize("read", ["get", "local_path"])
+@pytest.mark.parametrize("read", ["get", "local_file"])
 def test_a_missing_key_is_named_with_its_storage(storage: Storage, read: str, tmp_path: Path) -> None:
     storage.put("here", b"")
-    arguments = [] if read == "get" else [tmp_path]
+    arguments = [] if read == "get" else [Copies(tmp_path)]
 
     with pytest.raises(FileNotFoundError, match=rf"'a/b' in storage {storage.url}"):
         getattr(storage, read)("a/b", *arguments)

