@@ -46,6 +46,7 @@ _PROXY = struct.Struct("!12sBBH")  # signature, version and command, address fam
 _ADDRESSES = {0x11: 12, 0x21: 36, 0x31: 216}  # bytes by address family: IPv4, IPv6, UNIX
 _FIELD = struct.Struct("!BH")  # type, length
 _UNIQUE_ID = 0x05
+_CHOSEN = re.compile(rb"(?im)^(%s: )[^\r]*" % maps.CHOSEN.encode())
 _REPEATABLE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -75,6 +76,10 @@ class _Request:
     @property
     def _headers(self) -> set[bytes]:
         return {line.partition(b":")[0].lower() for line in self.head.split(b"\r\n")[1:]}
+
+    def choose(self, server: str) -> None:
+        """Name the server that it goes to, as HAProxy does; HAProxy has named the activator."""
+        self.head = _CHOSEN.sub(rb"\g<1>" + server.encode(), self.head, count=1)
 
     @property
     def asks_for_json(self) -> bool:
@@ -224,13 +229,16 @@ class Activator:
             slot = slots[number]
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 if number < ELSEWHERE:
-                    return await asyncio.wait_for(asyncio.open_connection(slot.host, slot.port), _CONNECT_S)
-                name = maps.peer_name(backend, number)
-                async with self._handshakes:
-                    opening = asyncio.open_connection(
-                        slot.host, slot.port, ssl=self._identity, server_hostname=name
-                    )
-                    return await asyncio.wait_for(opening, _CONNECT_S)
+                    opening = asyncio.open_connection(slot.host, slot.port)
+                    reached = await asyncio.wait_for(opening, _CONNECT_S)
+                else:
+                    async with self._handshakes:
+                        opening = asyncio.open_connection(
+                            slot.host, slot.port, ssl=self._identity, server_hostname=maps.PEER
+                        )
+                        reached = await asyncio.wait_for(opening, _CONNECT_S)
+                request.choose(maps.server_name(backend, number))
+                return reached
         return None
 
 

@@ -68,7 +68,7 @@ def _arrivals(old: IngressState, new: IngressState) -> list[str]:
             server = _server(backend, slot)
             host = f"[{address.host}]" if ":" in address.host else address.host
             commands += [
-                f"add server {server} {host}:{address.port} {maps.options(backend, slot)}",
+                f"add server {server} {host}:{address.port} {maps.options(slot)}",
                 f"set server {server} addr {address.host} port {address.port}",
                 f"enable health {server}",
                 # What was known of a replica that was there says nothing about this one.
@@ -118,4 +118,4 @@ def _other(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
 
 
 def _server(backend: int, slot: int) -> str:
-    return f"{maps.backend_name(backend)}/{maps.server_name(slot)}"
+    return f"{maps.backend_name(backend)}/{maps.server_name(backend, slot)}"

@@ -153,8 +153,10 @@ def serving(lasting: bool = False, variables: Mapping[str, str] | None = None) -
             there.script(one, "serve")
             for node in there.all:
                 eventually(lambda node=node: there.asked(f"{url(node)}/who")[0] == 200)  # type: ignore[misc]
-            yield there
-            for node in (there.head, there.two):
-                node.kill()  # it may be another one than at the beginning
+            try:
+                yield there
+            finally:
+                for node in (there.head, there.two):
+                    node.kill()  # it may be another one than at the beginning
     finally:
         shutil.rmtree(shared, ignore_errors=True)

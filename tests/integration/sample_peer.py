@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -22,9 +23,18 @@ from tests.waiting import eventually
 PORT, REPLICA = 8800, 9000
 
 
+@api.api_route("/end", methods=["GET", "POST"])
+def end() -> str:
+    """The second machine loses its replica and its activator with a request; its HAProxy is the last to go."""
+    if socket.gethostname() == "two":
+        os._exit(1)
+    return socket.gethostname()
+
+
 class Peer:
     def __init__(self, address: str, authority: Path) -> None:
-        self.ingress = Ingress("/tmp/ingress", "0.0.0.0", PORT, watched=os.getpid(), address=address)
+        # like that of a node it outlives this process: it ends with the first of its machine
+        self.ingress = Ingress("/tmp/ingress", "0.0.0.0", PORT, watched=1, address=address)
         self.authority = Authority((authority / "ca.pem").read_bytes(), (authority / "ca.key").read_bytes())
         self.join()
 
@@ -37,7 +47,12 @@ class Peer:
     def apply(self, replicas: list[str], peers: dict[str, int]) -> None:
         slots = {number: Slot(host, REPLICA) for number, host in enumerate(replicas, 1)}
         state = IngressState(
-            {"hello": 0}, {0: slots}, owners={0: "hello"}, peers=peers, waits={"hello": 60_000}
+            {"hello": 0},
+            {0: slots},
+            sticky=frozenset({"hello"}),
+            owners={0: "hello"},
+            peers=peers,
+            waits={"hello": 60_000},
         )
         self.ingress.apply(state)
 

@@ -11,7 +11,13 @@ from flyteray._ingress.routes import IngressState
 from tests.integration.ingress_servers import RawReplica
 from tests.integration.raw_http import http1, http2
 
-TOLD = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-prefix"}
+TOLD = {
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-prefix",
+    "x-flyteray-replica",
+}
 FORGED = [
     *(
         "X-Flyteray-User",

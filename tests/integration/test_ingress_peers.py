@@ -1,4 +1,4 @@
-"""The ingresses of two machines, of which only the second has a replica: real HAProxies, no Ray."""
+"""The ingresses of machines of which the first has no replica: real HAProxies, no Ray."""
 
 from __future__ import annotations
 
@@ -70,18 +70,24 @@ def peers() -> Iterator[list[Peer]]:
         authority = Authority.new()
         (Path(shared) / "ca.pem").write_bytes(authority.certificate)
         (Path(shared) / "ca.key").write_bytes(authority.key)
-        with nodes.machines(["one", "two"], Path(shared)) as machines:
+        with nodes.machines(["one", "two", "three"], Path(shared)) as machines:
             started = [start(node) for node in machines]
-            ports = {peer.node.address: peer.port for peer in started}
-            for peer in started:
-                peer.do(f"peer.apply({[machines[1].address]!r}, {ports!r})")
+            know(started, started[1:2])
             yield started
 
 
-def asked(peers: list[Peer], *options: str, path: str = "who") -> str:
+def know(peers: list[Peer], replicas: list[Peer]) -> None:
+    """Have all ingresses lead to the replicas of these machines."""
+    hosts = [peer.node.address for peer in replicas]
+    ports = {peer.node.address: peer.port for peer in [*peers, *replicas]}
+    for peer in peers:
+        peer.do(f"peer.apply({hosts!r}, {ports!r})")
+
+
+def asked(peers: list[Peer], *options: str, path: str = "who", fails: bool = False) -> str:
     url = f"http://{peers[0].node.address}:{sample_peer.PORT}/hello/{path}"
     ended = peers[0].node.run("curl", "-sS", "--fail-with-body", "-m", "20", *options, url)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (ended.returncode != 0) is fails, ended.stdout + ended.stderr
     return ended.stdout
 
 
@@ -122,14 +128,30 @@ def test_what_is_open_stays_open_when_the_certificates_are_renewed(peers: list[P
 def test_a_crowd_that_waits_is_answered_by_the_other_machine_even_if_that_learns_of_its_replica_last(
     peers: list[Peer],
 ) -> None:
-    one, two = peers
+    one, two, _ = peers
     ports = {peer.node.address: peer.port for peer in peers}
     for peer in peers:
         peer.do(f"peer.apply([], {ports!r})")
     url = f"http://{one.node.address}:{sample_peer.PORT}/hello/who"
     crowd = one.node.popen(sys.executable, "-c", CROWD, url, "100", stdout=subprocess.PIPE)
-    for peer in peers:
+    for peer in (one, two):
         peer.do("eventually(lambda: peer.ingress._activator._held == 100)")
         peer.do(f"peer.apply({[two.node.address]!r}, {ports!r})")
 
     assert json.loads(crowd.communicate(timeout=60)[0]) == {"200": 100}
+
+
+def test_what_a_dying_machine_says_is_no_answer(peers: list[Peer]) -> None:
+    one, two, three = peers
+    know([one, three], [two, three])
+    know([two], [two])  # else it would ask the third
+    keeping_to_the_second = ("-H", "Cookie: flyteray-b0=1")
+    assert json.loads(asked(peers, *keeping_to_the_second))["node"] == "two"
+
+    assert json.loads(asked(peers, *keeping_to_the_second, path="end")) == "three"
+
+    for _ in range(10):
+        assert json.loads(asked(peers, *keeping_to_the_second))["node"] == "three"
+    broken = asked(peers, "-w", "%{http_code}", *keeping_to_the_second, "-d", "x", path="length", fails=True)
+    assert broken.endswith("502")
+    assert "App 'hello' broke the connection" in broken

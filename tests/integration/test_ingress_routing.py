@@ -103,8 +103,9 @@ def test_a_client_cannot_forge_what_the_ingress_says_of_it(client: httpx.Client,
         "X-Mine": "kept",
     }
 
-    headers = seen(client.get("/hello/", headers=forged))["headers"]
+    headers = seen(client.get("/hello/", headers={**forged, "X-Flyteray-Replica": "b0-s1"}))["headers"]
 
+    assert headers.pop("x-flyteray-replica").startswith("s")
     assert {name: value for name, value in headers.items() if "f" in name and name != "user-agent"} == {
         "x-forwarded-for": "127.0.0.1",
         "x-forwarded-proto": "http",

@@ -72,7 +72,11 @@ def ask(ingress: Ingress, headers: str, path: str = "/app/", host: str = "inside
 def seen(replica: RawReplica) -> dict[str, str]:
     """The headers of the last request."""
     found = re.findall(r"^([^:\r\n]+): (.*?)\r$", replica.requests[-1].decode(), re.MULTILINE)
-    return {name: value for name, value in found if name not in ("host", "x-forwarded-prefix")}
+    return {
+        name: value
+        for name, value in found
+        if name not in ("host", "x-forwarded-prefix", "x-flyteray-replica")
+    }
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from flyteray._ingress.haproxy.maps import PEER
 from tests import nodes
 from tests.integration.cluster_of_machines import PORT, Machines, serving, url
 from tests.waiting import eventually
@@ -104,7 +105,7 @@ def test_nobody_without_a_certificate_of_the_cluster_gets_past_an_ingress(machin
     peers = [port for port in set(ports) if int(port) != PORT]
     assert peers
     for port in peers:
-        name = f"b0-s1.flyteray.internal:{port}"
+        name = f"{PEER}:{port}"
         told = machines.outside.run(
             "curl",
             "-skS",

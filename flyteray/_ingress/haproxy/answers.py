@@ -79,6 +79,7 @@ _TEXT = 'content-type "text/plain; charset=utf-8"'
 
 BROKEN = f"""\
 -- A replica that ended without an answer: its client is told, whatever HAProxy would do on a connection used before.
+-- Another ingress is not: it has other ways.
 local function said(txn, name) return txn:get_var("txn." .. name) or "" end
 
 local function answer(txn, status, reason, words)
@@ -89,6 +90,7 @@ local function answer(txn, status, reason, words)
 end
 
 core.register_action("broken", {{"tcp-res"}}, function(txn)
+  if txn:get_var("txn.asked_by_peer") then txn:done() end
   answer(txn, 502, "Bad Gateway", "{_lua(_ERRORS[502])}")
 end)
 

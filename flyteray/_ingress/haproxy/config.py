@@ -59,8 +59,9 @@ defaults
     # a client that leaves is a client that leaves: the replica learns it at once
     option abortonclose
     http-reuse always
+    # also of a request that is sent once more, which a name in TLS is not
+    http-send-name-header {chosen}
     balance leastconn
-{errors}
 """
 
 _FRONTEND = """\
@@ -78,6 +79,7 @@ frontend apps
     unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     # without it a client can send a request on a connection that closes at that moment
     option idle-close-on-response
+{errors}
 
 {bodies}
 {trust}
@@ -170,22 +172,28 @@ _NEAR = f"""\
     http-request set-var(txn.server) var(txn.turn),map_str({maps.NEAR}) if is_near
 """
 
-# What other ingresses of the cluster send: they have looked at it, and name the replica by the name that they ask for.
-# One stands for all of this node, unless a browser keeps to it.
+# What other ingresses of the cluster send: they have looked at it, and name the replica in a header. One stands for all
+# of this node, unless a browser keeps to it. Where no replica answers, nothing does: this node may be dying, and the
+# ingress that asked knows others.
 _PEERS = """\
 frontend peers
 {bind}
     unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     option idle-close-on-response
+{errors}
+    errorfile 502 /dev/null
+    errorfile 503 /dev/null
 {bodies}
+    http-request set-var(txn.asked_by_peer) bool(true)
+    http-request set-var(txn.reached) bool(true)
     acl asks_json req.hdr(accept) -m reg -i '{asks_json}'
     http-request set-var-fmt(txn.open) '{{"error": "' if asks_json
     http-request set-var-fmt(txn.close) '"}}' if asks_json
-    http-request set-var(txn.backend) ssl_fc_sni,field(1,.),field(1,-)
+    http-request set-var(txn.backend) req.hdr({chosen}),field(1,-)
     http-request set-var(txn.app) var(txn.backend),map_str({owners})
 {near}
     acl sticky var(txn.app),map_str({sticky}) -m found
-    http-request set-var(txn.server) ssl_fc_sni,field(1,.),field(2,-) if sticky
+    http-request set-var(txn.server) req.hdr({chosen}),field(2,-) if sticky
     http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
     http-request reject unless {{ var(txn.app) -m found }}
 {repeats}
@@ -253,12 +261,12 @@ def frame(*, threads: int, connections: int, trust: Trust = NOBODY, peers: bool 
     """What the configuration says whatever the state is; the sections of the backends follow."""
     head = _GLOBAL.format(
         admin=ADMIN_SOCKET,
+        chosen=maps.CHOSEN,
         threads=threads,
         connections=connections,
         buffer=answers.LARGEST_HEAD,
         lines=answers.MOST_HEADERS,
         broken=BROKEN_FILE,
-        errors=answers.errors(),
     )
     frontend = _FRONTEND.format(
         listener=LISTENER,
@@ -268,6 +276,7 @@ def frame(*, threads: int, connections: int, trust: Trust = NOBODY, peers: bool 
         timeouts=maps.TIMEOUTS,
         private=maps.PRIVATE,
         keys=maps.KEYS,
+        errors=answers.errors(),
         bodies=_BODIES,
         repeats=_REPEATS,
         near=_NEAR,
@@ -294,8 +303,10 @@ def _peers(bound: bool) -> str:
     bind = f'    bind "fd@${{{PEERS_LISTENER}}}" ssl {certificates} alpn http/1.1'
     return _PEERS.format(
         bind=bind if bound else "    # nobody comes here before the certificate does",
+        errors=answers.errors(),
         bodies=_BODIES,
         asks_json=answers.ASKS_JSON,
+        chosen=maps.CHOSEN,
         owners=maps.OWNERS,
         near=_NEAR,
         sticky=maps.STICKY,
@@ -310,6 +321,6 @@ def section(number: int, slots: Mapping[int, Slot]) -> str:
     lines = [f"backend {name}", _BACKEND.format(backend=name, sticky=maps.STICKY, activator=maps.ACTIVATOR)]
     for slot, at in sorted(slots.items()):
         host = f"[{at.host}]" if ":" in at.host else at.host
-        lines.append(f"    server {maps.server_name(slot)} {host}:{at.port} {maps.options(number, slot)}")
+        lines.append(f"    server {maps.server_name(number, slot)} {host}:{at.port} {maps.options(slot)}")
     lines.append(_ACTIVATOR.format(role="backup "))
     return "\n".join(lines) + "\n"

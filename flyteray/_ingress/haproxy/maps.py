@@ -25,7 +25,8 @@ FOR_ACTIVATOR = (WAITS, REASONS)
 STOPPED = "stopped"  # stands in the map for an app without a backend
 COMING = "coming"  # stands there for one that is to have a backend; names the backend where its requests wait
 ACTIVATOR = "act"  # the activator's name in each backend
-PEERS_DOMAIN = "flyteray.internal"  # what the ingresses of a cluster call themselves among each other
+CHOSEN = "X-Flyteray-Replica"  # the header in which HAProxy names the server that a request goes to
+PEER = "peer.flyteray.internal"  # what the ingresses of a cluster call themselves among each other
 PEER_FILE = "peer.pem"  # the certificate of this ingress, with its key
 CA_FILE = "ca.pem"  # those that the certificates of the others are signed with
 _YES = "yes"
@@ -41,7 +42,7 @@ _REPLICA = (
 # slow to take connections when it has much to do. One that says nothing any more is marked down by who watches for it.
 _PEER = (
     f"{_CHECK} inter 30s downinter 5s fall 3 fastinter 1s observe layer4 error-limit 2 on-error fastinter weight 64 "
-    f"ssl verify required ca-file {CA_FILE} crt {PEER_FILE} check-ssl check-sni check.{PEERS_DOMAIN}"
+    f"ssl verify required ca-file {CA_FILE} crt {PEER_FILE} verifyhost {PEER} check-ssl"
 )
 
 
@@ -60,15 +61,18 @@ def is_backend(name: str) -> bool:
     return name.startswith("b") and name[1:].isdigit()
 
 
-def server_name(slot: int) -> str:
-    """The name of a slot's server in its backend: that of a replica here, or that of the ingress of another node."""
-    return f"p{slot - ELSEWHERE}" if slot > ELSEWHERE else f"s{slot}"
+def server_name(backend: int, slot: int) -> str:
+    """The name of a slot's server in its backend.
+
+    That of a replica here is short. That of another node's ingress tells it which replica of which backend is meant.
+    """
+    return f"{backend_name(backend)}-s{slot - ELSEWHERE}" if slot > ELSEWHERE else f"s{slot}"
 
 
 def servers_behind(state: IngressState, ingress: Slot) -> list[str]:
     """The servers that stand for the ingress of another node, in a state that a node sees."""
     return [
-        f"{backend_name(backend)}/{server_name(slot)}"
+        f"{backend_name(backend)}/{server_name(backend, slot)}"
         for backend, slots in state.backends.items()
         for slot, at in slots.items()
         if slot > ELSEWHERE and at == ingress
@@ -77,20 +81,14 @@ def servers_behind(state: IngressState, ingress: Slot) -> list[str]:
 
 def slot_of(name: str) -> int:
     """The slot of a server of this name."""
-    return int(name[1:]) + (ELSEWHERE if name.startswith("p") else 0)
+    backend, _, replica = name.rpartition("-")
+    return int(replica[1:]) + (ELSEWHERE if backend else 0)
 
 
-def options(backend: int, slot: int) -> str:
+def options(slot: int) -> str:
     """What HAProxy is told of a server besides its address."""
     cookie = f"cookie {slot % ELSEWHERE}"  # the same at every ingress
-    if slot < ELSEWHERE:
-        return f"{cookie} {_REPLICA}"
-    return f"{cookie} {_PEER} sni str({peer_name(backend, slot)})"
-
-
-def peer_name(backend: int, slot: int) -> str:
-    """The name under which another node's ingress is asked for the replica of a slot."""
-    return f"{backend_name(backend)}-{server_name(slot % ELSEWHERE)}.{PEERS_DOMAIN}"
+    return f"{cookie} {_PEER if slot > ELSEWHERE else _REPLICA}"
 
 
 def entries(state: IngressState) -> dict[str, dict[str, str]]:

@@ -37,7 +37,7 @@ class Proxy:
     def __init__(self, state: IngressState) -> None:
         self.maps = {file: list(content.items()) for file, content in maps.entries(state).items()}
         self.servers = {
-            f"b{backend}/{maps.server_name(number)}": (slot, True)
+            f"b{backend}/{maps.server_name(backend, number)}": (slot, True)
             for backend, members in state.backends.items()
             for number, slot in members.items()
         }
@@ -135,7 +135,7 @@ def test_a_replica_is_ready_before_the_route_turns_and_leaves_after() -> None:
     new = IngressState({"app": 1}, {1: {1: Slot("127.0.0.1", 4002)}})
 
     assert changes(old, new) == [
-        f"add server b1/s1 127.0.0.1:4002 {maps.options(1, 1)}",
+        f"add server b1/s1 127.0.0.1:4002 {maps.options(1)}",
         "set server b1/s1 addr 127.0.0.1 port 4002",
         "enable health b1/s1",
         "set server b1/s1 state ready",
@@ -149,7 +149,7 @@ def test_a_new_address_in_a_slot_forgets_what_was_known_of_the_old_one() -> None
     new = IngressState({}, {0: {1: Slot("127.0.0.1", 4002)}})
 
     assert changes(old, new) == [
-        f"add server b0/s1 127.0.0.1:4002 {maps.options(0, 1)}",
+        f"add server b0/s1 127.0.0.1:4002 {maps.options(1)}",
         "set server b0/s1 addr 127.0.0.1 port 4002",
         "enable health b0/s1",
         "set server b0/s1 health up",
