@@ -141,6 +141,15 @@ def test_a_crowd_that_waits_is_answered_by_the_other_machine_even_if_that_learns
     assert json.loads(crowd.communicate(timeout=60)[0]) == {"200": 100}
 
 
+def test_a_crowd_that_comes_at_once_is_answered_by_the_other_machine(peers: list[Peer]) -> None:
+    one, two, _ = peers
+    know(peers, [two])
+    url = f"http://{one.node.address}:{sample_peer.PORT}/hello/who"
+    crowd = one.node.popen(sys.executable, "-c", CROWD, url, "400", stdout=subprocess.PIPE)
+
+    assert json.loads(crowd.communicate(timeout=60)[0]) == {"200": 400}
+
+
 def test_what_a_dying_machine_says_is_no_answer(peers: list[Peer]) -> None:
     one, two, three = peers
     know([one, three], [two, three])

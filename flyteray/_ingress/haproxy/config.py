@@ -34,8 +34,9 @@ global
 
 defaults
     mode http
-    # a retry waits as long as a connection may take, at most a second: so long is a request delayed by a dead replica
-    timeout connect 200ms
+    # A retry waits as long as a connection may take, at most a second: so long is a request delayed by a dead replica.
+    # Shorter is too short for the handshakes of a crowd that comes at once for a replica on another node.
+    timeout connect 500ms
     timeout client 1h
     # for apps that set no other; it is the longest silence of a replica, before its answer and within it
     timeout server 1h
