@@ -243,10 +243,13 @@ def test_the_report_of_a_run_is_printed_written_and_opened(shell: Shell, tmp_pat
 def test_a_report_that_is_not_there_says_why(shell: Shell) -> None:
     shell.flyteray("run", "--name", "plain", "sums.py", "add", "--x", "1")
     asked = {
-        ("report", "plain"): "ReportNotFoundError|has no report. A task makes one where it is declared with",
-        ("report", "plain", "a1"): "has no action 'a1' that has begun. Did you mean 'a0'?",
+        (
+            "report",
+            "plain",
+        ): "has no report. A task makes one where it is declared with @env.task(report=True)",
+        ("report", "plain", "a1"): "has no action 'a1' that has begun.",
         ("report", "plain", "a0", "--attempt", "2"): "has no attempt 2: it has had 1.",
-        ("logs", "run", "plain", "a1"): "has no action 'a1' that has begun. Did you mean 'a0'?",
+        ("logs", "run", "plain", "a1"): "has no action 'a1' that has begun.",
         ("report", "nope"): "nope",
     }
     for words, problem in asked.items():
@@ -254,7 +257,7 @@ def test_a_report_that_is_not_there_says_why(shell: Shell) -> None:
         assert (told.returncode, told.stderr.count("\n"), "Traceback" in told.stderr) == (1, 1, False), (
             told.stderr
         )
-        assert problem.rpartition("|")[2] in told.stderr
+        assert problem in told.stderr
 
 
 def test_a_local_run_says_where_its_report_is(shell: Shell) -> None:
