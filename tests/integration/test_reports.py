@@ -17,7 +17,7 @@ def report_of(run: Run) -> str:
     """The report of a run as far as there is one."""
     try:
         return run.get_report()
-    except (ReportNotFoundError, ValueError):
+    except ReportNotFoundError:
         return ""
 
 

@@ -147,13 +147,14 @@ class Run:
 
     async def _check(self, action: str, attempt: int | None) -> None:
         """Raise ValueError where the run has no such action, or that has no such attempt."""
-        known = {each.action: each for each in await self.actions.aio()}
+        # A process that dies at once has not told of its action; a run's own is there in any case.
+        known = {"a0": 1} | {each.action: each.attempts for each in await self.actions.aio()}
         if action not in known:
             meant = did_you_mean(action, known)
             raise ValueError(f"Run {self.name!r} has no action {action!r} that has begun.{meant}")
-        if attempt is not None and not 1 <= attempt <= known[action].attempts:
+        if attempt is not None and not 1 <= attempt <= known[action]:
             raise ValueError(
-                f"Action {action!r} of run {self.name!r} has no attempt {attempt}: it has had {known[action].attempts}."
+                f"Action {action!r} of run {self.name!r} has no attempt {attempt}: it has had {known[action]}."
             )
 
     @MethodVerb
