@@ -206,7 +206,7 @@ def test_whatever_notebooks_show_is_shown() -> None:
         (Html, "a type"),
         (Everything(), "a tests.unit._report.test_content.Everything"),
     ],
-    ids=str,
+    ids=["int", "None", "bytes", "dict", "array", "class", "everything"],
 )
 def test_any_other_value_is_refused_by_its_type(content: Any, named: str) -> None:
     with pytest.raises(TypeError) as refused:
