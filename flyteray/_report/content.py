@@ -31,7 +31,7 @@ _METHODS = {
 def renderer(content: Any) -> Callable[[], Piece]:
     """What makes HTML of a value when it is called; TypeError: nothing is known that does."""
     if isinstance(content, str):
-        return lambda: Piece(str(content))
+        return lambda: Piece.of_others(str(content))
     found = None if isinstance(content, type) else _known(content) or _as_notebooks_do(content)
     if found is None:
         raise TypeError(
@@ -66,7 +66,7 @@ def _known(content: Any) -> _Render | None:
 
 def _pandas(frame: Any) -> Piece:
     made = frame.to_html(max_rows=ROWS, max_cols=COLUMNS, show_dimensions=True, border=0, classes=CLASS)
-    return Piece(made, adapts=True)
+    return Piece(made)
 
 
 def _polars(frame: Any) -> Piece:
@@ -102,7 +102,7 @@ def _bundled(content: Any) -> Piece:
             offered[kind] = found[0] if isinstance(found, tuple) else found
     for kind in ("text/html", "image/svg+xml"):
         if isinstance(offered.get(kind), str):
-            return Piece(offered[kind])
+            return Piece.of_others(offered[kind])
     for kind in ("image/png", "image/jpeg"):
         if isinstance(offered.get(kind), (str, bytes)):
             return figures.picture(kind, offered[kind])

@@ -19,7 +19,7 @@ def picture(kind: str, data: bytes | str, width: int | None = None) -> Piece:
     """A picture of a media type from its bytes, or their base64, ``width`` pixels wide."""
     text = base64.b64encode(data).decode() if isinstance(data, bytes) else "".join(data.split())
     wide = f' width="{width}"' if width else ""
-    return Piece(f'<img src="data:{kind};base64,{text}"{wide} alt="">', adapts=True)
+    return Piece(f'<img src="data:{kind};base64,{text}"{wide} alt="">')
 
 
 def matplotlib(figure: Any) -> Piece:
@@ -45,7 +45,7 @@ def image(found: Any) -> Piece:
 def plotly(figure: Any) -> Piece:
     """A figure of plotly; the page brings plotly.js."""
     made = figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True})
-    return Piece(made, "plotly", adapts=True)
+    return Piece(made, "plotly")
 
 
 def altair(chart: Any) -> Piece:
@@ -56,7 +56,6 @@ def altair(chart: Any) -> Piece:
     return Piece(
         f'<div id="{name}"></div>\n<script>vegaEmbed("#{name}", {specification});</script>',
         "vega",
-        adapts=True,
     )
 
 

@@ -71,7 +71,7 @@ def _tab(number: int, tab: Shown) -> str:
 
 
 def _panel(number: int, tab: Shown) -> str:
-    paper = " flyteray-paper" if any(piece.wants_paper for piece in tab.pieces) else ""
+    paper = " flyteray-paper" if any(piece.paper for piece in tab.pieces) else ""
     content = "\n".join(piece.html for piece in tab.pieces) or _EMPTY
     if tab.left_out:
         content += (

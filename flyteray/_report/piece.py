@@ -11,14 +11,15 @@ _COLOURS = re.compile(r"(?:colou?r|background)\s*[:=]|<style\b", re.IGNORECASE)
 class Piece(NamedTuple):
     """A piece of HTML; ``library`` is the JavaScript that the page has to bring for it, or empty.
 
-    ``adapts`` tells one that is readable on light and on dark ground alike.
+    ``paper`` tells one that was made for a white page: it has colours of its own, and takes the others as they are
+    there.
     """
 
     html: str
     library: str = ""
-    adapts: bool = False
+    paper: bool = False
 
-    @property
-    def wants_paper(self) -> bool:
-        """Whether it was made for a white page: it has colours of its own, and takes the others as they are there."""
-        return not self.adapts and _COLOURS.search(self.html) is not None
+    @classmethod
+    def of_others(cls, html: str) -> Piece:
+        """The HTML of users and their libraries: what names a colour anywhere was made for a white page."""
+        return cls(html, paper=_COLOURS.search(html) is not None)

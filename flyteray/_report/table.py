@@ -29,7 +29,6 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], count: int) -> Pi
     return Piece(
         f'<table class="{CLASS}">\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n'
         f"<p>{size}</p>",
-        adapts=True,
     )
 
 

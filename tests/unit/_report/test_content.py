@@ -231,4 +231,4 @@ def test_an_object_that_shows_nothing_is_refused() -> None:
     ],
 )
 def test_html_with_colours_of_its_own_wants_a_white_page(html: str, wants: bool) -> None:
-    assert shown(html).wants_paper is wants
+    assert shown(html).paper is wants

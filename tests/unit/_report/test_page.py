@@ -45,7 +45,7 @@ def test_titles_names_facts_and_problems_are_text() -> None:
 
 
 def test_a_tab_with_colours_of_its_own_is_on_paper_and_others_are_not() -> None:
-    coloured = (Piece("<table>"), Piece('<tr style="color: #333">'), Piece("</table>"))
+    coloured = tuple(map(Piece.of_others, ["<table>", '<tr style="color: #333">', "</table>"]))
     html = page("work", Heading(), [Shown("main", HELLO), Shown("other", coloured)])
 
     assert re.findall(r'class="(flyteray-panel[^"]*)"', html) == [
