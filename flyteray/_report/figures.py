@@ -52,7 +52,7 @@ def altair(chart: Any) -> Piece:
     """A chart of altair; the page brings vega."""
     _vl_convert()
     name = f"altair-{os.urandom(8).hex()}"
-    specification = json.dumps(chart.to_dict()).replace("</", "<\\/")
+    specification = json.dumps(chart.to_dict()).replace("<", "\\u003c")  # what ends a script
     return Piece(
         f'<div id="{name}"></div>\n<script>vegaEmbed("#{name}", {specification});</script>',
         "vega",

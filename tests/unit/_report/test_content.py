@@ -139,7 +139,7 @@ def test_a_chart_of_altair_brings_the_library() -> None:
 
     page = report.get_final_report()
     assert "window.vegaEmbed=" in page
-    assert "<\\/script>" in page
+    assert "\\u003c/script>" in page
     assert not re.findall(r"<(?:script|link)[^>]*(?:src|href)=", page)
 
 
