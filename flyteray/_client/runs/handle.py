@@ -144,7 +144,11 @@ class Run:
         known = {each.action: each for each in await self.actions.aio()}
         if action not in known:
             meant = did_you_mean(action, known)
-            raise ValueError(f"Run {self.name!r} has no action {action!r} that has begun.{meant}")
+            if action == "a0" and (await session().controller.runs.get(self.name)).phase.is_terminal:
+                meant = " Its worker ended before it had reported anything; what it wrote is in the log of its node."
+            raise ValueError(
+                f"Run {self.name!r} has no action {action!r} that is known to have begun.{meant}"
+            )
         if attempt is not None and not 1 <= attempt <= known[action].attempts:
             raise ValueError(
                 f"Action {action!r} of run {self.name!r} has no attempt {attempt}: it has had {known[action].attempts}."
