@@ -42,7 +42,8 @@ class ActionRecords:
 
     def begun(self, run: str, names: Collection[str]) -> set[str]:
         """Those of some actions of a run that are recorded as more than queued."""
-        asked, found = list(names), set()
+        asked = list(names)
+        found: set[str] = set()
         with self._database.read() as connection:
             for start in range(0, len(asked), _BATCH):
                 named = actions.c.action.in_(asked[start : start + _BATCH])
