@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flyteray import io as io
     from flyteray import models as models
     from flyteray import remote as remote
+    from flyteray import report as report
     from flyteray._client.apps.handle import AppHandle as AppHandle
     from flyteray._client.apps.serve import serve as serve
     from flyteray._client.apps.serve import with_servecontext as with_servecontext
@@ -128,7 +129,7 @@ _LATER = {
     "flyteray._declare.tasks.task": ("AsyncFunctionTaskTemplate", "Task", "TaskTemplate"),
     "flyteray._declare.tasks.task_environment": ("TaskEnvironment",),
 }
-_PACKAGES = ("app", "config", "errors", "git", "io", "models", "remote")
+_PACKAGES = ("app", "config", "errors", "git", "io", "models", "remote", "report")
 
 _LOGGERS = ("logger", "system_logger")
 

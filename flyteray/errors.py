@@ -25,6 +25,7 @@ RuntimeError
     │   ├── RemoteTaskNotFoundError no deployed task, or no version of it, of that name
     │   ├── RemoteTaskUsageError    a deployed task was called in a way that it can't be
     │   ├── RetriesExhaustedError   of Flyte: no attempt is left; here the last attempt's own error is raised
+    │   ├── ReportNotFoundError     an action has no report
     │   ├── ResultSerializationError       a task returned something that can't be pickled
     │   ├── RunAlreadyExistsError   the name is taken
     │   ├── RunNotFoundError        no run of that name
@@ -122,6 +123,7 @@ __all__ = [
     "RegistryUnavailableError",
     "RemoteTaskNotFoundError",
     "RemoteTaskUsageError",
+    "ReportNotFoundError",
     "ResourceExhaustedError",
     "RestrictedTypeError",
     "ResultSerializationError",
@@ -340,6 +342,10 @@ class RemoteTaskNotFoundError(_NamedUserError):
 
 class RemoteTaskUsageError(_NamedUserError):
     """A deployed task was called by position, outside a task, or in local mode."""
+
+
+class ReportNotFoundError(_NamedUserError):
+    """An action, or an attempt of it, has no report."""
 
 
 class RetriesExhaustedError(RuntimeUserError):

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from flyteray._report.report import Report, unseen
+
 if TYPE_CHECKING:
     from flyteray._declare.tasks.task import Task
 
@@ -140,7 +142,8 @@ class TaskContext:
     ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster; ``attempt_number``
     counts from 0; ``raw_data_path`` is the URL below which the action's files are kept; ``version`` is the one that
     the task was deployed as, or that the run was given; None where it has none. ``group_data`` is the group that
-    :func:`group` has named around here. ``data`` is for whoever makes a context of their own by :meth:`replace`;
+    :func:`group` has named around here. ``report`` is what :mod:`flyteray.report` writes to;
+    without ``report=True`` nobody sees it. ``data`` is for whoever makes a context of their own by :meth:`replace`;
     ``ctx()["key"]`` reads it, and is None where there is no such key.
     """
 
@@ -150,6 +153,7 @@ class TaskContext:
     raw_data_path: RawDataPath = _NOWHERE
     version: str | None = None
     group_data: GroupData | None = None
+    report: Report = field(default_factory=unseen, compare=False, repr=False)
     data: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property

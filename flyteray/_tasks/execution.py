@@ -28,10 +28,12 @@ from flyteray._declare.this_cluster import ENDPOINT_PATTERN
 from flyteray._plan import failure
 from flyteray._plan.bundle import pickles
 from flyteray._plan.info import ActionPhase
+from flyteray._plan.reports import KeptReport
 from flyteray._plan.spec import CodeRef, SecretSpec
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.outputs import as_outputs, exits_well
 from flyteray._plan.values.pickling import Own, Payload
+from flyteray._report.report import unseen
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
 from flyteray._tasks.events import Recorder
@@ -40,6 +42,7 @@ from flyteray._tasks.host import host
 from flyteray._tasks.logs import LogKeeper
 from flyteray._tasks.outputs import write_outputs
 from flyteray._tasks.submission import Submitter
+from flyteray.storage import open_storage
 
 
 class Worker:
@@ -82,6 +85,7 @@ class Worker:
         began = time.time()
         self.recorder.add(call, ActionPhase.RUNNING, began)
         self._logs.begin(call)
+        report: KeptReport | None = None
         try:
             if not self._has_ingress():
                 self._find_ingress()
@@ -97,23 +101,39 @@ class Worker:
                 given = pickling.load(arguments)
                 if call.unchecked:
                     given = inputs.bind(task, (), given)
-                value = inputs.check_output(task, self._call_function(call, task, given))
+                report = self._report(call, task)
+                value = inputs.check_output(task, self._call_function(call, task, given, report))
                 result = finish(task, value)
             finally:
                 if workplace is not None:
                     workplace.tidy()
         except BaseException as error:  # noqa: BLE001  # whatever users raise travels as a value
             if host().is_cancelled:
+                _end(report, ActionPhase.ABORTED)
                 raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
             info = failure.describe(error)
+            _end(report, ActionPhase.FAILED, info.summary)
             self.recorder.add(call, ActionPhase.FAILED, began, info.summary)
             raise ActionFailed(info) from None
+        else:
+            _end(report, ActionPhase.SUCCEEDED)
         finally:
             self._logs.end()
         self.recorder.add(call, ActionPhase.SUCCEEDED, began)
         return result
 
-    def _call_function(self, call: Call, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
+    def _report(self, call: Call, task: Task[..., Any]) -> KeptReport | None:
+        """The report of an attempt; None where its task makes none."""
+        if not task.report:
+            return None
+        folder = f"{self.cluster.storage}/runs/{call.run}"
+        return KeptReport(
+            task.name, call.run, call.action, call.attempt + 1, functools.partial(open_storage, folder)
+        )
+
+    def _call_function(
+        self, call: Call, task: Task[..., Any], arguments: dict[str, Any], report: KeptReport | None
+    ) -> Any:
         bound = contextvars.copy_context()
         inherited = call.inherited
         root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
@@ -127,6 +147,7 @@ class Worker:
                 attempt_number=call.attempt,
                 version=call.version,
                 raw_data_path=context.RawDataPath(f"{root}/{call.run}/{call.action}/data"),
+                report=report or unseen(),
             ),
         )
         function = functools.partial(task.func, **arguments)
@@ -137,6 +158,11 @@ class Worker:
             if exits_well(task, error):
                 return None
             raise
+
+
+def _end(report: KeptReport | None, phase: ActionPhase, problem: str = "") -> None:
+    if report is not None:
+        report.end(phase, problem)
 
 
 _worker = functools.cache(Worker)

@@ -20,7 +20,7 @@ _VERBS = {
     "build": "Build the images of a file's environments.",
     "export": "Write an app as manifests for Kubernetes.",
     "create": "Keep a secret, or make a key for apps.",
-    "get": "Show runs, tasks, apps, their logs, secrets or keys.",
+    "get": "Show runs, tasks, apps, their logs and reports, secrets or keys.",
     "update": "Start or stop an app.",
     "abort": "End a run.",
     "delete": "Delete an app, a secret or a key.",

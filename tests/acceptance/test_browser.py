@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import altair
+import pandas as pd
+import plotly.graph_objects
 import pytest
 import uvicorn
 
@@ -26,6 +29,7 @@ from flyteray._plan.bundle.code import load_file
 from flyteray._plan.credentials import key_digest
 from flyteray._serve.servers.ports import listening_socket
 from flyteray.remote import App
+from flyteray.report import Report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -159,6 +163,71 @@ def test_a_script_finds_the_modules_that_are_included_with_it(
         page.get_by_text("Hello, Grace.").wait_for()
     finally:
         app.deactivate(wait=True)
+
+
+BRIGHTNESS = """
+(element) => getComputedStyle(element).backgroundColor.match(/[0-9]+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 765
+"""
+
+
+@pytest.fixture(scope="module")
+def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a report with a tab of each kind."""
+    report = Report("mail.sort")
+    report.get_tab("main").log("<p>Plain words.</p>")
+    report.get_tab("plotly").log(
+        plotly.graph_objects.Figure(plotly.graph_objects.Bar(x=["a", "b"], y=[2, 1]))
+    )
+    chart = altair.Chart(pd.DataFrame({"x": [1, 2], "y": [2, 1]})).mark_line().encode(x="x", y="y")
+    report.get_tab("altair").log(chart)
+    report.get_tab("two words").log("<div style='background: #eef6ff'>Coloured words.</div>")
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    file.write_text(report.get_final_report())
+    return file
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_report_is_read_tab_by_tab_in_light_and_dark_without_a_network(
+    browser: Any, report_page: Path, pictures: Path, scheme: str
+) -> None:
+    page = browser.new_context(color_scheme=scheme).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    asked: list[str] = []
+    wrong: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.partition(":")[0]))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    expect = playwright.expect
+    try:
+        page.goto(report_page.as_uri())
+        plain, coloured = page.get_by_text("Plain words."), page.get_by_text("Coloured words.")
+        expect(page.get_by_role("tab")).to_have_text(["main", "plotly", "altair", "two words"])
+        expect(plain).to_be_visible()
+        expect(coloured).not_to_be_visible()
+        page.screenshot(path=pictures / f"report-{scheme}-main.png")
+
+        page.get_by_role("tab", name="plotly").click()
+        expect(plain).not_to_be_visible()
+        drawn = page.locator(".main-svg").first
+        expect(drawn).to_be_visible()
+        assert (
+            drawn.bounding_box()["width"] > 1000
+        )  # as wide as the page, though it was behind when it was drawn
+        page.screenshot(path=pictures / f"report-{scheme}-plotly.png")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("canvas.marks, svg.marks")).to_be_visible()
+        page.screenshot(path=pictures / f"report-{scheme}-altair.png")
+        page.keyboard.press("ArrowRight")
+        expect(coloured).to_be_visible()
+        page.screenshot(path=pictures / f"report-{scheme}-coloured.png")
+
+        page.reload()
+        expect(coloured).to_be_visible()
+        assert page.get_by_role("tabpanel").evaluate(BRIGHTNESS) > 0.9  # it was made for a white page
+        assert (page.locator("body").evaluate(BRIGHTNESS) > 0.5) is (scheme == "light")
+        assert set(asked) <= {"file", "data", "blob"}
+        assert wrong == []
+    finally:
+        page.context.close()
 
 
 ASKS = """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -38,6 +40,12 @@ async def add(x: int, y: int = 2) -> int:
 @tasks.task
 async def invert(x: int) -> float:
     return 1 / x
+
+
+@tasks.task(report=True)
+async def shown(fail: bool = False) -> None:
+    flyte.report.log("<p>seen</p>")
+    assert not fail, "as it was told"
 
 
 @tasks.task
@@ -204,6 +212,63 @@ def test_a_run_need_not_be_waited_for_and_can_be_aborted(shell: Shell) -> None:
     assert started["run"] == "long"
     assert shell.json("abort", "run", "long", "--reason", "enough") == {"run": "long", "phase": "aborted"}
     assert "enough" in shell.json("get", "run", "long")["error"]
+
+
+def test_the_report_of_a_run_is_printed_written_and_opened(shell: Shell, tmp_path: Path) -> None:
+    done = shell.flyteray("run", "--name", "shown", "sums.py", "shown")
+    assert "`flyteray get report shown --open` shows its report." in done.stderr
+
+    page = shell.flyteray("get", "report", "shown").stdout
+    assert (page[:15], "<p>seen</p>" in page) == ("<!doctype html>", True)
+    written = shell.flyteray("get", "report", "shown", "a0", "--attempt", "1", "--output", "page.html").stdout
+    assert Path(written.strip()).read_text() == page.removesuffix("\n")
+
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\ncp "${{1#file://}}" {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    opened = shell.flyteray("get", "report", "shown", "--open", BROWSER=f"{browser} %s")
+    assert (opened.returncode, opened.stderr) == (0, "")
+    assert (
+        (tmp_path / "opened").read_text()
+        == Path(opened.stdout.strip()).read_text()
+        == Path(written.strip()).read_text()
+    )
+    none = {"BROWSER": "false", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    nowhere = shell.flyteray("get", "report", "shown", "--open", **none)
+    assert "No browser could be started here" in nowhere.stderr
+    for path in (opened.stdout, nowhere.stdout):
+        shutil.rmtree(Path(path.strip()).parent)
+
+
+def test_a_report_that_is_not_there_says_why(shell: Shell) -> None:
+    shell.flyteray("run", "--name", "plain", "sums.py", "add", "--x", "1")
+    asked = {
+        (
+            "report",
+            "plain",
+        ): "has no report. A task makes one where it is declared with @env.task(report=True)",
+        ("report", "plain", "a1"): "has no action 'a1' that has begun.",
+        ("report", "plain", "a0", "--attempt", "2"): "has no attempt 2: it has had 1.",
+        ("logs", "run", "plain", "a1"): "has no action 'a1' that has begun.",
+        ("report", "nope"): "nope",
+    }
+    for words, problem in asked.items():
+        told = shell.flyteray("get", *words)
+        assert (told.returncode, told.stderr.count("\n"), "Traceback" in told.stderr) == (1, 1, False), (
+            told.stderr
+        )
+        assert problem in told.stderr
+
+
+def test_a_local_run_says_where_its_report_is(shell: Shell) -> None:
+    good = shell.flyteray("run", "--local", "sums.py", "shown")
+    bad = shell.flyteray("run", "--local", "sums.py", "shown", "--fail")
+
+    path = good.stderr.partition("Its report: ")[2].strip()
+    assert "<p>seen</p>" in Path(path).read_text()
+    named = re.findall(r"The report of tasks\.shown, which failed, is (.*)", bad.stderr)
+    assert ["as it was told" in Path(each).read_text() for each in named] == [True]
+    shutil.rmtree(shell.home / "local")
 
 
 def test_a_name_can_be_used_once(shell: Shell) -> None:

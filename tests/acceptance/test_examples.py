@@ -30,6 +30,7 @@ SHOWN = {
     "local_mode": ["Postage: 3000", 'Served:  """Try tasks and apps', "grams=1000", "o0     100", "/files"],
     "named_run": ["Best:    15 neighbors", "nightly", '"task": "wine.best"'],
     "other_language": ["The words of this file: {'import': 6"],
+    "report": ["Accuracy: 0.9", "KiB of HTML", "<h2>Epoch 5 of 5: 9"],
     "server_sent_events": ['data: {"step": 10, "accuracy": 0.'],
     "webhook_starts_task": ["Started: r", "Score:   0.4"],
     "websocket_chat": ["ada: Anybody here?", "grace: I am."],

@@ -245,3 +245,41 @@ def tells_nothing() -> None:
 def tells_below() -> None:
     print("told below")
     raise Broken("below")
+
+
+@env.task(report=True, retries=1)
+async def shows(folder: str) -> None:
+    """Shows in each attempt, fails in the first, and waits in the second until it has been looked at."""
+    attempt = flyte.ctx().attempt_number
+    await flyte.report.log.aio(f"<p>try {attempt}</p>", do_flush=True)
+    flyte.report.get_tab("later").log("<p>not yet</p>")
+    if attempt == 0:
+        raise Broken("the rate is <negative>")
+    await shows_below(1)
+    while not Path(folder, "seen").exists():  # noqa: ASYNC110  # another process makes it
+        await asyncio.sleep(0.05)
+    flyte.report.replace("<p>done</p>", do_flush=True)
+
+
+@env.task(report=True)
+async def shows_below(number: int) -> None:
+    flyte.report.log(f"<p>below {number}</p>")
+
+
+@env.task(report=True)
+async def shows_and_waits() -> None:
+    flyte.report.log("<p>before</p>")
+    await asyncio.sleep(600)
+
+
+@env.task(report=True)
+def shows_and_returns_another_type() -> int:
+    flyte.report.log("<p>shown</p>")
+    return "seven"  # type: ignore[return-value]
+
+
+@env.task(report=True)
+def shows_and_dies() -> None:
+    flyte.report.log("<p>flushed</p>", do_flush=True)
+    flyte.report.log("<p>lost</p>")
+    os._exit(3)

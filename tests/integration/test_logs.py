@@ -39,5 +39,5 @@ def test_what_each_attempt_of_each_action_writes_is_read_while_it_runs_and_later
     assert capsys.readouterr().out.splitlines() == second[1:]
     with pytest.raises(ValueError, match=r"has no attempt 3: it has had 2"):
         run.get_logs(attempt=3)
-    with pytest.raises(ValueError, match=r"has no action 'a1' that is known to have begun\. Did you mean"):
+    with pytest.raises(ValueError, match=r"has no action 'a1' that has begun\. Did you mean"):
         run.get_logs("a1")

@@ -24,6 +24,7 @@ PUBLIC = [
     "flyteray.io",
     "flyteray.models",
     "flyteray.remote",
+    "flyteray.report",
 ]
 # What only a verb needs, or only some users: it costs start-up time.
 HEAVY = ["fastapi", "httpx", "numpy", "obstore", "pydantic", "ray", "sqlalchemy", "starlette", "uvicorn"]

@@ -15,7 +15,7 @@ ROOT = Path(flyteray.__file__).parent
 FLOORS = [
     {"cli", "as_flyte"},
     {"app/extras"},  # ready-made apps use the verbs, as users' apps do
-    {"remote", "models"},
+    {"remote", "report", "models"},
     {"_client"},
     {"_control"},
     {"_ingress"},
@@ -28,6 +28,7 @@ FLOORS = [
     {"io", "storage", "git"},
     {"config"},
     {"_declare", "_logging"},
+    {"_report"},
     {"_machine"},
     {"errors", "_place", "_private", "_public", "_settings", "_version"},
 ]

@@ -15,7 +15,7 @@ import pytest
 
 MODULES = [
     "flyteray",
-    *(f"flyteray.{name}" for name in ("app", "config", "errors", "io", "models", "remote")),
+    *(f"flyteray.{name}" for name in ("app", "config", "errors", "io", "models", "remote", "report")),
 ]
 MODULES += ["flyteray.app.extras", "flyteray.storage"]
 ALIASES = {

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import functools
 import itertools
+import logging
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -19,14 +20,19 @@ from flyteray._client.local.secrets import LocalSecrets
 from flyteray._declare import context
 from flyteray._declare.tasks.task import Task
 from flyteray._machine.threads import in_thread
-from flyteray._plan import failure
+from flyteray._plan import failure, reports
 from flyteray._plan.info import ActionPhase
+from flyteray._plan.reports import KeptReport
 from flyteray._plan.retry import retry_delay, retry_spec
 from flyteray._plan.spec import TaskPlan
 from flyteray._plan.values import inputs
 from flyteray._plan.values.outputs import ActionOutputs, as_outputs, exits_well
+from flyteray._report.report import Report, unseen
 from flyteray._settings import Settings
 from flyteray.errors import RemoteTaskUsageError
+from flyteray.storage import open_storage
+
+logger = logging.getLogger(__name__)
 
 
 class LocalRun:
@@ -34,6 +40,7 @@ class LocalRun:
 
     def __init__(self, name: str, folder: Path, outputs: tuple[Any, ...], started_at: datetime) -> None:
         self.name = name
+        self._folder = folder
         self.started_at = started_at
         self.url = folder.as_uri()
         self.phase = ActionPhase.SUCCEEDED
@@ -59,6 +66,18 @@ class LocalRun:
     @MethodVerb
     async def abort(self, reason: str = "") -> None:
         """Nothing to abort."""
+
+    @MethodVerb
+    async def get_report(self, action: str = "a0", attempt: int | None = None) -> str:
+        """The report of the task, or of a child, as HTML; arguments and errors as of :meth:`Run.get_report`.
+
+        Where the task fails there is no handle; a warning names the file then.
+        """
+        return await asyncio.to_thread(reports.read, open_storage(self._folder), self.name, action, attempt)
+
+    def report_file(self, action: str = "a0", attempt: int | None = None) -> Path:
+        """The file of :meth:`get_report`."""
+        return self._folder / reports.find(open_storage(self._folder), self.name, action, attempt)
 
     def __repr__(self) -> str:
         return f"LocalRun(name={self.name!r}, phase={self.phase})"
@@ -144,7 +163,9 @@ class _LocalRuntime:
     def run_here(self, task: Task[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a sync task on this thread, which a debugger may be attached to."""
         for attempt in itertools.count():
-            outcome = self._context(task, attempt).run(_try_sync, task, arguments)
+            report = self._report(task, attempt)
+            outcome = self._context(task, attempt, report).run(_try_sync, task, arguments)
+            self._end(task, report, outcome.error)
             if (delay := outcome.delay(task, attempt)) is None:
                 return outcome.value
             time.sleep(delay)
@@ -160,21 +181,52 @@ class _LocalRuntime:
         raise AssertionError
 
     async def _attempt(self, task: Task[..., Any], arguments: dict[str, Any], attempt: int) -> _Outcome:
-        bound = self._context(task, attempt)
+        report = self._report(task, attempt)
+        try:
+            outcome = await self._outcome(task, arguments, self._context(task, attempt, report))
+        except asyncio.CancelledError as error:
+            self._end(task, report, error)
+            raise
+        self._end(task, report, outcome.error)
+        return outcome
+
+    async def _outcome(
+        self, task: Task[..., Any], arguments: dict[str, Any], bound: contextvars.Context
+    ) -> _Outcome:
         if task.is_async:
             return await bound.run(asyncio.ensure_future, _try_async(task, arguments))
         # Not an executor's thread: Ctrl+C is to end the process.
         outcome, _ = in_thread(functools.partial(bound.run, _try_sync, task, arguments), "flyteray-task")
         return await asyncio.wrap_future(outcome)
 
-    def _context(self, task: Task[..., Any], attempt: int) -> contextvars.Context:
+    def _report(self, task: Task[..., Any], attempt: int) -> Report:
+        """The report of an attempt; one that nobody sees where its task makes none."""
+        if not task.report:
+            return unseen()
+        opened = functools.partial(open_storage, self.folder)
+        return KeptReport(task.name, self.run_name, self.action, attempt + 1, opened)
+
+    def _end(self, task: Task[..., Any], report: Report, error: BaseException | None) -> None:
+        """Write the report of an attempt for the last time, and say where it is when the attempt has failed."""
+        if not isinstance(report, KeptReport):
+            return
+        if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
+            report.end(ActionPhase.ABORTED)
+        elif error is None:
+            report.end(ActionPhase.SUCCEEDED)
+        elif report.end(ActionPhase.FAILED, failure.describe(error).summary):
+            logger.warning("The report of %s, which failed, is %s", task.name, self.folder / report.key)
+
+    def _context(self, task: Task[..., Any], attempt: int, report: Report) -> contextvars.Context:
         """The context of an attempt of a task, whose secrets are there."""
         self.secrets.deliver(task.secret_list())
         bound = contextvars.copy_context()
         bound.run(context.runtime.set, self)
         action = context.ActionID(self.action, self.run_name, *self.owner)
         data = context.RawDataPath(str(self.folder / self.action / "data"))
-        bound.run(context.task_context.set, context.TaskContext(action, "local", attempt, data))
+        bound.run(
+            context.task_context.set, context.TaskContext(action, "local", attempt, data, report=report)
+        )
         return bound
 
 

@@ -9,7 +9,7 @@ from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loadin
 from flyteray._client.progress import Progress
 from flyteray._client.session.session import session
 from flyteray._declare.near import did_you_mean
-from flyteray._plan import failure, logs
+from flyteray._plan import failure, logs, reports
 from flyteray._plan.info import BEFORE_IT_BEGINS, ActionInfo, ActionPhase, RunInfo
 from flyteray._plan.values.outputs import ActionOutputs
 from flyteray.errors import ActionAbortedError
@@ -141,26 +141,46 @@ class Run:
             ValueError: the run has no such action, or that has no such attempt.
             StorageError: the storage can't be read.
         """
-        known = {each.action: each for each in await self.actions.aio()}
-        if action not in known:
-            meant = did_you_mean(action, known)
-            if action == "a0" and (await session().controller.runs.get(self.name)).phase.is_terminal:
-                meant = " Its worker ended before it had reported anything; what it wrote is in the log of its node."
-            raise ValueError(
-                f"Run {self.name!r} has no action {action!r} that is known to have begun.{meant}"
-            )
-        if attempt is not None and not 1 <= attempt <= known[action].attempts:
-            raise ValueError(
-                f"Action {action!r} of run {self.name!r} has no attempt {attempt}: it has had {known[action].attempts}."
-            )
+        await self._check(action, attempt)
         storage = open_storage(session().connect().storage)
         return await asyncio.to_thread(logs.lines, storage, self.name, action, attempt)
+
+    async def _check(self, action: str, attempt: int | None) -> None:
+        """Raise ValueError where the run has no such action, or that has no such attempt."""
+        # A process that dies at once has not told of its action; a run's own is there in any case.
+        known = {"a0": 1} | {each.action: each.attempts for each in await self.actions.aio()}
+        if action not in known:
+            meant = did_you_mean(action, known)
+            raise ValueError(f"Run {self.name!r} has no action {action!r} that has begun.{meant}")
+        if attempt is not None and not 1 <= attempt <= known[action]:
+            raise ValueError(
+                f"Action {action!r} of run {self.name!r} has no attempt {attempt}: it has had {known[action]}."
+            )
 
     @MethodVerb
     async def show_logs(self, action: str = "a0", attempt: int | None = None, max_lines: int = 100) -> None:
         """Print the last ``max_lines`` of :meth:`get_logs`."""
         for line in (await self.get_logs.aio(action, attempt))[-max_lines:]:
             print(line)
+
+    @MethodVerb
+    async def get_report(self, action: str = "a0", attempt: int | None = None) -> str:
+        """The report of the run's task, or of a child, as one HTML page that needs nothing else.
+
+        While the task runs it is as it was when the task last called :func:`flyteray.report.flush`.
+
+        Args:
+            action: Which one, as :meth:`actions` has it. Not of Flyte.
+            attempt: Which of its attempts, counted from 1. Default: the last one that has a report.
+
+        Raises:
+            ValueError: the run has no such action, or that has no such attempt.
+            ReportNotFoundError: the attempt has none: its task is declared without ``report=True``, or has written
+                none yet.
+            StorageError: the storage can't be read.
+        """
+        await self._check(action, attempt)
+        return await asyncio.to_thread(reports.read, open_storage(self.url), self.name, action, attempt)
 
     @staticmethod
     @Verb

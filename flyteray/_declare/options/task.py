@@ -36,7 +36,7 @@ class TaskOptions(TypedDict, total=False):
         timeout: How long it may take: seconds, a timedelta or a :class:`Timeout`. 0: as long as it takes. A warning
             says that no limit is kept for now.
         docs: What it does: a text, or :class:`Documentation`; the function's docstring by default.
-        report: Whether it makes a report. A warning says that none is kept for now.
+        report: Whether what it logs by :mod:`flyteray.report` is kept.
         interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
         max_inline_io_bytes: Inputs and outputs know no such limit on Ray; says so where another one is given.
         triggers: What starts runs of it, or a tuple of them; see :class:`Trigger`.
@@ -215,8 +215,6 @@ def _say(owner: str, given: Mapping[str, Any]) -> None:
     timeout = given.get("timeout")
     if timeout_of(timeout).is_set:
         not_yet(owner, f"timeout={timeout!r}", "it may take as long as it takes")
-    if given.get("report"):
-        not_yet(owner, "report=True", "no report is kept")
     if given.get("links"):
         not_yet(owner, "links", "nothing shows them")
     if given.get("produces_artifacts"):

@@ -1,4 +1,4 @@
-"""``flyteray get`` shows runs, tasks, apps, their logs, secrets or keys."""
+"""``flyteray get`` shows runs, tasks, apps, their logs and reports, secrets or keys."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import ActionInfo, ActionPhase, AppInfo, Lineage, ReplicaStatus, RunInfo
 from flyteray.cli import printing
 from flyteray.cli.verbs.logs import logs
+from flyteray.cli.verbs.report import report
 from flyteray.cli.verbs.status import require_cluster
 from flyteray.remote import App, Key, Run, Secret, Task, TaskDetails
 
@@ -25,13 +26,15 @@ _limit = click.option(
         "flyteray get run r0123456789ab -o json",
         "flyteray get app hello",
         "flyteray get logs app hello",
+        "flyteray get report r0123456789ab --open",
     )
 )
 def get() -> None:
-    """Show runs, tasks, apps, their logs, secrets or keys."""
+    """Show runs, tasks, apps, their logs and reports, secrets or keys."""
 
 
 get.add_command(logs)
+get.add_command(report)
 
 
 @get.command(

@@ -35,7 +35,8 @@ def logs() -> None:
 def run(name: str, action: str, attempt: int | None, lines: int) -> None:
     """What an action of a run has written to standard output and standard error; the run's task is action a0."""
     require_cluster()
-    found = Run.get(name).get_logs(action, attempt)
+    with failures.users_code():
+        found = Run.get(name).get_logs(action, attempt)
     if not found:
         printing.note(f"Action {action!r} of run {name!r} has written nothing.")
     for line in found[-lines:]:

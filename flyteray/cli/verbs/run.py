@@ -9,6 +9,8 @@ from click import get_current_context
 from click.core import ParameterSource
 from click.exceptions import Exit
 
+from flyteray._client.local.run import LocalRun
+from flyteray._client.runs.handle import Run
 from flyteray._client.runs.remote_task import RemoteTask, TaskDetails
 from flyteray._client.runs.run import RunContext
 from flyteray._declare.tasks.task import Task
@@ -96,6 +98,14 @@ def _with_files(arguments: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError(str(error)) from error
 
 
+def _note_report(run: Run | LocalRun) -> None:
+    """Say how the report of a run is read."""
+    if isinstance(run, LocalRun):
+        printing.note(f"Its report: {run.report_file()}")
+    else:
+        printing.note(f"`flyteray get report {run.name} --open` shows its report.")
+
+
 def _run(task: Task[..., Any] | TaskDetails, arguments: dict[str, Any], flags: dict[str, Any]) -> None:
     output: printing.Output = flags["output"]
     shipped = {name: flags[name] for name in shipping.NAMES}
@@ -122,6 +132,8 @@ def _run(task: Task[..., Any] | TaskDetails, arguments: dict[str, Any], flags: d
         printing.note(f"Run {started.name} goes on; `flyteray abort run {started.name}` ends it.")
         raise Exit(failures.INTERRUPTED) from None
     phase = str(started.phase)
+    if isinstance(task, Task) and task.report:
+        _note_report(started)
     try:
         with failures.users_code():
             started.raise_for_status()

@@ -294,8 +294,8 @@ def test_options_without_a_meaning_here_are_accepted_and_said(env: flyte.TaskEnv
         )(double)
 
     told = " ".join(str(each.message) for each in said)
-    unsaid = {"entrypoint", "interruptible"}
-    spoken_of = ["cache", "report", "max_inline_io_bytes", "queue", "service_account", "pod_template"]
+    unsaid = {"entrypoint", "interruptible", "report"}
+    spoken_of = ["cache", "max_inline_io_bytes", "queue", "service_account", "pod_template"]
     spoken_of += ["links", "task_resolver", "produces_artifacts"]
     assert [option for option in spoken_of if option not in told] == []
     assert not [option for option in unsaid if option in told]
