@@ -111,7 +111,7 @@ class Settings:
         return cls(
             home=home,
             storage=_storage(environ.get("FLYTERAY_STORAGE") or str(home / "storage")),
-            database=environ.get("FLYTERAY_DATABASE") or None,
+            database=_database(environ, "FLYTERAY_DATABASE"),
             address=environ.get("RAY_ADDRESS") or None,
             host=_host(environ, "FLYTERAY_HOST") or "127.0.0.1",
             port=_whole(environ, "FLYTERAY_PORT", 0, 65535),
@@ -209,6 +209,18 @@ def _storage(place: str) -> str:
         raise _wrong(f"FLYTERAY_STORAGE: {error}") from None
 
 
+def _database(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
+    kind, there, _ = text.partition("://")
+    if text and (not there or kind.partition("+")[0] not in ("sqlite", "postgresql", "postgres")):
+        begins = f"begins with {kind!r}" if there else "has no '://'"  # not the whole: it may have a password
+        raise _wrong(
+            f"{name} is no address of a registry, it {begins}: set it to sqlite:////path/to/file or "
+            "postgresql://user@host/database, or unset it."
+        )
+    return text or None
+
+
 def _absolute(path: str) -> Path:
     return Path(path).expanduser().absolute()
 
@@ -230,7 +242,7 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
     try:
         parts = urlsplit(text.replace("{app}", "app"))
         right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        right = right and not (parts.query or parts.fragment)
+        right = right and not (parts.query or parts.fragment or "@" in parts.netloc or re.search(r"\s", text))
     except ValueError:
         right = False
     if not right or "{" in text.replace("{app}", ""):

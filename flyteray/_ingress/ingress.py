@@ -83,7 +83,7 @@ class Ingress:
         self._predecessors = Predecessors(self._directory)
         self._ever: dict[int, dict[int, int]] = {}  # what each process of HAProxy has had, by backend
 
-        self._silence = SilenceWatch(self._end_waiting_for)
+        self._silence = SilenceWatch(self._avoid, self._end_waiting_for)
         self._activator = Activator(self._directory)  # before HAProxy, which counts on it
         found = process.running(self._directory)
         if found is None or found.watched != self._watched:
@@ -194,16 +194,22 @@ class Ingress:
         self._silence.stop()
         self._activator.close()
 
-    def _end_waiting_for(self, ingress: Slot) -> None:
-        """Mark a node down that has become silent, and end the requests that wait for it.
+    def _avoid(self, ingress: Slot) -> None:
+        """Send a node nothing more that may have become silent; HAProxy's checks find it when it is back."""
+        self._tell_of_servers(ingress, "set server {} health down")
 
-        HAProxy sends them elsewhere, or says so; its checks find the node when it is back.
+    def _end_waiting_for(self, ingress: Slot) -> None:
+        """End the requests that wait for a silent node: HAProxy sends them elsewhere, or says so.
+
+        It says nothing to whose connection to the node is still being made: :meth:`_avoid` comes first.
         """
+        self._tell_of_servers(ingress, "shutdown sessions server {}")
+
+    def _tell_of_servers(self, ingress: Slot, command: str) -> None:
         with self._lock:
             state = self._done[1] if self._done else IngressState()
             servers = maps.servers_behind(state, ingress)
-            self._insist(lambda haproxy: haproxy.tell(f"set server {each} health down" for each in servers))
-            self._insist(lambda haproxy: haproxy.tell(f"shutdown sessions server {each}" for each in servers))
+            self._insist(lambda haproxy: haproxy.tell(command.format(each) for each in servers))
 
     def _lead_to(self, state: IngressState, haproxy: Conversation) -> None:
         pid = haproxy.pid()

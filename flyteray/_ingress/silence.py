@@ -9,19 +9,20 @@ from collections.abc import Callable, Collection
 
 from flyteray._ingress.routes import Slot
 
-SILENT_S = 4.0  # without an answer; HAProxy's own checks of a node that is not asked are far apart
+DOUBTFUL_S = 3.0  # without an answer; HAProxy's own checks of a node that is not asked are far apart
+SILENT_S = 4.0  # by then no request is on its way to a doubtful node any more that could go elsewhere
 _EVERY_S = 0.5
 _ANSWER_S = 1.0
 
 
 class SilenceWatch:
-    """Calls ``silent`` with the address of another node's ingress that has not answered for seconds, in its own thread.
+    """Tells of another node's ingress that has not answered for seconds, in its own thread: first that it is doubtful.
 
-    It is called once for each silence. What listens there is connected to and left, no more.
+    Both are called with its address, once for each silence. What listens there is connected to and left, no more.
     """
 
-    def __init__(self, silent: Callable[[Slot], object]) -> None:
-        self._silent = silent
+    def __init__(self, doubtful: Callable[[Slot], object], silent: Callable[[Slot], object]) -> None:
+        self._steps = ((DOUBTFUL_S, doubtful), (SILENT_S, silent))
         self._watched: frozenset[Slot] = frozenset()
         self.found: frozenset[Slot] = frozenset()  # those that are silent now
         self._stopped = threading.Event()
@@ -43,7 +44,7 @@ class SilenceWatch:
     async def _follow(self) -> None:
         clock = asyncio.get_running_loop().time
         heard: dict[Slot, float] = {}
-        told: set[Slot] = set()
+        told: dict[Slot, int] = {}  # how many of the steps
         while not self._stopped.is_set():
             began, watched = clock(), list(self._watched)
             answers = await asyncio.gather(*(_answers(ingress) for ingress in watched))
@@ -51,11 +52,13 @@ class SilenceWatch:
             for ingress, answered in zip(watched, answers, strict=True):
                 if answered:
                     heard[ingress] = began
-                    told.discard(ingress)
-                elif clock() - heard[ingress] >= SILENT_S and ingress not in told:
-                    told.add(ingress)
-                    await asyncio.to_thread(self._silent, ingress)
-            self.found = frozenset(told & self._watched)
+                    told.pop(ingress, None)
+                    continue
+                step = told.get(ingress, 0)
+                if step < len(self._steps) and clock() - heard[ingress] >= self._steps[step][0]:
+                    told[ingress] = step + 1
+                    await asyncio.to_thread(self._steps[step][1], ingress)
+            self.found = frozenset(each for each in self._watched if told.get(each) == len(self._steps))
             await asyncio.sleep(max(0.0, began + _EVERY_S - clock()))
 
 

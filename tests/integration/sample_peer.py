@@ -44,12 +44,15 @@ class Peer:
         assert wish is not None
         self.ingress.join(self.authority.sign(wish), self.authority.certificate)
 
-    def apply(self, replicas: list[str], peers: dict[str, int]) -> None:
+    def apply(
+        self, replicas: list[str], peers: dict[str, int], sticky: bool = False, timeout_ms: int = 60_000
+    ) -> None:
         slots = {number: Slot(host, REPLICA) for number, host in enumerate(replicas, 1)}
         state = IngressState(
             {"hello": 0},
             {0: slots},
-            sticky=frozenset({"hello"}),
+            sticky=frozenset({"hello"} if sticky else ()),
+            timeouts={"hello": timeout_ms},
             owners={0: "hello"},
             peers=peers,
             waits={"hello": 60_000},

@@ -76,12 +76,12 @@ def peers() -> Iterator[list[Peer]]:
             yield started
 
 
-def know(peers: list[Peer], replicas: list[Peer]) -> None:
+def know(peers: list[Peer], replicas: list[Peer], **options: object) -> None:
     """Have all ingresses lead to the replicas of these machines."""
     hosts = [peer.node.address for peer in replicas]
     ports = {peer.node.address: peer.port for peer in [*peers, *replicas]}
     for peer in peers:
-        peer.do(f"peer.apply({hosts!r}, {ports!r})")
+        peer.do(f"peer.apply({hosts!r}, {ports!r}, **{options!r})")
 
 
 def asked(peers: list[Peer], *options: str, path: str = "who", fails: bool = False) -> str:
@@ -150,10 +150,18 @@ def test_a_crowd_that_comes_at_once_is_answered_by_the_other_machine(peers: list
     assert json.loads(crowd.communicate(timeout=60)[0]) == {"200": 400}
 
 
+def test_an_error_is_json_where_an_app_has_replicas_here_and_elsewhere(peers: list[Peer]) -> None:
+    know(peers, peers[:2], timeout_ms=200)
+
+    told = asked(peers, "-H", "Accept: application/json", path="slow", fails=True)
+
+    assert json.loads(told)["error"].startswith("App 'hello' did not answer within the 200 ms")
+
+
 def test_what_a_dying_machine_says_is_no_answer(peers: list[Peer]) -> None:
     one, two, three = peers
-    know([one, three], [two, three])
-    know([two], [two])  # else it would ask the third
+    know([one, three], [two, three], sticky=True)
+    know([two], [two], sticky=True)  # else it would ask the third
     keeping_to_the_second = ("-H", "Cookie: flyteray-b0=1")
     assert json.loads(asked(peers, *keeping_to_the_second))["node"] == "two"
 

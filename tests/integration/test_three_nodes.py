@@ -150,7 +150,7 @@ def test_a_silent_node_keeps_nobody_waiting_and_its_return_cuts_nothing(machines
 
     failed = [each for each in answers if each["status"] != 200]
     assert len(answers) > 200
-    assert all(each["at"] < silent_at + 4 for each in failed), failed
+    assert [each for each in failed if each["status"] != 502 or each["at"] > silent_at + 4] == []
     assert max(each["took"] for each in answers) < 6
     assert all(talk["node"] == "two" for talk in talks if talk["cut"])
 
@@ -199,7 +199,7 @@ def test_a_node_that_dies_costs_nobody_but_those_whose_request_it_had(
     answers, talks = load.told()
 
     failed = [each for each in answers if each["status"] != 200]
-    assert all(each["method"] == "POST" and each["at"] < died_at + 4 for each in failed), failed
+    assert [each for each in failed if each["method"] != "POST" or each["at"] > died_at + 4] == []
     assert max(each["took"] for each in answers) < 6
     assert all(talk["node"] == "two" for talk in talks if talk["cut"])
     assert machines.script(machines.one, "read", written) == [

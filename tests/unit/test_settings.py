@@ -116,6 +116,8 @@ def test_a_number_out_of_range_is_named_with_its_variable(name: str, value: str)
         ("FLYTERAY_URL", "https://example.com:port", "set it to the address that people have"),
         ("FLYTERAY_URL", "https://example.com/?app={app}", "set it to the address that people have"),
         ("FLYTERAY_URL", "https://{name}.example.com", "set it to the address that people have"),
+        ("FLYTERAY_URL", "http://a b", "set it to the address that people have"),
+        ("FLYTERAY_URL", "https://user:word@example.com", "set it to the address that people have"),
     ],
 )
 def test_an_address_or_a_switch_that_is_none_is_named(name: str, value: str, problem: str) -> None:
@@ -200,3 +202,14 @@ def test_the_registry_is_beside_the_outputs_where_they_are_on_disk(storage: str,
 
     assert settings.database_url == url
     assert settings.secrets_key_path == Path("/home/of/flyteray/secrets.key")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"), [("foo", "has no '://'"), ("mysql://me:word@db/x", "begins with 'mysql'")]
+)
+def test_what_is_no_address_of_a_registry_is_refused_without_its_password(value: str, problem: str) -> None:
+    with pytest.raises(
+        InitializationError, match=f"FLYTERAY_DATABASE is no address .*, it {problem}"
+    ) as refused:
+        Settings.of({"FLYTERAY_DATABASE": value})
+    assert "word@" not in str(refused.value)

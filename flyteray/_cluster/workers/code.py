@@ -12,7 +12,6 @@ from typing import Any
 from flyteray import _private
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
-from flyteray._cluster import nodes
 from flyteray._machine.shared_folder import SharedFolder
 from flyteray._plan.bundle import bundle, code
 from flyteray._plan.spec import CodeRef
@@ -48,6 +47,8 @@ def _told_of_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        from flyteray._cluster import nodes  # deferred: an app beside this process needs no Ray
+
         raise RuntimeSystemError(
             "NodeDiskError",
             f"The code can't be put into {folder} on the machine {nodes.own_address()}: {error.strerror or error}. "

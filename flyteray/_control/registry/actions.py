@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, select
 
@@ -10,7 +10,7 @@ from flyteray._control.registry.database import Database, recorded
 from flyteray._control.registry.runs import RunRecords
 from flyteray._control.registry.tables import actions
 from flyteray._control.runs.actions import after
-from flyteray._plan.info import ActionEvent, ActionInfo
+from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase
 
 _BATCH = 5000  # keys of one query; SQLite takes 32,766 variables
 
@@ -39,6 +39,17 @@ class ActionRecords:
             changed[key] = after(changed.get(key) or known.get(key), reported)
         told = [recorded(info, actions) for info in changed.values()]
         connection.execute(self._database.upsert(actions, ["run", "action"]), told)
+
+    def begun(self, run: str, names: Collection[str]) -> set[str]:
+        """Those of some actions of a run that are recorded as more than queued."""
+        asked = list(names)
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for start in range(0, len(asked), _BATCH):
+                named = actions.c.action.in_(asked[start : start + _BATCH])
+                query = select(actions.c.action).where(actions.c.run == run, named)
+                found.update(connection.scalars(query.where(actions.c.phase != ActionPhase.QUEUED)))
+        return found
 
     def of_run(self, run: str) -> list[ActionInfo]:
         """The actions of a run: the root, the others as they started, those that have not; errors as of its run."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
-from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase
+from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, RunInfo
 
+_SETTLE = timedelta(seconds=5)  # for the reports of workers, which may come after that of the run's end
 _ORDER = {phase: number for number, phase in enumerate(ActionPhase)}
 
 
@@ -35,6 +36,20 @@ def after(known: ActionInfo | None, event: ActionEvent) -> ActionInfo:
     return standing.model_copy(
         update={"attempts": max(known.attempts, told.attempts), "started_at": min(starts, default=None)}
     )
+
+
+def as_of(run: RunInfo, action: ActionInfo, at: datetime) -> ActionInfo:
+    """An action as it is now that its run is so: with a run all its actions end, and not every worker can say so."""
+    ended = run.ended_at
+    if action.phase.is_terminal or not run.phase.is_terminal or ended is None:
+        return action
+    if action.parent is None:
+        error = run.error.summary if run.error else None
+        return action.model_copy(update={"phase": run.phase, "ended_at": ended, "error": error})
+    if run.phase is not ActionPhase.ABORTED and at - ended < _SETTLE:
+        return action
+    told = {"phase": ActionPhase.ABORTED, "ended_at": ended, "error": "It ended with its run."}
+    return action.model_copy(update=told)
 
 
 def _standing(info: ActionInfo) -> tuple[bool, int, int, float, str, str]:

@@ -6,8 +6,10 @@ import pickle
 
 from flyteray._actors.controller import Runs as RunsDoor
 from flyteray._actors.controller import SharedStorage
+from flyteray._control.registry.database import now
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
+from flyteray._control.runs.actions import as_of
 from flyteray._control.runs.outputs import Outputs
 from flyteray._control.runs.supervisor import Supervisor
 from flyteray._control.runs.waiting import Waiting
@@ -53,7 +55,9 @@ class Runs(RunsDoor):
         return [run for run in found if phase in (None, recorded, run.phase)]
 
     async def actions(self, run: str) -> list[ActionInfo]:
-        return await self._waiting.actions(run, self._registry.actions.of_run(run))
+        info, at = self._supervisor.get(run), now()
+        recorded = [as_of(info, action, at) for action in self._registry.actions.of_run(run)]
+        return await self._waiting.actions(run, recorded)
 
     async def abort(self, name: str, reason: str) -> None:
         await self._supervisor.abort(name, reason)

@@ -72,8 +72,8 @@ class Waiting:
     def _run(self, info: RunInfo, cluster: ClusterView) -> RunInfo:
         if info.phase is ActionPhase.QUEUED:
             return self._queued(info, cluster)
-        children = self._children.get(info.name)
-        if info.phase.is_terminal or not children:
+        children = {} if info.phase.is_terminal else self._waiting_children(info.name)
+        if not children:
             return info
         told = dict.fromkeys(self._told(environment, cluster)[1] for environment in children.values())
         why = "; ".join(each.removeprefix("waits ") for each in told)
@@ -82,6 +82,13 @@ class Waiting:
         else:
             waiting = f"waits for {len(children)} of its actions, which wait {why}"
         return info.model_copy(update={"waiting": waiting})
+
+    def _waiting_children(self, run: str) -> dict[str, EnvironmentSpec]:
+        children = self._children.get(run, {})
+        if children:  # a parent's report may arrive after that of the child's own worker
+            for begun in self._registry.actions.begun(run, children):
+                del children[begun]
+        return children
 
     def _queued(self, info: RunInfo, cluster: ClusterView) -> RunInfo:
         environment = self._registry.runs.spec(info.name).task.environment

@@ -129,8 +129,8 @@ frontend apps
     # replicas of this node come first while they have few requests, then those that have fewest
 {near}
     http-request track-sc0 var(txn.backend) table {in_flight} if is_near
-    http-request set-var(txn.open) sc0_conn_cur if is_near
-    http-request set-var(txn.room) var(txn.near),mul({few}),sub(txn.open) if is_near
+    http-request set-var(txn.taken) sc0_conn_cur if is_near
+    http-request set-var(txn.room) var(txn.near),mul({few}),sub(txn.taken) if is_near
     http-request unset-var(txn.server) if is_near !{{ var(txn.room) -m int gt 0 }}
     # What comes after a body in chunks is not for the apps: some take it for headers. A body that is there is given its
     # length, so that nothing can come after it; the activator lets the others through without.

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyteray._control.runs.actions import after
-from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase
+from flyteray._control.runs.actions import after, as_of
+from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, ErrorInfo, RunInfo
 
 events = st.lists(
     st.builds(
@@ -93,3 +93,38 @@ def test_of_two_ends_the_first_counts() -> None:
     ends = [report(ActionPhase.SUCCEEDED, at=4.0), report(ActionPhase.ABORTED, at=3.0)]
 
     assert told(ends).phase is ActionPhase.ABORTED
+
+
+ENDED = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def ended(phase: ActionPhase, seconds_ago: float, **action: str | None) -> ActionInfo:
+    """A running action as of the end of its run."""
+    error = None if phase is ActionPhase.SUCCEEDED else ErrorInfo(code="E", kind="user", message="why")
+    run = RunInfo(name="r", task="t", phase=phase, created_at=ENDED, ended_at=ENDED, error=error)
+    running = ActionInfo(
+        run="r",
+        task="t",
+        phase=ActionPhase.RUNNING,
+        attempts=1,
+        started_at=ENDED,
+        ended_at=None,
+        error=None,
+        **action,
+    )  # type: ignore[arg-type]
+    return as_of(run, running, ENDED + timedelta(seconds=seconds_ago))
+
+
+def test_the_root_ends_as_its_run_does() -> None:
+    for phase in (ActionPhase.SUCCEEDED, ActionPhase.FAILED, ActionPhase.ABORTED):
+        root = ended(phase, 0, action="a0", parent=None)
+        assert (root.phase, root.ended_at) == (phase, ENDED)
+        assert (root.error is None) == (phase is ActionPhase.SUCCEEDED)
+
+
+def test_a_child_is_aborted_with_its_run_unless_its_report_may_be_on_its_way() -> None:
+    aborted = ended(ActionPhase.ABORTED, 0, action="a0.1", parent="a0")
+    assert (aborted.phase, aborted.ended_at) == (ActionPhase.ABORTED, ENDED)
+    assert ended(ActionPhase.FAILED, 1, action="a0.1", parent="a0").phase is ActionPhase.RUNNING
+    assert ended(ActionPhase.FAILED, 6, action="a0.1", parent="a0").phase is ActionPhase.ABORTED
+    assert ended(ActionPhase.RUNNING, 6, action="a0.1", parent="a0").phase is ActionPhase.RUNNING

@@ -80,3 +80,15 @@ def test_children_wait_until_they_begin_or_their_run_ends(registry: Registry) ->
     assert seen() == "waits for its action a0.3, which waits for 1 GPU on one node; free: 0 of 1"
     waiting.ended("r")
     assert seen() is None
+
+
+def test_a_child_that_has_begun_waits_no_more_though_its_parent_says_last_that_it_was_queued(
+    registry: Registry,
+) -> None:
+    run = create(registry, "r", running=True)
+    waiting = Waiting(registry, lambda _: False, lambda: FREE)
+    for told_of in (event("a0.1", ActionPhase.RUNNING), event("a0.1", ActionPhase.QUEUED, GPU)):
+        registry.actions.record([told_of])
+        waiting.record([told_of])
+
+    assert asyncio.run(waiting.run(run)).waiting is None
