@@ -37,7 +37,8 @@ def test_what_each_attempt_of_each_action_writes_is_read_while_it_runs_and_later
 
     run.show_logs(max_lines=2)
     assert capsys.readouterr().out.splitlines() == second[1:]
-    with pytest.raises(ValueError, match=r"has no attempt 3: it has had 2"):
-        run.get_logs(attempt=3)
+    for attempt in (3, 0, "x"):
+        with pytest.raises(ValueError, match=rf"has no attempt {attempt!r}: it has had 2"):
+            run.get_logs(attempt=attempt)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"has no action 'a1' that has begun\. Did you mean"):
         run.get_logs("a1")

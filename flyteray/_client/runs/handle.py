@@ -152,9 +152,9 @@ class Run:
         if action not in known:
             meant = did_you_mean(action, known)
             raise ValueError(f"Run {self.name!r} has no action {action!r} that has begun.{meant}")
-        if attempt is not None and not 1 <= attempt <= known[action]:
+        if attempt is not None and attempt not in range(1, known[action] + 1):
             raise ValueError(
-                f"Action {action!r} of run {self.name!r} has no attempt {attempt}: it has had {known[action]}."
+                f"Action {action!r} of run {self.name!r} has no attempt {attempt!r}: it has had {known[action]}."
             )
 
     @MethodVerb

@@ -59,8 +59,8 @@ _ERRORS = {
     408: "The request did not arrive in time.",
     500: "The ingress could not handle the request.",
     502: (
-        f"App '{_APP}' broke the connection before it answered, or its answer is not valid HTTP or has more than "
-        f"{_TOO_LARGE}."
+        f"App '{_APP}' broke the connection before it answered (its replica or a machine may be lost, and it may have "
+        f"acted on the request), or its answer is not valid HTTP or has more than {_TOO_LARGE}."
     ),
     503: not_ready(_APP),
     504: (
