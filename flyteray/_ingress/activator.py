@@ -234,7 +234,7 @@ class Activator:
                 else:
                     async with self._handshakes:
                         opening = asyncio.open_connection(
-                            slot.host, slot.port, ssl=self._identity, server_hostname=maps.PEER
+                            slot.host, slot.port, ssl=self._identity, server_hostname=maps.PEER_NAME
                         )
                         reached = await asyncio.wait_for(opening, _CONNECT_S)
                 request.choose(maps.server_name(backend, number))

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from flyteray._ingress.haproxy.maps import PEER
+from flyteray._ingress.haproxy.maps import PEER_NAME
 
 LIFETIME = timedelta(days=30)  # of a node's certificate
 RENEWED_EVERY = timedelta(days=10)
@@ -76,7 +76,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(both), critical=False)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(PEER)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(PEER_NAME)]), critical=False)
             .sign(_private(self.key), hashes.SHA256())
         )
         return made.public_bytes(serialization.Encoding.PEM)

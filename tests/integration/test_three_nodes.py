@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flyteray._ingress.haproxy.maps import PEER
+from flyteray._ingress.haproxy.maps import PEER_NAME
 from tests import nodes
 from tests.integration.cluster_of_machines import PORT, Machines, serving, url
 from tests.waiting import eventually
@@ -105,7 +105,7 @@ def test_nobody_without_a_certificate_of_the_cluster_gets_past_an_ingress(machin
     peers = [port for port in set(ports) if int(port) != PORT]
     assert peers
     for port in peers:
-        name = f"{PEER}:{port}"
+        name = f"{PEER_NAME}:{port}"
         told = machines.outside.run(
             "curl",
             "-skS",

@@ -26,7 +26,7 @@ STOPPED = "stopped"  # stands in the map for an app without a backend
 COMING = "coming"  # stands there for one that is to have a backend; names the backend where its requests wait
 ACTIVATOR = "act"  # the activator's name in each backend
 CHOSEN = "X-Flyteray-Replica"  # the header in which HAProxy names the server that a request goes to
-PEER = "peer.flyteray.internal"  # what the ingresses of a cluster call themselves among each other
+PEER_NAME = "peer.flyteray.internal"  # what the ingresses of a cluster call themselves among each other
 PEER_FILE = "peer.pem"  # the certificate of this ingress, with its key
 CA_FILE = "ca.pem"  # those that the certificates of the others are signed with
 _YES = "yes"
@@ -42,7 +42,7 @@ _REPLICA = (
 # slow to take connections when it has much to do. One that says nothing any more is marked down by who watches for it.
 _PEER = (
     f"{_CHECK} inter 30s downinter 5s fall 3 fastinter 1s observe layer4 error-limit 2 on-error fastinter weight 64 "
-    f"ssl verify required ca-file {CA_FILE} crt {PEER_FILE} verifyhost {PEER} check-ssl"
+    f"ssl verify required ca-file {CA_FILE} crt {PEER_FILE} verifyhost {PEER_NAME} check-ssl"
 )
 
 

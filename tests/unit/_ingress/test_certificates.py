@@ -15,7 +15,7 @@ from cryptography import x509
 
 from flyteray._ingress import certificates
 from flyteray._ingress.certificates import Authority
-from flyteray._ingress.haproxy.maps import PEER
+from flyteray._ingress.haproxy.maps import PEER_NAME
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def listening(server: ssl.SSLContext) -> Iterator[int]:
         thread.join()
 
 
-def says(client: ssl.SSLContext, port: int, name: str = PEER) -> bytes:
+def says(client: ssl.SSLContext, port: int, name: str = PEER_NAME) -> bytes:
     with (
         socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
         client.wrap_socket(connection, server_hostname=name) as wrapped,
