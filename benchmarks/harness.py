@@ -31,9 +31,20 @@ RESULTS = Path(__file__).parent / "results"
 _FOREIGN = ("RAY_", "FLYTERAY_")  # variables that would change what is measured
 
 
+def forget_settings() -> None:
+    """Take the variables out of this process's environment that would change what is measured."""
+    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+        del os.environ[name]
+
+
 @contextlib.contextmanager
-def local_cluster(num_cpus: int = 2, object_store_memory: int | None = None) -> Iterator[None]:
-    """A local cluster in a temporary home, to which flyteray's verbs and Ray in this process connect."""
+def local_cluster(
+    num_cpus: int = 2, object_store_memory: int | None = None, auth: bool = False
+) -> Iterator[None]:
+    """A local cluster in a temporary home, to which flyteray's verbs and Ray in this process connect.
+
+    With ``auth`` its apps ask for keys.
+    """
     # Deferred: children of the benchmarks import this module and need no Ray.
     import ray
 
@@ -41,9 +52,9 @@ def local_cluster(num_cpus: int = 2, object_store_memory: int | None = None) -> 
     from flyteray._settings import Settings
 
     home = Path(tempfile.mkdtemp(prefix="flyteray-bench-"))
-    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
-        del os.environ[name]
+    forget_settings()
     os.environ |= {"FLYTERAY_HOME": str(home), "FLYTERAY_NUM_CPUS": str(num_cpus)}
+    os.environ["FLYTERAY_AUTH"] = "on" if auth else "off"
     if object_store_memory is not None:
         os.environ["FLYTERAY_OBJECT_STORE_MEMORY"] = str(object_store_memory)
     settings = Settings.load()

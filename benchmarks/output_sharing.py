@@ -18,20 +18,16 @@ import pickle
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import httpx
 import numpy as np
-import psutil
 from fastapi import FastAPI
 
 import flyteray as flyte
-from benchmarks import harness
+from benchmarks import harness, replicas
 from flyteray.app import AppEnvironment, Parameter, RunOutput, Scaling, get_parameter
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.io import File
-from flyteray.remote import App
 
 env = flyte.TaskEnvironment(name="output-sharing")
 api = FastAPI()
@@ -123,55 +119,17 @@ def main() -> None:
         flyte.run(as_file, given.mib).outputs()
         for number in range(given.repeat):
             for name, app in APPS.items():
-                samples[name].append(_serve(app))
+                samples[name].append(replicas.served(app, REPLICAS))
                 harness.progress(f"round {number + 1}, {name}: {samples[name][-1]}")
     assert len({total for each in samples["object"] + samples["file"] for total in each["sums"]}) == 1
 
-    def middle(name: str, key: str) -> float:
-        found = (each[key] for each in samples[name])
-        return float(median(max(each) if isinstance(each, list) else each for each in found))
-
-    alone = middle("nothing", "private_mib")
-    rows = [
-        [
-            name,
-            middle(name, "delivery_s"),
-            middle("file", "delivery_s") / middle(name, "delivery_s") if name != "nothing" else "",
-            middle(name, "serve_s"),
-            middle(name, "private_mib"),
-            middle(name, "private_mib") - alone,
-        ]
-        for name in APPS
-    ]
     harness.report(
         "output_sharing",
         f"{given.mib} MiB of float32 into {REPLICAS} replicas; the slowest of them, median of {given.repeat}",
-        ["by", "delivery s", "sooner than file", "serve() s", "private MiB", "above nothing"],
-        rows,
+        replicas.HEAD,
+        replicas.rows(samples),
         {"samples": samples, "mib": given.mib},
     )
-
-
-def _serve(env: AppEnvironment) -> dict[str, Any]:
-    began = time.perf_counter()
-    app = flyte.serve(env)
-    took = time.perf_counter() - began
-    answers: dict[int, dict[str, Any]] = {}
-
-    def all_answered() -> bool:
-        answer = httpx.get(f"{app.endpoint}/", timeout=60).json()
-        answers[answer["pid"]] = answer
-        return len(answers) == REPLICAS
-
-    harness.until(all_answered, timeout_s=60)
-    measured = {
-        "serve_s": took,
-        "delivery_s": [each["delivery_s"] for each in answers.values()],
-        "private_mib": [psutil.Process(pid).memory_full_info().uss / 2**20 for pid in answers],
-        "sums": [each["sum"] for each in answers.values()],
-    }
-    App.delete(app.name)
-    return measured
 
 
 if __name__ == "__main__":

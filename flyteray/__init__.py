@@ -5,21 +5,34 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from flyteray import _public
+from flyteray import _absent, _public
 from flyteray._version import __version__ as __version__
 from flyteray._version import version as version
 
 if TYPE_CHECKING:
     import logging
 
+    from flyteray import ai as ai
     from flyteray import app as app
+    from flyteray import artifacts as artifacts
+    from flyteray import clustered as clustered
     from flyteray import config as config
+    from flyteray import connectors as connectors
+    from flyteray import durable as durable
     from flyteray import errors as errors
+    from flyteray import extend as extend
+    from flyteray import extras as extras
     from flyteray import git as git
     from flyteray import io as io
     from flyteray import models as models
+    from flyteray import notify as notify
+    from flyteray import prefetch as prefetch
     from flyteray import remote as remote
     from flyteray import report as report
+    from flyteray import sandbox as sandbox
+    from flyteray import storage as storage
+    from flyteray import syncify as syncify
+    from flyteray import types as types
     from flyteray._client.apps.handle import AppHandle as AppHandle
     from flyteray._client.apps.serve import serve as serve
     from flyteray._client.apps.serve import with_servecontext as with_servecontext
@@ -27,6 +40,9 @@ if TYPE_CHECKING:
     from flyteray._client.build import build as build
     from flyteray._client.build import build_images as build_images
     from flyteray._client.deploy import deploy as deploy
+    from flyteray._client.maps.map import map as map
+    from flyteray._client.runs.condition import new_condition as new_condition
+    from flyteray._client.runs.run import rerun as rerun
     from flyteray._client.runs.run import run as run
     from flyteray._client.runs.run import with_runcontext as with_runcontext
     from flyteray._client.session.init import init as init
@@ -37,6 +53,7 @@ if TYPE_CHECKING:
     from flyteray._client.session.owner import current_domain as current_domain
     from flyteray._client.session.owner import current_project as current_project
     from flyteray._client.session.owner import is_control_plane_available as is_control_plane_available
+    from flyteray._declare.checkpoint import BaseCheckpoint as BaseCheckpoint
     from flyteray._declare.context import ctx as ctx
     from flyteray._declare.context import custom_context as custom_context
     from flyteray._declare.context import get_custom_context as get_custom_context
@@ -55,14 +72,15 @@ if TYPE_CHECKING:
     from flyteray._declare.options.cache import Cache as Cache
     from flyteray._declare.options.cache import CachePolicy as CachePolicy
     from flyteray._declare.options.cache import CacheRequest as CacheRequest
+    from flyteray._declare.options.condition import ConditionWebhook as ConditionWebhook
     from flyteray._declare.options.documentation import Documentation as Documentation
     from flyteray._declare.options.documentation import Link as Link
     from flyteray._declare.options.pod import PodTemplate as PodTemplate
     from flyteray._declare.options.reuse import ReusePolicy as ReusePolicy
+    from flyteray._declare.options.schedule import Cron as Cron
+    from flyteray._declare.options.schedule import FixedRate as FixedRate
     from flyteray._declare.options.timeout import Timeout as Timeout
     from flyteray._declare.options.timeout import TimeoutType as TimeoutType
-    from flyteray._declare.options.trigger import Cron as Cron
-    from flyteray._declare.options.trigger import FixedRate as FixedRate
     from flyteray._declare.options.trigger import OnArtifact as OnArtifact
     from flyteray._declare.options.trigger import Trigger as Trigger
     from flyteray._declare.options.trigger import TriggeredArtifact as TriggeredArtifact
@@ -77,6 +95,9 @@ if TYPE_CHECKING:
     from flyteray._declare.tasks.task import Task as Task
     from flyteray._declare.tasks.task import TaskTemplate as TaskTemplate
     from flyteray._declare.tasks.task_environment import TaskEnvironment as TaskEnvironment
+    from flyteray._declare.tasks.trace import trace as trace
+    from flyteray.io.checkpoint import Checkpoint as Checkpoint
+    from flyteray.io.checkpoint import latest_checkpoint as latest_checkpoint
 
     logger: logging.Logger
     system_logger: logging.Logger
@@ -94,7 +115,10 @@ _LATER = {
         "init_in_cluster",
         "init_passthrough",
     ),
-    "flyteray._client.runs.run": ("run", "with_runcontext"),
+    "flyteray._client.maps.map": ("map",),
+    "flyteray._client.runs.condition": ("new_condition",),
+    "flyteray._client.runs.run": ("rerun", "run", "with_runcontext"),
+    "flyteray._declare.options.condition": ("ConditionWebhook",),
     "flyteray._client.apps.serve": ("serve", "with_servecontext"),
     "flyteray._declare.context": ("ctx", "custom_context", "get_custom_context", "group"),
     "flyteray._declare.device": (
@@ -114,9 +138,8 @@ _LATER = {
     "flyteray._declare.options.reuse": ("ReusePolicy",),
     "flyteray._declare.options.documentation": ("Documentation", "Link"),
     "flyteray._declare.options.timeout": ("Timeout", "TimeoutType"),
+    "flyteray._declare.options.schedule": ("Cron", "FixedRate"),
     "flyteray._declare.options.trigger": (
-        "Cron",
-        "FixedRate",
         "OnArtifact",
         "Trigger",
         "TriggeredArtifact",
@@ -128,8 +151,39 @@ _LATER = {
     "flyteray._declare.secret": ("Secret", "SecretRequest"),
     "flyteray._declare.tasks.task": ("AsyncFunctionTaskTemplate", "Task", "TaskTemplate"),
     "flyteray._declare.tasks.task_environment": ("TaskEnvironment",),
+    "flyteray._declare.tasks.trace": ("trace",),
+    "flyteray._declare.checkpoint": ("BaseCheckpoint",),
+    "flyteray.io.checkpoint": ("Checkpoint", "latest_checkpoint"),
 }
-_PACKAGES = ("app", "config", "errors", "git", "io", "models", "remote", "report")
+_PACKAGES = (
+    "ai",
+    "app",
+    "artifacts",
+    "clustered",
+    "config",
+    "connectors",
+    "durable",
+    "errors",
+    "extend",
+    "extras",
+    "git",
+    "io",
+    "models",
+    "notify",
+    "prefetch",
+    "remote",
+    "report",
+    "sandbox",
+    "storage",
+    "syncify",
+    "types",
+)
+_INSTEAD = {
+    "load_interactive_ctx": "tasks run on Ray, whose debugger (`ray debug`) attaches to one that runs.",
+    "load_plugin_config": "there are no task plugins. Do in the task what one would do around it.",
+    "run_python_script": "put what the script does into a function with @env.task, or run the script in a task with "
+    "subprocess.run([sys.executable, script], check=True), the script being in the environment's include.",
+}
 
 _LOGGERS = ("logger", "system_logger")
 
@@ -155,4 +209,4 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and so also what
                 globals()[name] = found
                 _public.adopt(__name__, {name: found})
                 return found
-        raise AttributeError(f"module 'flyteray' has no attribute {name!r}")
+        return _absent.absent(__name__, name, _INSTEAD)

@@ -6,18 +6,21 @@ written to stderr, the user's from INFO on, flyteray's own from WARNING on.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Literal
 
 from flyteray._declare.context import ctx
 
 LogFormat = Literal["console", "json"]
+RESET = "FLYTE_RESET_ROOT_LOGGER"
+"""The variable that has the root logger given flyteray's form, where it is ``1``."""
 
 _NAMES = {
     "critical": logging.CRITICAL,
@@ -102,13 +105,37 @@ def configure(
     for logger in (own, users):
         if _stamped not in logger.filters:
             logger.addFilter(_stamped)
-    if reset_root_logger or environ.get("FLYTE_RESET_ROOT_LOGGER") == "1":
+    if reset_root_logger or environ.get(RESET) == "1":
         root = logging.getLogger()
         handler = logging.StreamHandler()
         handler.setFormatter(_formatter(form))
         handler.addFilter(_stamped)
         root.handlers[:] = [handler]
         root.setLevel(of_own)
+
+
+@contextlib.contextmanager
+def as_said_by(variables: Mapping[str, str]) -> Iterator[None]:
+    """Log as ``LOG_LEVEL`` and the other variables say, where these have some of them, until the block ends."""
+    if not {"LOG_LEVEL", "USER_LOG_LEVEL", "LOG_FORMAT", RESET}.intersection(variables):
+        yield
+        return
+    _ready()
+    loggers = [logging.getLogger(name) for name in ("flyteray", "flyteray.user", None)]
+    before = [(each.level, each.handlers[:], each.propagate) for each in loggers]
+    own, users, _ = (each.level for each in loggers)
+    configure(
+        log_level=None if "LOG_LEVEL" in variables else own,
+        user_log_level=None if "USER_LOG_LEVEL" in variables else users,
+        environ=variables,
+    )
+    try:
+        yield
+    finally:
+        for logger, (known, handlers, propagates) in zip(loggers, before, strict=True):
+            logger.setLevel(known)
+            logger.handlers[:] = handlers
+            logger.propagate = propagates
 
 
 def _ready() -> None:

@@ -42,9 +42,9 @@ def rooms(root: Path, *names: str) -> None:
             folder(root / name)
 
 
-def opened(path: Path, mode: str) -> IO[Any]:
+def opened(path: Path, mode: str, buffering: int = -1) -> IO[Any]:
     """As :func:`open`; a file that it makes is its owner's alone."""
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags, FILE))
+    return open(path, mode, buffering, opener=lambda name, flags: os.open(name, flags, FILE))
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -68,11 +68,19 @@ def replace(path: Path, content: str | bytes) -> None:
 
 def is_private(path: Path) -> bool:
     """Whether nobody but its owner may look into a folder."""
-    return not stat.S_IMODE(path.stat().st_mode) & 0o077
+    return not os.stat(path).st_mode & 0o077
 
 
 def folder_like_its_own(path: Path) -> bool:
     """Make a folder where it is missing, as private as the one that it is in; whether it is private."""
+    try:  # mostly it is there, or the one that it is in
+        return is_private(path)
+    except FileNotFoundError:
+        pass
+    with contextlib.suppress(FileNotFoundError, FileExistsError):
+        private = is_private(path.parent)
+        os.mkdir(path, FOLDER if private else 0o777)
+        return private
     there = next(each for each in (path, *path.parents) if each.exists())
     private = is_private(there)
     if private:

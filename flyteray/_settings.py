@@ -6,11 +6,12 @@ import hashlib
 import ipaddress
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from flyteray import _place
 from flyteray.errors import InitializationError
@@ -19,6 +20,7 @@ from flyteray.errors import InitializationError
 ORG = "_U_ORG_NAME"
 PROJECT = "FLYTE_INTERNAL_EXECUTION_PROJECT"
 DOMAIN = "FLYTE_INTERNAL_EXECUTION_DOMAIN"
+_ALLOWED_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*")
 _HEADER = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
 _TOLD_BY_INGRESS = re.compile("x-flyteray(-.*)?|x-forwarded-(for|proto|host|port|prefix)|forwarded")
 _FROM_EVERYBODY = re.compile(
@@ -44,6 +46,8 @@ class Settings:
             below it by its name, or where ``{app}`` stands; None: the ingress of the head.
         ingress_nodes: Whether ``all`` machines of a cluster take traffic from outside, or the ``head`` alone
             (``FLYTERAY_INGRESS``; all). One where nothing runs takes none while an autoscaler may take it away.
+        access_log: Whether the ingress writes an entry of each request, which ``flyteray logs app NAME --access`` shows
+            (``FLYTERAY_ACCESS_LOG``, ``on`` or ``off``; off). At full load that takes up to a tenth of the requests.
         auth: Whether the ingress asks for keys (``FLYTERAY_AUTH``, ``on`` or ``off``); None: where it listens beyond
             this machine.
         trusted_proxies: The networks of proxies in front of the ingress, in CIDR notation: what they say of a request's
@@ -51,11 +55,21 @@ class Settings:
             between; nobody).
         trusted_headers: Further headers that such a proxy sets and nobody else may send, in lower case
             (``FLYTERAY_TRUSTED_HEADERS``, names with commas between; none).
+        allowed_hosts: The hosts that the ingress answers to where an app asks for no key, in lower case;
+            ``*.example.com`` stands for all below, ``*`` for all (``FLYTERAY_ALLOWED_HOSTS``, names with commas
+            between). That of ``url``, ``localhost``, the machine's own name, what apps have as their ``Domain``, and
+            all addresses need no naming.
+        half_closed: Whether a client that has closed its side of a connection gets its answer
+            (``FLYTERAY_HALF_CLOSED``, ``answered`` or ``left``). TCP does not tell it from one that has left: a replica
+            learns of that at once only if such clients count as ``left``, the default; otherwise with what it sends, or
+            after about a minute. With ``answered`` a request whose headers are far too large gets status 400, not 431.
         num_cpus: Cores that the local cluster offers (``FLYTERAY_NUM_CPUS``); None: all.
         object_store_memory: Bytes of shared memory for the local cluster's objects
             (``FLYTERAY_OBJECT_STORE_MEMORY``); None: Ray's default, 30% of the memory that is free.
         cache_size: Bytes that copies of objects may have on each machine, in ``cache/`` in its home
             (``FLYTERAY_CACHE_SIZE``); None: a tenth of the disk.
+        retention_days: Days after its end for which a run is kept, with its records, logs, inputs, outputs and files
+            (``FLYTERAY_RETENTION_DAYS``); one that an app or an artifact needs stays. None: until it is deleted.
         secrets_key: What secrets are encrypted with (``FLYTERAY_SECRETS_KEY``; None: the file ``secrets.key`` in the
             home, made when it is first needed).
         root_dir: The folder that shipped code is laid out from; see :func:`flyteray.init`, the only one to say it.
@@ -67,6 +81,9 @@ class Settings:
             (``FLYTERAY_IMAGE_PYTHON=strict``); otherwise a warning says that it gets the cluster's.
         container: The URI of the container image that all nodes run in (``FLYTERAY_CONTAINER``; None: that is not
             known): a task or an app that asks for it has it already.
+        smtp: The mail server of notifications, a URL such as ``smtp://user:password@mail.example.com:587`` or
+            ``smtps://…`` (``FLYTERAY_SMTP``); None: there is none. With ``smtp`` it is encrypted where the server can.
+        smtp_from: The address that mail comes from (``FLYTERAY_SMTP_FROM``); None: see :attr:`mail_sender`.
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
     """
 
@@ -88,10 +105,16 @@ class Settings:
     domain: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     trusted_headers: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    half_closed: bool = False
     url: str | None = None
     ingress_nodes: str = "all"
     container: str | None = None
     cache_size: int | None = None
+    retention_days: int | None = None
+    smtp: str | None = field(default=None, repr=False)
+    smtp_from: str | None = None
+    access_log: bool = False
 
     @classmethod
     def load(cls) -> Settings:
@@ -116,17 +139,23 @@ class Settings:
             host=_host(environ, "FLYTERAY_HOST") or "127.0.0.1",
             port=_whole(environ, "FLYTERAY_PORT", 0, 65535),
             auth={"on": True, "off": False}.get(_word(environ, "FLYTERAY_AUTH", "on", "off")),
+            access_log=_word(environ, "FLYTERAY_ACCESS_LOG", "on", "off") == "on",
             trusted_proxies=trusted,
             trusted_headers=_headers(environ, "FLYTERAY_TRUSTED_HEADERS", trusted),
+            allowed_hosts=_allowed_hosts(environ, "FLYTERAY_ALLOWED_HOSTS"),
+            half_closed=_word(environ, "FLYTERAY_HALF_CLOSED", "answered", "left") == "answered",
             url=_url(environ, "FLYTERAY_URL"),
             ingress_nodes=_word(environ, "FLYTERAY_INGRESS", "all", "head") or "all",
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
             object_store_memory=_whole(environ, "FLYTERAY_OBJECT_STORE_MEMORY", 75 * 2**20, 2**50),
             cache_size=_whole(environ, "FLYTERAY_CACHE_SIZE", 1, 2**60),
+            retention_days=_whole(environ, "FLYTERAY_RETENTION_DAYS", 1, 36500),
             strict_python=bool(_word(environ, "FLYTERAY_IMAGE_PYTHON", "strict")),
             container=environ.get("FLYTERAY_CONTAINER") or None,
             secrets_key=environ.get("FLYTERAY_SECRETS_KEY") or None,
             start_timeout_s=float(_whole(environ, "FLYTERAY_START_TIMEOUT", 1, 86400) or 120),
+            smtp=_smtp(environ, "FLYTERAY_SMTP"),
+            smtp_from=_sender(environ, "FLYTERAY_SMTP_FROM"),
             org=environ.get(ORG) or None,
             project=environ.get(PROJECT) or None,
             domain=environ.get(DOMAIN) or None,
@@ -139,6 +168,12 @@ class Settings:
         return self.database or f"sqlite:///{folder / 'registry.sqlite'}"
 
     @property
+    def answered_hosts(self) -> tuple[str, ...]:
+        """The hosts that were named for the ingress to answer to."""
+        named = urlsplit((self.url or "").replace("{app}", "app")).hostname
+        return tuple(dict.fromkeys([*self.allowed_hosts, *([named] if named else [])]))
+
+    @property
     def beyond_loopback(self) -> bool:
         """Whether other machines can reach the ingress."""
         return not ipaddress.ip_address(self.host).is_loopback
@@ -147,6 +182,12 @@ class Settings:
     def asks_for_keys(self) -> bool:
         """Whether apps that require auth answer only those who send a key."""
         return self.beyond_loopback if self.auth is None else self.auth
+
+    @property
+    def mail_sender(self) -> str:
+        """The address that mail comes from: that which is set, the mail server's user, or flyteray at this machine."""
+        user = unquote(urlsplit(self.smtp or "").username or "")
+        return self.smtp_from or (user if "@" in user else f"flyteray@{socket.gethostname()}")
 
     @property
     def exposure(self) -> str | None:
@@ -253,6 +294,28 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
     return text
 
 
+def _smtp(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if text and not right:  # not the whole: it may have a password
+        raise _wrong(
+            f"{name} is no address of a mail server: set it to smtp://host:port or smtps://user:password@host, or "
+            "unset it."
+        )
+    return text or None
+
+
+def _sender(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
+    if text and "@" not in text:
+        raise _wrong(f"{name} is {text!r}: set it to an address to send mail from, or unset it.")
+    return text or None
+
+
 def _networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
     found = []
     for text in _listed(environ, name):
@@ -282,6 +345,17 @@ def _headers(environ: Mapping[str, str], name: str, proxies: tuple[str, ...]) ->
         raise _wrong(
             f"{name} is set, but FLYTERAY_TRUSTED_PROXIES names no proxy that may send these headers: set it as well.",
         )
+    return tuple(found)
+
+
+def _allowed_hosts(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    found = [text.lower() for text in _listed(environ, name)]
+    for text in found:
+        if text != "*" and not _ALLOWED_HOST.fullmatch(text):
+            raise _wrong(
+                f"{name} names {text!r}, which is no host: list names without a port and with commas between, such as "
+                "apps.example.com,*.corp.example, or * for all, or unset it.",
+            )
     return tuple(found)
 
 

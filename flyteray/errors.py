@@ -7,7 +7,12 @@ RuntimeError
     ├── RuntimeUserError            the user's code or input is at fault
     │   ├── ActionAbortedError      somebody aborted it
     │   ├── AppNotFoundError        no app of that name
+    │   ├── ArtifactNotFoundError   no artifact, or no version of it, of that name
     │   ├── CodeBundleError         user code could not be bundled or unpacked
+    │   ├── ConditionAlreadyExistsError    a task waits for another condition of that name
+    │   ├── ConditionFailedError    a condition is waited for no more, or nobody can answer it
+    │   ├── ConditionNotFoundError  no condition of that name
+    │   ├── ConditionTimedoutError  nobody has answered a condition in time
     │   ├── CustomError             raised by users, with a code of their own
     │   ├── DeploymentError         an app version did not come up
     │   │   └── ActivationTimeoutError     not in time; a TimeoutError as well
@@ -26,6 +31,7 @@ RuntimeError
     │   ├── RemoteTaskUsageError    a deployed task was called in a way that it can't be
     │   ├── RetriesExhaustedError   of Flyte: no attempt is left; here the last attempt's own error is raised
     │   ├── ReportNotFoundError     an action has no report
+    │   ├── RestrictedTypeError     a type that somebody has restricted is an input or output
     │   ├── ResultSerializationError       a task returned something that can't be pickled
     │   ├── RunAlreadyExistsError   the name is taken
     │   ├── RunNotFoundError        no run of that name
@@ -33,10 +39,12 @@ RuntimeError
     │   ├── SecretNotFoundError     a secret that is asked for does not exist
     │   ├── SyncTaskCallInAsyncContextError  use ``.aio``
     │   ├── TaskInterruptedError    the worker or node that ran it died
-    │   └── TaskTimeoutError        it took longer than it may
-    │       ├── DeadlineExceededError      all attempts together
-    │       ├── MaxQueuedTimeExceededError it waited too long for its start
-    │       └── MaxRuntimeExceededError    one attempt
+    │   ├── TaskTimeoutError        it took longer than it may
+    │   │   ├── DeadlineExceededError      all attempts together
+    │   │   ├── MaxQueuedTimeExceededError it waited too long for its start
+    │   │   └── MaxRuntimeExceededError    one attempt
+    │   ├── TraceDoesNotAllowNestedTasksError  a traced function calls a task
+    │   └── TriggerNotFoundError    a task has no trigger of that name
     ├── RuntimeSystemError          flyteray or Ray is at fault
     │   ├── RegistryTakenError      another controller has taken the registry over
     │   ├── RegistryUnavailableError       the registry's database is away, or does not answer in time
@@ -58,18 +66,12 @@ RuntimeError
     │   └── UnionRpcError
     └── RuntimeUserError
         ├── AppleSiliconError
-        ├── ConditionAlreadyExistsError
-        ├── ConditionFailedError
-        ├── ConditionNotFoundError
-        ├── ConditionTimedoutError
         ├── ImagePullBackOffError
         ├── InvalidPackageError
         ├── OnlyAsyncIOSupportedError
         ├── PrimaryContainerNotFoundError
-        ├── RestrictedTypeError
-        ├── SlowDownError
-        │   └── ResourceExhaustedError
-        └── TraceDoesNotAllowNestedTasksError
+        └── SlowDownError
+            └── ResourceExhaustedError
 
 Wrong arguments are plain ``TypeError`` and ``ValueError``, as in Flyte.
 """
@@ -87,6 +89,7 @@ __all__ = [
     "ActivationTimeoutError",
     "AppNotFoundError",
     "AppleSiliconError",
+    "ArtifactNotFoundError",
     "BaseRuntimeError",
     "ClusterError",
     "CodeBundleError",
@@ -143,6 +146,7 @@ __all__ = [
     "TaskInterruptedError",
     "TaskTimeoutError",
     "TraceDoesNotAllowNestedTasksError",
+    "TriggerNotFoundError",
     "UnionRpcError",
 ]
 
@@ -406,6 +410,14 @@ class MaxQueuedTimeExceededError(TaskTimeoutError):
 
 class MaxRuntimeExceededError(TaskTimeoutError):
     """An attempt of a task took longer than it may."""
+
+
+class ArtifactNotFoundError(_NamedUserError):
+    """There is no artifact of that name, or no such version of it."""
+
+
+class TriggerNotFoundError(_NamedUserError):
+    """A task has no trigger of that name."""
 
 
 # Flyte's words for what does not happen on Ray, or not yet: nothing here raises them, programs name and catch them.

@@ -100,6 +100,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
             environment.delenv(name, raising=False)
         environment.setenv("FLYTERAY_HOME", str(tmp_path_factory.mktemp("home")))
         environment.setenv("FLYTERAY_NUM_CPUS", "2")
+        environment.setenv("FLYTERAY_ACCESS_LOG", "on")
         of_cluster = Settings.load()
         started = local.start(of_cluster, quiet=True)
         try:

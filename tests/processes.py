@@ -9,6 +9,8 @@ import psutil
 import ray
 
 from flyteray._actors.calls import SERVE_NAMESPACE
+from flyteray._cluster.local import LocalCluster
+from flyteray._cluster.processes import members
 
 
 def runs(process: psutil.Process) -> bool:
@@ -48,3 +50,15 @@ def serves_controller() -> int | None:
     except ray.exceptions.RayError:
         return None
     return pid
+
+
+def processes_of(cluster: LocalCluster, title: str) -> list[psutil.Process]:
+    """The processes of the cluster whose title starts like that."""
+    found = members(cluster.id, cluster.leader)
+    return [each for each in found if "".join(words(each)[:1]).startswith(title)]
+
+
+def process(cluster: LocalCluster, title: str) -> psutil.Process:
+    """The one process of the cluster whose title starts like that."""
+    (one,) = processes_of(cluster, title)
+    return one

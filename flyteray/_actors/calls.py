@@ -27,7 +27,7 @@ from flyteray.errors import (
 NAMESPACE = "flyteray"
 SERVE_NAMESPACE = "flyteray-serve"  # of the actors of flyteray's own Serve, the replicas of apps among them
 
-_RESTART_S = 30.0  # how long an actor may take to come back after its process died, or its database
+_RESTART_S = 120.0  # how long an actor may take to come back after its process died, or its database
 _AGAIN_S = 0.2
 _MAKE_AGAIN_S = 2.0
 

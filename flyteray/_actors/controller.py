@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Literal, Protocol, cast
 
 from flyteray._actors.questions import Stub
+from flyteray._plan.actions.conditions import ConditionInfo
+from flyteray._plan.actions.tree import Census
+from flyteray._plan.cache.entry import Entry
 from flyteray._plan.info import (
     ActionInfo,
-    ActionPhase,
     AppInfo,
+    AppVersion,
+    AttemptInfo,
     ClusterInfo,
     ErrorInfo,
+    NoticeInfo,
     ReplicaInfo,
     RunEnd,
     RunInfo,
     SecretInfo,
     TaskInfo,
 )
+from flyteray._plan.runs import RunFilter
 from flyteray._plan.spec import (
     AppSpec,
     EnvironmentSpec,
     ImageSpec,
+    KeyChange,
     KeyInfo,
+    KeySpec,
     OutputRef,
     RunSpec,
     Start,
     TaskPlan,
 )
+from flyteray._plan.traffic.access import Page, Place
+from flyteray._plan.traffic.canary import CanarySpec
+from flyteray._plan.traffic.load import VersionLoad
+from flyteray._plan.triggers.artifacts import ArtifactInfo, Publication
+from flyteray._plan.triggers.partitions import PartitionSchema
+from flyteray._plan.triggers.trigger import TriggerInfo, TriggerSpec
 from flyteray._plan.values.pickling import Payload
 
 CONTROLLER = "controller-v1"  # a newer flyteray takes over from an older one by another name
@@ -90,6 +104,66 @@ class Tasks(Protocol):
         """The versions of a task, or the newest of every task."""
 
 
+class Artifacts(Protocol):
+    """The artifacts, by name and version."""
+
+    def publish(self, published: Sequence[Publication]) -> Awaitable[list[ArtifactInfo]]:
+        """Keep versions, all or none; one that is there already stays, ValueError where that is another one."""
+
+    def get(self, name: str, version: str | None, partitions: dict[str, str]) -> Awaitable[ArtifactInfo]:
+        """A version, or the newest, with these partitions; ArtifactNotFoundError where there is none."""
+
+    def value(self, name: str, version: str) -> Awaitable[bytes]:
+        """The pickled value of a version; errors as in :meth:`get`."""
+
+    def listall(
+        self, name: str | None, partitions: dict[str, str], limit: int | None
+    ) -> Awaitable[list[ArtifactInfo]]:
+        """Versions, the newest first, of one name or with some partitions if given; all of them for None."""
+
+    def names(self) -> Awaitable[list[str]]:
+        """The names of all artifacts."""
+
+    def delete(self, name: str, version: str) -> Awaitable[None]:
+        """Forget a version; errors as in :meth:`get`."""
+
+    def declare(self, name: str, schema: PartitionSchema) -> Awaitable[PartitionSchema]:
+        """Fix the partitions of an artifact; ValueError where others are fixed, or the first version has others."""
+
+    def schema(self, name: str) -> Awaitable[PartitionSchema]:
+        """The partitions that are fixed, else of the first version with some; ArtifactNotFoundError for neither."""
+
+
+class Triggers(Protocol):
+    """The triggers of deployed tasks."""
+
+    def deploy(
+        self, tasks: Collection[str], declared: Sequence[tuple[TriggerSpec, bytes, bool]]
+    ) -> Awaitable[None]:
+        """Keep the triggers that tasks are deployed with, in place of those of their deployment before.
+
+        With each come its pickled inputs, and whether it is active.
+        """
+
+    def create(self, spec: TriggerSpec, inputs: bytes, active: bool) -> Awaitable[TriggerInfo]:
+        """Keep a trigger, in place of one of its task and name."""
+
+    def get(self, task: str, name: str) -> Awaitable[TriggerInfo]:
+        """A trigger as it is now; TriggerNotFoundError with the names there are where there is none."""
+
+    def inputs(self, task: str, name: str) -> Awaitable[bytes]:
+        """The pickled inputs of a trigger's runs; errors as in :meth:`get`."""
+
+    def listall(self, task: str | None, limit: int | None) -> Awaitable[list[TriggerInfo]]:
+        """Triggers by task and name, of all tasks or of one; all of them for None."""
+
+    def set_active(self, task: str, name: str, active: bool) -> Awaitable[TriggerInfo]:
+        """Have a trigger start runs, or no more; errors as in :meth:`get`."""
+
+    def delete(self, task: str, name: str) -> Awaitable[None]:
+        """Forget a trigger; its runs stay. Errors as in :meth:`get`."""
+
+
 class Runs(Protocol):
     """The runs and their actions."""
 
@@ -101,26 +175,122 @@ class Runs(Protocol):
             ClusterError, StorageNotSharedError: as of :meth:`SharedStorage.prove`.
         """
 
+    def reuse(self, spec: RunSpec, entry: Entry, inputs: Payload | None) -> Awaitable[RunInfo | None]:
+        """Record a run that has succeeded by a result that was kept; None where that is gone.
+
+        Its ``inputs`` are recorded where they are given. RunAlreadyExistsError where another one has its name.
+        """
+
     def get(self, name: str) -> Awaitable[RunInfo]:
         """A run as it is now."""
 
     def wait(self, name: str, timeout_s: float) -> Awaitable[RunInfo]:
         """A run when it has ended, or as it is after ``timeout_s`` seconds."""
 
-    def listall(self, task: str | None, phase: ActionPhase | None, limit: int) -> Awaitable[list[RunInfo]]:
-        """Runs, newest first; those in phase ``queued`` are all that have not begun."""
+    def listall(self, asked: RunFilter) -> Awaitable[list[RunInfo]]:
+        """The runs that are asked for; those in phase ``queued`` are all that have not begun."""
+
+    def spec(self, name: str) -> Awaitable[RunSpec]:
+        """The run as it was asked for; errors as in :meth:`get`."""
+
+    def inputs(self, run: str, action: str) -> Awaitable[bytes | None]:
+        """The pickled inputs of an action other than the root; None where they are large, so that storage has them."""
 
     def actions(self, run: str) -> Awaitable[list[ActionInfo]]:
         """The actions of a run."""
 
+    def census(self, run: str, most: int) -> Awaitable[Census]:
+        """How many actions of each kind a run has; of more than ``most`` actions those are told one by one that run,
+        have failed or have called others, and no more than that."""
+
+    def action(self, run: str, action: str) -> Awaitable[ActionInfo | None]:
+        """An action of a run as it is now; None where nothing is known of it."""
+
+    def notices(self, name: str) -> Awaitable[list[NoticeInfo]]:
+        """The notifications of a run that has ended, those that are still to be sent too."""
+
+    def began(self, run: str, action: str, attempt: int) -> Awaitable[float | None]:
+        """When an attempt, counted from 0, began, in seconds since the epoch; None where nobody has told so."""
+
+    def attempts(self, run: str, action: str) -> Awaitable[list[AttemptInfo]]:
+        """The attempts of an action, the first one first; none where the run has no such action that has begun."""
+
     def abort(self, name: str, reason: str) -> Awaitable[None]:
         """End a run and all of its actions."""
+
+    def abort_action(self, run: str, action: str, reason: str) -> Awaitable[None]:
+        """Have the process that waits for an action end it, and all below; one that has ended stays as it is.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            ValueError: it has no such action that has begun.
+        """
+
+    def aborts(self, run: str, seen: list[str], timeout_s: float) -> Awaitable[dict[str, str]]:
+        """The actions of a run that are to be aborted but those that were ``seen``, with the reasons, as soon as there
+        are some; none after ``timeout_s`` seconds."""
 
     def record(self, events: bytes) -> Awaitable[None]:
         """Take in a batch of what a worker saw: a pickled list of :class:`ActionEvent`."""
 
+    def confirm(self, done: bytes) -> Awaitable[None]:
+        """Record those children that are not recorded as done: a pickled :class:`ChildrenDone`."""
+
     def finished(self, ended: RunEnd) -> Awaitable[None]:
         """Take in how a run ended."""
+
+
+class Conditions(Protocol):
+    """The conditions that runs wait for."""
+
+    def create(self, info: ConditionInfo) -> Awaitable[ConditionInfo]:
+        """Have an action wait; asked again, the condition as it is. ConditionAlreadyExistsError where its parent waits
+        for another one of that name."""
+
+    def wait(self, run: str, action: str, timeout_s: float) -> Awaitable[ConditionInfo]:
+        """A condition when it is over, or as it is after ``timeout_s`` seconds."""
+
+    def signal(self, run: str, condition: str, value: object) -> Awaitable[ConditionInfo]:
+        """Answer a condition, by its action or name.
+
+        Raises:
+            ConditionNotFoundError: the run has none of that name.
+            ConditionFailedError: it waits no more.
+            TypeError: the value is of another kind.
+        """
+
+    def listall(
+        self, run: str | None, action: str | None, waiting: bool, limit: int
+    ) -> Awaitable[list[ConditionInfo]]:
+        """Conditions, newest first: of all runs or one, of one action or those that it asked for, only waiting ones."""
+
+
+CLAIM_S = 20.0  # how long one question for a lease may wait
+
+
+class Leases(Protocol):
+    """The leases of calls of which only one is made at a time."""
+
+    def claim(self, key: str, run: str, action: str, parent: str | None, timeout_s: float) -> Awaitable[bool]:
+        """Whether an action has the lease of a call: at once, or when who has it is done or has ended.
+
+        False after ``timeout_s`` seconds. Asked again, the one that has it has it still.
+        """
+
+    def release(self, key: str, run: str, action: str) -> Awaitable[None]:
+        """Give a lease up; nothing happens where another action has it."""
+
+
+class Retention(Protocol):
+    """How long runs are kept."""
+
+    def delete(self, name: str) -> Awaitable[None]:
+        """Delete a run that has ended, with its records, logs, inputs, outputs and files.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            RuntimeUserError: it has not ended, or an app, an artifact or another run needs it.
+        """
 
 
 class Outputs(Protocol):
@@ -141,11 +311,18 @@ class Outputs(Protocol):
 class Apps(Protocol):
     """The apps and their replicas."""
 
-    def serve(self, spec: AppSpec, declared: Sequence[str] = ()) -> Awaitable[AppInfo]:
+    def serve(
+        self,
+        spec: AppSpec,
+        declared: Sequence[str] = (),
+        share: int = 100,
+        canary: CanarySpec | None = None,
+    ) -> Awaitable[AppInfo]:
         """Make a version the wanted one; its outputs of tasks are pinned to runs first.
 
-        An unchanged version that serves is left alone. ``declared`` are the tasks that the caller knows: one of them
-        may be meant by a name that is none.
+        With a smaller ``share`` it has so many percent of the requests, and the version that serves has the rest; where
+        none does it has all. A ``canary`` has the share of its steps. An unchanged version that serves is left alone.
+        ``declared`` are the tasks that the caller knows: one of them may be meant by a name that is none.
 
         Raises:
             ParameterMaterializationError: an output that a parameter names does not exist.
@@ -166,6 +343,26 @@ class Apps(Protocol):
 
     def replicas(self, name: str) -> Awaitable[list[ReplicaInfo]]:
         """The replicas of an app that are ready, of all of its versions; errors as in :meth:`get`."""
+
+    def versions(self, name: str) -> Awaitable[list[AppVersion]]:
+        """The versions of an app, newest first; errors as in :meth:`get`."""
+
+    def set_traffic(self, name: str, shares: dict[str, int], sticky: str | None = None) -> Awaitable[AppInfo]:
+        """Give versions of an app these percent of its requests, as soon as all of them are ready.
+
+        A version that does not run is started; one that has no share any more ends what it has and is ended. ``sticky``
+        is what keeps a client to one version.
+
+        Raises:
+            AppNotFoundError: as in :meth:`get`.
+            RuntimeUserError: it is stopped.
+            ValueError: it has no such version, or the shares are no percent.
+        """
+
+    def rollback(self, name: str) -> Awaitable[AppInfo]:
+        """Undo the last change of an app's traffic: what is shared goes to the version that serves, or all to the one
+        that served before; errors as in :meth:`set_traffic`, RuntimeUserError where there is none.
+        """
 
     def set_desired(self, name: str, desired: Literal["active", "stopped"]) -> Awaitable[AppInfo]:
         """Start or stop an app."""
@@ -191,6 +388,24 @@ class Apps(Protocol):
 
     def replica_stopping(self, replica_id: str, version: str) -> Awaitable[float]:
         """A replica takes no more requests; for how many seconds it may go on at most."""
+
+
+class Traffic(Protocol):
+    """The requests to apps, as the ingresses have seen them."""
+
+    def loads(self) -> Awaitable[list[VersionLoad]]:
+        """The load of each version of an app of which something runs, by app."""
+
+    def metrics(self) -> Awaitable[bytes]:
+        """All that is measured of the cluster, in Prometheus' text format."""
+
+    def access(self, app: str, count: int, places: dict[str, Place]) -> Awaitable[dict[str, Page]]:
+        """A page of the access log of each machine, by its address: the last ``count`` entries of an app, or those from
+        the places on that were told before.
+
+        Raises:
+            RuntimeUserError: no access log is written.
+        """
 
 
 class Secrets(Protocol):
@@ -221,14 +436,23 @@ class Secrets(Protocol):
 class Keys(Protocol):
     """The keys of those who may use apps."""
 
-    def create(self, name: str, digest: str) -> Awaitable[KeyInfo]:
-        """Let in the owner of that key from the moment that this returns; ValueError for a bad or taken name."""
+    def create(self, wanted: KeySpec, digest: str) -> Awaitable[KeyInfo]:
+        """Let in the owner of that key from the moment that this returns.
+
+        ValueError for a bad or taken name, a name that no app can have, or an end in the past.
+        """
 
     def listall(self, limit: int | None) -> Awaitable[list[KeyInfo]]:
         """Keys by name; all of them for None."""
 
-    def delete(self, name: str) -> Awaitable[None]:
-        """Answer no more requests with that key from the moment that this returns; KeyNotFoundError where none is."""
+    def changes(self, limit: int | None) -> Awaitable[list[KeyChange]]:
+        """Who has made and deleted which key, the newest first; all of it for None."""
+
+    def delete(self, name: str, by: str | None = None) -> Awaitable[None]:
+        """Answer no more requests with that key from the moment that this returns, and end what is open for it.
+
+        ``by`` is who asks for it. KeyNotFoundError where there is none.
+        """
 
 
 class Controller(Protocol):
@@ -238,9 +462,15 @@ class Controller(Protocol):
     storage: SharedStorage
     images: Images
     tasks: Tasks
+    triggers: Triggers
+    artifacts: Artifacts
     runs: Runs
+    conditions: Conditions
+    leases: Leases
+    retention: Retention
     outputs: Outputs
     apps: Apps
+    traffic: Traffic
     secrets: Secrets
     keys: Keys
 

@@ -13,11 +13,29 @@ if TYPE_CHECKING:
     import ray
 
 
+class Places(Protocol):
+    """The places of runs of which no more than ``limit`` actions run at one time."""
+
+    def take(self, run: str, limit: int, action: str, parent: str) -> Awaitable[None]:
+        """Ask for a place for an action."""
+
+    def give(self, run: str, limit: int, action: str, parent: str, last: bool) -> Awaitable[None]:
+        """Give the place of an action back that has ended; its parent waits for no other where it is the ``last``."""
+
+    def granted(self, run: str, limit: int, parent: str) -> Awaitable[list[str]]:
+        """The children of an action, or itself, that were granted a place since it asked; none after a while."""
+
+
 class Keeper(Protocol):
     """The keeper: it submits the root actions of runs, and holds what they return."""
 
-    def submit(self, spec: RunSpec, inputs: Payload) -> Awaitable[None]:
-        """Start a run and attend to it until it has ended; asked again, it goes on as it was."""
+    places: Places
+
+    def submit(self, spec: RunSpec, inputs: Payload, begun: int | None = None) -> Awaitable[None]:
+        """Start a run and attend to it until it has ended; asked again, it goes on as it was.
+
+        ``begun`` is how many attempts have begun with an earlier keeper: what those have done is not done again.
+        """
 
     def get_output(self, run: str) -> Awaitable[list[ray.ObjectRef]]:
         """The outputs of a run by reference, in a list so that Ray hands the reference on; empty when let go."""

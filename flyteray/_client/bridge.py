@@ -11,8 +11,9 @@ import functools
 import sys
 import threading
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from flyteray._declare.loading import calling_frame, loads
@@ -23,9 +24,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 
-_caller: contextvars.ContextVar[threading.Thread | None] = contextvars.ContextVar(
-    "flyteray_caller", default=None
-)
+_LAST_WORDS_S = 2.0  # for what an interrupted verb still has to say
+
+
+@dataclass
+class _Caller:
+    """The thread that has called a verb; ``interrupted`` where it has stopped waiting for it."""
+
+    thread: threading.Thread
+    interrupted: bool = False
+
+
+_caller: contextvars.ContextVar[_Caller | None] = contextvars.ContextVar("flyteray_caller", default=None)
 
 
 class Verb(Generic[P, R]):
@@ -41,6 +51,20 @@ class Verb(Generic[P, R]):
         except BaseRuntimeError as error:
             # The cause has the user's frames; ours in between help nobody.
             raise error.with_traceback(None) from error.__cause__
+
+
+class Found(list[R]):
+    """A list that is also gone through by ``next(found, None)``, as the generators of Flyte are."""
+
+    def __init__(self, found: Iterable[R] = ()) -> None:
+        super().__init__(found)
+        self._next = 0
+
+    def __next__(self) -> R:
+        if self._next >= len(self):
+            raise StopIteration
+        self._next += 1
+        return self[self._next - 1]
 
 
 class Listing(Coroutine[Any, Any, list[R]]):
@@ -78,6 +102,9 @@ class ListVerb(Verb[P, list[R]]):
         super().__init__(function)
         self.aio = lambda *args, **kwargs: Listing(function(*args, **kwargs))
 
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> list[R]:
+        return Found(super().__call__(*args, **kwargs))
+
 
 class MethodVerb(Generic[S, P, R]):
     """A method that is a :class:`Verb`: it binds to the instance as methods do."""
@@ -95,6 +122,21 @@ class MethodVerb(Generic[S, P, R]):
             return self
         # A bound method is a callable without the first parameter; partial types can't say so.
         return Verb(self._function.__get__(instance, owner))
+
+
+class ListMethodVerb(Generic[S, P, R]):
+    """A method that is a :class:`ListVerb`."""
+
+    def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, list[R]]]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type[S]) -> ListMethodVerb[S, P, R]: ...
+    @overload
+    def __get__(self, instance: S, owner: type[S]) -> ListVerb[P, R]: ...
+    def __get__(self, instance: S | None, owner: type[S]) -> ListMethodVerb[S, P, R] | ListVerb[P, R]:
+        return self if instance is None else ListVerb(self._function.__get__(instance, owner))
 
 
 def not_while_loading(
@@ -131,7 +173,8 @@ def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
     """
     result: Future[R] = Future()
     context = contextvars.copy_context()
-    context.run(_caller.set, threading.current_thread())
+    caller = _Caller(threading.current_thread())
+    context.run(_caller.set, caller)
     loop = _loop()
     task: list[asyncio.Task[R]] = []
 
@@ -139,18 +182,28 @@ def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
         task.append(loop.create_task(coroutine))
         task[0].add_done_callback(functools.partial(_hand_over, result))
 
-    loop.call_soon_threadsafe(start, context=context)
     try:
+        loop.call_soon_threadsafe(start, context=context)
         return result.result()
-    except BaseException:
+    except BaseException as error:
         # Ctrl+C reaches the waiting thread only: what it waits for has to end as well.
+        caller.interrupted = isinstance(error, KeyboardInterrupt)
         loop.call_soon_threadsafe(lambda: task and task[0].cancel())
+        if caller.interrupted:
+            wait([result], timeout=_LAST_WORDS_S)
         raise
 
 
 def calling_thread() -> threading.Thread:
     """The thread that has called the verb which runs, on the bridge or not."""
-    return _caller.get() or threading.current_thread()
+    caller = _caller.get()
+    return threading.current_thread() if caller is None else caller.thread
+
+
+def was_interrupted() -> bool:
+    """Whether the one who has called the verb which runs was interrupted by Ctrl+C while it waited for it."""
+    caller = _caller.get()
+    return caller is not None and caller.interrupted
 
 
 def run_here(coroutine: Coroutine[Any, Any, R], suspends: bool) -> R:
@@ -162,7 +215,7 @@ def run_here(coroutine: Coroutine[Any, Any, R], suspends: bool) -> R:
     if not loop_runs_here():
         return _driven(coroutine, suspends)
     context = contextvars.copy_context()
-    context.run(_caller.set, threading.current_thread())
+    context.run(_caller.set, _Caller(threading.current_thread()))
     result, _ = in_thread(lambda: context.run(_driven, coroutine, suspends), "flyteray-local")
     return result.result()
 

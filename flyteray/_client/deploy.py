@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flyteray._client.apps.app import App
-from flyteray._client.apps.serve import warn_of_unknown_apps
+from flyteray._client.apps.serve import check_rollout, warn_of_unknown_apps
 from flyteray._client.bridge import Verb, not_while_loading, warn_caller
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.session.owner import owner_variables
 from flyteray._client.session.session import session
+from flyteray._client.triggers.declared import PlannedTrigger, of_task
 from flyteray._declare.environment import Environment
+from flyteray._declare.tasks.task_environment import TaskEnvironment
 from flyteray._plan import deployment
 from flyteray._plan.bundle.shipping import CopyStyle, Shipping
 from flyteray._plan.deployment import DeploymentPlan
 from flyteray._plan.info import AppInfo
 from flyteray._plan.spec import TaskPlan
+from flyteray._plan.traffic.canary import CanarySpec
+from flyteray.app.canary import Canary
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import DeploymentError
 
@@ -128,6 +132,8 @@ async def deploy(
     interactive_mode: bool | None = None,
     copy_style: CopyStyle = "loaded_modules",
     dryrun: bool | None = None,
+    traffic: int = 100,
+    canary: Canary | None = None,
 ) -> list[Deployment]:
     """Deploy environments with all that they depend on: tasks can be run by name then, apps come up.
 
@@ -143,18 +149,22 @@ async def deploy(
         interactive_mode: Send code by value; see :func:`flyteray.with_runcontext`.
         copy_style: Which code is sent; ``"none"`` needs a version.
         dryrun: An older spelling of ``dry_run``; warns.
+        traffic: Percent of the requests for the new versions of apps that serve already, as of
+            :func:`flyteray.with_servecontext`.
+        canary: How these take over by and by: ``Canary(steps=(5, 25, 50))``; see :class:`flyteray.app.Canary`.
 
     Returns:
         The deployments; more than one where the environments have nothing in common.
 
     Raises:
-        TypeError: not an environment.
-        ValueError: two environments of one name, apps that need one another in a circle, or a version that stands for
-            something else already.
+        TypeError: not an environment, or a trigger with an input that its task does not take.
+        ValueError: two environments of one name, apps that need one another in a circle, a version that stands for
+            something else already, or a trigger without an input that its task needs.
         DeploymentError: ``copy_style="none"`` without a version.
         CodeBundleError: code can't be shipped.
         ImageBuildError: the image of a task can't be built; with pip's own message.
     """
+    check_rollout("deploy", traffic, canary)
     if dryrun is not None:
         warn_caller("deploy(dryrun=...) is now called dry_run.", FutureWarning)
         dry_run = dry_run or dryrun
@@ -169,23 +179,44 @@ async def deploy(
         await asyncio.to_thread(deployment.plan, group, version, shipping, owner_variables())
         for group in deployment.groups(envs)
     ]
+    triggers = [_triggers(plan) for plan in plans]
     return [
-        Deployment(plan.version, dict(_results(plan, {} if dry_run else await _execute(plan))))
-        for plan in plans
+        Deployment(
+            plan.version,
+            dict(_results(plan, {} if dry_run else await _execute(plan, declared, traffic, canary))),
+        )
+        for plan, declared in zip(plans, triggers, strict=True)
     ]
 
 
-async def _execute(plan: DeploymentPlan) -> dict[str, AppInfo]:
-    """Send code and plans; returns the apps."""
+def _triggers(plan: DeploymentPlan) -> list[PlannedTrigger]:
+    """The triggers of the tasks; errors as of :func:`of_task`."""
+    return [
+        of_task(trigger, env.tasks[task.name], task)
+        for name, tasks in plan.tasks.items()
+        if isinstance(env := plan.envs[name], TaskEnvironment)
+        for task in tasks
+        for trigger in env.tasks[task.name].triggers
+    ]
+
+
+async def _execute(
+    plan: DeploymentPlan, triggers: Sequence[PlannedTrigger], share: int, canary: Canary | None
+) -> dict[str, AppInfo]:
+    """Send code, plans and triggers; returns the apps."""
     await take_secrets([spec.environment for spec in plan.apps.values()], plan.envs.values)
     for bundle in plan.bundles.values():
         await session().upload(bundle)
     # Those of apps are built while the apps come up.
     images = {each.spec.environment.image for tasks in plan.tasks.values() for each in tasks} - {None}
     await asyncio.gather(*(session().controller.images.prepare(image) for image in images))
-    await session().controller.tasks.deploy([task for tasks in plan.tasks.values() for task in tasks])
+    deployed = [task for tasks in plan.tasks.values() for task in tasks]
+    await session().controller.tasks.deploy(deployed)
+    if deployed:
+        await session().controller.triggers.deploy([task.name for task in deployed], triggers)
+    planned = CanarySpec.of(canary) if canary else None
     await warn_of_unknown_apps([*plan.apps.values()])
-    return {name: await session().serve(spec) for name, spec in plan.apps.items()}
+    return {name: await session().serve(spec, share, planned) for name, spec in plan.apps.items()}
 
 
 def _results(

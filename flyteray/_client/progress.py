@@ -8,40 +8,73 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from rich.console import RenderableType
+    from rich.live import Live
+    from rich.spinner import Spinner
     from typing_extensions import Self
 
 _PATIENCE_S = 1.5  # what is over sooner is not worth a line
 
 
 class Progress:
-    """The progress of a subject such as ``"run r1"``: what it waits for, and in a ``live`` terminal that it goes on."""
+    """The progress of a subject such as ``"run r1"``: what it waits for, and in a ``live`` terminal that it goes on.
+
+    A terminal shows below that what :meth:`show` was given last, until the end.
+    """
 
     def __init__(self, subject: str, quiet: bool, live: bool) -> None:
         self._subject = subject
         self._quiet = quiet
         self._live = live
-        self._status: Status | None = None
+        self._display: Live | None = None
+        self._spinner: Spinner | None = None
         self._said = ""
         self._waits_since: float | None = None
 
     def __enter__(self) -> Self:
         if self._live and not self._quiet and sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console  # deferred: only terminals pay for it
+            from rich.live import Live
+            from rich.spinner import Spinner
 
-            self._status = Console(stderr=True).status(f"Waiting for {self._subject} …")
-            self._status.start()
+            self._spinner = Spinner("dots", f"Waiting for {self._subject} …")
+            self._display = Live(self._spinner, console=Console(stderr=True), transient=True)
+            self._display.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
+        if self._display is not None:
+            self._display.stop()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a terminal shows it."""
+        return self._display is not None
+
+    def show(self, below: RenderableType) -> None:
+        """Show something below the line that says that it goes on; without a live terminal nobody sees it."""
+        if self._display is None or self._spinner is None:
+            return
+        from rich.console import Group  # deferred, as above
+
+        self._display.update(Group(self._spinner, below), refresh=True)
+
+    def say(self, line: str) -> None:
+        """Print a line, above what a terminal shows of the progress."""
+        if self._display is None:
+            print(line, file=sys.stderr, flush=True)
+            return
+        from rich.text import Text  # deferred, as above
+
+        self._display.console.print(Text(line), soft_wrap=True)
 
     def tell(self, waiting: str | None) -> None:
         """Tell what it waits for now; None: for nothing. The same with other numbers is not said again."""
-        if self._status is not None:
-            self._status.update(f"Waiting for {self._subject} …" + (f" It {waiting}" if waiting else ""))
-        if self._quiet or self._status is not None:
+        if self._spinner is not None:
+            self._spinner.update(
+                text=f"Waiting for {self._subject} …" + (f" It {waiting}" if waiting else "")
+            )
+        if self._quiet or self._display is not None:
             return
         if waiting is None:
             self._waits_since = None

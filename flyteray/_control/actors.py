@@ -44,6 +44,9 @@ class IngressOptions:
         port: The port; 0 for a free one.
         trusted_proxies: As in :class:`~flyteray._settings.Settings`.
         trusted_headers: As there.
+        allowed_hosts: The hosts that were named for it to answer to.
+        half_closed: As in the settings.
+        access_log: As there.
         everywhere: Whether every machine takes traffic from outside; otherwise the head does.
     """
 
@@ -54,7 +57,10 @@ class IngressOptions:
     port: int = 0
     trusted_proxies: tuple[str, ...] = ()
     trusted_headers: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    half_closed: bool = False
     everywhere: bool = True
+    access_log: bool = False
 
     def listens(self, address: str) -> str:
         """The address that the ingress on the machine of this address listens on."""
@@ -97,7 +103,10 @@ def start_actors(settings: Settings) -> None:
         port=settings.port or 0,
         trusted_proxies=settings.trusted_proxies,
         trusted_headers=settings.trusted_headers,
+        allowed_hosts=settings.answered_hosts,
+        half_closed=settings.half_closed,
         everywhere=settings.ingress_nodes == "all",
+        access_log=settings.access_log,
     )
     start_ingress(options, head, None)
     port = ask(ingress_at(head).port())
@@ -121,7 +130,8 @@ def start_ingress(options: IngressOptions, address: str, node: str | None) -> No
     folder = options.home / "ingress" if is_head else options.temp_dir / f"ingress-{address}"
     port = options.port if is_head or options.everywhere else 0
     trusted = (options.trusted_proxies, options.trusted_headers)
-    arguments = str(folder), options.listens(address), port, *trusted, None, address
+    also = (options.allowed_hosts, options.access_log, options.half_closed)
+    arguments = str(folder), options.listens(address), port, *trusted, None, address, *also
     _detached(_INGRESS, ingress_name(address), *arguments, node=None if is_head else node)
 
 

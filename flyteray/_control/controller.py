@@ -13,20 +13,31 @@ import ray
 
 from flyteray._actors.controller import Code
 from flyteray._actors.controller import Controller as ControllerDoor
+from flyteray._actors.keeper import keeper
 from flyteray._cluster import local, node_types, nodes, processes
 from flyteray._cluster.images.images import Images
 from flyteray._cluster.sharing import SharedStorage
 from flyteray._control.actors import IngressOptions, endpoint_pattern, follow_head
 from flyteray._control.apps.apps import Apps
 from flyteray._control.apps.ingresses import Ingresses
-from flyteray._control.registry.lease import Holder
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
+from flyteray._control.registry.store.lease import Holder
+from flyteray._control.runs.conditions import Conditions
+from flyteray._control.runs.leases import Leases
+from flyteray._control.runs.notifier import Notifier
 from flyteray._control.runs.outputs import Outputs
+from flyteray._control.runs.retention import Retention
 from flyteray._control.runs.runs import Runs
 from flyteray._control.runs.supervisor import Supervisor
 from flyteray._control.runs.waiting import Waiting
+from flyteray._control.traffic.seen import SeenTraffic
+from flyteray._control.traffic.traffic import Traffic
+from flyteray._control.triggers.artifacts import Artifacts
+from flyteray._control.triggers.scheduler import Scheduler
+from flyteray._control.triggers.triggers import Triggers
 from flyteray._plan import placement
+from flyteray._plan.bundle.bundle import bundle_key
 from flyteray._plan.info import ClusterInfo
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._settings import Settings
@@ -57,7 +68,7 @@ class Controller(ControllerDoor):
         self._cluster, self._options = cluster, options = follow_head(cluster, options)
         storage = open_storage(cluster.storage)
         if storage.is_local:
-            rooms(Path(cluster.storage), "apps", "bundles", "files", "runs")
+            rooms(Path(cluster.storage), "apps", "bundles", "cache", "files", "runs")
         settings = Settings.load()
         registry = Registry(database)
         wake = asyncio.Event()
@@ -75,9 +86,22 @@ class Controller(ControllerDoor):
             self.images = images = Images(secrets.read)
             self.outputs = outputs = Outputs(registry, storage)
             waiting = Waiting(registry, images.is_building, nodes.look)
-            self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs, shared)
+            self.conditions = Conditions(registry, self._supervisor)
+            self.leases = leases = Leases()
+            self.runs = Runs(self._supervisor, registry, waiting, secrets, outputs, shared, leases)
+            self.retention = retention = Retention(
+                registry, storage, settings.retention_days, lambda runs: keeper().let_go(runs)
+            )
+            notifier = Notifier(registry, settings, lambda name: secrets.read([name])[name])
+            scheduler = Scheduler(registry, self.runs)
+            self.triggers = Triggers(registry, scheduler.changed)
+            self.artifacts = Artifacts(registry.database, scheduler.changed)
             self._ingresses = ingresses = Ingresses(options, secrets.authority, wake.set)
-            self.apps = apps = Apps(registry, cluster, images, secrets, outputs, ingresses, wake)
+            seen = SeenTraffic(ingresses)
+            self.apps = apps = Apps(
+                registry, cluster, images, secrets, outputs, ingresses, seen.figures, wake
+            )
+            self.traffic = traffic = Traffic(seen, apps.sizes, registry, options.access_log)
             undo.pop_all()
         endless = (
             apps.run(),
@@ -86,6 +110,10 @@ class Controller(ControllerDoor):
             shared.follow_nodes(),
             shared.hold_on(),
             node_types.Published().follow(),
+            scheduler.run(),
+            notifier.run(),
+            retention.run(),
+            traffic.run(),
             self._reap_forever(),
         )
         # Kept: the event loop holds tasks weakly.
@@ -144,14 +172,10 @@ class Bundles(Code):
 
     async def has(self, digest: str) -> bool:
         await self._shared.prove()
-        return await asyncio.to_thread(self._storage.exists, _key(digest))
+        return await asyncio.to_thread(self._storage.exists, bundle_key(digest))
 
     async def put(self, digest: str, data: bytes) -> None:
-        await asyncio.to_thread(self._storage.put, _key(digest), data)
+        await asyncio.to_thread(self._storage.put, bundle_key(digest), data)
 
     async def get(self, digest: str) -> bytes:
-        return await asyncio.to_thread(self._storage.get, _key(digest))
-
-
-def _key(digest: str) -> str:
-    return f"bundles/{digest}.zip"
+        return await asyncio.to_thread(self._storage.get, bundle_key(digest))

@@ -6,20 +6,31 @@ variables around user code, which reads them through :func:`ctx`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from flyteray._declare.checkpoint import BaseCheckpoint
+from flyteray._declare.facts import (
+    NOWHERE,
+    ActionID,
+    CheckpointPaths,
+    CodeBundle,
+    GroupData,
+    RawDataPath,
+)
 from flyteray._report.report import Report, unseen
 
 if TYPE_CHECKING:
     from flyteray._declare.tasks.task import Task
 
 RAW_DATA_PATH = "_FLYTE_APP_RAW_DATA_PATH"  # where an app's files go: an environment variable, as in Flyte
+ATTEMPT_NUMBER = "FLYTE_ATTEMPT_NUMBER"  # the attempts before this one: an environment variable, as in Flyte
 
 
 class TaskRuntime(Protocol):
@@ -31,135 +42,101 @@ class TaskRuntime(Protocol):
     async def acall(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a child action and await its output."""
 
-    async def acall_deployed(self, plan: Any, inputs: dict[str, Any]) -> Any:
+    async def acall_deployed(self, plan: Any, inputs: Mapping[str, Any], links: Any = ()) -> Any:
         """Run a deployed task (``plan``, a TaskPlan) as a child action and await its output."""
 
-
-class Owner(NamedTuple):
-    """A project, domain and organisation of Flyte; None where nobody has said it. Ray has no such thing."""
-
-    project: str | None = None
-    domain: str | None = None
-    org: str | None = None
+    def trace(self, name: str, inputs: Mapping[str, object]) -> Trace:
+        """Begin a call of a traced function."""
 
 
-@dataclass(frozen=True)
-class CodeBundle:
-    """Code as Flyte ships it, for :class:`SerializationContext`; on Ray it travels by other ways.
+class Outcome(NamedTuple):
+    """The end of a call: what it returned, in a list of one, or its error; ``items`` are those of a generator."""
 
-    Raises:
-        ValueError: Neither ``tgz`` nor ``pkl``.
-    """
+    returned: Sequence[Any]
+    error: Exception | None = None
+    items: Sequence[Any] = ()
 
-    computed_version: str
-    destination: str = "."
-    tgz: str | None = None
-    pkl: str | None = None
-    downloaded_path: Path | None = None
-    files: list[str] | None = None
-
-    def __post_init__(self) -> None:
-        if self.tgz is None and self.pkl is None:
-            raise ValueError("A CodeBundle needs the address of its archive: tgz=... or pkl=...")
-
-    def with_downloaded_path(self, path: Path) -> CodeBundle:
-        """A copy that is unpacked there."""
-        return replace(self, downloaded_path=path)
+    def value(self) -> Any:
+        """The value that was returned; raises the error instead where there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.returned[0]
 
 
-@dataclass(frozen=True)
-class SerializationContext:
-    """The facts that are known of an app when its subdomain is made: ``version`` is empty unless it was named.
-
-    The fields behind ``org`` are for programs that ask an app for its container's words; flyteray sets none of them.
-    """
-
-    version: str = ""
-    project: str | None = None
-    domain: str | None = None
-    org: str | None = None
-    code_bundle: CodeBundle | None = None
-    input_path: str = "{{.input}}"
-    output_path: str = "{{.outputPrefix}}"
-    interpreter_path: str = "/opt/venv/bin/python"
-    image_cache: Any = None
-    root_dir: Path | None = None
-
-
-@dataclass(frozen=True)
-class ActionID:
-    """The name of an action and of its run, whose root action is ``a0``. ``run_name`` is ``name`` unless it is given.
-
-    ``project``, ``domain`` and ``org`` are those that whoever ran it has named; None where nobody did.
-    """
-
-    name: str
-    run_name: str = ""
-    project: str | None = None
-    domain: str | None = None
-    org: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.run_name:
-            object.__setattr__(self, "run_name", self.name)
-
-
-class RawDataPath(str):
-    """The URL or folder below which files are kept: a str, which ``path`` is as well, as in Flyte."""
-
-    __slots__ = ()
-
-    def __new__(cls, path: str = "") -> RawDataPath:
-        return super().__new__(cls, path)
+class Trace(Protocol):
+    """One call of a traced function, which is an action."""
 
     @property
-    def path(self) -> str:
-        """The URL or folder."""
-        return str(self)
+    def action(self) -> ActionID:
+        """The action that it is."""
 
-    def get_random_remote_path(self, file_name: str | None = None) -> str:
-        """A path below it that nothing has, for ``file_name`` where it is given; nothing is made there."""
-        import uuid  # deferred: few ask for one
+    @property
+    def is_near(self) -> bool:
+        """Whether its records are on this machine's disk."""
 
-        place = f"{self.rstrip('/')}/{uuid.uuid4().hex}"
-        return f"{place}/{file_name}" if file_name else place
+    def recorded(self) -> Outcome | None:
+        """The end of the same call in an earlier attempt; None where there was none."""
 
+    def keep(self, outcome: Outcome) -> None:
+        """Record how the call has ended."""
 
-_NOWHERE = RawDataPath()
-
-
-@dataclass(frozen=True)
-class GroupData:
-    """The group that actions are called in; see :func:`group`."""
-
-    name: str
+    def trace(self, name: str, inputs: Mapping[str, object]) -> Trace:
+        """Begin a call of a traced function that this one calls."""
 
 
 @dataclass(frozen=True)
 class TaskContext:
     """The facts that a running task may ask about itself.
 
-    ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster; ``attempt_number``
-    counts from 0; ``raw_data_path`` is the URL below which the action's files are kept; ``version`` is the one that
-    the task was deployed as, or that the run was given; None where it has none. ``group_data`` is the group that
-    :func:`group` has named around here. ``report`` is what :mod:`flyteray.report` writes to;
-    without ``report=True`` nobody sees it. ``data`` is for whoever makes a context of their own by :meth:`replace`;
-    ``ctx()["key"]`` reads it, and is None where there is no such key.
+    Attributes:
+        action: The action that runs; inside a trace, that of the trace.
+        mode: ``"local"`` in the calling process, ``"remote"`` on a cluster.
+        attempt_number: Which attempt of the action it is, counted from 0.
+        raw_data_path: The URL below which the action's files are kept.
+        version: The version that the task was deployed as, or that the run was given; None where it has none.
+        group_data: The group that :func:`group` has named around here.
+        report: What :mod:`flyteray.report` writes to; without ``report=True`` nobody sees it.
+        data: For whoever makes a context of their own by :meth:`replace`; ``ctx()["key"]`` reads it, and is None where
+            there is no such key.
+        traced_by: The action of the task where ``action`` is one of its traces.
+        checkpoint: What attempts of the action save for those after them.
+        input_path: Of Flyte, which has a file of them. None here: inputs travel with a task.
+        output_path: The URL or folder where the action's outputs, logs and report are kept.
+        run_base_dir: The URL or folder of the whole run.
+        code_bundle: The code that was shipped for it; None where none was, as in local mode.
+        interactive_mode: Whether the task was pickled by value, as those of notebooks are.
+        disable_run_cache: Whether the run neither reuses nor keeps results.
+        run_start_time: When the run was asked for, in UTC: the same for all of its actions and their attempts.
     """
 
     action: ActionID
     mode: Literal["local", "remote"] = "remote"
     attempt_number: int = 0
-    raw_data_path: RawDataPath = _NOWHERE
+    raw_data_path: RawDataPath = NOWHERE
     version: str | None = None
     group_data: GroupData | None = None
     report: Report = field(default_factory=unseen, compare=False, repr=False)
     data: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    traced_by: ActionID | None = None
+    checkpoint: BaseCheckpoint | None = field(default=None, compare=False, repr=False)
+    input_path: str | None = None
+    output_path: str = ""
+    run_base_dir: str = ""
+    code_bundle: CodeBundle | None = field(default=None, hash=False)
+    interactive_mode: bool = False
+    disable_run_cache: bool = False
+    run_start_time: datetime | None = None
 
     @property
     def task_action(self) -> ActionID:
-        """Flyte's other name for ``action``."""
-        return self.action
+        """The action of the task: ``action`` itself, but in a traced function, where that is the trace."""
+        return self.traced_by or self.action
+
+    @property
+    def checkpoint_paths(self) -> CheckpointPaths | None:
+        """Where ``checkpoint`` is loaded from and saved; None without one."""
+        there = self.checkpoint
+        return CheckpointPaths(there.remote_source, there.remote_destination) if there else None
 
     def __getitem__(self, key: str) -> Any:
         return self.data.get(key)
@@ -178,6 +155,62 @@ class TaskContext:
     def is_in_cluster(self) -> bool:
         """Whether the task runs on a cluster rather than in the calling process."""
         return self.mode == "remote"
+
+    @property
+    def rank(self) -> int | None:
+        """The number of this process among those that train together: ``RANK``, as launchers set it; None without."""
+        return _number("RANK")
+
+    @property
+    def local_rank(self) -> int | None:
+        """Its number among those of this machine: ``LOCAL_RANK``."""
+        return _number("LOCAL_RANK")
+
+    @property
+    def world_size(self) -> int | None:
+        """How many processes train together: ``WORLD_SIZE``."""
+        return _number("WORLD_SIZE")
+
+    @property
+    def local_world_size(self) -> int | None:
+        """How many of them are on this machine: ``LOCAL_WORLD_SIZE``."""
+        return _number("LOCAL_WORLD_SIZE")
+
+    @property
+    def node_rank(self) -> int | None:
+        """The number of this machine: ``NODE_RANK``, or ``GROUP_RANK``."""
+        return _number("NODE_RANK", "GROUP_RANK")
+
+    @property
+    def nnodes(self) -> int | None:
+        """How many machines there are: ``NNODES``."""
+        return _number("NNODES")
+
+    @property
+    def master_addr(self) -> str | None:
+        """The address where the processes meet: ``MASTER_ADDR``."""
+        return os.environ.get("MASTER_ADDR")
+
+    @property
+    def master_port(self) -> int | None:
+        """The port there: ``MASTER_PORT``."""
+        return _number("MASTER_PORT")
+
+    @property
+    def restart_attempt(self) -> int | None:
+        """How often they were started anew: ``JOBSET_RESTART_ATTEMPT``, or ``TORCHELASTIC_RESTART_COUNT``."""
+        return _number("JOBSET_RESTART_ATTEMPT", "TORCHELASTIC_RESTART_COUNT")
+
+
+def _number(*variables: str) -> int | None:
+    """The number in the first of some environment variables that is set; ValueError where it is none."""
+    for name in variables:
+        if text := os.environ.get(name):
+            try:
+                return int(text)
+            except ValueError:
+                raise ValueError(f"{name} is {text!r}, and launchers set it to a whole number.") from None
+    return None
 
 
 class NoTaskContext:
@@ -232,21 +265,34 @@ def get_custom_context() -> dict[str, str]:
 
 @contextmanager
 def group(name: str) -> Iterator[None]:
-    """Name the actions that are called in the ``with`` block together. Nothing shows groups yet.
+    """Name the actions that are called in the ``with`` block together, for those who look at the run.
 
-    The task finds the name in ``ctx().group_data``; the tasks that it calls do not. Outside tasks it does nothing.
+    Each action is recorded with the name, by which ``flyteray get run NAME --tree`` shows them together. The task finds
+    the name in ``ctx().group_data``; the tasks that it calls do not. The name of the innermost block counts. Outside
+    tasks it does nothing.
 
     Raises:
         TypeError: The name is no str.
     """
     if not isinstance(name, str):
         raise TypeError(f"group: the name must be a str, got {name!r}.")
-    here = task_context.get()
-    token = task_context.set(here and here.replace(group_data=GroupData(name)))
+    token = enter_group(name)
     try:
         yield
     finally:
         task_context.reset(token)
+
+
+def enter_group(name: str) -> Token[TaskContext | None]:
+    """Be in a group until the context is reset by the token."""
+    here = task_context.get()
+    return task_context.set(here and here.replace(group_data=GroupData(name)))
+
+
+def group_name() -> str | None:
+    """The name of the group that actions are called in here; None without one."""
+    here = task_context.get()
+    return here.group_data.name if here and here.group_data else None
 
 
 def ctx() -> TaskContext | NoTaskContext:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from flyteray._declare.env_vars import check_env_vars
+from flyteray._declare.env_vars import checked_env_vars
 from flyteray._declare.images.image import Image
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.documentation import shortened
@@ -69,7 +69,7 @@ class Environment:
         self._check_depends_on()
         self._expect("resources", Resources | None, "a Resources")
         if self.env_vars is not None:
-            check_env_vars(self._words(), self.env_vars)
+            self.env_vars = checked_env_vars(self._words(), self.env_vars)
         self._expect("image", Image | str | None, "an Image or a str")
         self._expect("description", str | None, "a str")
         self.description = self.description and shortened(self.description)
@@ -122,14 +122,29 @@ class Environment:
             if all(each is not env for each in self.depends_on):  # another of that name is refused in a plan
                 self.depends_on.append(env)
 
-    def clone_with(self: E, name: str, **changes: object) -> E:
+    def clone_with(
+        self: E,
+        name: str,
+        image: str | Image | None = None,
+        resources: Resources | None = None,
+        env_vars: dict[str, str] | None = None,
+        secrets: SecretRequest | None = None,
+        depends_on: list[Environment] | None = None,
+        description: str | None = None,
+        interruptible: bool | None = None,
+        include: tuple[str, ...] | None = None,
+        service_account: str | None = None,
+        **changes: Any,
+    ) -> E:
         """A new environment like this one under another name, without its tasks or server functions.
 
         Relative paths in it mean what they mean in this one; a new ``include`` is relative to the file that clones.
 
         Args:
             name: The new name.
-            changes: Any field of this kind of environment; None keeps what is there.
+            image, resources, env_vars, secrets, depends_on, description, interruptible, include, service_account: As of
+                an environment; None keeps what is there.
+            changes: Any other field of this kind of environment.
 
         Raises:
             TypeError: There is no such field.
@@ -140,8 +155,20 @@ class Environment:
                 f"Unexpected keyword arguments: {unknown}. {type(self).__name__} has: {sorted(names)}."
                 f"{did_you_mean(unknown[0], names)}"
             )
-        values = {key: value for key, value in changes.items() if value is not None}
-        clone = dataclasses.replace(self, name=name, **values)  # type: ignore[arg-type]
+        given = {
+            "image": image,
+            "resources": resources,
+            "env_vars": env_vars,
+            "secrets": secrets,
+            "depends_on": depends_on,
+            "description": description,
+            "interruptible": interruptible,
+            "include": include,
+            "service_account": service_account,
+            **changes,
+        }
+        values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        clone = dataclasses.replace(self, name=name, **values)
         if "include" not in values:
             clone._declaring_file = self._declaring_file
         return clone
@@ -160,15 +187,11 @@ class Environment:
 
 def without_meaning(owner: str, option: str) -> None:
     """Say that an option of Flyte means nothing on Ray."""
-    _warn(f"{owner}: {option} has no meaning on Ray and changes nothing.")
+    warn_user(f"{owner}: {option} has no meaning on Ray and changes nothing.")
 
 
-def not_yet(owner: str, option: str, instead: str) -> None:
-    """Say that an option of Flyte is not followed yet, and what happens instead."""
-    _warn(f"{owner}: {option} is not followed yet: {instead}.")
-
-
-def _warn(text: str) -> None:
+def warn_user(text: str) -> None:
+    """Warn at the line of the user's code that declares something."""
     _, level = _users_frame()
     warnings.warn(text, UserWarning, stacklevel=level + 1)
 

@@ -14,23 +14,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import re
 import resource
-import socket
 import ssl
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.haproxy.answers import ASKS_JSON, LARGEST_HEAD, REFUSED, not_ready
+from flyteray._ingress.haproxy.answers import (
+    ASKS_JSON,
+    LARGEST_HEAD,
+    REFUSED,
+    large_body,
+    not_ready,
+    queue_full,
+)
 from flyteray._ingress.haproxy.chunks import Chunked
 from flyteray._ingress.haproxy.config import ACTIVATOR_SOCKET
-from flyteray._ingress.haproxy.runtime import socket_path
+from flyteray._ingress.haproxy.runtime import listen
 from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
 
 _MOST = 1024  # requests at one time
@@ -100,9 +106,11 @@ class Activator:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._identity: ssl.SSLContext | None = None
-        self._socket = _listen(directory)
+        self._socket = listen(directory, ACTIVATOR_SOCKET, _BACKLOG)
+        self._socket.setblocking(False)
         self._state = IngressState()
         self._held = 0
+        self._passing: Counter[int] = Counter()  # requests that pass through to replicas, by backend
         self._most = max(16, min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
         self._handshakes = asyncio.Semaphore(_HANDSHAKES)
         self._changed = asyncio.Event()  # the state is another one; each has an event of its own
@@ -148,6 +156,10 @@ class Activator:
 
     def _update(self, state: IngressState) -> None:
         self._state = state
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Have all that waits look for a replica again."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -189,12 +201,14 @@ class Activator:
                 own = self._own(request)
                 if own != unreached and _is_here(own) and request.is_repeatable:
                     return
-                if (replica := await self._reach(request, own)) is not None:
+                backend = self._backend(request, own)
+                full = backend is not None and self._is_full(backend)
+                if backend is not None and (replica := await self._enter(request, backend)) is not None:
                     break
                 left = arrived + self._state.waits.get(request.app, 0) / 1000 - self._loop.time()
                 if left <= 0:
                     ahead.cancel()
-                    await _refuse(request, self._state, reader, writer)
+                    await (_refuse_more if full else _refuse)(request, self._state, reader, writer)
                     return
                 self._arrived.set()
                 changing = self._loop.create_task(changed.wait())
@@ -208,8 +222,14 @@ class Activator:
                     return  # who asked has left
         finally:
             ahead.cancel()
-        await asyncio.wait({ahead})
-        await _pass_on(request, (reader, writer), replica)
+        limit = self._state.limits.get(request.app)
+        try:
+            await asyncio.wait({ahead})
+            await _pass_on(request, (reader, writer), replica, limit.body if limit else 0)
+        finally:
+            self._passing[backend] -= 1
+            if self._state.most(backend):
+                self._look_again()
 
     def _own(self, request: _Request) -> Mapping[int, Slot]:
         """The replicas of the backend that the request waits at: none once that is not its app's any more."""
@@ -217,13 +237,33 @@ class Activator:
             return {}
         return self._state.slots(request.backend)
 
-    async def _reach(
-        self, request: _Request, own: Mapping[int, Slot]
+    def _backend(self, request: _Request, own: Mapping[int, Slot]) -> int | None:
+        """That of the request's version, or of the one that has taken its place meanwhile."""
+        return request.backend if own else self._state.apps.get(request.app)
+
+    def _is_full(self, backend: int) -> bool:
+        """Whether as many requests pass to the replicas of a backend as these take at one time."""
+        most = self._state.most(backend)
+        return most > 0 and self._passing[backend] >= most * max(1, len(self._state.slots(backend)))
+
+    async def _enter(
+        self, request: _Request, backend: int
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection to a replica of the request's version, or of the one that has taken its place meanwhile."""
-        backend = request.backend if own else self._state.apps.get(request.app)
-        if backend is None:
+        """A connection to a replica that takes one more; the request counts as passing from then on."""
+        if self._is_full(backend):
             return None
+        self._passing[backend] += 1
+        replica = None
+        try:
+            replica = await self._reach(request, backend)
+        finally:
+            self._passing[backend] -= replica is None
+        return replica
+
+    async def _reach(
+        self, request: _Request, backend: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection to a replica of a backend."""
         slots = self._state.slots(backend)
         for number in sorted(slots, key=lambda number: (number > ELSEWHERE, random.random())):
             slot = slots[number]
@@ -245,18 +285,6 @@ class Activator:
 def _is_here(slots: Mapping[int, Slot]) -> bool:
     """Whether one of the replicas is on this node."""
     return any(number < ELSEWHERE for number in slots)
-
-
-def _listen(directory: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    with socket_path(directory, ACTIVATOR_SOCKET) as path:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        listener.bind(path)
-        os.chmod(path, 0o600)
-        listener.listen(_BACKLOG)
-    listener.setblocking(False)
-    return listener
 
 
 async def _read(reader: asyncio.StreamReader) -> _Request:
@@ -289,14 +317,33 @@ async def _read_ahead(reader: asyncio.StreamReader, body: bytearray) -> None:
 async def _refuse(
     request: _Request, state: IngressState, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    why = not_ready(request.app, state.reasons.get(request.app))
+    why = {"error": not_ready(request.app, state.reasons.get(request.app))}
+    await _say(request, ("503 Service Unavailable", "Retry-After: 1\r\n"), why, reader, writer)
+
+
+async def _refuse_more(
+    request: _Request, _: IngressState, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    why = {"error": queue_full(request.app), "app": request.app, "limit": "concurrency"}
+    await _say(request, ("429 Too Many Requests", "Retry-After: 1\r\n"), why, reader, writer)
+
+
+async def _say(
+    request: _Request,
+    head: tuple[str, str],
+    why: Mapping[str, str],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Answer with the words of an error, in JSON with all that there is to tell; ``head`` is status and headers."""
     kind = "application/json" if request.asks_for_json else "text/plain; charset=utf-8"
-    body = (json.dumps({"error": why}) if request.asks_for_json else f"{why}\n").encode()
-    head = (
-        f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {kind}\r\n"
-        f"Retry-After: 1\r\n{REFUSED}: 1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    body = (json.dumps(why) if request.asks_for_json else f"{why['error']}\n").encode()
+    status, headers = head
+    lines = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{headers}"
+        f"{REFUSED}: 1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    writer.write(head.encode() + (b"" if request.method == "HEAD" else body))
+    writer.write(lines.encode() + (b"" if request.method == "HEAD" else body))
     writer.write_eof()
 
     async def discard() -> None:
@@ -307,25 +354,55 @@ async def _refuse(
     await asyncio.wait_for(discard(), _LINGER_S)
 
 
+class _TooLargeError(Exception):
+    """The body has more bytes than the app takes."""
+
+
+def _through(request: _Request, most: int) -> Callable[[bytes], bytes]:
+    """What is to be done to the bytes of a body on their way; ``most`` of them are let through, all for 0."""
+    if not request.is_chunked:  # HAProxy knows its length
+        return bytes
+    body = Chunked()
+
+    def through(data: bytes) -> bytes:
+        out = body.feed(data)
+        if most and body.size > most:
+            raise _TooLargeError
+        return out
+
+    return through
+
+
 async def _pass_on(
     request: _Request,
     client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     replica: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    most: int,
 ) -> None:
-    """Let bytes through in both directions until one side ends."""
-    through = Chunked().feed if request.is_chunked else bytes
-    replica[1].write(request.head + through(bytes(request.body)))
-    ways = [
-        asyncio.ensure_future(_pump(client[0], replica[1], through)),
-        asyncio.ensure_future(_pump(replica[0], client[1])),
-    ]
+    """Let bytes through in both directions until one side ends, or the body has had more than ``most``, 0 for any."""
+    through = _through(request, most)
+    answered = False
+
+    def back(data: bytes) -> bytes:
+        nonlocal answered
+        answered = True
+        return data
+
+    async def there() -> None:
+        replica[1].write(request.head + through(bytes(request.body)))
+        await _pump(client[0], replica[1], through)
+
+    ways = [asyncio.ensure_future(there()), asyncio.ensure_future(_pump(replica[0], client[1], back))]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for way in ways:
             way.cancel()
         replica[1].close()
-        await asyncio.gather(*ways, return_exceptions=True)
+        ended = await asyncio.gather(*ways, return_exceptions=True)
+    if isinstance(ended[0], _TooLargeError) and not answered:
+        why = {"error": large_body(request.app, most), "app": request.app, "limit": "body"}
+        await _say(request, ("413 Content Too Large", ""), why, *client)
 
 
 async def _pump(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+from flyteray._actors.controller import controller
+from flyteray._actors.questions import ask
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.door import IngressDoor
 from flyteray._ingress.ingress import Ingress
+from flyteray._ingress.own_pages import OwnPages
 from flyteray._ingress.routes import IngressState
+from flyteray._plan.traffic.access import Page, Place
+from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.load import Open
 
 
 class IngressActor(IngressDoor):
@@ -16,6 +23,7 @@ class IngressActor(IngressDoor):
 
     def __init__(self, *arguments: Any) -> None:
         self._ingress = Ingress(*arguments)
+        self._pages = OwnPages(Path(arguments[0]), {"/metrics": _metrics})
 
     async def port(self) -> int:
         return self._ingress.port()
@@ -50,5 +58,23 @@ class IngressActor(IngressDoor):
     async def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
         return await asyncio.to_thread(self._ingress.traffic, backends)
 
+    async def figures(self, backends: list[int]) -> dict[int, Figures]:
+        return self._ingress.seen.figures(backends)
+
+    async def open(self, backends: list[int]) -> dict[int, Open]:
+        return await asyncio.to_thread(self._ingress.open, backends)
+
+    async def unseen(self) -> int:
+        return await asyncio.to_thread(self._ingress.unseen)
+
+    async def access(self, app: str, count: int, place: Place | None) -> Page | None:
+        log = self._ingress.seen.log
+        return await asyncio.to_thread(log.page, app, count, place) if log is not None else None
+
     async def stop(self) -> None:
         await asyncio.to_thread(self._ingress.stop)
+        await asyncio.to_thread(self._pages.close)
+
+
+def _metrics() -> bytes:
+    return ask(controller().traffic.metrics())

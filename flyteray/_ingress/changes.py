@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
 
 K = TypeVar("K")
 V = TypeVar("V")
 
+_ANY_NUMBER = 1_000_000  # with 0, which says so as well, HAProxy leaves those waiting that wait already
 _FORCED_MAINTENANCE, _FORCED_DRAIN = 0x01, 0x08  # bits of HAProxy's srv_admin_state
 
 
@@ -26,6 +27,7 @@ def changes(old: IngressState, new: IngressState) -> list[str]:
         # An app that asks for keys is never without that: it comes before all else of it and goes after its route.
         *_set(maps.PRIVATE, before[maps.PRIVATE], after[maps.PRIVATE]),
         *_arrivals(old, new),
+        *_crowds(old, new),
         *_routes(before, after),
         *_removed(maps.PRIVATE, before[maps.PRIVATE], after[maps.PRIVATE]),
         *_departures(old, new),
@@ -52,7 +54,8 @@ def _observed_backends(server_lines: str) -> dict[int, dict[int, Slot]]:
         elif columns and len(words) == len(columns):
             row = dict(zip(columns, words, strict=True))
             is_out = int(row["srv_admin_state"]) & (_FORCED_MAINTENANCE | _FORCED_DRAIN)
-            if row["srv_name"] != maps.ACTIVATOR and not is_out:
+            is_replica = row["srv_name"] != maps.ACTIVATOR and maps.is_backend(row["be_name"])
+            if is_replica and not is_out:
                 slots = backends.setdefault(maps.backend_number(row["be_name"]), {})
                 slots[maps.slot_of(row["srv_name"])] = Slot(row["srv_addr"], int(row["srv_port"]))
     return backends
@@ -68,13 +71,36 @@ def _arrivals(old: IngressState, new: IngressState) -> list[str]:
             server = _server(backend, slot)
             host = f"[{address.host}]" if ":" in address.host else address.host
             commands += [
-                f"add server {server} {host}:{address.port} {maps.options(slot)}",
+                f"add server {server} {host}:{address.port} {maps.options(slot, new.most(backend))}",
                 f"set server {server} addr {address.host} port {address.port}",
+                *_limited([(backend, slot)], new),  # it may have been there for another app
                 f"enable health {server}",
                 # What was known of a replica that was there says nothing about this one.
                 f"set server {server} {'health up' if slot in before else 'state ready'}",
             ]
     return commands
+
+
+def _crowds(old: IngressState, new: IngressState) -> list[str]:
+    """How many requests the replicas take from now on that stay where they are."""
+    others = sorted(backend for backend in new.backends if old.most(backend) != new.most(backend))
+    return _limited(
+        [
+            (backend, slot)
+            for backend in others
+            for slot in sorted(new.slots(backend))
+            if slot in old.slots(backend)
+        ],
+        new,
+    )
+
+
+def _limited(slots: Iterable[tuple[int, int]], state: IngressState) -> list[str]:
+    return [
+        f"set maxconn server {_server(backend, slot)} {state.most(backend) or _ANY_NUMBER}"
+        for backend, slot in slots
+        if slot < ELSEWHERE
+    ]
 
 
 def _routes(old: dict[str, dict[str, str]], new: dict[str, dict[str, str]]) -> list[str]:

@@ -8,6 +8,9 @@ from typing import Protocol, cast
 from flyteray._actors.questions import Stub
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.routes import IngressState
+from flyteray._plan.traffic.access import Page, Place
+from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.load import Open
 
 INGRESS = "ingress-v2-"  # begins the names of their actors
 
@@ -63,6 +66,22 @@ class IngressDoor(Protocol):
 
     def traffic(self, backends: list[int]) -> Awaitable[dict[int, tuple[int, int]]]:
         """How many requests and connections each backend has open or waiting, and has had since HAProxy started."""
+
+    def figures(self, backends: list[int]) -> Awaitable[dict[int, Figures]]:
+        """How the requests of each backend went that have ended here since the ingress was started.
+
+        A request that it passed on to another node's ingress counts here, and not there. They become fewer only when
+        the actor is another one, which begins from nothing.
+        """
+
+    def open(self, backends: list[int]) -> Awaitable[dict[int, Open]]:
+        """The requests and connections of each backend that are open here, but for those that another ingress has."""
+
+    def unseen(self) -> Awaitable[int]:
+        """How many requests were too many at one time to be counted, since HAProxy was started."""
+
+    def access(self, app: str, count: int, place: Place | None) -> Awaitable[Page | None]:
+        """The last ``count`` entries of an app in the access log, or those from a place on; None: none is written."""
 
     def stop(self) -> Awaitable[None]:
         """End HAProxy; what is open ends with it."""

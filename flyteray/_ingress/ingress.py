@@ -9,28 +9,26 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from flyteray._cluster import processes
 from flyteray._ingress.activator import Activator
-from flyteray._ingress.changes import changes
 from flyteray._ingress.differences import Difference
-from flyteray._ingress.haproxy import maps, process
+from flyteray._ingress.engine import Engine
+from flyteray._ingress.entry.hosts import Hosts
+from flyteray._ingress.entry.key_watch import KeyWatch
+from flyteray._ingress.entry.pace_watch import PaceWatch
+from flyteray._ingress.haproxy import process
 from flyteray._ingress.haproxy.files import Files
-from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
-from flyteray._ingress.haproxy.supervisor import LOG_FILE
 from flyteray._ingress.identity import Identity
-from flyteray._ingress.predecessors import Predecessors
 from flyteray._ingress.routes import LOOPBACK, MOST, IngressState, Slot, pool
+from flyteray._ingress.seen.seen import Seen
 from flyteray._ingress.silence import SilenceWatch
 from flyteray._ingress.trusted_proxies import Trust
-from flyteray.errors import BaseRuntimeError, ClusterError, RuntimeSystemError
+from flyteray._plan.traffic.load import Open
+from flyteray.errors import BaseRuntimeError, ClusterError
 
-T = TypeVar("T")
-
-_PATIENCE_S = 10.0
 _FULL = 0.75  # of the backends are in use: it is time for more
 # Kept for documentation, so that they are on the way out of every network; nothing is sent there.
 _FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
@@ -49,8 +47,14 @@ class Ingress:
         trusted_proxies: Networks whose word on a request's client counts; see :class:`~flyteray._settings.Settings`.
         trusted_headers: What else passes from them.
         watched: The process with which HAProxy ends; the parent unless given, which for a Ray worker is the raylet.
+        allowed_hosts: The hosts that are answered to where an app asks for no key, besides this machine's.
+        half_closed: Whether a client that closes its side of a connection waits for its answer, rather than has left.
         address: The address by which the cluster knows this node. Unless it is loopback, the ingresses of other nodes
             find this one there once it is :meth:`join`ed with them.
+        access_log: Whether an entry of each request is written in the directory.
+
+    Attributes:
+        seen: What is seen of its requests.
 
     Raises:
         ClusterError: the port is taken, or HAProxy is missing or refuses to start.
@@ -65,25 +69,29 @@ class Ingress:
         trusted_headers: Sequence[str] = (),
         watched: int | None = None,
         address: str = LOOPBACK,
+        allowed_hosts: Sequence[str] = (),
+        access_log: bool = False,
+        half_closed: bool = False,
     ) -> None:
         self._directory = Path(directory).resolve()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory.chmod(0o700)
         self._host = host
-        self._files = Files(self._directory, Trust(tuple(trusted_proxies), tuple(trusted_headers)))
+        trust = Trust(tuple(trusted_proxies), tuple(trusted_headers))
+        hosts = Hosts.of(socket.gethostname(), allowed_hosts)
+        self._files = Files(self._directory, trust, hosts, access_log, half_closed)
         self._watched = os.getppid() if watched is None else watched
         self._address = address
         self._identity = Identity(self._directory, address)
         self._reloading = threading.Lock()  # taken before the other one
         self._lock = threading.Lock()
-        self._stopped = False
         self._asked = IngressState()
         self._named = "", IngressState()  # what was applied last, as the whole cluster sees it
-        self._done: tuple[int, IngressState] | None = None  # HAProxy's process and what it was told last
-        self._predecessors = Predecessors(self._directory)
-        self._ever: dict[int, dict[int, int]] = {}  # what each process of HAProxy has had, by backend
+        self._engine = Engine(self._directory)
 
         self._silence = SilenceWatch(self._avoid, self._end_waiting_for)
+        self._keys = KeyWatch(self._engine.end_requests)
+        self._pace = PaceWatch(self._engine.awaited, self._engine.end)
         self._activator = Activator(self._directory)  # before HAProxy, which counts on it
         found = process.running(self._directory)
         if found is None or found.watched != self._watched:
@@ -92,14 +100,16 @@ class Ingress:
         try:
             self._port = process.ensure(self._directory, host, port, self._watched, self._identity.peers).port
             last = self._files.last_state()
-            self._backends = self._insist(Conversation.backends)
-            self._files.backends = max(self._files.backends, self._backends)
-            self._activator.update(self._insist(lambda haproxy: haproxy.state().with_told(last)))
+            self._files.backends = max(self._files.backends, self._engine.look())
+            known = self._engine.state().with_told(last)
+            self._activator.update(known)
+            self.seen = Seen(self._directory, known, access_log)
             if self._identity.is_known():
                 self._activator.identify()
         except BaseException:
             self._activator.close()
             raise
+        self._pace.start()
         threading.Thread(target=self._keep_supervised, name="ingress-keeper", daemon=True).start()
 
     def port(self) -> int:
@@ -116,10 +126,9 @@ class Ingress:
     def join(self, certificate: bytes, authority: bytes) -> None:
         with self._reloading, self._lock:
             self._identity.keep(certificate, authority)
-            known = self._insist(lambda haproxy: haproxy.state()).with_told(self._files.last_state())
-            self._write(known)
-            self._reload()
-            self._reloaded()
+            self._write(self._engine.state().with_told(self._files.last_state()))
+            self._engine.reload()
+            self._engine.look()
             self._activator.identify()
 
     def peers_port(self) -> int:
@@ -138,17 +147,27 @@ class Ingress:
         needs = seen.needs()
         with self._lock:
             self._asked = seen
-        if needs > self._backends:
+        if needs > self._engine.backends:
             self._grow(pool(int(needs / _FULL) + 1))
         with self._lock:
             self._write(seen)
-            self._insist(lambda haproxy: self._lead_to(seen, haproxy))
+            self._engine.lead_to(seen)
+            self.seen.update(seen)  # first: who has waited for a backend may have his answer at once
             self._activator.update(seen)
             self._silence.watch(seen.others())
+            self._keys.watch(seen.keys)
             self._named = name, state
-        if needs > self._backends * _FULL and self._backends < MOST and not self._reloading.locked():
+        with self._reloading:
+            pass  # a process that it has just started may have read older files, and is led on at its end
+        if (
+            needs > self._engine.backends * _FULL
+            and self._engine.backends < MOST
+            and not self._reloading.locked()
+        ):
             # ahead of who needs it: a reload may take a second
-            growing = threading.Thread(target=self._grow_ahead, args=(2 * self._backends,), daemon=True)
+            growing = threading.Thread(
+                target=self._grow_ahead, args=(2 * self._engine.backends,), daemon=True
+            )
             growing.start()
 
     def silent(self) -> list[str]:
@@ -169,71 +188,56 @@ class Ingress:
         return {backend: now for backend, (now, _) in self.traffic(backends).items()}
 
     def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
-        told = self._insist(
-            lambda haproxy: {
-                **self._predecessors.ask(lambda _, each: each.traffic(backends)),
-                haproxy.pid(): haproxy.traffic(backends),
-            }
-        )
-        with self._lock:
-            for pid, counted in told.items():
-                self._ever.setdefault(pid, {}).update({each: ever for each, (_, ever) in counted.items()})
-            return {
-                backend: (
-                    sum(counted[backend][0] for counted in told.values()),
-                    sum(ever.get(backend, 0) for ever in self._ever.values()),
-                )
-                for backend in backends
-            }
+        return self._engine.traffic(backends)
+
+    def open(self, backends: list[int]) -> dict[int, Open]:
+        return self._engine.open(backends)
+
+    def unseen(self) -> int:
+        return self._engine.unseen()
 
     def stop(self) -> None:
         """End HAProxy and its supervisor; open connections end with them."""
         with self._lock:
-            self._stopped = True
+            self._engine.give_up()
             process.stop(self._directory)
-        self._silence.stop()
+        self._stop_watching()
         self._activator.close()
+
+    def _stop_watching(self) -> None:
+        self._silence.stop()
+        self.seen.stop()
+        self._keys.stop()
+        self._pace.stop()
 
     def _avoid(self, ingress: Slot) -> None:
         """Send a node nothing more that may have become silent; HAProxy's checks find it when it is back."""
-        self._tell_of_servers(ingress, "set server {} health down")
+        with self._lock:
+            self._engine.tell_of_servers(ingress, "set server {} health down")
 
     def _end_waiting_for(self, ingress: Slot) -> None:
         """End the requests that wait for a silent node: HAProxy sends them elsewhere, or says so.
 
         It says nothing to whose connection to the node is still being made: :meth:`_avoid` comes first.
         """
-        self._tell_of_servers(ingress, "shutdown sessions server {}")
-
-    def _tell_of_servers(self, ingress: Slot, command: str) -> None:
         with self._lock:
-            state = self._done[1] if self._done else IngressState()
-            servers = maps.servers_behind(state, ingress)
-            self._insist(lambda haproxy: haproxy.tell(command.format(each) for each in servers))
-
-    def _lead_to(self, state: IngressState, haproxy: Conversation) -> None:
-        pid = haproxy.pid()
-        known = self._done[1] if self._done and self._done[0] == pid else haproxy.state()
-        self._done = None
-        haproxy.tell(changes(known, state))
-        self._predecessors.lead_to(state)
-        self._done = (pid, state)
+            self._engine.tell_of_servers(ingress, "shutdown sessions server {}")
 
     def _grow(self, backends: int) -> None:
         """Have so many backends; what is asked meanwhile goes on, and so does what is open."""
         with self._reloading:
-            if backends <= self._backends:
+            if backends <= self._engine.backends:
                 return
             with self._lock:
                 self._files.backends = max(self._files.backends, backends)
                 self._write(self._asked)
             try:
-                self._reload()
+                self._engine.reload()
             finally:
                 with self._lock:
-                    self._reloaded()
+                    self._engine.look()
                     # It may have been told of a change before it had read the files, or while it did.
-                    self._insist(lambda haproxy: self._lead_to(self._asked, haproxy))
+                    self._engine.lead_to(self._asked)
 
     def _grow_ahead(self, backends: int) -> None:
         try:
@@ -241,38 +245,13 @@ class Ingress:
         except (BaseRuntimeError, OSError) as error:
             print(f"The ingress can't have {backends} backends yet: {error!r}", flush=True)
 
-    def _reload(self) -> None:
-        self._predecessors.expect()
-        try:
-            process.reload(self._directory)
-        finally:
-            self._predecessors.look()
-
-    def _reloaded(self) -> None:
-        self._done = None
-        self._backends = self._insist(Conversation.backends)
-
-    def _insist(self, act: Callable[[Conversation], T]) -> T:
-        """Do it with the HAProxy that runs, or the one that runs after a restart."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                with Conversation(self._directory) as haproxy:
-                    return act(haproxy)
-            except (OSError, CommandRefusedError) as error:
-                if self._stopped or time.monotonic() > deadline:
-                    raise RuntimeSystemError(
-                        "IngressError",
-                        f"The ingress in {self._directory} does not do what it is told: {error!r}. "
-                        f"{LOG_FILE} there says more.",
-                    ) from error
-            time.sleep(0.02)
-
     def _keep_supervised(self) -> None:
         while True:
             process.wait_ended(self._directory)
             with self._lock:
-                if self._stopped or not processes.is_alive(self._watched):
+                if self._engine.is_given_up or not processes.is_alive(self._watched):
+                    self._stop_watching()  # what it belongs to has ended, and HAProxy with that
+                    self._engine.give_up()
                     return
                 try:
                     process.ensure(

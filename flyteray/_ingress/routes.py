@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from flyteray._declare.facts import Role
+from flyteray._ingress.entry.grants import Grant
+from flyteray._ingress.entry.limits import Crowd, Limit
 
 FEWEST = 128  # backends that are there ahead, ``b0`` to ``b127``, so that a new app version needs no reload
 MOST = 8192  # backends that there can be: HAProxy takes about 20 KiB of memory for each, and reads all when it starts
@@ -21,7 +26,6 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _HOST = re.compile(r"[0-9A-Za-z.:-]+")
 _HOST_NAME = re.compile(r"[0-9a-z.-]+")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_OWNER = re.compile(r"[0-9A-Za-z._@-]+")
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,27 @@ class IngressState:
         timeouts: Milliseconds that an app may let a client wait; an hour for apps that are missing.
         sticky: The apps that keep a browser on one replica.
         private: The apps that answer only those who send a key, whether they are there or not.
-        keys: Whose each key is, by the SHA-256 of the key in hex.
+        roles: The least roles of keys that a private app asks for, for what reads (GET, HEAD) and for all else;
+            ``invoke`` for those missing.
+        forwards: The apps that are given their callers' keys.
+        origins: The origins, such as ``https://page.example``, of pages besides an app's own that may open WebSockets
+            to it; ``*`` for all.
+        limits: What an app takes at most of a request.
+        crowds: How many requests each replica of a backend takes at one time; any number for those missing.
+        keys: What each key opens, by the SHA-256 of the key in hex.
         waits: Milliseconds that a request may wait for a replica of an app; it is answered at once for those missing.
         reasons: Why there is no replica of an app, for those who ask for it in vain.
         backends: The replicas of a backend by slot. A backend that serves no app may be here while it drains:
             its open connections go on. A slot that is missing takes no requests.
         owners: The app of each backend.
+        shares: Percent of an app's requests by backend, for versions beside the one that serves.
+        sticks: What keeps a client of such an app to one version: ``"cookie"``, or a header; else it is chance.
+        versions: The backends of an app's versions that are up, by the version's name: a request may ask for one.
         peers: The port at which the ingress of a node takes what other ingresses send, by the node's address.
         near: What :meth:`seen_from` says of the backends with replicas here and elsewhere: how many are here, by
             ``b<backend>``, and the server of each, by ``b<backend>.<number>`` from 0.
+        names: What is told of backends and replicas to people: the version of ``b<backend>``, and the replica of
+            ``b<backend>/s<slot>``.
 
     Raises:
         ValueError: a name, backend or slot that can't be routed to.
@@ -69,13 +85,22 @@ class IngressState:
     timeouts: Mapping[str, int] = field(default_factory=dict)
     sticky: frozenset[str] = frozenset()
     private: frozenset[str] = frozenset()
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, Grant] = field(default_factory=dict)
     waits: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     coming: frozenset[str] = frozenset()
     owners: Mapping[int, str] = field(default_factory=dict)
+    shares: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    sticks: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     peers: Mapping[str, int] = field(default_factory=dict)
     near: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, tuple[Role, Role]] = field(default_factory=dict)
+    forwards: frozenset[str] = frozenset()
+    origins: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    crowds: Mapping[int, Crowd] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in [*self.apps, *self.private]:
@@ -94,20 +119,40 @@ class IngressState:
         for host in self.hosts:
             if not _HOST_NAME.fullmatch(host):
                 raise ValueError(f"{host!r} is no host name in lower case.")
-        for digest, owner in self.keys.items():
-            if not _DIGEST.fullmatch(digest) or not _OWNER.fullmatch(owner):
-                raise ValueError(f"{digest!r} is no SHA-256 in hex, or {owner!r} no name of an owner.")
+        for digest in self.keys:
+            if not _DIGEST.fullmatch(digest):
+                raise ValueError(f"{digest!r} is no SHA-256 in hex.")
         for what, times in {"timeout": self.timeouts, "wait": self.waits}.items():
             for app, time in times.items():
                 if time < 1:
                     raise ValueError(f"The {what} of app {app!r} must be at least 1 ms, not {time}.")
-        named = {*self.hosts.values(), *self.timeouts, *self.sticky, *self.waits, *self.reasons, *self.coming}
+        of_apps = (
+            self.timeouts,
+            self.sticky,
+            self.waits,
+            self.reasons,
+            self.coming,
+            self.shares,
+            self.sticks,
+            self.forwards,
+            self.origins,
+            self.limits,
+        )
+        named = {*self.hosts.values(), *self.versions, *itertools.chain.from_iterable(of_apps)}
+        for app, shares in self.shares.items():
+            if min(shares.values(), default=0) < 0 or sum(shares.values()) > 100:
+                raise ValueError(f"The shares of app {app!r} must be percent: {dict(shares)} are not.")
         for app in named - self.apps.keys():
             raise ValueError(f"There is no app {app!r} to route to.")
 
     def slots(self, backend: int) -> Mapping[int, Slot]:
         """The replicas of a backend; none for one that isn't used."""
         return self.backends.get(backend, {})
+
+    def most(self, backend: int) -> int:
+        """How many requests each replica of a backend takes at one time; 0: any number."""
+        crowd = self.crowds.get(backend)
+        return crowd.most if crowd else 0
 
     def needs(self) -> int:
         """How many backends there must be, counted from 0."""
@@ -164,6 +209,13 @@ class IngressState:
         return self.but(
             apps={app: None if app in lost else backend for app, backend in self.apps.items()},
             coming=self.coming | lost,
+            shares={
+                app: {b: share for b, share in each.items() if is_true(b)}
+                for app, each in self.shares.items()
+            },
+            versions={
+                app: {n: b for n, b in each.items() if is_true(b)} for app, each in self.versions.items()
+            },
             backends=begun.backends,
             near=begun.near,
         )

@@ -77,6 +77,11 @@ def rules(trust: Trust) -> str:
     )
 
 
+def client(trust: Trust) -> str:
+    """Where HAProxy finds the address of who asks, once :func:`rules` are through."""
+    return "var(txn.asker)" if trust.proxies else "src"
+
+
 def external_host(hosts: str) -> str:
     """The rules that lead by the address which clients use to an app that the address used here does not name.
 
@@ -156,6 +161,8 @@ def _taken_over(proxies: Iterable[str]) -> list[str]:
         '    http-request set-header Forwarded "%[req.fhdr(forwarded)], for=%[src]" if says_forwarded !six',
         "    http-request set-header Forwarded '%[req.fhdr(forwarded)], for=\"[%[src]]\"' if says_forwarded six",
         "    http-request set-header X-Flyteray-Client %[var(txn.client)] if trusted",
+        "    http-request set-var(txn.asker) src",
+        "    http-request set-var(txn.asker) var(txn.client) if trusted",
     ]
 
 

@@ -8,7 +8,7 @@ import contextvars
 import gc
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from types import FrameType
 from typing import Any, TypeVar
@@ -39,6 +39,34 @@ def in_thread(function: Callable[[], T], name: str) -> tuple[Future[T], threadin
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     return future, thread
+
+
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns, on an event loop and a thread of its own, whatever runs in the calling one."""
+    run = contextvars.copy_context().run
+    result, _ = in_thread(lambda: run(asyncio.run, coroutine), "flyteray-coroutine")
+    return result.result()
+
+
+def stepwise(values: AsyncGenerator[T, None]) -> Iterator[T]:
+    """The values of an async generator, each asked for on one event loop that no thread has in between."""
+    loop = asyncio.new_event_loop()
+    run = contextvars.copy_context().run
+    end = object()
+
+    def step(awaited: Coroutine[Any, Any, Any]) -> Any:
+        result, _ = in_thread(lambda: run(loop.run_until_complete, awaited), "flyteray-coroutine")
+        return result.result()
+
+    async def following() -> Any:
+        return await anext(values, end)
+
+    try:
+        while (value := step(following())) is not end:
+            yield value
+    finally:
+        step(values.aclose())
+        loop.close()
 
 
 def in_own_thread(

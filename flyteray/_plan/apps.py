@@ -8,17 +8,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from flyteray._declare.context import SerializationContext
 from flyteray._declare.context import ctx as task_context
+from flyteray._declare.facts import SerializationContext
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.dependencies import dependencies_first
 from flyteray._plan.resources import environment_spec
-from flyteray._plan.spec import AppSpec, CodeRef, LinkSpec, OutputRef, ParameterSpec, ScalingSpec
+from flyteray._plan.spec import (
+    AppSpec,
+    CodeRef,
+    LimitsSpec,
+    LinkSpec,
+    OutputRef,
+    ParameterSpec,
+    ScalingSpec,
+    WindowSpec,
+)
 from flyteray._settings import DOMAIN, ORG, PROJECT
 from flyteray.app.environment import AppEnvironment
+from flyteray.app.limits import Limits
 from flyteray.app.parameters import Parameter
 from flyteray.app.routing import Subdomain, host_name
-from flyteray.app.scaling import Scaling
+from flyteray.app.scaling import Scaling, Window
 from flyteray.app.sources import AppEndpoint, RunOutput
 from flyteray.io import Dir, File
 
@@ -66,6 +76,11 @@ def app_spec(
         command=tuple(env.words()) if kind == "command" else (),
         hooks=any((env._on_startup, env._on_shutdown, env._on_update)),
         requires_auth=env.requires_auth,
+        reading=env._roles[0],
+        acting=env._roles[1],
+        forward_key=env.forward_key,
+        allowed_origins=tuple(env.allowed_origins),
+        limits=_limits(env.limits),
         sticky=env._sticky,
         request_timeout_s=env.timeouts.request_s(),
         drain_s=env.timeouts.drain_s(),
@@ -89,10 +104,24 @@ def in_order(env: AppEnvironment) -> list[AppEnvironment]:
     return list(ordered.values())
 
 
+def _limits(declared: Limits) -> LimitsSpec | None:
+    if declared == Limits():
+        return None
+    concurrency = declared.concurrency or 0
+    usual = max(1, concurrency // 2) if concurrency else 0
+    return LimitsSpec(
+        concurrency=concurrency,
+        queue=usual if declared.queue is None else declared.queue,
+        rate=declared.requests_per_second or 0,
+        body=declared.body or 0,
+        headers=declared.headers or 0,
+    )
+
+
 def _scaling(declared: Scaling) -> ScalingSpec | None:
     least, most = declared.get_replicas()
     most = max(1, most)
-    if most == least:
+    if most == least and not declared.schedule:
         return None
     share = declared.share()
     return ScalingSpec(
@@ -101,6 +130,19 @@ def _scaling(declared: Scaling) -> ScalingSpec | None:
         share=share.val,
         scaledown_after_s=declared.scaledown_after_s(),
         sleeps_after_s=declared.sleeps_after_s(),
+        windows=tuple(_window(declared, each) for each in declared.schedule),
+    )
+
+
+def _window(declared: Scaling, window: Window) -> WindowSpec:
+    least, most = window.get_replicas()
+    return WindowSpec(
+        cron=window.begins.fields,
+        timezone=window.begins.timezone,
+        lasts_s=window.lasts.total_seconds(),
+        least=max(1, least),
+        most=max(1, most),
+        sleeps_after_s=declared.sleeps_after_s(least),
     )
 
 

@@ -6,10 +6,12 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.secret import Secret
-from flyteray._plan.spec import SecretSpec
+from flyteray._plan.spec import KeySpec, SecretSpec
+from flyteray.app.routing import APP_NAME
 from flyteray.errors import SecretNotFoundError
 
 # Bytes that a value may have: few enough for Ray to send it in a message instead of keeping it as an object.
@@ -87,6 +89,21 @@ def new_key() -> str:
 def key_digest(key: str) -> str:
     """What a key is known by: its SHA-256 in hex. Nothing leads back from it to a key that was made here."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def check_key(wanted: KeySpec) -> None:
+    """Return when there may be such a key; ValueError where its name, its apps or its end are impossible."""
+    check_key_name(wanted.name)
+    for app in wanted.apps:
+        if not APP_NAME.fullmatch(app):
+            raise ValueError(
+                f"{app!r} is no name of an app that a key could be for: use lower-case letters, digits and -."
+            )
+    if wanted.expires_at is not None and wanted.expires_at <= datetime.now(timezone.utc):
+        raise ValueError(
+            f"The key {wanted.name!r} would end at {wanted.expires_at:%Y-%m-%d %H:%M:%S %Z}, which is over: choose a "
+            "time to come."
+        )
 
 
 def check_key_name(name: str) -> None:

@@ -16,8 +16,8 @@ from typing import TypeVar, cast, get_args
 import cloudpickle
 
 from flyteray._declare.loading import loads
+from flyteray._plan.actions.retry import FINAL
 from flyteray._plan.info import ErrorInfo
-from flyteray._plan.retry import FINAL
 from flyteray._plan.values.text import printable
 from flyteray._version import HOUSE
 from flyteray.errors import BaseRuntimeError, Kind, NonRecoverableError, RuntimeSystemError, RuntimeUserError
@@ -36,6 +36,14 @@ _OURS = (f"{HOUSE}/", "/site-packages/ray/", "/dist-packages/ray/")
 _WAY_IN = (  # of calls, to the user's code
     *("<frozen importlib", "/importlib/", "/asyncio/", "uvloop/"),
     *("/concurrent/futures/", "/threading.py"),
+)
+# What numpy, pandas and their like say of arrays that are shared.
+_READ_ONLY = re.compile(
+    r"(destination|array|buffer source array|values?) (is|are) read-only|set WRITEABLE flag"
+)
+_SHARED = (
+    ". Arrays that a task is given or gets from another are shared by all processes of the machine: copy one before "
+    "you change it (values = values.copy())"
 )
 _BUNDLE = re.compile(r"^.*/flyteray-bundles[^/]*/[0-9a-f]+/")
 
@@ -68,7 +76,8 @@ def describe(error: BaseException) -> ErrorInfo:
 def message(error: BaseException) -> str:
     """What an exception says, as printable text; what it can't say is said for it."""
     try:
-        return printable(_why_exit(cast(SystemExit, error)) if _is(error, SystemExit) else str(error))
+        said = _why_exit(cast(SystemExit, error)) if _is(error, SystemExit) else str(error)
+        return printable(said + _SHARED if _is(error, ValueError) and _READ_ONLY.search(said) else said)
     except BaseException as failed:  # noqa: BLE001  # a user's __str__ may raise anything
         return f"(no message: the exception's __str__ raised {_name(type(failed))})"
 

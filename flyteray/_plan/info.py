@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -29,19 +29,26 @@ class ActionPhase(str, Enum):
     WAITING_FOR_RESOURCES = "waiting_for_resources"
     INITIALIZING = "initializing"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     ABORTED = "aborted"
+    TIMED_OUT = "timed_out"
+    RECOVERED = "recovered"
 
     @property
     def is_terminal(self) -> bool:
         """Whether nothing more will happen."""
-        return self in (ActionPhase.SUCCEEDED, ActionPhase.FAILED, ActionPhase.ABORTED)
+        return self in _TERMINAL
 
     def __str__(self) -> str:
         return self.value
 
 
+_TERMINAL = (
+    *(ActionPhase.SUCCEEDED, ActionPhase.FAILED, ActionPhase.ABORTED),
+    *(ActionPhase.TIMED_OUT, ActionPhase.RECOVERED),
+)
 BEFORE_IT_BEGINS = (ActionPhase.QUEUED, ActionPhase.WAITING_FOR_RESOURCES, ActionPhase.INITIALIZING)
 
 
@@ -88,14 +95,16 @@ class ErrorInfo(Spec):
 
     @property
     def summary(self) -> str:
-        """The class and the beginning of the message."""
-        return f"{self.code}: {self.message[:_SUMMARY]}"
+        """The class and the beginning of the message, which begins with it where the error is that of a child."""
+        said = self.message[:_SUMMARY].removeprefix(f"{self.code}: ")
+        return f"{self.code}: {said}" if said else self.code
 
 
 class RunInfo(Spec):
     """A run as the registry knows it. Times are UTC; ``output_bytes`` is the size of the stored output.
 
-    ``waiting`` says what it, or actions of it, wait for at the moment.
+    ``waiting`` says what it, or actions of it, wait for at the moment. ``cached`` is the run whose result it has, where
+    its own task was not run for it. ``version`` is that of its task, ``labels`` are those that it was given.
     """
 
     name: str
@@ -107,22 +116,45 @@ class RunInfo(Spec):
     error: ErrorInfo | None = None
     output_bytes: int | None = None
     waiting: str | None = None
+    version: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    cached: str | None = None
+
+
+class NoticeInfo(Spec):
+    """A notification of a run that has ended, of a ``kind`` of :mod:`flyteray.notify`.
+
+    It was sent at ``sent_at``, or ``error`` says why it was not, and ``next_try_at`` when it is tried again (None: no
+    more is). Times are UTC.
+    """
+
+    kind: str
+    tries: int
+    sent_at: datetime | None = None
+    error: Words | None = None
+    next_try_at: datetime | None = None
 
 
 class RunEnd(Spec):
-    """How a run ended, reported by its keeper. ``output_bytes`` is the size of its outputs in storage."""
+    """How a run ended, reported by its keeper. ``output_bytes`` is the size of its outputs in storage.
+
+    ``cached`` is the run whose result it has, where its own task was not run for it.
+    """
 
     run: str
     phase: ActionPhase
     error: ErrorInfo | None = None
     output_bytes: int | None = None
+    cached: str | None = None
 
 
 class ActionEvent(Spec):
     """A change in the life of an action, reported by the process that saw it; later phases win.
 
     ``at`` is when it happened, ``began`` when the action's function was called (None: it was not, or the reporter
-    does not know), both in seconds since the epoch. ``environment`` is what a queued one asks for.
+    does not know), ``called`` when its caller called it (None for a root), all in seconds since the epoch.
+    ``environment`` is what a queued one asks for. ``group`` is the one that its caller has named, ``cached`` the run
+    whose result it has. ``inputs`` are its pickled inputs, where they are small. ``links`` are its addresses by name.
     """
 
     run: str
@@ -135,10 +167,45 @@ class ActionEvent(Spec):
     began: float | None = None
     error: str | None = None
     environment: EnvironmentSpec | None = None
+    group: str | None = None
+    called: float | None = None
+    inputs: bytes | None = None
+    links: dict[str, str] = Field(default_factory=dict)
+    cached: str | None = None
+
+
+class ChildrenDone(NamedTuple):
+    """The children of an action that have succeeded, as it knows them at its end, in seconds since the epoch.
+
+    Of each child its action, task and group.
+    """
+
+    run: str
+    parent: str
+    at: float
+    children: list[tuple[str, str, str | None]]
+
+    def event(self, child: tuple[str, str, str | None]) -> ActionEvent:
+        """The end of one of the children: what its own worker tells of it is told better, and counts as well."""
+        action, task, group = child
+        return ActionEvent.model_construct(
+            run=self.run,
+            action=action,
+            parent=self.parent,
+            task=task,
+            group=group,
+            phase=ActionPhase.SUCCEEDED,
+            at=self.at,
+        )
 
 
 class ActionInfo(Spec):
-    """An action as the registry knows it; the run's root is ``a0``. ``waiting`` is as that of a run."""
+    """An action as the registry knows it; the run's root is ``a0``. ``waiting`` is as that of a run.
+
+    ``group`` is the one that its caller has named: see :func:`flyteray.group`. ``cached`` is the run whose result
+    it has, where its task was not run for it. ``created_at`` is when it was called. ``links`` are the addresses that
+    its task has for it, by their names.
+    """
 
     run: str
     action: str
@@ -150,6 +217,22 @@ class ActionInfo(Spec):
     ended_at: datetime | None
     error: str | None
     waiting: str | None = None
+    group: str | None = None
+    created_at: datetime | None = None
+    links: dict[str, str] = Field(default_factory=dict)
+    cached: str | None = None
+
+
+class AttemptInfo(Spec):
+    """One try of an action; ``attempt`` counts from 1. One without ``started_at`` ended before it began."""
+
+    run: str
+    action: str
+    attempt: int
+    phase: ActionPhase
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str | None = None
 
 
 class AppPhase(str, Enum):
@@ -202,6 +285,7 @@ class AppInfo(Spec):
     ``asleep`` tells that the version that serves has no replica because nobody uses it: the first request wakes it.
     ``lineage`` tells where its parameters come from, ``replica_list`` how the ready replicas are.
     ``hosts`` are the host names that it answers to besides ``<name>.localhost``; ``links`` are URLs by title.
+    ``traffic`` is what percent of its requests each version has, where there is more than one.
     """
 
     name: str
@@ -223,6 +307,46 @@ class AppInfo(Spec):
     asleep: bool = False
     hosts: tuple[str, ...] = ()
     links: dict[str, str] = Field(default_factory=dict)
+    traffic: dict[str, int] = Field(default_factory=dict)
+
+
+class CanaryFigures(Spec):
+    """How the requests of a version went while a canary was compared; latencies are in seconds, None for no answer."""
+
+    requests: int
+    error_rate: float
+    p50_s: float | None
+    p90_s: float | None
+
+
+class CanaryInfo(Spec):
+    """A canary: it is in its ``step``, from 1, or was at its end, and ``reason`` tells why it did not take over."""
+
+    outcome: str
+    reason: str | None
+    step: int
+    steps: tuple[int, ...]
+    canary: CanaryFigures
+    serving: CanaryFigures
+
+
+class AppVersion(Spec):
+    """A version of an app: ``name`` names it among those of the app, ``id`` among those of all apps.
+
+    ``share`` are the percent of the app's requests that it has now, ``wanted`` those that it is to have. ``phase`` is
+    ``pending``, ``deploying``, ``ready``, ``draining``, ``failed`` or ``retired``; the last two don't run.
+    """
+
+    name: str
+    id: str
+    revision: int
+    phase: str
+    share: int
+    wanted: int
+    ready_replicas: int
+    created_at: datetime
+    error: ErrorInfo | None = None
+    canary: CanaryInfo | None = None
 
 
 class ReplicaInfo(Spec):

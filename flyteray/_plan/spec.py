@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import datetime
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from flyteray._declare.context import Owner
+from flyteray._declare.facts import Owner, Role
 
 
 class Spec(BaseModel):
@@ -50,11 +50,32 @@ class SecretSpec(Spec):
         return f"{self.group}/{self.key}" if self.group else self.key
 
 
-class KeyInfo(Spec):
-    """A key that apps which require auth ask for; the key itself is known to its owner only."""
+class KeySpec(Spec):
+    """A key that is asked for: whose it is, its role, the apps that it opens (none: all), and when it ends.
+
+    ``by`` is who asks for it.
+    """
 
     name: str
+    role: Role = "invoke"
+    apps: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    by: str | None = None
+
+
+class KeyInfo(KeySpec):
+    """A key that apps which require auth ask for; the key itself is known to its owner only."""
+
     created_at: datetime
+
+
+class KeyChange(Spec):
+    """Who has made or deleted the key of a name, and when."""
+
+    name: str
+    action: Literal["created", "deleted"]
+    at: datetime
+    by: str | None = None
 
 
 class InstallSpec(Spec):
@@ -133,10 +154,69 @@ class RetrySpec(Spec):
         return delay if self.cap_s is None else min(delay, self.cap_s)
 
 
+class TimeoutSpec(Spec):
+    """The seconds that one attempt may run and may wait for its start, and all attempts may take; None: no limit."""
+
+    max_runtime_s: float | None = None
+    max_queued_s: float | None = None
+    deadline_s: float | None = None
+
+
+class CacheSpec(Spec):
+    """Which results of a task are reused: those of code that has the name ``version``, and are not too old.
+
+    ``override`` computes anew and keeps. With ``serialize`` one of equal calls computes, and the others wait for it.
+    """
+
+    behavior: Literal["auto", "override"] = "auto"
+    version: str = ""
+    ignored_inputs: tuple[str, ...] = ()
+    serialize: bool = False
+    max_age_s: float | None = None
+
+
+class ReuseSpec(NamedTuple):
+    """The warm processes of an environment: from ``least`` to ``most``, each with so many calls at one time.
+
+    One that was idle for ``scaledown_s`` ends, and all do when nobody has used them for ``idle_s``.
+    """
+
+    least: int
+    most: int
+    concurrency: int
+    idle_s: float
+    scaledown_s: float
+    of_one_run: bool = False
+
+
+class Caching(NamedTuple):
+    """The word of a run on results that are kept: it may want none, new ones, or those of its own project alone."""
+
+    disabled: bool = False
+    overwrite: bool = False
+    own_project: bool = False
+
+
+class CachedCall(NamedTuple):
+    """One call of a task: where its result is kept, and which result will do.
+
+    ``owner`` names the project and domain, and is empty where there are none; with ``own`` only their results will do.
+    """
+
+    task: str
+    key: str
+    owner: str = ""
+    own: bool = False
+    read: bool = True
+    serialize: bool = False
+    max_age_s: float | None = None
+
+
 class TaskSpec(Spec):
     """A task as the cluster sees it; ``name`` is the full name, ``environment.function``.
 
-    ``version`` is the one that it was deployed as; None where it comes straight from a driver.
+    ``version`` is the one that it was deployed as; None where it comes straight from a driver. With
+    ``produces_artifacts`` those among its outputs are kept.
     """
 
     name: str
@@ -144,6 +224,10 @@ class TaskSpec(Spec):
     environment: EnvironmentSpec
     retry: RetrySpec = RetrySpec()
     version: str | None = None
+    timeout: TimeoutSpec = TimeoutSpec()
+    reuse: ReuseSpec | None = None
+    cache: CacheSpec | None = None
+    produces_artifacts: bool = False
 
 
 class InputSpec(Spec):
@@ -155,12 +239,16 @@ class InputSpec(Spec):
 
 
 class TaskPlan(Spec):
-    """A version of a task as it is deployed: what runs, what it takes, and the types by name that it returns."""
+    """A version of a task as it is deployed: what runs, what it takes, and the types by name that it returns.
+
+    ``entrypoint`` is a hint for people that runs begin with it.
+    """
 
     spec: TaskSpec
     inputs: tuple[InputSpec, ...] = ()
     outputs: dict[str, str] = {}
     docs: str = ""
+    entrypoint: bool = False
 
     @property
     def name(self) -> str:
@@ -174,22 +262,43 @@ class TaskPlan(Spec):
         return self.spec.version
 
 
+class NotificationSpec(Spec):
+    """Who is told when a run ends in one of ``phases``: a class of :mod:`flyteray.notify`, and what it was given.
+
+    Without phases it says itself which ones they are.
+    """
+
+    kind: str
+    phases: tuple[str, ...] = ()
+    stated: dict[str, Any] = {}
+
+
 class RunWide(Spec):
     """What all actions of a run find that its caller has said.
 
     ``env_vars`` go before those of the tasks; ``raw_data_path`` is where files go in place of the storage.
+    ``recovers`` is an earlier run whose actions that have succeeded need not run, but for those in ``again``;
+    ``caching`` is what it says of results that are kept, ``start_time`` when it was asked for. No more than
+    ``max_action_concurrency`` actions run at one time; 0: as many as there is room for.
     """
 
     env_vars: dict[str, str] = {}
     custom_context: dict[str, str] = {}
     raw_data_path: str | None = None
+    recovers: str | None = None
+    again: tuple[str, ...] = ()
+    caching: Caching = Caching()
+    max_action_concurrency: int = 0
+    start_time: datetime | None = None
 
 
 class RunSpec(Spec):
     """One execution of a task asked for from outside.
 
     ``request`` tells two requests for one name apart from one request that is sent again. ``inputs`` is the key in
-    storage of inputs that are too large to travel with the request. ``owner`` is whose it is.
+    storage of inputs that are too large to travel with the request. ``owner`` is whose it is, ``cached`` its call where
+    the result is kept, ``notifications`` are who is told of its end, ``labels`` are for finding it, ``links`` those
+    of its root by name. The worker of one that is ``unchecked`` checks its inputs, as who asked had names only.
     """
 
     name: str
@@ -198,6 +307,11 @@ class RunSpec(Spec):
     inputs: str | None = None
     owner: Owner = Owner()
     wide: RunWide = RunWide()
+    labels: dict[str, str] = {}
+    links: dict[str, str] = {}
+    cached: CachedCall | None = None
+    notifications: tuple[NotificationSpec, ...] = ()
+    unchecked: bool = False
 
 
 class OutputRef(Spec):
@@ -241,12 +355,26 @@ class LinkSpec(Spec):
     is_relative: bool = False
 
 
+class WindowSpec(Spec):
+    """A time that begins with each tick of a ``cron`` expression by the clock of ``timezone``, and its bounds.
+
+    For ``lasts_s`` seconds an app has ``least`` to ``most`` replicas, and sleeps as :class:`ScalingSpec` says.
+    """
+
+    cron: str
+    timezone: str
+    lasts_s: float
+    least: int
+    most: int
+    sleeps_after_s: float | None = None
+
+
 class ScalingSpec(Spec):
     """What an app's number of replicas follows, up to ``most``: so much traffic is one replica's ``share``.
 
     ``by`` is requests at one time or requests a second. Fewer replicas must have been enough for
     ``scaledown_after_s`` seconds before there are fewer. Unused for ``sleeps_after_s`` seconds it has none; None: it
-    keeps the least.
+    keeps the least. In ``windows`` the bounds are others.
     """
 
     most: int
@@ -254,6 +382,19 @@ class ScalingSpec(Spec):
     share: float
     scaledown_after_s: float
     sleeps_after_s: float | None = None
+    windows: tuple[WindowSpec, ...] = ()
+
+
+class LimitsSpec(Spec):
+    """What an app takes at most, 0 for no limit: requests at each replica at one time, and so many more that wait for
+    each; requests per second of a key or an address (``rate``); bytes of a body and of the headers.
+    """
+
+    concurrency: int = 0
+    queue: int = 0
+    rate: int = 0
+    body: int = 0
+    headers: int = 0
 
 
 class AppSpec(Spec):
@@ -263,9 +404,12 @@ class AppSpec(Spec):
     program (``command``, its words in ``command``). ``port`` is the port that a function or a program expects to
     listen on; ``health_path`` is asked until a program answers. Its code is loaded for its ``hooks`` alone.
     ``subdomain`` replaces the app's name in its host name; ``host`` is a whole host name that it answers to as well.
-    With ``requires_auth`` it answers only those who send a key, where keys are asked for. ``sticky`` keeps a browser
-    on one replica. There are at least ``replicas`` while it does not sleep, and without ``scaling`` no more. A replica
-    that is to go may work on for ``drain_s``. ``version`` is a name that the user gave. Times are in seconds.
+    With ``requires_auth`` it answers only those who send a key, where keys are asked for: one with the role
+    ``reading`` for GET and HEAD, and ``acting`` for all else. With ``forward_key`` it is given the key itself.
+    Pages of ``allowed_origins`` may open WebSockets.
+    ``sticky`` keeps a browser on one replica. There are at least ``replicas`` while it does not sleep, and without
+    ``scaling`` no more. A replica that is to go may work on for ``drain_s``. ``version`` is a name that the user gave.
+    Times are in seconds.
     """
 
     name: str
@@ -284,6 +428,11 @@ class AppSpec(Spec):
     subdomain: str | None = None
     host: str | None = None
     requires_auth: bool = True
+    reading: Role = "invoke"
+    acting: Role = "invoke"
+    forward_key: bool = False
+    allowed_origins: tuple[str, ...] = ()
+    limits: LimitsSpec | None = None
     links: tuple[LinkSpec, ...] = ()
     sticky: bool = False
     version: str | None = None
@@ -293,12 +442,18 @@ class AppSpec(Spec):
     def version_id(self) -> str:
         """Names the version among those of all apps: as the user did, or by its content."""
         # An app's name has no dot.
-        return f"{self.name}.{self.version}" if self.version else f"{self.name}-{self.digest()}"
+        return f"{self.name}{'.' if self.version else '-'}{self.version_name}"
+
+    @property
+    def version_name(self) -> str:
+        """Names the version among those of the app."""
+        return self.version or self.digest()
 
     def digest(self) -> str:
         """A hash of what its replicas are: their number and how they are reached can change while they run."""
         beside = {
-            *("host", "links", "replicas", "request_timeout_s", "requires_auth"),
+            *("acting", "allowed_origins", "forward_key", "limits", "reading", "requires_auth"),
+            *("host", "links", "replicas", "request_timeout_s"),
             *("scaling", "sticky", "subdomain", "version"),
         }
         content = self.model_dump_json(exclude=beside)

@@ -5,27 +5,33 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-from flyteray._declare.options.task import checked_overrides
+from flyteray._declare.options.cache import cache_of
+from flyteray._declare.options.documentation import Link
+from flyteray._declare.options.reuse import ReusePolicy
+from flyteray._declare.options.task import Overrides, checked_overrides
 from flyteray._declare.secret import as_secrets
 from flyteray._declare.tasks.retry import RetryStrategy
 from flyteray._declare.tasks.task import Task
 from flyteray._declare.tasks.task_environment import TaskEnvironment
+from flyteray._plan.actions.limits import timeout_spec
+from flyteray._plan.actions.retry import retry_spec
+from flyteray._plan.actions.reuse import reuse_spec
+from flyteray._plan.cache.call import cache_spec, overridden_cache
 from flyteray._plan.credentials import secret_specs
 from flyteray._plan.dependencies import declared_in
 from flyteray._plan.resources import environment_spec, hardware
-from flyteray._plan.retry import retry_spec
 from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
 from flyteray._plan.values.text import safe_repr
 from flyteray._plan.values.type_hints import type_name
-from flyteray.errors import DeploymentError
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in a repr: another one in each process
 _DEFAULT_CPUS = 1.0
 _OVERRIDABLE = (  # of a task whose code is not here
     *("resources", "env_vars", "retries", "secrets", "short_name", "cache", "timeout"),
-    *("max_inline_io_bytes", "service_account", "queue", "interruptible"),
+    *("max_inline_io_bytes", "service_account", "queue", "interruptible", "pod_template"),
+    *("reusable", "produces_artifacts", "links", "entrypoint"),
 )
 
 
@@ -43,6 +49,10 @@ def task_spec(task: Task[..., Any], code: CodeRef, version: str | None = None) -
         environment=environment_spec(task, default_cpus=_DEFAULT_CPUS),
         retry=retry_spec(task.retries),
         version=version,
+        cache=cache_spec(task),
+        timeout=timeout_spec(task.timeout),
+        reuse=reuse_spec(task.reusable),
+        produces_artifacts=task.produces_artifacts,
     )
 
 
@@ -55,16 +65,7 @@ def with_env_vars(spec: TaskSpec, env_vars: Mapping[str, str]) -> TaskSpec:
 
 
 def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
-    """What is recorded of a task when it is deployed, but for its version.
-
-    DeploymentError where it has a trigger that would have to fire from now on.
-    """
-    if active := [each.name for each in task.triggers if each.auto_activate and each.automation is not None]:
-        raise DeploymentError(
-            f"Task {task.name!r} has triggers that are to be active: {', '.join(active)}. Nothing fires triggers yet. "
-            "Leave them out of @env.task(triggers=...), or say Trigger(..., auto_activate=False), and start runs with "
-            "a scheduler of your own."
-        )
+    """What is recorded of a task when it is deployed, but for its version."""
     return TaskPlan(
         spec=task_spec(task, code),
         inputs=tuple(
@@ -77,16 +78,30 @@ def task_plan(task: Task[..., Any], code: CodeRef) -> TaskPlan:
         ),
         outputs={name: type_name(kind) for name, kind in task.interface.outputs.items()},
         docs=str(task.docs),
+        entrypoint=task.entrypoint,
     )
 
 
-def overridden(spec: TaskSpec, changes: Mapping[str, Any]) -> TaskSpec:
-    """A deployed task with other ``resources``, ``env_vars``, ``secrets`` (both in place of its own) or ``retries``.
+class DeployedOverrides(NamedTuple):
+    """The plan of a deployed task with other settings, and the links that it has in place of its own."""
 
-    ValueError for ``name``, ``image``, ``docs`` and ``interface``; TypeError where there is no such setting, or its
-    value is of a wrong type.
+    plan: TaskPlan
+    links: tuple[Link, ...]
+
+
+def overridden(plan: TaskPlan, changes: Mapping[str, Any]) -> DeployedOverrides:
+    """A deployed task with other settings, ``env_vars`` and ``secrets`` in place of its own.
+
+    ValueError for ``name``, ``image``, ``docs`` and ``interface``, and for what warm processes are started with;
+    TypeError where there is no such setting, or its value is of a wrong type.
     """
-    given = checked_overrides(changes, _OVERRIDABLE)
+    given = checked_overrides(changes, _OVERRIDABLE, plan.spec.reuse)
+    entrypoint = given.get("entrypoint", plan.entrypoint)
+    changed = plan.model_copy(update={"spec": _overridden(plan.spec, given), "entrypoint": entrypoint})
+    return DeployedOverrides(changed, cast("tuple[Link, ...]", given.get("links", ())))
+
+
+def _overridden(spec: TaskSpec, given: Overrides) -> TaskSpec:
     environment = dict(spec.environment)
     if "resources" in given:
         environment |= hardware(given["resources"], _DEFAULT_CPUS)
@@ -95,4 +110,18 @@ def overridden(spec: TaskSpec, changes: Mapping[str, Any]) -> TaskSpec:
     if "secrets" in given:
         environment["secrets"] = secret_specs(as_secrets("override()", given["secrets"]))
     retry = retry_spec(RetryStrategy.of(given["retries"])) if "retries" in given else spec.retry
-    return spec.model_copy(update={"environment": EnvironmentSpec(**environment), "retry": retry})
+    timeout = timeout_spec(given["timeout"] or 0) if "timeout" in given else spec.timeout
+    asked = given.get("cache")
+    cache = spec.cache if asked is None else overridden_cache(spec.cache, cache_of(asked))
+    return spec.model_copy(
+        update={
+            "environment": EnvironmentSpec(**environment),
+            "retry": retry,
+            "timeout": timeout,
+            "cache": cache,
+            "reuse": reuse_spec(cast("ReusePolicy | None", given["reusable"]))
+            if "reusable" in given
+            else spec.reuse,
+            "produces_artifacts": given.get("produces_artifacts", spec.produces_artifacts),
+        }
+    )

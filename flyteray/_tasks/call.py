@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from flyteray._plan.info import ErrorInfo
-from flyteray._plan.spec import RunWide, TaskSpec
+from flyteray._plan.info import ActionPhase, ErrorInfo
+from flyteray._plan.spec import CachedCall, CacheSpec, Caching, RunWide, TaskSpec
 from flyteray._plan.values.pickling import Payload
+from flyteray.io.artifacts import Metadata
 
 SecretName = tuple[str, str | None, str | None, str | None]
 """The fields of a :class:`SecretSpec`: key, group, environment variable, mount."""
 
 
 class Inheritance(NamedTuple):
-    """Settings that an action has from its run or from its caller: see :class:`RunWide`."""
+    """Settings that an action has from its run or from its caller: see :class:`RunWide`.
+
+    ``resumed`` tells that something above it has begun before, so that what it calls may be done already. ``started``
+    is when the run was asked for, in seconds since the epoch; ``limit`` is that of the actions that run at one time, 0
+    for none.
+    """
 
     env_vars: tuple[tuple[str, str], ...] = ()
     custom_context: tuple[tuple[str, str], ...] = ()
     raw_data_path: str | None = None
+    recovers: str | None = None
+    again: tuple[str, ...] = ()
+    resumed: bool = False
+    limit: int = 0
+    started: float | None = None
+    caching: tuple[bool, ...] = ()
 
     @classmethod
     def of(cls, wide: RunWide) -> Inheritance:
@@ -27,6 +40,11 @@ class Inheritance(NamedTuple):
             tuple(sorted(wide.env_vars.items())),
             tuple(sorted(wide.custom_context.items())),
             wide.raw_data_path,
+            wide.recovers,
+            wide.again,
+            limit=wide.max_action_concurrency,
+            started=wide.start_time.timestamp() if wide.start_time else None,
+            caching=tuple(wide.caching) if any(wide.caching) else (),
         )
 
 
@@ -34,7 +52,12 @@ class Call(NamedTuple):
     """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick.
 
     ``version`` is the one that the task was deployed as; ``unchecked`` where its caller knew the inputs' names only;
-    ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inheritance`, or nothing.
+    ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inheritance`, or nothing;
+    ``group`` is the one that its caller has named around the call; ``limits`` are the fields of :class:`Limits`;
+    ``cached`` are those of a :class:`CachedCall` where its result is kept, or for one that is unchecked ``cache`` are
+    those of the :class:`CacheSpec`. ``called`` is when its caller called it, in seconds since the epoch; None for the
+    root. One that ``publishes`` has artifacts among its outputs, and ``produces`` is what its caller says of them.
+    ``links`` are its addresses by name.
     """
 
     run: str
@@ -51,10 +74,35 @@ class Call(NamedTuple):
     unchecked: bool = False
     owner: tuple[str | None, str | None, str | None] = (None, None, None)
     from_above: tuple[Any, ...] = ()
+    group: str | None = None
+    limits: tuple[Any, ...] = ()
+    cached: tuple[Any, ...] = ()
+    cache: tuple[Any, ...] = ()
+    called: float | None = None
+    publishes: bool = False
+    produces: tuple[tuple[str, Metadata], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
 
     @property
     def inherited(self) -> Inheritance:
         return Inheritance(*self.from_above)
+
+    @property
+    def cached_call(self) -> CachedCall | None:
+        return CachedCall(*self.cached) if self.cached else None
+
+    @property
+    def is_serial(self) -> bool:
+        cached = self.cached_call
+        return cached is not None and cached.serialize
+
+    @property
+    def cache_spec(self) -> CacheSpec | None:
+        return CacheSpec(**dict(zip(CacheSpec.model_fields, self.cache, strict=True))) if self.cache else None
+
+    @property
+    def caching(self) -> Caching:
+        return Caching(*self.inherited.caching)
 
     def pack(self, arguments: Payload) -> tuple[Any, ...]:
         """The arguments for Ray: call and inputs as one bytes, and the inputs' buffers where there are some.
@@ -81,6 +129,12 @@ class Call(NamedTuple):
         attempt: int,
         owner: tuple[str | None, str | None, str | None] = (None, None, None),
         inherited: Inheritance | None = None,
+        group: str | None = None,
+        limits: tuple[Any, ...] = (),
+        cached: CachedCall | None = None,
+        called: float | None = None,
+        produces: tuple[tuple[str, Metadata], ...] = (),
+        links: Mapping[str, str] | None = None,
     ) -> Call:
         """The call of a task as one attempt of one action."""
         return cls(
@@ -101,12 +155,21 @@ class Call(NamedTuple):
             unchecked=task.version is not None and parent is None,
             owner=owner,
             from_above=tuple(inherited) if inherited and any(inherited) else (),
+            group=group,
+            limits=limits,
+            cached=tuple(cached) if cached else (),
+            cache=tuple(dict(task.cache).values()) if task.cache and not cached else (),
+            called=called,
+            publishes=task.produces_artifacts,
+            produces=produces,
+            links=tuple(links.items()) if links else (),
         )
 
 
 class ActionFailed(Exception):
-    """A failure of the user's code as it leaves a worker: a value that is printable everywhere."""
+    """A failure of the user's code as it leaves a worker: a value that is printable everywhere, and its phase."""
 
-    def __init__(self, info: ErrorInfo) -> None:
-        super().__init__(info)
+    def __init__(self, info: ErrorInfo, phase: ActionPhase = ActionPhase.FAILED) -> None:
+        super().__init__(info, phase)
         self.info = info
+        self.phase = phase

@@ -5,94 +5,216 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
 from flyteray._declare import context
+from flyteray._declare.facts import ActionID
+from flyteray._declare.options.documentation import Link
 from flyteray._declare.tasks.task import Task
 from flyteray._plan import failure
+from flyteray._plan.actions.inputs import inline, task_key
+from flyteray._plan.actions.links import links_of
+from flyteray._plan.actions.names import ActionNames
+from flyteray._plan.actions.retry import Retries
+from flyteray._plan.actions.reuse import pool_plan
+from flyteray._plan.actions.room import EndlessRoom, Room
+from flyteray._plan.actions.traces import TraceNote, Traces
 from flyteray._plan.bundle import code
+from flyteray._plan.cache.call import cached_call, contents
+from flyteray._plan.cache.results import Found
 from flyteray._plan.info import ActionPhase
-from flyteray._plan.retry import retry_delay
-from flyteray._plan.spec import NO_IMAGE, ImageSpec, Start, TaskPlan, TaskSpec
+from flyteray._plan.spec import NO_IMAGE, CachedCall, ImageSpec, Start, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._plan.values import inputs, pickling
+from flyteray._plan.values.outputs import as_value, run_folder
+from flyteray._plan.values.stand_in import taken, taken_async
 from flyteray._tasks.call import ActionFailed, Call
+from flyteray._tasks.cancels import cancel
 from flyteray._tasks.events import Recorder
 from flyteray._tasks.host import host
-from flyteray._tasks.submission import NamedEnvironment, Submitter, translate_error
+from flyteray._tasks.places import room_of
+from flyteray._tasks.results.replays import Replayed, Replays
+from flyteray._tasks.results.reuse import Reuse
+from flyteray._tasks.results.uploads import Uploads
+from flyteray._tasks.reuse.calls import PooledCall
+from flyteray._tasks.submission import NamedEnvironment, Submitter, translate_error, was_lost
+from flyteray._tasks.timeouts.patience import Patience, phase_of
+from flyteray.io.artifacts import produced
+from flyteray.storage import open_storage
+
+T = TypeVar("T")
 
 
 class Children:
-    """The ``context.runtime`` inside a task: submits children, waits for them, tries them again."""
+    """The ``context.runtime`` inside a task: submits children, waits for them, tries them again.
 
-    def __init__(self, parent: Call, recorder: Recorder, submitter: Submitter) -> None:
+    ``storage`` has what they leave, and ``data`` is the folder of the files that their parent makes.
+    """
+
+    def __init__(
+        self, parent: Call, recorder: Recorder, submitter: Submitter, storage: str, data: str
+    ) -> None:
         self._parent = parent
         self._recorder = recorder
         self._submitter = submitter
-        self._numbers = itertools.count(1)
+        self._names = ActionNames(parent.action, Uploads(data).named)
+        self._replays = Replays(storage, parent)
+        self._reuse = Reuse(storage)
+        self._room = room_of(parent)
+        self._storage = storage
+        self._kept: set[str] = set()
+        self._succeeded: list[tuple[str, str, str | None]] = []
+        self._traces = Traces(
+            action=ActionID(parent.action, parent.run, *parent.owner),
+            names=self._names,
+            kept=functools.partial(run_folder, storage, parent.run),
+            earlier=[functools.partial(run_folder, storage, run) for run in self._replays.runs],
+            note=self._note,
+        )
 
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a child and block for its value."""
-        child = self._child(task, args, kwargs)
+        child = self._child(task, *taken(args, kwargs))
+        if self._replays.some and (replayed := self._replays.find(child.call.action)):
+            return child.replay(replayed)
+        if (found := self._reuse.find(child.call)) is not None:
+            return child.reuse(self._reuse, found)
+        if not child.call.is_serial:
+            return self._call_child(child)
+        with child.staying(), self._reuse.alone(child.call) as found:
+            return self._call_child(child) if found is None else child.reuse(self._reuse, found)
+
+    def _call_child(self, child: _Child) -> Any:
         start = child.ready_start()
         if start is None:
             with child.waiting_for_image():
                 start = child.remember_start(ask(controller().images.prepare(child.image)))
-        for attempt in itertools.count():
+        while True:
             try:
-                return child.run(attempt, start)
+                return self._done(child, child.run(start))
             except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the child decides
-                time.sleep(child.delay_after(error, attempt))
-        raise AssertionError
+                if child.was_lost(error) and (left := self._replays.left(child.call.action)):
+                    return child.replay(left)
+                began = ask(child.began()) if child.has_to_ask(error) else None
+                time.sleep(child.delay_after(error, began))
 
     async def acall(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a child and await its value; cancelling the await cancels the child."""
-        return await self._run(self._child(task, args, kwargs))
+        return await self._run(self._child(task, *await taken_async(args, kwargs)))
 
-    async def acall_deployed(self, plan: TaskPlan, inputs: dict[str, Any]) -> Any:
+    async def acall_deployed(
+        self, plan: TaskPlan, inputs: Mapping[str, Any], links: Iterable[Link] = ()
+    ) -> Any:
         """Run a deployed task as a child and await its value; its inputs' types are checked where it runs."""
         spec = with_env_vars(plan.spec, dict(self._parent.inherited.env_vars))
-        call = self._call(spec)._replace(unchecked=True)
-        arguments = pickling.dump(inputs, "inputs")
+        _, inputs = await taken_async((), inputs)
+        call = _linked(self._call(spec, inputs)._replace(unchecked=True), links)
+        arguments = pickling.dump(dict(inputs), "inputs")
         environment = NamedEnvironment.of(spec.environment)
-        return await self._run(_Child(spec, environment, call, arguments, self._recorder, self._submitter))
+        return await self._run(
+            _Child(spec, environment, call, arguments, self._recorder, self._submitter, self._room)
+        )
+
+    def trace(self, name: str, inputs: Mapping[str, object]) -> context.Trace:
+        """Begin a call of a traced function."""
+        return self._traces.begin(name, inputs)
+
+    def _note(self, note: TraceNote) -> None:
+        traced = self._parent._replace(
+            action=note.action, parent=note.parent, task=note.name, attempt=0, group=context.group_name()
+        )
+        self._recorder.add(traced, note.phase, note.began, note.error)
 
     async def _run(self, child: _Child) -> Any:
+        if self._replays.some:
+            replayed = await asyncio.to_thread(self._replays.find, child.call.action)
+            if replayed is not None:
+                return child.replay(replayed)
+        if (found := await self._reuse.find_async(child.call)) is not None:
+            return child.reuse(self._reuse, found)
+        if not child.call.is_serial:
+            return await self._acall_child(child)
+        async with child.staying_async(), self._reuse.alone_async(child.call) as found:
+            return await self._acall_child(child) if found is None else child.reuse(self._reuse, found)
+
+    async def _acall_child(self, child: _Child) -> Any:
         start = child.ready_start()
         if start is None:
             with child.waiting_for_image():
                 start = child.remember_start(await controller().images.prepare(child.image))
-        for attempt in itertools.count():
+        while True:
             try:
-                return await child.run_async(attempt, start)
+                return self._done(child, await child.run_async(start))
             except Exception as error:  # noqa: BLE001  # Ray's and users' alike: the child decides
-                await asyncio.sleep(child.delay_after(error, attempt))
-        raise AssertionError
+                if child.was_lost(error):
+                    left = await asyncio.to_thread(self._replays.left, child.call.action)
+                    if left is not None:
+                        return child.replay(left)
+                began = await child.began() if child.has_to_ask(error) else None
+                await asyncio.sleep(child.delay_after(error, began))
 
-    def _child(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Child:
-        arguments = pickling.dump(inputs.bind(task, args, kwargs), "inputs")
+    def _done(self, child: _Child, value: T) -> T:
+        call = child.call
+        self._succeeded.append((call.action, call.task, call.group))
+        return value
+
+    def confirm(self) -> None:
+        """Have it seen to that all children that have succeeded are recorded: a worker that dies may not have told."""
+        self._recorder.confirm(self._parent, self._succeeded)
+
+    def _child(self, task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Child:
+        bound = inputs.bind(task, args, kwargs)
+        arguments = pickling.dump(bound, "inputs")
         parent = self._parent
         spec, environment = _plan(task, parent.bundle, parent.version, parent.inherited.env_vars)
-        return _Child(spec, environment, self._call(spec), arguments, self._recorder, self._submitter)
+        named, cached = contents(task, bound, spec.cache, parent.caching), None
+        if spec.cache is not None and named is not None:
+            cached = cached_call(task, named, spec.cache, parent.caching, parent.owner)
+        # Names in place of values: large ones are looked through once.
+        call = self._call(spec, {**bound, **(named or {})}, cached)
+        call = _linked(call, task.links)
+        return _Child(spec, environment, call, arguments, self._recorder, self._submitter, self._room)
 
-    def _call(self, spec: TaskSpec) -> Call:
+    def _keep(self, spec: TaskSpec) -> None:
+        """Record the task of children once, any of which can be run again as a run."""
+        if spec.name not in self._kept:
+            key = task_key(self._parent.run, spec.name)
+            open_storage(self._storage).put(key, spec.model_dump_json().encode())
+            self._kept.add(spec.name)
+
+    def _call(self, spec: TaskSpec, inputs: Mapping[str, Any], cached: CachedCall | None = None) -> Call:
         parent = self._parent
-        custom = tuple(sorted(context.custom.get().items()))
+        self._keep(spec)
+        inherited = parent.inherited._replace(
+            custom_context=tuple(sorted(context.custom.get().items())), resumed=self._replays.resumed
+        )
         return Call.of(
             spec,
             run=parent.run,
-            action=f"{parent.action}.{next(self._numbers)}",
+            action=self._names.next(spec.name, inputs, context.group_name()),
             parent=parent.action,
             attempt=0,
             owner=parent.owner,
-            inherited=parent.inherited._replace(custom_context=custom),
+            inherited=inherited,
+            group=context.group_name(),
+            called=time.time(),
+            cached=cached,
+            produces=produced(),
         )
+
+
+def _linked(call: Call, links: Iterable[Link]) -> Call:
+    """A call whose action has the addresses of links."""
+    if not links:
+        return call
+    action = ActionID(call.action, call.run, *call.owner)
+    found = links_of(call.task, links, action, call.parent, context.custom.get())
+    return call._replace(links=tuple(found.items()))
 
 
 @dataclass(eq=False, repr=False)
@@ -105,10 +227,28 @@ class _Child:
     arguments: pickling.Payload
     recorder: Recorder
     submitter: Submitter
+    room: Room
+
+    def __post_init__(self) -> None:
+        self._retries = Retries(self.spec.retry)
+        self._patience = Patience(self.spec)
 
     @property
     def image(self) -> ImageSpec | None:
         return self.spec.environment.image
+
+    def replay(self, replayed: Replayed) -> Any:
+        """Record that it is done, and give the value that it returned."""
+        self.recorder.add(self.call, replayed.phase, inputs=inline(self.arguments))
+        return as_value(replayed.outputs)
+
+    def reuse(self, kept: Reuse, found: Found) -> Any:
+        """Record that it need not run, and give the value that an equal call has returned."""
+        self.recorder.add(
+            self.call, ActionPhase.SUCCEEDED, cached=found.entry.run, inputs=inline(self.arguments)
+        )
+        kept.take(self.call, found)
+        return as_value(found.outputs)
 
     def ready_start(self) -> Start | None:
         """The start of its image; None where this process has not asked for it yet."""
@@ -131,43 +271,87 @@ class _Child:
         assert self.image is not None
         return _starts().setdefault(self.image.key, start)
 
-    def run(self, attempt: int, start: Start) -> Any:
+    @contextlib.contextmanager
+    def staying(self) -> Iterator[None]:
+        """Hold one place for all attempts: who is to be alone must not wait for places of those who wait for that."""
+        with self.room.place(self.call.action):
+            self.room = EndlessRoom()
+            yield
+
+    @contextlib.asynccontextmanager
+    async def staying_async(self) -> AsyncIterator[None]:
+        """As :meth:`staying`."""
+        async with self.room.aplace(self.call.action):
+            self.room = EndlessRoom()
+            yield
+
+    def run(self, start: Start) -> Any:
         """Start an attempt and block for its value."""
-        call = self._begin(attempt)
-        try:
-            return host().waits.get(self.submitter.submit(self.environment, call, self.arguments, start))
-        finally:
-            self.recorder.end_wait(call)
+        with self.room.place(self.call.action), self._awaited() as call:
+            if (pooled := self._pooled(call, start)) is not None:
+                with self._patience.waiting(call, pooled.cancel):
+                    return pooled.get(host().waits)
+            ref = self.submitter.submit(self.environment, call, self.arguments, start)
+            with self._patience.waiting(call, functools.partial(cancel, ref)):
+                return host().waits.get(ref)
 
-    async def run_async(self, attempt: int, start: Start) -> Any:
+    async def run_async(self, start: Start) -> Any:
         """Start an attempt and await its value."""
-        call = self._begin(attempt)
+        async with self.room.aplace(self.call.action):
+            with self._awaited() as call:
+                if (pooled := self._pooled(call, start)) is not None:
+                    with self._patience.waiting(call, pooled.cancel):
+                        return await pooled.get_async(host().waits)
+                ref = self.submitter.submit(self.environment, call, self.arguments, start)
+                with self._patience.waiting(call, functools.partial(cancel, ref)):
+                    return await host().waits.get_async(ref)
+
+    def _pooled(self, call: Call, start: Start) -> PooledCall | None:
+        """The attempt as one of a warm process; None where its environment keeps none."""
+        if self.spec.reuse is None:
+            return None
+        gets = self.submitter.placed(self.environment, call.task)
+        plan = pool_plan(self.spec, self.spec.reuse, call.run, gets, start)
+        return PooledCall(plan, call, self.arguments)
+
+    @contextlib.contextmanager
+    def _awaited(self) -> Iterator[Call]:
+        """The call of an attempt that is awaited in here: recorded as queued until it begins, or as aborted."""
+        call = self.call._replace(attempt=self._retries.attempt, limits=self._patience.limits)
+        self.recorder.begin_wait(call, self.environment.spec)
         try:
-            return await host().waits.get_async(
-                self.submitter.submit(self.environment, call, self.arguments, start)
-            )
+            yield call
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self.recorder.add(call, ActionPhase.ABORTED, error="Its caller no longer waits for it.")
+            raise
         finally:
             self.recorder.end_wait(call)
 
-    def _begin(self, attempt: int) -> Call:
-        call = self.call._replace(attempt=attempt)
-        self.recorder.begin_wait(call, self.environment.spec)
-        return call
+    def was_lost(self, error: BaseException) -> bool:
+        """Whether the attempt ended with its worker or node."""
+        return was_lost(translate_error(error, self.spec.name))
 
-    def delay_after(self, error: BaseException, attempt: int) -> float:
+    def has_to_ask(self, error: BaseException) -> bool:
+        """Whether :meth:`delay_after` needs to know when the attempt :meth:`began`."""
+        return self._patience.has_to_ask(translate_error(error, self.spec.name))
+
+    def began(self) -> Awaitable[float | None]:
+        """The question when the attempt began."""
+        return controller().runs.began(self.call.run, self.call.action, self._retries.attempt)
+
+    def delay_after(self, error: BaseException, began: float | None) -> float:
         """Seconds until the next attempt; raises the error as the caller shall see it when there is none."""
-        shown = translate_error(error, self.spec.name)
-        delay = retry_delay(shown, self.spec.retry, attempt)
+        told = translate_error(error, self.spec.name)
+        attempt = self._retries.attempt
+        shown = self._patience.explained(told, attempt, began)
+        if shown is not told or not isinstance(getattr(error, "cause", None), ActionFailed):
+            # Its worker could not tell: it died, does not know why it was cancelled, or Ray refused the action.
+            call = self.call._replace(attempt=attempt)
+            self.recorder.add(call, phase_of(shown, told), error=failure.describe(shown).summary)
+        delay = self._retries.after(shown)
         if delay is None:
-            if not isinstance(getattr(error, "cause", None), ActionFailed):
-                # Its worker could not tell: it died, or Ray refused the action.
-                self.recorder.add(
-                    self.call._replace(attempt=attempt),
-                    ActionPhase.FAILED,
-                    error=failure.describe(shown).summary,
-                )
             raise shown
-        return delay
+        return self._patience.checked_pause(delay, shown)
 
 
 @functools.cache

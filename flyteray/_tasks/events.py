@@ -12,19 +12,21 @@ import ray
 
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import send
-from flyteray._plan.info import ActionEvent, ActionPhase
+from flyteray._plan.info import ActionEvent, ActionPhase, ChildrenDone
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import Call
+from flyteray._tasks.timeouts.aborts import aborts
 
 logger = logging.getLogger(__name__)
 
 _Attempt = tuple[str, str, int]
 
 _INTERVAL_S = 0.5
+_QUIET_S = 0.1
 _QUEUED_S = 1.0
 
 
-class _Note(NamedTuple):
+class Note(NamedTuple):
     """An :class:`ActionEvent` before it is sent: most notes are overtaken before."""
 
     call: Call
@@ -33,6 +35,8 @@ class _Note(NamedTuple):
     began: float | None
     error: str | None
     environment: EnvironmentSpec | None
+    cached: str | None
+    inputs: bytes | None
 
     def event(self) -> ActionEvent:
         # Trusted values: validating them would cost more than sending them.
@@ -40,6 +44,7 @@ class _Note(NamedTuple):
             run=self.call.run,
             action=self.call.action,
             parent=self.call.parent,
+            group=self.call.group,
             task=self.call.task,
             phase=self.phase,
             attempt=self.call.attempt,
@@ -47,14 +52,25 @@ class _Note(NamedTuple):
             began=self.began,
             error=self.error,
             environment=self.environment,
+            called=self.call.called,
+            cached=self.cached,
+            inputs=self.inputs,
+            links=dict(self.call.links),
         )
 
 
-_Events = dict[_Attempt, _Note]
+_Events = dict[_Attempt, Note]
+
+
+class _Batch(NamedTuple):
+    """What is sent at one time."""
+
+    events: _Events
+    done: list[ChildrenDone]
 
 
 class Recorder:
-    """Collects events of this process and sends them from a thread of its own.
+    """Collects events of this process and sends them from a thread of its own: often, or once it is quiet for a moment.
 
     A batch has one event of an attempt: the latest, which says when it began. A child is reported as queued only where
     it is waited for after a while: its own worker reports the rest. Events that did not arrive are sent again.
@@ -62,9 +78,14 @@ class Recorder:
 
     def __init__(self) -> None:
         self._events: _Events = {}
-        self._sent: list[tuple[Any, _Events]] = []
+        self._sent: list[tuple[list[Any], _Batch]] = []
         self._waiting: dict[_Attempt, tuple[Call, EnvironmentSpec, float]] = {}
+        self._done: list[ChildrenDone] = []
+        self._change = threading.Lock()
         self._some = threading.Event()
+        self._added = 0  # events so far
+        self._pin: Any = None
+        self._is_refused = False
         threading.Thread(target=self._send_forever, name="flyteray-recorder", daemon=True).start()
 
     def begin_wait(self, call: Call, environment: EnvironmentSpec) -> None:
@@ -84,54 +105,99 @@ class Recorder:
         error: str | None = None,
         at: float | None = None,
         environment: EnvironmentSpec | None = None,
+        cached: str | None = None,
+        inputs: bytes | None = None,
     ) -> None:
         """Note that an action has reached a phase, just now or ``at`` another time, in seconds since the epoch.
 
-        ``began`` is when its function was called, if it was; ``environment`` is that of a queued action.
+        ``began`` is when its function was called, if it was; ``environment`` is that of a queued action; ``cached`` is
+        the run whose result it has; ``inputs`` are its pickled inputs, which are said once.
         """
         now = time.time() if at is None else at
-        self._events[_attempt(call)] = _Note(call, phase, now, began, error, environment)
+        noted = Note(call, phase, now, began, error, environment, cached, inputs)
+        with self._change:
+            self._events[_attempt(call)] = together(noted, self._events.get(_attempt(call)))
+            self._added += 1
         self._some.set()
+
+    def confirm(self, parent: Call, children: list[tuple[str, str, str | None]]) -> None:
+        """Have children that succeeded recorded, as :class:`ChildrenDone` has them: not every worker could tell."""
+        if children:
+            with self._change:
+                self._done.append(ChildrenDone(parent.run, parent.action, time.time(), children))
+            self._some.set()
 
     def flush(self) -> None:
         """Send the events that there are now; this can't fail."""
-        events, self._events = self._events, {}
-        if not events:
+        with self._change:
+            batch = _Batch(self._events, self._done)
+            self._events, self._done = {}, []
+        if not batch.events and not batch.done:
             return
         try:
             # As bytes: Ray's own pickler asks Python about every object in them.
-            data = pickle.dumps([noted.event() for noted in events.values()])
-            self._sent.append((send(controller().runs.record(data)), events))
-        except Exception:
-            logger.exception("Events of actions could not be sent; it is tried again")
-            self._restore(events)
+            data = pickle.dumps([noted.event() for noted in batch.events.values()])
+            runs = controller().runs
+            refs = [send(runs.record(data))] if batch.events else []
+            refs += [send(runs.confirm(pickle.dumps(each))) for each in batch.done]
+            self._sent.append((refs, batch))
+        except Exception as error:  # noqa: BLE001  # whatever it is, no event may be lost
+            self._refused(error)
+            self._restore(batch)
         self._some.set()  # it is seen later whether it has arrived
 
     def _send_forever(self) -> None:
         while True:
             self._some.wait()
             self._some.clear()
-            time.sleep(_INTERVAL_S)
+            self._stay()
+            self._collect()
             self._add_overdue_waits()
             self.flush()
             self._resend_lost()
+            if not self._some.is_set():
+                self._pin = None
+
+    def _stay(self) -> None:
+        """Own something, so that Ray does not end this process as idle."""
+        try:
+            self._pin = self._pin or ray.put(b"")
+        except Exception:
+            logger.exception("This process may be ended before it has told of its actions")
+
+    def _collect(self) -> None:
+        """Let events come in, as long as there are more of them."""
+        until, added = time.monotonic() + _INTERVAL_S, -1
+        while added != self._added and time.monotonic() < until:
+            added = self._added
+            time.sleep(_QUIET_S)
 
     def _resend_lost(self) -> None:
-        for batch in list(self._sent):
-            ref, events = batch
+        for sent in list(self._sent):
+            refs, batch = sent
             try:
-                if ray.wait([ref], timeout=0)[0]:
-                    self._sent.remove(batch)
-                    ray.get(ref)
-            except Exception:
-                logger.exception("Events of actions were not taken in; they are sent again")
-                self._restore(events)
+                if not ray.wait(refs, num_returns=len(refs), timeout=0)[1]:
+                    self._sent.remove(sent)
+                    ray.get(refs)
+                    self._is_refused = False
+            except Exception as error:  # noqa: BLE001  # whatever it is, no event may be lost
+                self._refused(error)
+                self._restore(batch)
         if self._sent:
             self._some.set()
 
-    def _restore(self, events: _Events) -> None:
-        for attempt, noted in events.items():
-            self._events.setdefault(attempt, noted)  # what has happened since is the later word
+    def _refused(self, error: Exception) -> None:
+        """Say once, in what is the log of a task as well, that events wait."""
+        if not self._is_refused:
+            why = str(error).partition("\n")[0]
+            logger.warning("What happens to actions can't be recorded now; it is sent again. %s", why)
+        self._is_refused = True
+
+    def _restore(self, batch: _Batch) -> None:
+        with self._change:
+            for attempt, noted in batch.events.items():
+                self._events[attempt] = together(noted, self._events.get(attempt))
+            self._done += batch.done
         self._some.set()
 
     def _add_overdue_waits(self) -> None:
@@ -141,6 +207,15 @@ class Recorder:
                 self._some.set()  # looked at again
             elif self._waiting.pop(attempt, None):
                 self.add(call, ActionPhase.QUEUED, at=since, environment=environment)
+                aborts().listen(call.run)
+
+
+def together(one: Note, other: Note | None) -> Note:
+    """Of two notes on an attempt, which may come back in any order, the end or else the later; its inputs of either."""
+    if other is None:
+        return one
+    counts = max(one, other, key=lambda note: (note.phase.is_terminal, note.at))
+    return counts._replace(inputs=one.inputs if one.inputs is not None else other.inputs)
 
 
 def _attempt(call: Call) -> _Attempt:

@@ -30,7 +30,9 @@ import ray._private.worker
 import ray._raylet
 
 from flyteray._cluster.workers.code import activate
+from flyteray._machine.alarms import alarms
 from flyteray._tasks.forks import ForkExit
+from flyteray._tasks.timeouts.ending import end_process, own_watchman
 from flyteray._tasks.waits import Waits, core_worker
 from flyteray.errors import BaseRuntimeError
 
@@ -40,9 +42,10 @@ BUNDLE = "FLYTERAY_BUNDLE"
 """The environment variable with the bundle whose code a worker runs."""
 
 _ENTRY = f"from {__name__} import main; main()"
-_SOFT_S = 2.0  # for a cancelled coroutine to end; then what blocks it is interrupted
-_GRACE_S = 3.0  # and for any function after that; then its process ends
-_EXIT_CANCELLED = 143  # as a process that SIGTERM ended
+SOFT_S = 1.0  # for a cancelled coroutine to end; then what blocks it is interrupted
+GRACE_S = 1.0  # and for any function after that; then its process ends
+WATCHMAN_S = 0.5  # after that it is ended from outside
+EXIT_CANCELLED = 143  # as a process that SIGTERM ended
 
 
 class _Job:
@@ -56,6 +59,7 @@ class _Job:
         self.value: Any = None
         self.error: BaseException | None = None
         self.cancelled = False
+        self.timed_out = False
         self.softly = False  # its coroutine was asked to end
         self.coroutine: asyncio.Task[Any] | None = None
         self._over = False
@@ -90,6 +94,8 @@ class Host:
         self._thread: int | None = None
         self._ray_thread: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.stage: Host | None = None  # where this process runs several functions at one time
+        self.last_words: Callable[[], object] = lambda: None  # said before this process ends itself
 
     # On Ray's thread
 
@@ -109,11 +115,11 @@ class Host:
             self._cancel(job)
             while not job.is_over():
                 with contextlib.suppress(KeyboardInterrupt):
-                    job.ends_within(_GRACE_S)
+                    job.ends_within(GRACE_S)
         self.waits.cancel()  # those that it has left behind
         if job.error is None:
             return job.value  # type: ignore[no-any-return]
-        if job.cancelled:
+        if job.cancelled and not job.timed_out:
             raise KeyboardInterrupt from None
         raise job.error
 
@@ -188,6 +194,38 @@ class Host:
         """Whether the function that runs was cancelled."""
         return self._job is not None and self._job.cancelled
 
+    @property
+    def is_timed_out(self) -> bool:
+        """Whether the function that runs was cancelled for its time."""
+        return self._job is not None and self._job.timed_out
+
+    @contextlib.contextmanager
+    def limited(self, seconds: float, why: str) -> Iterator[None]:
+        """Cancel the function that runs where it takes more seconds than these, and say ``why`` in its log.
+
+        Where it does not end then, its process does: by itself, or where its code lets no other run, from outside.
+        """
+        job = self._job
+        assert job is not None
+        alarm = alarms().after(seconds, functools.partial(self._time_out, job, why))
+        try:
+            with own_watchman().kills_after(max(0.0, seconds) + SOFT_S + GRACE_S + WATCHMAN_S):
+                yield
+        finally:
+            alarm.cancel()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the function that runs has this process for itself."""
+        return True
+
+    def _time_out(self, job: _Job, why: str) -> None:
+        if job.is_over() or job.cancelled:
+            return
+        job.timed_out = True
+        print(why, file=sys.stderr, flush=True)
+        self._cancel(job)
+
     def _perform(self, job: _Job) -> None:
         self._job = job
         asyncio.set_event_loop(self._loop)
@@ -240,15 +278,19 @@ class Host:
             main()
 
     def _cancel(self, job: _Job) -> None:
-        job.cancelled = True
+        with self._change:
+            if job.cancelled:  # it was told before, and may be tidying up
+                return
+            job.cancelled = True
         threading.Thread(target=self._end, args=(job,), name="flyteray-cancel", daemon=True).start()
 
     def _end(self, job: _Job) -> None:
         self._interrupt(job)
-        if not job.ends_within(_SOFT_S) and job.softly:
+        if not job.ends_within(SOFT_S) and job.softly:
             self._interrupt(job)
-        if not job.ends_within(_GRACE_S):
-            os._exit(_EXIT_CANCELLED)  # the only way to end code that sits in C or ignores cancellation
+        if not job.ends_within(GRACE_S):
+            # The only way to end code that sits in C or ignores cancellation.
+            end_process(EXIT_CANCELLED, self.last_words)
 
     def _interrupt(self, job: _Job) -> None:
         with self._change:
@@ -316,12 +358,18 @@ class Host:
 
 
 @functools.cache
-def host() -> Host:
+def own_host() -> Host:
     """The host of this process; where Ray has started it itself, as in a container, users' code has a thread beside."""
     host = Host()
     if ray.is_initialized():
         threading.Thread(target=host.serve, name="flyteray-user", daemon=True).start()
     return host
+
+
+def host() -> Host:
+    """The host of the code that runs: that of this process, or what stands for it there."""
+    own = own_host()
+    return own.stage or own
 
 
 def host_command(python: str) -> str:
@@ -334,7 +382,7 @@ def main() -> None:
     script, sys.argv = sys.argv[1], sys.argv[1:]
     with contextlib.suppress(ValueError):
         sys.path.remove("")  # of python -c
-    host().take_over(script, _prepare)
+    own_host().take_over(script, _prepare)
 
 
 def _prepare() -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import logging
 import os
 import stat
 import sys
 import threading
+import time
 from collections import deque
 from typing import NamedTuple
 
-from flyteray._plan import logs
+from flyteray._plan.actions import logs
 from flyteray._tasks.call import Call
 from flyteray.errors import BaseRuntimeError
 from flyteray.storage import Storage, open_storage
 
 _EVERY_S = 2.0  # how much of a log is lost with its process, at most
+_LOOK_S = 0.25  # how well it is known when a line was written
+_LOOKS = 4096  # of one attempt; where it takes longer, every second one is forgotten
 _LAST_WORDS_S = 5.0  # for what is still to be kept when the process ends
 
 logger = logging.getLogger(__name__)
@@ -37,7 +41,7 @@ class LogKeeper:
         self._root = root
         self._storage: Storage | None = None
         self._streams = [found for number in (1, 2) if (found := _Stream.of(number)) is not None]
-        self._attempt: _Attempt | None = None
+        self._attempts: list[_Attempt] = []
         self._ended: deque[_Attempt] = deque()
         self._wake = threading.Event()
         self._idle = False
@@ -45,23 +49,24 @@ class LogKeeper:
         self._process = os.getpid()
         if self._streams:
             threading.Thread(target=self._keep_forever, name="flyteray-logs", daemon=True).start()
-            atexit.register(self._keep_last_words)
+            atexit.register(self.keep_last_words)
 
-    def begin(self, call: Call) -> None:
-        """Take note that an attempt begins; :meth:`end` must follow."""
-        self._attempt = _Attempt(call, [stream.size() for stream in self._streams])
+    def begin(self, call: Call) -> _Attempt:
+        """Take note that an attempt begins; :meth:`end` must follow. Of several at one time each has what all write."""
+        attempt = _Attempt(call, [stream.size() for stream in self._streams])
+        self._attempts.append(attempt)
         if self._idle:
             self._wake.set()
+        return attempt
 
-    def end(self) -> None:
-        """Take note that the attempt has ended."""
-        attempt, self._attempt = self._attempt, None
-        if attempt is None:
-            return
+    def end(self, attempt: _Attempt) -> None:
+        """Take note that an attempt has ended."""
+        self._attempts.remove(attempt)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # user code may have replaced or closed them
                 stream.flush()
         attempt.ends = [stream.size() for stream in self._streams]
+        attempt.look(attempt.ends)
         if attempt.ends != attempt.kept:
             self._ended.append(attempt)
             self._wake.set()
@@ -69,26 +74,34 @@ class LogKeeper:
     def _keep_forever(self) -> None:
         while True:
             self._idle = True  # before the look, so that who begins later wakes this thread
-            if self._attempt is None:
+            if not self._attempts:
                 self._wake.wait()
             self._idle = False
             self._wake.clear()
-            if not self._ended:
-                self._wake.wait(_EVERY_S)
-                self._wake.clear()
+            self._look_for_a_while()
             with self._keeping:
                 self._keep_all()
 
-    def _keep_last_words(self) -> None:
+    def _look_for_a_while(self) -> None:
+        """Note how the logs of the running attempts grow, until it is time to keep them."""
+        until = time.monotonic() + _EVERY_S
+        while not self._ended and (rest := until - time.monotonic()) > 0:
+            self._wake.wait(min(_LOOK_S, rest))
+            self._wake.clear()
+            for attempt in list(self._attempts):
+                attempt.look([stream.size() for stream in self._streams])
+
+    def keep_last_words(self) -> None:
+        """Keep what is still to be kept: this process ends now."""
         if os.getpid() == self._process and self._keeping.acquire(timeout=_LAST_WORDS_S):
             self._keep_all()
 
     def _keep_all(self) -> None:
-        running = self._attempt
+        running = list(self._attempts)
         while self._ended:
             self._keep(self._ended.popleft())
-        if running is not None:
-            self._keep(running)
+        for attempt in running:
+            self._keep(attempt)
 
     def _keep(self, attempt: _Attempt) -> None:
         if attempt.refused:
@@ -118,6 +131,7 @@ class LogKeeper:
                 offset = begin + number * logs.PIECE
                 data = stream.read(offset, min(logs.PIECE, end - offset))
                 storage.put(attempt.key(stream, number), data)
+        storage.put(attempt.times_key(stream), json.dumps(attempt.looks[index]).encode())
         attempt.kept[index], attempt.pieces[index] = end, wanted
 
     def _opened(self) -> Storage:
@@ -136,6 +150,16 @@ class _Attempt:
         self.pieces: list[list[int]] = [[] for _ in begins]
         self.ends: list[int] | None = None
         self.refused = False
+        self.looks: list[list[tuple[float, int]]] = [[] for _ in begins]  # times and sizes
+
+    def look(self, sizes: list[int]) -> None:
+        """Note how large the streams are now; what is written after its end is not of this attempt."""
+        now = round(time.time(), 3)
+        for looks, begin, size in zip(self.looks, self.begins, self.ends or sizes, strict=True):
+            if size - begin > (looks[-1][1] if looks else 0):
+                looks.append((now, size - begin))
+                if len(looks) > _LOOKS:
+                    del looks[::2]
 
     @property
     def name(self) -> str:
@@ -147,6 +171,9 @@ class _Attempt:
 
     def key(self, stream: _Stream, number: int) -> str:
         return logs.piece_key(*self._where, stream.name, number)
+
+    def times_key(self, stream: _Stream) -> str:
+        return logs.times_key(*self._where, stream.name)
 
     @property
     def _where(self) -> tuple[str, str, int]:

@@ -14,12 +14,7 @@ from flyteray._actors.questions import ask
 from flyteray._plan.values.outputs import output_key, select
 from flyteray.errors import ModuleLoadError, OutputNotFoundError
 from flyteray.storage import open_storage
-from flyteray.storage.values import read_value, write_value
-
-
-def write_outputs(root: str, run: str, outputs: tuple[Any, ...]) -> int:
-    """Write a run's outputs to storage; returns the bytes written, raises ResultSerializationError."""
-    return write_value(open_storage(root), output_key(run), outputs)
+from flyteray.storage.values import read_value
 
 
 def load_outputs(run: str) -> tuple[Any, ...]:
@@ -36,9 +31,13 @@ def load_outputs(run: str) -> tuple[Any, ...]:
             return tuple(ray.get(held[0]))
         except (OwnerDiedError, ObjectLostError, RaySystemError):
             pass  # the keeper or the node is gone, or it does not unpickle: storage has it too, and says why
-    info = ask(controller().info(None))
+    return read_outputs(run, ask(controller().info(None)).storage)
+
+
+def read_outputs(run: str, root: str) -> tuple[Any, ...]:
+    """As :func:`load_outputs`, from the storage at ``root``: those of a run whose result was kept are nowhere else."""
     try:
-        return tuple(read_value(open_storage(info.storage), output_key(run)))
+        return tuple(read_value(open_storage(root), output_key(run)))
     except (FileNotFoundError, ModuleLoadError) as error:
         raise OutputNotFoundError(f"The outputs of run {run!r} can't be read here: {error}") from error
 

@@ -13,8 +13,11 @@ import ray
 from ray.exceptions import (
     NodeDiedError,
     ObjectLostError,
+    ObjectStoreFullError,
+    OutOfDiskError,
     OutOfMemoryError,
     OwnerDiedError,
+    RayActorError,
     RayTaskError,
     TaskCancelledError,
     TaskUnschedulableError,
@@ -38,6 +41,7 @@ from flyteray.errors import (
     PlacementError,
     ResultSerializationError,
     RuntimeSystemError,
+    StorageError,
     TaskInterruptedError,
 )
 
@@ -97,12 +101,17 @@ class Submitter:
 
         Returns its ObjectRef (or a list of them); raises PlacementError where no node of the cluster can take it.
         """
-        until, gets = self._placed.get(environment.name, (0.0, ""))
-        if until < time.monotonic():
-            gets = _place(environment, call.task)
-            self._placed[environment.name] = time.monotonic() + _PLACEABLE_S, gets
+        gets = self.placed(environment, call.task)
         prepared = self._prepared(gets, call.bundle or call.version or "", start)
         return prepared.remote(*call.pack(arguments))
+
+    def placed(self, environment: NamedEnvironment, task: str) -> str:
+        """An environment as it fits this cluster, as JSON; raises PlacementError where no node can take it."""
+        until, gets = self._placed.get(environment.name, (0.0, ""))
+        if until < time.monotonic():
+            gets = _place(environment, task)
+            self._placed[environment.name] = time.monotonic() + _PLACEABLE_S, gets
+        return gets
 
     def _prepare(self, environment: str, bundle: str, start: Start) -> Any:
         options = task_options(EnvironmentSpec.model_validate_json(environment), bundle, start)
@@ -124,6 +133,9 @@ def _place(environment: NamedEnvironment, task: str) -> str:
     return spec.model_dump_json()
 
 
+_HINT = "Check python-core-worker-*.log files for more information."  # files that few can read
+
+
 def translate_error(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntimeError:
     """The flyteray error for whatever Ray raised for an action of ``task``; ``unpickle`` as in ``failure.restore``."""
     cause = getattr(error, "cause", None)
@@ -136,8 +148,24 @@ def translate_error(error: BaseException, task: str, unpickle: bool = True) -> B
     if isinstance(error, TaskCancelledError) or isinstance(cause, (TaskCancelledError, KeyboardInterrupt)):
         return ActionAbortedError(f"Task {task!r} was cancelled.")
     if isinstance(error, OutOfMemoryError):
-        return OOMError("OOMError", f"Task {task!r} was killed for memory: {_first_line(error)}")
-    if isinstance(error, (WorkerCrashedError, NodeDiedError, OwnerDiedError, ObjectLostError)):
+        return OOMError(
+            "OOMError",
+            f"Task {task!r} was killed for memory: {_first_line(error)} Have it use less, or give its environment "
+            "Resources(memory=...), so that it has a place to itself.",
+        )
+    if isinstance(error, (ObjectStoreFullError, OutOfDiskError)):
+        return StorageError(
+            f"What task {task!r} is given or returns fits neither in the object store of its node nor on the disk that "
+            f"Ray spills to: {_first_line(cause or error)}. Free some space there, give Ray a larger object store, or "
+            "pass flyteray.io.File in place of large values."
+        )
+    if isinstance(error, (WorkerCrashedError, RayActorError)):
+        return TaskInterruptedError(
+            "TaskInterruptedError",
+            f"The worker of task {task!r} died, as by a crash in C code, os._exit() or a kill; its logs may tell more. "
+            f"Ray says: {_first_line(error).removesuffix(_HINT).strip()}",
+        )
+    if isinstance(error, (NodeDiedError, OwnerDiedError, ObjectLostError)):
         return TaskInterruptedError(
             "TaskInterruptedError", f"The worker of task {task!r} died: {_first_line(error)}"
         )
@@ -149,6 +177,11 @@ def translate_error(error: BaseException, task: str, unpickle: bool = True) -> B
             "what the object is made from."
         )
     return RuntimeSystemError(type(error).__name__, f"Task {task!r} failed in Ray: {failure.message(error)}")
+
+
+def was_lost(told: BaseRuntimeError) -> bool:
+    """Whether an attempt has ended with its worker or node, maybe behind its outputs: by :func:`translate_error`."""
+    return isinstance(told, (TaskInterruptedError, OOMError))
 
 
 def describe_error(error: BaseException, task: str) -> ErrorInfo:

@@ -16,11 +16,18 @@ from typing import Any, NamedTuple
 
 import ray
 import ray._raylet
+from ray.exceptions import GetTimeoutError
+
+from flyteray._tasks.cancels import cancel
 
 _RECHECK_S = 0.5  # how soon it is noticed that nobody waits for a ref any more
 _FEW = 16  # values that are told of at once; those of more are collected
 _COLLECT_S = (0.05, 0.2)  # how often: at first, and while nothing ends; all at once when the last one ends
 _COLLECT_EACH_S = 0.0001  # not more often than this for each: a look at a thousand takes milliseconds
+
+
+Cancel = Callable[[ray.ObjectRef], object]
+"""Cancels the task behind a ref."""
 
 
 class _Wait(NamedTuple):
@@ -43,7 +50,7 @@ class Waits:
 
     def __init__(self) -> None:
         self._new: queue.SimpleQueue[_Wait | None] = queue.SimpleQueue()
-        self._pending: dict[ray.ObjectRef, Future[Any] | asyncio.Future[Any]] = {}
+        self._pending: dict[ray.ObjectRef, tuple[Future[Any] | asyncio.Future[Any], Cancel]] = {}
         self._sharer: int | None = None
         self.tells = False
 
@@ -112,13 +119,24 @@ class Waits:
         self._new.put(_Wait(ref, lambda: bool(over) or (future is not None and future.done())))
         return call
 
-    def get(self, ref: ray.ObjectRef) -> Any:
-        """Block for the value of ``ref``; :meth:`cancel` and any interrupt cancel the task behind it."""
+    def get(self, ref: ray.ObjectRef, end: Cancel = cancel, soon_s: float = 0.0) -> Any:
+        """Block for the value of ``ref``; :meth:`cancel` and any interrupt cancel the task behind it.
+
+        One that is there within ``soon_s`` seconds comes by Ray's shortest way, which hears of no cancel before.
+        """
+        if soon_s:
+            try:
+                return ray.get(ref, timeout=soon_s)
+            except GetTimeoutError:
+                pass
+            except KeyboardInterrupt:
+                end(ref)
+                raise
         future = self._own(ref)
-        with self._until_ended(ref, future):
+        with self._until_ended(ref, future, end):
             return future.result()
 
-    async def get_async(self, ref: ray.ObjectRef) -> Any:
+    async def get_async(self, ref: ray.ObjectRef, end: Cancel = cancel) -> Any:
         """Await the value of ``ref``; cancelling that cancels the task behind it."""
         # Ray's own future costs about as much as a call: with a thousand at once that is what counts.
         if len(self._pending) < _FEW:
@@ -126,15 +144,15 @@ class Waits:
         else:
             future = asyncio.get_running_loop().create_future()
             self._new.put(_Wait(ref, future.done, collected=future))
-        with self._until_ended(ref, future):
+        with self._until_ended(ref, future, end):
             return await future
 
     def cancel(self) -> None:
         """Cancel the tasks behind all refs that :meth:`get` and :meth:`get_async` wait for."""
-        for ref, future in list(self._pending.items()):
+        for ref, (future, end) in list(self._pending.items()):
             if isinstance(future, Future):
                 future.cancel()  # its thread may never look at it otherwise
-            _cancel(ref)
+            end(ref)
 
     def _own(self, ref: ray.ObjectRef) -> Future[Any]:
         future: Future[Any] = ref.future()
@@ -143,14 +161,16 @@ class Waits:
         return future
 
     @contextlib.contextmanager
-    def _until_ended(self, ref: ray.ObjectRef, future: Future[Any] | asyncio.Future[Any]) -> Iterator[None]:
-        self._pending[ref] = future
+    def _until_ended(
+        self, ref: ray.ObjectRef, future: Future[Any] | asyncio.Future[Any], end: Cancel
+    ) -> Iterator[None]:
+        self._pending[ref] = future, end
         try:
             yield
         finally:
             self._pending.pop(ref, None)
             if not future.done() or future.cancelled():
-                _cancel(ref)
+                end(ref)
 
     def _taken(self, new: queue.SimpleQueue[_Wait | None], block: bool) -> Iterator[_Wait]:
         with contextlib.suppress(queue.Empty):
@@ -182,10 +202,6 @@ def core_worker(waits: Waits) -> type[ray._raylet.CoreWorker]:
             return super().set_get_async_callback(object_ref, waits.wrap_callback(object_ref, callback))
 
     return CoreWorker
-
-
-def _cancel(ref: ray.ObjectRef) -> None:
-    ray.cancel(ref, force=False, recursive=True)
 
 
 class _Outcome(NamedTuple):

@@ -1,9 +1,11 @@
 """Apps are services that stay up behind an HTTP endpoint; users declare them here."""
 
 from flyteray import _public
+from flyteray.app.canary import Canary
 from flyteray.app.connector import ConnectorEnvironment
 from flyteray.app.context import AppContext, ctx
 from flyteray.app.environment import AppEnvironment
+from flyteray.app.limits import Limits
 from flyteray.app.parameters import Parameter, get_parameter
 from flyteray.app.port import Port
 from flyteray.app.routing import Domain, Link, Subdomain, Timeouts
@@ -14,8 +16,10 @@ __all__ = [
     "AppContext",
     "AppEndpoint",
     "AppEnvironment",
+    "Canary",
     "ConnectorEnvironment",
     "Domain",
+    "Limits",
     "Link",
     "Parameter",
     "Port",

@@ -9,7 +9,7 @@ from flyteray.app.environment import AppEnvironment
 from flyteray.app.port import PortField
 
 if TYPE_CHECKING:
-    from flyteray._declare.context import SerializationContext
+    from flyteray._declare.facts import SerializationContext
 
 _METRICS_PORT = "9092"  # of Flyte's connectors
 

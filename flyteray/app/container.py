@@ -14,7 +14,7 @@ from flyteray.app.sources import AppEndpoint, RunOutput
 from flyteray.io import Dir, File
 
 if TYPE_CHECKING:
-    from flyteray._declare.context import SerializationContext
+    from flyteray._declare.facts import SerializationContext
 
 
 def launcher_words(context: SerializationContext, parameters: Sequence[Parameter]) -> list[str]:

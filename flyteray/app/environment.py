@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment, without_meaning
+from flyteray._declare.facts import Role
 from flyteray._declare.this_cluster import this_process
 from flyteray.app.command import LAUNCHER, program, split_words
 from flyteray.app.context import ctx
 from flyteray.app.endpoints import local_endpoints
+from flyteray.app.limits import Limits
 from flyteray.app.parameters import Parameter, given
 from flyteray.app.port import Port, PortField
-from flyteray.app.routing import APP_NAME, Domain, Link, Timeouts
+from flyteray.app.routing import APP_NAME, Domain, Link, Timeouts, origins
 from flyteray.app.scaling import Scaling
 from flyteray.errors import InitializationError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from flyteray._declare.context import SerializationContext
+    from flyteray._declare.facts import SerializationContext
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,6 +53,13 @@ class AppEnvironment(Environment):
             ``FLYTERAY_AUTH`` says (``on``, ``off``); never in local mode. Tasks and apps that call the app's endpoint
             need one as well: give them a :class:`Secret` that holds it. Browsers send none of themselves: pages for
             people say False. Changing this restarts no replica.
+        forward_key: Give the app the key of its caller, in the header ``Authorization``, so that it can use it for
+            other apps. Otherwise no app sees a key that ``flyteray create key`` made; what else a client sends in that
+            header is the app's own business and reaches it, unless it requires auth. Changing this restarts no replica.
+            Not of Flyte. Default: False.
+        allowed_origins: The origins, such as ``https://page.example``, of pages on other hosts that may open WebSockets
+            to it from a browser; ``*`` stands for all. Others get 403. Changing this restarts no replica. Not of Flyte.
+        limits: What it takes at most: concurrent requests, requests per second, sizes. Not of Flyte.
         scaling: The number of replicas.
         domain: Host names that it answers to besides its own.
         links: Shown with the app.
@@ -69,6 +78,9 @@ class AppEnvironment(Environment):
     args: list[str] | str | None = None
     command: list[str] | str | None = None
     requires_auth: bool = True
+    forward_key: bool = False
+    allowed_origins: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)
     scaling: Scaling = field(default_factory=Scaling)
     domain: Domain | None = field(default_factory=Domain)
     links: list[Link] = field(default_factory=list)
@@ -78,6 +90,8 @@ class AppEnvironment(Environment):
     timeouts: Timeouts = field(default_factory=Timeouts)
     declared_port: Port = field(init=False, repr=False)
     _sticky: ClassVar[bool] = False  # kinds that keep a session in the replica set it
+    # the least roles of keys, for what reads (GET, HEAD) and for all else
+    _roles: ClassVar[tuple[Role, Role]] = ("invoke", "invoke")
     _server: Callable[..., Any] | None = field(default=None, init=False)
     _on_startup: Callable[..., Any] | None = field(default=None, init=False)
     _on_shutdown: Callable[..., Any] | None = field(default=None, init=False)
@@ -87,6 +101,9 @@ class AppEnvironment(Environment):
         super().__post_init__()
         self._expect("type", str | None, "a str")
         self._expect("requires_auth", bool, "a bool")
+        self._expect("forward_key", bool, "a bool")
+        self.allowed_origins = origins(self._words(), self.allowed_origins)
+        self._expect("limits", Limits, "a Limits")
         self._expect("scaling", Scaling, "a Scaling")
         self._expect("domain", Domain | None, "a Domain")
         self._expect("timeouts", Timeouts, "a Timeouts")
@@ -208,10 +225,10 @@ class AppEnvironment(Environment):
             "args, or use a ready-made kind such as flyteray.app.extras.FastAPIAppEnvironment."
         )
 
-    def clone_with(self, name: str, **changes: object) -> Self:
+    def clone_with(self, name: str, *values: Any, **changes: Any) -> Self:
         """As of any environment; the clone declares the same port, also where a replica makes it."""
         port = {"port": self.declared_port} if changes.get("port") is None else {}
-        return super().clone_with(name, **changes | port)
+        return super().clone_with(name, *values, **changes | port)
 
     def container_args(self, serialize_context: SerializationContext) -> list[str]:
         """``args`` as words, for Flyte's backend; Ray has no use for them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -14,6 +14,7 @@ APP_NAME = re.compile("[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 _LONGEST_HOST = 243  # with what follows a subdomain, at most 253
 _LONGEST_REQUEST = timedelta(hours=1)
 _LONGEST_DRAIN = timedelta(days=1)
@@ -153,6 +154,29 @@ def host_name(what: str, text: str) -> str:
             "most 63 characters with a letter or digit at both ends."
         )
     return host
+
+
+def origins(what: str, given: object) -> tuple[str, ...]:
+    """Origins of pages, as browsers say them.
+
+    Raises:
+        TypeError: no list of texts; the message starts with ``what``.
+        ValueError: what is no origin.
+    """
+    if (
+        isinstance(given, str)
+        or not isinstance(given, Sequence)
+        or not all(isinstance(each, str) for each in given)
+    ):
+        raise TypeError(f"{what}: allowed_origins must be a list of str, got {given!r}.")
+    found = [each.lower() for each in given]
+    for each in found:
+        if each != "*" and not _ORIGIN.fullmatch(each):
+            raise ValueError(
+                f"{what}: {each!r} in allowed_origins is no origin: write scheme, host and port, if it has one, and "
+                "no path, such as https://page.example or http://localhost:3000, or * for all."
+            )
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+
+from flyteray._declare.options.schedule import Cron
 
 _CONCURRENCY = 10
 _SCALEDOWN_AFTER_S = 60.0
@@ -30,6 +33,41 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A time with bounds of its own, again and again.
+
+    Args:
+        begins: When it begins, by the clock of any time zone.
+        lasts: For how long.
+        replicas: The number of replicas then, or a pair, as of :class:`Scaling`.
+
+    Raises:
+        TypeError: A field of a wrong type.
+        ValueError: No time at all, or numbers that :class:`Scaling` refuses.
+    """
+
+    begins: Cron
+    lasts: timedelta
+    replicas: int | tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.begins, Cron):
+            raise TypeError(
+                f'Scaling.During begins must be a Cron, such as Cron("0 8 * * 1-5"), got {self.begins!r}.'
+            )
+        if not isinstance(self.lasts, timedelta):
+            raise TypeError(f"Scaling.During lasts must be a timedelta, got {self.lasts!r}.")
+        if self.lasts <= timedelta():
+            raise ValueError(f"Scaling.During lasts must be more than no time, got {self.lasts!r}.")
+        object.__setattr__(self, "replicas", _bounds(self.replicas))
+
+    def get_replicas(self) -> tuple[int, int]:
+        """The least and the most."""
+        assert isinstance(self.replicas, tuple)
+        return self.replicas
+
+
+@dataclass(frozen=True)
 class Scaling:
     """The number of replicas of an app.
 
@@ -50,6 +88,9 @@ class Scaling:
         scaledown_after: How long fewer replicas must have been enough before there are fewer: seconds or a timedelta.
             Default: a minute, and five without any request before there are none. Three seconds at least pass
             before that.
+        schedule: Times at which ``replicas`` are others: ``Scaling.During(Cron("0 8 * * 1-5", "Europe/Berlin"),
+            timedelta(hours=10), replicas=(2, 8))`` keeps two ready in working hours. Where several are at one time, the
+            one that began last holds. Not of Flyte; in local mode it changes nothing.
 
     Raises:
         TypeError: A field of a wrong type.
@@ -62,12 +103,17 @@ class Scaling:
     class RequestRate(Metric):
         """Requests a second for each replica."""
 
+    class During(Window):
+        """A time with bounds of its own, again and again; see ``schedule``."""
+
     replicas: int | tuple[int, int] = (0, 1)
     metric: Concurrency | RequestRate | None = None
     scaledown_after: int | timedelta | None = None
+    schedule: Sequence[Window] = ()
 
     def __post_init__(self) -> None:
-        self._check_replicas()
+        object.__setattr__(self, "replicas", _bounds(self.replicas))
+        self._check_schedule()
         if self.metric is not None and not isinstance(
             self.metric, (Scaling.Concurrency, Scaling.RequestRate)
         ):
@@ -89,9 +135,9 @@ class Scaling:
         after = self.scaledown_after
         return after.total_seconds() if isinstance(after, timedelta) else _SCALEDOWN_AFTER_S
 
-    def sleeps_after_s(self) -> float | None:
-        """After how many seconds without use there is no replica; None for an app that keeps one."""
-        if self.get_replicas()[0] > 0:
+    def sleeps_after_s(self, least: int | None = None) -> float | None:
+        """After how many seconds without use there is no replica; None for an app that keeps one, or ``least``."""
+        if (self.get_replicas()[0] if least is None else least) > 0:
             return None
         return _SLEEP_AFTER_S if self.scaledown_after is None else self.scaledown_after_s()
 
@@ -99,27 +145,38 @@ class Scaling:
         """The metric, or the one that counts where none is given."""
         return self.metric or Scaling.Concurrency(_CONCURRENCY)
 
-    def _check_replicas(self) -> None:
-        if isinstance(self.replicas, tuple):
-            if len(self.replicas) != 2:
-                raise ValueError(
-                    f"replicas as a tuple must be (min_replicas, max_replicas), got {self.replicas!r}."
-                )
-            least, most = (_whole(number, self.replicas) for number in self.replicas)
-            if most < 1 or most < least:
-                raise ValueError(
-                    f"max_replicas must be at least 1 and no less than min_replicas, got {self.replicas!r}."
-                )
-        else:
-            least = most = _whole(self.replicas, self.replicas)
-        if least < 0:
-            raise ValueError(f"replicas must not be negative, got {self.replicas!r}.")
-        object.__setattr__(self, "replicas", (least, most))
+    def _check_schedule(self) -> None:
+        several = (self.schedule,) if isinstance(self.schedule, Window) else tuple(self.schedule)
+        for each in several:
+            if not isinstance(each, Window):
+                raise TypeError(f"schedule must be a list of Scaling.During(...), got {each!r} in it.")
+        object.__setattr__(self, "schedule", several)
+
+    def widest(self) -> tuple[int, int]:
+        """The least and the most at any time."""
+        bounds = [self.get_replicas(), *(each.get_replicas() for each in self.schedule)]
+        return min(least for least, _ in bounds), max(most for _, most in bounds)
 
     def get_replicas(self) -> tuple[int, int]:
         """The least and the most."""
         assert isinstance(self.replicas, tuple)
         return self.replicas
+
+
+def _bounds(replicas: int | tuple[int, int]) -> tuple[int, int]:
+    if isinstance(replicas, tuple):
+        if len(replicas) != 2:
+            raise ValueError(f"replicas as a tuple must be (min_replicas, max_replicas), got {replicas!r}.")
+        least, most = (_whole(number, replicas) for number in replicas)
+        if most < 1 or most < least:
+            raise ValueError(
+                f"max_replicas must be at least 1 and no less than min_replicas, got {replicas!r}."
+            )
+    else:
+        least = most = _whole(replicas, replicas)
+    if least < 0:
+        raise ValueError(f"replicas must not be negative, got {replicas!r}.")
+    return least, most
 
 
 def _whole(number: object, given: object) -> int:

@@ -1,14 +1,19 @@
-"""Failures become one red paragraph on stderr and an exit code: 2 for usage, 1 for the rest."""
+"""Failures become one red paragraph on stderr and an exit code: 2 for usage, 1 for the rest. Warnings become notes."""
 
 from __future__ import annotations
 
 import contextlib
+import traceback
+import warnings
 from collections.abc import Iterator
-from typing import NoReturn
+from pathlib import Path
+from typing import NoReturn, TextIO
 
+import click as plain_click
 import rich_click as click
 from click.exceptions import Exit
 
+from flyteray.cli import options
 from flyteray.errors import BaseRuntimeError
 
 FAILED = 1
@@ -35,8 +40,36 @@ def users_code() -> Iterator[None]:
         fail(error)
 
 
+@contextlib.contextmanager
+def noted() -> Iterator[None]:
+    """Say warnings of what the command itself does without a place in its code; those of users' code keep theirs."""
+    show = warnings.showwarning
+    own = str(Path(plain_click.__file__).parent)  # it calls the verbs
+
+    def say(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if filename.startswith(own):
+            from flyteray.cli import printing  # deferred: help must be quick
+
+            printing.note(f"Warning: {message}")
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = say
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+
+
 def fail(error: Exception) -> NoReturn:
-    """Show an error with the user's frames only, and leave."""
+    """Show an error with the user's frames only, unless -v asks for all, and leave."""
     # Deferred: most commands succeed, and help must be quick.
     from rich.console import Console
     from rich.text import Text
@@ -52,7 +85,9 @@ def fail(error: Exception) -> NoReturn:
 
 
 def _frames(error: BaseException) -> str:
-    """Where in the user's code it happened: here, or on the cluster."""
+    """Where in the user's code it happened: here, or on the cluster; with -v where in all code."""
+    if options.is_verbose():
+        return "".join(traceback.format_exception(error))
     from flyteray._plan import failure  # deferred, as above
 
     link: BaseException | None = error

@@ -13,6 +13,7 @@ from typing import Any
 
 import rich_click as click
 
+from flyteray._declare.options.documentation import Documentation
 from flyteray._declare.tasks.interface import MISSING, Input
 from flyteray._declare.tasks.task import Task
 from flyteray._plan.spec import TaskPlan
@@ -21,7 +22,7 @@ from flyteray._plan.values.parser import TRUE, Text, document_text, is_composed,
 from flyteray._plan.values.text import safe_repr
 from flyteray._plan.values.type_hints import alternatives, meant, type_name
 from flyteray._plan.values.type_names import type_of
-from flyteray.io import Dir, File
+from flyteray.io import DataFrame, Dir, File
 
 _METAVARS = {bool: "true|false", int: "integer", float: "float", str: "text"}
 
@@ -30,18 +31,33 @@ class Inputs:
     """The inputs of a task on the command line.
 
     ``declared`` has them by name, in order; of type :class:`Text` what only the task's code can read. ``words`` are
-    their types, and ``defaults`` the defaults of those that have one, in words.
+    their types, and ``defaults`` the defaults of those that have one, in words. ``docs`` tell of them.
     """
 
     def __init__(
-        self, declared: Mapping[str, Input], words: Mapping[str, str], defaults: Mapping[str, str]
+        self,
+        declared: Mapping[str, Input],
+        words: Mapping[str, str],
+        defaults: Mapping[str, str],
+        docs: Documentation,
     ) -> None:
         self._declared = declared
         self._spellings = {name: _spellings(name) for name in declared}
+        told = docs.of_inputs
         self.options = [
-            self._option(name, words[name] + (f" (default: {defaults[name]})" if name in defaults else ""))
+            self._option(
+                name,
+                words[name]
+                + (f" (default: {defaults[name]})" if name in defaults else "")
+                + (f": {told[name]}" if name in told else ""),
+            )
             for name in declared
         ]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the inputs, in order."""
+        return list(self._declared)
 
     @classmethod
     def of(cls, task: Task[..., Any]) -> Inputs:
@@ -49,7 +65,7 @@ class Inputs:
         declared = task.interface.inputs
         words = {name: type_name(each.type) for name, each in declared.items()}
         defaults = {name: safe_repr(each.default) for name, each in declared.items() if not each.required}
-        return cls(declared, words, defaults)
+        return cls(declared, words, defaults, task.docs)
 
     @classmethod
     def of_deployed(cls, plan: TaskPlan) -> Inputs:
@@ -57,12 +73,17 @@ class Inputs:
         words = {each.name: each.type for each in plan.inputs}
         defaults = {each.name: each.default for each in plan.inputs if each.default is not None}
         declared = {name: Input(type_of(kind), defaults.get(name, MISSING)) for name, kind in words.items()}
-        return cls(declared, words, defaults)
+        return cls(declared, words, defaults, Documentation(plan.docs))
 
     def command(self, *more: click.Parameter, **settings: Any) -> click.Command:
-        """A command with these inputs as options, and ``more`` that no input is called like; see click.Command."""
+        """A command with these inputs as options, and ``more`` that no input is written like; see click.Command.
+
+        The callback has the values of these by :func:`flag`.
+        """
         taken = {spelling for spellings in self._spellings.values() for spelling in spellings}
-        free = [each for each in more if not taken & {*each.opts, *each.secondary_opts}]
+        free = [copy.copy(each) for each in more if not taken & {*each.opts, *each.secondary_opts}]
+        for each in free:
+            each.name = flag(each.name or "")
         return _Command(self, params=[*self.options, *free], **settings)
 
     def completed(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +124,11 @@ class Inputs:
         )
 
 
+def flag(name: str) -> str:
+    """The name of an option that is no input; no input is called like that."""
+    return f"--{name}"
+
+
 class _Command(click.RichCommand):
     def __init__(self, inputs: Inputs, **settings: Any) -> None:
         super().__init__(**settings)
@@ -140,6 +166,8 @@ def local_files_sent(value: Any) -> Any:
     """A value in which local files and folders are copies in the cluster's storage; ValueError for a missing one."""
     if isinstance(value, (File, Dir)):
         return value if "://" in value.path else type(value).from_local_sync(value.path)
+    if isinstance(value, DataFrame):
+        return _table_sent(value)
     if isinstance(value, dict):
         return {key: local_files_sent(each) for key, each in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -158,6 +186,13 @@ def local_files_sent(value: Any) -> Any:
     return value
 
 
+def _table_sent(table: DataFrame) -> DataFrame:
+    if table.uri is None or "://" in table.uri:
+        return table
+    kind: type[File[Any] | Dir[Any]] = Dir if Path(table.uri).is_dir() else File
+    return table.model_copy(update={"uri": kind.from_local_sync(table.uri).path})
+
+
 def _metavar(kinds: list[Any]) -> str:
     if len(kinds) != 1:
         return "value"
@@ -166,7 +201,7 @@ def _metavar(kinds: list[Any]) -> str:
         return f"[{'|'.join(str(getattr(each, 'name', each)) for each in typing.get_args(kind))}]"
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return f"[{'|'.join(kind.__members__)}]"
-    if isinstance(kind, type) and issubclass(kind, (File, Dir, Path)):
+    if isinstance(kind, type) and issubclass(kind, (File, Dir, DataFrame, Path)):
         return "path"
     return _METAVARS.get(kind, "json|file" if kind is not Text and is_composed(kind) else "value")
 

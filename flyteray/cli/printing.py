@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from itertools import zip_longest
 from typing import Any, Literal, TypeVar
 
 import rich_click as click
+from click import get_current_context
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from flyteray._plan.values.text import as_json
+from flyteray.cli import options
 
 F = TypeVar("F", bound=Callable[..., Any])
 Output = Literal["table", "json"]
 
+_WIDE = 1000  # columns of a drawing in a pipe
 _PIPE = 120  # columns of a table that nobody may ever look at
 _ANY = 25  # without a height rich takes no width for a dumb terminal
 _GAP = 2
@@ -34,15 +39,56 @@ def examples(*commands: str) -> str:
 
 
 def output_option(command: F) -> F:
-    """``-o/--output table|json``, on every verb."""
+    """``-o/--output table|json``, and ``--json`` for short, on every verb."""
+    json_option = click.option(
+        "--json",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda context, param, given: options.keep_format(context, param, "json" if given else None),
+        help="The same as --output json.",
+    )
+    as_before_the_verb = click.option(
+        "-of",
+        "--output-format",
+        type=click.Choice(options.FORMATS, case_sensitive=False),
+        expose_value=False,
+        callback=options.keep_format,
+        hidden=True,
+    )
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        show_default=True,
-        help="How to print the result.",
-    )(command)
+        type=click.Choice(options.FORMATS),
+        metavar="[table|json]",
+        callback=_form,
+        help="How to print the result (default: table).",
+    )(json_option(as_before_the_verb(command)))
+
+
+def also(option: str) -> type[click.RichCommand]:
+    """The class of a command that has ``-o`` as Flyte's does, for another ``option``, unless a form follows it."""
+
+    class Command(click.RichCommand):
+        def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+            meant = [
+                option if word == "-o" and next_word not in options.FORMATS else word
+                for word, next_word in zip_longest(args, args[1:])
+            ]
+            return super().parse_args(ctx, meant)
+
+    return Command
+
+
+def form() -> Output:
+    """The form of results that was asked for."""
+    asked: str = get_current_context().meta.get(options.FORMAT, "table")
+    return "json" if asked.startswith("json") else "table"
+
+
+def _form(ctx: click.Context, param: click.Parameter, given: str | None) -> Output:
+    options.keep_format(ctx, param, given)
+    return form()
 
 
 def rows(records: Sequence[Mapping[str, Any]], output: Output, columns: Sequence[str]) -> None:
@@ -82,9 +128,38 @@ def record(value: Mapping[str, Any], output: Output, fields: Sequence[str] | Non
     _print(table, _width() or max(_PIPE, _longest_word(heads) + _GAP + _longest_word(cells)))
 
 
+def pairs(option: str, given: Iterable[str]) -> dict[str, str]:
+    """The values of an option that is given as ``KEY=VALUE``; BadParameter where one is not."""
+    found = {}
+    for text in given:
+        key, there, value = text.partition("=")
+        if not (there and key):
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint=option)
+        found[key] = value
+    return found
+
+
+def drawing(tree: RenderableType) -> None:
+    """A result that is drawn; in a pipe in plain letters, as wide as it is."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(tree)
+    else:
+        Console(file=sys.stdout, highlight=False, color_system=None, width=_width() or _WIDE).print(tree)
+
+
 def note(message: str) -> None:
     """Something to know that is no result."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(Text(message))
+
+
+@contextlib.contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show in a terminal that something goes on, unless nobody wants to see that."""
+    if options.shows_progress():
+        with Console(stderr=True).status(f"{text} …"):
+            yield
+    else:
+        yield
 
 
 def confirm(value: Mapping[str, Any], output: Output, sentence: str) -> None:

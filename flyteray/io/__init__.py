@@ -1,10 +1,13 @@
-"""Files and folders are inputs and outputs of tasks and parameters of apps."""
+"""Files, folders and tables are inputs and outputs of tasks; files and folders are parameters of apps as well."""
 
 from flyteray import _public
+from flyteray.io.dataframe import DataFrame
 from flyteray.io.dir import Dir, EmptyDir
 from flyteray.io.file import File
+from flyteray.io.frames import CSV, PARQUET
 from flyteray.io.hashing import HashFunction
+from flyteray.io.jsonl import JsonlDir, JsonlFile
 
-__all__ = ["Dir", "EmptyDir", "File", "HashFunction"]
+__all__ = ["CSV", "PARQUET", "DataFrame", "Dir", "EmptyDir", "File", "HashFunction", "JsonlDir", "JsonlFile"]
 
 _public.adopt(__name__, globals())

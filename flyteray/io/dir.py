@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from flyteray import _private
 from flyteray.io.file import File
 from flyteray.io.location import Location, T, keeps_local_paths, temporary_path, unique_url
 from flyteray.storage import open_storage
@@ -78,8 +77,7 @@ class Dir(Location[T]):
             # Apps in local mode have folders of their own.
             return cls(path=str(source.absolute()), hash=dir_cache_key)
         storage = open_storage(remote_destination or unique_url(source.absolute().name))
-        if storage.is_local:
-            _private.folder_like_its_own(Path(storage.url))  # also when there is nothing to copy
+        storage.make_folder()  # also when there is nothing to copy
         for key in open_storage(source).list():
             storage.put_file(key, source / key)
         return cls(path=storage.url, name=source.absolute().name, hash=dir_cache_key)

@@ -36,6 +36,10 @@ class HashFunction:
         """A hash function, as the class makes it."""
         return cls(fn)
 
+    def of(self, value: Any) -> str:
+        """The text of one value, whatever was taken in before. Not of Flyte."""
+        return self._fn(value)
+
     def update(self, data: Any) -> None:
         """Take in the value."""
         self._value = self._fn(data)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from flyteray._awaited import Awaited
 from flyteray._declare.context import RAW_DATA_PATH, ctx
 from flyteray._declare.this_cluster import this_process
 from flyteray.io.as_model import AsModel
@@ -18,8 +19,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, init=False)
-class Location(AsModel, Generic[T]):
-    """A path or URL and what is known of it.
+class Location(AsModel, Awaited, Generic[T]):
+    """A path or URL and what is known of it. It may be awaited, which gives itself.
 
     Args:
         path: A local path or a URL.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -35,7 +36,18 @@ def open_storage(url: str | Path) -> Storage:
     Raises:
         ValueError: no such kind of storage, or the URL is incomplete.
     """
-    scheme, rest = _place.parse(str(url))
+    text = str(url)
+    return _in_folder(text) if text.startswith("/") else _opened(text)
+
+
+@functools.lru_cache(maxsize=64)
+def _in_folder(path: str) -> LocalStorage:
+    """The storage in a folder, which is the same for all who ask: each action of a worker does."""
+    return LocalStorage(path)
+
+
+def _opened(url: str) -> Storage:
+    scheme, rest = _place.parse(url)
     if scheme in ("", "file"):
         return LocalStorage((unquote(rest) or "/") if scheme else rest)
     from flyteray.storage.objects import ObjectStorage  # loads obstore, which most processes never need

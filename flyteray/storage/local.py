@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import os
@@ -33,6 +34,7 @@ _REFUSED = {
     errno.ESTALE: "its mount is stale. Mount it again",
     errno.ENOTCONN: "its mount is not connected. Mount it again",
 }
+_NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 _ELSE = "or choose another folder (FLYTERAY_STORAGE for the storage's)"
 
@@ -49,6 +51,44 @@ class LocalStorage(Storage):
         """Always."""
         return True
 
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write a file beside the target and rename it, by one call of the system each: most files are small."""
+        path = self._path(key)
+        with _explained(f"Storage {self.url} did not let us write {key!r}", path):
+            unfinished, mode = _beside(path)
+            try:
+                descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+                try:
+                    _write_all(descriptor, memoryview(data), unfinished)
+                finally:
+                    os.close(descriptor)
+                os.replace(unfinished, path)
+            except BaseException:
+                _forget(unfinished)
+                raise
+
+    def make_folder(self) -> None:
+        """Make the folder."""
+        _private.folder_like_its_own(self._folder)
+
+    def append(self, key: str, data: bytes) -> bool:
+        """Write at the end of the file, and close it: other machines see the bytes of a shared disk from then on."""
+        path = self._path(key)
+        if not _is_cheap_to_append_to(self.url):
+            return False
+        with _explained(f"Storage {self.url} did not let us write {key!r}", path):
+            flags = os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC
+            try:
+                descriptor = os.open(path, flags)
+            except FileNotFoundError:
+                private = _private.folder_like_its_own(path.parent)
+                descriptor = os.open(path, flags | os.O_CREAT, _private.FILE if private else 0o666)
+            try:
+                _write_all(descriptor, memoryview(data), str(path))
+            finally:
+                os.close(descriptor)
+        return True
+
     def put_file(self, key: str, path: Path) -> None:
         """Copy a file; the copy shares no bytes with it."""
         with self._explained("write", key), replacing(self._path(key)) as unfinished:
@@ -61,6 +101,22 @@ class LocalStorage(Storage):
         with _explained(f"{path} can't be written", path), replacing(path) as unfinished:
             shutil.copyfile(source, unfinished)
 
+    def link(self, source: str, key: str) -> None:
+        """Give the file a second name, or where its file system has no such thing copy it."""
+        with self._explained("write", key):
+            path, target = self.local_path(source), self._path(key)
+            _private.folder_like_its_own(target.parent)
+            unfinished = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+            try:
+                os.link(path, unfinished)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                self.put_file(key, path)
+                return
+            os.replace(unfinished, target)
+            unfinished.unlink(missing_ok=True)  # it stays where both names are of one file already
+
     def exists(self, key: str) -> bool:
         """Whether there is a file."""
         with self._explained("read", key):
@@ -70,6 +126,11 @@ class LocalStorage(Storage):
         """Remove the file."""
         with self._explained("delete", key):
             self._path(key).unlink(missing_ok=True)
+
+    def delete_folder(self, prefix: str) -> None:
+        """Remove the folder."""
+        with self._explained("delete", prefix), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._path(prefix))
 
     def states(self, prefix: str = "") -> Mapping[str, State]:
         """The files in a folder and the folders in it, sorted."""
@@ -141,16 +202,53 @@ def _state(path: Path) -> State:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; what is there in the end takes the place of ``path``, unless there was an error."""
+    unfinished, mode = _beside(path)
+    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+    with _taking_the_place(unfinished, path):
+        yield Path(unfinished)
+
+
+def _beside(path: Path) -> tuple[str, int]:
+    """A new name in the folder of a path, which is made, and the mode of files there."""
     private = _private.folder_like_its_own(path.parent)
     # Not tempfile's: its mode 0600 would hide the file from other users of a folder that is shared with them.
-    unfinished = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
-    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _private.FILE if private else 0o666))
+    unfinished = f"{os.path.dirname(path)}/{UNFINISHED}{os.urandom(16).hex()}"
+    return unfinished, _private.FILE if private else 0o666
+
+
+@contextmanager
+def _taking_the_place(unfinished: str, path: Path) -> Iterator[None]:
     try:
-        yield unfinished
+        yield
         os.replace(unfinished, path)
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        _forget(unfinished)
         raise
+
+
+def _forget(unfinished: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(unfinished)
+
+
+def _write_all(descriptor: int, data: memoryview, name: str) -> None:
+    left = data.cast("B")
+    while left.nbytes:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except OSError as error:
+            error.filename = name  # as of a file that is opened by its name
+            raise
+
+
+@functools.cache
+def _is_cheap_to_append_to(folder: str) -> bool:
+    """Whether a folder is no mounted object store: there an append writes the whole file anew, if it is let."""
+    import psutil  # deferred: programs that only declare need none of it
+
+    mounts = {each.mountpoint: each.fstype for each in psutil.disk_partitions(all=True)}
+    above = [str(path) for path in (Path(folder), *Path(folder).parents) if str(path) in mounts]
+    return not (above and mounts[above[0]].startswith("fuse"))
 
 
 def rooms(root: Path, *names: str) -> None:
@@ -172,7 +270,15 @@ def downloading(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _filling(path: Path) -> Iterator[IO[bytes]]:
-    with replacing(path) as unfinished, io.BufferedWriter(_NamedInErrors(unfinished, "wb")) as file:
+    unfinished, mode = _beside(path)
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_EXCL, mode)
+
+    with (
+        _taking_the_place(unfinished, path),
+        io.BufferedWriter(_NamedInErrors(unfinished, "wb", opener=opener)) as file,
+    ):
         yield cast("IO[bytes]", file)
 
 

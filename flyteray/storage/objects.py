@@ -23,6 +23,7 @@ from flyteray.storage.storage import State, Storage, checked
 
 _CHUNK = 16 * 1024 * 1024
 _READ_AHEAD = 1024 * 1024
+_COPIED_AT_ONCE = 5 * 1024**3  # bytes; S3 copies no larger object
 # Connections that fail and answers of 5xx are repeated, after pauses that double.
 _RETRIES: dict[str, Any] = {
     "max_retries": 10,
@@ -50,6 +51,9 @@ class ObjectStorage(Storage):
                 "kind of storage is configured with."
             ) from None
 
+    def make_folder(self) -> None:
+        """Nothing: keys need no folder."""
+
     def put_file(self, key: str, path: Path) -> None:
         """Upload a file, in parts if it is large."""
         if not path.is_file():
@@ -67,6 +71,16 @@ class ObjectStorage(Storage):
         """Upload bytes."""
         with self._explained("write", key):
             obstore.put(self._store, checked(key, self.url), data)
+
+    def link(self, source: str, key: str) -> None:
+        """Have the store copy the object; one that it takes for too large is read and written."""
+        if self._head(source)["size"] <= _COPIED_AT_ONCE:
+            with self._explained("write", key):
+                obstore.copy(self._store, checked(source, self.url), checked(key, self.url))
+            return
+        with tempfile.TemporaryDirectory(prefix="flyteray-") as folder:
+            self.get_file(source, Path(folder) / "whole")
+            self.put_file(key, Path(folder) / "whole")
 
     def exists(self, key: str) -> bool:
         """Whether there is an object."""

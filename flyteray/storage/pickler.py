@@ -17,9 +17,13 @@ import cloudpickle
 
 from flyteray._declare.tasks.task import Task
 from flyteray.errors import ModuleLoadError
+from flyteray.storage import tensors
+from flyteray.storage.tensors import Storages
 
 PROTOCOL = 5
 _MEMBERS_TRIED = 1000  # of one container, when looking for what can't be pickled
+_STEPS_TRIED = 100
+_STEPS_SHOWN = 10
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no types
@@ -36,9 +40,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no
 
     def __init__(self, file: IO[bytes], buffer_callback: Callable[[Any], object] | None = None) -> None:
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
+        self._storages = Storages() if tensors.are_there() else None
 
     def reducer_override(self, obj: Any) -> Any:
-        """Refer to a class, function or task of the running script by name."""
+        """Refer to a class, function or task of the running script by name, and leave tensors' memory where it is."""
+        if self._storages is not None and (reduced := self._storages.reduced(obj)) is not None:
+            return reduced
         if (
             isinstance(obj, (type, FunctionType, Task))
             and getattr(obj, "__module__", None) == "__main__"
@@ -87,17 +94,21 @@ def is_guarded(name: str) -> bool:
 def unpicklable_part(value: object, name: str) -> tuple[str, object]:
     """The part of ``value`` that can't be pickled, after its path, which starts with ``name``."""
     seen: set[int] = set()
+    path: list[str] = []
     found = True
-    while found:
+    while found and len(path) < _STEPS_TRIED:
         seen.add(id(value))
         found = False
         for count, (step, member) in enumerate(_members(value)):
             if count == _MEMBERS_TRIED:
                 break
             if id(member) not in seen and not _can_pickle(member):
-                name, value, found = name + step, member, True
+                path.append(step)
+                value, found = member, True
                 break
-    return name, value
+    if len(path) > _STEPS_SHOWN:
+        path = [*path[:_STEPS_SHOWN], " … ", path[-1]]
+    return name + "".join(path), value
 
 
 def _members(value: object) -> Iterator[tuple[str, object]]:

@@ -52,6 +52,14 @@ class Storage(ABC):
             file.write(data)
 
     @abstractmethod
+    def make_folder(self) -> None:
+        """Make the folder that ``url`` is, as private as the one that it is in; an object store has none to make."""
+
+    def append(self, key: str, data: bytes) -> bool:
+        """Add bytes at the end of what is under a key; False, and nothing is done, where that would cost much."""
+        return False
+
+    @abstractmethod
     def put_file(self, key: str, path: Path) -> None:
         """Keep a copy of a local file under a key."""
 
@@ -60,12 +68,24 @@ class Storage(ABC):
         """Copy the bytes of a key to a local file, replacing it as a whole; its folder is made."""
 
     @abstractmethod
+    def link(self, source: str, key: str) -> None:
+        """Keep the bytes of a key under another one as well, replacing what was there; deleting one leaves the other.
+
+        No bytes pass through this process where the storage can do without.
+        """
+
+    @abstractmethod
     def exists(self, key: str) -> bool:
         """Whether there are bytes under a key; a folder is none."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
         """Forget a key; a missing one is fine."""
+
+    def delete_folder(self, prefix: str) -> None:
+        """Forget the keys in a folder and the folders in it; one that is not there is fine."""
+        for key in self.list(prefix):
+            self.delete(key)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """The keys in a folder and the folders in it, sorted."""

@@ -10,15 +10,19 @@ The header is written last, so an unfinished file has none.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import mmap
 import pickle
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from flyteray._declare.loading import loads
 from flyteray.errors import ResultSerializationError, RuntimeSystemError
+from flyteray.storage import copy_on_write
 from flyteray.storage.copies import Copies
 from flyteray.storage.pickler import Pickler, unpicklable_part
 from flyteray.storage.storage import Storage
@@ -29,9 +33,16 @@ _HEADER = struct.Struct("<8sIxxxxQQQ24x")
 _PLACE = struct.Struct("<QQ")
 _PAGE = 4096
 _CACHE_LINE = 64
+_SMALL = 64 * 1024  # bytes that are written at once
 
 
-def write_value(storage: Storage, key: str, value: object, name: str = "value") -> int:
+def write_value(
+    storage: Storage,
+    key: str,
+    value: object,
+    name: str = "value",
+    put: Callable[[memoryview], object] | None = None,
+) -> int:
     """Write a value under a key; the large buffers in it go to disk without a copy in memory.
 
     Args:
@@ -39,6 +50,7 @@ def write_value(storage: Storage, key: str, value: object, name: str = "value") 
         key: Under which key; replaced as a whole.
         value: Anything that cloudpickle takes.
         name: What to call the value in an error.
+        put: What keeps a small one; by default it is put under its key as large ones are.
 
     Returns:
         The size in bytes.
@@ -46,9 +58,39 @@ def write_value(storage: Storage, key: str, value: object, name: str = "value") 
     Raises:
         ResultSerializationError: the value or a part of it can't be pickled; the message says which.
     """
-    with storage.writer(key) as file:
-        file.write(bytes(_HEADER.size))
-        return _finish(file, _pickle(file, value, name))
+    with contextlib.ExitStack() as stack:
+        spool = _Spool(lambda: stack.enter_context(storage.writer(key)))
+        spool.write(bytes(_HEADER.size))
+        buffers = _pickle(spool, value, name)
+        if sum(buffer.nbytes for buffer in buffers) > _SMALL:
+            spool.spill()
+        size = _finish(spool.file, buffers)
+        if spool.in_memory is not None:
+            put = functools.partial(storage.put, key) if put is None else put
+            put(spool.in_memory.getbuffer())
+        return size
+
+
+class _Spool:
+    """A file that is in memory while it is small: for storage one whole is much quicker to write."""
+
+    def __init__(self, opened: Callable[[], IO[bytes]]) -> None:
+        self.in_memory: io.BytesIO | None = io.BytesIO()
+        self.file: IO[bytes] = self.in_memory
+        self._opened = opened
+
+    def write(self, data: Any) -> int:
+        """Write, as files do."""
+        if self.in_memory is not None and self.in_memory.tell() + memoryview(data).nbytes > _SMALL:
+            self.spill()
+        return self.file.write(data)
+
+    def spill(self) -> None:
+        """Go on in storage."""
+        if self.in_memory is not None:
+            self.file = self._opened()
+            self.file.write(self.in_memory.getbuffer())
+            self.in_memory = None
 
 
 def write_pickled(storage: Storage, key: str, pickled: bytes, buffers: Sequence[pickle.PickleBuffer]) -> int:
@@ -78,19 +120,29 @@ def read_value(storage: Storage, key: str, cache_dir: Path | None = None) -> Any
             would start something on a cluster.
     """
     with storage.local_file(key, Copies(cache_dir)) as file:
-        mapped, pickle_size, count = _map(file, storage.join(key))
-    view = memoryview(mapped)
+        return value_of(_map(file, storage.join(key)), storage.join(key))
+
+
+def value_of(data: bytes | mmap.mmap, where: str) -> Any:
+    """The value whose bytes these are, which is a view of them; ``where`` they are is said in an error.
+
+    Errors as of :func:`read_value`, but FileNotFoundError.
+    """
+    view = memoryview(data)
+    pickle_size, count = _sizes(view, where)
     table = _HEADER.size + pickle_size
     places = [_PLACE.unpack_from(view, table + index * _PLACE.size) for index in range(count)]
     buffers = [view[offset : offset + size] for offset, size in places]
-    with loads().loading():
+    with loads().loading(), copy_on_write.reading(buffers):
         return pickle.loads(view[_HEADER.size : table], buffers=buffers)
 
 
-def _pickle(file: IO[bytes], value: object, name: str) -> list[memoryview]:
+def _pickle(file: _Spool, value: object, name: str) -> list[memoryview]:
     buffers: list[memoryview] = []
     try:
-        Pickler(file, buffer_callback=lambda buffer: buffers.append(buffer.raw())).dump(value)
+        Pickler(cast("IO[bytes]", file), buffer_callback=lambda buffer: buffers.append(buffer.raw())).dump(
+            value
+        )
     except OSError:  # the disk's, not the value's
         raise
     except Exception as error:
@@ -128,17 +180,27 @@ def _places(start: int, sizes: list[int]) -> list[tuple[int, int]]:
     return places
 
 
-def _map(file: IO[bytes], where: str) -> tuple[mmap.mmap, int, int]:
-    head = file.read(_HEADER.size)
-    if len(head) < _HEADER.size or not head.startswith(_MAGIC):
-        raise _unreadable(where, "is not a value written by flyteray, or its writing was cut off")
-    _, version, pickle_size, count, size = _HEADER.unpack(head)
+def _map(file: IO[bytes], where: str) -> mmap.mmap:
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError as error:  # it is empty
+        raise _torn(where) from error
+
+
+def _sizes(view: memoryview, where: str) -> tuple[int, int]:
+    """The size of the pickle and the count of the buffers."""
+    if len(view) < _HEADER.size or view[: len(_MAGIC)] != _MAGIC:
+        raise _torn(where)
+    _, version, pickle_size, count, size = _HEADER.unpack_from(view)
     if version != _VERSION:
         raise _unreadable(where, f"has format {version}, this flyteray reads {_VERSION}")
-    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if len(mapped) != size:
-        raise _unreadable(where, f"has {len(mapped)} bytes instead of {size}")
-    return mapped, pickle_size, count
+    if len(view) != size:
+        raise _unreadable(where, f"has {len(view)} bytes instead of {size}")
+    return pickle_size, count
+
+
+def _torn(where: str) -> RuntimeSystemError:
+    return _unreadable(where, "is not a value written by flyteray, or its writing was cut off")
 
 
 def _unreadable(where: str, problem: str) -> RuntimeSystemError:

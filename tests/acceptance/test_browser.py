@@ -23,6 +23,7 @@ import pytest
 import uvicorn
 
 import flyteray as flyte
+from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
 from flyteray._plan.bundle.code import load_file
@@ -265,7 +266,7 @@ def test_a_page_of_another_origin_asks_with_a_key_and_reads_why_it_is_refused(
     page = browser.new_context().new_page()
     try:
         apps = {"closed": 0, "halted": None}
-        keys = {key_digest("right"): "ann"}
+        keys = {key_digest("right"): Grant("ann")}
         ingress.apply(IngressState(apps, {0: {1: slot}}, private=frozenset({"closed"}), keys=keys))
         page.goto(f"http://127.0.0.1:{site.server_port}/")
 

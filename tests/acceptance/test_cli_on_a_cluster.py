@@ -42,6 +42,18 @@ async def invert(x: int) -> float:
     return 1 / x
 
 
+@tasks.task
+async def told(x: int) -> int:
+    print("told above")
+    return await told_below(x) + 1
+
+
+@tasks.task
+async def told_below(x: int) -> int:
+    print(f"told {x} below")
+    return x
+
+
 @tasks.task(report=True)
 async def shown(fail: bool = False) -> None:
     flyte.report.log("<p>seen</p>")
@@ -212,6 +224,48 @@ def test_a_run_need_not_be_waited_for_and_can_be_aborted(shell: Shell) -> None:
     assert started["run"] == "long"
     assert shell.json("abort", "run", "long", "--reason", "enough") == {"run": "long", "phase": "aborted"}
     assert "enough" in shell.json("get", "run", "long")["error"]
+
+
+def test_a_run_shows_what_its_tasks_write_and_is_found_again_with_all_that_is_recorded(
+    shell: Shell, tmp_path: Path
+) -> None:
+    name, label = ("--name", "told"), ("--label", "team=tellers")
+    done = shell.flyteray("run", "--logs", *name, *label, "--json", "sums.py", "told", "--x", "3")
+    quiet = shell.flyteray("run", "--json", "sums.py", "told", "--x", "3")
+
+    assert json.loads(done.stdout) == {
+        "run": "told",
+        "task": "tasks.told",
+        "phase": "succeeded",
+        "outputs": [4],
+    }
+    shown = [line for line in done.stderr.splitlines() if line.startswith("(")]
+    assert "(told a0) told above" in shown
+    assert any(re.fullmatch(r"\(told_below \w{6}\) told 3 below", line) for line in shown)
+    assert "told above" not in quiet.stderr + quiet.stdout
+
+    listed = shell.json("get", "run", "--with-label", "team=tellers", "--created-after", "now - 1 day")
+    assert [(run["name"], run["labels"]) for run in listed] == [("told", {"team": "tellers"})]
+    assert shell.json("get", "run", "--with-label", "team=others", "--in-phase", "succeeded") == []
+    actions = eventually(
+        lambda: len(found := shell.json("get", "action", "told", "--in-phase", "succeeded")) == 2 and found
+    )
+    below = next(each["action"] for each in actions if each["task"] == "tasks.told_below")
+    details = shell.json("get", "action", "told", below)
+    assert [each["phase"] for each in details["phases"]] == ["queued", "running", "succeeded"]
+    assert shell.json("get", "io", "told", below) == {"inputs": {"x": 3}, "outputs": {"o0": 3}}
+    assert shell.json("get", "io", "told", "--inputs-only") == {"inputs": {"x": 3}}
+    assert "inputs x" in shell.flyteray("get", "io", "told").stdout
+    folder = shell.json("get", "code", "told", "--output-dir", str(tmp_path / "code"))["path"]
+    assert "told_below" in Path(folder, "sums.py").read_text()
+
+    followed = shell.flyteray("logs", "told", "--follow", "--show-ts")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.+]+ told above\n", followed.stdout)
+    assert shell.flyteray("get", "logs", "run", "told", below).stdout == "told 3 below\n"
+    assert shell.json("delete", "run", "told") == {"name": "told", "deleted": True}
+    assert "no run 'told'" in shell.flyteray("get", "run", "told").stderr
+    wrong = shell.flyteray("get", "run", "--with-label", "team")
+    assert (wrong.returncode, "'team' is not KEY=VALUE" in wrong.stderr) == (2, True)
 
 
 def test_the_report_of_a_run_is_printed_written_and_opened(shell: Shell, tmp_path: Path) -> None:

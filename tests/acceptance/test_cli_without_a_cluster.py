@@ -116,8 +116,9 @@ def test_version(shell: Shell) -> None:
     ("arguments", "problem"),
     [
         (["dance"], "No such command 'dance'"),
+        (["abort", "r0123456789ab"], "No such command 'r0123456789ab'. There are: action, run."),
         (["up", "--loud"], "No such option '--loud'"),
-        (["run", "train.py"], "Missing argument 'TASK'"),
+        (["run", "train.py"], "Usage: flyteray run train.py"),
         (["run", "--loud", "train.py", "add"], "No such option '--loud'"),
         (["run", "--name", "a b", "train.py", "add", "--x", "1"], "'a b' can't be a run's name"),
         (["run", "train.py", "add"], "Missing option '--x'"),
@@ -134,7 +135,24 @@ def test_version(shell: Shell) -> None:
         ),
         (["deploy", "--all", "train.py", "env"], "Name an environment or say --all, not both."),
         (["deploy", "-r", "."], "say --all as well"),
-        (["update", "app", "hello"], "Say --activate or --deactivate."),
+        (
+            ["update", "app", "hello"],
+            "Say one of --activate, --deactivate, --traffic, --promote and --rollback.",
+        ),
+        (["update", "app", "hello", "--traffic", "v1=all"], "--traffic v1=all: the share is a whole number"),
+        (
+            ["update", "app", "hello", "--promote", "v1", "--sticky", "cookie"],
+            "--sticky is said together with",
+        ),
+        (["serve", "app.py", "env", "--traffic", "101"], "101 is not in the range 0<=x<=100"),
+        (["serve", "app.py", "env", "--canary", "50,5"], "Canary steps must rise"),
+        (["serve", "app.py", "env", "--canary", "a few"], "--canary a few: invalid literal"),
+        (
+            ["deploy", "app.py", "env", "--canary", "5", "--traffic", "5"],
+            "Say --traffic or --canary, not both",
+        ),
+        (["deploy", "app.py", "env", "--canary-every", "5"], "--canary-every is said together with --canary"),
+        (["get", "app", "--versions"], "Name the app whose versions are asked for."),
         (["env", "--json", "--unset"], "Say --json or --unset, not both."),
     ],
 )

@@ -23,6 +23,10 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_command
 
 import flyteray
+from flyteray._control.traffic.metrics import Snapshot
+from flyteray._control.traffic.metrics import text as metrics_text
+from flyteray._ingress.haproxy import maps
+from flyteray._plan.traffic.load import VersionLoad
 from flyteray._settings import Settings
 from flyteray.cli.root import flyteray as flyteray_command
 from tests import kuberay
@@ -39,7 +43,8 @@ FILES = sorted(
 RAY_UP = ["ray-up-aws.yaml", "ray-up-gcp.yaml", "ray-up-local.yaml"]
 KUBERAY = ["kuberay/raycluster.yaml", "kuberay/rayjob.yaml"]
 SHELL = ["machines.sh", "slurm.sbatch"]
-OTHERS = ["Dockerfile", "compose.yaml", "kuberay/gateway.yaml", "local.py"]
+MONITORING = ["monitoring/grafana.json", "monitoring/prometheus.yaml"]
+OTHERS = ["Dockerfile", "compose.yaml", "kuberay/gateway.yaml", "local.py", *MONITORING]
 
 COMMANDS = {"ray": ray_command, "flyteray": flyteray_command}
 ENDS = list(";&|()<>`")  # of a command, for a shell
@@ -60,6 +65,8 @@ def opening(name: str) -> str:
     """The docstring or the comment at the top of a file, without the comment's signs."""
     if name.endswith(".py"):
         return text(name).split('"""')[1]
+    if name.endswith(".json"):
+        return str(json.loads(text(name))["description"])
     lines = [line for line in text(name).splitlines() if not line.startswith("#!")]
     block = lines[: next(number for number, line in enumerate(lines) if not line.startswith("#"))]
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in block)
@@ -81,6 +88,8 @@ def strings(value: object) -> Iterator[str]:
 
 def code(name: str) -> str:
     """What of a file is read by a machine, and the commands in its comments, which are indented or quoted."""
+    if name.endswith(".json"):
+        return opening(name)
     comments = [line.removeprefix("#") for line in text(name).splitlines() if line.lstrip().startswith("#")]
     shown = [line for line in comments if line.startswith("     ")] + re.findall(r"`[^`]+`", text(name))
     if name.endswith(".yaml"):
@@ -144,6 +153,24 @@ def test_a_file_opens_with_what_it_is_for_and_the_command_that_uses_it(name: str
 
     assert re.match(r"[A-Z].*[.,:a-z]$", first), first
     assert any(line.startswith("    ") and f"clusters/{name}" in line for line in rest)
+
+
+def test_the_dashboard_shows_metrics_that_there_are_and_all_of_them() -> None:
+    load = VersionLoad("app", "v1", 1, 1)
+    snapshot = Snapshot([load], {"running": 1}, {"running": 1}, {"10.0.0.1": True}, {"10.0.0.1": 0}, 0.0, "1")
+    told = {line.split("{")[0].split(" ")[0] for line in metrics_text(snapshot).decode().splitlines()} - {"#"}
+    dashboard = json.loads(text("monitoring/grafana.json"))
+    shown = set(re.findall(r"flyteray_\w+", json.dumps([dashboard["panels"], dashboard["templating"]])))
+
+    assert shown - told == set()
+    assert {name for name in told - shown if not name.endswith("_created")} == {"flyteray_build_info"}
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def test_prometheus_asks_for_the_page_that_there_is() -> None:
+    [job] = documents("monitoring/prometheus.yaml")[0]["scrape_configs"]
+
+    assert job["metrics_path"] == f"/{maps.OWN}/metrics"
 
 
 @pytest.mark.parametrize("name", FILES)

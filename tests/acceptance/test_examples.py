@@ -19,8 +19,39 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 FURTHER = re.compile(r"^    ((?:flyteray|python -m) .*)$", re.MULTILINE)  # what the lesson types besides
 SHOWN = {
+    "ask_somebody": [
+        "Release v2? The run is paused. True",
+        "So:       v2 is out, for 5%",
+        "In haste: nobody came",
+        "For how many percent",
+    ],
+    "go_on": [
+        "Found:    {'how are you?': 3, 'and now?': 2}",
+        "Asked:    2 and again 0",
+        "Trained:  [4, 5] in the last attempt",
+        "Mended:   delivered WHAT SHALL WE SEND? | 0 asked again",
+    ],
     "ab_graph": ["Model a, LogisticRegression: 0.9", "Model b, KNeighborsClassifier: 0.9"],
+    "canary_release": [
+        "Testers ask:   {'104.0': 3}",
+        "Each customer: True",
+        "All have v2:   {'104.0': 20}\nv3 was taken back: ",
+        "of its requests failed, 0.0% of the others\nAll have v2:   {'104.0': 20}",
+        "Back to v1:    {'105.0': 20}",
+    ],
     "deployed_task": ["Signature: a759758203bf", "signing.sign", "'a759758203bf"],
+    "enough_to_do": [
+        "the slowest after less than 3 s: True",
+        "of 30: True",
+        "Too much: 413 {'error': \"The request's body has more than the 1000 bytes that app 'kitchen' takes",
+        "'app': 'kitchen', 'limit': 'body'}",
+    ],
+    "kept_results": [
+        "Means:    [[14.0, 14.0, 14.0, 14.0], [14.0",
+        "| reused: True 14.0",
+        "Anew:     True",
+        "prices.clean",
+    ],
     "live_model": [
         "Newer:   {'rows': 1000",
         "right in 20% of cases",
@@ -28,10 +59,49 @@ SHOWN = {
         "model of run r",
     ],
     "local_mode": ["Postage: 3000", 'Served:  """Try tasks and apps', "grams=1000", "o0     100", "/files"],
+    "look_back": [
+        "The newest tasting has failed; it was asked for {'casks': 3}.",
+        "What failed first: cellar.taste of {'cask': 3}: ValueError: vinegar.",
+        "It was queued, then running, then failed",
+        "Well done: [1, 2]",
+        "harvest: 2026",
+    ],
+    "map_inputs": [
+        "By the press: [1.5, 3.0, 6.0]",
+        "Left out:     ['ValueError: -1 apples']",
+        "By hand:      7.0",
+    ],
     "named_run": ["Best:    15 neighbors", "nightly", '"task": "wine.best"'],
+    "nightly_task": [
+        "Next run: 20",
+        "One now: closed the books of 20",
+        "in CHF",
+        "0 0 * * * Europe/Berlin",
+    ],
+    "notify_end": ["Told: fragile.divide failed: ZeroDivisionError: division by zero"],
     "other_language": ["The words of this file: {'import': 6"],
+    "ray_data": ["Hottest: 30.0 degrees Celsius"],
+    "ray_train": ["Found by 2 workers: y = 3.00 x + 1.00"],
+    "ray_tune": ["Best: {'max_depth': 4} is right in 94% of cases"],
     "report": ["Accuracy: 0.9", "KiB of HTML", "<h2>Epoch 5 of 5: 9"],
+    "score_new_models": [
+        "Scored: weights for eu: good enough for eu",
+        "Newest: {'region': 'eu'}",
+        "Again: weights for eu: good enough for a friend",
+        "artifact digits-model region=eu",
+    ],
     "server_sent_events": ['data: {"step": 10, "accuracy": 0.'],
+    "tables": ["Wettest: Bergen", ".csv of 3 cities", "Oslo"],
+    "time_limits": [
+        "Courier:  delivered",
+        "Courier:  opened at number 7",
+        "gave up: Task 'couriers.drive' ran for longer than its max_runtime of 1 second",
+        "for good: nobody lives here",
+        "Attempts: [3, 1]",
+        "A run:    timed_out",
+        "Raises:   MaxRuntimeExceededError",
+    ],
+    "warm_processes": ["Embedded: 100 lines in", "loaded before: True", "Folded:   10 deep"],
     "webhook_starts_task": ["Started: r", "Score:   0.4"],
     "websocket_chat": ["ada: Anybody here?", "grace: I am."],
 }
@@ -74,6 +144,8 @@ def in_a_terminal(command: str) -> str:
 def test_an_example_shows_what_it_is_there_to_show(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     if name == "other_language" and shutil.which("perl") is None:
         pytest.skip("it serves a Perl program, and there is no perl here")
+    if name == "ray_train":
+        pytest.importorskip("torch", reason="it trains with PyTorch")
 
     load_file(EXAMPLES / f"{name}.py").main()
     further = [in_a_terminal(command) for command in FURTHER.findall(lesson(name))]

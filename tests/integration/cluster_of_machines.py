@@ -95,6 +95,20 @@ class Machines:
         assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
         return json.loads(ended.stdout.splitlines()[-1])
 
+    def ran_on_all(self, node: Node, calls: str) -> list[list[Any]]:
+        """What six tasks at once say that a node asked for, each of which calls the app; each machine has one.
+
+        A machine may be slower with its first worker than the others are with all six.
+        """
+
+        def ran() -> list[list[Any]] | None:
+            told = self.script(node, "run", calls)
+            return told if {where for where, _, _ in told} == {node.name for node in self.all} else None
+
+        found = eventually(ran)
+        assert found is not None
+        return found
+
     def watch(self, node: Node) -> IO[str]:
         """Lines that say when a replica is known to be away, and when it is back."""
         command = (sys.executable, str(FOLDER / "sample_nodes.py"), "watch")

@@ -20,8 +20,8 @@ from tests.waiting import eventually
 class Replica:
     """An app that says who answered and what arrived.
 
-    ``/stream`` sends one line each time ``go_on`` is set, ``/slow`` answers when ``go_on`` is set,
-    anything else answers at once; a WebSocket echoes with the replica's name in front.
+    ``/stream`` sends one line each time ``go_on`` is set, ``/slow`` answers when ``go_on`` is set, ``/slow-stream``
+    does the latter, then the former; anything else answers at once; a WebSocket echoes with the replica's name before.
     """
 
     def __init__(self, name: str) -> None:
@@ -65,17 +65,17 @@ class Replica:
             return
         self.requests += 1
         path = scope["path"]
-        if path == "/slow":
+        if path.startswith("/slow"):
             await self._until_told(receive)
         body = b""
-        while path != "/slow" and (message := await receive())["type"] == "http.request":
+        while not path.startswith("/slow") and (message := await receive())["type"] == "http.request":
             body += message["body"]
             if not message["more_body"]:
                 break
         await send(
             {"type": "http.response.start", "status": 200, "headers": [(b"x-replica", self.name.encode())]}
         )
-        if path == "/stream":
+        if path.endswith("stream"):
             for number in range(3):
                 await self._until_told(receive)
                 await send({"type": "http.response.body", "body": b"line %d\n" % number, "more_body": True})
@@ -198,6 +198,8 @@ def _request(reader: BinaryIO) -> bytes:
         size = 1
         while size:
             line = reader.readline()
+            if not line:
+                return b""  # it was cut
             size = int(line, 16)
             request += line + (reader.read(size + 2) if size else b"")
         while (line := reader.readline()) != b"\r\n":

@@ -20,9 +20,9 @@ api = FastAPI()
 callers = flyte.TaskEnvironment(name="callers")
 
 
-def version_of_hello(greeting: str) -> FastAPIAppEnvironment:
+def version_of_hello(greeting: str, name: str = "hello") -> FastAPIAppEnvironment:
     return FastAPIAppEnvironment(
-        name="hello",
+        name=name,
         app=api,
         parameters=[Parameter("greeting", value=greeting, env_var="GREETING")],
         scaling=Scaling(replicas=1),
@@ -33,16 +33,33 @@ hello = version_of_hello("hi")
 first_change = version_of_hello("one")
 second_change = version_of_hello("two")
 broken = FastAPIAppEnvironment(name="hello", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1))
+one, two, failing = (version_of_hello(greeting, "divided") for greeting in ("one", "two", "failing"))
+large, larger = (
+    FastAPIAppEnvironment(
+        name="large",
+        app=api,
+        parameters=[Parameter("greeting", value=greeting, env_var="GREETING")],
+        resources=flyte.Resources(cpu=2),  # all that there are
+        scaling=Scaling(replicas=1),
+    )
+    for greeting in ("large", "larger")
+)
+broken_two = FastAPIAppEnvironment(
+    name="divided", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1)
+)
 plain = AppEnvironment(name="plain", port=8099, scaling=Scaling(replicas=1))
 
 
 @broken.on_startup
+@broken_two.on_startup
 def explode() -> None:
     raise RuntimeError("startup exploded")
 
 
 @api.get("/")
 def root() -> dict[str, Any]:
+    if get_parameter("greeting") == "failing":
+        raise RuntimeError("this version fails")
     return {"greeting": get_parameter("greeting"), "variable": os.environ["GREETING"], "pid": os.getpid()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from pathlib import Path
@@ -29,7 +30,16 @@ app = FastAPIAppEnvironment(
 same_domain = FastAPIAppEnvironment(name="rival", app=api, domain=Domain(custom_domain="starter.example.com"))
 
 
-@env.task
+class Recipe:
+    """A link that a call gives a task."""
+
+    name = "Recipe"
+
+    def get_link(self, *, action_name: str, **_: Any) -> str:
+        return f"http://recipes/{action_name}"
+
+
+@env.task(entrypoint=True)
 def scale(x: int, by: int = 10) -> int:
     """Multiply."""
     return x * by
@@ -49,13 +59,26 @@ async def asks_by_name(x: int, version: str) -> list[Any]:
         await latest(x)
     except flyte.errors.RemoteTaskUsageError as error:
         refused.append(type(error).__name__)
-    changed = latest.override(env_vars={"FLAVOUR": "mint"})
+    changed = await latest.override.aio(env_vars={"FLAVOUR": "mint"}, links=Recipe())
     return [
         await latest(x=x),
         await asyncio.gather(*(named(x=n, by=2) for n in range(3))),
         await changed(x=1),
         refused,
     ]
+
+
+@env.task
+async def maps_by_name(numbers: list[int]) -> list[Any]:
+    """Maps a deployed task: plainly, by ``aio`` and as a partial."""
+    task = Task.get("deployed.scale", auto_version="latest")
+    plain = list(flyte.map(task, numbers, return_exceptions=False))
+    both = [each async for each in flyte.map.aio(task, numbers, [2, 3])]
+    try:
+        flyte.map(task, numbers, numbers, numbers)
+    except TypeError as error:
+        return [plain, both, list(flyte.map(functools.partial(task, by=4), numbers)), str(error)]
+    return [plain, both]
 
 
 @env.task

@@ -82,16 +82,31 @@ async def write_everywhere() -> list[tuple[str, File[str], Dir[str]]]:
     return list(await asyncio.gather(*(write.aio() for _ in range(6))))
 
 
+JOURNAL = Path("/tmp/shared/journal")  # each node's own /tmp, with what they share in it
+
+
 @tasks.task
-async def stay() -> None:
-    await asyncio.sleep(600)
+def step(number: int) -> int:
+    time.sleep(0.05)
+    with JOURNAL.open("a") as journal:
+        journal.write(f"{number}\n")
+    return number
+
+
+@tasks.task
+async def go_on(steps: int) -> int:
+    """The sum of what many children return, ten at a time."""
+    done = 0
+    for first in range(0, steps, 10):
+        done += sum(await asyncio.gather(*(step.aio(number) for number in range(first, first + 10))))
+    return done
 
 
 def read(name: str) -> list[str]:
     """The nodes that wrote what is read here: outputs, files, folders and logs."""
     nodes = []
     run = Run.get(name)
-    told = [run.get_logs(action.action) for action in run.actions() if action.parent is not None]
+    told = [run.get_logs(action=action.action) for action in run.actions() if action.parent is not None]
     assert sorted(told) == sorted([f"written on {node}"] for node, _, _ in run.outputs()[0])
     for node, file, folder in run.outputs()[0]:
         with file.open_sync("rb") as stream:
@@ -123,15 +138,23 @@ if __name__ == "__main__":
             print(json.dumps(run.name))
         case "read":
             print(json.dumps(read(sys.argv[2])))
-        case "stay":
-            run = flyte.run(stay)
-            while run.phase is not ActionPhase.RUNNING:
-                time.sleep(0.1)
+        case "go-on":
+            run = flyte.run(go_on, 200)
+            while not (JOURNAL.exists() and JOURNAL.read_text().count("\n") > 60):
+                assert not run.done()
+                time.sleep(0.02)
             print(json.dumps(run.name))
         case "end":
             run = Run.get(sys.argv[2])
             run.wait()
-            print(json.dumps([run.phase.value, run.sync().info.error.message]))
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:  # workers report in batches, and a parent what they could not
+                phases = [action.phase for action in run.actions()]
+                if phases == [ActionPhase.SUCCEEDED] * 201:
+                    break
+                time.sleep(0.2)
+            succeeded = phases.count(ActionPhase.SUCCEEDED)
+            print(json.dumps([run.outputs()[0], succeeded, len(phases), JOURNAL.read_text().split()]))
         case "call":
             flyte.init()
             told = [json.load(urlopen(f"{app.endpoint}/who"))["node"] for _ in range(int(sys.argv[2]))]

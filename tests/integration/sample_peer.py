@@ -34,7 +34,7 @@ def end() -> str:
 class Peer:
     def __init__(self, address: str, authority: Path) -> None:
         # like that of a node it outlives this process: it ends with the first of its machine
-        self.ingress = Ingress("/tmp/ingress", "0.0.0.0", PORT, watched=1, address=address)
+        self.ingress = Ingress("/tmp/ingress", "0.0.0.0", PORT, watched=1, address=address, access_log=True)
         self.authority = Authority((authority / "ca.pem").read_bytes(), (authority / "ca.key").read_bytes())
         self.join()
 
@@ -56,6 +56,7 @@ class Peer:
             owners={0: "hello"},
             peers=peers,
             waits={"hello": 60_000},
+            names={f"b0/s{number}": f"on {host}" for number, host in enumerate(replicas, 1)},
         )
         self.ingress.apply(state)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from flyteray import TaskEnvironment
+from flyteray import TaskEnvironment, ctx
 from flyteray.app import Parameter, RunOutput
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.io import Dir, File
@@ -26,6 +26,9 @@ def mode_of_what_is_written() -> str:
 async def written() -> tuple[File, Dir, str]:
     mode = mode_of_what_is_written()
     os.makedirs("folder/of/mine", exist_ok=True)
+    data = ctx().raw_data_path
+    assert data is not None
+    os.makedirs(f"{data.path}/by-hand")  # as libraries do that are given a path
     Path("folder/of/mine/x.txt").write_text("x")
     return await File.from_local("mine.txt"), await Dir.from_local("folder"), mode
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import flyteray as flyte
+from flyteray.io import Dir, File
 
 env = flyte.TaskEnvironment(name="samples")
 other = flyte.TaskEnvironment(name="others", env_vars={"FLAVOUR": "mint"})
@@ -132,6 +134,8 @@ async def sync_tree(width: int) -> int:
 @env.task(retries=3)
 def succeeds_at_attempt(wanted: int, folder: str) -> int:
     attempt = flyte.ctx().attempt_number
+    if flyte.ctx().mode != "local":  # where users' code takes the variable for a sign of a cluster
+        assert os.environ["FLYTE_ATTEMPT_NUMBER"] == str(attempt)
     Path(folder, str(attempt)).touch()
     if attempt < wanted:
         raise Broken(f"attempt {attempt}")
@@ -152,6 +156,100 @@ def writes_when_done(path: str, seconds: float) -> str:
     time.sleep(seconds)
     Path(path).write_text("done")
     return "done"
+
+
+@env.task
+def notes(journal: str, number: int) -> int:
+    with open(journal, "a") as file:
+        file.write(f"{number}\n")
+    return number
+
+
+@env.task
+async def notes_and_waits(journal: str, gate: str) -> list[int]:
+    first = await asyncio.gather(*(notes.aio(journal, number) for number in range(3)))
+    await asyncio.to_thread(_until, gate)
+    return [*first, await notes.aio(journal, 3)]
+
+
+@flyte.trace
+def traced(journal: str, number: int) -> int:
+    with open(journal, "a") as file:
+        file.write(f"{number}\n")
+    return number
+
+
+@flyte.trace
+def notes_a_trace(journal: str) -> None:
+    with open(journal, "a") as file:
+        file.write("trace\n")
+
+
+@env.task
+async def breaks_while_there_is(journal: str, broken: str) -> list[int]:
+    notes_a_trace(journal)
+    done = await asyncio.gather(*(notes.aio(journal, number) for number in range(3)))
+    if Path(broken).exists():
+        raise ValueError("broken")
+    return [*done, await notes.aio(journal, 3)]
+
+
+@env.task
+def length(journal: str, place: File | Dir) -> int:
+    with Path(journal).open("a") as file:
+        file.write(f"{place.name}\n")
+    files = place.walk_sync() if isinstance(place, Dir) else [place]
+    return sum(len(Path(each.download_sync()).read_bytes()) for each in files)
+
+
+@env.task(retries=1)
+def uploads(journal: str, broken: str) -> list[int]:
+    """Uploads and writes files that children read, and fails in its first attempt."""
+    Path("folder").mkdir(exist_ok=True)
+    Path("folder/inside.txt").write_text("inside")
+    given: File[str] = File.from_local_sync("folder/inside.txt")
+    made: File[str] = File.new_remote("made.txt")
+    with made.open_sync("w") as stream:
+        stream.write("made")
+    done = [length(journal, place) for place in (given, made, Dir.from_local_sync("folder"))]
+    with made.open_sync("w") as stream:
+        stream.write(f"attempt {flyte.ctx().attempt_number}")
+    done.append(length(journal, made))
+    if Path(broken).exists() or flyte.ctx().attempt_number == 0:
+        raise Broken
+    return done
+
+
+@env.task(retries=1)
+def goes_on(journal: str) -> tuple[int, str]:
+    """Fails in its first attempt and dies in its second one, behind what each of them records."""
+    checkpoint = flyte.ctx().checkpoint
+    assert checkpoint is not None
+    before = checkpoint.load_sync()
+    steps = before.read_text() if before else ""
+    checkpoint.save_sync(f"{steps}{flyte.ctx().attempt_number}".encode())
+    flyte.durable.sleep(0.01)
+    done = traced(journal, 1)
+    if not steps:
+        raise ValueError("once")
+    done += traced(journal, 2)
+    if len(steps) == 1:
+        os._exit(1)
+    return done, steps
+
+
+def _until(gate: str) -> None:
+    while not Path(gate).exists():
+        time.sleep(0.05)
+
+
+@env.task(retries=1)
+async def fails_once_behind_children(journal: str) -> list[int]:
+    done = await asyncio.gather(*(notes.aio(journal, number) for number in range(3)))
+    attempt = flyte.ctx().attempt_number
+    if attempt == 0:
+        raise ValueError("once")
+    return [*done, attempt]
 
 
 @env.task
@@ -222,7 +320,7 @@ async def found_below() -> list[dict[str, Any]]:
     return [inside, await found.aio()]
 
 
-@env.task(retries=1)
+@env.task
 def tells(first_try: str) -> None:
     """Writes in each of the ways, and dies in its first attempt."""
     print(f"told by Python, try {flyte.ctx().attempt_number}")
@@ -283,3 +381,72 @@ def shows_and_dies() -> None:
     flyte.report.log("<p>flushed</p>", do_flush=True)
     flyte.report.log("<p>lost</p>")
     os._exit(3)
+
+
+@env.task
+def fails_at(x: int, bad: int) -> int:
+    if x == bad:
+        raise Broken(f"at {x}")
+    return x
+
+
+@env.task
+def maps(n: int) -> list[int]:
+    return list(flyte.map(double, range(n), concurrency=4, return_exceptions=False))
+
+
+@env.task
+async def maps_blocking_in_async(n: int) -> list[int]:
+    """A plain map of an async task, and one of a parent that maps itself, on the thread of a loop."""
+    first = list(flyte.map(triple, range(n), return_exceptions=False))
+    return first + [sum(each) for each in flyte.map(maps, [2, 3], return_exceptions=False)]
+
+
+@env.task
+async def maps_with_errors(n: int) -> list[str]:
+    partial = functools.partial(fails_at, bad=1)
+    named = [type(each).__name__ async for each in flyte.map.aio(partial, range(n), group_name="mine")]
+    try:
+        sum(flyte.map(partial, range(n)))
+    except flyte.errors.RuntimeUserError as error:
+        return [*named, str(error)]
+    return named
+
+
+@env.task
+async def leaves_a_map_early(started: str) -> int:
+    names = [f"{started}-{number}" for number in range(2)]
+    async for _ in flyte.map.aio(waits_for_a_file, ["", *names], [*names, "", ""]):
+        break
+    return 1
+
+
+@env.task
+def waits_for_a_file(mine: str, other: str) -> None:
+    """Writes a file of its own and sleeps, or without one waits for the other's."""
+    if not mine:
+        while not Path(other).exists():
+            time.sleep(0.02)
+        return
+    writes_then_sleeps.forward(mine, 600)
+
+
+@env.task
+def holds_a_place(folder: str, number: int) -> int:
+    """Counts those that are in here at the same time as itself."""
+    mine = Path(folder, str(number))
+    mine.touch()
+    time.sleep(0.05)
+    there = len(list(Path(folder).iterdir()))
+    mine.unlink()
+    return there
+
+
+@env.task
+async def branch_of_places(folder: str, number: int) -> int:
+    return max(await asyncio.gather(*(holds_a_place.aio(folder, 10 * number + each) for each in range(3))))
+
+
+@env.task
+async def tree_of_places(folder: str) -> int:
+    return max(await asyncio.gather(*(branch_of_places(folder, each) for each in range(4))))

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 import flyteray as flyte
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.remote import Task
+from flyteray.storage.copy_on_write import writable
 
 env = flyte.TaskEnvironment(name="values")
 MB = 2**17  # float64s in a megabyte
@@ -42,6 +43,34 @@ def total(values: np.ndarray) -> float:
 @env.task
 def given(value: Any) -> Any:
     return value
+
+
+@env.task
+def written_to(values: np.ndarray) -> None:
+    values[0] = 1
+
+
+@env.task
+def written_to_a_copy(values: np.ndarray) -> list[Any]:
+    """What of an array another one sees that was made of its memory and written to, and whether it was copied."""
+    mine = writable(memoryview(values).cast("B"))
+    mine[:8] = np.ones(1).tobytes()
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    return [
+        values[0].item(),
+        np.frombuffer(mine)[0].item(),
+        not any("rw-p" in each and "plasma" in each for each in maps),
+    ]
+
+
+@env.task
+def zeros() -> np.ndarray:
+    return np.zeros(3 * MB)
+
+
+@env.task
+def give_zeros() -> list[Any]:
+    return written_to_a_copy(zeros())
 
 
 @env.task

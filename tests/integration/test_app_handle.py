@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
 
 import flyteray as flyte
 from flyteray.app import Parameter, ctx, get_parameter
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import ActivationTimeoutError
-from flyteray.remote import App, AppPhase
+from flyteray.remote import App, AppPhase, Key
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -83,6 +84,58 @@ def test_a_handle_tells_what_is_observed(app: App) -> None:
     assert len(App.listall(limit=1)) == 1
     with pytest.warns(UserWarning, match="project has no meaning"):
         assert App.get("handled", project="p").name == "handled"
+
+
+def test_metrics_are_told_to_who_has_a_key(app: App) -> None:
+    url = f"{app.endpoint.rpartition('/')[0]}/-/metrics"
+    made = Key.create("prometheus", role="read")
+    httpx.get(f"{app.endpoint}/", timeout=60).raise_for_status()
+
+    def requests() -> float | None:
+        answer = httpx.get(url, headers={"Authorization": f"Bearer {made.value}"}, timeout=60)
+        told = {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+        of = ("app", "handled"), ("version", "v1")
+        assert told["flyteray_app_replicas", of[0], of[1]] == 1
+        return told["flyteray_app_requests_total", of[0], ("status", "2xx"), of[1]]
+
+    assert eventually(requests) >= 1
+    assert httpx.get(url, timeout=60).status_code == 401
+    Key.delete("prometheus")
+
+
+def test_requests_are_told_of_as_they_end(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    httpx.get(f"{app.endpoint}/?key=hidden", headers={"X-Request-Id": "told-of"}, timeout=60)
+
+    def entry() -> dict[str, Any] | None:
+        return next((each for each in app.access_log() if each["request_id"] == "told-of"), None)
+
+    found = eventually(entry)
+    assert (found["app"], found["version"], found["path"], found["status"]) == (
+        "handled",
+        "v1",
+        "/handled/",
+        200,
+    )
+    assert found["replica"] in [replica.name for replica in app.info.replica_list]
+    assert [each["request_id"] for each in app.access_log(max_lines=1)] == ["told-of"]
+    app.show_access_log(1, follow=False)
+    assert json.loads(capsys.readouterr().out) == found
+
+    following = threading.Thread(target=app.show_access_log, daemon=True)
+
+    def has_shown() -> bool:
+        httpx.get(f"{app.endpoint}/", headers={"X-Request-Id": "while-followed"}, timeout=60)
+        return "while-followed" in capsys.readouterr().out
+
+    with app.ephemeral_ctx_sync():
+        following.start()
+        eventually(has_shown, every=0.5)
+    following.join(60)
+    assert not following.is_alive()
 
 
 def test_logs_are_shown_until_the_app_is_stopped(app: App, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import flyteray as flyte
 from flyteray.app import AppEnvironment, Parameter, RunOutput, Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import AppNotFoundError, DeploymentError, ParameterMaterializationError
-from flyteray.remote import App, AppPhase
+from flyteray.remote import App, AppPhase, Key
 from tests.integration import sample_apps as apps
 from tests.integration import sample_tasks
 from tests.processes import listening
@@ -63,6 +65,25 @@ def test_streams_and_websockets_pass(hello: App) -> None:
             return str(await socket.recv())
 
     assert asyncio.run(talk()).endswith(" there")
+
+
+def test_a_websocket_ends_with_the_key_that_it_was_opened_with(hello: App) -> None:
+    async def talk() -> float:
+        key = await Key.create.aio("ann", expires=timedelta(hours=1))
+        async with websockets.connect(
+            f"{hello.endpoint}/ws".replace("http", "ws"),
+            additional_headers={"Authorization": f"Bearer {key.value}"},
+        ) as socket:
+            await socket.send("there")
+            await socket.recv()
+            await Key.delete.aio("ann")
+            deleted = time.monotonic()
+            with pytest.raises(websockets.ConnectionClosed):
+                await asyncio.wait_for(socket.recv(), 60)
+            return time.monotonic() - deleted
+
+    assert asyncio.run(talk()) < 1
+    assert [(each.action, each.name) for each in Key.changes(2)] == [("deleted", "ann"), ("created", "ann")]
 
 
 def test_a_handler_runs_tasks_sync_and_async(hello: App) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,9 @@ import pytest
 
 import flyteray as flyte
 from flyteray._client.deploy import DeployedAppEnvironment
-from flyteray.app import Domain, Timeouts
+from flyteray.app import Domain, Scaling, Timeouts
 from flyteray.errors import RemoteTaskNotFoundError, RemoteTaskUsageError
-from flyteray.remote import App, Run, Task
+from flyteray.remote import App, Run, Task, TaskDetails
 from tests.integration import sample_deployed as samples
 from tests.waiting import eventually
 
@@ -56,7 +58,17 @@ def test_what_is_recorded_of_a_task(version: str) -> None:
     assert (details.required_args, details.default_input_args) == (("x",), ("by",))
     assert (details.inputs, details.outputs) == ({"x": "int", "by": "int"}, {"o0": "int"})
     assert "deployed.scale" in [task.name for task in Task.listall(by_task_env="deployed")]
-    assert [task.version for task in Task.listall(by_task_name="deployed.scale")] == [version]
+    assert [task.version for task in Task.listall("deployed.scale")] == [version]
+    fetched = TaskDetails.fetch("deployed.scale", auto_version="latest")
+    assert (fetched.version, fetched.url) == (version, "")
+    assert json.loads(fetched.to_json())["plan"]["entrypoint"] is True
+    begins = Task.listall(by_task_env="deployed", entrypoint=True)
+    assert [(task.name, task.entrypoint) for task in begins] == [("deployed.scale", True)]
+    sorted_by_name = [task.name for task in Task.listall(by_task_env="deployed", sort_by=("name", "desc"))]
+    assert sorted_by_name == sorted(sorted_by_name, reverse=True)
+    assert "deployed.scale" not in [task.name for task in Task.listall(None, "deployed", entrypoint=False)]
+    with pytest.raises(ValueError, match="sort_by: choose one of created_at, name, version, not 'colour'"):
+        Task.listall(sort_by=("colour", "asc"))
 
 
 def test_a_deployed_task_is_run_by_name(version: str) -> None:
@@ -64,6 +76,9 @@ def test_a_deployed_task_is_run_by_name(version: str) -> None:
 
     assert flyte.run(task, x=2).outputs()[0] == 20
     assert flyte.run(task.fetch(), 2, by=3).outputs()[0] == 6
+    assert flyte.run(task.override(links=samples.Recipe()), x=2).action.links == {
+        "Recipe": "http://recipes/a0"
+    }
     with pytest.raises(TypeError, match="no input 'y'"):
         flyte.run(task, x=1, y=2)
     with pytest.raises(ValueError, match="Missing required inputs: x"):
@@ -83,11 +98,20 @@ def test_tasks_call_deployed_tasks_as_children(version: str) -> None:
     latest, named, changed, refused = run.outputs()[0]
 
     assert (latest, named, changed) == (30, [0, 2, 4], 10)
-    assert refused == ["TypeError", "ValueError", "TypeError", "RemoteTaskUsageError"]
+    assert refused == ["TypeError", "ValueError", "TypeTransformerFailedError", "RemoteTaskUsageError"]
     children = eventually(
         lambda: [each for each in run.actions() if each.parent == "a0"][4:] and run.actions()
     )
     assert {action.task for action in children if action.parent == "a0"} == {"deployed.scale"}
+    linked = [action for action in children if action.links]
+    assert [action.links for action in linked] == [{"Recipe": f"http://recipes/{linked[0].action}"}]
+
+
+def test_a_deployed_task_is_mapped_by_its_name(version: str) -> None:
+    plain, both, partial, refused = flyte.run(samples.maps_by_name, [1, 2]).outputs()[0]
+
+    assert (plain, both, partial) == ([10, 20], [2, 6], [4, 8])
+    assert "has 2 inputs (x, by), got 3 iterables" in refused
 
 
 def test_a_deployed_task_can_ask_for_its_own_version(version: str) -> None:
@@ -160,6 +184,21 @@ def test_replicas_come_with_load_and_go_without_it_and_no_request_is_lost(versio
     assert app.info.replicas == 2
     eventually(lambda: app.sync().info.ready_replicas == 1)
     assert set(answers) == {200}
+    assert app.info.version == before
+
+
+def test_replicas_come_by_the_clock_without_a_restart(version: str) -> None:
+    app = App.get("starter")
+    before = app.sync().info.version
+    always = Scaling.During(flyte.Cron("0 0 * * *"), timedelta(days=2), replicas=2)
+
+    samples.app.scaling = Scaling(1, schedule=[always])
+    flyte.serve(samples.app)
+    eventually(lambda: app.sync().info.ready_replicas == 2)
+    samples.app.scaling = Scaling(1)
+    flyte.serve(samples.app)
+
+    eventually(lambda: app.sync().info.ready_replicas == 1)
     assert app.info.version == before
 
 

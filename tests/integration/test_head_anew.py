@@ -23,8 +23,8 @@ def machines() -> Iterator[Machines]:
 
 @pytest.fixture(scope="module")
 def run(machines: Machines) -> str:
-    """A run that went on when the head was killed; its cluster has been started anew since."""
-    name = str(machines.script(machines.one, "stay"))
+    """A run that had done a third when the head was killed; its cluster has been started anew since."""
+    name = str(machines.script(machines.one, "go-on"))
     machines.head.kill()
     machines.replace_head()
     for node in (machines.one, machines.two):
@@ -33,20 +33,23 @@ def run(machines: Machines) -> str:
     return name
 
 
-def test_the_first_verb_has_a_lost_run_say_so_and_all_apps_served_again(machines: Machines, run: str) -> None:
-    phase, error = machines.script(machines.two, "end", run)
+def test_with_the_first_verb_the_run_goes_on_from_what_was_done_and_all_apps_are_served_again(
+    machines: Machines, run: str
+) -> None:
+    output, succeeded, actions, journal = machines.script(machines.two, "end", run)
 
-    assert phase == "failed"
-    assert (
-        error == "The cluster stopped, or the process that owned the run died, before it ended. Run it again."
-    )
+    assert output == sum(range(200))
+    assert succeeded == actions == 201
+    assert set(map(int, journal)) == set(range(200))
+    assert len(journal) - 200 <= 10  # those that were going on when the head was killed
     for node in machines.all:
         eventually(lambda node=node: machines.asked(f"{url(node)}/who")[0] == 200)  # type: ignore[misc]
 
 
-def test_each_machine_has_one_ingress_and_its_replica(machines: Machines, run: str) -> None:
-    eventually(lambda: set(machines.replicas()) == {node.address for node in machines.all})
+def test_each_machine_has_one_ingress_and_the_app_its_replicas(machines: Machines, run: str) -> None:
+    # Ray puts them where there is room when each machine has joined: on a slow day two on one.
+    eventually(lambda: len(machines.replicas()) == 3)
     for node in machines.all:
         supervisors = [line for line in machines.begun(node) if "haproxy/supervisor.py" in line]
         assert len(supervisors) == 1
-    assert {node for node, _, _ in machines.script(machines.two, "run", "3")} == {"head", "one", "two"}
+    machines.ran_on_all(machines.two, "3")

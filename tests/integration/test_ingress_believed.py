@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from flyteray._ingress.ingress import Ingress
@@ -16,6 +14,7 @@ TOLD = {
     "x-forwarded-proto",
     "x-forwarded-host",
     "x-forwarded-prefix",
+    "x-request-id",
     "x-flyteray-replica",
 }
 FORGED = [
@@ -41,13 +40,6 @@ FORGED = [
     *("Remote-User", "X-Remote-User", "Proxy", "Content_Length", "Transfer_Encoding"),
 ]
 TRAILERS = [("x-flyteray-user", "bob"), ("x-forwarded-for", "6.6.6.6"), ("x-forwarded-host", "evil")]
-
-
-@pytest.fixture(scope="module")
-def replica() -> Iterator[RawReplica]:
-    replica = RawReplica()
-    yield replica
-    replica.stop()
 
 
 @pytest.fixture(scope="module")

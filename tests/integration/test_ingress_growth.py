@@ -11,8 +11,10 @@ import pytest
 from websockets.sync.client import connect
 
 from flyteray._ingress.differences import Difference
+from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.haproxy import process
 from flyteray._ingress.haproxy.runtime import Conversation
+from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
 from tests.integration.ingress_servers import replicas
@@ -112,7 +114,7 @@ def test_a_connection_from_before_is_led_by_what_is_true_now(ingress: Ingress) -
 
 def test_a_key_that_is_taken_back_opens_nothing_on_a_connection_from_before(ingress: Ingress) -> None:
     digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of "hello"
-    said = {"private": frozenset({"app-0"}), "keys": {digest: "ann"}}
+    said = {"private": frozenset({"app-0"}), "keys": {digest: Grant("ann")}}
     with replicas("r") as [replica], httpx.Client(headers={"Authorization": "Bearer hello"}) as client:
         ingress.apply(serving(replica.slot, 0, **said))
         assert answer(ingress, "app-0", client) == "r"
@@ -131,6 +133,20 @@ def test_backends_are_added_ahead_of_who_needs_them(ingress: Ingress, tmp_path: 
 
         eventually(lambda: backends(tmp_path) == 256)
         assert answer(ingress, "app-96") == "r"
+
+
+def test_a_change_while_backends_are_added_is_done_when_the_new_process_has_it_too(
+    ingress: Ingress, tmp_path: Path
+) -> None:
+    with replicas("r") as [replica]:
+        before = (tmp_path / CONFIG_FILE).stat().st_size
+        ingress.apply(serving(replica.slot, 0, 96))
+        eventually(lambda: (tmp_path / CONFIG_FILE).stat().st_size > 1.5 * before, every=0.001)
+
+        ingress.apply(IngressState())
+
+        assert backends(tmp_path) == 256
+        assert answer(ingress, "app-0") == "404"
 
 
 def test_a_new_object_and_a_new_process_have_as_many_backends(ingress: Ingress, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,13 +183,20 @@ def test_a_new_object_carries_on_with_the_haproxy_that_runs(
     again.stop()
 
 
+def watching() -> set[threading.Thread]:
+    """The threads that look after what is open at an ingress."""
+    return {each for each in threading.enumerate() if each.name in ("flyteray-pace", "ingress-keeper")}
+
+
 def test_another_cluster_gets_the_same_port_and_none_of_the_replicas(
     directory: Path, replica: Replica
 ) -> None:
+    before = watching()
     owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     first = Ingress(directory, watched=owner.pid)
     first.apply(serving(replica))
     owner.communicate(b"\n")
+    eventually(lambda: not watching() - before)  # nobody is left to be told that HAProxy does not answer
 
     second = Ingress(directory, watched=os.getpid())
     try:

@@ -16,6 +16,7 @@ from flyteray._ingress.certificates import Authority
 from tests import nodes
 from tests.integration import sample_peer
 from tests.nodes import Node
+from tests.waiting import eventually
 
 pytestmark = nodes.required()
 WEBSOCKET = """
@@ -98,6 +99,33 @@ def test_a_request_finds_the_replica_of_the_other_machine_as_its_client_sent_it(
     assert told["headers"]["x-kept"] == "yes"
     assert told["headers"]["x-forwarded-prefix"] == "/hello"
     assert told["headers"]["x-forwarded-for"] == peers[0].node.address
+
+
+def test_it_is_seen_where_its_client_came_with_the_replica_that_the_other_machine_chose(
+    peers: list[Peer],
+) -> None:
+    def entries(peer: Peer) -> list[str]:
+        log = peer.node.run("cat", "/tmp/ingress/access.log").stdout
+        return [line for line in log.splitlines() if '"request_id":"once"' in line]
+
+    answer = asked(peers, "-i", "-H", "X-Request-Id: once")
+
+    assert "x-flyteray-served" not in answer.lower()
+    [entry] = eventually(lambda: entries(peers[0]))
+    assert json.loads(entry)["replica"] == f"on {peers[1].node.address}"
+    assert entries(peers[1]) == []
+
+
+def test_it_counts_for_scaling_where_its_replica_is(peers: list[Peer]) -> None:
+    def counted(peer: Peer) -> int:
+        peer.do("open('/tmp/counted', 'w').write(str(peer.ingress.traffic([0])[0][1]))")
+        return int(peer.node.run("cat", "/tmp/counted").stdout)
+
+    before = [counted(peer) for peer in peers[:2]]
+    for _ in range(3):
+        asked(peers)
+
+    assert [counted(peer) - known for peer, known in zip(peers, before, strict=False)] == [0, 3]
 
 
 @pytest.mark.parametrize("options", [(), ("-H", "Transfer-Encoding: chunked")], ids=["sized", "chunked"])

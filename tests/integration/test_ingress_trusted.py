@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
 from flyteray._plan.credentials import key_digest
@@ -19,18 +20,17 @@ from tests.integration.raw_http import Answer, http1, http2
 KEY = "flyteray_of-the_tests"
 
 
-@pytest.fixture(scope="module")
-def replica() -> Iterator[RawReplica]:
-    replica = RawReplica()
-    yield replica
-    replica.stop()
-
-
 @contextlib.contextmanager
 def started(
     folder: Path, replica: RawReplica, *proxies: str, headers: tuple[str, ...] = ()
 ) -> Iterator[Ingress]:
-    ingress = Ingress(folder, watched=os.getpid(), trusted_proxies=proxies, trusted_headers=headers)
+    ingress = Ingress(
+        folder,
+        watched=os.getpid(),
+        trusted_proxies=proxies,
+        trusted_headers=headers,
+        allowed_hosts=("inside", "evil", "*.example.com"),
+    )
     try:
         ingress.apply(
             IngressState(
@@ -38,7 +38,7 @@ def started(
                 {0: {1: replica.slot}},
                 {"models.example.com": "app"},
                 private=frozenset({"closed"}),
-                keys={key_digest(KEY): "ann"},
+                keys={key_digest(KEY): Grant("ann")},
             )
         )
         yield ingress
@@ -75,7 +75,7 @@ def seen(replica: RawReplica) -> dict[str, str]:
     return {
         name: value
         for name, value in found
-        if name not in ("host", "x-forwarded-prefix", "x-flyteray-replica")
+        if name not in ("host", "x-forwarded-prefix", "x-flyteray-replica", "x-request-id")
     }
 
 

@@ -78,7 +78,7 @@ def test_however_a_task_is_left_its_run_fails_with_the_words_and_the_line(task: 
     assert "sample_leaving.py" in error.traceback
     assert "in leave\n" in error.traceback
     told = eventually(lambda: [each.error for each in run.actions() if each.error])
-    assert told == [f"{error.code}: {error.message}"]
+    assert told == [error.summary]
 
 
 def test_sys_exit_in_a_coroutine_beside_the_task_is_its_failure() -> None:

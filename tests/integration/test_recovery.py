@@ -5,24 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
-import psutil
-import pytest
 
 import flyteray as flyte
-from flyteray._cluster import processes
 from flyteray._cluster.local import LocalCluster
 from flyteray.remote import ActionPhase, App, Run
 from tests.integration import sample_apps as apps
 from tests.integration import sample_tasks as samples
-from tests.processes import words
+from tests.processes import process
 from tests.waiting import eventually
-
-
-def process(cluster: LocalCluster, title: str) -> psutil.Process:
-    """The one process of the cluster whose title starts like that."""
-    found = processes.members(cluster.id, cluster.leader)
-    (one,) = [each for each in found if "".join(words(each)[:1]).startswith(title)]
-    return one
 
 
 def test_a_killed_controller_comes_back_and_knows_its_runs_and_apps(
@@ -42,21 +32,24 @@ def test_a_killed_controller_comes_back_and_knows_its_runs_and_apps(
     App.delete("hello")
 
 
-def test_outputs_outlive_their_keeper_and_its_runs_are_not_left_hanging(
+def test_outputs_outlive_their_keeper_and_its_runs_go_on_from_what_was_done(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
     ended = flyte.run(samples.weights, 2)
     ended.wait()
-    running = flyte.run(samples.writes_when_done, str(tmp_path / "never"), 600.0)
-    eventually(lambda: running.phase is ActionPhase.RUNNING)
+    journal, gate = tmp_path / "journal", tmp_path / "gate"
+    running = flyte.run(samples.notes_and_waits, str(journal), str(gate))
+    eventually(lambda: journal.exists() and journal.read_text().count("\n") == 3)
 
     process(cluster, "ray::Keeper").kill()
 
     assert Run.get(ended.name).outputs()[0]["w"].sum() == 2 * 131_072
-    eventually(lambda: running.phase is ActionPhase.FAILED)
-    with pytest.raises(flyte.errors.RuntimeSystemError, match="Run it again"):
-        running.outputs()
     assert flyte.run(samples.double, 2).outputs()[0] == 4
+    gate.touch()
+    assert running.outputs()[0] == [0, 1, 2, 3]
+    assert sorted(journal.read_text().split()) == ["0", "1", "2", "3"]  # none was called twice
+    eventually(lambda: [each.phase for each in running.actions()] == [ActionPhase.SUCCEEDED] * 5)
+    assert running.actions()[0].attempts == 2
 
 
 def test_a_killed_ingress_actor_changes_nothing_for_requests(cluster: LocalCluster) -> None:

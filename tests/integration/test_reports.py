@@ -39,13 +39,13 @@ def test_a_report_is_read_while_its_task_runs_and_those_of_each_attempt_and_acti
     assert [part in first for part in ("<p>try 0</p>", "<p>not yet</p>", ">failed<")] == [True, True, True]
     assert "Broken: the rate is &lt;negative&gt;" in first
     below = eventually(lambda: [action.action for action in run.actions() if action.parent])
-    assert "<p>below 1</p>" in run.get_report(below[0])
+    assert "<p>below 1</p>" in run.get_report(action=below[0])
     assert Run.get(run.name).get_report() == page
 
     with pytest.raises(ValueError, match=r"has no attempt 3: it has had 2"):
         run.get_report(attempt=3)
-    with pytest.raises(ValueError, match=r"has no action 'a1' that has begun\. Did you mean"):
-        run.get_report("a1")
+    with pytest.raises(ValueError, match=r"has no action 'a1' that has begun\. `flyteray get action"):
+        run.get_report(action="a1")
 
 
 def test_a_run_without_a_report_says_how_to_get_one() -> None:

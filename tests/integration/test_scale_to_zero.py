@@ -15,6 +15,8 @@ from fastapi import FastAPI, Request, WebSocket
 from websockets.sync.client import connect
 
 import flyteray as flyte
+from flyteray._actors.questions import ask as ask_controller
+from flyteray._client.session.session import session
 from flyteray._cluster.local import LocalCluster
 from flyteray._plan.info import AppPhase
 from flyteray.app import Scaling
@@ -102,3 +104,6 @@ def test_an_app_sleeps_and_whoever_comes_is_answered(cluster: LocalCluster, refu
     assert rest == [1_000_000, "hi"]
     assert third not in (first, second)
     assert app.sync().info.error is None
+    # At least by the request that came in vain and by the one after it.
+    [load] = [load for load in ask_controller(session().controller.traffic.loads()) if load.app == "sleeper"]
+    assert load.cold_starts >= 2

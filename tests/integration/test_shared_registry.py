@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from flyteray._cluster import local, processes
-from flyteray._control.registry.lease import Holder
 from flyteray._control.registry.registry import Registry
+from flyteray._control.registry.store.lease import Holder
 from flyteray._settings import Settings
 from tests.postgresql import PASSWORD, Server
 from tests.processes import runs, words

@@ -56,9 +56,8 @@ def test_people_are_given_the_address_of_the_head_from_whichever_node_they_serve
 
 
 def test_tasks_on_every_node_reach_an_app_through_the_ingress_of_their_own(machines: Machines) -> None:
-    calls = machines.script(machines.head, "run", "100")
+    calls = machines.ran_on_all(machines.head, "100")
 
-    assert {node for node, _, _ in calls} == {"head", "one", "two"}
     assert sum(answered for _, _, answered in calls) == 600
     near = {node: endpoint for node, endpoint, _ in calls if node != "head"}
     assert set(near.values()) == {f"http://127.0.0.1:{PORT}/hello"}

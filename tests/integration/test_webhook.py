@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -13,6 +17,7 @@ from fastapi import FastAPI, HTTPException, Request
 import flyteray as flyte
 from flyteray.app.extras import FastAPIAppEnvironment, FlyteWebhookAppEnvironment
 from flyteray.remote import App
+from tests.integration import sample_conditions as conditions
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -23,7 +28,7 @@ echo = FastAPIAppEnvironment(name="hooked-echo", app=api)
 webhook = FlyteWebhookAppEnvironment(name="hook")
 
 
-@hooked.task
+@hooked.task(triggers=flyte.Trigger("yearly", flyte.Cron("@yearly"), inputs={"x": 1}, auto_activate=False))
 def double(x: int, times: int = 1) -> tuple[int, type]:
     """Twice as much."""
     return 2 * x * times, int
@@ -99,6 +104,34 @@ def test_a_task_that_cannot_be_run_says_why(
     assert (refused.status_code, message in refused.json()["detail"]) == (status, True)
 
 
+class Listener(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.server.told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Print nothing."""
+
+
+def test_who_is_told_of_a_condition_answers_it(cluster: Any) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
+        server.told = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run = flyte.run(conditions.tells, f"http://127.0.0.1:{server.server_port}/", webhook.name)
+        told = eventually(lambda: server.told)[0]  # type: ignore[attr-defined]
+        server.shutdown()
+
+    path = urlsplit(told["answer"][0]).path.removeprefix(f"/{webhook.name}")
+    assert told["text"] == "Who?"
+    assert ask("POST", path.replace(run.name, "no-such-run"), json={"payload": "me"}).status_code == 404
+    assert ask("POST", path.replace("/signal", "x/signal"), json={"payload": "me"}).status_code == 404
+    assert ask("POST", path, json={"payload": 3}).status_code == 400
+    answered = ask("POST", path, json={"payload": "me"}).json()
+    assert (answered["name"], answered["state"]) == ("told", "signalled")
+    assert run.outputs()[0] == "me"
+
+
 def test_a_run_is_aborted(deployed: None) -> None:
     name = ask("POST", "/run-task/d/p/hooked.sleep", json={}).json()["name"]
 
@@ -107,6 +140,16 @@ def test_a_run_is_aborted(deployed: None) -> None:
 
     assert aborted == {"name": name, "status": "abort_requested", "reason": "enough"}
     eventually(lambda: ask("GET", f"/run/{name}").json()["phase"] == "aborted")
+
+
+def test_a_trigger_is_switched_on_and_off(deployed: None) -> None:
+    on = ask("POST", "/trigger/hooked.double/yearly/activate").json()
+    off = ask("POST", "/trigger/hooked.double/yearly/deactivate").json()
+
+    assert (on["is_active"], on["next_time"][4:]) == (True, "-01-01T00:00:00Z")
+    assert (off["is_active"], off["next_time"]) == (False, None)
+    missing = ask("POST", "/trigger/hooked.double/yearli/activate")
+    assert (missing.status_code, "'yearly'" in missing.json()["detail"]) == (404, True)
 
 
 @pytest.mark.parametrize("path", ["/run/no-run", "/run/no-run/io", "/task/d/p/no.task", "/app/no-app"])

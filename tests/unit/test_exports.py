@@ -19,12 +19,19 @@ PUBLIC = [
     "flyteray",
     "flyteray.app",
     "flyteray.app.extras",
+    "flyteray.artifacts",
     "flyteray.config",
+    "flyteray.extend",
+    "flyteray.extras",
     "flyteray.git",
     "flyteray.io",
+    "flyteray.io.extend",
     "flyteray.models",
+    "flyteray.notify",
     "flyteray.remote",
     "flyteray.report",
+    "flyteray.syncify",
+    "flyteray.types",
 ]
 # What only a verb needs, or only some users: it costs start-up time.
 HEAVY = ["fastapi", "httpx", "numpy", "obstore", "pydantic", "ray", "sqlalchemy", "starlette", "uvicorn"]

@@ -15,7 +15,8 @@ ROOT = Path(flyteray.__file__).parent
 FLOORS = [
     {"cli", "as_flyte"},
     {"app/extras"},  # ready-made apps use the verbs, as users' apps do
-    {"remote", "report", "models"},
+    {"remote", "report", "models", "notify", "artifacts", "durable", "types", "syncify", "extend"}
+    | {"extras", "ai", "clustered", "connectors", "prefetch", "sandbox"},
     {"_client"},
     {"_control"},
     {"_ingress"},
@@ -23,6 +24,7 @@ FLOORS = [
     {"_tasks"},
     {"_cluster"},
     {"_actors"},
+    {"_notify"},
     {"_plan"},
     {"app"},
     {"io", "storage", "git"},
@@ -30,7 +32,7 @@ FLOORS = [
     {"_declare", "_logging"},
     {"_report"},
     {"_machine"},
-    {"errors", "_place", "_private", "_public", "_settings", "_version"},
+    {"errors", "_absent", "_awaited", "_place", "_private", "_public", "_settings", "_version"},
 ]
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 KNOW_RAY = {"_control", "_serve", "_tasks", "_cluster"}

@@ -15,15 +15,27 @@ import pytest
 
 MODULES = [
     "flyteray",
-    *(f"flyteray.{name}" for name in ("app", "config", "errors", "io", "models", "remote", "report")),
+    *(
+        f"flyteray.{name}"
+        for name in ("app", "config", "errors", "io", "models", "remote", "report", "types")
+    ),
 ]
-MODULES += ["flyteray.app.extras", "flyteray.storage"]
+MODULES += [
+    "flyteray.app.extras",
+    "flyteray.extend",
+    "flyteray.io.extend",
+    "flyteray.storage",
+    "flyteray.syncify",
+]
 ALIASES = {
     "flyteray.AsyncFunctionTaskTemplate",
     "flyteray.TaskTemplate",
+    "flyteray.extend.AsyncFunctionTaskTemplate",
+    "flyteray.extend.TaskTemplate",
     "flyteray.with_runcontext",
     "flyteray.with_servecontext",
     "flyteray.models.NativeInterface",
+    "flyteray.remote.Condition",
     "flyteray.remote.Task",
 }
 

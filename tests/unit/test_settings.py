@@ -36,6 +36,7 @@ def test_each_setting_comes_from_its_variable() -> None:
             "FLYTERAY_CONTAINER": "ghcr.io/team/app:1",
             "FLYTERAY_URL": "https://{app}.example.com/",
             "FLYTERAY_INGRESS": "head",
+            "FLYTERAY_SMTP": "smtps://me%40example.com:of-the-tests@mail.example.com:465",
             "RAY_ADDRESS": "10.0.0.1:6379",
         }
     )
@@ -58,7 +59,9 @@ def test_each_setting_comes_from_its_variable() -> None:
         container="ghcr.io/team/app:1",
         url="https://{app}.example.com",
         ingress_nodes="head",
+        smtp="smtps://me%40example.com:of-the-tests@mail.example.com:465",
     )
+    assert settings.mail_sender == "me@example.com"
     assert "of-the-tests" not in repr(settings)
     assert settings.database_url == "postgresql+psycopg://db/flyteray"
 
@@ -213,3 +216,47 @@ def test_what_is_no_address_of_a_registry_is_refused_without_its_password(value:
     ) as refused:
         Settings.of({"FLYTERAY_DATABASE": value})
     assert "word@" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["mail.example.com", "smtp://", "http://of-the-tests@mail.example.com"])
+def test_a_mail_server_that_is_none_is_refused_and_its_password_not_shown(value: str) -> None:
+    with pytest.raises(InitializationError, match=r"FLYTERAY_SMTP is no address.*smtp://host:port") as error:
+        Settings.of({"FLYTERAY_SMTP": value})
+    assert "of-the-tests" not in str(error.value)
+
+
+def test_a_sender_is_an_address() -> None:
+    assert Settings.of({"FLYTERAY_SMTP_FROM": "a@b.example"}).mail_sender == "a@b.example"
+    assert Settings.of({"FLYTERAY_SMTP": "smtp://mail"}).mail_sender.startswith("flyteray@")
+    with pytest.raises(InitializationError, match="FLYTERAY_SMTP_FROM is 'me': set it to an address"):
+        Settings.of({"FLYTERAY_SMTP_FROM": "me"})
+
+
+def test_hosts_are_named_in_lower_case_with_that_of_the_url() -> None:
+    settings = Settings.of(
+        {
+            "FLYTERAY_ALLOWED_HOSTS": "Apps.example.com, *.corp.example,box",
+            "FLYTERAY_URL": "https://ml.example.com/x",
+        }
+    )
+
+    assert settings.allowed_hosts == ("apps.example.com", "*.corp.example", "box")
+    assert settings.answered_hosts == (*settings.allowed_hosts, "ml.example.com")
+    assert Settings.of({}).answered_hosts == ()
+    assert Settings.of({"FLYTERAY_ALLOWED_HOSTS": "*"}).answered_hosts == ("*",)
+
+
+@pytest.mark.parametrize(
+    "value", ["apps.example.com:80", "https://a.example", "a b", "*example.com", "a.*", "-a", "a..b"]
+)
+def test_what_is_no_host_is_refused(value: str) -> None:
+    with pytest.raises(InitializationError, match=r"FLYTERAY_ALLOWED_HOSTS names .* which is no host"):
+        Settings.of({"FLYTERAY_ALLOWED_HOSTS": f"fine,{value}"})
+
+
+def test_who_closes_his_side_has_left_unless_it_is_said_otherwise() -> None:
+    said = [Settings.of({"FLYTERAY_HALF_CLOSED": word}).half_closed for word in ("", "left", "answered")]
+
+    assert said == [False, False, True]
+    with pytest.raises(InitializationError, match="set it to answered or left"):
+        Settings.of({"FLYTERAY_HALF_CLOSED": "on"})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
 from flyteray._client.apps import logs as app_logs
+from flyteray._client.apps.access import Accessed
 from flyteray._client.apps.handle import Awaited, BaseHandle, LogQuery, last_lines, start_error
+from flyteray._client.apps.versions import Versioned
+from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loading
 from flyteray._client.progress import Progress
 from flyteray._client.session.owner import without_projects
@@ -40,7 +42,7 @@ _STATUSES: dict[str, AppPhase | None] = {
 _SORTABLE = ("name", "created_at", "updated_at", "revision", "phase")
 
 
-class App(BaseHandle):
+class App(Versioned, Accessed, BaseHandle, AsJson):
     """An app on a cluster. The handle is a name: it stays valid in other processes, through :meth:`get`."""
 
     def __init__(
@@ -188,16 +190,15 @@ class App(BaseHandle):
                 ) from None
         return self
 
+    async def _until_active(self) -> None:
+        await self.wait.aio()
+
     def _lines(self, query: LogQuery) -> AsyncIterator[str]:
         return app_logs.lines(self.name, query)
 
     def to_dict(self) -> dict[str, Any]:
         """The record of the app as plain JSON values."""
         return to_json(self._info)
-
-    def to_json(self) -> str:
-        """The record of the app as JSON text."""
-        return json.dumps(self.to_dict())
 
     @staticmethod
     @Verb

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from flyteray import _place
 from flyteray._client.apps.app import App
 from flyteray._client.apps.handle import AppHandle
+from flyteray._client.apps.versions import refuse_failed
 from flyteray._client.bridge import MethodVerb, Verb, not_while_loading, warn_caller
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.launch import LaunchContext
@@ -20,13 +21,17 @@ from flyteray._client.plan import AppPlan, PlannedApp
 from flyteray._client.session.owner import owner_variables
 from flyteray._client.session.session import session
 from flyteray._declare import context
-from flyteray._declare.env_vars import check_env_vars
+from flyteray._declare.env_vars import checked_env_vars
 from flyteray._declare.environment import without_meaning
 from flyteray._declare.near import did_you_mean
+from flyteray._declare.options.shares import checked_share
 from flyteray._plan import apps
 from flyteray._plan.bundle import code
+from flyteray._plan.info import AppInfo
 from flyteray._plan.spec import AppSpec
+from flyteray._plan.traffic.canary import CanarySpec
 from flyteray._settings import DOMAIN, PROJECT
+from flyteray.app.canary import Canary
 from flyteray.app.environment import AppEnvironment
 
 T = TypeVar("T")
@@ -57,6 +62,10 @@ class ServeContext(LaunchContext):
         parameter_values: Values of parameters in place of those declared: ``{app name: {parameter name: value}}``. In
             local mode one of type ``"object"`` takes any Python value that can be pickled, such as a stand-in for a
             model.
+        traffic: Percent of the requests for the new version, where one serves already, which has the rest;
+            :meth:`flyteray.remote.App.set_traffic` changes it. With 0 it takes only requests that name it; see there.
+            Default: all, as soon as it is ready.
+        canary: How it takes over by and by, where one serves already: see :class:`flyteray.app.Canary`.
         cluster_pool, cluster: Of Union: they mean nothing on Ray, and say so.
         log_level: ``LOG_LEVEL`` of the app.
         log_format: ``LOG_FORMAT`` of the app, unless it is ``"console"``.
@@ -66,7 +75,8 @@ class ServeContext(LaunchContext):
         deactivate_timeout: Seconds for the app to stop in; then it is killed in local mode (6), and waiting for it ends
             on a cluster (no limit).
         activate_timeout: Seconds for the app to start in, with import and downloads, and on a cluster that grows with
-            what a new node takes: 60 in local mode, 300 on a cluster.
+            what a new node takes: 60 in local mode, 300 on a cluster. A version that is not ready by then is ended
+            where another one serves, which goes on.
         health_check_timeout: Seconds for an answer, in local mode (2). On a cluster replicas tell of themselves.
         health_check_interval: Seconds from one question to the next, in local mode (1).
         health_check_path: What is asked for (``"/health"``): any answer below 500 is a good one. On a cluster only
@@ -76,11 +86,13 @@ class ServeContext(LaunchContext):
 
     Raises:
         ValueError: another mode or copy style, a bad version, ``cluster`` beside ``cluster_pool``, a path that can't
-            be asked for, or a time that is not positive.
+            be asked for, a time that is not positive, or a share that is no percent.
         TypeError: an option of a wrong type.
     """
 
     parameter_values: Mapping[str, Mapping[str, Any]] | None = None
+    traffic: int = 100
+    canary: Canary | None = None
     cluster_pool: str | None = None
     cluster: str | None = None
     deactivate_timeout: float | None = None
@@ -91,12 +103,13 @@ class ServeContext(LaunchContext):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_rollout("with_servecontext", self.traffic, self.canary)
         if self.cluster is not None and self.cluster_pool is not None:
             raise ValueError("with_servecontext: say cluster or cluster_pool, not both.")
         if self.log_format not in ("console", "json"):
             raise ValueError(f'log_format must be "console" or "json", not {self.log_format!r}.')
         if self.env_vars is not None:
-            check_env_vars("with_servecontext", self.env_vars)
+            object.__setattr__(self, "env_vars", checked_env_vars("with_servecontext", self.env_vars))
         path = self.health_check_path
         if path is not None and not (isinstance(path, str) and _PATH.fullmatch(path)):
             raise ValueError(
@@ -120,7 +133,9 @@ class ServeContext(LaunchContext):
     async def serve(self, app_env: AppEnvironment) -> AppHandle:
         """Bring an app up; see :func:`flyteray.serve`."""
         planned = await asyncio.to_thread(self.plan, app_env)  # it reads files: not on an app's loop
-        if not self.is_local:
+        if self.is_local:
+            self._warn_of_shares()
+        else:
             self._warn_of_health_checks(app_env)
         if self.dry_run:
             return PlannedApp(planned)
@@ -135,12 +150,20 @@ class ServeContext(LaunchContext):
         for each in planned:
             await session().upload(each.bundle)
             served = App(
-                await session().serve(each.spec),
+                await self._rollout(each.spec, asked_for=each.spec.name == app_env.name),
                 activate_timeout=each.spec.startup_timeout_s + _PLACED_S,
                 deactivate_timeout=self.deactivate_timeout,
             )
             await served.wait.aio()
+        if self.traffic < 100 or self.canary:
+            for version in await served.versions.aio():
+                refuse_failed(served.name, version, {each.spec.version_id})
         return served
+
+    async def _rollout(self, spec: AppSpec, asked_for: bool) -> AppInfo:
+        if not asked_for:
+            return await session().serve(spec)
+        return await session().serve(spec, self.traffic, CanarySpec.of(self.canary) if self.canary else None)
 
     def plan(self, app_env: AppEnvironment) -> Sequence[AppPlan]:
         """The plans of an app and of those that it depends on, each after those it needs.
@@ -188,6 +211,11 @@ class ServeContext(LaunchContext):
         changed.env_vars = {**(env.env_vars or {}), **_without_none(variables)}
         spec = apps.app_spec(changed, ref, values, takes_objects=self.is_local, variables=owner_variables())
         return AppPlan(spec.model_copy(update=_without_none(update)), bundle, objects)
+
+    def _warn_of_shares(self) -> None:
+        for option, is_given in (("traffic", self.traffic < 100), ("canary", self.canary is not None)):
+            if is_given:  # there is one version at a time
+                without_meaning('with_servecontext(mode="local")', option)
 
     def _warn_of_health_checks(self, env: AppEnvironment) -> None:
         for option in ("health_check_timeout", "health_check_interval"):
@@ -249,6 +277,15 @@ async def warn_of_unknown_apps(specs: Sequence[AppSpec]) -> None:
                 f"Parameter {parameter!r} of app {app!r} is the endpoint of {callee!r}, and there is no such app yet: "
                 f"its URL answers 404 until there is.{did_you_mean(callee, known - {app})}"
             )
+
+
+def check_rollout(verb: str, traffic: int, canary: Canary | None) -> None:
+    """Raise TypeError or ValueError where it isn't said, or twice, what share of the requests a version has."""
+    checked_share(traffic, f"{verb}(traffic=...)")
+    if canary is not None and not isinstance(canary, Canary):
+        raise TypeError(f"{verb}(canary=...) must be a flyteray.app.Canary, got {canary!r}.")
+    if canary is not None and traffic != 100:
+        raise ValueError(f"{verb}: say traffic or canary, not both: a Canary has shares of its own.")
 
 
 def _without_none(values: Mapping[str, T | None]) -> dict[str, T]:

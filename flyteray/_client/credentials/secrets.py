@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, Verb, not_while_loading
 from flyteray._client.credentials.store import open_secrets
 from flyteray._declare.environment import without_meaning
 from flyteray._plan.credentials import as_value, check_secret_name
-from flyteray._plan.info import SecretInfo
+from flyteray._plan.info import SecretInfo, to_json
 
 
-class Secret:
+class Secret(AsJson):
     """A secret that is kept, encrypted. Its value is given to tasks and apps that ask for it, and never shown.
 
     With no cluster named and none running, it is kept where the local cluster will find it.
@@ -27,6 +28,7 @@ class Secret:
     type: Literal["regular"] = "regular"
 
     def __init__(self, info: SecretInfo) -> None:
+        self._info = info
         self.name = info.name
         self.created_at = info.created_at
         self.updated_at = info.updated_at
@@ -57,41 +59,52 @@ class Secret:
                 f"There are no secrets of type {type!r} on Ray, where nodes pull images with credentials of their "
                 'own: use "regular".'
             )
-        if cluster_pool is not None:
-            without_meaning(f"Secret {name!r}", "cluster_pool")
+        _say_what_means_nothing(f"Secret {name!r}", cluster_pool)
         check_secret_name(name)
         async with open_secrets() as secrets:
             return Secret(await secrets.create(name, as_value(name, value)))
 
     @staticmethod
     @Verb
-    async def get(name: str) -> Secret:
-        """The secret of that name, without its value.
+    async def get(name: str, cluster_pool: str | None = None) -> Secret:
+        """The secret of that name, without its value. ``cluster_pool`` means nothing on Ray, and says so.
 
         Raises:
             SecretNotFoundError: There is none.
         """
+        _say_what_means_nothing(f"Secret {name!r}", cluster_pool)
         async with open_secrets() as secrets:
             return Secret(await secrets.get(name))
 
     @staticmethod
     @ListVerb
-    async def listall(limit: int = 10) -> list[Secret]:
-        """Secrets by name, at most ``limit`` of them."""
+    async def listall(limit: int = 10, cluster_pool: str | None = None) -> list[Secret]:
+        """Secrets by name, at most ``limit`` of them. ``cluster_pool`` means nothing on Ray, and says so."""
+        _say_what_means_nothing("Secret.listall", cluster_pool)
         async with open_secrets() as secrets:
             return [Secret(info) for info in await secrets.listall(limit)]
 
     @staticmethod
     @Verb
     @not_while_loading("Secret.delete")
-    async def delete(name: str) -> None:
-        """Forget a secret; processes that were given it keep it.
+    async def delete(name: str, cluster_pool: str | None = None) -> None:
+        """Forget a secret; processes that were given it keep it. ``cluster_pool`` means nothing on Ray, and says so.
 
         Raises:
             SecretNotFoundError: There is none.
         """
+        _say_what_means_nothing(f"Secret {name!r}", cluster_pool)
         async with open_secrets() as secrets:
             await secrets.delete(name)
 
+    def to_dict(self) -> dict[str, Any]:
+        """All that is told of it, as plain JSON values; its value is not."""
+        return to_json(self._info)
+
     def __repr__(self) -> str:
         return f"Secret(name={self.name!r})"
+
+
+def _say_what_means_nothing(owner: str, cluster_pool: str | None) -> None:
+    if cluster_pool is not None:
+        without_meaning(owner, "cluster_pool")

@@ -49,8 +49,8 @@ def local_secrets(settings: Settings) -> Iterator[StoredSecrets]:
 
 def _database(settings: Settings) -> contextlib.closing[Database]:
     from flyteray._cluster import local  # deferred, as the next
-    from flyteray._control.registry import lease
     from flyteray._control.registry.database import Database
+    from flyteray._control.registry.store import lease
 
     database = Database(settings.database_url)
     lease.guard_others(database, lease.Holder(*local.identity(settings)))

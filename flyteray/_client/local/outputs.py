@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flyteray import _private
-from flyteray._client.local.run import LocalRun, local_runs
+from flyteray._client.runs.local import LocalRun, local_runs
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import ActionPhase, RunInfo
 from flyteray._plan.spec import OutputRef

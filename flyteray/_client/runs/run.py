@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from flyteray import _place
-from flyteray._client.bridge import Verb, not_while_loading, run_here
+from flyteray._client.bridge import Verb, loop_runs_here, not_while_loading, run_here
 from flyteray._client.credentials.caller_secrets import take_secrets
 from flyteray._client.launch import LaunchContext
-from flyteray._client.local.run import LocalRun, run_locally
+from flyteray._client.local.notices import told
+from flyteray._client.local.run import run_locally
 from flyteray._client.plan import PlannedRun
-from flyteray._client.runs.handle import Run
+from flyteray._client.runs import source
+from flyteray._client.runs.handle import Run, checked_name
+from flyteray._client.runs.local import LocalRun
 from flyteray._client.runs.remote_task import RemoteTask, TaskDetails
 from flyteray._client.session.owner import owner, without_projects
 from flyteray._client.session.session import session
+from flyteray._client.triggers.details import TriggerDetails
 from flyteray._declare import context
-from flyteray._declare.env_vars import check_env_vars
-from flyteray._declare.environment import not_yet, without_meaning
+from flyteray._declare.env_vars import checked_env_vars
+from flyteray._declare.environment import warn_user, without_meaning
+from flyteray._declare.facts import ActionID
+from flyteray._declare.options.documentation import Link
+from flyteray._declare.options.notification import Notification, check_notifications
 from flyteray._declare.options.trigger import check_action_concurrency
 from flyteray._declare.tasks.task import Task
+from flyteray._logging import RESET, level
+from flyteray._notify.messages import Ended, spec_of
 from flyteray._plan import failure
+from flyteray._plan.actions.links import links_of
+from flyteray._plan.actions.names import ROOT
 from flyteray._plan.bundle import code
 from flyteray._plan.bundle.shipping import PLAIN_NAME, SHIPPING
-from flyteray._plan.spec import RunSpec, RunWide, TaskSpec
+from flyteray._plan.cache.call import cached_call, contents
+from flyteray._plan.cache.results import ResultCache
+from flyteray._plan.spec import CachedCall, Caching, RunSpec, RunWide, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
+from flyteray._plan.triggers.trigger import inputs_of
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.inputs import bind_deployed
+from flyteray._plan.values.stand_in import taken, taken_async
 from flyteray.errors import BaseRuntimeError, RuntimeUserError, StorageNotSharedError, StorageTakenError
 from flyteray.storage import open_storage
 
@@ -42,10 +58,7 @@ _WITHOUT_MEANING = (
     "service_account",
     "queue",
     "run_base_dir",
-    "run_start_time",
-    "labels",
     "annotations",
-    "reset_root_logger",
     "preserve_original_types",
     "debug",
 )
@@ -61,7 +74,11 @@ class RunVerb(Verb[..., Any]):
         self._context = context
 
     def __call__(
-        self, task: Task[P, R] | RemoteTask | TaskDetails, /, *args: P.args, **kwargs: P.kwargs
+        self,
+        task: Task[P, R] | RemoteTask | TaskDetails | TriggerDetails,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> Any:
         if not (self._context.is_local and isinstance(task, Task)):
             return super().__call__(task, *args, **kwargs)
@@ -82,7 +99,8 @@ class RunContext(LaunchContext):
             the task raises. Default: remote, and inside a local run local.
         name: The run's name; it must be new on the cluster. Default: a random one. Letters, digits,
             ``.``, ``-`` and ``_``.
-        service_account, labels, annotations: Of Kubernetes. They mean nothing on Ray, and a warning says so.
+        service_account, annotations: Of Kubernetes. They mean nothing on Ray, and a warning says so.
+        labels: Texts by name, by which :meth:`Run.listall` and ``flyteray get run --with-label`` find the run.
         version: What this state of the code is called, ``ctx().version`` in tasks.
         root_dir: The folder that the bundle mirrors. Default: that of :func:`flyteray.init`. Not of Flyte.
         copy_style: ``"loaded_modules"`` ships the task's module and the modules of yours that it imports;
@@ -94,22 +112,28 @@ class RunContext(LaunchContext):
             be imported: defined in a notebook, at a prompt or inside a function.
         raw_data_path: Where the files go that the tasks make: below it, for each run and action. A URL, or a folder
             that all nodes share. Default: the storage.
-        run_base_dir, run_start_time, queue, debug: Of Flyte's own services. They mean nothing on Ray, and a warning
-            says so.
-        overwrite_cache, disable_run_cache: Results are computed anew in any case, as nothing keeps them yet.
+        run_base_dir, queue, debug: Of Flyte's own services. They mean nothing on Ray, and a warning says so.
+        run_start_time: What tasks find as ``ctx().run_start_time``; one without a time zone is in UTC. Default: the
+            time of asking, or for the run of a trigger that of the tick.
+        overwrite_cache: Run all tasks of the run anew, and keep their results where they ask for that.
+        disable_run_cache: Neither reuse nor keep results of tasks of the run.
         project, domain: Ray has none, and a warning says so.
         env_vars: Environment variables of all tasks of the run; they go before those of the tasks.
         interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
         log_level: ``LOG_LEVEL`` of the tasks.
         log_format: ``LOG_FORMAT`` of the tasks, unless it is ``"console"``.
         user_log_level: ``USER_LOG_LEVEL`` of the tasks.
-        reset_root_logger: Means nothing here, and says so: nobody has changed the root logger.
-        max_action_concurrency: Actions at one time, 0 or 2 and more. A warning says that Ray decides that for now.
-        notifications: Who is told of the run. A warning says that nobody is for now.
+        reset_root_logger: Give the root logger of the tasks' processes flyteray's form and level; in local mode that of
+            this process, until the run has ended.
+        max_action_concurrency: The most actions of the run that run at one time, 2 or more; 0: as many as there is
+            room for. An action that waits for those that it has called does not count.
+        notifications: Who is told how the run ends: one or several of :mod:`flyteray.notify`.
         custom_context: What all tasks of the run find in ``ctx().custom_context``.
-        cache_lookup_scope: Whose results would be reused; none are for now.
+        cache_lookup_scope: Whose results are reused: ``"global"`` everybody's, ``"project-domain"`` those
+            of the project and domain that :func:`flyteray.init` was told.
         preserve_original_types: Values arrive as what they were in any case.
-        tracked, tracked_strict: Keep a local run. A warning says that it is kept while its handle is.
+        tracked, tracked_strict: Of local runs, whose history Flyte then writes to a file. They change nothing, and a
+            warning says so: here the handle has it.
 
     Raises:
         TypeError: an option of a wrong type.
@@ -128,7 +152,7 @@ class RunContext(LaunchContext):
     disable_run_cache: bool = False
     queue: str | None = None
     max_action_concurrency: int | None = None
-    notifications: Any = None
+    notifications: Notification | Sequence[Notification] | None = None
     custom_context: dict[str, str] | None = None
     cache_lookup_scope: Literal["global", "project-domain"] = "global"
     preserve_original_types: bool = False
@@ -148,8 +172,10 @@ class RunContext(LaunchContext):
 
     @not_while_loading("flyteray.run")
     async def _run(
-        self, task: Task[..., Any] | RemoteTask | TaskDetails, /, *args: Any, **kwargs: Any
+        self, task: Task[..., Any] | RemoteTask | TaskDetails | TriggerDetails, /, *args: Any, **kwargs: Any
     ) -> Run | LocalRun | PlannedRun:
+        if isinstance(task, TriggerDetails):
+            return await self._fire(task, args, kwargs)
         if isinstance(task, (RemoteTask, TaskDetails)):
             return await self._run_deployed(task, args, kwargs)
         if not isinstance(task, Task):
@@ -157,20 +183,34 @@ class RunContext(LaunchContext):
                 f"On flyteray tasks can be run, not generic functions or methods: got {task!r}. "
                 "Decorate it with @env.task."
             )
-        arguments = inputs.bind(task, args, kwargs)
+        # A local run on a thread without a loop is a coroutine that never suspends.
+        given = await taken_async(args, kwargs) if loop_runs_here() else taken(args, kwargs)
+        arguments = inputs.bind(task, *given, here=self.is_local)
         name = self._name()
         if self.is_local:
-            with context.custom_context(**self.wide.custom_context):
-                return await run_locally(name, task, arguments, session().settings, owner())
+            run = Ended(name, task.name, "", "", owner().project or "", owner().domain or "")
+            with (
+                context.custom_context(**self.wide.custom_context),
+                told(check_notifications(_OWNER, self.notifications), run, session().settings),
+            ):
+                wide, labels = self._wide_now(), self.labels or {}
+                return await run_locally(name, task, arguments, session().settings, owner(), wide, labels)
         # It reads files: not on an app's loop.
         ref, bundle = await asyncio.to_thread(code.ship, task, session().shipping(self._shipping()))
         payload = pickling.dump(arguments, "inputs")
         spec = task_spec(task, ref, self.version)
         if self.dry_run:
             return PlannedRun(name, spec)
+        asked = self._asked(name, spec)
+        # At one time: a large input is looked through while the bundle goes up.
+        cached, _ = await asyncio.gather(
+            asyncio.to_thread(_cached, task, arguments, asked), session().upload(bundle)
+        )
+        asked = _linked(asked.model_copy(update={"cached": cached}), task.links)
+        if reused := await self._reuse(asked, payload):
+            return reused
         await take_secrets([spec.environment], lambda: code.reached(task))
-        await session().upload(bundle)
-        return await self._start(name, spec, payload)
+        return await self._begin(asked, payload)
 
     def check_deployed(self, task: str) -> None:
         """Raise ValueError for local mode and for options of shipping: a deployed task's code was shipped before."""
@@ -192,22 +232,98 @@ class RunContext(LaunchContext):
         self.check_deployed(task.name)
         details = task if isinstance(task, TaskDetails) else await task.fetch.aio()
         plan = details.info.plan
-        payload = pickling.dump(bind_deployed(plan, args, kwargs), "inputs")
+        payload = pickling.dump(bind_deployed(plan, *await taken_async(args, kwargs)), "inputs")
         if self.dry_run:
             return PlannedRun(self._name(), plan.spec)
         await take_secrets([plan.spec.environment])
-        return await self._start(self._name(), plan.spec, payload)
+        return await self._begin(_linked(self._asked(self._name(), plan.spec), details.links), payload)
 
-    async def _start(self, name: str, task: TaskSpec, inputs: pickling.Payload) -> Run:
+    async def _fire(
+        self, trigger: TriggerDetails, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Run | PlannedRun:
+        """Start a run of a trigger now: what is said here goes before what the trigger says."""
+        spec = trigger.info.spec
+        self.check_deployed(spec.task)
+        plan = (await session().controller.tasks.get(spec.task, spec.version)).plan
+        known = dict.fromkeys(spec.time_inputs, datetime.now(timezone.utc))
+        known |= bind_deployed(plan, *await taken_async(args, kwargs), partial=True)
+        there = {*spec.given, *known}
+        if missing := [each.name for each in plan.inputs if each.default is None and each.name not in there]:
+            raise ValueError(f"Missing required inputs: {', '.join(missing)} (of trigger {spec.name!r}).")
+        given: pickling.Payload = pickle.loads(
+            await session().controller.triggers.inputs(spec.task, spec.name)
+        )
+        task = spec.of_version(plan.spec)
+        if self.dry_run:
+            return PlannedRun(self._name(), task)
+        await take_secrets([task.environment])
+        return await self._begin(spec.asked_for(self._asked(self._name(), task)), inputs_of(given, known))
+
+    @not_while_loading("flyteray.rerun")
+    async def _rerun(
+        self,
+        run_name: str,
+        /,
+        action_name: str = ROOT,
+        *,
+        recover: bool = False,
+        force_rerun_actions: Collection[str] | None = None,
+        allow_missing_source_outputs: bool = False,
+        **inputs: Any,
+    ) -> Run | PlannedRun:
+        again = tuple(force_rerun_actions or ())
+        source.check(action_name, recover, again, self.is_local)
+        earlier = await session().controller.runs.spec(checked_name("rerun", run_name))
+        if recover:
+            await source.check_recoverable(run_name, again, allow_missing_source_outputs)
+        task = await source.task(earlier, action_name)
+        payload = await source.inputs(earlier, action_name, dict((await taken_async((), inputs))[1]))
+        if self.dry_run:
+            return PlannedRun(self._name(), task)
+        await take_secrets([task.environment])
+        asked = self._asked(self._name(), task)
+        wide = {
+            "env_vars": {**earlier.wide.env_vars, **asked.wide.env_vars},
+            "custom_context": {**earlier.wide.custom_context, **asked.wide.custom_context},
+            "raw_data_path": asked.wide.raw_data_path or earlier.wide.raw_data_path,
+            "recovers": run_name if recover else None,
+            "again": again,
+        }
+        changes = {"wide": asked.wide.model_copy(update=wide), "unchecked": bool(inputs)}
+        return await self._begin(asked.model_copy(update=changes), payload)
+
+    def _asked(self, name: str, task: TaskSpec) -> RunSpec:
+        """A run that is asked for here, in whose custom context is also that around here."""
+        spec = self.spec(name, task)
+        around = {**context.custom.get(), **spec.wide.custom_context}
+        wide = self._wide_now().model_copy(update={"custom_context": around})
+        return spec.model_copy(update={"request": uuid.uuid4().hex, "wide": wide})
+
+    def spec(self, name: str, task: TaskSpec) -> RunSpec:
+        """A run of a task as the options say."""
         wide = self.wide
-        custom_context = {**context.custom.get(), **wide.custom_context}
-        spec = RunSpec(
+        return RunSpec(
             name=name,
             task=with_env_vars(task, wide.env_vars),
-            request=uuid.uuid4().hex,
             owner=owner(),
-            wide=wide.model_copy(update={"custom_context": custom_context}),
+            labels=self.labels or {},
+            wide=wide,
+            notifications=tuple(map(spec_of, check_notifications(_OWNER, self.notifications))),
         )
+
+    async def _reuse(self, spec: RunSpec, inputs: pickling.Payload) -> Run | None:
+        """A run that a result has ended which was kept; None where there is none. Large inputs are not kept again."""
+        if spec.cached is None or not spec.cached.read:
+            return None
+        root = (await asyncio.to_thread(session().connect)).storage
+        entry = await asyncio.to_thread(ResultCache(open_storage(root)).look, spec.cached)
+        if entry is None:
+            return None
+        few = inputs if inputs.nbytes <= pickling.RELAYED else None
+        info = await session().controller.runs.reuse(spec, entry, few)
+        return None if info is None else Run(info)
+
+    async def _begin(self, spec: RunSpec, inputs: pickling.Payload) -> Run:
         await session().warn_of_shortage(f"Task {spec.task.name!r}", spec.task.environment)
         if inputs.nbytes <= pickling.RELAYED:
             return Run(await session().controller.runs.start(spec, inputs))
@@ -220,35 +336,58 @@ class RunContext(LaunchContext):
             await asyncio.to_thread(open_storage(root).delete, key)
             raise
 
+    @property
+    def _caching(self) -> Caching:
+        own = self.cache_lookup_scope == "project-domain"
+        return Caching(self.disable_run_cache, self.overwrite_cache, own)
+
     def _name(self) -> str:
         return self.name or f"r{uuid.uuid4().hex[:12]}"
+
+    def _wide_now(self) -> RunWide:
+        """As :attr:`wide`, for a run that is asked for now."""
+        said = self.run_start_time or datetime.now(timezone.utc)
+        start = said if said.tzinfo else said.replace(tzinfo=timezone.utc)
+        return self.wide.model_copy(update={"start_time": start.astimezone(timezone.utc)})
 
     @property
     def wide(self) -> RunWide:
         """The variables, the context and the folder that all tasks of the run find."""
         return RunWide(
-            env_vars=self._log_variables() | (self.env_vars or {}),
+            env_vars=self._log_variables() | self._reset | (self.env_vars or {}),
             custom_context=self.custom_context or {},
             raw_data_path=_place.root(self.raw_data_path) if self.raw_data_path else None,
+            caching=self._caching,
+            max_action_concurrency=self.max_action_concurrency or 0,
         )
+
+    @property
+    def _reset(self) -> dict[str, str]:
+        return {RESET: "1"} if self.reset_root_logger else {}
 
     @property
     def run(self) -> RunVerb:
         """Run a task; see :func:`flyteray.run`."""
         return RunVerb(self._run, self)
 
+    @property
+    def rerun(self) -> Verb[..., Any]:
+        """Run again what a run has done; see :func:`flyteray.rerun`."""
+        return Verb(self._rerun)
+
     def _check(self) -> None:
         if self.env_vars is not None:
             try:
-                check_env_vars(_OWNER, self.env_vars)
+                object.__setattr__(self, "env_vars", checked_env_vars(_OWNER, self.env_vars))
             except TypeError as error:
                 raise ValueError(str(error)) from None
-        context = self.custom_context
-        if context is not None and not (
-            isinstance(context, Mapping)
-            and all(isinstance(text, str) for pair in context.items() for text in pair)
-        ):
-            raise TypeError(f"{_OWNER}: custom_context must map str to str, got {context!r}.")
+        for option in ("custom_context", "labels"):
+            texts = getattr(self, option)
+            if texts is not None and not (
+                isinstance(texts, Mapping)
+                and all(isinstance(text, str) for pair in texts.items() for text in pair)
+            ):
+                raise TypeError(f"{_OWNER}: {option} must map str to str, got {texts!r}.")
         if self.log_format not in ("console", "json"):
             raise ValueError(f'{_OWNER}: log_format must be "console" or "json", got {self.log_format!r}.')
         path = self.raw_data_path
@@ -256,7 +395,13 @@ class RunContext(LaunchContext):
             raise TypeError(f"{_OWNER}: raw_data_path must be a str, got {path!r}.")
         if path:
             _place.root(path)
+        if self.run_start_time is not None and not isinstance(self.run_start_time, datetime):
+            raise TypeError(f"{_OWNER}: run_start_time must be a datetime, got {self.run_start_time!r}.")
+        for option in ("log_level", "user_log_level"):
+            if getattr(self, option) is not None:
+                level(f"{_OWNER}: {option}", getattr(self, option))
         check_action_concurrency(_OWNER, self.max_action_concurrency)
+        check_notifications(_OWNER, self.notifications)
         if self.cache_lookup_scope not in _SCOPES:
             raise ValueError(
                 f"{_OWNER}: cache_lookup_scope must be one of {', '.join(map(repr, _SCOPES))}, got "
@@ -271,17 +416,27 @@ class RunContext(LaunchContext):
         for option in _WITHOUT_MEANING:
             if getattr(self, option):
                 without_meaning(_OWNER, option)
-        if self.max_action_concurrency:
-            limit = "as many actions run at one time as the cluster has room for"
-            not_yet(_OWNER, "max_action_concurrency", limit)
-        if self.notifications:
-            not_yet(_OWNER, "notifications", "nobody is told")
         if any(getattr(self, option) for option in _LOCAL_ONLY):
-            not_yet(_OWNER, "tracked", "a local run is kept while its handle is")
-        if self.mode == "local":
-            for option in ("env_vars", "raw_data_path"):
-                if getattr(self, option):
-                    not_yet(f'{_OWNER}(mode="local")', option, "tasks find what this process has")
+            warn_user(
+                f"{_OWNER}: tracked changes nothing: the handle of a local run has its history, and no file. Runs on a "
+                "cluster are recorded, also on the local one, as without mode='local'."
+            )
+
+
+def _cached(task: Task[..., Any], arguments: Mapping[str, Any], spec: RunSpec) -> CachedCall | None:
+    caching, cache = spec.wide.caching, spec.task.cache
+    named = contents(task, arguments, cache, caching)
+    if cache is None or named is None:
+        return None
+    return cached_call(task, named, cache, caching, spec.owner)
+
+
+def _linked(spec: RunSpec, links: Iterable[Link]) -> RunSpec:
+    """A run whose root action has the addresses of links."""
+    root = ActionID(ROOT, spec.name, *spec.owner)
+    return spec.model_copy(
+        update={"links": links_of(spec.task.name, links, root, None, spec.wide.custom_context)}
+    )
 
 
 with_runcontext = RunContext
@@ -291,11 +446,12 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
     """Run a task on the cluster and return a live handle at once; the run goes on when this process ends.
 
     Args:
-        task: What ``@env.task`` made, or a handle of a deployed task from ``flyteray.remote.Task.get``.
+        task: What ``@env.task`` made, a handle of a deployed task from ``flyteray.remote.Task.get``, or one of a
+            trigger from ``flyteray.remote.Trigger.get``, whose inputs need not be given.
         args: Its inputs, positional or
         kwargs: by name; any Python values, checked against the task's annotations here, and converted as Flyte does it:
             a dict for a dataclass, TypedDict or model, the name for a member of an enum. Arrays arrive read-only. What
-            is larger than a megabyte lies in storage until the run has ended.
+            is larger than a megabyte goes by storage.
 
     Raises:
         TypeError: not a task, an unknown input, or one of the wrong type.
@@ -311,3 +467,49 @@ async def _run(task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
 
 
 run = RunVerb(_run, RunContext())
+
+
+async def _rerun(
+    run_name: str,
+    /,
+    action_name: str = ROOT,
+    *,
+    recover: bool = False,
+    force_rerun_actions: Collection[str] | None = None,
+    allow_missing_source_outputs: bool = False,
+    **inputs: Any,
+) -> Any:
+    """Run again what a run, or an action of it, has run: the same task, code and inputs, or some of them changed.
+
+    Args:
+        run_name: The earlier run; it may have ended or not.
+        action_name: The action to run again, with all below it, as the root of the new run. Default: the root.
+        recover: Take what the earlier run's actions and traces have given, where they succeeded, instead of running
+            them again. They are told by what they are: task, inputs, group and the place of the call.
+        force_rerun_actions: Actions of it that are to run again all the same.
+        allow_missing_source_outputs: Run again, without a word, what is no longer kept.
+        inputs: Inputs in place of the earlier ones.
+
+    Returns:
+        The handle of the new run.
+
+    Raises:
+        TypeError: the name of the run is no str.
+        RunNotFoundError: there is no such run.
+        ValueError: the task has no such inputs, the run no such actions, or options that exclude each other, as
+            ``recover`` and another action than the root.
+        OutputNotFoundError: the inputs, or outputs that are to be recovered, are no longer kept; those of other
+            actions than the root are where they have at most 16 MiB.
+        NotImplementedError: in local mode.
+    """
+    return await RunContext().rerun.aio(
+        run_name,
+        action_name,
+        recover=recover,
+        force_rerun_actions=force_rerun_actions,
+        allow_missing_source_outputs=allow_missing_source_outputs,
+        **inputs,
+    )
+
+
+rerun = Verb(_rerun)

@@ -6,8 +6,8 @@ from typing import Literal
 
 from flyteray._client.session.session import session
 from flyteray._declare import context
-from flyteray._declare.context import Owner
 from flyteray._declare.environment import without_meaning
+from flyteray._declare.facts import Owner
 from flyteray._settings import DOMAIN, ORG, PROJECT
 from flyteray.errors import InitializationError
 

@@ -17,7 +17,10 @@ from flyteray._control.apps.hosts import refuse_taken_hosts
 from flyteray._control.apps.ingresses import Ingresses
 from flyteray._control.apps.reconciler import Reconciler
 from flyteray._control.apps.records import Records
+from flyteray._control.apps.scaler import Size
 from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
+from flyteray._control.apps.traffic import division
+from flyteray._control.apps.traffic.canaries import Asked
 from flyteray._control.registry.database import now
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
@@ -25,8 +28,10 @@ from flyteray._control.runs.outputs import Outputs
 from flyteray._declare.near import did_you_mean
 from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
-from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo, ReplicaInfo
+from flyteray._plan.info import AppInfo, AppPhase, AppVersion, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec
+from flyteray._plan.traffic.canary import CanaryRecord, CanarySpec
+from flyteray._plan.triggers.windows import most_ever
 from flyteray._serve.ray_serve import deployment
 from flyteray.errors import AppNotFoundError, PlacementError, RuntimeUserError
 
@@ -45,12 +50,13 @@ class Apps(AppsDoor):
         secrets: Secrets,
         outputs: Outputs,
         ingresses: Ingresses,
+        figures: Asked,
         wake: asyncio.Event,
     ) -> None:
         self._secrets = secrets
         self._outputs = outputs
         self._records = records = Records(registry.apps)
-        self._loop = Reconciler(records, cluster, images, registry.keys, ingresses, wake)
+        self._loop = Reconciler(records, cluster, images, registry.keys, ingresses, figures, wake)
 
     async def run(self) -> None:
         """Bring about what is wanted, for as long as the controller lives."""
@@ -58,17 +64,24 @@ class Apps(AppsDoor):
 
     # Questions of users
 
-    async def serve(self, spec: AppSpec, declared: Sequence[str] = ()) -> AppInfo:
+    async def serve(
+        self,
+        spec: AppSpec,
+        declared: Sequence[str] = (),
+        share: int = 100,
+        canary: CanarySpec | None = None,
+    ) -> AppInfo:
         self._secrets.require(secret.name for secret in spec.environment.secrets)
         spec = await self._outputs.pin(spec, declared)
         await asyncio.to_thread(_check_placement, spec)
         refuse_taken_hosts(spec, self._records.specs())
-        most = spec.scaling.most if spec.scaling else spec.replicas
-        if most > SLOTS:
+        if (most := most_ever(spec)) > SLOTS:
             raise ValueError(
                 f"App {spec.name!r}: {most} replicas are more than the {SLOTS} that an app can have."
             )
         app = self._records.apps.get(spec.name)
+        target, shares = division.beside(app, spec.version_id, canary.steps[0] if canary else share)
+        begun = CanaryRecord(spec=canary) if canary and shares else None
         known = self._records.versions.get(spec.version_id)
         revision = known.revision if known else (app.revision + 1 if app else 1)
         at = now()
@@ -84,6 +97,7 @@ class Apps(AppsDoor):
                     error=None,
                     created_at=at,
                     draining_since=None,
+                    canary=begun,
                 )
             )
         elif known.spec.digest() != spec.digest():
@@ -93,17 +107,22 @@ class Apps(AppsDoor):
             )
         else:
             # How it is reached may have changed: that is no part of what a version is.
-            self._records.put_version(replace(known, spec=spec))
+            self._records.put_version(replace(known, spec=spec, canary=begun))
             self._loop.forgive(self._records.versions[spec.version_id])
+        goes_on = app is not None and app.desired == "active"
         self._records.put_app(
             AppRecord(
                 name=spec.name,
                 desired="active",
-                target=spec.version_id,
-                serving=app.serving if app and app.desired == "active" else None,
+                target=target,
+                serving=app.serving if app and goes_on else None,
                 revision=max(revision, app.revision if app else 0),
                 created_at=app.created_at if app else at,
                 updated_at=at,
+                shares=shares,
+                routed=app.routed if app and goes_on else {},
+                sticks=canary.sticks if canary and begun else app.sticks if app and shares else None,
+                previous=app.previous if app else None,
             )
         )
         await self._loop.changed()  # requests for it wait from now on
@@ -143,6 +162,28 @@ class Apps(AppsDoor):
             for replica in self._records.of_version(version.id)
         ]
 
+    async def versions(self, name: str) -> list[AppVersion]:
+        self._told(name)
+        app, versions = self._records.apps[name], self._records.of_app(name)
+        return division.version_infos(app, versions, self._records.ready())
+
+    async def set_traffic(self, name: str, shares: dict[str, int], sticky: str | None = None) -> AppInfo:
+        self._told(name)
+        app, versions = self._records.apps[name], self._records.of_app(name)
+        return await self._divide(division.divided(app, versions, shares, sticky, now()))
+
+    async def rollback(self, name: str) -> AppInfo:
+        self._told(name)
+        app, versions = self._records.apps[name], self._records.of_app(name)
+        return await self._divide(division.rolled_back(app, versions, now()))
+
+    async def _divide(self, app: AppRecord) -> AppInfo:
+        for version in {app.target, *app.shares}:
+            self._loop.forgive(self._records.versions[version])
+        self._records.put_app(app)
+        await self._loop.changed()
+        return self._told(app.name)
+
     async def set_desired(self, name: str, desired: Literal["active", "stopped"]) -> AppInfo:
         self._told(name)
         if desired == "active":
@@ -174,6 +215,10 @@ class Apps(AppsDoor):
         await self.wait_stopped(name, asked=True)
         self._records.forget_app(name)
         await self._loop.changed()  # so that its name is free when this returns
+
+    def sizes(self) -> list[Size]:
+        """How many replicas the versions have of which something runs, by app."""
+        return self._loop.sizes()
 
     # Reports of replicas
 

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
+_PLACED_S = 10.0  # for replicas to get a process; each then has its own time to start in
 _REGISTRY_S = 2.0  # between two looks whether a registry that is away is back
 
 
@@ -46,6 +47,15 @@ class Deployer:
         self._building: dict[str, asyncio.Task[None]] = {}  # by version
         self._failures: dict[str, int] = {}  # of those that served before: how often they could not start
         self._not_before: dict[str, float] = {}
+        self._handed_over: dict[str, float] = {}
+
+    def is_overdue(self, version: VersionRecord) -> bool:
+        """Whether a version that Serve was asked for should be ready by now."""
+        if version.phase is not VersionPhase.DEPLOYING or self.is_building(version.id):
+            self._handed_over.pop(version.id, None)
+            return False
+        since = self._handed_over.setdefault(version.id, time.monotonic())
+        return time.monotonic() - since > version.spec.startup_timeout_s + _PLACED_S
 
     def is_building(self, version: str) -> bool:
         """Whether a version waits for its image, so that Serve does not know it yet."""

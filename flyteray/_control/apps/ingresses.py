@@ -156,10 +156,14 @@ class Ingresses:
         for member in self._members.values():
             member.changed.set()
 
-    async def _ask(self, question: Callable[[IngressDoor], Awaitable[T]]) -> dict[str, T | None]:
+    async def ask(self, question: Callable[[Member], Awaitable[T]]) -> list[tuple[Member, T | None]]:
+        """The answer of each ingress that serves; None where one does not tell in time."""
         members = [member for member in self._members.values() if member.port]
-        answers = await asyncio.gather(*(member.ask(question) for member in members))
-        return {member.address: told for member, told in zip(members, answers, strict=True)}
+        answers = await asyncio.gather(*(member.answer(question(member)) for member in members))
+        return list(zip(members, answers, strict=True))
+
+    async def _ask(self, question: Callable[[IngressDoor], Awaitable[T]]) -> dict[str, T | None]:
+        return {member.address: told for member, told in await self.ask(lambda member: question(member.door))}
 
     async def _leave_unused(self) -> None:
         for address in self._unused.for_long(time.monotonic()):

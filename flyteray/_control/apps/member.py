@@ -13,6 +13,7 @@ from flyteray._ingress.certificates import Authority
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.door import IngressDoor
 from flyteray._ingress.routes import IngressState
+from flyteray._plan.traffic.figures import Figures
 
 T = TypeVar("T")
 
@@ -36,8 +37,8 @@ class Wanted:
 class Member:
     """The ingress of one machine, which belongs to a Ray node there and ends with it.
 
-    ``told`` is what it has, ``knows`` that it was told of some state, ``counts`` what it said last of each backend. One
-    with a ``problem`` could not be started or told: nobody waits for it until it can.
+    ``told`` is what it has, ``knows`` that it was told of some state, ``counts`` and ``figures`` what it said last of
+    each backend. One with a ``problem`` could not be started or told: nobody waits for it until it can.
     """
 
     address: str
@@ -50,6 +51,7 @@ class Member:
     problem: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    figures: dict[int, Figures] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -57,10 +59,10 @@ class Member:
         """Whether no other machine can reach it."""
         return ipaddress.ip_address(self.address).is_loopback
 
-    async def ask(self, question: Callable[[IngressDoor], Awaitable[T]]) -> T | None:
-        """Its answer; None where it does not tell in time."""
+    async def answer(self, question: Awaitable[T]) -> T | None:
+        """Its answer to a question; None where it does not tell in time."""
         try:
-            return await asyncio.wait_for(_awaited(question(self.door)), _ANSWER_S)
+            return await asyncio.wait_for(_awaited(question), _ANSWER_S)
         except Exception as error:  # noqa: BLE001  # whatever it is, this one does not tell
             logger.info("The ingress of %s does not tell: %r", self.address, error)
             return None
@@ -75,6 +77,12 @@ class Member:
         before = self.counts.get(backend, (0, 0))[1]
         self.counts[backend] = counted
         return counted[1] - before if counted[1] >= before else counted[1]
+
+    def since(self, backend: int, figures: Figures) -> Figures:
+        """Note its figures of a backend; what has come since it told them last, which begin anew when it does."""
+        before = self.figures.get(backend, Figures())
+        self.figures[backend] = figures
+        return figures - before if figures.requests >= before.requests else figures
 
     async def certify(self, authority: Authority) -> None:
         """Have it known to the others by a certificate, where it needs a new one."""

@@ -9,8 +9,11 @@ from datetime import datetime, timedelta
 
 from flyteray._control.apps.hosts import own_hosts, timeout_ms
 from flyteray._control.apps.state import RUNNING, AppRecord, ReplicaRecord, VersionPhase, VersionRecord
+from flyteray._ingress.entry.grants import Grant
+from flyteray._ingress.entry.limits import Crowd, Limit
 from flyteray._ingress.routes import IngressState, Slot
-from flyteray._plan.spec import AppSpec
+from flyteray._plan.spec import AppSpec, LimitsSpec
+from flyteray._plan.triggers.windows import sized
 
 REPLACED_DRAIN = timedelta(hours=1)  # for open requests and connections of a replaced version
 STOPPED_DRAIN = timedelta(seconds=10)  # for those of an app that the user stops
@@ -27,8 +30,23 @@ class Deploy:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """All replicas of a version are ready; others that its app needs are not."""
+
+    version: str
+
+
+@dataclass(frozen=True)
 class Promote:
-    """All replicas of the target are ready: the route points to it from now on."""
+    """All versions that are wanted are ready: the route points to the target, and the shares are as wanted."""
+
+    version: str
+    app: str
+
+
+@dataclass(frozen=True)
+class TakeBack:
+    """A version that was to have a share of the requests could not start: it has none."""
 
     version: str
     app: str
@@ -55,7 +73,7 @@ class Retire:
     version: str
 
 
-Step = Deploy | Promote | Drain | Resume | Retire
+Step = Deploy | Ready | Promote | TakeBack | Drain | Resume | Retire
 
 
 def next_steps(
@@ -71,33 +89,44 @@ def next_steps(
     """
     known = {version.id: version for version in versions}
     ready = Counter(replica.info.version for replica in replicas)
+    up = {version.id for version in known.values() if _is_up(version, ready[version.id], now)}
     wanted: dict[str, AppRecord] = {}
     limits: dict[str, timedelta] = {}
     for app in apps:
         limits[app.name] = REPLACED_DRAIN if app.desired == "active" else STOPPED_DRAIN
         if app.desired == "active":
-            wanted.update({version: app for version in (app.serving, app.target) if version in known})
+            wanted.update({version: app for version in app.versions if version in known})
     return [
         step
         for version in known.values()
         for step in (
-            _keep(version, wanted[version.id], ready[version.id])
+            _keep(version, wanted[version.id], up)
             if version.id in wanted
             else _end(version, _drained(version, sessions, now, limits.get(version.app, STOPPED_DRAIN)))
         )
     ]
 
 
-def _keep(version: VersionRecord, app: AppRecord, ready: int) -> Iterator[Step]:
+def _is_up(version: VersionRecord, ready: int, now: datetime) -> bool:
+    if version.phase is VersionPhase.DEPLOYING:
+        return ready >= sized(version.spec, now).replicas
+    return version.phase is VersionPhase.READY
+
+
+def _keep(version: VersionRecord, app: AppRecord, up: Collection[str]) -> Iterator[Step]:
+    is_promoted = (app.serving, app.routed) == (app.target, app.shares)
+    may_serve = app.target == version.id and all(share in up for share in app.shares)
     match version.phase:
         case VersionPhase.PENDING | VersionPhase.RETIRED:
             yield Deploy(version.id)
-        case VersionPhase.DEPLOYING if ready >= version.spec.replicas:
-            yield Promote(version.id, app.name)
+        case VersionPhase.DEPLOYING if version.id in up:
+            yield Promote(version.id, app.name) if may_serve else Ready(version.id)
         case VersionPhase.DRAINING:
             yield Resume(version.id)
-        case VersionPhase.READY if app.target == version.id != app.serving:
+        case VersionPhase.READY if may_serve and not is_promoted:
             yield Promote(version.id, app.name)
+        case VersionPhase.FAILED if version.id in app.shares:
+            yield TakeBack(version.id, app.name)
 
 
 def _end(version: VersionRecord, drained: bool) -> Iterator[Step]:
@@ -122,7 +151,7 @@ def ingress_state(
     apps: Iterable[AppRecord],
     versions: Iterable[VersionRecord],
     replicas: Iterable[ReplicaRecord],
-    keys: Mapping[str, str] | None = None,
+    keys: Mapping[str, Grant] | None = None,
     auth: bool = False,
     resting: Collection[str] = (),
     lacking: Mapping[str, str] | None = None,
@@ -139,7 +168,7 @@ def ingress_state(
         apps: All apps, as they are wanted.
         versions: All versions of these.
         replicas: The replicas that are ready.
-        keys: The names of the keys' owners, by digest.
+        keys: What each key opens, by digest.
         auth: Whether apps that require auth ask for keys.
         resting: The versions that sleep or are being woken: requests wait for them in any case.
         lacking: Why replicas don't start yet, by version.
@@ -149,10 +178,14 @@ def ingress_state(
     known = {version.id: version for version in versions}
     backends = {version.id: version.backend for version in known.values() if version.backend is not None}
     slots: dict[int, dict[int, Slot]] = {backend: {} for backend in backends.values()}
+    names: dict[str, str] = {
+        f"b{backend}": known[version].spec.version or version for version, backend in backends.items()
+    }
     for replica in _free(replicas, silent):
         backend = backends.get(replica.info.version)
         if backend is not None:
             slots[backend][replica.slot] = Slot(replica.info.host, replica.info.port)
+            names[f"b{backend}/s{replica.slot}"] = replica.info.replica_id
     routes = {
         app.name: backends.get(app.serving or app.target) if app.desired == "active" else None for app in apps
     }
@@ -178,6 +211,19 @@ def ingress_state(
     }
     return IngressState(
         apps=routes,
+        shares={
+            app.name: shares for app in apps if (shares := _shares(app, backends, slots, known, resting))
+        },
+        sticks={app.name: app.sticks for app in apps if app.sticks and app.routed},
+        versions={
+            app.name: {
+                known[version].spec.version_name: backends[version]
+                for version in app.versions
+                if version in backends and known[version].phase is VersionPhase.READY
+            }
+            for app in apps
+            if app.desired == "active"
+        },
         coming=frozenset(app.name for app in apps if app.desired == "active" and routes[app.name] is None),
         backends=slots,
         owners={version.backend: version.app for version in known.values() if version.backend is not None},
@@ -185,10 +231,52 @@ def ingress_state(
         timeouts=timeouts,
         sticky=frozenset(name for name, spec in shown.items() if spec.sticky),
         private=frozenset(name for name, spec in shown.items() if auth and spec.requires_auth),
+        roles={
+            name: (spec.reading, spec.acting)
+            for name, spec in shown.items()
+            if (spec.reading, spec.acting) != ("invoke", "invoke")
+        },
+        forwards=frozenset(name for name, spec in shown.items() if spec.forward_key),
+        origins={
+            name: frozenset(spec.allowed_origins) for name, spec in shown.items() if spec.allowed_origins
+        },
+        limits={name: limit for name, spec in shown.items() if (limit := _limit(spec))},
+        crowds={
+            version.backend: Crowd(limits.concurrency, limits.queue)
+            for version in known.values()
+            if version.backend is not None and (limits := version.spec.limits) and limits.concurrency
+        },
         keys=keys or {},
         waits=waits,
         reasons=reasons,
+        names=names,
     )
+
+
+def _limit(spec: AppSpec) -> Limit | None:
+    """What an app takes at most of a request; None where it sets no limit."""
+    limits = spec.limits or LimitsSpec()
+    limit = Limit(limits.rate, limits.body, limits.headers)
+    return None if limit == Limit() else limit
+
+
+def _shares(
+    app: AppRecord,
+    backends: Mapping[str, int],
+    slots: Mapping[int, Mapping[int, Slot]],
+    known: Mapping[str, VersionRecord],
+    resting: Collection[str],
+) -> dict[int, int]:
+    """The percent of an app's requests by the backend of versions beside the one that serves, which can take them."""
+    return {
+        backends[version]: share
+        for version, share in app.routed.items()
+        if share
+        and app.desired == "active"
+        and version in backends
+        and known[version].phase is VersionPhase.READY
+        and (slots[backends[version]] or version in resting)
+    }
 
 
 def _may_wait(version: VersionRecord, resting: bool) -> bool:

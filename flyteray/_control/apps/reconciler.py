@@ -15,13 +15,14 @@ from flyteray._control.apps import reconcile
 from flyteray._control.apps.deployer import Deployer
 from flyteray._control.apps.ingresses import Ingresses
 from flyteray._control.apps.records import Records
-from flyteray._control.apps.scaler import Scaler
+from flyteray._control.apps.scaler import Scaler, Size
 from flyteray._control.apps.state import RUNNING, AppRecord, VersionPhase, VersionRecord
 from flyteray._control.apps.status import app_info
+from flyteray._control.apps.traffic.canaries import Asked, Canaries
 from flyteray._control.registry.database import now
 from flyteray._control.registry.keys import Keys
 from flyteray._machine.threads import in_own_thread
-from flyteray._plan.info import AppInfo, ClusterInfo, ErrorInfo
+from flyteray._plan.info import STARTUP_TIMEOUT, AppInfo, ClusterInfo, ErrorInfo
 from flyteray._serve.ray_serve import deployment, own_serve
 from flyteray.errors import RegistryUnavailableError
 
@@ -42,6 +43,7 @@ class Reconciler:
         images: Images,
         keys: Keys,
         ingresses: Ingresses,
+        figures: Asked,
         wake: asyncio.Event,
     ) -> None:
         self._records = records
@@ -52,6 +54,7 @@ class Reconciler:
         self._wake = wake
         self._round = asyncio.Condition()
         self._scaler = Scaler(records, ingresses.traffic)
+        self._canaries = Canaries(records, figures)
         self._deployer = Deployer(records, images, self._scaler, cluster, self._wake.set)
         self._failed: set[str] = set()  # versions that Serve is still to end
         self._routing = asyncio.Lock()
@@ -111,6 +114,10 @@ class Reconciler:
             self._wake.set()  # another one may wait for it to go
             await self.route()
 
+    def sizes(self) -> list[Size]:
+        """How many replicas the versions have of which something runs, by app."""
+        return self._scaler.sizes()
+
     def info(self, app: AppRecord) -> AppInfo:
         """An app as it is now."""
         waiting = self._scaler.waiting.get(app.target)
@@ -138,9 +145,12 @@ class Reconciler:
                 if tick % _LIVENESS_EVERY == 0:
                     await self._lose_dead_replicas()
                     await self._fail_given_up_versions()
+                    await self._fail_overdue_versions()
                 if tick % _TIDY_EVERY == 0:
                     await self._end_unwanted_versions()
                 await self._reconcile()
+                if await self._canaries.look():
+                    await self.changed()
                 if await self._scaler.adjust():
                     await self.route()
             except RegistryUnavailableError as error:
@@ -185,6 +195,14 @@ class Reconciler:
                     if coming:
                         await self._deployer.again_later(version.id)
 
+    async def _fail_overdue_versions(self) -> None:
+        """A version that is not ready in time beside one that serves is taken back: the other has all it needs."""
+        for version in list(self._records.versions.values()):
+            app = self._records.apps.get(version.app)
+            if self._deployer.is_overdue(version) and app and app.serving not in (None, version.id):
+                ready = len(self._records.of_version(version.id))
+                await self.fail(version.id, _overdue(version, ready, self._scaler.waiting.get(version.id)))
+
     async def _end_unwanted_versions(self) -> None:
         """Serve may have been asked for a version just before, or not been told that it has ended."""
         for version_id in await asyncio.to_thread(deployment.sizes):
@@ -223,10 +241,14 @@ class Reconciler:
         match step:
             case reconcile.Deploy():
                 await self._deployer.start(version)
+            case reconcile.Ready():
+                self._records.put_version(replace(version, phase=VersionPhase.READY))
             case reconcile.Promote():
                 self._records.put_version(replace(version, phase=VersionPhase.READY))
+                self._records.put_app(self._records.apps[step.app].promoted(now()))
+            case reconcile.TakeBack():
                 self._records.put_app(
-                    replace(self._records.apps[step.app], serving=version.id, updated_at=now())
+                    replace(self._records.apps[step.app].without(version.id), updated_at=now())
                 )
             case reconcile.Drain():
                 self._records.put_version(replace(version, phase=VersionPhase.DRAINING, draining_since=now()))
@@ -249,7 +271,7 @@ class Reconciler:
                 self._records.apps.values(),
                 self._records.versions.values(),
                 [each for each in self._records.replicas.values() if each.info.version not in falling_asleep],
-                self._keys.names(),
+                self._keys.grants(),
                 self._cluster.auth,
                 self._scaler.counts.resting() | falling_asleep,
                 self._scaler.waiting,
@@ -263,3 +285,12 @@ class Reconciler:
 def _died(serves_word: str) -> ErrorInfo:
     told = "The processes of its replicas ended while they started, most likely for memory."
     return ErrorInfo(code="ReplicaDied", message=f"{told} Ray Serve says: {serves_word}")
+
+
+def _overdue(version: VersionRecord, ready: int, waits: str | None) -> ErrorInfo:
+    told = f"it {waits}" if waits else f"{ready} of its replicas are ready"
+    return ErrorInfo(
+        code=STARTUP_TIMEOUT,
+        message=f"not within the {version.spec.startup_timeout_s:g} s that it has: {told}. "
+        "with_servecontext(activate_timeout=...) gives a version more time.",
+    )

@@ -85,16 +85,16 @@ class Records:
     def is_wanted(self, version: VersionRecord) -> bool:
         """Whether a version is to be there: its app is active, and it serves or is to serve."""
         app = self.apps.get(version.app)
-        return app is not None and app.desired == "active" and version.id in (app.target, app.serving)
+        return app is not None and app.desired == "active" and version.id in app.versions
 
     def is_serving(self, version: VersionRecord) -> bool:
-        """Whether the route of its app points to a version, or did when the app was last there."""
+        """Whether the route of its app leads to a version, or did when the app was last there."""
         app = self.apps.get(version.app)
-        return app is not None and app.serving == version.id
+        return app is not None and version.id in app.takes_requests
 
     def specs(self) -> list[AppSpec]:
         """The specs of the versions that apps have or are to have, stopped apps included."""
-        named = {version for app in self.apps.values() for version in (app.target, app.serving) if version}
+        named = {version for app in self.apps.values() for version in app.versions}
         return [self.versions[version].spec for version in named if version in self.versions]
 
     def free_backend(self) -> int:

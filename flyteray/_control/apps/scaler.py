@@ -5,21 +5,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from flyteray._cluster import nodes
 from flyteray._control.apps.falling_asleep import FallingAsleep
 from flyteray._control.apps.records import Records
 from flyteray._control.apps.scaling import ReplicaCounts
 from flyteray._control.apps.state import VersionPhase, VersionRecord
+from flyteray._control.registry.database import now
 from flyteray._plan import placement
+from flyteray._plan.triggers.windows import sized
 from flyteray._serve.ray_serve import deployment
 
 # Requests that are open, and those so far, of some backends.
 Traffic = Callable[[Sequence[int]], Awaitable[Mapping[int, tuple[int, int]]]]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many replicas a version of an app has and is to have, and how often it was woken since this was started."""
+
+    app: str
+    version: str
+    backend: int
+    ready: int
+    wanted: int
+    cold_starts: int
 
 
 class Scaler:
@@ -36,11 +51,32 @@ class Scaler:
         self.counts = ReplicaCounts()
         self._falling_asleep = FallingAsleep()
         self.waiting: dict[str, str] = {}
+        self._cold_starts: Counter[str] = Counter()
+
+    def sizes(self) -> list[Size]:
+        """The sizes of the versions of which something runs, by app."""
+        ready = self._records.ready()
+        running = (version for version in self._records.versions.values() if version.backend is not None)
+        return [
+            Size(
+                app=version.app,
+                version=version.spec.version or version.id,
+                backend=version.backend,
+                ready=ready.get(version.id, 0),
+                wanted=version.spec.replicas
+                if (wanted := self.counts.wanted(version.id)) is None
+                else wanted,
+                cold_starts=self._cold_starts[version.id],
+            )
+            for version in sorted(running, key=lambda version: (version.app, version.revision))
+            if version.backend is not None
+        ]
 
     def first(self, version: VersionRecord) -> int:
         """The number of replicas that a version starts with."""
         app = self._records.apps.get(version.app)
-        return self.counts.first(version, app.serving if app else None)
+        replaces = app is not None and app.target == version.id
+        return self.counts.first(_sized(version), app.serving if app and replaces else None)
 
     def falling_asleep(self) -> set[str]:
         """The versions to whose replicas no request is sent any more, although they are still there."""
@@ -61,7 +97,9 @@ class Scaler:
         return self.falling_asleep() != before
 
     async def _scale(self) -> None:
-        versions = [version for version in self._records.versions.values() if self._has_a_size(version)]
+        versions = [
+            _sized(version) for version in self._records.versions.values() if self._has_a_size(version)
+        ]
         followed = [
             version.backend
             for version in versions
@@ -83,6 +121,7 @@ class Scaler:
                 if self.counts.wanted(version) == 0 and record is not None and record.error is not None:
                     # The reason why it could not be woken may be over: it is tried again.
                     self._records.put_version(replace(record, error=None))
+                self._cold_starts[version] += self.counts.wanted(version) == 0 and replicas > 0
                 self.counts.asked(version, replicas)
                 self._falling_asleep.asked(version, replicas, at)
 
@@ -98,8 +137,9 @@ class Scaler:
         return version.phase in (VersionPhase.DEPLOYING, VersionPhase.READY) and ready < least
 
     async def _learn_what_waits(self, ready: Mapping[str, int]) -> None:
-        active = (app.target for app in self._records.apps.values() if app.desired == "active")
-        targets = [self._records.versions[target] for target in active]
+        active = [app for app in self._records.apps.values() if app.desired == "active"]
+        wanted = (version for app in active for version in (app.target, *app.shares))
+        targets = [_sized(self._records.versions[version]) for version in wanted]
         short = [version for version in targets if self._is_short(version, ready.get(version.id, 0))]
         waiting: dict[str, str] = {}
         if short:
@@ -112,3 +152,8 @@ class Scaler:
                 if version.id not in self.waiting:
                     logger.info("A replica of %s %s", version.id, waits)
         self.waiting = waiting
+
+
+def _sized(version: VersionRecord) -> VersionRecord:
+    """A version with the bounds of its replicas that hold now."""
+    return replace(version, spec=sized(version.spec, now()))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import Literal
 
 from flyteray._plan.info import ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec
+from flyteray._plan.traffic.canary import CanaryRecord
 
 
 class VersionPhase(str, Enum):
@@ -30,7 +32,12 @@ RUNNING = (VersionPhase.DEPLOYING, VersionPhase.READY, VersionPhase.DRAINING)
 
 @dataclass(frozen=True)
 class AppRecord:
-    """An app: what is wanted (``desired``, ``target``) and which version the route points to (``serving``)."""
+    """An app: what is wanted (``desired``, ``target``) and which version the route points to (``serving``).
+
+    ``shares`` are the percent of its requests that versions beside the target are to have, ``routed`` what those beside
+    the one that serves have now. ``sticks`` is what keeps a client to one version: ``"cookie"``, or the name of a
+    header. ``previous`` is the version that served before the one that does.
+    """
 
     name: str
     desired: Literal["active", "stopped"]
@@ -39,13 +46,51 @@ class AppRecord:
     revision: int
     created_at: datetime
     updated_at: datetime
+    shares: Mapping[str, int] = field(default_factory=dict, hash=False)
+    routed: Mapping[str, int] = field(default_factory=dict, hash=False)
+    sticks: str | None = None
+    previous: str | None = None
+
+    @property
+    def takes_requests(self) -> set[str]:
+        """The versions that requests are sent to, or were when the app was last there."""
+        return {*([self.serving] if self.serving else []), *self.routed}
+
+    @property
+    def versions(self) -> set[str]:
+        """The versions that are to be there while it is active."""
+        return {self.target, *self.shares, *self.takes_requests}
+
+    def divided(self) -> dict[str, int]:
+        """What percent of its requests each version has."""
+        return {self.serving: 100 - sum(self.routed.values()), **self.routed} if self.serving else {}
+
+    def promoted(self, at: datetime) -> AppRecord:
+        """The same with all as it is wanted."""
+        replaced = self.serving not in (None, self.target)
+        return replace(
+            self,
+            serving=self.target,
+            routed=self.shares,
+            previous=self.serving if replaced else self.previous,
+            updated_at=at,
+        )
+
+    def without(self, version: str) -> AppRecord:
+        """The same without the share of a version."""
+        shares, routed = (
+            {each: share for each, share in shares.items() if each != version}
+            for shares in (self.shares, self.routed)
+        )
+        return replace(self, shares=shares, routed=routed)
 
 
 @dataclass(frozen=True)
 class VersionRecord:
     """An immutable deployed form of an app; ``id`` is unique over all apps.
 
-    ``backend`` is its place in the ingress while anything of it runs; ``draining_since`` is UTC.
+    ``backend`` is its place in the ingress while anything of it runs; ``draining_since`` is UTC; ``canary`` is how it
+    comes, or came, to have all requests.
     """
 
     id: str
@@ -57,6 +102,7 @@ class VersionRecord:
     error: ErrorInfo | None
     created_at: datetime
     draining_since: datetime | None
+    canary: CanaryRecord | None = None
 
 
 @dataclass(frozen=True)

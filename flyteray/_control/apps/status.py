@@ -49,6 +49,11 @@ def app_info(
         asleep=app.desired == "active" and resting and replicas_wanted == 0,
         hosts=own_hosts(shown.spec),
         links=links(shown.spec, url),
+        traffic={
+            versions[version].spec.version_name: share
+            for version, share in app.divided().items()
+            if app.routed and app.desired == "active"
+        },
         lineage={
             parameter.name: _lineage(parameter, {replica.outputs.get(parameter.name) for replica in here})
             for parameter in shown.spec.parameters
@@ -91,6 +96,7 @@ def _phase(app: AppRecord, target: VersionRecord, answers: bool) -> AppPhase:
         return AppPhase.STOPPED
     if target.phase is VersionPhase.FAILED:
         return AppPhase.FAILED
-    if app.serving == app.target and target.phase is VersionPhase.READY and answers:
+    is_as_wanted = (app.serving, app.routed) == (app.target, app.shares)
+    if is_as_wanted and target.phase is VersionPhase.READY and answers:
         return AppPhase.ACTIVE
     return AppPhase.DEPLOYING

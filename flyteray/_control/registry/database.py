@@ -9,12 +9,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Connection, Double, Table, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Double, Table, inspect, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.schema import CreateColumn
 
-from flyteray._control.registry import engines, tables
+from flyteray._control.registry import tables
+from flyteray._control.registry.store import engines
 from flyteray.errors import InitializationError, RegistryUnavailableError
 
 _PAUSE_S = 0.5
@@ -66,6 +68,7 @@ class Database:
             found = connection.scalar(select(tables.schema.c.version)) or 0
             if found <= tables.SCHEMA:
                 tables.metadata.create_all(connection)
+                _add_columns(connection)
             if found < tables.SCHEMA:
                 row = {"id": 1, "version": tables.SCHEMA}
                 connection.execute(self.upsert(tables.schema, ["id"]), row)
@@ -146,6 +149,18 @@ class Database:
     def close(self) -> None:
         """Give all connections back."""
         self._engine.dispose()
+
+
+def _add_columns(connection: Connection) -> None:
+    """Give tables that an older flyteray made the columns that are new: each may be null, so the older one lives on."""
+    there = inspect(connection)
+    for table in tables.metadata.sorted_tables:
+        known = {column["name"] for column in there.get_columns(table.name)}
+        for column in table.c:
+            if column.name not in known:
+                added = CreateColumn(column).compile(dialect=connection.dialect)
+                named = connection.dialect.identifier_preparer.format_table(table)
+                connection.exec_driver_sql(f"ALTER TABLE {named} ADD COLUMN {added}")
 
 
 def now() -> datetime:

@@ -1,4 +1,4 @@
-"""The registry: the record of runs, actions, deployed tasks, apps and keys, which survives a crash."""
+"""The registry: the record of runs, actions, conditions, tasks, triggers, apps and keys, which survives a crash."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from sqlalchemy import insert, select
 
 from flyteray._control.registry.actions import ActionRecords
 from flyteray._control.registry.apps import AppRecords
+from flyteray._control.registry.conditions import ConditionRecords
 from flyteray._control.registry.database import Database
 from flyteray._control.registry.keys import Keys
-from flyteray._control.registry.lease import LEASE_S, Holder, Lease
+from flyteray._control.registry.notices import NoticeRecords
+from flyteray._control.registry.retention import RetentionRecords
 from flyteray._control.registry.runs import RunRecords
+from flyteray._control.registry.store.lease import LEASE_S, Holder, Lease
 from flyteray._control.registry.tables import identity
 from flyteray._control.registry.tasks import TaskRecords
+from flyteray._control.registry.triggers.artifacts import ArtifactRecords
+from flyteray._control.registry.triggers.triggers import TriggerRecords
 from flyteray._plan.spec import OutputRef
 
 
@@ -26,10 +31,15 @@ class Registry:
 
     def __init__(self, url: str) -> None:
         self.database = database = Database(url)
-        self.runs = RunRecords(database)
+        self.notices = NoticeRecords(database)
+        self.runs = RunRecords(database, self.notices)
         self.actions = ActionRecords(database, self.runs)
+        self.conditions = ConditionRecords(database)
         self.tasks = TaskRecords(database)
+        self.artifacts = ArtifactRecords(database)
+        self.triggers = TriggerRecords(database, self.artifacts.newest)
         self.apps = AppRecords(database)
+        self.retention = RetentionRecords(database, self.runs, self.apps)
         self.keys = Keys(database)
         self._lease: Lease | None = None
 

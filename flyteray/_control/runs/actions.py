@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from flyteray._plan.actions.tree import Kind
 from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, RunInfo
 
 _SETTLE = timedelta(seconds=5)  # for the reports of workers, which may come after that of the run's end
+_FINAL = {ActionPhase.ABORTED: 1, ActionPhase.SUCCEEDED: 2, ActionPhase.RECOVERED: 2}
 _ORDER = {phase: number for number, phase in enumerate(ActionPhase)}
 
 
 def after(known: ActionInfo | None, event: ActionEvent) -> ActionInfo:
     """The state of an action after one more event.
 
-    A later attempt supersedes an earlier one, also its failure; within an attempt a later phase does. Success and
-    abortion are final. Of two ends that exclude each other, the one that happened first counts.
+    A later attempt supersedes an earlier one, also its failure; within an attempt a later phase does. Abortion is
+    final, but for success, whose outputs are kept: a caller that began again calls what was cut off with it again. Of
+    two ends of one kind the one that happened first counts.
     """
     at = datetime.fromtimestamp(event.at, timezone.utc)
     began = event.at if event.began is None and event.phase is ActionPhase.RUNNING else event.began
@@ -28,18 +31,32 @@ def after(known: ActionInfo | None, event: ActionEvent) -> ActionInfo:
         started_at=None if began is None else datetime.fromtimestamp(began, timezone.utc),
         ended_at=at if event.phase.is_terminal else None,
         error=event.error if event.phase.is_terminal else None,
+        group=event.group,
+        links=event.links,
+        created_at=None if event.called is None else datetime.fromtimestamp(event.called, timezone.utc),
+        cached=event.cached,
     )
     if known is None:
         return told
     standing = max(known, told, key=_standing)
-    starts = [start for start in (known.started_at, told.started_at) if start is not None]
     return standing.model_copy(
-        update={"attempts": max(known.attempts, told.attempts), "started_at": min(starts, default=None)}
+        update={
+            "links": known.links or told.links,
+            "attempts": max(known.attempts, told.attempts),
+            "started_at": _first(known.started_at, told.started_at),
+            "created_at": _first(known.created_at, told.created_at),
+        }
     )
+
+
+def _first(*times: datetime | None) -> datetime | None:
+    return min((time for time in times if time is not None), default=None)
 
 
 def as_of(run: RunInfo, action: ActionInfo, at: datetime) -> ActionInfo:
     """An action as it is now that its run is so: with a run all its actions end, and not every worker can say so."""
+    if action.parent is None and action.created_at is None:
+        action = action.model_copy(update={"created_at": run.created_at})
     ended = run.ended_at
     if action.phase.is_terminal or not run.phase.is_terminal or ended is None:
         return action
@@ -52,8 +69,15 @@ def as_of(run: RunInfo, action: ActionInfo, at: datetime) -> ActionInfo:
     return action.model_copy(update=told)
 
 
-def _standing(info: ActionInfo) -> tuple[bool, int, int, float, str, str]:
-    final = info.phase in (ActionPhase.SUCCEEDED, ActionPhase.ABORTED)
+def kind_as_of(run: RunInfo, kind: Kind) -> Kind:
+    """A kind of actions as it is now that its run is so, as :func:`as_of`."""
+    if kind.phase.is_terminal or not run.phase.is_terminal:
+        return kind
+    return kind.model_copy(update={"phase": run.phase if kind.parent is None else ActionPhase.ABORTED})
+
+
+def _standing(info: ActionInfo) -> tuple[int, int, int, float, str, str]:
+    final = _FINAL.get(info.phase, 0)
     return (
         final,
         0 if final else info.attempts,

@@ -12,8 +12,13 @@ from flyteray._actors.keeper import keeper
 from flyteray._control.registry.database import now
 from flyteray._control.registry.registry import Registry
 from flyteray._plan import failure
+from flyteray._plan.actions.names import ROOT
+from flyteray._plan.cache.entry import Entry
+from flyteray._plan.cache.results import ResultCache
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo, RunEnd, RunInfo
 from flyteray._plan.spec import RunSpec
+from flyteray._plan.values import pickling
+from flyteray._plan.values.outputs import output_key
 from flyteray._plan.values.pickling import Payload
 from flyteray.errors import (
     ActionAbortedError,
@@ -33,29 +38,66 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Runs as the registry and the keepers know them; ``storage`` has their large inputs until they have ended."""
+    """Runs as the registry and the keepers know them; ``storage`` has their inputs, and what they have done."""
 
     def __init__(self, registry: Registry, storage: Storage) -> None:
         self._registry = registry
         self._storage = storage
-        self._forgetting: set[asyncio.Future[None]] = set()
         self._changed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._unwritten: dict[str, RunEnd] = {}
 
     async def start(self, spec: RunSpec, inputs: Payload) -> None:
-        """Record a run and hand it to its keeper, once; RunAlreadyExistsError where another one has its name."""
-        try:
-            self._registry.runs.create(spec, now())
-        except RunAlreadyExistsError:
-            if self._registry.runs.spec(spec.name) != spec:
-                raise
-            if self.get(spec.name).phase.is_terminal:
-                return  # its keeper may have let go of its outputs, and would begin anew
+        """Record a run and hand it to its keeper, once; RunAlreadyExistsError where another one has its name.
+
+        Its inputs are in storage before, where it finds them if it has to begin again.
+        """
+        if not await self._create(spec, inputs):
+            return  # its keeper may have let go of its outputs, and would begin anew
         try:
             await keeper().submit(spec, inputs)
         except BaseRuntimeError as error:
             self._lost(spec.name, failure.message(error))
             raise
+
+    async def reuse(self, spec: RunSpec, entry: Entry, inputs: Payload | None) -> bool:
+        """Record a run that a result has ended which was kept; False where that is gone. Errors as in :meth:`start`."""
+        cache = ResultCache(self._storage)
+        if not await asyncio.to_thread(cache.has, entry):
+            return False
+        if not await self._create(spec, inputs):
+            return True
+        size = await asyncio.to_thread(cache.hand_on, entry, output_key(spec.name))
+        if size is None:
+            self._lost(spec.name, f"Its result, which was that of run {entry.run}, was deleted just now.")
+            return True
+        reused = ActionEvent(
+            run=spec.name,
+            action=ROOT,
+            parent=None,
+            task=spec.task.name,
+            phase=ActionPhase.SUCCEEDED,
+            at=now().timestamp(),
+            cached=entry.run,
+        )
+        self._registry.actions.record([reused])
+        ended = RunEnd(run=spec.name, phase=ActionPhase.SUCCEEDED, output_bytes=size, cached=entry.run)
+        self.finished(ended)
+        return True
+
+    async def _create(self, spec: RunSpec, inputs: Payload | None) -> bool:
+        """Record a run with its inputs, if it has them with it; False where it was recorded before and has ended."""
+        key = pickling.inputs_key(spec.request)
+        if spec.inputs is None and inputs is not None:
+            await asyncio.to_thread(pickling.store, inputs, self._storage.url, key)
+        try:
+            self._registry.runs.create(spec, now())
+        except RunAlreadyExistsError:
+            if self._registry.runs.spec(spec.name) != spec:
+                if spec.inputs is None:
+                    await asyncio.to_thread(self._storage.delete, key)
+                raise
+            return not self.get(spec.name).phase.is_terminal
+        return True
 
     def get(self, name: str) -> RunInfo:
         """A run; RunNotFoundError where there is none."""
@@ -92,10 +134,14 @@ class Supervisor:
         for event in events:
             if event.parent is None and event.began is not None:
                 self._registry.runs.started(event.run, datetime.fromtimestamp(event.began, timezone.utc))
+            if event.parent is None and event.cached is not None:
+                self._registry.runs.reused(event.run, event.cached)
 
     def _takes(self, event: ActionEvent) -> bool:
         try:
             self._record([event])
+        except RegistryUnavailableError:
+            raise
         except Exception:
             logger.exception("An event was refused: %r", event)
             return False
@@ -110,28 +156,13 @@ class Supervisor:
         if event := self._changed.pop(ended.run, None):
             event.set()
         try:
-            is_news = self._registry.runs.finish(
-                ended.run, ended.phase, ended.error, ended.output_bytes, now()
+            self._registry.runs.finish(
+                ended.run, ended.phase, ended.error, ended.output_bytes, now(), ended.cached
             )
         except RunNotFoundError:
             del self._unwritten[ended.run]
             raise
         del self._unwritten[ended.run]
-        if is_news:
-            self._forget_inputs(ended.run)
-
-    def _forget_inputs(self, name: str) -> None:
-        key = self._registry.runs.spec(name).inputs
-        if key is not None:  # beside the loop: the storage may be far away
-            forgetting = asyncio.ensure_future(asyncio.to_thread(self._delete, key))
-            self._forgetting.add(forgetting)
-            forgetting.add_done_callback(self._forgetting.discard)
-
-    def _delete(self, key: str) -> None:
-        try:
-            self._storage.delete(key)
-        except (OSError, RuntimeSystemError):
-            logger.warning("Inputs of a run that has ended stay in storage: %s", key, exc_info=True)
 
     async def abort(self, name: str, reason: str) -> None:
         """End a run; nothing happens when it has ended already."""
@@ -145,7 +176,7 @@ class Supervisor:
             await keeper().cancel(name)
 
     async def reap(self) -> None:
-        """Fail the runs that no keeper holds any more: their cluster or keeper has died."""
+        """Go on with the runs that no keeper holds any more: their cluster or keeper has died."""
         for ended in list(self._unwritten.values()):
             self.finished(ended)
         overdue = [
@@ -157,9 +188,28 @@ class Supervisor:
         for name in overdue:
             # Asked again: it may have ended between the two questions.
             if name not in held and not self.get(name).phase.is_terminal:
-                self._lost(
-                    name, "The cluster stopped, or the process that owned the run died, before it ended."
-                )
+                await self._go_on(name)
+
+    async def _go_on(self, name: str) -> None:
+        """Begin a run again, which does nothing again that it has done; one that had ended unheard has ended."""
+        size = await asyncio.to_thread(self._output_size, name)
+        if size is not None:
+            self.finished(RunEnd(run=name, phase=ActionPhase.SUCCEEDED, output_bytes=size))
+            return
+        spec = self._registry.runs.spec(name)
+        key = spec.inputs or pickling.inputs_key(spec.request)
+        if not await asyncio.to_thread(self._storage.exists, key):
+            self._lost(name, f"Its cluster or keeper died before it ended, and its inputs, {key}, are gone.")
+            return
+        begun = self._registry.actions.attempts(name, ROOT)
+        logger.warning("Run %s was cut off after %d attempts, and begins again", name, begun)
+        await keeper().submit(spec, pickling.stored(self._storage.url, key), begun)
+
+    def _output_size(self, name: str) -> int | None:
+        try:
+            return self._storage.state(output_key(name)).size
+        except FileNotFoundError:
+            return None
 
     def _lost(self, name: str, why: str) -> None:
         error = ErrorInfo(code="TaskInterruptedError", kind="system", message=f"{why} Run it again.")

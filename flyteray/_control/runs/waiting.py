@@ -16,6 +16,7 @@ from flyteray._plan.spec import EnvironmentSpec, ImageSpec
 
 _TOLD_AFTER = timedelta(seconds=1.5)  # before, Ray does not tell yet of what it can't place
 _NAMED = 3  # runs
+_CONDITIONS = 10_000
 _IMAGE = "waits for its image, which is being built"
 _WORKER = "waits for its worker process, which is being started"
 
@@ -48,7 +49,22 @@ class Waiting:
         return (await self.runs([info]))[0]
 
     async def runs(self, infos: Sequence[RunInfo]) -> list[RunInfo]:
-        """Runs, each with what it, or those of its children that have not begun, wait for."""
+        """Runs, each with what it, or those of its children that have not begun, wait for: rooms, images, people."""
+        return self._paused(await self._unbegun(infos))
+
+    def _paused(self, infos: list[RunInfo]) -> list[RunInfo]:
+        if all(info.phase.is_terminal for info in infos):
+            return infos
+        asked = {each.run: each for each in self._registry.conditions.listall(None, True, _CONDITIONS)}
+
+        def told(info: RunInfo) -> RunInfo:
+            if info.phase.is_terminal or info.name not in asked:
+                return info  # who asks has begun, also where that was not reported yet
+            return info.model_copy(update={"phase": ActionPhase.PAUSED, "waiting": asked[info.name].told})
+
+        return [told(info) for info in infos]
+
+    async def _unbegun(self, infos: Sequence[RunInfo]) -> list[RunInfo]:
         if not any(info.phase is ActionPhase.QUEUED or self._children.get(info.name) for info in infos):
             return list(infos)
         cluster = await asyncio.to_thread(self._look)

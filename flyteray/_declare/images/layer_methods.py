@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from flyteray._declare.env_vars import check_env_vars
+from flyteray._declare.env_vars import checked_env_vars
 from flyteray._declare.images.layers import (
     AptPackages,
     CodeBundle,
@@ -141,15 +141,16 @@ class LayerMethods(ABC):
         lines = (commands,) if isinstance(commands, str) else tuple(commands)
         return self._add(Commands(lines, mounted(secret_mounts)))
 
-    def with_env_vars(self, env_vars: Mapping[str, str]) -> Self:
-        """Environment variables; those of the environment that uses the image win.
+    def with_env_vars(self, env_vars: Mapping[str, str | float]) -> Self:
+        """Environment variables; those of the environment that uses the image win. A number counts as its text.
 
         Raises:
             TypeError: Something else than a mapping of str to str.
             ValueError: A name or a value that no process can be started with.
         """
-        check_env_vars("with_env_vars", env_vars)
-        return self._add(EnvVars(tuple(env_vars.items())))
+        if isinstance(env_vars, Mapping):
+            env_vars = {name: _text(value) for name, value in env_vars.items()}
+        return self._add(EnvVars(tuple(checked_env_vars("with_env_vars", env_vars).items())))
 
     def with_source_file(self, src: str | Path | list[Path], dst: str = ".") -> Self:
         """Files that travel with the code, into the folder ``dst`` of it. ValueError: two of them have one name."""
@@ -218,6 +219,10 @@ class LayerMethods(ABC):
     def sources(self) -> list[Source]:
         """The files and folders of it that travel with the code."""
         return [layer for layer in self.layers if isinstance(layer, Source)]
+
+
+def _text(value: str | float) -> str:
+    return str(value) if isinstance(value, (int, float)) else value
 
 
 def with_suffix(file: str | Path, suffix: str, what: str) -> Path:

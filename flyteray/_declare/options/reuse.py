@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -14,8 +13,10 @@ _SHORTEST = timedelta(seconds=30)
 class ReusePolicy:
     """The number of warm processes that an environment keeps for its tasks.
 
-    Ray keeps the processes of tasks for the next ones by itself, so what modules have loaded is there already. How many
-    there are and for how long follows what is called, not this policy for now: a warning tells so where it is used.
+    What modules have loaded is there for the next call. A call that waits for another one gives its place to others, so
+    tasks that call tasks of their own environment never wait for themselves. A process holds the GPUs, the memory and
+    the other resources that its environment asks for as long as it lives; CPUs are not reserved for it. Sync tasks run
+    on a thread beside the main one. In local mode all calls are in the one process that there is.
 
     Args:
         replicas: A number, or a pair (least, most).
@@ -43,6 +44,10 @@ class ReusePolicy:
             raise ValueError(
                 f"ReusePolicy replicas must be an int or a tuple of two ints, none of them negative, got {given!r}."
             )
+        if pair[1] == 0:
+            raise ValueError(
+                f"ReusePolicy replicas: {given!r} leaves no process to run a call; the most is 1 or more."
+            )
         if pair[0] > pair[1]:
             raise ValueError(f"ReusePolicy replicas: the least is more than the most in {given!r}.")
         object.__setattr__(self, "replicas", pair)
@@ -60,13 +65,6 @@ class ReusePolicy:
             if span < _SHORTEST:
                 raise ValueError(f"ReusePolicy {name} must be 30 seconds at least, got {time!r}.")
             object.__setattr__(self, name, span)
-        if pair[1] == 1 and self.concurrency == 1:
-            warnings.warn(
-                "ReusePolicy: with one replica and concurrency=1 a task that calls another one of its environment "
-                "can't go on. Ray starts a process for it here, Flyte would not.",
-                UserWarning,
-                stacklevel=3,
-            )
 
     @property
     def min_replicas(self) -> int:
@@ -79,6 +77,11 @@ class ReusePolicy:
         """The most."""
         assert isinstance(self.replicas, tuple)
         return self.replicas[1]
+
+    def get_idle_ttl(self) -> timedelta:
+        """:attr:`idle_ttl` as a timedelta."""
+        assert isinstance(self.idle_ttl, timedelta)
+        return self.idle_ttl
 
     def get_scaledown_ttl(self) -> timedelta:
         """:attr:`scaledown_ttl` as a timedelta."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypedDict, cast
 
-from flyteray._declare.env_vars import check_env_vars
-from flyteray._declare.environment import not_yet, without_meaning
+from flyteray._declare.env_vars import checked_env_vars
+from flyteray._declare.environment import without_meaning
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.cache import CacheRequest, cache_of
 from flyteray._declare.options.documentation import Documentation, Link
@@ -31,18 +31,18 @@ class TaskOptions(TypedDict, total=False):
 
     Keys:
         short_name: A name for people; the function's name by default.
-        cache: Which results are reused; the environment's by default. A warning says that none is for now.
+        cache: Which results are reused; the environment's by default.
         retries: Attempts after the first one, or a :class:`RetryStrategy`. Default: 0.
-        timeout: How long it may take: seconds, a timedelta or a :class:`Timeout`. 0: as long as it takes. A warning
-            says that no limit is kept for now.
+        timeout: How long it may take: seconds, a timedelta or a :class:`Timeout`. 0: as long as it takes.
         docs: What it does: a text, or :class:`Documentation`; the function's docstring by default.
         report: Whether what it logs by :mod:`flyteray.report` is kept.
         interruptible: May run on nodes that can vanish. Ray knows no such nodes, so this changes nothing.
         max_inline_io_bytes: Inputs and outputs know no such limit on Ray; says so where another one is given.
         triggers: What starts runs of it, or a tuple of them; see :class:`Trigger`.
-        links: Shown with its actions, one or a tuple. A warning says that nothing shows them for now.
+        links: Shown with its actions, one or a tuple; see :class:`Link`.
         entrypoint: A hint for people that runs begin with it.
-        produces_artifacts: Whether its outputs are artifacts. A warning says that none are kept for now.
+        produces_artifacts: Whether outputs that :func:`flyteray.artifacts.new` has made are kept as artifacts; in local
+            mode none is.
         task_resolver, pod_template, service_account, queue: Of Flyte and Kubernetes: mean nothing on Ray, and say so.
     """
 
@@ -101,7 +101,7 @@ class Overrides(TypedDict, total=False):
 def checked_options(owner: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of ``@env.task``, each as the task keeps it; what changes nothing is said.
 
-    ValueError: bad retries, timeout or cache. TypeError: another value of a wrong type.
+    ValueError: bad retries, timeout or cache, two triggers of one name. TypeError: another value of a wrong type.
     """
     values = {
         "retries": RetryStrategy.of(options.get("retries")),
@@ -119,6 +119,9 @@ def checked_options(owner: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("cache") is not None:
         values["cache"] = cache_of(options["cache"])
     _check(owner, {**options, **values})
+    names = [trigger.name for trigger in values["triggers"]]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{owner}: it has two triggers {twice[0]!r}; their names tell its triggers apart.")
     _say(owner, {**options, **values})
     return values
 
@@ -126,7 +129,7 @@ def checked_options(owner: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def checked_overrides(
     changes: Mapping[str, Any],
     settings: Collection[str] = Overrides.__annotations__.keys(),
-    reusable: ReusePolicy | None = None,
+    reusable: object | None = None,
 ) -> Overrides:
     """The changes of an override, each as the task keeps it, nothing that is None; what changes nothing is said.
 
@@ -145,7 +148,7 @@ def checked_overrides(
     if not isinstance(given.get("resources", Resources()), Resources):
         raise TypeError(f"override(): resources must be a Resources, got {given['resources']!r}.")
     if "env_vars" in given:
-        check_env_vars("override()", given["env_vars"])
+        given["env_vars"] = checked_env_vars("override()", given["env_vars"])
     if "secrets" in given:
         as_secrets("override()", given["secrets"])
     if "retries" in given:
@@ -167,7 +170,8 @@ def check_plugin(owner: str, config: object) -> None:
     if config is not None:
         raise ValueError(
             f"{owner}: no task plugin is registered for plugin_config of type {type(config).__qualname__!r}: flyteray "
-            "has no plugins. Use what it configures inside the task; Ray itself is there already."
+            "has no plugins. Leave it out, and use what it configures inside the task: Ray is there already, see the "
+            "examples with Ray Data, Ray Train and Ray Tune; other systems are called by their own clients."
         )
 
 
@@ -188,7 +192,7 @@ def _check(owner: str, given: Mapping[str, Any]) -> None:
     check_plugin(owner, given.get("plugin_config"))
 
 
-def _check_reuse(given: Mapping[str, Any], reusable: ReusePolicy | None) -> None:
+def _check_reuse(given: Mapping[str, Any], reusable: object | None) -> None:
     asked = given.get("reusable")
     if asked is not None and asked != _OFF and not isinstance(asked, ReusePolicy):
         raise TypeError(f'override(): reusable must be a ReusePolicy or "off", got {asked!r}.')
@@ -211,29 +215,8 @@ def _listed(owner: str, option: str, given: Any, kind: type | None = None) -> tu
 
 def _say(owner: str, given: Mapping[str, Any]) -> None:
     """Say which options change nothing: on Ray, or for now."""
-    say_cache(owner, given.get("cache"))
-    timeout = given.get("timeout")
-    if timeout_of(timeout).is_set:
-        not_yet(owner, f"timeout={timeout!r}", "it may take as long as it takes")
-    if given.get("links"):
-        not_yet(owner, "links", "nothing shows them")
-    if given.get("produces_artifacts"):
-        not_yet(owner, "produces_artifacts=True", "its outputs are kept as outputs alone")
     if given.get("max_inline_io_bytes") not in (None, MAX_INLINE_IO_BYTES):
         without_meaning(owner, "max_inline_io_bytes")
     for option in ("task_resolver", "pod_template", "service_account", "queue"):
         if given.get(option) is not None:
             without_meaning(owner, option)
-    say_reuse(owner, given.get("reusable"))
-
-
-def say_cache(owner: str, request: CacheRequest | None) -> None:
-    """Say that results are computed anew where they could be reused."""
-    if request is not None and cache_of(request).is_enabled():
-        not_yet(owner, "cache", "each call computes its result anew")
-
-
-def say_reuse(owner: str, policy: ReusePolicy | None) -> None:
-    """Say what is not as the policy says."""
-    if policy is not None:
-        not_yet(owner, "reusable", "Ray itself decides how many processes are kept warm and for how long")

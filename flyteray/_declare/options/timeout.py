@@ -11,12 +11,15 @@ from typing import TypeAlias
 class Timeout:
     """The time that a task may take, in seconds or as timedeltas; None and 0 set no limit.
 
-    No limit is kept for now: a warning tells so where one is set.
+    An attempt that takes too long is interrupted: a coroutine gets :class:`asyncio.CancelledError`, other code
+    KeyboardInterrupt. Two seconds later its process is killed, with the processes that it has started. The attempt is
+    in phase ``timed_out`` then, and is tried again as ``retries=`` says; after the deadline it is not. In local mode
+    code that sits in C is not ended: it is waited for.
 
     Args:
-        max_runtime: One attempt, from its start.
-        max_queued_time: The wait of one attempt for its start.
-        deadline: All attempts together with the waits.
+        max_runtime: One attempt, from its start. Too long: :class:`MaxRuntimeExceededError`.
+        max_queued_time: The wait of one attempt for its start. Too long: :class:`MaxQueuedTimeExceededError`.
+        deadline: All attempts together with the waits. Too long: :class:`DeadlineExceededError`.
 
     Raises:
         ValueError: A negative time, or something else.
@@ -44,12 +47,12 @@ def timeout_of(request: TimeoutType | None) -> Timeout:
     """The :class:`Timeout` that ``timeout=`` means; ValueError for anything but times from 0."""
     if isinstance(request, Timeout):
         return request
-    _check("timeout", request)
+    _check("timeout", request, ", a timedelta or a Timeout")
     return Timeout(max_runtime=request)
 
 
-def _check(what: str, time: object) -> None:
+def _check(what: str, time: object, others: str = " or a timedelta") -> None:
     if isinstance(time, bool) or not isinstance(time, (int, timedelta, type(None))):
-        raise ValueError(f"{what} must be an int of seconds, a timedelta or a Timeout, got {time!r}.")
+        raise ValueError(f"{what} must be an int of seconds{others}, got {time!r}.")
     if time is not None and (time if isinstance(time, int) else time.total_seconds()) < 0:
         raise ValueError(f"{what} must not be negative, got {time!r}.")

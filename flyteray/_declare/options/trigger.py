@@ -2,79 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
+from flyteray._declare.env_vars import checked_env_vars
 from flyteray._declare.options.documentation import shortened
-
-_FIELDS_OF_CRON = 5
-
-
-@dataclass(frozen=True)
-class Cron:
-    """A schedule by the clock.
-
-    Args:
-        expression: Minute, hour, day of the month, month and day of the week: ``"0 6 * * 1"`` is Mondays at six.
-            ``@daily`` and the like are understood.
-        timezone: Whose clock: a name such as ``"Europe/London"``.
-
-    Raises:
-        ValueError: Another number of fields, or no such zone.
-    """
-
-    expression: str
-    timezone: str = "UTC"
-
-    def __post_init__(self) -> None:
-        fields = self.expression.split() if isinstance(self.expression, str) else []
-        if len(fields) != _FIELDS_OF_CRON and not (len(fields) == 1 and fields[0].startswith("@")):
-            raise ValueError(
-                f'A Cron needs five fields, minute hour day month weekday, as in "0 6 * * 1", got {self.expression!r}.'
-            )
-        if self.timezone == "UTC":
-            return  # also where the system has no list of zones
-        try:
-            ZoneInfo(self.timezone)
-        except (LookupError, ValueError, TypeError, OSError) as error:
-            raise ValueError(
-                f'Cron: there is no time zone {self.timezone!r}. Give a name such as "UTC" or "Europe/London".'
-            ) from error
-
-    @property
-    def timezone_expression(self) -> str:
-        """The expression with its zone before it."""
-        return f"CRON_TZ={self.timezone} {self.expression}"
-
-    def __str__(self) -> str:
-        return f"Cron Trigger: {self.timezone_expression}"
-
-
-@dataclass(frozen=True)
-class FixedRate:
-    """A schedule of equal intervals.
-
-    Args:
-        interval_minutes: From one run to the next.
-        start_time: When the first one starts. Default: one interval after the deployment.
-
-    Raises:
-        ValueError: The interval is no whole number of minutes, or negative.
-    """
-
-    interval_minutes: int
-    start_time: datetime | None = None
-
-    def __post_init__(self) -> None:
-        minutes = self.interval_minutes
-        if isinstance(minutes, bool) or not isinstance(minutes, int) or minutes < 0:
-            raise ValueError(f"FixedRate interval_minutes must be an int of 0 or more, got {minutes!r}.")
-
-    def __str__(self) -> str:
-        return f"FixedRate Trigger: every {self.interval_minutes} minutes"
+from flyteray._declare.options.notification import Notification, check_notifications
+from flyteray._declare.options.schedule import Cron, FixedRate
 
 
 @dataclass(frozen=True, init=False)
@@ -135,7 +70,11 @@ TriggeredArtifact: Final = _Sentinel("TriggeredArtifact")
 
 @dataclass(frozen=True)
 class TriggeredPartition:
-    """As an input of a trigger: a partition's value of the artifact that fired it; ValueError for an empty key."""
+    """As an input of a trigger: a partition's value of the artifact that fired it; ValueError for an empty key.
+
+    It is given as what the input is annotated as: a number, a text, or of a time its begin, as a ``date`` or as a
+    ``datetime`` in UTC.
+    """
 
     key: str
 
@@ -148,24 +87,29 @@ class TriggeredPartition:
 class Trigger:
     """A start of a task's runs by itself, and their inputs; given to ``@env.task(triggers=...)``.
 
-    Nothing fires for now: deploying a task with one that is to be active is refused.
+    ``flyteray.deploy`` puts it to use, in place of one of that name of an earlier deployment: from then on the cluster
+    starts a run of the deployed version at each time of the schedule, exactly one, also when its controller dies. Local
+    runs know no triggers.
+
+    After an outage the runs of the last ten minutes are caught up, each with its own :data:`TriggerTime`; where there
+    is none among them, the last one before. A trigger that is deployed anew with the same schedule goes on; one that
+    was switched off catches up nothing. The run is named by trigger and time: ``nightly-20261130T060000-0a1b2c3d``.
 
     Args:
         name: Tells the triggers of a task apart.
-        automation: :class:`Cron`, :class:`FixedRate` or :class:`OnArtifact`; None: it is fired by hand.
+        automation: :class:`Cron`, :class:`FixedRate` or :class:`OnArtifact`; None: it is fired by hand, by
+            ``flyteray.run(flyteray.remote.Trigger.get(...))``.
         description: For people; more than 255 characters are cut off.
         auto_activate: Whether it is active once deployed.
-        inputs: Inputs of the runs; :data:`TriggerTime` stands for the time of the schedule.
+        inputs: Inputs of the runs, at most a megabyte; :data:`TriggerTime` stands for the time of the schedule, a
+            datetime in UTC.
         env_vars: Environment variables of the runs.
-        interruptible: As of a task.
-        overwrite_cache: Whether the runs compute anew.
-        queue: Of Flyte's scheduler.
-        max_action_concurrency: Actions of a run at one time: 0 for no limit, or 2 and more.
-        labels, annotations: Of Kubernetes.
-        notifications: Who is told of the runs.
-        custom_context: What the tasks of the runs find in their context.
+        interruptible, overwrite_cache, queue, max_action_concurrency, labels, annotations, notifications,
+            custom_context: Of the runs, as of :func:`flyteray.with_runcontext`; what means nothing on Ray is warned of
+            when it is deployed.
 
     Raises:
+        TypeError: An automation of another type, or env_vars that map no str to str.
         ValueError: An empty name, a limit of 1, which no task that calls another one could get over, or inputs that the
             automation has no value for.
     """
@@ -182,7 +126,7 @@ class Trigger:
     max_action_concurrency: int | None = None
     labels: Mapping[str, str] | None = None
     annotations: Mapping[str, str] | None = None
-    notifications: Any = field(default=None)
+    notifications: Notification | Sequence[Notification] | None = None
     custom_context: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -194,6 +138,10 @@ class Trigger:
                 f"{self.automation!r}."
             )
         self._check_inputs()
+        check_notifications(f"Trigger {self.name!r}", self.notifications)
+        if self.env_vars is not None:
+            env_vars = checked_env_vars(f"Trigger {self.name!r}", self.env_vars)
+            object.__setattr__(self, "env_vars", env_vars)
         check_action_concurrency(f"Trigger {self.name!r}", self.max_action_concurrency)
         object.__setattr__(self, "description", shortened(self.description or ""))
 
@@ -232,7 +180,7 @@ class Trigger:
         """Every day at midnight, UTC.
 
         Args:
-            trigger_time_input_key: The input that is given the time.
+            trigger_time_input_key: The input that is given the time; a required ``trigger_time`` has it anyway.
             options: What a :class:`Trigger` takes, but for ``automation``.
         """
         return cls._at("0 0 * * *", "daily", "daily at midnight", trigger_time_input_key, options)

@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
+import typing_extensions
+
+_OF_KEYS = (typing_extensions.Required, typing_extensions.NotRequired, typing_extensions.ReadOnly)
 _NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -92,7 +95,7 @@ def _resolved(annotation: Any, names: Mapping[str, Any], more: Mapping[str, Any]
     scope, missing = dict(more), list[str]()
     while True:
         try:
-            hint = typing.get_type_hints(holder, dict(names), scope)["it"]
+            hint = typing.get_type_hints(holder, dict(names), scope, include_extras=True)["it"]
         except NameError as error:
             if error.name is None or error.name in missing:
                 return Found(Any, str(error))
@@ -101,6 +104,8 @@ def _resolved(annotation: Any, names: Mapping[str, Any], more: Mapping[str, Any]
         except Exception as error:  # noqa: BLE001  # annotations are evaluated: anything may go wrong in them
             return Found(Any, _not_found(missing) or f"{type(error).__name__}: {error}")
         else:
+            if typing.get_origin(hint) in _OF_KEYS:
+                hint = typing.get_args(hint)[0]
             return Found(types.NoneType if hint is None else hint, _not_found(missing))
 
 

@@ -42,6 +42,15 @@ class Interface:
         return {f"o{index}": part for index, part in enumerate(parts)}
 
     @property
+    def extras(self) -> dict[str, tuple[Any, ...]]:
+        """What inputs that are ``Annotated`` have beside their type, by name."""
+        return {
+            name: declared.type.__metadata__
+            for name, declared in self.inputs.items()
+            if typing.get_origin(declared.type) is typing.Annotated
+        }
+
+    @property
     def json_schema(self) -> dict[str, Any]:
         """The inputs as one JSON object, in the words of JSON Schema."""
         return {
@@ -86,9 +95,16 @@ def tuple_parts(annotation: Any) -> tuple[Any, ...] | None:
 
 
 def check_signature(func: Callable[..., Any]) -> None:
-    """Refuse variable and positional-only arguments (ValueError)."""
-    kinds = {parameter.kind for parameter in inspect.signature(func).parameters.values()}
+    """Refuse variable and positional-only arguments, and methods (ValueError)."""
+    parameters = inspect.signature(func).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
     name = hints.written(func).__name__
+    first = next(iter(parameters.values()), None)
+    if first is not None and first.name in ("self", "cls") and first.annotation is first.empty:
+        raise ValueError(
+            f"Function {name} takes {first.name!r}, and a task is no method: decorate a function, and give it what it "
+            "needs of the object as an input."
+        )
     if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
         raise ValueError(
             f"Function {name} cannot have variable positional or keyword arguments. "

@@ -58,7 +58,7 @@ class RetryStrategy:
 
     Args:
         count: Attempts after the first one; 0 means none.
-        backoff: The pauses between attempts. Default: none, the next attempt starts at once.
+        backoff: The pauses between attempts. Default: half a second, then twice as long each time, 30 s at most.
 
     Raises:
         ValueError: ``count`` is no whole number or negative, or ``backoff`` is no :class:`Backoff`.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from flyteray._declare.context import runtime
 from flyteray._declare.images.image import Image
-from flyteray._declare.options.cache import Cache, cache_of
+from flyteray._declare.options.cache import Cache, cache_of, check_ignored
 from flyteray._declare.options.documentation import Documentation, Link
 from flyteray._declare.options.pod import PodTemplate
 from flyteray._declare.options.reuse import ReusePolicy
@@ -44,6 +44,9 @@ class Task(ABC, Generic[P, R]):
     A task runs on its process's main thread, as a script does, and may use plain Ray (tasks, actors, Ray Data). While
     it waits for those or for children, its CPU is free for them. An exception that leaves it is a failure, and so is
     ``sys.exit``; only ``sys.exit()`` or ``sys.exit(0)`` in a task without an output ends it well.
+
+    In threads that it starts, a call is the plain function again, as threads of Python begin with an empty context.
+    Those of ``asyncio.to_thread``, and of ``contextvars.copy_context().run``, are of the run.
 
     Attributes:
         name: The full name, ``<environment>.<function>``.
@@ -103,6 +106,8 @@ class Task(ABC, Generic[P, R]):
         described = describe(func, around)
         # A type may be defined further down the module: looked for again when it is needed.
         self._interface = None if described.problems else described.interface
+        if given.get("cache") is not None:
+            check_ignored(f"Task {self.name!r}", self.cache, described.interface.inputs)
         self._around = around if described.problems else {}
         self.returned: Returned = "nothing"
         if described.interface.returns is MISSING:
@@ -167,8 +172,17 @@ class Task(ABC, Generic[P, R]):
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """The inputs as one JSON object, in the words of JSON Schema: a tool's description for an agent."""
-        return self.interface.json_schema
+        """The inputs as one JSON object, in the words of JSON Schema: a tool's description for an agent.
+
+        What the docs tell of an input is its ``description``.
+        """
+        schema = self.interface.json_schema
+        told = self.docs.of_inputs
+        schema["properties"] = {
+            name: {**each, "description": told[name]} if name in told else each
+            for name, each in schema["properties"].items()
+        }
+        return schema
 
     @property
     def source_file(self) -> str:
@@ -198,6 +212,8 @@ class Task(ABC, Generic[P, R]):
 
     def _changed(self: T, given: Mapping[str, Any]) -> T:
         copy = type(self).__new__(type(self))
+        if "cache" in given:
+            check_ignored(f"override() of task {self.name!r}", given["cache"], self.interface.inputs)
         copy.__dict__.update(self.__dict__, **given)
         copy._overridden = (self, given)
         return copy

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
+from flyteray._absent import refused
 from flyteray._declare.environment import Environment, without_meaning
-from flyteray._declare.options.cache import Cache, CacheRequest, cache_of
+from flyteray._declare.options.cache import Cache, CacheRequest
 from flyteray._declare.options.reuse import ReusePolicy
-from flyteray._declare.options.task import TaskOptions, check_plugin, say_cache, say_reuse
+from flyteray._declare.options.task import TaskOptions, check_plugin
 from flyteray._declare.tasks import hints
 from flyteray._declare.tasks.task import AsyncTask, SyncTask, Task
 
@@ -41,8 +42,8 @@ class TaskEnvironment(Environment):
 
     Args:
         cache: Which results its tasks reuse: ``"auto"``, ``"disable"`` or a :class:`Cache`; each task may say
-            otherwise. A warning says that none is reused for now.
-        reusable: How many warm processes are kept. A warning says that Ray decides that for now.
+            otherwise.
+        reusable: How many warm processes are kept for its tasks, for how long and for how many calls at one time each.
         plugin_config: Of a plugin of Flyte; there are none, so that no task can be declared with one.
         queue: Of Flyte's scheduler: means nothing on Ray, and says so.
 
@@ -67,7 +68,6 @@ class TaskEnvironment(Environment):
         self._expect("queue", str | None, "a str")
         if self.queue is not None:
             without_meaning(self._words(), "queue")
-        say_reuse(self._words(), self.reusable)
 
     def __getstate__(self) -> dict[str, Any]:
         # Its tasks are no part of what it is: pickling one of them must not drag in all others.
@@ -77,6 +77,18 @@ class TaskEnvironment(Environment):
     def tasks(self) -> dict[str, Task[..., Any]]:
         """The tasks declared so far by full name, ``<environment>.<function>``."""
         return dict(self._tasks)
+
+    @property
+    def sandbox(self) -> NoReturn:
+        """None: tasks that call tasks need none.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise refused(
+            f"The sandbox of {self._words()}",
+            "declare the function with @env.task; a task calls others, in loops and by asyncio.gather or flyteray.map.",
+        )
 
     @classmethod
     def from_task(
@@ -150,8 +162,6 @@ class TaskEnvironment(Environment):
 
     def _check_declared(self, func: Callable[..., Any], options: Mapping[str, Any]) -> None:
         check_plugin(self._words(), self.plugin_config)
-        if options.get("cache") is None:
-            say_cache(self._words(), cache_of(self.cache))
         if self.reusable is None:
             return
         if options.get("pod_template") is not None:

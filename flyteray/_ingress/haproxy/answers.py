@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from flyteray._declare.facts import ROLES
+from flyteray._ingress.entry.pace import SLOWEST
+
 LARGEST_HEAD = (
     80 << 10
 )  # bytes of the first line and the headers of a request or an answer in HAProxy's memory
@@ -17,6 +20,22 @@ _LINES_LIMIT = 512
 _MOST_OF_A_HEAD = 512 << 10  # that is read to tell its client that it is too large
 _LONGEST_LINE = 1024  # of those that tell how
 _TOO_LARGE = f"{_HEADERS_LIMIT >> 10} KB and {_LINES_LIMIT} headers"
+
+
+_AGAIN = "Try again in a second."
+
+
+def large_body(app: str, most: int | str) -> str:
+    """What is said of a body that is larger than an app takes."""
+    return f"The request's body has more than the {most} bytes that app '{app}' takes (body of its Limits)."
+
+
+def queue_full(app: str) -> str:
+    """What is said when an app has as much to do as it takes."""
+    return (
+        f"App '{app}' works on as many requests as it takes at one time, and as many as may wait do so (concurrency "
+        f"and queue of its Limits). {_AGAIN}"
+    )
 
 
 def not_ready(app: str, reason: str | None = None) -> str:
@@ -42,7 +61,26 @@ _WRONG_KEY = (
     f"App '{_APP}' asks for a key, and the one that was sent is not or no longer right. "
     "'flyteray get key' lists those that are, 'flyteray create key NAME' makes one."
 )
+_ENDED_KEY = (
+    f"App '{_APP}' asks for a key, and the time of the one that was sent, '%[var(req.key),field(1,/)]', is over. "
+    "'flyteray create key NAME --expires 90d' makes one."
+)
+_BARRED_KEY = (
+    f"The key '%[var(txn.user)]' is not for app '{_APP}': it was made for other apps. "
+    f"'flyteray create key NAME --app {_APP}' makes one that is."
+)
+_LOW_KEY = (
+    f"App '{_APP}' asks for a key with the role '%[var(req.role)]' or a higher one for this, and the key "
+    "'%[var(txn.user)]' has a lower one. 'flyteray create key NAME --role %[var(req.role)]' makes one."
+)
+_TOO_MANY_KEYS = (
+    "Too many wrong keys came from this address. Wait some seconds; those that are right are let in."
+)
 _STOPPED = f"App '{_APP}' is stopped. 'flyteray serve' starts it again."
+_NO_VERSION = (
+    f"App '{_APP}' has no version of the name that is asked for, or that one is not up. "
+    f"'flyteray get app {_APP} --versions' lists them."
+)
 _LONG_URL = (
     f"The URL is too long: the ingress takes up to {_URL_LIMIT >> 10} KB. Send what is long as a body."
 )
@@ -50,17 +88,39 @@ _LARGE_HEAD = (
     f"The request's headers are too large or too many: the ingress takes up to {_TOO_LARGE}. "
     "Cookies count; a browser forgets them with the site's data."
 )
+_NO_HOST = (
+    "No app answers to the host '%[var(txn.shown)]', which nobody has named. If it is yours, list it in "
+    "FLYTERAY_ALLOWED_HOSTS where flyteray is started (names with commas between; *.example.com for all below; * for "
+    "all); 'localhost' and addresses need no naming."
+)
+_FOREIGN_PAGE = (
+    f"App '{_APP}' takes WebSockets from pages of its own host, and this page is of '%[var(txn.shown)]'. "
+    "AppEnvironment(allowed_origins=[...]) names the origins of others."
+)
+_TOO_OFTEN = (
+    f"App '{_APP}' takes %[var(req.rate)] requests a second from each key, or from each address without one, and this "
+    f"is one more than that (requests_per_second of its Limits). {_AGAIN}"
+)
+_APPS_LARGE_HEAD = (
+    f"The request's headers have more than the %[var(req.most_headers)] bytes that app '{_APP}' takes (headers of its "
+    "Limits)."
+)
+_NO_TRACE = "TRACE would show a page the headers that its browser hides from it; nobody is answered."
 _NO_TUNNEL = "CONNECT is for proxies of the web; the ingress leads to apps only."
 
 _OLD_CHUNKS = "HTTP/1.0 knows no Transfer-Encoding: send the body with its Content-Length, or over HTTP/1.1."
 
 _ERRORS = {
-    400: f"The request is not valid HTTP, or has more than the {_TOO_LARGE} that the ingress takes.",
+    400: (
+        f"The request is not valid HTTP, has more than the {_TOO_LARGE} that the ingress takes, or its client has "
+        "closed its side of the connection, which counts as leaving: keep it open until the answer has come."
+    ),
     408: "The request did not arrive in time.",
     500: "The ingress could not handle the request.",
     502: (
         f"App '{_APP}' broke the connection before it answered (its replica or a machine may be lost, and it may have "
-        f"acted on the request), or its answer is not valid HTTP or has more than {_TOO_LARGE}."
+        f"acted on the request), its answer is not valid HTTP or has more than {_TOO_LARGE}, or the request was ended: "
+        f"its body came at less than {SLOWEST} bytes a second, or its key has ended."
     ),
     503: not_ready(_APP),
     504: (
@@ -138,10 +198,32 @@ def errors() -> str:
     return "\n".join(lines)
 
 
-def _says(status: int, text: str, condition: str, headers: str = "") -> str:
+def _says(status: int, text: str, condition: str, headers: str = "", when: str = "request") -> str:
     """A rule that answers with these words."""
     answer = f'{_TEXT} {headers} lf-string "{_either(text)}"'
-    return f"    http-request return status {status} {answer} {condition}"
+    return f"    http-{when} return status {status} {answer} {condition}"
+
+
+def _beyond(status: int, text: str, limit: str, condition: str, headers: str = "") -> str:
+    """Rules that answer who goes beyond a limit of an app; JSON names app and limit beside the words."""
+    named = f'", "app": "{_APP}", "limit": "{limit}"}}'
+    return "\n".join(
+        [
+            f"    http-request set-var-fmt(txn.close) '{named}' if {condition} {{ var(txn.open) -m found }}",
+            _says(status, text, f"if {condition}", headers),
+        ]
+    )
+
+
+def _refused(status: int, text: str, shown: str, condition: str) -> str:
+    """Rules that answer with words which show what a client has sent."""
+    return "\n".join(
+        [
+            f"    http-request set-var(txn.shown) {shown} if {condition}",
+            f"    http-request set-var(txn.shown) {shown},json(utf8ps) if {condition} asks_json",
+            _says(status, text, f"if {condition}"),
+        ]
+    )
 
 
 def _either(text: str) -> str:
@@ -168,6 +250,7 @@ NOTICED = f"""\
 """
 """Notes how an own answer has to look."""
 
+_METHODS = "hdr Allow GET,HEAD,OPTIONS,POST,PUT,PATCH,DELETE"
 LIMITS = "\n".join(
     [
         _says(414, _LONG_URL, f"if {{ url -m len gt {_URL_LIMIT} }}"),
@@ -176,7 +259,8 @@ LIMITS = "\n".join(
         f"    acl large req.hdrs -m len gt {_HEADERS_LIMIT}",
         _says(431, _LARGE_HEAD, "if many || much large"),
         _says(400, _OLD_CHUNKS, "if HTTP_1.0 encoded"),
-        _says(405, _NO_TUNNEL, "if { method CONNECT }", "hdr Allow GET,HEAD,OPTIONS,POST,PUT,PATCH,DELETE"),
+        _says(405, _NO_TRACE, "if METH_TRACE", _METHODS),
+        _says(405, _NO_TUNNEL, "if { method CONNECT }", _METHODS),
     ]
 )
 """Refuses what is too large to be handed on with what the ingress adds."""
@@ -184,17 +268,48 @@ LIMITS = "\n".join(
 NOT_NAMED = _says(404, _NOT_NAMED, "if { var(txn.app) -m len 0 }")
 UNKNOWN = "\n".join(
     [
-        "    http-request set-var(txn.shown) var(txn.app) unless { var(txn.backend) -m found }",
-        "    http-request set-var(txn.shown) var(txn.app),json(utf8ps) if asks_json !{ var(txn.backend) -m found }",
-        _says(404, _UNKNOWN, "unless { var(txn.backend) -m found }"),
+        "    acl has_backend var(txn.backend) -m found",
+        _refused(404, _UNKNOWN, "var(txn.app)", "!has_backend"),
     ]
 )
+_SOON = "hdr Retry-After 1"
+TOO_OFTEN = _beyond(429, _TOO_OFTEN, "requests_per_second", "limited rated too_often", _SOON)
+LARGE_BODY = "\n".join(
+    _beyond(413, large_body(_APP, "%[var(req.most_body)]"), "body", f"limited body_limited {too_long}")
+    for too_long in ("too_long", "length_less whole too_long_a_whole")
+)
+APPS_LARGE_HEAD = _beyond(431, _APPS_LARGE_HEAD, "headers", "limited headers_limited too_much")
+QUEUE_FULL = _beyond(429, queue_full(_APP), "concurrency", "crowded no_room !endless queue_full", _SOON)
+NO_HOST = _refused(421, _NO_HOST, "var(req.asked_host)", "!by_host !private has_host !named_host")
+FOREIGN_PAGE = _refused(403, _FOREIGN_PAGE, "var(txn.origin)", "has_page !own_page !known_page")
 _BEARER = "hdr WWW-Authenticate Bearer"
 WRONG_KEY = _says(401, _WRONG_KEY, "if private any_key !known_user !preflight", _BEARER)
+ENDED_KEY = _says(401, _ENDED_KEY, "if private our_key !in_time !preflight", _BEARER)
+ENDED_MEANWHILE = "\n".join(
+    _says(401, _WRONG_KEY, f"if held {gone}", _BEARER, when="response")
+    for gone in ("!still_ours", "!in_time")
+)
+BARRED_KEY = _says(403, _BARRED_KEY, "if private barred")
+LOW_KEY = "\n".join(
+    [
+        "    http-request set-var(req.role) var(req.least),"
+        + ",".join(f"regsub({number},{role})" for number, role in enumerate(ROLES, 1))
+        + " if private known_user too_low",
+        _says(403, _LOW_KEY, "if private known_user too_low"),
+    ]
+)
+TOO_MANY_KEYS = _says(429, _TOO_MANY_KEYS, "if wrong_key many_wrong", "hdr Retry-After 10")
 NO_KEY = _says(401, _NO_KEY, "if private !known_user !preflight", _BEARER)
 STOPPED = _says(503, _STOPPED, "if {{ var(txn.backend) -m str {stopped} }}")
+NO_VERSION = _says(404, _NO_VERSION, "if { var(txn.lacks) -m found }")
 
 _EXPOSED = "WWW-Authenticate, Retry-After, Location"
+NO_OWN_PAGES = (
+    f'    http-error status 503 {_TEXT} lf-string "'
+    f'{_either("The ingress is starting again and tells nothing of itself yet; try again in a moment.")}" '
+    "hdr Retry-After 1"
+)
+
 READABLE = f"""\
     # the activator finds its own words
     acl refused res.hdr({REFUSED}) -m found

@@ -9,6 +9,9 @@ class Chunked:
     """Takes a body piece by piece and gives it on; trailers are left out.
 
     Nothing is held back but the line that tells a chunk's size.
+
+    Attributes:
+        size: The bytes of the body so far, with the whole of the chunk that has begun.
     """
 
     def __init__(self) -> None:
@@ -16,6 +19,7 @@ class Chunked:
         self._left = 0  # bytes of the chunk, with its line end
         self._trailing = False
         self.ended = False
+        self.size = 0
 
     def feed(self, data: bytes) -> bytes:
         """What of the next bytes is to be given on; ValueError where they are not a body in chunks."""
@@ -41,5 +45,6 @@ class Chunked:
         if size == 0:
             self._trailing = True
             return _END
+        self.size += size
         self._left = size + 2
         return line

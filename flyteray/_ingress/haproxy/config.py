@@ -12,23 +12,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flyteray._ingress import trusted_proxies
-from flyteray._ingress.haproxy import answers, maps, prefix
+from flyteray._ingress.entry.hosts import ALL, Hosts
+from flyteray._ingress.haproxy import answers, entry, limits, maps, prefix, shares
 from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, LISTENER, PEERS_LISTENER
 from flyteray._ingress.routes import Slot
+from flyteray._ingress.seen import lines
 from flyteray._ingress.trusted_proxies import NOBODY, Trust
 
 ACTIVATOR_SOCKET = "act.sock"
+OWN_SOCKET = "own.sock"
 _GLOBAL = """\
 global
     stats socket unix@{admin} mode 600 level admin
     stats timeout 1m
     nbthread {threads}
     maxconn {connections}
+    tune.stick-counters 5
     # a request takes two to four such buffers while it is worked on, an idle connection none
     tune.bufsize {buffer}
     tune.maxrewrite 2048
     tune.http.maxhdr {lines}
-    lua-load {broken}
+    lua-load {lua}
     # where few file descriptors are allowed it serves fewer connections instead of refusing to start
     no strict-limits
 
@@ -57,8 +61,7 @@ defaults
     srvtcpka-idle 1s
     srvtcpka-intvl 1s
     srvtcpka-cnt 1
-    # a client that leaves is a client that leaves: the replica learns it at once
-    option abortonclose
+{leaving}
     http-reuse always
     # also of a request that is sent once more, which a name in TLS is not
     http-send-name-header {chosen}
@@ -66,23 +69,20 @@ defaults
 """
 
 _FRONTEND = """\
-frontend apps
-    # a connection's first bytes are looked at before HAProxy reads HTTP, which has one answer to all it can't read
-    mode tcp
-    bind "fd@${{{listener}}}"
-    tcp-request inspect-delay 10s
-    tcp-request content accept if {{ internal.strm.is_htx }}
-    acl head_ends req.payload(0,0) -m sub "\\n\\r\\n" "\\n\\n"
-    tcp-request content switch-mode http if head_ends
-    tcp-request content lua.too_large if {{ req.len gt {most} }}
-    tcp-request content switch-mode http
+frontend {frontend}
+    # who reads nothing for so long, or next to nothing, is given up
+    bind "fd@${{{listener}}}" tcp-ut 5m
+{addresses}
+{first_bytes}
     # tells the activator what a request is about
     unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     # without it a client can send a request on a connection that closes at that moment
     option idle-close-on-response
+{seen}
 {errors}
 
 {bodies}
+{asked}
 {trust}
     # some programs would take the whole for the path
     http-request set-uri %[pathq] unless {{ url_beg / * }}
@@ -101,19 +101,16 @@ frontend apps
     http-request set-var(txn.app) path,field(2,/) unless by_host
     http-request set-var(txn.backend) var(txn.app),map_str({apps})
     http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
+{chosen}
 {not_named}
 {unknown}
 
-    # whose key it is; one that is missing or wrong has no owner
-    http-request set-var(txn.user) http_auth_bearer,sha2(256),hex,lower,map_str({keys})
-    acl private var(txn.app),map_str({private}) -m found
-    acl known_user var(txn.user) -m found
-    acl any_key http_auth_bearer -m found
-{wrong_key}
-{no_key}
-    http-request set-header X-Flyteray-User %[var(txn.user)] if known_user
+{keys}
+{named}
 
+{limits_of_apps}
 {stopped}
+{no_version}
 
     # what a page names without a slash in front is beside it only if its own path ends in one
     acl page req.hdr(accept) -m sub text/html
@@ -129,9 +126,12 @@ frontend apps
     # replicas of this node come first while they have few requests, then those that have fewest
 {near}
     http-request track-sc0 var(txn.backend) table {in_flight} if is_near
-    http-request set-var(txn.taken) sc0_conn_cur if is_near
-    http-request set-var(txn.room) var(txn.near),mul({few}),sub(txn.taken) if is_near
-    http-request unset-var(txn.server) if is_near !{{ var(txn.room) -m int gt 0 }}
+    acl near_crowd var(txn.backend),map_str({crowds}),field(1,/) -m int lt {few}
+    http-request set-var(req.taken) sc0_conn_cur if is_near
+    http-request set-var(req.few) int({few}) if is_near
+    http-request set-var(req.few) var(txn.backend),map_str({crowds}),field(1,/),add(0) if is_near near_crowd
+    http-request set-var(req.room) var(req.near),mul(req.few),sub(req.taken) if is_near
+    http-request unset-var(txn.server) if is_near !{{ var(req.room) -m int gt 0 }}
     # What comes after a body in chunks is not for the apps: some take it for headers. A body that is there is given its
     # length, so that nothing can come after it; the activator lets the others through without.
     http-request set-header Content-Length %[req.body_size] if length_less whole
@@ -140,6 +140,8 @@ frontend apps
     use_backend %[var(txn.backend)]
 
 {prefix}
+{told}
+{answered}
 {readable}"""
 
 # what comes after the headers, and what may be sent once more
@@ -161,16 +163,16 @@ _REPEATS = """\
     # a replica may have acted on it before it died; only what HTTP calls safe may be sent once more
     http-request set-var(txn.safe) bool(true) if METH_GET !bodied || METH_OPTIONS !bodied
     http-request disable-l7-retry unless { var(txn.safe) -m found }
-    http-request set-var(txn.since) date(0,ms)
+    http-request set-var(txn.since) date(0,us)
 """
 
 # one of the replicas of this node, by chance
 _NEAR = f"""\
-    http-request set-var(txn.near) var(txn.backend),map_str({maps.NEAR}),add(0)
-    acl is_near var(txn.near) -m found
-    http-request set-var(txn.turn) rand(5040),mod(txn.near) if is_near
-    http-request set-var-fmt(txn.turn) %[var(txn.backend)].%[var(txn.turn)] if is_near
-    http-request set-var(txn.server) var(txn.turn),map_str({maps.NEAR}) if is_near
+    http-request set-var(req.near) var(txn.backend),map_str({maps.NEAR}),add(0)
+    acl is_near var(req.near) -m found
+    http-request set-var(req.turn) rand(5040),mod(req.near) if is_near
+    http-request set-var-fmt(req.turn) %[var(txn.backend)].%[var(req.turn)] if is_near
+    http-request set-var(txn.server) var(req.turn),map_str({maps.NEAR}) if is_near
 """
 
 # What other ingresses of the cluster send: they have looked at it, and name the replica in a header. One stands for all
@@ -185,6 +187,7 @@ frontend peers
     errorfile 502 /dev/null
     errorfile 503 /dev/null
 {bodies}
+{served}
     http-request set-var(txn.asked_by_peer) bool(true)
     http-request set-var(txn.reached) bool(true)
     acl asks_json req.hdr(accept) -m reg -i '{asks_json}'
@@ -201,6 +204,28 @@ frontend peers
     use_backend %[var(txn.backend)]
 """
 
+# TCP does not tell who has left from who has only said all that he has to say.
+_LEFT = """\
+    # a client that closes its side has left: the replica learns it at once
+    option abortonclose"""
+_LISTENS = """\
+    # a client that closes its side may wait for its answer; one that is gone is known when its machine says so
+    option clitcpka
+    clitcpka-idle 5s
+    clitcpka-intvl 5s
+    clitcpka-cnt 3"""
+
+# What is looked at before HAProxy reads HTTP, which has one answer to all it can't read. A client that has closed its
+# side is taken for gone there.
+_FIRST_BYTES = f"""\
+    mode tcp
+    tcp-request inspect-delay 10s
+    tcp-request content accept if {{ internal.strm.is_htx }}
+    acl head_ends req.payload(0,0) -m sub "\\n\\r\\n" "\\n\\n"
+    tcp-request content switch-mode http if head_ends
+    tcp-request content lua.too_large if {{ req.len gt {answers.LARGEST_HEAD - 4096} }}
+    tcp-request content switch-mode http"""
+
 _BACKEND = """\
     # a replica that ends without an answer has had the request: a safe one goes to one more
     tcp-response inspect-delay 24d
@@ -208,14 +233,15 @@ _BACKEND = """\
     acl hands_on srv_name {activator}
     acl safe var(txn.safe) -m found
     acl was_there var(txn.reached) -m found
-    acl late var(txn.now),sub(txn.since),sub(txn.timeout) ge 0
+    acl late var(txn.now),sub(txn.since),div(1000),sub(txn.timeout) ge 0
     tcp-response content accept if answers || hands_on
-    tcp-response content set-var(txn.now) date(0,ms)
+    tcp-response content set-var(txn.now) date(0,us)
     # its time is up; told here where the body may have taken that time, and the replica may have ended
     tcp-response content lua.late if late {{ var(txn.bodied) -m found }}
     tcp-response content accept if late
     tcp-response content lua.broken if !safe || was_there
     tcp-response content set-var(txn.reached) bool(true)
+{crowd}
     http-request set-timeout server var(txn.timeout)
     # which replica a browser keeps to: a name for each backend, so that apps on one host do not take each other's
     cookie flyteray-{backend} insert indirect nocache httponly
@@ -235,11 +261,19 @@ backend {maps.COMING}
 {_ACTIVATOR.format(role="")}
 """
 
+# what is served by flyteray._ingress.own_pages
+_OWN = f"""\
+backend {maps.OWN_PAGES}
+    timeout server 30s
+{answers.NO_OWN_PAGES}
+    server {maps.OWN_PAGES} unix@{OWN_SOCKET}
+"""
+
 _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
 _IN_FLIGHT = "in_flight"  # counts the requests that are open at each backend
 _FEW = 8  # requests at a time for each replica of this node, before those of other nodes count as much
 _OTHER_FILES = 4096  # of checks, idle connections, HAProxy itself
-BROKEN_FILE = "broken.lua"
+LUA_FILE = "flyteray.lua"
 
 
 def connections(open_files: int) -> int:
@@ -258,7 +292,16 @@ def threads(cpus: int) -> int:
     return max(1, min(4, cpus))
 
 
-def frame(*, threads: int, connections: int, trust: Trust = NOBODY, peers: bool = False) -> str:
+def frame(
+    *,
+    threads: int,
+    connections: int,
+    trust: Trust = NOBODY,
+    peers: bool = False,
+    hosts: Hosts = ALL,
+    logs: bool = False,
+    half_closed: bool = False,
+) -> str:
     """What the configuration says whatever the state is; the sections of the backends follow."""
     head = _GLOBAL.format(
         admin=ADMIN_SOCKET,
@@ -267,45 +310,65 @@ def frame(*, threads: int, connections: int, trust: Trust = NOBODY, peers: bool 
         connections=connections,
         buffer=answers.LARGEST_HEAD,
         lines=answers.MOST_HEADERS,
-        broken=BROKEN_FILE,
+        leaving=_LISTENS if half_closed else _LEFT,
+        lua=LUA_FILE,
     )
     frontend = _FRONTEND.format(
+        frontend=maps.FRONTEND,
         listener=LISTENER,
-        most=answers.LARGEST_HEAD - 4096,
+        first_bytes="" if half_closed else _FIRST_BYTES,
         apps=maps.APPS,
         hosts=maps.HOSTS,
         timeouts=maps.TIMEOUTS,
-        private=maps.PRIVATE,
-        keys=maps.KEYS,
+        addresses=entry.connections(connections // 2, trust),
+        seen=lines.rules(trusted_proxies.client(trust), logs),
+        keys=entry.keys(trusted_proxies.client(trust)),
+        named=entry.hosts(hosts, trust),
+        answered=entry.ANSWERED,
         errors=answers.errors(),
         bodies=_BODIES,
         repeats=_REPEATS,
         near=_NEAR,
         in_flight=_IN_FLIGHT,
         few=_FEW,
+        crowds=maps.CROWDS,
+        limits_of_apps=limits.rules(trusted_proxies.client(trust)),
         trust=trusted_proxies.rules(trust),
         external=trusted_proxies.external_host(maps.HOSTS) if trust.proxies else "",
         noticed=answers.NOTICED,
         limits=answers.LIMITS,
         not_named=answers.NOT_NAMED,
         unknown=answers.UNKNOWN,
-        no_key=answers.NO_KEY,
-        wrong_key=answers.WRONG_KEY,
+        asked=shares.ASKED,
+        chosen=shares.CHOSEN,
+        told=shares.TOLD,
+        no_version=answers.NO_VERSION,
         stopped=answers.STOPPED.format(stopped=maps.STOPPED),
         prefix=prefix.rules(maps.APPS),
         readable=answers.READABLE,
     )
     counted = f"backend {_IN_FLIGHT}\n    stick-table type string len 16 size 10k store conn_cur\n"
-    return "\n".join([head, frontend, _peers(bound=peers), counted, _COMING])
+    sections = [
+        head,
+        frontend,
+        _peers(bound=peers, logs=logs),
+        counted,
+        entry.TABLES,
+        limits.TABLES,
+        _COMING,
+        _OWN,
+    ]
+    return "\n".join(sections)
 
 
-def _peers(bound: bool) -> str:
+def _peers(bound: bool, logs: bool) -> str:
     certificates = f"crt {maps.PEER_FILE} ca-file {maps.CA_FILE} verify required ssl-min-ver TLSv1.3"
     bind = f'    bind "fd@${{{PEERS_LISTENER}}}" ssl {certificates} alpn http/1.1'
     return _PEERS.format(
         bind=bind if bound else "    # nobody comes here before the certificate does",
         errors=answers.errors(),
         bodies=_BODIES,
+        served=lines.peers_rules(logs),
         asks_json=answers.ASKS_JSON,
         chosen=maps.CHOSEN,
         owners=maps.OWNERS,
@@ -316,12 +379,17 @@ def _peers(bound: bool) -> str:
     )
 
 
-def section(number: int, slots: Mapping[int, Slot]) -> str:
-    """A backend with its replicas."""
+def section(number: int, slots: Mapping[int, Slot], most: int) -> str:
+    """A backend with its replicas, each of which takes so many requests at one time, or any number for 0."""
     name = maps.backend_name(number)
-    lines = [f"backend {name}", _BACKEND.format(backend=name, sticky=maps.STICKY, activator=maps.ACTIVATOR)]
+    lines = [
+        f"backend {name}",
+        _BACKEND.format(backend=name, sticky=maps.STICKY, activator=maps.ACTIVATOR, crowd=limits.CROWD),
+    ]
     for slot, at in sorted(slots.items()):
         host = f"[{at.host}]" if ":" in at.host else at.host
-        lines.append(f"    server {maps.server_name(number, slot)} {host}:{at.port} {maps.options(slot)}")
+        lines.append(
+            f"    server {maps.server_name(number, slot)} {host}:{at.port} {maps.options(slot, most)}"
+        )
     lines.append(_ACTIVATOR.format(role="backup "))
     return "\n".join(lines) + "\n"

@@ -8,26 +8,32 @@ import resource
 from collections.abc import Mapping
 from pathlib import Path
 
-from flyteray._ingress.haproxy import answers, config, maps
+from flyteray._ingress.entry.hosts import ALL, Hosts
+from flyteray._ingress.haproxy import answers, config, maps, shares
 from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
 from flyteray._ingress.routes import FEWEST, IngressState, Slot, pool
 from flyteray._ingress.trusted_proxies import Trust
 
 
 class Files:
-    """The files of a HAProxy in its directory, but for certificates.
+    """The files of a HAProxy in its directory, but for certificates; with ``logs`` it tells all of each request.
 
     Attributes:
         backends: How many backends the configuration has from the next writing on. They never become fewer.
     """
 
-    def __init__(self, directory: Path, trust: Trust) -> None:
+    def __init__(
+        self, directory: Path, trust: Trust, hosts: Hosts = ALL, logs: bool = False, half_closed: bool = False
+    ) -> None:
         self.backends = FEWEST
         self._directory = directory
         self._trust = trust
+        self._hosts = hosts
+        self._half_closed = half_closed
+        self._logs = logs
         self._texts: dict[str, str] = {}
         self._maps: dict[str, dict[str, str]] = {}
-        self._sections: dict[int, tuple[Mapping[int, Slot], str]] = {}
+        self._sections: dict[int, tuple[tuple[Mapping[int, Slot], int], str]] = {}
 
     def write(self, state: IngressState, peers: bool) -> None:
         """Have the files hold a state, as a node sees it; with ``peers`` HAProxy takes what other ingresses send."""
@@ -36,14 +42,19 @@ class Files:
             if self._maps.get(name) != content:
                 self._put(name, maps.text(content))
                 self._maps[name] = content
-        self._put(config.BROKEN_FILE, answers.BROKEN)
+        self._put(config.LUA_FILE, answers.BROKEN + shares.LUA)
         first = config.frame(
             threads=config.threads(len(os.sched_getaffinity(0))),
             connections=config.connections(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             trust=self._trust,
             peers=peers,
+            hosts=self._hosts,
+            logs=self._logs,
+            half_closed=self._half_closed,
         )
-        sections = [self._section(number, state.slots(number)) for number in range(self.backends)]
+        sections = [
+            self._section(number, state.slots(number), state.most(number)) for number in range(self.backends)
+        ]
         self._put(CONFIG_FILE, "\n".join([first, *sections]))
 
     def last_state(self) -> IngressState:
@@ -54,10 +65,10 @@ class Files:
                 content[file] = maps.parse((self._directory / file).read_text())
         return maps.state(content, {})
 
-    def _section(self, number: int, slots: Mapping[int, Slot]) -> str:
+    def _section(self, number: int, slots: Mapping[int, Slot], most: int) -> str:
         known = self._sections.get(number)
-        if known is None or known[0] != slots:
-            known = self._sections[number] = slots, config.section(number, slots)
+        if known is None or known[0] != (slots, most):
+            known = self._sections[number] = (slots, most), config.section(number, slots, most)
         return known[1]
 
     def _put(self, name: str, text: str) -> None:

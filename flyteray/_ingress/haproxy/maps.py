@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote
 
+from flyteray._declare.facts import ROLES, Role
+from flyteray._declare.options.shares import BY_COOKIE
+from flyteray._ingress.entry import grants
+from flyteray._ingress.entry.limits import Crowd, Limit
 from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
 
 APPS = "apps.map"  # an app's name to the backend that serves it
 HOSTS = "hosts.map"  # a host name to the app that it leads to
 TIMEOUTS = "timeouts.map"  # an app's name to the milliseconds that it may let a client wait
 STICKY = "sticky.map"  # the names of the apps that keep a browser on one replica
-PRIVATE = "private.map"  # the names of the apps that answer only those who send a key
-KEYS = "keys.map"  # the SHA-256 of a key to the name of its owner
+PRIVATE = "private.map"  # an app that answers only those who send a key to the levels that it asks for
+FORWARDS = "forwards.map"  # the names of the apps that are given their callers' keys
+KEYS = "keys.map"  # the SHA-256 of a key to what it opens
+ORIGINS = "origins.map"  # an app and the origin of pages that may open WebSockets to it, with a slash between
+LIMITS = "limits.map"  # an app's name to what it takes at most of a request
+CROWDS = "crowds.map"  # a backend to how many requests each of its replicas takes at one time
+OPENS = "opens.map"  # of keys that open some apps only: the SHA-256 and an app, with a slash between
 OWNERS = "owners.map"  # a backend to the app that it is of
 NEAR = "near.map"  # of backends with replicas here and elsewhere: how many are here, and which
-FILES = (APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, KEYS, OWNERS, NEAR)  # HAProxy goes by these
+SHARES = (
+    "shares.map"  # what keeps a client to a version, by app; a backend by each number of 100 that is its own
+)
+VERSIONS = "versions.map"  # an app's version to its backend, and a backend to the name of its version
+FILES = (  # HAProxy goes by these
+    *(APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, FORWARDS, ORIGINS, OPENS),
+    *(LIMITS, CROWDS, KEYS, OWNERS, NEAR, SHARES, VERSIONS),
+)
 
 # HAProxy does not know these: they are for the activator alone.
 WAITS = "waits.map"  # an app's name to the milliseconds that a request may wait for a replica of it
@@ -24,12 +41,18 @@ FOR_ACTIVATOR = (WAITS, REASONS)
 
 STOPPED = "stopped"  # stands in the map for an app without a backend
 COMING = "coming"  # stands there for one that is to have a backend; names the backend where its requests wait
+FRONTEND = "apps"  # where clients come
+OWN = "-"  # stands among the apps for the ingress's own pages, which no app can be called like
+OWN_PAGES = "own"  # names the backend of these
 ACTIVATOR = "act"  # the activator's name in each backend
 CHOSEN = "X-Flyteray-Replica"  # the header in which HAProxy names the server that a request goes to
 PEER_NAME = "peer.flyteray.internal"  # what the ingresses of a cluster call themselves among each other
 PEER_FILE = "peer.pem"  # the certificate of this ingress, with its key
 CA_FILE = "ca.pem"  # those that the certificates of the others are signed with
+CHANCE, COOKIE = "@chance", "@cookie"  # no names of headers
 _YES = "yes"
+_USUAL: tuple[Role, Role] = ("invoke", "invoke")
+_TOLD_TO: tuple[Role, Role] = ("read", "read")  # who may see the own pages, whether or not apps ask for keys
 
 # Connections that become idle once a replica stops are closed within seconds: one that is open then is a request.
 _CHECK = "check rise 1 pool-purge-delay 500ms"
@@ -79,16 +102,26 @@ def servers_behind(state: IngressState, ingress: Slot) -> list[str]:
     ]
 
 
+def is_elsewhere(name: str) -> bool:
+    """Whether a server of this name stands for the ingress of another node."""
+    return "-" in name
+
+
 def slot_of(name: str) -> int:
     """The slot of a server of this name."""
     backend, _, replica = name.rpartition("-")
     return int(replica[1:]) + (ELSEWHERE if backend else 0)
 
 
-def options(slot: int) -> str:
-    """What HAProxy is told of a server besides its address."""
+def options(slot: int, most: int) -> str:
+    """What HAProxy is told of a server besides its address; ``most`` requests at one time, or any number for 0.
+
+    What another node's ingress takes is for that to say.
+    """
     cookie = f"cookie {slot % ELSEWHERE}"  # the same at every ingress
-    return f"{cookie} {_PEER if slot > ELSEWHERE else _REPLICA}"
+    if slot > ELSEWHERE:
+        return f"{cookie} {_PEER}"
+    return f"{cookie} {_REPLICA}{f' maxconn {most}' if most else ''}"
 
 
 def entries(state: IngressState) -> dict[str, dict[str, str]]:
@@ -97,17 +130,61 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
         APPS: {
             app: (COMING if app in state.coming else STOPPED) if backend is None else backend_name(backend)
             for app, backend in state.apps.items()
-        },
+        }
+        | {OWN: OWN_PAGES},
         HOSTS: dict(state.hosts),
         TIMEOUTS: {app: str(timeout) for app, timeout in state.timeouts.items()},
         STICKY: dict.fromkeys(state.sticky, _YES),
-        PRIVATE: dict.fromkeys(state.private, _YES),
-        KEYS: dict(state.keys),
+        PRIVATE: {app: _levels(*state.roles.get(app, _USUAL)) for app in state.private}
+        | {OWN: _levels(*_TOLD_TO)},
+        FORWARDS: dict.fromkeys(state.forwards, _YES),
+        ORIGINS: {f"{app}/{origin}": _YES for app, origins in state.origins.items() for origin in origins},
+        LIMITS: {app: limit.text() for app, limit in state.limits.items()},
+        CROWDS: {backend_name(backend): crowd.text() for backend, crowd in state.crowds.items()},
+        KEYS: {digest: grant.text() for digest, grant in state.keys.items()},
+        OPENS: dict.fromkeys(grants.opened_apps(state.keys), _YES),
         OWNERS: {backend_name(backend): app for backend, app in state.owners.items()},
         NEAR: dict(state.near),
+        SHARES: dict(_shares(state)),
+        VERSIONS: dict(_versions(state)),
         WAITS: {app: str(wait) for app, wait in state.waits.items()},
         REASONS: {app: quote(reason) for app, reason in state.reasons.items()},
     }
+
+
+def _shares(state: IngressState) -> Iterator[tuple[str, str]]:
+    for app, shares in state.shares.items():
+        sticks = state.sticks.get(app)
+        yield app, CHANCE if sticks is None else COOKIE if sticks == BY_COOKIE else sticks
+        # Those that have drawn a number keep their version while its share grows.
+        drawn = (backend for backend, share in sorted(shares.items()) for _ in range(share))
+        yield from ((f"{app}.{number}", backend_name(backend)) for number, backend in enumerate(drawn))
+
+
+def _versions(state: IngressState) -> Iterator[tuple[str, str]]:
+    for app, versions in state.versions.items():
+        for version, backend in versions.items():
+            yield f"{app}/{version}", backend_name(backend)
+            yield backend_name(backend), version
+
+
+def _levels(reading: Role, acting: Role) -> str:
+    """The levels of roles as HAProxy takes them apart."""
+    return f"{grants.level(reading)}/{grants.level(acting)}"
+
+
+def _roles(levels: str) -> tuple[Role, Role]:
+    reading, acting = (ROLES[int(level) - 1] for level in levels.split("/"))
+    return reading, acting
+
+
+def _origins(pairs: Iterable[str], apps: Container[str]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for pair in pairs:
+        app, _, origin = pair.partition("/")
+        if app in apps:
+            found[app] = found.get(app, frozenset()) | {origin}
+    return found
 
 
 def text(content: Mapping[str, str]) -> str:
@@ -129,7 +206,9 @@ def state(
     content: Mapping[str, Mapping[str, str]], backends: Mapping[int, Mapping[int, Slot]]
 ) -> IngressState:
     """The state that maps describe, with the replicas that are there. Without a route, an app can only be private."""
-    words = content.get(APPS, {})
+    words = {app: word for app, word in content.get(APPS, {}).items() if app != OWN}
+    asked = {app: _roles(text) for app, text in content.get(PRIVATE, {}).items() if app != OWN}
+    shares, sticks = _state_of_shares(content.get(SHARES, {}))
     apps = {app: None if word in (STOPPED, COMING) else backend_number(word) for app, word in words.items()}
     return IngressState(
         apps=apps,
@@ -137,11 +216,42 @@ def state(
         hosts={host: app for host, app in content.get(HOSTS, {}).items() if app in apps},
         timeouts={app: int(value) for app, value in content.get(TIMEOUTS, {}).items() if app in apps},
         sticky=frozenset(content.get(STICKY, {}).keys() & apps.keys()),
-        private=frozenset(content.get(PRIVATE, {})),
-        keys=content.get(KEYS, {}),
+        private=frozenset(asked),
+        roles={app: roles for app, roles in asked.items() if roles != _USUAL},
+        forwards=frozenset(content.get(FORWARDS, {}).keys() & apps.keys()),
+        origins=_origins(content.get(ORIGINS, {}), apps),
+        limits={app: Limit.read(text) for app, text in content.get(LIMITS, {}).items() if app in apps},
+        crowds={backend_number(name): Crowd.read(text) for name, text in content.get(CROWDS, {}).items()},
+        keys=grants.read(content.get(KEYS, {}), content.get(OPENS, {})),
         owners={backend_number(backend): app for backend, app in content.get(OWNERS, {}).items()},
         near=content.get(NEAR, {}),
+        shares={app: each for app, each in shares.items() if app in apps},
+        sticks={app: each for app, each in sticks.items() if app in apps},
+        versions={
+            app: each for app, each in _state_of_versions(content.get(VERSIONS, {})).items() if app in apps
+        },
         waits={app: int(value) for app, value in content.get(WAITS, {}).items() if app in apps},
         reasons={app: unquote(value) for app, value in content.get(REASONS, {}).items() if app in apps},
         coming=frozenset(app for app, word in words.items() if word == COMING),
     )
+
+
+def _state_of_shares(content: Mapping[str, str]) -> tuple[dict[str, dict[int, int]], dict[str, str]]:
+    shares: dict[str, Counter[int]] = {}
+    sticks: dict[str, str] = {}
+    for key, value in content.items():
+        app, _, number = key.partition(".")
+        if number:
+            shares.setdefault(app, Counter())[backend_number(value)] += 1
+        elif value != CHANCE:
+            sticks[app] = BY_COOKIE if value == COOKIE else value
+    return {app: dict(each) for app, each in shares.items()}, sticks
+
+
+def _state_of_versions(content: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    versions: dict[str, dict[str, int]] = {}
+    for key, value in content.items():
+        app, _, version = key.partition("/")
+        if version:
+            versions.setdefault(app, {})[version] = backend_number(value)
+    return versions

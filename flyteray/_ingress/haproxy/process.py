@@ -30,7 +30,7 @@ class Supervisor:
     """A supervisor that runs, with a HAProxy that listens on ``host`` and ``port``.
 
     ``watched`` is the process that it belongs to and ends with; on ``peers_port`` it listens for the ingresses of other
-    nodes, 0 where it does not.
+    nodes, 0 where it does not. One that ``sees`` has a pipe for lines of requests; one of an older flyteray has none.
     """
 
     pid: int
@@ -38,6 +38,7 @@ class Supervisor:
     port: int
     watched: int
     peers_port: int = 0
+    sees: bool = False
 
 
 def find_binary() -> str:
@@ -97,7 +98,7 @@ def ensure(directory: Path, host: str, port: int, watched: int, peers: str | Non
         found = running(directory)
         if found is not None:
             fits = (found.host, found.watched, bool(found.peers_port)) == (host, watched, peers is not None)
-            if fits and port in (0, found.port):
+            if fits and found.sees and port in (0, found.port):
                 return found
             stop(directory)
         code, message = _start(directory, host, wanted, watched, peers)

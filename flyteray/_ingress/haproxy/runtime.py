@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flyteray._ingress.changes import observed
-from flyteray._ingress.haproxy import maps
+from flyteray._ingress.entry.pace import GRACE_S
+from flyteray._ingress.haproxy import entry, maps, sessions
 from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, MASTER_SOCKET
 from flyteray._ingress.routes import IngressState
+from flyteray._plan.traffic.load import Open
 
 _MASTERS_PROMPT = b"master> "
 _UNREACHED = b"Can't connect to the target CLI!"
+_OPEN_FOR_KEYS = f"show table {entry.OPEN} data.conn_cur gt 0"
 _DONE = ("", "Key not found.")  # nothing to say; nothing to delete
 _SAID = ("port changed", "no need to change the port", "New server registered", "Already exists a server")
 
@@ -87,14 +91,46 @@ class Conversation:
 
     def pid(self) -> int:
         """The process that answers."""
-        info = dict(line.partition(": ")[::2] for line in self.ask("show info").splitlines())
-        return int(info["Pid"])
+        return int(self._info("Pid"))
+
+    def _info(self, name: str) -> str:
+        return dict(line.partition(": ")[::2] for line in self.ask("show info").splitlines())[name]
 
     def state(self) -> IngressState:
         """What HAProxy does at the moment; takes tens of milliseconds."""
         return observed(
             {file: self.ask(f"show map {file}") for file in maps.FILES}, self.ask("show servers state")
         )
+
+    def end_requests(self, is_good: Callable[[str], bool]) -> None:
+        """End the requests and connections that stay open for long with a key whose digest is not good."""
+        tracked = (re.search(r"key=(\w+)/(\d+)/(\S+)", row) for row in self.ask(_OPEN_FOR_KEYS).splitlines())
+        ended = {(each[3], each[2]) for each in tracked if each and not is_good(each[1])}
+        clients = {client for client, _ in ended}
+        for session in sessions.listed(self.ask("show sess")) if ended else []:
+            if session.client in clients:
+                number = sessions.number(self.ask(f"show sess {session.at}"))
+                if (session.client, number) in ended:
+                    self.ask(f"shutdown session {session.at}")
+
+    def awaited(self, grace_s: float = GRACE_S) -> dict[str, int]:
+        """The requests of clients whose bodies are waited for, with the bytes that have come, by ``address/number``.
+
+        Those that are younger than ``grace_s`` are left out.
+        """
+        found = {}
+        for session in sessions.listed(self.ask("show sess")):
+            if session.frontend == maps.FRONTEND and session.is_awaited and session.age_s >= grace_s:
+                text = self.ask(f"show sess {session.at}")
+                found[f"{session.at}/{sessions.number(text)}"] = sessions.received(text)
+        return found
+
+    def end(self, requests: Iterable[str]) -> None:
+        """End requests that :meth:`awaited` has named, those that are still there."""
+        for request in requests:
+            at, _, number = request.partition("/")
+            if sessions.number(self.ask(f"show sess {at}")) == number:
+                self.ask(f"shutdown session {at}")
 
     def backends(self) -> int:
         """How many backends there are."""
@@ -107,19 +143,45 @@ class Conversation:
 
     def _here(self, backend: int) -> tuple[int, int]:
         """Those of a backend but for the ones that another node's ingress has, which counts them itself."""
-        # Only this backend: all rows of the pool would keep a thread of HAProxy busy for 0.2 s.
-        header, *rows = self.ask(f"show stat {maps.backend_name(backend)} 6 -1").splitlines()
-        columns = header.removeprefix("# ").split(",")
         now = ever = 0
-        for line in rows:
-            row = dict(zip(columns, line.split(","), strict=False))
-            if row.get("svname") == "BACKEND":
-                now += int(row["scur"]) + int(row["qcur"])
+        for row in self._rows(backend):
+            if row["svname"] == "BACKEND":
+                now += int(row["scur"])  # with those that are queued
                 ever += int(row["stot"])
-            elif row.get("svname", "").startswith("p"):
+            elif maps.is_elsewhere(row["svname"]):
                 now -= int(row["scur"])
                 ever -= int(row["stot"])
         return max(0, now), max(0, ever)
+
+    def open(self, backends: Sequence[int]) -> dict[int, Open]:
+        """The requests and connections of each backend that are open now, but for those of other nodes' ingresses."""
+        return {backend: self._open(backend) for backend in backends}
+
+    def _open(self, backend: int) -> Open:
+        count = dict.fromkeys(("all", "queued", "waiting", "elsewhere"), 0)
+        for row in self._rows(backend):
+            name, now = row["svname"], int(row["scur"])
+            if name == "BACKEND":
+                count["all"], count["queued"] = now, int(row["qcur"])
+            elif name == maps.ACTIVATOR:
+                count["waiting"] = now
+            elif maps.is_elsewhere(name):
+                count["elsewhere"] += now
+        in_flight = count["all"] - count["queued"] - count["waiting"] - count["elsewhere"]
+        return Open(max(0, in_flight), count["queued"], count["waiting"])
+
+    def _rows(self, backend: int) -> Iterator[dict[str, str]]:
+        # Only this backend: all rows of the pool would keep a thread of HAProxy busy for 0.2 s.
+        header, *rows = self.ask(f"show stat {maps.backend_name(backend)} 6 -1").splitlines()
+        columns = header.removeprefix("# ").split(",")
+        for line in rows:
+            row = dict(zip(columns, line.split(","), strict=False))
+            if "svname" in row:
+                yield row
+
+    def unseen(self) -> int:
+        """How many lines of requests were lost, since the process was started, as nobody had read those before."""
+        return int(self._info("DroppedLogs"))
 
 
 @contextlib.contextmanager
@@ -130,3 +192,15 @@ def socket_path(directory: Path, name: str) -> Iterator[str]:
         yield f"/proc/self/fd/{handle}/{name}"
     finally:
         os.close(handle)
+
+
+def listen(directory: Path, name: str, backlog: int) -> socket.socket:
+    """A socket of this name that HAProxy reaches and nobody else may; one of before is replaced."""
+    listener = socket.socket(socket.AF_UNIX)
+    with socket_path(directory, name) as path:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.listen(backlog)
+    return listener

@@ -8,6 +8,8 @@ The foreground process returns when HAProxy serves (exit code ``READY``) or can'
 the other codes); a background process stays. It holds
 
 * the lock on ``supervisor.lock``, so that there is one for a directory; its content says who it is,
+* the pipe ``seen``, in which HAProxy leaves a line of each request: it lasts as long as the supervisor, so that nothing
+  of a process of HAProxy's is lost that has ended,
 * the listening socket, which HAProxy inherits, so that connections wait in the kernel while HAProxy restarts, and
   with PEERS_HOST a second one, on a free port there, for what the ingresses of other nodes send,
 * HAProxy's life: HAProxy is restarted when it dies, and dies with the supervisor. The supervisor ends on SIGTERM
@@ -39,11 +41,15 @@ ADMIN_SOCKET = "admin.sock"
 MASTER_SOCKET = "master.sock"
 LISTENER = "FLYTERAY_INGRESS_FD"  # tells HAProxy's configuration the number of the listening socket
 PEERS_LISTENER = "FLYTERAY_PEERS_FD"
+SEEN_PIPE = "seen"
+SEEN = "FLYTERAY_SEEN_FD"  # the number of the pipe
 
 # Where clients come, and where the ingresses of other nodes do.
 Listeners = tuple[socket.socket, "socket.socket | None"]
 
 _LOG_LIMIT = 4 << 20
+_PIPE_SIZE = 1 << 20  # as much as anybody may have
+_F_SETPIPE_SZ = 1031
 _START_TIMEOUT_S = 10.0
 _TICK_S = 0.2
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
@@ -129,7 +135,8 @@ def _supervise(
 ) -> None:
     log = os.open(LOG_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     start_of_log = os.fstat(log).st_size
-    proxy = _start(binary, listeners, log)
+    seen = _pipe()
+    proxy = _start(binary, listeners, seen, log)
     if not _is_ready(proxy):
         _end(proxy)
         said = os.pread(log, 1 << 16, start_of_log).decode(errors="replace").strip()
@@ -138,6 +145,7 @@ def _supervise(
     listener, peers = listeners
     host, port = listener.getsockname()[:2]
     about = {"pid": os.getpid(), "host": host, "port": port, "watched": watched}
+    about["sees"] = True
     about["peers_port"] = peers.getsockname()[1] if peers is not None else 0
     os.pwrite(lock, json.dumps(about).encode(), 0)
     os.write(reply, b"ready")
@@ -158,11 +166,22 @@ def _supervise(
         pause_s = 0.0 if lived_long else min(1.0, 2 * pause_s + 0.02)
         if pause_s:
             time.sleep(pause_s)
-        proxy = _start(binary, listeners, log)
+        proxy = _start(binary, listeners, seen, log)
     _end(proxy)
 
 
-def _start(binary: str, listeners: Listeners, log: int) -> subprocess.Popen[bytes]:
+def _pipe() -> int:
+    """The pipe for lines of requests, made anew and open at both ends: HAProxy waits for nobody who reads."""
+    if os.path.exists(SEEN_PIPE):
+        os.unlink(SEEN_PIPE)
+    os.mkfifo(SEEN_PIPE, 0o600)
+    pipe = os.open(SEEN_PIPE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # this user has many; a smaller one does as well
+        fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_SIZE)
+    return pipe
+
+
+def _start(binary: str, listeners: Listeners, seen: int, log: int) -> subprocess.Popen[bytes]:
     """HAProxy as master and worker, in a process group of its own that dies with this process."""
     parent = os.getpid()
     # Loaded before the fork: between fork and exec as little as possible.
@@ -180,6 +199,7 @@ def _start(binary: str, listeners: Listeners, log: int) -> subprocess.Popen[byte
         for name, each in zip((LISTENER, PEERS_LISTENER), listeners, strict=True)
         if each is not None
     }
+    numbers[SEEN] = str(seen)
     for path in (ADMIN_SOCKET, MASTER_SOCKET):  # so that nobody asks a predecessor
         if os.path.exists(path):
             os.unlink(path)

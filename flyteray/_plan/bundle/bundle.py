@@ -108,6 +108,11 @@ def activate(digest: str, fetch: Callable[[], bytes], cache: Path) -> Path:
     return folder
 
 
+def bundle_key(digest: str) -> str:
+    """Where in storage a bundle is."""
+    return f"bundles/{digest}.zip"
+
+
 def cache_folder() -> Path:
     """Where this node unpacks bundles: inside the cluster's own folder where it has one."""
     return Path(os.environ.get("FLYTERAY_CACHE", tempfile.gettempdir()), f"flyteray-bundles-{os.getuid()}")

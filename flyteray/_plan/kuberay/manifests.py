@@ -88,7 +88,7 @@ def manifests(
     settings = _settings(name, _image(apps, tasks, options), options)
     groups = []
     for app, spec in apps:
-        bounds = app.scaling.get_replicas()
+        bounds = app.scaling.widest()
         hardware = pod_hardware(app, spec.environment, bounds[1])
         groups.append(_group(app.name, app, hardware, bounds, settings, options))
     for env, needed in tasks:

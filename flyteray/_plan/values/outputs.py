@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from flyteray._awaited import Awaited
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.tasks.interface import MISSING
 from flyteray._declare.tasks.task import Task
+from flyteray._plan.actions.names import ROOT
 from flyteray.errors import OutputNotFoundError
+from flyteray.storage import Storage, open_storage
+
+T = TypeVar("T")
 
 _SHOWN = 10  # keys
 
 
-class ActionOutputs(tuple[Any, ...]):
+class ActionInputs(Awaited, dict[str, Any]):
+    """The inputs of an action by name."""
+
+
+class ActionOutputs(Awaited, tuple[Any, ...]):
     """A tuple of outputs whose members are also named: ``o0``, ``o1`` …"""
 
     __slots__ = ()
@@ -32,7 +41,14 @@ class ActionOutputs(tuple[Any, ...]):
 
 def as_outputs(task: Task[..., Any], value: Any) -> tuple[Any, ...]:
     """A task's return value as the tuple of its outputs: ``tuple[A, B]`` has two, all else has one."""
-    return tuple(value) if len(task.interface.outputs) > 1 else (value,)
+    if len(task.interface.outputs) < 2:
+        return (value,)
+    return value if isinstance(value, tuple) else tuple(value)  # one with names keeps them
+
+
+def as_value(outputs: tuple[Any, ...]) -> Any:
+    """The return value of a task whose outputs these are."""
+    return outputs[0] if len(outputs) == 1 else outputs
 
 
 def exits_well(task: Task[..., Any], error: SystemExit) -> bool:
@@ -40,9 +56,14 @@ def exits_well(task: Task[..., Any], error: SystemExit) -> bool:
     return error.code in (None, 0) and task.interface.returns in (MISSING, None, type(None))
 
 
-def output_key(run: str) -> str:
-    """Where in storage a run's outputs are."""
-    return f"runs/{run}/a0/outputs"
+def output_key(run: str, action: str = ROOT) -> str:
+    """Where in storage the outputs of an action are, by default those of the run."""
+    return f"runs/{run}/{action}/outputs"
+
+
+def run_folder(root: str, run: str) -> Storage:
+    """The folder of a run in the storage at ``root``: below it are those of its actions."""
+    return open_storage(open_storage(root).join("runs", run))
 
 
 def select(outputs: tuple[Any, ...], getter: Sequence[int | str], run: str) -> Any:

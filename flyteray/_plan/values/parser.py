@@ -22,7 +22,7 @@ from typing_extensions import is_typeddict
 from flyteray._plan.values import times
 from flyteray._plan.values.conversion import Conversion, Unfit, member
 from flyteray._plan.values.type_hints import alternatives, fits, is_named_tuple, meant, mismatch, type_name
-from flyteray.io import Dir
+from flyteray.io import DataFrame, Dir
 from flyteray.io.location import Location
 
 _FILES = (".json", ".yaml", ".yml")
@@ -39,6 +39,20 @@ class Text(str):
     """An input as it was written, for the task's annotation to say what it means where the code is."""
 
     __slots__ = ()
+
+
+class Moment(Text):
+    """A time as it is written short, such as ``2026-09`` for a month: for times it means when that begins."""
+
+    begin: datetime.datetime
+
+    def __new__(cls, text: str, begin: datetime.datetime) -> Moment:
+        made = super().__new__(cls, text)
+        made.begin = begin
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Moment, (str(self), self.begin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +103,7 @@ def is_composed(expected: Any) -> bool:
         is_typeddict(kind)
         or is_named_tuple(kind)
         or hasattr(kind, "__pydantic_validator__")
-        or (hasattr(kind, "__dataclass_fields__") and not issubclass(kind, Location))
+        or (hasattr(kind, "__dataclass_fields__") and not issubclass(kind, (Location, DataFrame)))
         or (isinstance(kind, type) and issubclass(kind, (list, dict, set, frozenset, tuple)))
         or kind in (typing.Any, *_ABSTRACT)
     )
@@ -125,6 +139,10 @@ def _leaf(expected: Any, text: str) -> Any:
         return _member(kind, text)
     if issubclass(kind, Location):
         return _located(kind, text)
+    if kind is DataFrame:
+        return _stored_table(text)
+    if isinstance(text, Moment) and kind in (datetime.datetime, datetime.date):
+        return text.begin if kind is datetime.datetime else text.begin.date()
     if kind not in _READERS:
         return _other(expected, text)
     try:
@@ -174,6 +192,7 @@ _READERS: dict[type, Callable[[str], Any]] = {
     datetime.time: times.read_time,
     datetime.timedelta: times.read_timedelta,
 }
+_BY_PLACE = (Location, DataFrame)
 # JSON has no word of its own for these.
 _ALSO_QUOTED = frozenset(_READERS) - {int, float, bool, str, types.NoneType}
 
@@ -207,6 +226,17 @@ def _located(kind: type[Location[Any]], text: str) -> Location[Any]:
         what = "folder" if issubclass(kind, Dir) else "file"
         raise Unfit(f"there is no {what} {text!r} here")
     return kind(path=str(path.absolute()))
+
+
+def _stored_table(text: str) -> DataFrame:
+    if text.lstrip().startswith("{"):
+        return from_json(DataFrame, _document(text))  # type: ignore[no-any-return]
+    if "://" in text:
+        return DataFrame(uri=text)
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise Unfit(f"there is no file and no folder {text!r} here")
+    return DataFrame(uri=str(path.absolute()))
 
 
 def _other(expected: Any, text: str) -> Any:
@@ -347,7 +377,7 @@ def _json_leaf(expected: Any, value: Any) -> Any:
             return datetime.timedelta(seconds=value)
         if kind is datetime.datetime and type(value) is datetime.date:  # YAML reads one
             return datetime.datetime.combine(value, datetime.time())
-    if isinstance(value, str) and (kind in _ALSO_QUOTED or (kind is not None and issubclass(kind, Location))):
+    if isinstance(value, str) and kind is not None and (kind in _ALSO_QUOTED or issubclass(kind, _BY_PLACE)):
         return _leaf(expected, value)
     if fits(expected, value):
         return value

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flyteray._declare.loading import loads
-from flyteray.storage import open_storage
+from flyteray.storage import copy_on_write, open_storage
 from flyteray.storage.pickler import Pickler, unpicklable_part
 from flyteray.storage.values import read_value, write_pickled
 
@@ -81,19 +81,26 @@ def load(payload: Payload) -> Any:
     start something on a cluster.
     """
     if _NAMES in payload.header:
-        with loads().loading():
+        with loads().loading(), copy_on_write.reading(payload.buffers):
             return pickle.loads(payload.header, buffers=payload.buffers)
     return pickle.loads(payload.header, buffers=payload.buffers)
 
 
 def inputs_key(request: str) -> str:
-    """Where in storage the large inputs of a run are until it has ended."""
+    """Where in storage the inputs of a run are."""
     return f"inputs/{request}"
 
 
 def store(payload: Payload, root: str, key: str) -> Payload:
     """Put a pickled value into the storage at ``root``; what is returned loads as the same value, anywhere."""
-    write_pickled(open_storage(root), key, payload.header, payload.buffers)
+    write_pickled(
+        open_storage(root), key, payload.header, [pickle.PickleBuffer(each) for each in payload.buffers]
+    )
+    return stored(root, key)
+
+
+def stored(root: str, key: str) -> Payload:
+    """The value that :func:`store` has put there."""
     return dump(_Stored(root, key))
 
 

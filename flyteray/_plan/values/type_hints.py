@@ -102,14 +102,28 @@ def mismatch(expected: Any, value: Any) -> str:
 
 
 def type_name(expected: Any) -> str:
-    """An annotation in words; ``Any`` where there is none."""
+    """An annotation in words, without what ``Annotated`` adds; ``Any`` where there is none."""
     if expected is MISSING:
         return "Any"
+    expected = _bare(expected)
     if expected is types.NoneType:
         return "None"
     if isinstance(expected, (type, typing.NewType)) and typing.get_origin(expected) is None:
         return str(expected.__name__)
     return str(expected).replace("typing.", "")
+
+
+def _bare(expected: Any) -> Any:
+    """An annotation without what ``Annotated`` adds anywhere in it."""
+    if typing.get_origin(expected) is typing.Annotated:
+        return _bare(typing.get_args(expected)[0])
+    parts = typing.get_args(expected)
+    bare = tuple(map(_bare, parts))
+    if all(before is after for before, after in zip(parts, bare, strict=True)):
+        return expected
+    if alternatives(expected):
+        return typing.Union[bare]  # noqa: UP007  # of types known only now
+    return expected.copy_with(bare) if hasattr(expected, "copy_with") else typing.get_origin(expected)[bare]
 
 
 def shown(value: Any) -> str:

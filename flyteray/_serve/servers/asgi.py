@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from flyteray._serve.background_work import BackgroundWork, finish
+from flyteray._serve.servers.failures import with_connections_kept
 from flyteray._serve.servers.forwarded import ASGIApp, ForwardedHeaders, ProxyHeaders
 from flyteray._serve.servers.protocol import HttpProtocol, take_large_handshakes
 from flyteray._serve.servers.root_paths import join_root_paths, with_root_path
@@ -76,7 +77,8 @@ class AsgiServer:
     ) -> None:
         self._work = BackgroundWork()
         root_path = user_config.root_path if user_config is not None else ""
-        self._forwarded = ForwardedHeaders(with_root_path(self._work.track_requests(app), root_path))
+        tracked = self._work.track_requests(with_connections_kept(app))
+        self._forwarded = ForwardedHeaders(with_root_path(tracked, root_path))
         outermost = self._forwarded if proxies is None else ProxyHeaders(self._forwarded, proxies)
         self._socket = sock
         self.port: int = sock.getsockname()[1]

@@ -21,7 +21,8 @@ class FastAPIPassthroughAuthMiddleware:
     """Runs each HTTP request inside :func:`flyteray.remote.auth_metadata` with the credentials that it brings.
 
     ``api.add_middleware(FastAPIPassthroughAuthMiddleware, excluded_paths={"/health"})``. A request without any is
-    answered by 401. The credentials are passed on, not checked. WebSockets go through as they are.
+    answered by 401. The credentials are passed on, not checked. WebSockets go through as they are. A key that
+    ``flyteray create key`` made arrives only where the environment says ``forward_key=True``.
 
     Args:
         app: The application behind it.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import rich_click as click
-from rich.console import Console
 
 from flyteray._client.build import build_images
 from flyteray._client.deploy import deploy as deploy_environments
@@ -16,7 +15,8 @@ from flyteray._client.session.session import session
 from flyteray._declare.environment import Environment
 from flyteray._plan.bundle import code
 from flyteray._plan.bundle.ignore_files import files_below
-from flyteray.cli import failures, printing, shipping
+from flyteray._plan.bundle.shipping import CopyStyle
+from flyteray.cli import failures, options, printing, rollout, shipping
 from flyteray.errors import ModuleLoadError
 
 _COLUMNS = ("type", "name", "version", "inputs", "outputs", "url")
@@ -27,21 +27,28 @@ _EPILOG = printing.examples(
 )
 
 
+_which = options.together(
+    click.option("--all", "everything", is_flag=True, help="All environments of the file."),
+    click.option(
+        "-r",
+        "--recursive",
+        is_flag=True,
+        help="FILE is a folder: the files below it that no ignore file names, with --all.",
+    ),
+    click.option(
+        "-i", "--ignore-load-errors", is_flag=True, help="Go on without the files that can't be imported."
+    ),
+)
+
+
 @click.command(epilog=_EPILOG)
 @click.option(
     "--dry-run", "--dryrun", is_flag=True, help="Only show what would be deployed; no cluster is needed."
 )
-@click.option("--all", "everything", is_flag=True, help="All environments of the file.")
-@click.option(
-    "-r",
-    "--recursive",
-    is_flag=True,
-    help="FILE is a folder: the files below it that no ignore file names, with --all.",
-)
-@click.option(
-    "-i", "--ignore-load-errors", is_flag=True, help="Go on without the files that can't be imported."
-)
+@_which
+@rollout.options
 @shipping.options
+@shipping.image_option
 @printing.output_option
 @click.argument("file")
 @click.argument("env", required=False)
@@ -53,56 +60,86 @@ def deploy(
     ignore_load_errors: bool,
     root_dir: Path | None,
     output: printing.Output,
-    **options: Any,
+    **settings: Any,
 ) -> None:
     """Deploy tasks and apps, to be used by name.
 
     ENV is the name of the variable that holds the environment; without it, --all, or there is only one. What it
     depends on is deployed with it. Does not wait for apps to come up; `flyteray serve` does.
     """
-    if env is not None and everything:
-        raise click.UsageError("Name an environment or say --all, not both.")
-    if recursive and not everything:
-        raise click.UsageError("--recursive deploys all that it finds: say --all as well.")
+    settings = rollout.rollout(settings)
     with failures.users_code():
-        found: list[Environment] = []
-        for path in _below(Path(file)) if recursive else [Path(file)]:
-            try:
-                found += _chosen(shipping.load_file(path, root_dir), env, everything)
-            except ModuleLoadError as error:
-                if not ignore_load_errors:
-                    raise
-                printing.note(f"{path} is left out: {error}")
-        if not found:
-            raise ModuleLoadError(f"There is no environment in {file!r}.")
+        found = _found(file, env, everything, recursive, ignore_load_errors, root_dir)
         if root_dir is not None:  # whatever the files say when they are loaded
             session().configure(replace(session().settings, root_dir=root_dir.absolute()))
-        deployments = deploy_environments(*found, **options)
+        deployments = deploy_environments(*found, **settings)
     rows = [dict(row) for deployment in deployments for row in deployment.table_repr()]
     printing.rows(rows, output, _COLUMNS)
 
 
-@click.command(epilog=printing.examples("flyteray build train.py", "flyteray build train.py env"))
-@shipping.as_flyte_option
+@click.command(
+    epilog=printing.examples(
+        "flyteray build train.py", "flyteray build train.py env", "flyteray build --all --recursive workflows"
+    )
+)
+@_which
+@shipping.root_dir_option
+@options.accepted(
+    "--copy-style",
+    type=click.Choice(get_args(CopyStyle)),
+    instead="Images hold no code: it goes to the nodes by itself.",
+)
+@shipping.loading_options
+@shipping.image_option
 @printing.output_option
 @click.argument("file")
 @click.argument("env", required=False)
-def build(file: str, env: str | None, output: printing.Output) -> None:
+def build(
+    file: str,
+    env: str | None,
+    everything: bool,
+    recursive: bool,
+    ignore_load_errors: bool,
+    root_dir: Path | None,
+    output: printing.Output,
+) -> None:
     """Build the images of a file's environments on every node, so that nothing waits for them later.
 
     ENV is the name of the variable that holds a TaskEnvironment or AppEnvironment; without it, all of the file's are
     built. What is built already costs nothing.
     """
+    everything = everything or (env is None and not recursive)
     with failures.users_code():
-        module = shipping.load_file(file)
-        found = [value for value in vars(module).values() if isinstance(value, Environment)]
-        if env is not None:
-            found = [code.lookup(module, env, Environment)]
-        if not found:
-            raise click.UsageError(f"{file} has no environments, so there is nothing to build.")
-        with Console(stderr=True).status("Building " + ", ".join(each.name for each in found) + " …"):
+        found = _found(file, env, everything, recursive, ignore_load_errors, root_dir)
+        with printing.busy("Building " + ", ".join(each.name for each in found)):
             built = build_images(*found)
     printing.record(dict(built.images), output)
+
+
+def _found(
+    file: str,
+    env: str | None,
+    everything: bool,
+    recursive: bool,
+    ignore_load_errors: bool,
+    root_dir: Path | None,
+) -> list[Environment]:
+    """The environments that are asked for."""
+    if env is not None and everything:
+        raise click.UsageError("Name an environment or say --all, not both.")
+    if recursive and not everything:
+        raise click.UsageError("--recursive takes all that it finds: say --all as well.")
+    found: list[Environment] = []
+    for path in _below(Path(file)) if recursive else [Path(file)]:
+        try:
+            found += _chosen(shipping.load_file(path, root_dir), env, everything)
+        except ModuleLoadError as error:
+            if not ignore_load_errors:
+                raise
+            printing.note(f"{path} is left out: {error}")
+    if not found:
+        raise ModuleLoadError(f"There is no environment in {file!r}.")
+    return found
 
 
 def _below(folder: Path) -> list[Path]:

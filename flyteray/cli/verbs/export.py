@@ -20,7 +20,7 @@ from flyteray._plan.kuberay.sources import app_sources
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.spec import CodeRef
 from flyteray.app.environment import AppEnvironment
-from flyteray.cli import failures, printing, shipping
+from flyteray.cli import failures, options, printing, shipping
 
 _EPILOG = printing.examples(
     "flyteray export kuberay app.py env -o app.yaml",
@@ -37,7 +37,7 @@ def _labels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     return {name: value for name, _, value in pairs}
 
 
-@click.group(epilog=_EPILOG)
+@click.group(cls=options.Nouns, epilog=_EPILOG)
 def export() -> None:
     """Write an app as manifests for Kubernetes."""
 

@@ -39,7 +39,7 @@ def report(name: str, action: str, attempt: int | None, shown: bool, output: Pat
     """
     require_cluster()
     with failures.users_code():
-        page = Run.get(name).get_report(action, attempt)
+        page = Run.get(name).get_report(attempt, action=action)
         if output is None and not shown:
             click.echo(page)
             return

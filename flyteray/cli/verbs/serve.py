@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
 
 import rich_click as click
 from click.exceptions import Exit
-from rich.console import Console
 
 from flyteray._client.apps.app import App
 from flyteray._client.apps.handle import AppHandle
 from flyteray._client.apps.serve import with_servecontext
 from flyteray._plan.bundle import code
 from flyteray.app.environment import AppEnvironment
-from flyteray.cli import failures, printing, shipping
+from flyteray.cli import failures, listing, options, printing, rollout, shipping
+from flyteray.errors import ModuleLoadError
 
 _EPILOG = printing.examples(
     "flyteray serve app.py env",
     "flyteray serve --local app.py env",
     "flyteray serve -e LEVEL=debug --follow app.py env",
+    "flyteray serve --version v2 --canary 5,25,50 app.py env",
     "flyteray serve -o json app.py env",
 )
 _SHOWN = ["name", "phase", "url", "endpoint", "version", "revision"]
@@ -47,22 +50,37 @@ def _variables(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
 @click.option(
     "-f", "--follow", is_flag=True, help="Show what the app writes, until Ctrl+C or until it is stopped."
 )
+@options.accepted("--service-account")
+@options.accepted("--name", instead="An app has the name of its environment.")
+@rollout.options
 @shipping.options
+@shipping.image_option
 @printing.output_option
 @click.argument("file")
-@click.argument("env")
-def serve(file: str, env: str, local: bool, follow: bool, output: printing.Output, **options: Any) -> None:
+@click.argument("env", required=False)
+def serve(
+    file: str, env: str | None, local: bool, follow: bool, output: printing.Output, **settings: Any
+) -> None:
     """Serve an app of a file.
 
-    ENV is the name of the variable that holds the AppEnvironment. Returns when the app takes requests; it stays up
-    until `flyteray delete app`. Serving again replaces the version that runs, without losing a request.
+    ENV is the name of the variable that holds the AppEnvironment; without it, those of the file are listed. Returns
+    when the app takes requests; it stays up until `flyteray delete app`. Serving again replaces the version that runs,
+    without losing a request.
     """
-    shipping.shipping(*(options[name] for name in shipping.NAMES))  # refused before anything is imported
+    if file == "hello" and not Path(file).exists():
+        raise click.UsageError(
+            "`flyteray serve` has no 'hello'. Write a file with an app in it: the README begins with one."
+        )
+    settings = rollout.rollout(settings)
+    shipping.shipping(*(settings[name] for name in shipping.NAMES))  # refused before anything is imported
     with failures.users_code():
-        found = code.lookup(shipping.load_file(file, options["root_dir"]), env, AppEnvironment)
-        context = with_servecontext(mode="local" if local else "remote", **options)
+        module = shipping.load_file(file, settings["root_dir"])
+        if env is None:
+            _list(file, module)
+        found = code.lookup(module, env, AppEnvironment)
+        context = with_servecontext(mode="local" if local else "remote", **settings)
         try:
-            with Console(stderr=True).status(f"Serving {found.name} …"):
+            with printing.busy(f"Serving {found.name}"):
                 app = context.serve(found)
         except KeyboardInterrupt:
             printing.note(
@@ -80,6 +98,15 @@ def serve(file: str, env: str, local: bool, follow: bool, output: printing.Outpu
         except KeyboardInterrupt:
             printing.note(f"App {app.name} goes on; `flyteray delete app {app.name}` ends it.")
             raise Exit(failures.INTERRUPTED) from None
+
+
+def _list(file: str, module: ModuleType) -> NoReturn:
+    """Show the apps of a file, and leave."""
+    apps = {name: each for name, each in vars(module).items() if isinstance(each, AppEnvironment)}
+    if not apps:
+        raise ModuleLoadError(f"There is no AppEnvironment in {file!r}.")
+    found = {name: each.description or f"App {each.name}." for name, each in apps.items()}
+    listing.show("serve", file, found, module.__doc__ or f"Serve an app of {file}.", "app", asked=False)
 
 
 def _facts(app: AppHandle) -> dict[str, Any]:

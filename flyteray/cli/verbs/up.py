@@ -56,6 +56,9 @@ def up(
     Behind a proxy of yours, FLYTERAY_TRUSTED_PROXIES names its addresses or networks (10.0.0.7,192.168.0.0/16): what
     it says of a request's client, scheme and host is taken over. FLYTERAY_TRUSTED_HEADERS names further headers that
     it sets (X-Forwarded-User); nobody else can send them.
+
+    Apps that ask for no key answer to localhost, to this machine's name, to addresses, and to the hosts that
+    FLYTERAY_ALLOWED_HOSTS names (apps.example.com,*.corp.example): pages of others can't reach them by a browser here.
     """
     given: dict[str, Any] = {"num_cpus": num_cpus, "port": port, "host": host, "auth": auth}
     chosen = {name: value for name, value in given.items() if value is not None}

@@ -1,38 +1,106 @@
-"""``flyteray update`` starts or stops an app."""
+"""``flyteray update`` starts or stops an app, or switches a trigger; ``flyteray signal`` answers a condition."""
 
 from __future__ import annotations
 
 import rich_click as click
 
 from flyteray._plan.info import to_json
-from flyteray.cli import printing
+from flyteray.cli import options, printing
+from flyteray.cli.nouns.condition import signal as condition
+from flyteray.cli.nouns.trigger import update as trigger
 from flyteray.cli.verbs.status import require_cluster
 from flyteray.remote import App
 
+_ELSEWHERE = {
+    "project": "Ray has none: all runs and apps of a cluster are in one place.",
+}
+
 
 @click.group(
+    cls=options.Nouns,
+    elsewhere=_ELSEWHERE,
     epilog=printing.examples(
         "flyteray update app hello --deactivate", "flyteray update app hello --activate --wait"
-    )
+    ),
 )
 def update() -> None:
-    """Start or stop an app."""
+    """Start or stop an app, or switch a trigger on or off."""
 
 
-@update.command(name="app", epilog=printing.examples("flyteray update app hello --deactivate --wait"))
+update.add_command(trigger)
+
+
+@click.group(
+    cls=options.Nouns, epilog=printing.examples("flyteray signal condition r0123456789ab approval true")
+)
+def signal() -> None:
+    """Answer a condition that a run waits for."""
+
+
+signal.add_command(condition)
+
+
+@update.command(
+    name="app",
+    epilog=printing.examples(
+        "flyteray update app hello --deactivate --wait",
+        "flyteray update app hello --traffic v1=95 --traffic v2=5",
+        "flyteray update app hello --rollback",
+    ),
+)
 @click.argument("name")
-@click.option("--activate/--deactivate", default=None, help="Start it, or stop it; one of them must be said.")
+@click.option("--activate/--deactivate", default=None, help="Start it, or stop it.")
 @click.option("--wait", is_flag=True, help="Return when it serves, or when its replicas have ended.")
+@click.option(
+    "--traffic",
+    metavar="VERSION=PERCENT",
+    multiple=True,
+    help="Divide its requests among versions; given for each of them, 100 together.",
+)
+@click.option(
+    "--sticky", help="With --traffic, what keeps a client to a version: cookie, or the name of a header."
+)
+@click.option("--promote", metavar="VERSION", help="Give all requests to a version.")
+@click.option("--rollback", is_flag=True, help="Undo the last change of its traffic.")
 @printing.output_option
-def app(name: str, activate: bool | None, wait: bool, output: printing.Output) -> None:
-    """Start an app that was stopped, or stop one; its name and versions stay."""
-    if activate is None:
-        raise click.UsageError("Say --activate or --deactivate.")
+def app(
+    name: str,
+    activate: bool | None,
+    wait: bool,
+    traffic: tuple[str, ...],
+    sticky: str | None,
+    promote: str | None,
+    rollback: bool,
+    output: printing.Output,
+) -> None:
+    """Start or stop an app, or divide its requests among its versions; its name and versions stay."""
+    asked = (activate is not None, bool(traffic), promote is not None, rollback)
+    if sum(asked) != 1:
+        raise click.UsageError("Say one of --activate, --deactivate, --traffic, --promote and --rollback.")
+    if sticky is not None and not traffic:
+        raise click.UsageError("--sticky is said together with --traffic.")
+    shares = _shares(traffic)
     require_cluster()
     handle = App.get(name)
-    if activate:
-        handle.activate(wait=wait)
+    if activate is not None:
+        handle.activate(wait=wait) if activate else handle.deactivate(wait=wait)
+    elif promote is not None:
+        handle.promote(promote)
+    elif rollback:
+        handle.rollback()
     else:
-        handle.deactivate(wait=wait)
+        handle.set_traffic(shares, sticky)
     handle.sync()
     printing.record(to_json(handle.info), output, ["name", "phase", "desired", "url", "version"])
+
+
+def _shares(given: tuple[str, ...]) -> dict[str, int]:
+    shares = {}
+    for version, percent in printing.pairs("--traffic", given).items():
+        try:
+            shares[version] = int(percent)
+        except ValueError:
+            raise click.UsageError(
+                f"--traffic {version}={percent}: the share is a whole number of percent, as in {version}=5."
+            ) from None
+    return shares

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import signal
 import threading
 
 import pytest
 
-from flyteray._client.bridge import ListVerb, MethodVerb, Verb
+from flyteray._client.bridge import ListVerb, MethodVerb, Verb, was_interrupted
 from flyteray.errors import RuntimeUserError
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
@@ -99,3 +100,25 @@ def test_verbs_of_several_threads_run_side_by_side() -> None:
 
     assert both.broken is False
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_verb_that_is_interrupted_has_its_last_words() -> None:
+    begun, said = threading.Event(), list[bool]()
+
+    async def wait_for_ever() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            said.append(was_interrupted())
+
+    def interrupt() -> None:
+        if begun.wait(60):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        Verb(wait_for_ever)()
+
+    assert said == [True]
+    assert not was_interrupted()

@@ -23,6 +23,6 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     nothing = shell.flyteray("build", str(tmp_path / "empty.py"))
     unknown = shell.flyteray("build", str(tmp_path / "empty.py"), "env")
 
-    assert (nothing.returncode, unknown.returncode) == (2, 1)
-    assert "no environments" in nothing.stderr
+    assert (nothing.returncode, unknown.returncode) == (1, 1)
+    assert "no environment in" in nothing.stderr
     assert "'env' in 'empty' does not exist" in unknown.stderr

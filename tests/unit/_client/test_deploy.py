@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 import flyteray as flyte
 from flyteray._client.deploy import DeployedAppEnvironment, DeployedTaskEnvironment
-from flyteray._plan.spec import CodeRef, EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
-from flyteray._plan.tasks import overridden, task_plan
+from flyteray._plan.info import TaskInfo
+from flyteray._plan.spec import EnvironmentSpec, InputSpec, TaskPlan, TaskSpec
+from flyteray._plan.tasks import overridden
 from flyteray._plan.values.inputs import bind_deployed
 from flyteray.errors import DeploymentError, RemoteTaskUsageError
-from flyteray.remote import Task
+from flyteray.remote import Task, TaskDetails
 from tests.unit._client import deployed_samples as samples
 
 
@@ -159,30 +161,57 @@ def test_inputs_of_a_deployed_task_are_checked_by_name() -> None:
 
 
 def test_a_deployed_task_can_have_other_settings() -> None:
-    spec = train().spec
+    plan = train()
 
-    changed = overridden(spec, {"resources": flyte.Resources(cpu=2), "env_vars": {"A": "1"}, "retries": 3})
+    def changed(changes: dict[str, Any], of: TaskPlan = plan) -> TaskPlan:
+        return overridden(of, changes).plan
 
-    assert (changed.environment.num_cpus, changed.environment.env_vars, changed.retry.count) == (
-        2,
-        {"A": "1"},
-        3,
-    )
-    assert overridden(spec, {}) == spec
-    on_gpu = overridden(spec, {"resources": flyte.Resources(gpu="T4:1")})
-    assert on_gpu.environment == EnvironmentSpec(num_gpus=1, accelerator_type="T4")
-    assert on_gpu.digest() == TaskSpec.model_validate_json(on_gpu.model_dump_json()).digest()
-    assert overridden(on_gpu, {"resources": flyte.Resources(), "env_vars": None}) == spec
-    secret = overridden(spec, {"secrets": flyte.Secret("k", group="g")}).environment.secrets
+    spec = changed({"resources": flyte.Resources(cpu=2), "env_vars": {"A": "1"}, "retries": 3}).spec
+    assert (spec.environment.num_cpus, spec.environment.env_vars, spec.retry.count) == (2, {"A": "1"}, 3)
+    assert changed({}) == plan
+    on_gpu = changed({"resources": flyte.Resources(gpu="T4:1")})
+    assert on_gpu.spec.environment == EnvironmentSpec(num_gpus=1, accelerator_type="T4")
+    assert on_gpu.spec.digest() == TaskSpec.model_validate_json(on_gpu.spec.model_dump_json()).digest()
+    assert changed({"resources": flyte.Resources(), "env_vars": None}, on_gpu) == plan
+    secret = changed({"secrets": flyte.Secret("k", group="g")}).spec.environment.secrets
     assert [(each.name, each.env_var) for each in secret] == [("g/k", "G_K")]
     with pytest.raises(ValueError, match="Name cannot be overridden"):
-        overridden(spec, {"name": "x"})
+        changed({"name": "x"})
     with pytest.raises(TypeError, match="'colour'"):
-        overridden(spec, {"colour": "red"})
+        changed({"colour": "red"})
     with pytest.raises(TypeError, match="resources must be a Resources"):
-        overridden(spec, {"resources": 5})
+        changed({"resources": 5})
     with pytest.raises(TypeError, match="env_vars"):
-        overridden(spec, {"env_vars": {"A": 1}})
+        changed({"env_vars": {"A": 1}})
+
+
+def test_warm_processes_links_and_artifacts_of_a_deployed_task_are_overridden() -> None:
+    plan = train()
+    warm = overridden(
+        plan, {"reusable": flyte.ReusePolicy(1), "entrypoint": True, "produces_artifacts": True}
+    )
+
+    assert (warm.plan.entrypoint, warm.plan.spec.produces_artifacts, warm.links) == (True, True, ())
+    assert warm.plan.spec.reuse is not None
+    assert warm.plan.spec.reuse.most == 1
+    assert overridden(warm.plan, {"reusable": "off"}).plan.spec.reuse is None
+    with pytest.raises(ValueError, match="Cannot override env_vars when reusable is set"):
+        overridden(warm.plan, {"env_vars": {"A": "1"}})
+    with pytest.warns(UserWarning, match="pod_template has no meaning"):
+        overridden(plan, {"pod_template": flyte.PodTemplate()})
+
+
+def test_details_tell_the_cache() -> None:
+    def details(plan: TaskPlan) -> TaskDetails:
+        return TaskDetails(TaskInfo(plan=plan, deployed_at=datetime.now(timezone.utc)))
+
+    plan = train()
+    plan = plan.model_copy(update={"spec": plan.spec.model_copy(update={"version": "v1"})})
+    assert not details(plan).cache.is_enabled()
+    cache = flyte.Cache("auto", version_override="3", max_age=5, serialize=True)
+    told = details(overridden(plan, {"cache": cache}).plan).cache
+    assert (told.behavior, told.version_override, told.serialize) == ("auto", "3", True)
+    assert told.max_age == cache.max_age
 
 
 def test_a_handle_names_one_version() -> None:
@@ -209,20 +238,3 @@ def test_a_deployed_task_does_not_run_in_local_mode() -> None:
         flyte.with_runcontext(mode="local").run(task, x=1)
     with pytest.raises(RemoteTaskUsageError, match=r"flyteray\.run"):
         asyncio.run(task(x=1))
-
-
-def test_a_schedule_that_would_have_to_fire_is_refused_and_one_that_is_off_is_not() -> None:
-    env = flyte.TaskEnvironment("scheduled")
-
-    @env.task(triggers=flyte.Trigger.daily())
-    def nightly() -> None: ...
-
-    @env.task(triggers=flyte.Trigger.daily(auto_activate=False))
-    def by_hand() -> None: ...
-
-    ref = CodeRef(bundle="b", module="m", name="n")
-    with pytest.raises(
-        DeploymentError, match=r"'scheduled.nightly' has triggers that are to be active: daily"
-    ):
-        task_plan(nightly, ref)
-    assert task_plan(by_hand, ref).name == "scheduled.by_hand"

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 import flyteray
-from flyteray._declare.context import ActionID, RawDataPath, TaskContext, ctx, task_context
-from flyteray.models import GroupData
+from flyteray._declare.context import TaskContext, ctx, task_context
+from flyteray.models import ActionID, GroupData, RawDataPath
 
 
 def test_outside_tasks_the_context_is_false_and_its_attributes_are_none() -> None:
@@ -83,3 +85,41 @@ def test_the_tasks_that_a_task_calls_are_not_in_its_group_themselves() -> None:
             return named.name if named else "", await child()
 
     assert flyteray.with_runcontext(mode="local").run(parent).outputs() == ("mine", True)
+
+
+def test_a_trace_has_an_action_of_its_own_and_tells_that_of_its_task_still() -> None:
+    bound = TaskContext(ActionID("a0", "run-1"))
+    inside = bound.replace(action=ActionID("trace", "run-1"), traced_by=bound.action)
+
+    assert bound.task_action == bound.action
+    assert (inside.action.name, inside.task_action) == ("trace", bound.action)
+
+
+def test_what_launchers_tell_processes_that_train_together_is_read_from_their_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = TaskContext(ActionID("a0"))
+    told = {
+        "RANK": "3",
+        "LOCAL_RANK": "1",
+        "WORLD_SIZE": "8",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_RANK": "4",
+        "NNODES": "5",
+        "MASTER_ADDR": "head",
+        "MASTER_PORT": "29500",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+    }
+    for name in told:
+        monkeypatch.delenv(name, raising=False)
+    assert (context.rank, context.master_addr, context.restart_attempt) == (None, None, None)
+
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+
+    assert (context.rank, context.local_rank, context.world_size, context.local_world_size) == (3, 1, 8, 2)
+    assert (context.node_rank, context.nnodes, context.restart_attempt) == (4, 5, 0)
+    assert (context.master_addr, context.master_port) == ("head", 29500)
+    monkeypatch.setenv("RANK", "first")
+    with pytest.raises(ValueError, match="RANK is 'first'"):
+        context.rank  # noqa: B018

@@ -134,6 +134,19 @@ def test_a_file_beside_flyteray_of_a_similar_name_is_the_users() -> None:
     assert names["env"]._declaring_file == str(file)
 
 
+def test_a_variable_that_is_not_there_is_left_out() -> None:
+    given: Any = {"TOKEN": None, "LEVEL": "3"}
+
+    env = TaskEnvironment("a", env_vars=given)
+
+    assert env.env_vars == {"LEVEL": "3"}
+
+    @env.task
+    def f() -> None: ...
+
+    assert f.override(env_vars=given).env_vars == {"LEVEL": "3"}
+
+
 @pytest.mark.parametrize(
     "env_vars", [{"": "x"}, {"A=B": "x"}, {"A": "a\0b"}, {"A\0": "x"}, {"A": "half a pair: \ud800"}]
 )

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import flyteray as flyte
-from flyteray._declare.context import ActionID, TaskContext, task_context
+from flyteray._declare.context import TaskContext, task_context
+from flyteray._declare.facts import ActionID
 from flyteray._declare.loading import loads
 from flyteray._plan.bundle import code
 from flyteray._plan.spec import CodeRef

@@ -6,12 +6,25 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flyteray._declare.facts import ROLES
 from flyteray._ingress.changes import changes, observed
+from flyteray._ingress.entry.grants import Grant
+from flyteray._ingress.entry.limits import Crowd, Limit
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
 
 slots = st.builds(Slot, st.sampled_from(["127.0.0.1", "10.0.0.7", "::1"]), st.integers(4000, 4004))
+ANY_NUMBER = 1_000_000  # stands for no limit
 numbers = st.integers(1, 4) | st.integers(ELSEWHERE + 1, ELSEWHERE + 4)
+
+
+some_grants = st.builds(
+    Grant,
+    st.sampled_from(["ann", "bob"]),
+    st.sampled_from(ROLES),
+    st.frozensets(st.sampled_from("ab")),
+    st.integers(1, 2),
+)
 
 
 @st.composite
@@ -22,9 +35,25 @@ def some_states(draw: st.DrawFn) -> IngressState:
     hosts = st.dictionaries(st.sampled_from(["x.localhost", "models.example.com"]), app)
     timeouts = st.dictionaries(app, st.integers(1, 2))
     private = st.frozensets(st.sampled_from(["a", "b-c", "d_e", "f1"]))
-    keys = st.dictionaries(st.sampled_from(["1" * 64, "2" * 64]), st.sampled_from(["ann", "bob"]))
+    keys = st.dictionaries(st.sampled_from(["1" * 64, "2" * 64]), some_grants)
+    asking = draw(private)
     return IngressState(
-        apps, draw(backends), draw(hosts), draw(timeouts), draw(st.frozensets(app)), draw(private), draw(keys)
+        apps,
+        draw(backends),
+        draw(hosts),
+        draw(timeouts),
+        draw(st.frozensets(app)),
+        asking,
+        draw(keys),
+        roles=dict.fromkeys(
+            draw(st.frozensets(st.sampled_from(sorted(asking)))) if asking else (), ("read", "deploy")
+        ),
+        forwards=draw(st.frozensets(app)),
+        limits=draw(st.dictionaries(app, st.builds(Limit, st.integers(0, 1), st.integers(0, 1)))),
+        crowds=draw(
+            st.dictionaries(st.integers(0, 3), st.builds(Crowd, st.integers(1, 2), st.integers(0, 1)))
+        ),
+        origins=draw(st.dictionaries(app, st.frozensets(st.sampled_from(["*", "http://x"]), min_size=1))),
     )
 
 
@@ -40,6 +69,13 @@ class Proxy:
             f"b{backend}/{maps.server_name(backend, number)}": (slot, True)
             for backend, members in state.backends.items()
             for number, slot in members.items()
+        }
+
+        self.most = {
+            f"b{backend}/s{number}": state.most(backend) or ANY_NUMBER
+            for backend, members in state.backends.items()
+            for number in members
+            if number < ELSEWHERE
         }
 
     def run(self, commands: Iterable[str]) -> None:
@@ -61,6 +97,9 @@ class Proxy:
                     self.servers[server] = (Slot(host, int(port)), self.servers[server][1])
                 case ["set", "server", server, "state", state]:
                     self.servers[server] = (self.servers[server][0], state == "ready")
+                case ["set", "maxconn", "server", server, most]:
+                    assert server in self.servers
+                    self.most[server] = int(most)
                 case ["set", "server", server, "health", "up"]:
                     assert self.servers[server][1]
                 case _:
@@ -94,6 +133,10 @@ def test_the_commands_lead_to_the_new_state(old: IngressState, new: IngressState
     proxy.run(changes(old, new))
 
     assert same(proxy.state(), new)
+    for backend, members in new.backends.items():
+        for number in members:
+            if number < ELSEWHERE:
+                assert proxy.most[f"b{backend}/s{number}"] == (new.most(backend) or ANY_NUMBER)
 
 
 @given(states, states, st.data())
@@ -135,8 +178,9 @@ def test_a_replica_is_ready_before_the_route_turns_and_leaves_after() -> None:
     new = IngressState({"app": 1}, {1: {1: Slot("127.0.0.1", 4002)}})
 
     assert changes(old, new) == [
-        f"add server b1/s1 127.0.0.1:4002 {maps.options(1)}",
+        f"add server b1/s1 127.0.0.1:4002 {maps.options(1, 0)}",
         "set server b1/s1 addr 127.0.0.1 port 4002",
+        "set maxconn server b1/s1 1000000",
         "enable health b1/s1",
         "set server b1/s1 state ready",
         "set map apps.map app b1",
@@ -149,8 +193,9 @@ def test_a_new_address_in_a_slot_forgets_what_was_known_of_the_old_one() -> None
     new = IngressState({}, {0: {1: Slot("127.0.0.1", 4002)}})
 
     assert changes(old, new) == [
-        f"add server b0/s1 127.0.0.1:4002 {maps.options(1)}",
+        f"add server b0/s1 127.0.0.1:4002 {maps.options(1, 0)}",
         "set server b0/s1 addr 127.0.0.1 port 4002",
+        "set maxconn server b0/s1 1000000",
         "enable health b0/s1",
         "set server b0/s1 health up",
     ]

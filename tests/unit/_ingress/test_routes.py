@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot, free_backend, pool
 
 
@@ -51,8 +52,8 @@ def test_what_is_said_of_an_app_that_is_not_there_is_refused(said: dict[str, Any
     ("digest", "owner"), [("1" * 63, "ann"), ("A" * 64, "ann"), ("1" * 64, "ann b"), ("1" * 64, "")]
 )
 def test_a_key_that_is_no_digest_or_has_no_owner_is_refused(digest: str, owner: str) -> None:
-    with pytest.raises(ValueError, match=r"no SHA-256 in hex, or .* no name"):
-        IngressState(keys={digest: owner})
+    with pytest.raises(ValueError, match=r"no SHA-256 in hex|no name of a key's owner"):
+        IngressState(keys={digest: Grant(owner)})
 
 
 def test_an_app_that_asks_for_keys_has_a_name() -> None:

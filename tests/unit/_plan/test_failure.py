@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from flyteray import errors
@@ -41,6 +43,43 @@ def test_an_exception_comes_back_as_a_user_error_with_itself_as_the_cause() -> N
     assert restored.code == "KeyError"
     assert isinstance(restored.__cause__, KeyError)
     assert "in throw\n    raise error" in str(restored.__cause__.__cause__)
+
+
+def shared() -> np.ndarray:
+    array = np.ones(3)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: shared().__setitem__(0, 2),
+        lambda: shared().sort(),
+        lambda: np.add(shared(), 1, out=shared()),
+        lambda: shared()[1:].__iadd__(1),
+        lambda: np.frombuffer(b"12345678").flags.__setattr__("writeable", True),
+        lambda: pd.Series(shared(), copy=False).to_numpy().__setitem__(0, 2),
+    ],
+    ids=["item", "sort", "out", "slice", "flag", "pandas"],
+)
+def test_who_changes_a_shared_array_is_told_to_copy_it(change: Callable[[], object]) -> None:
+    error = left(change)
+
+    assert "copy one before you change it (values = values.copy())" in str(restore(describe(error)))
+    assert "copy one before you change it" in str(as_flyteray(error))
+
+
+def test_other_errors_speak_of_no_copy() -> None:
+    assert "copy" not in str(as_flyteray(ValueError("the disk is read-only")))
+
+
+def test_a_summary_says_the_class_once_however_many_tasks_it_went_through() -> None:
+    first = describe(raised(KeyError("speed")))
+    through_its_parent = describe(raised(restore(first)))
+
+    assert first.summary == through_its_parent.summary == "KeyError: 'speed'"
+    assert describe(raised(KeyError())).summary == "KeyError"
 
 
 def test_a_flyteray_error_keeps_its_class() -> None:

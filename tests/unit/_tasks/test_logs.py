@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._plan import logs
+from flyteray._plan.actions import logs
 from flyteray.storage import open_storage
 from tests.waiting import eventually
 
 BEGINNING = """
 import os, subprocess, sys
-from flyteray._plan import logs
+from flyteray._plan.actions import logs
 from flyteray._tasks.call import Call
 from flyteray._tasks.logs import LogKeeper
 
@@ -48,22 +48,22 @@ class Worker:
 def test_each_attempt_keeps_what_is_written_while_it_runs_by_whomever(tmp_path: Path) -> None:
     program = """
 print("of nobody")
-keeper.begin(call("a0"))
+attempt = keeper.begin(call("a0"))
 print("one", flush=True)
 os.write(2, b"natively\\n")
 subprocess.run(["echo", "two"])
-keeper.end()
+keeper.end(attempt)
 print("of nobody")
-keeper.begin(call("a1"))
+attempt = keeper.begin(call("a1"))
 print("of an earlier attempt of its parent", file=sys.stderr)
-keeper.end()
+keeper.end(attempt)
 keeper._keep_all()
-keeper.begin(call("a1"))
+attempt = keeper.begin(call("a1"))
 print("again")
-keeper.end()
-keeper.begin(call("a1", attempt=1))
+keeper.end(attempt)
+attempt = keeper.begin(call("a1", attempt=1))
 print("and again")
-keeper.end()
+keeper.end(attempt)
 """
     worker = Worker(tmp_path, program).end()
 
@@ -76,8 +76,8 @@ def test_an_attempt_that_writes_nothing_leaves_nothing(tmp_path: Path) -> None:
     program = """
 print("before", flush=True)
 for number in range(100):
-    keeper.begin(call(f"a{number}"))
-    keeper.end()
+    attempt = keeper.begin(call(f"a{number}"))
+    keeper.end(attempt)
 print("after")
 """
     worker = Worker(tmp_path, program).end()
@@ -87,7 +87,7 @@ print("after")
 
 def test_what_a_process_has_written_until_two_seconds_before_it_is_killed_is_kept(tmp_path: Path) -> None:
     program = """
-keeper.begin(call("a0"))
+attempt = keeper.begin(call("a0"))
 print("one", flush=True)
 sys.stdin.readline()
 print("two", flush=True)
@@ -109,16 +109,17 @@ sys.stdin.read()
 @pytest.mark.parametrize("looked_at", [False, True])
 def test_of_much_the_beginning_and_the_end_are_kept(tmp_path: Path, looked_at: bool) -> None:
     program = f"""
-keeper.begin(call("a0"))
+attempt = keeper.begin(call("a0"))
 for number in range(300_000):
     print(f"{{number:06}} " + "x" * 24)
     if {looked_at} and number % 10_000 == 0:
         sys.stdout.flush()
         keeper._keep_all()
-keeper.end()
+keeper.end(attempt)
 """
     worker = Worker(tmp_path, program).end()
-    sizes = [state.size for state in worker.storage.states().values()]
+    states = worker.storage.states()
+    sizes = [state.size for key, state in states.items() if not key.endswith("times")]
     lines = worker.lines("a0")
 
     assert len(sizes) == logs.FIRST + logs.LAST
@@ -134,11 +135,11 @@ keeper.end()
 def test_a_log_that_storage_refuses_stays_where_it_was_and_that_is_said_once(tmp_path: Path) -> None:
     (tmp_path / "storage").write_text("a file, no folder")
     program = """
-keeper.begin(call("a0"))
+attempt = keeper.begin(call("a0"))
 print("one", flush=True)
 keeper._keep_all()
 keeper._keep_all()
-keeper.end()
+keeper.end(attempt)
 """
     Worker(tmp_path, program).end()
 

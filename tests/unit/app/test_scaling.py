@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flyteray import Cron
 from flyteray.app import Scaling
 
 
@@ -77,3 +78,27 @@ def test_a_share_is_a_number_of_at_least_one(kind: Any) -> None:
 def test_what_the_number_cannot_follow_is_refused(fields: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         Scaling((1, 3), **fields)
+
+
+def test_times_with_bounds_of_their_own() -> None:
+    work = Scaling.During(Cron("0 8 * * 1-5"), timedelta(hours=10), 3)
+    scaling = Scaling((1, 2), schedule=[work])
+
+    assert (work.replicas, scaling.schedule, scaling.widest()) == ((3, 3), (work,), (1, 3))
+    assert Scaling(schedule=work).widest() == (0, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Scaling.During("0 8 * * *", timedelta(1), 1), TypeError, "begins must be a Cron"),  # type: ignore[arg-type]
+        (lambda: Scaling.During(Cron("@daily"), 60, 1), TypeError, "lasts must be a timedelta"),  # type: ignore[arg-type]
+        (lambda: Scaling.During(Cron("@daily"), timedelta(), 1), ValueError, "more than no time"),
+        (lambda: Scaling.During(Cron("@daily"), timedelta(1), (2, 1)), ValueError, "max_replicas"),
+        (lambda: Scaling(schedule=[3]), TypeError, "schedule must be a list of"),  # type: ignore[list-item]
+    ],
+    ids=map(str, range(5)),
+)
+def test_times_that_are_none_are_refused(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()

@@ -14,7 +14,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import flyteray
-from flyteray._declare.context import ActionID, TaskContext, task_context
+from flyteray._declare.context import TaskContext, task_context
+from flyteray._declare.facts import ActionID
 from flyteray.io import Dir, EmptyDir, File, HashFunction
 
 

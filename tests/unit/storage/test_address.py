@@ -50,6 +50,16 @@ def test_content_has_one_name_whether_asked_for_alone_or_with_others(storage: St
     assert storage.fingerprint("a") != storage.fingerprint("b/c")
 
 
+def test_a_folder_is_deleted_with_all_in_it_and_what_begins_like_it_stays(storage: Storage) -> None:
+    for key in ("runs/r/a", "runs/r/b/c", "runs/r2/a"):
+        storage.put(key, b"x")
+
+    storage.delete_folder("runs/r")
+    storage.delete_folder("runs/r")
+
+    assert list(storage.list()) == ["runs/r2/a"]
+
+
 def test_a_deleted_key_is_gone_and_may_be_deleted_again(storage: Storage) -> None:
     storage.put("a", b"")
 

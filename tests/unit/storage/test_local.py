@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -14,21 +13,9 @@ from flyteray.errors import StorageError
 from flyteray.io import File
 from flyteray.storage import open_storage
 from flyteray.storage.values import write_value
+from tests.disks import mounted
 
 MIB = 1024 * 1024
-
-
-@contextlib.contextmanager
-def mounted(folder: Path) -> Iterator[Path]:
-    """A memory disk of 1 MiB; root alone may mount one."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "flyteray-test", str(folder)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        pytest.skip(f"no disk can be mounted here: {made.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

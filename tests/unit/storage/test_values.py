@@ -182,3 +182,14 @@ def test_a_write_that_fails_keeps_the_old_value(storage: Storage, tmp_path: Path
     with pytest.raises(ResultSerializationError):
         write_value(storage, "v", threading.Lock())
     assert read_value(storage, "v", tmp_path) == "old"
+
+
+def test_the_path_to_what_can_not_be_pickled_stays_short(storage: Storage) -> None:
+    deep: object = threading.Lock()
+    for _ in range(500):
+        deep = [deep]
+
+    with pytest.raises(ResultSerializationError) as raised:
+        write_value(storage, "v", deep)
+
+    assert str(raised.value).startswith("value" + "[0]" * 10 + " … [0] is a builtins.list")

@@ -1,6 +1,7 @@
 """User code that a type checker must accept, with the types that it must find."""
 
 import asyncio
+import functools
 from collections.abc import Coroutine
 from typing import Any
 
@@ -48,6 +49,13 @@ async def parent() -> None:
     assert_type(await triple.forward(3), int)
     both = await asyncio.gather(triple(1), double.aio(2))
     assert_type(both, tuple[int, float])
+    assert_type(list(flyteray.map(double, [1, 2])), list[float | Exception])
+    assert_type(list(flyteray.map(triple, [1], concurrency=2, return_exceptions=False)), list[int])
+    assert_type([each async for each in flyteray.map.aio(triple, [1])], list[int | Exception])
+    with_two = functools.partial(double, plus=2.0)
+    assert_type(
+        [each async for each in flyteray.map.aio(with_two, [1], return_exceptions=False)], list[float]
+    )
     assert_type(await triple.override(resources=Resources(cpu=4))(3), int)
 
 

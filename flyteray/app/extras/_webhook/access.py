@@ -1,4 +1,4 @@
-"""Access lists say which tasks and apps a webhook lets through."""
+"""Access lists say which tasks, apps and triggers a webhook lets through."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from fastapi import Depends, HTTPException, Request
 
 @dataclass(frozen=True)
 class Access:
-    """The tasks and apps that a webhook lets through.
+    """The tasks, apps and triggers that a webhook lets through.
 
     Attributes:
         own_name: The webhook's own app.
         tasks: Tasks, as ``domain/project/name``, ``project/name`` or ``name``; None for all.
         apps: Apps by name; None for all.
+        triggers: Triggers, as ``task/name`` or ``name``; None for all.
     """
 
     own_name: str
     tasks: Sequence[str] | None = None
     apps: Sequence[str] | None = None
+    triggers: Sequence[str] | None = None
 
     def check_task(self, domain: str, project: str, name: str) -> None:
         """Refuse a task that is not listed (HTTPException 403)."""
@@ -35,6 +37,11 @@ class Access:
             raise HTTPException(400, f"Cannot {verb} self")
         if self.apps is not None and name not in self.apps:
             raise HTTPException(403, f"App {name} is not in the allowlist")
+
+    def check_trigger(self, task: str, name: str) -> None:
+        """Refuse a trigger that is not listed (HTTPException 403)."""
+        if self.triggers is not None and {name, f"{task}/{name}"}.isdisjoint(self.triggers):
+            raise HTTPException(403, f"Trigger {task}/{name} is not in the allowlist")
 
 
 def _access(request: Request) -> Access:

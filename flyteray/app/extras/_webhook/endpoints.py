@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flyteray.app.extras._webhook import apps, images, tasks
+from flyteray.app.extras._webhook import apps, conditions, images, tasks, triggers
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,22 @@ GROUPS: dict[str, dict[str, Endpoint]] = {
         "deactivate_app": Endpoint("POST", "/app/{name}/deactivate", apps.deactivate_app),
         "call_app": Endpoint("POST", "/app/{name}/call", apps.call_app),
     },
+    "trigger": {
+        "activate_trigger": Endpoint("POST", "/trigger/{task}/{trigger}/activate", triggers.activate_trigger),
+        "deactivate_trigger": Endpoint(
+            "POST", "/trigger/{task}/{trigger}/deactivate", triggers.deactivate_trigger
+        ),
+    },
+    "condition": {
+        "signal_condition": Endpoint("POST", "/condition/{run}/{action}/signal", conditions.signal_condition),
+    },
     "build": {"build_image": Endpoint("POST", "/build-image", images.build_image)},
 }
 
 MISSING = {  # groups of Flyte, and why they are not here
-    "trigger": "there are no triggers yet: let what you have for schedules call run_task",
     "prefetch": "there is no prefetching of models yet: let a task download the model and use its RunOutput",
 }
 _MISSING_ENDPOINTS = {
-    "activate_trigger": "trigger",
-    "deactivate_trigger": "trigger",
     "prefetch_hf_model": "prefetch",
     "get_prefetch_hf_model": "prefetch",
     "get_prefetch_hf_model_io": "prefetch",

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import traceback
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,13 @@ from typing import Any
 import pytest
 
 import flyteray as flyte
-from flyteray.errors import NonRecoverableError, RuntimeUserError, SyncTaskCallInAsyncContextError
+from flyteray.errors import (
+    DeadlineExceededError,
+    MaxRuntimeExceededError,
+    NonRecoverableError,
+    RuntimeUserError,
+    SyncTaskCallInAsyncContextError,
+)
 from flyteray.remote import ActionPhase
 
 env = flyte.TaskEnvironment(name="local")
@@ -499,3 +507,182 @@ def test_inputs_may_be_called_whatever_our_own_arguments_are_called() -> None:
     assert local.run(names_children).outputs()[0] == expected
     assert named(self=1, task=2, args=3, kwargs=4) == expected[0]
     assert named.forward(self=1, task=2, args=3, kwargs=4) == expected[0]
+
+
+class Counted:
+    """How many actions were in here at one time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._change = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._change:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def __exit__(self, *_: object) -> None:
+        with self._change:
+            self.now -= 1
+
+
+counted = Counted()
+
+
+@env.task
+def sync_leaf(x: int) -> int:
+    with counted:
+        threading.Event().wait(0.002)
+    return x
+
+
+@env.task
+async def leaf(x: int) -> int:
+    with counted:
+        await asyncio.sleep(0.002)
+    return await sync_leaf.aio(x)
+
+
+@env.task
+async def tree(width: int, depth: int) -> int:
+    if depth == 0:
+        return await leaf(1)
+    return sum(await asyncio.gather(*(tree(width, depth - 1) for _ in range(width))))
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_no_more_actions_run_at_one_time_than_a_run_is_allowed_to(limit: int) -> None:
+    counted.most = 0
+
+    run = flyte.with_runcontext(mode="local", max_action_concurrency=limit).run(tree, 3, 3)
+
+    assert run.outputs()[0] == 27
+    assert counted.most == limit
+
+
+# Limits of time
+
+SECOND = flyte.Timeout(max_runtime=timedelta(milliseconds=300))
+
+
+@env.task(timeout=SECOND)
+def sleeps_for_long() -> None:
+    time.sleep(600)
+
+
+@env.task(timeout=SECOND, retries=flyte.RetryStrategy(1, flyte.Backoff(timedelta(0))))
+async def awaits_for_long() -> None:
+    attempts.append(1)
+    await asyncio.sleep(600)
+
+
+@env.task(timeout=SECOND)
+def loops_for_long() -> None:
+    while True:
+        sum(range(1000))
+
+
+@env.task(timeout=SECOND)
+def swallows_its_interrupt() -> int:
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        return 1
+    return 0
+
+
+@env.task
+async def lets_a_sync_child_loop() -> None:
+    await loops_for_long.aio()
+
+
+@env.task(timeout=flyte.Timeout(deadline=1), retries=100)
+def fails_until_its_deadline() -> None:
+    raise ValueError("x")
+
+
+@env.task(timeout=60)
+def is_in_time() -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    "task",
+    [sleeps_for_long, awaits_for_long, loops_for_long, swallows_its_interrupt, lets_a_sync_child_loop],
+    ids=lambda task: task.short_name,
+)
+def test_a_task_that_runs_for_too_long_is_interrupted(task: Any) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(MaxRuntimeExceededError, match=r"max_runtime of 0\.3 seconds"):
+        local.run(task)
+
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(attempts) == (2 if task is awaits_for_long else 0)
+
+
+def test_attempts_end_with_the_deadline() -> None:
+    with pytest.raises(DeadlineExceededError, match="deadline of 1 second") as caught:
+        local.run(fails_until_its_deadline)
+
+    assert "ValueError: x" in str(caught.value.__cause__)
+
+
+def test_a_task_that_is_in_time_is_as_any_other() -> None:
+    assert local.run(is_in_time).outputs() == (1,)
+
+
+@env.task
+def drops() -> None:
+    raise KeyError("dropped")
+
+
+@env.task
+async def lets_a_child_drop() -> None:
+    await drops.aio()
+
+
+@pytest.mark.parametrize("task", [drops, lets_a_child_drop])
+def test_an_error_and_what_it_came_from_show_the_users_frames_only(task: Any) -> None:
+    with pytest.raises(RuntimeUserError) as caught:
+        local.run(task)
+
+    cause = caught.value.__cause__
+    assert isinstance(cause, KeyError)
+    files = {frame.filename for frame in traceback.extract_tb(cause.__traceback__)}
+    assert files == {__file__}
+
+
+@env.task
+def notes_itself(x: int) -> list[int]:
+    attempts.append(x)
+    if x == 3 and attempts.count(3) == 1:
+        raise ValueError("three")
+    return [x]
+
+
+@env.task
+def counts_below(x: int) -> list[int]:
+    return notes_itself(x)
+
+
+@env.task(retries=1)
+def counts_again() -> list[list[int]]:
+    found = [counts_below(1), notes_itself(2)]
+    found[0].append(0)  # which the second attempt must not see
+    return [*found, notes_itself(3)]
+
+
+@env.task(retries=1)
+async def counts_again_async() -> list[list[int]]:
+    return [await counts_below.aio(1), await notes_itself.aio(2), await notes_itself.aio(3)]
+
+
+@pytest.mark.parametrize(("task", "first"), [(counts_again, [1, 0]), (counts_again_async, [1])])
+def test_a_task_that_is_tried_again_is_given_what_its_children_returned(task: Any, first: list[int]) -> None:
+    named = flyte.with_runcontext(mode="local", name="again")
+
+    assert named.run(task).outputs()[0] == [first, [2], [3]]
+    assert attempts == [1, 2, 3, 3]
+    attempts.clear()
+    assert named.run(task).outputs()[0] == [first, [2], [3]]
+    assert attempts == [1, 2, 3, 3], "another run of that name"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import flyteray as flyte
-from flyteray._plan.spec import RunWide
+from flyteray._plan.spec import Caching, RunWide
 
 env = flyte.TaskEnvironment("told")
 
@@ -54,10 +54,7 @@ def test_what_changes_nothing_is_said() -> None:
         flyte.with_runcontext(
             service_account="robot",
             queue="gpu",
-            labels={"a": "b"},
             project="p",
-            notifications=object(),
-            max_action_concurrency=4,
             debug=True,
         )
 
@@ -65,22 +62,22 @@ def test_what_changes_nothing_is_said() -> None:
     options = [
         "service_account",
         "queue",
-        "labels",
         "project",
-        "notifications",
-        "max_action_concurrency",
         "debug",
     ]
     assert [option for option in options if option not in told] == []
 
 
 def test_what_asks_for_nothing_is_not_spoken_of() -> None:
-    assert (
-        flyte.with_runcontext(
-            overwrite_cache=True, disable_run_cache=True, interruptible=True, max_action_concurrency=0
-        ).wide
-        == RunWide()
+    assert flyte.with_runcontext(interruptible=True, max_action_concurrency=0).wide == RunWide()
+
+
+def test_what_a_run_says_of_results_that_are_kept_goes_for_all_of_its_tasks() -> None:
+    asked = flyte.with_runcontext(
+        overwrite_cache=True, disable_run_cache=True, cache_lookup_scope="project-domain"
     )
+
+    assert asked.wide == RunWide(caching=Caching(disabled=True, overwrite=True, own_project=True))
 
 
 def test_levels_of_logs_are_variables_and_ones_own_go_before_them() -> None:
@@ -105,3 +102,9 @@ def test_context_and_groups_take_texts() -> None:
         pass
     with flyte.group("anything"):
         assert not flyte.ctx()
+
+
+@pytest.mark.parametrize("verb", [flyte.remote.Run.get, flyte.rerun])
+def test_the_name_of_a_run_is_a_text(verb: Any) -> None:
+    with pytest.raises(TypeError, match="the name of a run must be a str, got None"):
+        verb(None)

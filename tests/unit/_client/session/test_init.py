@@ -16,7 +16,8 @@ import pytest
 import flyteray
 from flyteray import errors
 from flyteray._client.session.session import session
-from flyteray._declare.context import ActionID, TaskContext, task_context
+from flyteray._declare.context import TaskContext, task_context
+from flyteray._declare.facts import ActionID
 from flyteray._plan.bundle import bundle
 from flyteray._plan.images.image import REFERENCES, references
 

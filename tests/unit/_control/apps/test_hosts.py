@@ -13,11 +13,13 @@ from flyteray._control.apps.hosts import links, own_hosts, refuse_taken_hosts, t
 from flyteray._control.apps.reconcile import ingress_state
 from flyteray._control.apps.state import ReplicaRecord
 from flyteray._control.apps.status import app_info
+from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.ingress import found_at
 from flyteray._plan import apps as plans
 from flyteray._plan.info import ClusterInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, LinkSpec
 from flyteray.app import AppEnvironment, Domain, Link, Port, Subdomain, Timeouts
+from flyteray.app.extras import FlyteWebhookAppEnvironment
 from tests.unit.builders import CODE, app_record, app_spec, version_record
 
 
@@ -159,20 +161,36 @@ def test_the_ingress_is_told_what_the_version_that_serves_asks_for() -> None:
 
 
 def test_apps_that_require_auth_ask_for_keys_where_these_are_asked_for() -> None:
-    specs = {"closed": app_spec("closed"), "open": app_spec("open", requires_auth=False)}
+    specs = {
+        "closed": app_spec("closed", reading="read", acting="deploy"),
+        "open": app_spec("open", requires_auth=False, forward_key=True, allowed_origins=("*",)),
+    }
     versions = [version_record(name, spec=each, backend=None) for name, each in specs.items()]
     apps = [app_record(name, name, name) for name in specs]
 
-    asked = ingress_state(apps, versions, [], {"1" * 64: "ann"}, auth=True)
-    not_asked = ingress_state(apps, versions, [], {"1" * 64: "ann"}, auth=False)
+    asked = ingress_state(apps, versions, [], {"1" * 64: Grant("ann")}, auth=True)
+    not_asked = ingress_state(apps, versions, [], {"1" * 64: Grant("ann")}, auth=False)
 
     assert (asked.private, not_asked.private) == ({"closed"}, frozenset())
-    assert asked.keys == not_asked.keys == {"1" * 64: "ann"}
+    assert asked.origins == {"open": {"*"}}
+    assert (asked.roles, asked.forwards) == ({"closed": ("read", "deploy")}, {"open"})
+    assert asked.keys == not_asked.keys == {"1" * 64: Grant("ann")}
 
 
 def test_who_may_use_an_app_is_no_part_of_its_version() -> None:
     assert planned().requires_auth
     assert planned(requires_auth=False).version_id == planned().version_id
+    assert planned(forward_key=True).forward_key
+    assert planned(forward_key=True).version_id == planned().version_id
+    assert planned(allowed_origins=["https://Page.example"]).allowed_origins == ("https://page.example",)
+    assert planned(allowed_origins=["*"]).version_id == planned().version_id
+    assert (planned().reading, planned().acting) == ("invoke", "invoke")
+
+
+def test_a_webhook_has_its_callers_keys_and_asks_for_roles() -> None:
+    spec = plans.app_spec(FlyteWebhookAppEnvironment(name="hook"), CODE)
+
+    assert (spec.reading, spec.acting, spec.forward_key) == ("read", "deploy", True)
 
 
 def test_an_apps_status_has_its_addresses_and_links() -> None:
@@ -223,3 +241,19 @@ def test_a_port_for_http_2_without_tls_can_be_declared_and_not_be_served_yet() -
     with pytest.raises(ValueError, match="HTTP/2 without TLS"):
         planned(port=Port(8080, "h2c"))
     assert planned(port=Port(8080, "web")).port == 8080
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ("https://page.example", TypeError),
+        ([1], TypeError),
+        (["page.example"], ValueError),
+        (["https://page.example/path"], ValueError),
+        (["https://*.example"], ValueError),
+        (["null\n"], ValueError),
+    ],
+)
+def test_what_is_no_origin_is_refused(given: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=r"AppEnvironment 'shop': .*allowed_origins"):
+        planned(allowed_origins=given)

@@ -9,8 +9,10 @@ from flyteray._control.apps.reconcile import (
     Deploy,
     Drain,
     Promote,
+    Ready,
     Resume,
     Retire,
+    TakeBack,
     ingress_state,
     next_steps,
 )
@@ -144,6 +146,7 @@ def test_requests_go_to_the_replicas_of_the_serving_version() -> None:
 
     assert dict(state.apps) == {"a": 3}
     assert state.backends == {3: {1: Slot("127.0.0.1", 4001)}, 4: {2: Slot("127.0.0.1", 4002)}}
+    assert state.names == {"b3": "v1", "b3/s1": "v1-1", "b4": "v2", "b4/s2": "v2-2"}
 
 
 SLEEPY = SPEC.model_copy(
@@ -213,3 +216,55 @@ def test_a_stopped_app_has_a_name_and_no_backend() -> None:
     state = ingress_state([app("v1", "v1", "stopped")], [version("v1", VersionPhase.DRAINING)], [])
 
     assert dict(state.apps) == {"a": None}
+
+
+def test_versions_with_a_share_come_up_beside_the_one_that_serves_and_have_it_together() -> None:
+    shared = replace(app("v1", "v1"), shares={"v2": 10, "v3": 0})
+    ready = version("v1", VersionPhase.READY)
+    up = [replica_record("v2", 1), replica_record("v2", 2)]
+
+    def steps(v2: VersionPhase, v3: VersionPhase, now: AppRecord = shared) -> list[object]:
+        versions = [ready, version("v2", v2, 2), version("v3", v3, 3)]
+        return [*next_steps([now], versions, up, {}, NOW)]
+
+    assert steps(VersionPhase.RETIRED, VersionPhase.PENDING) == [Deploy("v2"), Deploy("v3")]
+    assert steps(VersionPhase.DEPLOYING, VersionPhase.DEPLOYING) == [Ready("v2")]
+    assert steps(VersionPhase.READY, VersionPhase.DEPLOYING) == []
+    assert steps(VersionPhase.READY, VersionPhase.READY) == [Promote("v1", "a")]
+    assert steps(VersionPhase.READY, VersionPhase.READY, shared.promoted(NOW)) == []
+    assert steps(VersionPhase.READY, VersionPhase.FAILED) == [TakeBack("v3", "a")]
+    assert steps(VersionPhase.READY, VersionPhase.READY, replace(app("v1", "v1"), routed={"v2": 10})) == [
+        Promote("v1", "a"),  # all is for v1 again
+        Drain("v3"),
+    ]
+
+
+def test_a_target_waits_for_those_that_are_to_have_a_share_beside_it() -> None:
+    versions = [version("v1", VersionPhase.READY), version("v2", VersionPhase.DEPLOYING, 2)]
+    replicas = [replica_record("v2", 1), replica_record("v2", 2)]
+    wanted = replace(app("v2", "v1"), shares={"v3": 40})
+
+    assert next_steps([wanted], [*versions, version("v3", VersionPhase.DEPLOYING, 3)], replicas, {}, NOW) == [
+        Ready("v2")
+    ]
+    assert next_steps([wanted], [*versions, version("v3", VersionPhase.READY, 3)], replicas, {}, NOW) == [
+        Promote("v2", "a")
+    ]
+
+
+def test_the_ingress_divides_requests_among_versions_that_can_take_them() -> None:
+    shared = replace(app("v1", "v1"), routed={"v2": 10, "v3": 5, "v4": 0}, sticks="cookie")
+    versions = [
+        version("v1", VersionPhase.READY, 1),
+        version("v2", VersionPhase.READY, 2),
+        version("v3", VersionPhase.READY, 3),  # has no replica
+        version("v4", VersionPhase.READY, 4),
+    ]
+    replicas = [replica_record(name, 1) for name in ("v1", "v2", "v4")]
+
+    state = ingress_state([shared], versions, replicas)
+
+    assert (state.apps, state.shares, state.sticks) == ({"a": 1}, {"a": {2: 10}}, {"a": "cookie"})
+    assert ingress_state([shared], versions, replicas, resting={"v3"}).shares == {"a": {2: 10, 3: 5}}
+    stopped = ingress_state([replace(shared, desired="stopped")], versions, replicas)
+    assert (stopped.shares, stopped.versions) == ({}, {})

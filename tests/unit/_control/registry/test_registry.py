@@ -16,7 +16,12 @@ from sqlalchemy import event
 from flyteray._control.apps.state import AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._control.registry.registry import Registry
 from flyteray._plan.info import ActionEvent, ActionPhase, ErrorInfo
+from flyteray._plan.runs import RunFilter, TimeFilter
 from flyteray._plan.spec import EnvironmentSpec
+from flyteray._plan.traffic.canary import CanaryRecord, CanarySpec
+from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.judgement import Evidence
+from flyteray.app import Canary
 from flyteray.errors import InitializationError, RunAlreadyExistsError, RunNotFoundError
 from tests.unit.builders import NOON, app_record, app_spec, replica_record, run_spec, version_record
 
@@ -115,6 +120,42 @@ def test_runs_are_listed_newest_first_and_as_picky_as_asked(registry: Registry) 
     assert registry.runs.unfinished() == ["r0", "r2", "r5"]
 
 
+def test_runs_are_found_by_labels_version_and_times_and_sorted(registry: Registry) -> None:
+    for index in range(4):
+        labels = {"team": "a" if index % 2 else "A", "n": str(index)} if index else {}
+        spec = run_spec(f"r{index}", version=f"v{index}").model_copy(update={"labels": labels})
+        registry.runs.create(spec, NOON + timedelta(hours=index))
+    registry.runs.finish("r0", ActionPhase.FAILED, None, None, NOON + timedelta(hours=9))
+
+    def names(**asked: Any) -> list[str]:
+        return [run.name for run in registry.runs.find(RunFilter(**asked))]
+
+    assert names(labels={"team": "a"}) == ["r3", "r1"]
+    assert names(labels={"team": "a"}, limit=1) == ["r3"]
+    assert names(label_keys=("n",)) == ["r3", "r2", "r1"]
+    assert names(version="v2") == ["r2"]
+    assert names(created=TimeFilter(NOON + timedelta(hours=1), NOON + timedelta(hours=3))) == ["r2", "r1"]
+    assert names(updated=TimeFilter(after=NOON + timedelta(hours=3))) == ["r3", "r0"]
+    assert names(sorted_by="updated_at") == ["r0", "r3", "r2", "r1"]
+    assert names(sorted_by="ended_at", descending=False)[0] == "r0"
+    assert names(descending=False, limit=2) == ["r0", "r1"]
+    assert names(phases=(ActionPhase.FAILED, ActionPhase.INITIALIZING), limit=2) == ["r3", "r2"]
+    assert registry.runs.get("r1").labels == {"team": "a", "n": "1"}
+    assert (registry.runs.get("r0").labels, registry.runs.get("r0").version) == ({}, "v0")
+
+
+def test_small_inputs_of_actions_are_kept_and_stay_when_more_is_told_of_them(registry: Registry) -> None:
+    called = NOON.timestamp() - 1
+    registry.actions.record([action_event("a1", ActionPhase.RUNNING, 1, inputs=b"pickled", called=called)])
+    registry.actions.record([action_event("a1", ActionPhase.SUCCEEDED, 2, began=NOON.timestamp() + 1)])
+
+    known = registry.actions.get("r", "a1")
+    assert registry.actions.inputs("r", "a1") == b"pickled"
+    assert (registry.actions.inputs("r", "a2"), registry.actions.get("r", "a2")) == (None, None)
+    assert known is not None
+    assert (known.phase, known.created_at) == (ActionPhase.SUCCEEDED, NOON - timedelta(seconds=1))
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_run_began_within_its_time_where_its_worker_has_another_clock(
     registry: Registry, hours: int
@@ -185,6 +226,35 @@ def test_what_is_reported_in_two_batches_adds_up(registry: Registry) -> None:
     assert again.ended_at is None
 
 
+def test_each_attempt_is_told_of_with_its_times(registry: Registry) -> None:
+    for attempt, phase, seconds, error in [
+        (0, ActionPhase.RUNNING, 1, None),
+        (0, ActionPhase.FAILED, 2, "x"),
+        (1, ActionPhase.RUNNING, 3, None),
+        (1, ActionPhase.SUCCEEDED, 4, None),
+    ]:
+        registry.actions.record([action_event("a0", phase, seconds, attempt=attempt, error=error)])
+    first, second = registry.actions.tries.of_action(*registry.actions.of_run("r"))
+
+    assert (first.attempt, first.phase, first.error) == (1, ActionPhase.FAILED, "x")
+    assert (first.started_at, first.ended_at) == (NOON + timedelta(seconds=1), NOON + timedelta(seconds=2))
+    assert (second.attempt, second.phase) == (2, ActionPhase.SUCCEEDED)
+    assert second.started_at == NOON + timedelta(seconds=3)
+    began = [registry.actions.tries.began("r", "a0", number) for number in (1, 2, 3)]
+    assert began == [NOON + timedelta(seconds=1), NOON + timedelta(seconds=3), None]
+
+
+def test_the_only_attempt_is_told_of_by_its_action(registry: Registry) -> None:
+    registry.actions.record([action_event("a0", ActionPhase.RUNNING, 1)])
+    running = registry.actions.tries.began("r", "a0", 1)
+    registry.actions.record([action_event("a0", ActionPhase.SUCCEEDED, 2)])
+    (only,) = registry.actions.tries.of_action(*registry.actions.of_run("r"))
+
+    assert running == NOON + timedelta(seconds=1)
+    assert (only.attempt, only.phase) == (1, ActionPhase.SUCCEEDED)
+    assert (only.started_at, only.ended_at) == (NOON + timedelta(seconds=1), NOON + timedelta(seconds=2))
+
+
 def test_nothing_to_record_is_fine(registry: Registry) -> None:
     registry.actions.record([])
 
@@ -224,13 +294,30 @@ def fill(registry: Registry) -> None:
         registry.apps.save_replica(replica(f"{name}-r", f"{name}-v"))
 
 
+EVIDENCE = Evidence().after(Figures(requests=9), Figures(requests=2, errors=1), 1.1)
+
+
 def test_apps_come_back_as_they_were_saved_last(registry: Registry) -> None:
     fill(registry)
     error = ErrorInfo(code="DeploymentError", message="m")
     ready = replace(
-        version("one-v", "one"), phase=VersionPhase.DRAINING, backend=3, draining_since=NOON, error=error
+        version("one-v", "one"),
+        phase=VersionPhase.DRAINING,
+        backend=3,
+        draining_since=NOON,
+        error=error,
+        canary=CanaryRecord(spec=CanarySpec.of(Canary()), step=1, since=NOON, evidence=EVIDENCE),
     )
-    serving = replace(app("one", "one-v"), serving="one-v", desired="stopped", revision=2)
+    serving = replace(
+        app("one", "one-v"),
+        serving="one-v",
+        desired="stopped",
+        revision=2,
+        shares={"two-v": 5},
+        routed={"two-v": 1},
+        sticks="X-User",
+        previous="none-v",
+    )
     moved = replace(replica("one-r", "one-v"), slot=7)
 
     registry.apps.save_version(ready)

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyteray._control.runs.actions import after, as_of
+from flyteray._control.runs.actions import after, as_of, kind_as_of
+from flyteray._plan.actions.tree import Kind
 from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, ErrorInfo, RunInfo
 
 events = st.lists(
@@ -54,8 +55,9 @@ def test_reports_that_repeat_make_no_difference(reports: list[ActionEvent], data
 
 
 @given(reports=events)
-def test_success_and_abortion_are_final(reports: list[ActionEvent]) -> None:
-    ends = {event.phase for event in reports} & {ActionPhase.SUCCEEDED, ActionPhase.ABORTED}
+def test_success_recovery_and_abortion_are_final(reports: list[ActionEvent]) -> None:
+    final = {ActionPhase.SUCCEEDED, ActionPhase.RECOVERED, ActionPhase.ABORTED}
+    ends = {event.phase for event in reports} & final
 
     assert not ends or told(reports).phase in ends
 
@@ -89,10 +91,21 @@ def test_an_abortion_counts_whatever_attempt_it_names() -> None:
     assert (info.phase, info.attempts) == (ActionPhase.ABORTED, 3)
 
 
-def test_of_two_ends_the_first_counts() -> None:
+def test_what_was_aborted_with_its_caller_and_done_later_is_done() -> None:
     ends = [report(ActionPhase.SUCCEEDED, at=4.0), report(ActionPhase.ABORTED, at=3.0)]
 
-    assert told(ends).phase is ActionPhase.ABORTED
+    assert told(ends).phase is ActionPhase.SUCCEEDED
+    assert told([report(ActionPhase.FAILED, attempt=1, at=4.0), ends[1]]).phase is ActionPhase.ABORTED
+
+
+def test_of_two_ends_of_one_kind_the_first_counts_and_what_either_knows() -> None:
+    by_worker = report(ActionPhase.SUCCEEDED, at=3.0).model_copy(update={"began": 2.0})
+    by_caller = report(ActionPhase.SUCCEEDED, at=3.5)
+
+    for reports in ([by_worker, by_caller], [by_caller, by_worker]):
+        info = told(reports)
+        assert info.ended_at == datetime.fromtimestamp(3.0, timezone.utc)
+        assert info.started_at == datetime.fromtimestamp(2.0, timezone.utc)
 
 
 ENDED = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -128,3 +141,17 @@ def test_a_child_is_aborted_with_its_run_unless_its_report_may_be_on_its_way() -
     assert ended(ActionPhase.FAILED, 1, action="a0.1", parent="a0").phase is ActionPhase.RUNNING
     assert ended(ActionPhase.FAILED, 6, action="a0.1", parent="a0").phase is ActionPhase.ABORTED
     assert ended(ActionPhase.RUNNING, 6, action="a0.1", parent="a0").phase is ActionPhase.RUNNING
+
+
+def test_what_is_counted_of_a_run_has_ended_with_it() -> None:
+    run = RunInfo(name="r", task="t", phase=ActionPhase.FAILED, created_at=ENDED, ended_at=ENDED)
+    root = Kind(parent=None, group=None, task="t", phase=ActionPhase.RUNNING, cached=False, number=1)
+    child, done = (
+        root.model_copy(update={"parent": "a0", "phase": phase})
+        for phase in (ActionPhase.QUEUED, ActionPhase.SUCCEEDED)
+    )
+
+    phases = [kind_as_of(run, kind).phase for kind in (root, child, done)]
+
+    assert phases == [ActionPhase.FAILED, ActionPhase.ABORTED, ActionPhase.SUCCEEDED]
+    assert kind_as_of(run.model_copy(update={"phase": ActionPhase.RUNNING}), child) == child

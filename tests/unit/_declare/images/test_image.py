@@ -115,7 +115,7 @@ def test_an_empty_base_is_refused(uri: Any) -> None:
             ValueError,
             "A pixi script must end in .py",
         ),
-        (lambda at: base().with_env_vars({"A": 1}), TypeError, "str to str"),  # type: ignore[dict-item]
+        (lambda at: base().with_env_vars({"A": b"1"}), TypeError, "str to str"),  # type: ignore[dict-item]
         (lambda at: base().with_source_file([at / "a/x", at / "b/x"]), ValueError, "one name"),
         (lambda at: base().with_local_v2_plugins("redis"), ValueError, "flyteplugins-"),
         (lambda at: Image.from_debian_base(python_version=3.11), TypeError, "pair"),  # type: ignore[arg-type]
@@ -218,3 +218,12 @@ def test_an_environment_takes_an_image_a_uri_or_nothing() -> None:
 
 def test_packages_may_be_given_as_one_tuple() -> None:
     assert base().with_pip_packages(("a", "b"), "c").layers == base().with_pip_packages("a", "b", "c").layers
+
+
+def test_a_number_among_variables_counts_as_its_text() -> None:
+    assert base().with_env_vars({"THREADS": 4, "RATE": 0.5, "ON": True, "X": "x"}).env_vars() == {
+        "THREADS": "4",
+        "RATE": "0.5",
+        "ON": "True",
+        "X": "x",
+    }

@@ -129,9 +129,8 @@ def test_no_timeout_is_no_word_about_it(env: flyte.TaskEnvironment, none: Any) -
 @pytest.mark.parametrize(
     "limit", [60, MINUTE, flyte.Timeout(max_queued_time=5), flyte.Timeout(deadline=MINUTE)]
 )
-def test_a_timeout_that_nothing_keeps_is_said(env: flyte.TaskEnvironment, limit: Any) -> None:
-    with pytest.warns(UserWarning, match="timeout=.* is not followed yet"):
-        assert env.task(timeout=limit)(double).timeout == limit
+def test_a_timeout_is_kept_without_a_word(env: flyte.TaskEnvironment, limit: Any) -> None:
+    assert env.task(timeout=limit)(double).timeout == limit
 
 
 # Reuse
@@ -144,6 +143,8 @@ def test_a_timeout_that_nothing_keeps_is_said(env: flyte.TaskEnvironment, limit:
         {"replicas": [1, 2]},
         {"replicas": (1, 2, 3)},
         {"replicas": -1},
+        {"replicas": 0},
+        {"replicas": (0, 0)},
         {"replicas": (3, 1)},
         {"replicas": (1, 2.5)},
         {"concurrency": 0},
@@ -167,15 +168,9 @@ def test_a_reuse_policy_is_read_as_pairs_and_times() -> None:
     assert (policy.idle_ttl, policy.get_scaledown_ttl()) == (MINUTE, MINUTE / 2)
 
 
-def test_one_replica_that_calls_itself_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="one replica"):
-        flyte.ReusePolicy(replicas=(0, 1))
-
-
 @pytest.fixture
 def reusing() -> flyte.TaskEnvironment:
-    with pytest.warns(UserWarning, match="reusable is not followed yet"):
-        return flyte.TaskEnvironment("reusing", reusable=flyte.ReusePolicy(concurrency=2))
+    return flyte.TaskEnvironment("reusing", reusable=flyte.ReusePolicy(concurrency=2))
 
 
 def test_tasks_of_reused_processes_are_refused_what_these_can_not_have(
@@ -235,10 +230,16 @@ def test_what_reused_processes_start_with_is_overridden_with_reuse_off_only(
         (lambda: flyte.OnArtifact("m", day=3), TypeError),
         (lambda: flyte.Cron("every day"), ValueError),
         (lambda: flyte.Cron("0 0 * * *", timezone="Mars/Base"), ValueError),
+        (lambda: flyte.Cron("0 0 30 2 *"), ValueError),
+        (lambda: flyte.Cron("61 * * * *"), ValueError),
+        (lambda: flyte.Cron(3), ValueError),  # type: ignore[arg-type]
         (lambda: flyte.FixedRate(1.5), ValueError),  # type: ignore[arg-type]
+        (lambda: flyte.FixedRate(0), ValueError),
+        (lambda: flyte.FixedRate(1, "noon"), TypeError),  # type: ignore[arg-type]
+        (lambda: flyte.Trigger("a", env_vars={"A": 1}), TypeError),  # type: ignore[dict-item]
         (lambda: flyte.Trigger.daily(automation=flyte.FixedRate(1)), TypeError),
     ],
-    ids=map(str, range(16)),
+    ids=map(str, range(22)),
 )
 def test_a_bad_trigger_is_refused(make: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
@@ -294,9 +295,9 @@ def test_options_without_a_meaning_here_are_accepted_and_said(env: flyte.TaskEnv
         )(double)
 
     told = " ".join(str(each.message) for each in said)
-    unsaid = {"entrypoint", "interruptible", "report"}
-    spoken_of = ["cache", "max_inline_io_bytes", "queue", "service_account", "pod_template"]
-    spoken_of += ["links", "task_resolver", "produces_artifacts"]
+    unsaid = {"cache", "entrypoint", "interruptible", "links", "produces_artifacts", "report"}
+    spoken_of = ["max_inline_io_bytes", "queue", "service_account", "pod_template"]
+    spoken_of += ["task_resolver"]
     assert [option for option in spoken_of if option not in told] == []
     assert not [option for option in unsaid if option in told]
     assert {each.filename for each in said} == {__file__}
@@ -409,6 +410,22 @@ def test_a_clone_takes_all_fields() -> None:
     with pytest.warns(UserWarning, match=r"queue|pod_template"):
         clone = env.clone_with("second", cache="off", queue="gpu", pod_template="big")
     assert (clone.cache, clone.queue, clone.pod_template, clone.tasks) == ("off", "gpu", "big", {})
+    placed = env.clone_with(
+        "third", "image", flyte.Resources(cpu=2), {"A": "1"}, "key", [clone], "what it is"
+    )
+    assert (placed.image, placed.resources, placed.env_vars) == ("image", flyte.Resources(cpu=2), {"A": "1"})
+    assert (placed.secrets, placed.depends_on, placed.description) == ("key", [clone], "what it is")
+    served = flyte.app.AppEnvironment("app", port=9000).clone_with("other", "image")
+    assert (served.image, served.port) == ("image", flyte.app.Port(port=9000))
+
+
+def test_two_triggers_of_a_task_have_two_names() -> None:
+    twice = (flyte.Trigger("nightly", flyte.Cron("0 0 * * *")), flyte.Trigger("nightly"))
+
+    with pytest.raises(ValueError, match=r"'e\.f': it has two triggers 'nightly'"):
+
+        @flyte.TaskEnvironment("e").task(triggers=twice)
+        def f() -> None: ...
 
 
 # Pods

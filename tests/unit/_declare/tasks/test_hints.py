@@ -6,7 +6,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Optional, Union  # noqa: F401 # named in strings
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Optional, Union  # named in strings
 
 import pytest
 
@@ -112,7 +112,7 @@ def test_a_nested_function_that_calls_itself_is_a_task() -> None:
         (Optional["Config"], Optional[Config]),  # noqa: UP045
         ("Union[int, 'list[Config]']", Union[int, list[Config]]),  # noqa: UP007
         ("int | Config | None", int | Config | None),
-        ("Annotated[int, 'positive']", int),
+        ("Annotated[int, 'positive']", Annotated[int, "positive"]),
         ("typing.Dict[str, typing.List[Config]]", typing.Dict[str, typing.List[Config]]),  # noqa: UP006
         ("None", type(None)),
         (list["Config"], list[Config]),  # type: ignore[type-arg]

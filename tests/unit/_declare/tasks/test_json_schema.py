@@ -147,3 +147,18 @@ def test_a_task_tells_its_inputs_as_one_object() -> None:
     }
     assert train.native_interface.json_schema == train.json_schema
     assert nothing.json_schema == {"type": "object", "properties": {}, "required": []}
+
+
+def test_what_docs_tell_of_an_input_is_its_description() -> None:
+    @TaskEnvironment("described").task
+    def described(rounds: int, rate: float = 0.5) -> None:
+        """Train.
+
+        Args:
+            rounds: How often it sees the data.
+        """
+
+    properties = described.json_schema["properties"]
+
+    assert properties["rounds"] == {"type": "integer", "description": "How often it sees the data."}
+    assert "description" not in properties["rate"]

@@ -168,6 +168,10 @@ def variable_keywords(**kwargs: int) -> None: ...
 def positional_only(x: int, /) -> None: ...
 
 
+class Press:
+    def method(self, x: int) -> None: ...
+
+
 def one_tuple() -> tuple[int]:
     return (1,)
 
@@ -182,6 +186,7 @@ def endless_tuple() -> tuple[int, ...]:
         (variable, ValueError, "Function variable cannot have variable positional or keyword arguments"),
         (variable_keywords, ValueError, "cannot have variable positional or keyword arguments"),
         (positional_only, ValueError, "positional-only"),
+        (Press.method, ValueError, "Function method takes 'self', and a task is no method"),
         (one_tuple, TypeError, "one_tuple"),
         (endless_tuple, TypeError, "no fixed length"),
         (3, TypeError, "Only a function"),

@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from flyteray._ingress.entry.grants import Grant
+from flyteray._ingress.entry.limits import Crowd, Limit
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.haproxy.config import connections, threads
+from flyteray._ingress.haproxy.config import connections, frame, threads
 from flyteray._ingress.haproxy.files import Files
 from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
-from flyteray._ingress.routes import IngressState, Slot
-from flyteray._ingress.trusted_proxies import NOBODY
+from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
+from flyteray._ingress.trusted_proxies import NOBODY, Trust
 
 STATE = IngressState(
     {"hello": 3, "halted": None},
     {3: {2: Slot("127.0.0.1", 4001), 32: Slot("::1", 4002)}},
 )
 
-DIGEST = "0123456789abcdef" * 4
+DIGEST, OTHER = "0123456789abcdef" * 4, "f" * 64
 ACTIVATOR = "server act unix@act.sock backup pool-max-conn 0 send-proxy-v2 proxy-v2-options unique-id"
 
 
@@ -54,6 +56,23 @@ def test_used_slots_are_servers(tmp_path: Path) -> None:
     assert len(re.findall(r"^backend b", text, re.MULTILINE)) == 128
 
 
+def test_servers_here_take_as_many_requests_as_was_said(tmp_path: Path) -> None:
+    backends = {
+        3: {2: Slot("127.0.0.1", 1), ELSEWHERE + 1: Slot("10.0.0.1", 2)},
+        4: {1: Slot("127.0.0.1", 3)},
+    }
+    files = Files(tmp_path, NOBODY)
+    lines = []
+    for crowds in ({3: Crowd(5, 0)}, {}):
+        files.write(IngressState(backends=backends, crowds=crowds), peers=False)
+        servers = re.findall(
+            r"^    server (?!act|own)(.*)", (tmp_path / CONFIG_FILE).read_text(), re.MULTILINE
+        )
+        lines.append([re.findall(r"maxconn (\d+)", server) for server in servers])
+
+    assert lines == [[["5"], [], []], [[], [], []]]
+
+
 @pytest.mark.parametrize(("backend", "all_of_them"), [(127, 128), (128, 256), (1000, 1024)])
 def test_backends_are_there_ahead(backend: int, all_of_them: int, tmp_path: Path) -> None:
     text = written(IngressState({"hello": backend}), tmp_path)
@@ -67,26 +86,40 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         hosts={"x.localhost": "hello"},
         timeouts={"halted": 1500},
         sticky=frozenset({"hello"}),
-        private=frozenset({"hello"}),
-        keys={DIGEST: "ann@example.com"},
+        private=frozenset({"hello", "halted"}),
+        roles={"halted": ("read", "deploy")},
+        forwards=frozenset({"hello"}),
+        origins={"hello": frozenset({"https://a.example:1", "*"})},
+        limits={"hello": Limit(5, 6, 7)},
+        crowds={3: Crowd(4, 8)},
+        keys={DIGEST: Grant("ann@example.com"), OTHER: Grant("bob", "read", frozenset({"hello", "x"}), 7)},
         waits={"hello": 9},
         reasons={"hello": "it\nis\u2028 100 %"},
         apps={**STATE.apps, "first": None},
         coming=frozenset({"first"}),
         owners={3: "hello"},
         near={"b3": "1", "b3.0": "s2"},
+        shares={"hello": {4: 2}},
+        versions={"hello": {"v1": 3, "v2": 4}},
     )
 
     assert map_texts(state) == {
-        "apps.map": "first coming\nhalted stopped\nhello b3\n",
+        "apps.map": "- own\nfirst coming\nhalted stopped\nhello b3\n",
         "hosts.map": "x.localhost hello\n",
         "timeouts.map": "halted 1500\n",
         "sticky.map": "hello yes\n",
-        "private.map": "hello yes\n",
-        "keys.map": f"{DIGEST} ann@example.com\n",
+        "private.map": "- 1/1\nhalted 1/3\nhello 2/2\n",
+        "forwards.map": "hello yes\n",
+        "origins.map": "hello/* yes\nhello/https://a.example:1 yes\n",
+        "keys.map": f"{DIGEST} ann@example.com/2/253402300799/all\n{OTHER} bob/1/7/some\n",
+        "limits.map": "hello 5/6/7\n",
+        "crowds.map": "b3 4/8\n",
+        "opens.map": f"{OTHER}/hello yes\n{OTHER}/x yes\n",
         "waits.map": "hello 9\n",
         "owners.map": "b3 hello\n",
         "near.map": "b3 1\nb3.0 s2\n",
+        "shares.map": "hello @chance\nhello.0 b4\nhello.1 b4\n",
+        "versions.map": "b3 v1\nb4 v2\nhello/v1 b3\nhello/v2 b4\n",
         "reasons.map": "hello it%0Ais%E2%80%A8%20100%20%25\n",
     }
 
@@ -98,11 +131,19 @@ def test_maps_are_read_as_they_were_written() -> None:
         timeouts={"halted": 1},
         sticky=frozenset({"hello"}),
         private=frozenset({"hello", "coming"}),
-        keys={DIGEST: "ann@example.com"},
+        roles={"coming": ("read", "deploy")},
+        forwards=frozenset({"hello"}),
+        origins={"hello": frozenset({"https://a.example:1", "*"})},
+        limits={"hello": Limit(5, 6, 7)},
+        crowds={3: Crowd(4, 8)},
+        keys={DIGEST: Grant("ann@example.com"), OTHER: Grant("bob", "admin", frozenset({"hello", "x"}), 7)},
         waits={"hello": 9},
         reasons={"hello": "it\nis\u2028 100 %"},
         apps={**STATE.apps, "first": None},
         coming=frozenset({"first"}),
+        shares={"hello": {4: 2, 5: 30}, "halted": {6: 1}},
+        sticks={"hello": "cookie", "halted": "X-User"},
+        versions={"hello": {"v1": 3, "v2": 4}},
     )
     content = {file: maps.parse(text) for file, text in map_texts(state).items()}
 
@@ -137,3 +178,17 @@ def test_as_many_connections_as_descriptors_allow(open_files: int, expected: int
 @pytest.mark.parametrize(("cpus", "expected"), [(0, 1), (1, 1), (2, 2), (4, 4), (64, 4)])
 def test_a_thread_for_each_core_up_to_four(cpus: int, expected: int) -> None:
     assert threads(cpus) == expected
+
+
+def test_one_address_gets_half_of_the_connections_and_a_trusted_proxy_all() -> None:
+    alone = frame(threads=1, connections=1000)
+    behind = frame(threads=1, connections=1000, trust=Trust(("10.0.0.0/8", "fd00::/8")))
+
+    assert "reject if { sc_conn_cur(3) gt 500 }\n" in alone
+    assert "reject if { sc_conn_cur(3) gt 500 } !{ src 10.0.0.0/8 fd00::/8 }\n" in behind
+
+
+def test_clients_that_do_not_read_are_left_to_the_kernel() -> None:
+    [bind] = re.findall(r"frontend apps\n(?:.*\n)*?    bind (.*)", frame(threads=1, connections=1000))
+
+    assert bind.endswith(" tcp-ut 5m")

@@ -24,7 +24,7 @@ import pytest
 from flyteray._plan.values.conversion import Unfit
 from flyteray._plan.values.parser import Text, document_text, read
 from flyteray._plan.values.type_names import type_of
-from flyteray.io import Dir, File
+from flyteray.io import DataFrame, Dir, File
 
 UTC = datetime.timezone.utc
 
@@ -206,6 +206,9 @@ READ: list[tuple[Any, str, Any]] = [
     (Pair, '[1, "blue"]', Pair(1, Colour.BLUE)),
     (Pair, '{"left": 1}', Pair(1)),
     (File, "s3://bucket/key", File(path="s3://bucket/key")),
+    (DataFrame, "s3://bucket/x.csv", DataFrame(uri="s3://bucket/x.csv")),
+    (DataFrame, '{"uri": "s3://bucket/x", "format": "csv"}', DataFrame(uri="s3://bucket/x", format="csv")),
+    (list[DataFrame], '["s3://bucket/x.csv"]', [DataFrame(uri="s3://bucket/x.csv")]),
     (File, '{"path": "s3://bucket/key", "format": "csv"}', File(path="s3://bucket/key", format="csv")),
     (IPv4Address, "127.0.0.1", IPv4Address("127.0.0.1")),
     (Plain, "tests.unit._plan.values.test_parser:PLAIN", PLAIN),
@@ -257,6 +260,8 @@ UNFIT: list[tuple[Any, str, str]] = [
     (int | list[int], "x", "expected int | list[int], got str: 'x'"),
     (File, "no/such.csv", "there is no file 'no/such.csv' here"),
     (Dir, "no/such", "there is no folder 'no/such' here"),
+    (DataFrame, "no/such.csv", "there is no file and no folder 'no/such.csv' here"),
+    (DataFrame, '{"url": "x"}', "url: DataFrame has no such field. Its fields: uri, format, hash"),
     (IPv4Address, "here", "not a valid IPv4 address"),
     (Plain, "5", "write module:name of one"),
     (Plain, "tests.unit._plan.values.test_parser:READ", "expected Plain, got list"),
@@ -295,6 +300,8 @@ def test_a_path_is_a_path_and_its_content_only_where_json_is_meant(
 
     assert read(File, "data.json") == File(path=str(tmp_path / "data.json"))
     assert read(Dir, ".") == Dir(path=str(tmp_path))
+    assert read(DataFrame, "data.json") == DataFrame(uri=str(tmp_path / "data.json"))
+    assert read(DataFrame, ".") == DataFrame(uri=str(tmp_path))
     assert read(list[File], '["data.json"]') == [File(path=str(tmp_path / "data.json"))]
     assert read(Path | None, "data.json") == Path("data.json")
     assert read(Any, "data.json") == "data.json"

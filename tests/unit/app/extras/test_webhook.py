@@ -57,12 +57,11 @@ def test_a_webhook_is_a_fastapi_app_with_a_title() -> None:
         ({"endpoints": ["me"], "endpoint_groups": ["core"]}, ValueError, "not both"),
         ({"endpoints": ["nope"]}, ValueError, "no 'nope' for endpoints; there are: abort_run"),
         ({"endpoint_groups": ["nope"]}, ValueError, "no 'nope' for endpoint_groups; there are: all"),
-        ({"endpoint_groups": ["core", "trigger"]}, ValueError, "no triggers yet"),
         ({"endpoints": ["prefetch_hf_model"]}, ValueError, "RunOutput"),
-        ({"trigger_allowlist": ["a/b"]}, ValueError, "no triggers yet"),
         ({"endpoints": "me"}, TypeError, r"write \['me'\]"),
         ({"task_allowlist": "t"}, TypeError, r"write \['t'\]"),
         ({"app_allowlist": "t"}, TypeError, r"write \['t'\]"),
+        ({"trigger_allowlist": "t"}, TypeError, r"write \['t'\]"),
     ],
     ids=str,
 )
@@ -112,6 +111,19 @@ def test_tasks_that_are_not_listed_are_neither_run_nor_told_of() -> None:
     run = ask(app, "POST", "/run-task/d/p/x", headers=BEARER, json={})
     assert (run.status_code, run.json()["detail"]) == (403, "Task d/p/x is not in the allowlist")
     assert ask(app, "GET", "/task/d/q/t", headers=BEARER).status_code == 403
+
+
+def test_triggers_that_are_not_listed_are_not_switched() -> None:
+    app = webhook(trigger_allowlist=["env.t/nightly", "hourly"]).app
+
+    for path in ("env.t/daily", "env.u/nightly"):
+        refused = ask(app, "POST", f"/trigger/{path}/activate", headers=BEARER)
+        assert (refused.status_code, refused.json()["detail"]) == (
+            403,
+            f"Trigger {path} is not in the allowlist",
+        )
+    Access("hook", triggers=["env.t/nightly", "hourly"]).check_trigger("env.t", "nightly")
+    Access("hook", triggers=["env.t/nightly", "hourly"]).check_trigger("env.u", "hourly")
 
 
 def test_a_call_by_an_unknown_method_is_refused() -> None:

@@ -1,0 +1,55 @@
+"""Triggers answer clients: what there is, and what is to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from flyteray._actors.controller import Triggers as TriggersDoor
+from flyteray._control.registry.database import now
+from flyteray._control.registry.registry import Registry
+from flyteray._plan.triggers.schedule import next_tick
+from flyteray._plan.triggers.trigger import TriggerInfo, TriggerSpec
+
+
+class Triggers(TriggersDoor):
+    """The triggers of a cluster; ``changed`` is called after each change."""
+
+    def __init__(self, registry: Registry, changed: Callable[[], None]) -> None:
+        self._records = registry.triggers
+        self._changed = changed
+
+    async def deploy(
+        self, tasks: Collection[str], declared: Sequence[tuple[TriggerSpec, bytes, bool]]
+    ) -> None:
+        self._records.replace(tasks, declared, now())
+        self._changed()
+
+    async def create(self, spec: TriggerSpec, inputs: bytes, active: bool) -> TriggerInfo:
+        made = self._records.put(spec, inputs, active, now())
+        self._changed()
+        return _with_next(made)
+
+    async def get(self, task: str, name: str) -> TriggerInfo:
+        return _with_next(self._records.get(task, name))
+
+    async def inputs(self, task: str, name: str) -> bytes:
+        return self._records.inputs(task, name)
+
+    async def listall(self, task: str | None, limit: int | None) -> list[TriggerInfo]:
+        return [_with_next(each) for each in self._records.listall(task, limit)]
+
+    async def set_active(self, task: str, name: str, active: bool) -> TriggerInfo:
+        found = self._records.set_active(task, name, active, now())
+        self._changed()
+        return _with_next(found)
+
+    async def delete(self, task: str, name: str) -> None:
+        self._records.delete(task, name)
+        self._changed()
+
+
+def _with_next(info: TriggerInfo) -> TriggerInfo:
+    schedule = info.spec.schedule
+    if schedule is None or not info.active:
+        return info
+    return info.model_copy(update={"next_tick": next_tick(schedule, max(now(), info.since), info.since)})

@@ -1,0 +1,124 @@
+"""Who is let in: the rules by which HAProxy looks at the host, the page and the key of a request. No effects here.
+
+A key is looked up by its digest in one map, which tells all that it opens; HAProxy itself knows when its time is over.
+A rule costs each request, and so does each variable that is there: those that no answer needs are ``req.``.
+What stays open for long is tracked by the key's digest and the number that HAProxy has given the request, by which
+:meth:`~flyteray._ingress.haproxy.runtime.Conversation.end_requests` finds it.
+"""
+
+from __future__ import annotations
+
+from flyteray._ingress.entry.hosts import Hosts
+from flyteray._ingress.haproxy import answers, maps
+from flyteray._ingress.trusted_proxies import Trust
+
+OPEN = "open_for_keys"  # counts the requests of each key that stay open for long
+ADDRESSES = "addresses"  # counts the connections of each address
+WRONG = "wrong_keys"  # counts wrong keys by the address that they come from
+
+_LONG = 64 << 10  # bytes of a body that may still be on its way when its key is gone
+_WRONG_IN_10_S = 10  # wrong keys that an address may send in so long before it is told to wait
+
+TABLES = f"""\
+backend {OPEN}
+    stick-table type string len 144 size 64k expire 10s store conn_cur
+
+backend {ADDRESSES}
+    stick-table type ipv6 size 64k expire 10s store conn_cur
+
+backend {WRONG}
+    stick-table type ipv6 size 64k expire 20s store gpc0_rate(10s)
+"""
+
+_NOTES = 'set-var-fmt(txn.open_for) "%[var(txn.digest)]/%rt/%ci:%cp"'
+
+
+def connections(most: int, trust: Trust) -> str:
+    """The rules for connections: an address has at most so many, so that one can't take all."""
+    spared = f" !{{ src {' '.join(trust.proxies)} }}" if trust.proxies else ""
+    return f"""\
+    tcp-request connection track-sc3 src table {ADDRESSES}
+    tcp-request connection reject if {{ sc_conn_cur(3) gt {most} }}{spared}"""
+
+
+def hosts(answered: Hosts, trust: Trust) -> str:
+    """The rules for the hosts that are answered to, and for the pages that may open WebSockets."""
+    asked = "var(txn.address),host_only,lower" if trust.proxies else "var(txn.host)"
+    lines = [
+        f"    http-request set-var(req.asked_host) {asked}",
+        "    acl has_host var(req.asked_host) -m len gt 0",
+    ]
+    if not answered.any:
+        lines += [
+            f"    acl named_host var(req.asked_host) -m str {' '.join(answered.names)}",
+            "    acl named_host var(req.asked_host) -m ip 0.0.0.0/0",
+            r"    acl named_host var(req.asked_host) -m reg ^\[[0-9a-f:.]+\]$",
+            f"    acl named_host var(req.asked_host) -m end {' '.join(answered.endings)}",
+            answers.NO_HOST,
+        ]
+    return "\n".join(
+        [
+            *lines,
+            "    http-request set-var(req.page_host) var(txn.origin),field(3,/),host_only,lower if switches crosses",
+            "    http-request set-var(req.page_host) str(none) if switches crosses !{ var(req.page_host) -m found }",
+            "    acl has_page var(req.page_host) -m found",
+            "    acl own_page var(req.page_host),strcmp(req.asked_host) eq 0",
+            f"    acl known_page var(txn.app),concat(/,txn.origin),map_str({maps.ORIGINS}) -m found",
+            f"    acl known_page var(txn.app),concat(/*),map_str({maps.ORIGINS}) -m found",
+            answers.FOREIGN_PAGE,
+        ]
+    )
+
+
+def keys(client: str) -> str:
+    """The rules for requests with a key, or without; ``client`` is where HAProxy finds the address of who asks."""
+    return f"""\
+    # whose key it is; one that is missing, wrong or of the past has no owner
+    http-request set-var(txn.digest) http_auth_bearer,sha2(256),hex,lower
+    acl any_key var(txn.digest) -m found
+    http-request set-var(req.key) var(txn.digest),map_str({maps.KEYS}) if any_key
+    acl our_key var(req.key) -m found
+    http-request set-var(txn.expires) var(req.key),field(3,/),add(0) if our_key
+    acl in_time date,sub(txn.expires) lt 0
+    http-request set-var(txn.user) var(req.key),field(1,/) if our_key in_time
+    acl known_user var(txn.user) -m found
+    http-request set-var(req.asks) var(txn.app),map_str({maps.PRIVATE})
+    acl private var(req.asks) -m found
+    acl for_some var(req.key),field(4,/) -m str some
+    acl opens_it var(txn.digest),concat(/,txn.app),map_str({maps.OPENS}) -m found
+    http-request set-var(req.barred) bool(true) if known_user for_some !opens_it
+    acl barred var(req.barred) -m found
+    http-request set-var(req.least) var(req.asks),field(1,/),add(0) if private known_user METH_GET
+    http-request set-var(req.least) var(req.asks),field(2,/),add(0) if private known_user !METH_GET
+    http-request set-var(req.level) var(req.key),field(2,/),add(0) if private known_user
+    acl too_low var(req.level),sub(req.least) lt 0
+    # only wrong keys are counted, as many people may have one address
+    http-request set-var(req.wrong) bool(true) if private any_key !our_key !preflight
+    acl wrong_key var(req.wrong) -m found
+    http-request track-sc2 {client} table {WRONG} if wrong_key
+    http-request sc-inc-gpc0(2) if wrong_key
+    acl many_wrong sc2_gpc0_rate gt {_WRONG_IN_10_S}
+{answers.TOO_MANY_KEYS}
+{answers.ENDED_KEY}
+{answers.WRONG_KEY}
+{answers.NO_KEY}
+{answers.BARRED_KEY}
+{answers.LOW_KEY}
+    http-request set-header X-Flyteray-User %[var(txn.user)] if known_user !barred
+    # with the key itself any app could do what its caller may
+    acl forwards var(txn.app),map_str({maps.FORWARDS}) -m found
+    http-request del-header Authorization if our_key !forwards
+    acl held var(txn.open_for) -m found
+    acl long_body req.hdr(content-length) -m int gt {_LONG}
+    http-request {_NOTES} if known_user length_less || known_user long_body
+    http-request track-sc1 var(txn.open_for) table {OPEN} if held"""
+
+
+ANSWERED = f"""\
+    # an answer that may last is counted; its key may have ended while it was waited for
+    acl soon_over res.hdr(content-length) -m int le {_LONG}
+    acl still_ours var(txn.digest),map_str({maps.KEYS}) -m found
+    http-response {_NOTES} if known_user !held !soon_over
+    http-response track-sc1 var(txn.open_for) table {OPEN} if held
+{answers.ENDED_MEANWHILE}"""
+"""The rules for answers to who has sent a key."""

@@ -1,0 +1,1 @@
+"""Names of what Flyte has for agents, which are absent: using one says what to use here."""

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flyteray._control.apps.state import AppRecord, VersionPhase
+from flyteray._control.apps.traffic.division import beside, divided, rolled_back, version_infos
+from flyteray.errors import RuntimeUserError
+from tests.unit.builders import NOON, app_record, app_spec, version_record
+
+V1, V2 = (
+    replace(version_record(f"a.{name}", spec=app_spec("a", version=name)), revision=number)
+    for number, name in enumerate(("v1", "v2"))
+)
+
+
+def app(target: str = "a.v1", serving: str | None = "a.v1", **fields: Any) -> AppRecord:
+    return app_record("a", target, serving, **fields)
+
+
+def test_the_version_with_most_is_the_target_and_the_others_are_beside_it() -> None:
+    asked = divided(app(), [V1, V2], {"v1": 30, "a.v2": 70}, "cookie", NOON)
+    assert (asked.target, asked.shares, asked.sticks) == ("a.v2", {"a.v1": 30}, "cookie")
+    even = divided(app(), [V1, V2], {"v2": 50, "v1": 50}, None, NOON)
+    assert (even.target, even.shares) == ("a.v1", {"a.v2": 50})  # the one that serves
+
+
+def test_all_is_promoted_at_once_and_the_version_before_is_remembered() -> None:
+    asked = divided(app(), [V1, V2], {"v2": 100}, None, NOON).promoted(NOON)
+    assert (asked.serving, asked.routed, asked.previous) == ("a.v2", {}, "a.v1")
+    again = divided(asked, [V1, V2], {"v2": 90, "v1": 10}, None, NOON).promoted(NOON)
+    assert (again.serving, again.routed, again.previous) == ("a.v2", {"a.v1": 10}, "a.v1")
+
+
+@pytest.mark.parametrize(
+    ("before", "target"),
+    [
+        (app("a.v2", "a.v1"), "a.v1"),  # that comes up
+        (app(shares={"a.v2": 5}), "a.v1"),
+        (app(shares={"a.v2": 5}, routed={"a.v2": 5}), "a.v1"),
+        (app("a.v2", "a.v2", previous="a.v1"), "a.v1"),
+    ],
+)
+def test_a_rollback_takes_back_what_changed_last(before: AppRecord, target: str) -> None:
+    after = rolled_back(before, [V1, V2], NOON)
+    assert (after.target, after.shares) == (target, {})
+
+
+def test_a_rollback_needs_a_version_before() -> None:
+    for known in (app(), app(previous="a.gone"), app("a.v1", None)):
+        with pytest.raises(RuntimeUserError, match="no version that served before"):
+            rolled_back(known, [V1], NOON)
+    with pytest.raises(RuntimeUserError, match="is stopped"):
+        rolled_back(app(previous="a.v2", desired="stopped"), [V1, V2], NOON)
+
+
+def test_a_new_version_has_all_where_there_is_nobody_to_share_with() -> None:
+    assert beside(None, "a.v2", 5) == ("a.v2", {})
+    assert beside(app(desired="stopped"), "a.v2", 5) == ("a.v2", {})
+    assert beside(app("a.v1", None), "a.v2", 5) == ("a.v2", {})
+    assert beside(app(), "a.v1", 5) == ("a.v1", {})
+    assert beside(app(), "a.v2", 100) == ("a.v2", {})
+    assert beside(app(), "a.v2", 5) == ("a.v1", {"a.v2": 5})
+
+
+def test_users_see_what_each_version_has_and_is_to_have() -> None:
+    shared = app(shares={"a.v2": 20}, routed={"a.v2": 5})
+    failed = replace(V2, phase=VersionPhase.FAILED)
+    told = version_infos(shared, [V1, failed], {"a.v1": 3})
+    assert [(each.name, each.phase, each.share, each.wanted, each.ready_replicas) for each in told] == [
+        ("v2", "failed", 5, 20, 0),
+        ("v1", "ready", 95, 80, 3),
+    ]
+    stopped = version_infos(replace(shared, desired="stopped"), [V1], {})
+    assert [(each.share, each.wanted) for each in stopped] == [(0, 0)]
