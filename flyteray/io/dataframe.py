@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flyteray._awaited import Awaited
+from flyteray._handles import Awaited
 from flyteray._machine.threads import finished, stepwise
 from flyteray.io import frames
 from flyteray.io.as_model import AsModel

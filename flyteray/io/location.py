@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flyteray._awaited import Awaited
 from flyteray._declare.context import RAW_DATA_PATH, ctx
 from flyteray._declare.this_cluster import this_process
+from flyteray._handles import Awaited
 from flyteray.io.as_model import AsModel
 from flyteray.storage import Storage, local, open_storage
 

@@ -6,12 +6,11 @@ import asyncio
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from flyteray._awaited import Awaited
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import MethodVerb, Verb
 from flyteray._client.history import recorded
 from flyteray._client.session.session import session
 from flyteray._declare.facts import ActionID, CodeBundle, Owner
+from flyteray._handles import AsJson, Awaited
 from flyteray._plan import failure
 from flyteray._plan.actions import logs
 from flyteray._plan.actions.names import ROOT
