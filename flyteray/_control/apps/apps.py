@@ -56,7 +56,7 @@ class Apps(AppsDoor):
         self._secrets = secrets
         self._outputs = outputs
         self._records = records = Records(registry.apps)
-        self._loop = Reconciler(records, cluster, images, registry.keys, ingresses, figures, wake)
+        self._loop = Reconciler(records, cluster, images, registry.keys, secrets, ingresses, figures, wake)
 
     async def run(self) -> None:
         """Bring about what is wanted, for as long as the controller lives."""
