@@ -39,8 +39,8 @@ SEEN = f"""\
     # who has signed in sends a cookie instead of a key; it counts where no page of another host is behind that
     acl has_login req.fhdr(cookie) -m sub {COOKIE}
     {_BY_TLS}
-    http-request set-var(req.cookie) req.cook({COOKIE}) if has_login !our_key !by_tls
-    http-request set-var(req.cookie) req.cook({SECURE_COOKIE}) if has_login !our_key by_tls
+    http-request set-var(req.cookie) req.cook({COOKIE}) if !by_tls has_login !our_key
+    http-request set-var(req.cookie) req.cook({SECURE_COOKIE}) if by_tls has_login !our_key
     acl has_cookie var(req.cookie) -m found
     http-request set-var(req.cookie_key) var(req.cookie),field(1,.),map_str({maps.KEYS}) if has_cookie
     acl has_sign var(req.cookie_key),field(5,/) -m len {_SIGN}
