@@ -72,6 +72,16 @@ class Engine:
         servers = maps.servers_behind(state, ingress)
         self._insist(lambda haproxy: haproxy.tell(command.format(each) for each in servers))
 
+    def show(self, certificate: str, clients: str) -> None:
+        """Have it show another certificate to clients, and take theirs from other authorities where there are any."""
+
+        def both(haproxy: Conversation) -> None:
+            haproxy.put("cert", maps.TLS_FILE, certificate)
+            if clients:
+                haproxy.put("ca-file", maps.TLS_CLIENTS_FILE, clients)
+
+        self._insist(both)
+
     def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
         """As of the door's."""
         told = self._everywhere(lambda each: each.traffic(backends))

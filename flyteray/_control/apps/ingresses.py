@@ -15,10 +15,10 @@ from flyteray._cluster import nodes
 from flyteray._control.actors import IngressOptions, end_ingress, start_ingress
 from flyteray._control.apps.member import Member, Wanted
 from flyteray._control.apps.unused import UnusedMachines
-from flyteray._ingress.certificates import Authority
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.door import INGRESS, IngressDoor, ingress_at
 from flyteray._ingress.routes import IngressState
+from flyteray._ingress.tls.certificates import Authority
 
 T = TypeVar("T")
 
@@ -73,6 +73,11 @@ class Ingresses:
         """How the ingress of each machine is, in words."""
         return {address: self._words(member) for address, member in sorted(self._members.items())}
 
+    def tls(self, address: str) -> str:
+        """What the ingress of the machine of this address shows to clients that come by TLS, in words."""
+        member = self._members.get(address)
+        return member.tls if member else ""
+
     async def run(self) -> None:
         """Have an ingress on every machine, for as long as the controller lives."""
         while True:
@@ -83,6 +88,7 @@ class Ingresses:
                 await self._follow(living)
                 self._found.set()
                 await self._look_for_silence()
+                await self._look_at_certificates()
             except Exception:
                 logger.exception("Looking for machines without an ingress failed; it is tried again")
             await asyncio.sleep(_LOOK_S)
@@ -141,6 +147,8 @@ class Ingresses:
         if member.address in self.unreached:
             return f"does not answer {', '.join(self.unreached[member.address])}"
         listens = f"{self._options.listens(member.address)} port {member.port}"
+        if member.tls:
+            listens += f", by TLS {member.tls}"
         return f"{listens}, not up to date: {member.problem}" if member.problem else listens
 
     def _want(self) -> None:
@@ -211,6 +219,11 @@ class Ingresses:
             for machine in silent or ():
                 unreached.setdefault(machine, []).append(address)
         self.unreached = unreached
+
+    async def _look_at_certificates(self) -> None:
+        if self._options.tls is not None:
+            for member, told in await self.ask(lambda member: member.door.tls()):
+                member.tls = told if told is not None else member.tls
 
     async def _welcome(self, member: Member) -> None:
         while not member.port:

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from flyteray._ingress.certificates import Authority
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.door import IngressDoor
 from flyteray._ingress.routes import IngressState
+from flyteray._ingress.tls.certificates import Authority
 from flyteray._plan.traffic.figures import Figures
 
 T = TypeVar("T")
@@ -38,7 +38,8 @@ class Member:
     """The ingress of one machine, which belongs to a Ray node there and ends with it.
 
     ``told`` is what it has, ``knows`` that it was told of some state, ``counts`` and ``figures`` what it said last of
-    each backend. One with a ``problem`` could not be started or told: nobody waits for it until it can.
+    each backend, ``tls`` what it shows to clients, in words. One with a ``problem`` could not be started or told:
+    nobody waits for it until it can.
     """
 
     address: str
@@ -49,6 +50,7 @@ class Member:
     told: Wanted | None = None
     knows: bool = False
     problem: str | None = None
+    tls: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     figures: dict[int, Figures] = field(default_factory=dict)
