@@ -32,7 +32,7 @@ class IngressActor(IngressDoor):
         return self._ingress.tls_port()
 
     async def tls(self) -> str:
-        return self._ingress.tls()
+        return self._ingress.offer.told() if self._ingress.offer is not None else ""
 
     async def found_at(self) -> str:
         return self._ingress.found_at()

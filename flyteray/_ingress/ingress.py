@@ -27,7 +27,6 @@ from flyteray._ingress.seen.seen import Seen
 from flyteray._ingress.silence import SilenceWatch
 from flyteray._ingress.tls.identity import Identity
 from flyteray._ingress.tls.offer import Offer
-from flyteray._ingress.tls.offered import Offered
 from flyteray._ingress.trusted_proxies import Trust
 from flyteray._plan.traffic.load import Open
 from flyteray._settings import Tls
@@ -60,6 +59,7 @@ class Ingress:
 
     Attributes:
         seen: What is seen of its requests.
+        offer: What is shown to clients that come by TLS; None where they come without.
 
     Raises:
         ClusterError: the port is taken, or HAProxy is missing or refuses to start.
@@ -82,13 +82,14 @@ class Ingress:
         self._directory = Path(directory).resolve()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory.chmod(0o700)
-        self._host = host
         trust = Trust(tuple(trusted_proxies), tuple(trusted_headers))
         hosts = Hosts.of(socket.gethostname(), allowed_hosts)
         self._files = Files(self._directory, trust, hosts, access_log, half_closed, tls)
         self._watched = os.getppid() if watched is None else watched
         self._address = address
         self._identity = Identity(self._directory, address)
+        peers, tls_port = self._identity.peers, tls.port if tls is not None else None
+        self._listening = Listening(host, port, self._watched, peers, tls_port)
         self._reloading = threading.Lock()  # taken before the other one
         self._lock = threading.Lock()
         self._asked = IngressState()
@@ -102,12 +103,12 @@ class Ingress:
         found = process.running(self._directory)
         stays = found is not None and found.watched == self._watched
         shows_one = found is not None and stays and found.tls_port > 0
-        self._offer = Offer(self._directory, tls, shows_one) if tls else None
+        self.offer = Offer(self._directory, tls, shows_one) if tls else None
         if not stays:
             # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
             self._write(self._files.last_state().without_replicas())
         try:
-            self._serves = process.ensure(self._directory, self._listening(port, tls.port if tls else None))
+            self._listening = self._listening.as_of(process.ensure(self._directory, self._listening))
             last = self._files.last_state()
             self._files.backends = max(self._files.backends, self._engine.look())
             known = self._engine.state().with_told(last)
@@ -119,24 +120,20 @@ class Ingress:
             self._activator.close()
             raise
         self._pace.start()
-        if self._offer is not None:
-            self._offer.watch(self._show)
+        if self.offer is not None:
+            self.offer.watch(self._engine.show)
         threading.Thread(target=self._keep_supervised, name="ingress-keeper", daemon=True).start()
 
     def port(self) -> int:
-        return self._serves.port
+        return self._listening.port
 
     def tls_port(self) -> int:
-        return self._serves.tls_port
-
-    def tls(self) -> str:
-        return self._offer.told() if self._offer is not None else ""
+        return self._listening.tls_port or 0
 
     def found_at(self) -> str:
-        everywhere = ipaddress.ip_address(self._host).is_unspecified
-        address = self._identity.peers if everywhere else None
-        address = address or found_at(self._host)
-        return self._offer.host(address) if self._offer is not None else address
+        host, peers = self._listening.host, self._listening.peers
+        address = peers if peers and ipaddress.ip_address(host).is_unspecified else found_at(host)
+        return self.offer.host(address) if self.offer is not None else address
 
     def wish(self, authority: bytes) -> bytes | None:
         return self._identity.wish(authority)
@@ -227,8 +224,8 @@ class Ingress:
         self.seen.stop()
         self._keys.stop()
         self._pace.stop()
-        if self._offer is not None:
-            self._offer.stop()
+        if self.offer is not None:
+            self.offer.stop()
 
     def _avoid(self, ingress: Slot) -> None:
         """Send a node nothing more that may have become silent; HAProxy's checks find it when it is back."""
@@ -274,8 +271,7 @@ class Ingress:
                     self._engine.give_up()
                     return
                 try:
-                    now = self._serves
-                    process.ensure(self._directory, self._listening(now.port, now.tls_port or None))
+                    process.ensure(self._directory, self._listening)
                     continue
                 except (ClusterError, OSError, subprocess.SubprocessError) as error:
                     print(
@@ -283,13 +279,6 @@ class Ingress:
                         flush=True,
                     )
             time.sleep(1.0)
-
-    def _listening(self, port: int, tls_port: int | None) -> Listening:
-        return Listening(self._host, port, self._watched, self._identity.peers, tls_port)
-
-    def _show(self, offered: Offered) -> None:
-        with self._lock:
-            self._engine.show(offered.chain.decode(), offered.clients.decode())
 
     def _write(self, state: IngressState) -> None:
         self._files.write(state, peers=self._identity.is_known())

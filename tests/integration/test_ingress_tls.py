@@ -103,6 +103,11 @@ def serial(port: int, context: ssl.SSLContext) -> str:
         return str(shown["serialNumber"])
 
 
+def told(ingress: Ingress) -> str:
+    assert ingress.offer is not None
+    return ingress.offer.told()
+
+
 def from_afar(port: int, request: bytes) -> Answer:
     """The answer to a request that comes from another address than the one that it came to."""
     with socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(OWN, 0)) as raw:
@@ -117,11 +122,11 @@ def test_requests_come_by_tls_over_both_versions(
     with client(trusting, http2=http2) as http:
         answer = http.post(f"https://localhost:{ingress.tls_port()}/app/x?y=1", content=b"z" * 100_000)
 
-    told = answer.json()
+    seen = answer.json()
     assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
-    assert (told["method"], told["path"], told["query"], len(told["body"])) == ("POST", "/x", "y=1", 100_000)
-    assert told["headers"]["x-forwarded-proto"] == "https"
-    assert told["headers"]["x-forwarded-host"] == f"localhost:{ingress.tls_port()}"
+    assert (seen["method"], seen["path"], seen["query"], len(seen["body"])) == ("POST", "/x", "y=1", 100_000)
+    assert seen["headers"]["x-forwarded-proto"] == "https"
+    assert seen["headers"]["x-forwarded-host"] == f"localhost:{ingress.tls_port()}"
 
 
 @pytest.mark.parametrize("http2", [False, True])
@@ -237,10 +242,10 @@ def test_proxies_that_are_believed_come_as_they_like(
             answer = from_afar(ingress.port(), lines.encode())
             assert json.loads(answer.text)["headers"]["x-forwarded-proto"] == said
             with client(trusting) as http:
-                told = http.get(
+                seen = http.get(
                     f"https://localhost:{ingress.tls_port()}/app/", headers={"X-Forwarded-Proto": said}
                 ).json()
-            assert told["headers"]["x-forwarded-proto"] == said
+            assert seen["headers"]["x-forwarded-proto"] == said
 
 
 def test_another_certificate_is_shown_and_nothing_is_cut(
@@ -254,14 +259,14 @@ def test_another_certificate_is_shown_and_nothing_is_cut(
         with connect(f"wss://localhost:{at}/app/", ssl=trusting) as websocket, client(trusting) as http:
             http.get(f"https://localhost:{at}/app/")
             certificate.write_bytes(second.certificate)
-            eventually(lambda: "is not that of the certificate" in ingress.tls())  # one of two files is new
+            eventually(lambda: "is not that of the certificate" in told(ingress))  # one of two files is new
             assert serial(at, trusting) == before
             key.write_bytes(second.key)
             eventually(lambda: serial(at, trusting) != before)
             websocket.send("still there")
             assert [websocket.recv(), websocket.recv()] == ["one /", "one still there"]
             assert http.get(f"https://localhost:{at}/app/").status_code == 200
-        eventually(lambda: "earlier" not in ingress.tls())
+        eventually(lambda: "earlier" not in told(ingress))
         after = serial(at, trusting)
         found = process.running(tmp_path / "ingress")
         assert found is not None
@@ -299,12 +304,12 @@ def test_a_wrong_file_leaves_the_earlier_certificate_and_is_told(
         before = serial(ingress.tls_port(), trusting)
         past = issuer.issue(begins=NOW - timedelta(days=9), ends=NOW - timedelta(days=1))
         past.put(tmp_path)
-        eventually(lambda: "was over on" in ingress.tls())
+        eventually(lambda: "was over on" in told(ingress))
         assert serial(ingress.tls_port(), trusting) == before
         key.unlink()
-        eventually(lambda: "server.key can't be read" in ingress.tls())
+        eventually(lambda: "server.key can't be read" in told(ingress))
         again = Ingress(tmp_path / "ingress", watched=os.getpid(), tls=Tls(certificate, key))
-        assert "an earlier one is shown" in again.tls()  # who comes back to it cuts nothing either
+        assert "an earlier one is shown" in told(again)  # who comes back to it cuts nothing either
         assert serial(again.tls_port(), trusting) == before
         again.stop()
 
@@ -343,7 +348,7 @@ def test_a_key_that_all_may_read_is_told_of(tmp_path: Path, issuer: Issuer, stat
     key.chmod(0o644)
 
     with offering(tmp_path / "ingress", state, Tls(certificate, key)) as ingress:
-        assert f"{key} can be read by every user of this machine: chmod 600 it" in ingress.tls()
+        assert f"{key} can be read by every user of this machine: chmod 600 it" in told(ingress)
         assert ((tmp_path / "ingress" / "tls.pem").stat().st_mode & 0o777) == 0o600
 
 

@@ -71,7 +71,10 @@ class Ingresses:
 
     def machines(self) -> dict[str, str]:
         """How the ingress of each machine is, in words."""
-        return {address: self._words(member) for address, member in sorted(self._members.items())}
+        return {
+            address: member.told_of(self._options.listens(address), self.unreached.get(address, ()))
+            for address, member in sorted(self._members.items())
+        }
 
     def tls(self, address: str) -> str:
         """What the ingress of the machine of this address shows to clients that come by TLS, in words."""
@@ -140,16 +143,6 @@ class Ingresses:
             )
             for backend in backends
         }
-
-    def _words(self, member: Member) -> str:
-        if not member.port:
-            return f"no ingress yet: {member.problem}" if member.problem else "its ingress is starting"
-        if member.address in self.unreached:
-            return f"does not answer {', '.join(self.unreached[member.address])}"
-        listens = f"{self._options.listens(member.address)} port {member.port}"
-        if member.tls:
-            listens += f", by TLS {member.tls}"
-        return f"{listens}, not up to date: {member.problem}" if member.problem else listens
 
     def _want(self) -> None:
         """Have all told of what is wanted now: what requests are led by, and where the ingresses reach each other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -60,6 +60,17 @@ class Member:
     def is_alone(self) -> bool:
         """Whether no other machine can reach it."""
         return ipaddress.ip_address(self.address).is_loopback
+
+    def told_of(self, host: str, unreached: Sequence[str]) -> str:
+        """How it is, in words: it listens on ``host``, and these other machines do not reach it."""
+        if not self.port:
+            return f"no ingress yet: {self.problem}" if self.problem else "its ingress is starting"
+        if unreached:
+            return f"does not answer {', '.join(unreached)}"
+        words = f"{host} port {self.port}"
+        if self.tls:
+            words += f", by TLS {self.tls}"
+        return f"{words}, not up to date: {self.problem}" if self.problem else words
 
     async def answer(self, question: Awaitable[T]) -> T | None:
         """Its answer to a question; None where it does not tell in time."""

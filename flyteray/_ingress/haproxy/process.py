@@ -67,6 +67,10 @@ class Listening:
         """Whether it chooses a port by itself."""
         return 0 in (self.port, self.tls_port)
 
+    def as_of(self, found: Supervisor) -> Listening:
+        """The same with the ports of a supervisor."""
+        return replace(self, port=found.port, tls_port=found.tls_port or None)
+
     def is_met_by(self, found: Supervisor) -> bool:
         """Whether a supervisor does so."""
         offers = bool(found.peers_port), bool(found.tls_port)
