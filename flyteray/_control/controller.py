@@ -33,9 +33,8 @@ from flyteray._control.runs.supervisor import Supervisor
 from flyteray._control.runs.waiting import Waiting
 from flyteray._control.traffic.seen import SeenTraffic
 from flyteray._control.traffic.traffic import Traffic
-from flyteray._control.triggers.artifacts import Artifacts
 from flyteray._control.triggers.scheduler import Scheduler
-from flyteray._control.triggers.triggers import Triggers
+from flyteray._control.triggers.triggers import Artifacts, Triggers
 from flyteray._plan import placement
 from flyteray._plan.bundle.bundle import bundle_key
 from flyteray._plan.info import ClusterInfo
