@@ -121,12 +121,13 @@ class Controller(ControllerDoor):
     async def info(self, address: str | None) -> ClusterInfo:
         if address is not None and address != self._options.head:
             await self._ingresses.coming(address)
-        cluster = self._cluster.model_copy(update={"machines": self._ingresses.machines()})
+        now = {"machines": self._ingresses.machines(), "tls": self._ingresses.tls(self._options.head)}
+        cluster = self._cluster.model_copy(update=now)
         port = self._ingresses.port(address) if address else None
         if address is None or port is None:
             problem = self._ingresses.problem(address) if address else None
             return cluster.model_copy(update={"near_problem": problem})
-        if address == self._options.head and not cluster.public:
+        if address == self._options.head and not cluster.public and not cluster.tls_port:
             return cluster
         near = endpoint_pattern(self._options.reached_here(address), port)
         return cluster.model_copy(update={"near_pattern": near})

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from flyteray._ingress.entry.grants import Grant, signed
-from flyteray._ingress.haproxy.login import COOKIE, SECURE_COOKIE
+from flyteray._ingress.haproxy.login.rules import COOKIE, SECURE_COOKIE
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
 from flyteray._plan.credentials import key_digest

@@ -9,7 +9,8 @@ What stays open for long is tracked by the key's digest and the number that HAPr
 from __future__ import annotations
 
 from flyteray._ingress.entry.hosts import Hosts
-from flyteray._ingress.haproxy import answers, login, maps
+from flyteray._ingress.haproxy import answers, maps
+from flyteray._ingress.haproxy.login import rules as login
 from flyteray._ingress.trusted_proxies import Trust
 
 OPEN = "open_for_keys"  # counts the requests of each key that stay open for long
@@ -53,8 +54,11 @@ def pages(trust: Trust) -> str:
     acl any_page var(txn.app),concat(/*),map_str({maps.ORIGINS}) -m found"""
 
 
-def hosts(answered: Hosts) -> str:
-    """The rules for the hosts that are answered to, and for the pages that may open WebSockets."""
+def hosts(answered: Hosts, tls: bool = False) -> str:
+    """The rules for the hosts that are answered to, and for the pages that may open WebSockets.
+
+    Over ``tls`` a browser has made sure that the host is one of the certificate's.
+    """
     lines = ["    acl has_host var(req.asked_host) -m len gt 0"]
     if not answered.any:
         lines += [
@@ -62,6 +66,7 @@ def hosts(answered: Hosts) -> str:
             "    acl named_host var(req.asked_host) -m ip 0.0.0.0/0",
             r"    acl named_host var(req.asked_host) -m reg ^\[[0-9a-f:.]+\]$",
             f"    acl named_host var(req.asked_host) -m end {' '.join(answered.endings)}",
+            *(["    acl named_host ssl_fc"] if tls else []),
             answers.NO_HOST,
         ]
     return "\n".join([*lines, answers.FOREIGN_PAGE])

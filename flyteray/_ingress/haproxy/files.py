@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flyteray._ingress.entry.hosts import ALL, Hosts
-from flyteray._ingress.haproxy import answers, config, login, maps, shares
+from flyteray._ingress.haproxy import answers, config, maps, shares
+from flyteray._ingress.haproxy.login import rules
+from flyteray._ingress.haproxy.login.pages import pages
 from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
 from flyteray._ingress.routes import FEWEST, IngressState, Slot, pool
 from flyteray._ingress.trusted_proxies import Trust
+from flyteray._settings import Tls
 
 
 class Files:
@@ -23,7 +26,13 @@ class Files:
     """
 
     def __init__(
-        self, directory: Path, trust: Trust, hosts: Hosts = ALL, logs: bool = False, half_closed: bool = False
+        self,
+        directory: Path,
+        trust: Trust,
+        hosts: Hosts = ALL,
+        logs: bool = False,
+        half_closed: bool = False,
+        tls: Tls | None = None,
     ) -> None:
         self.backends = FEWEST
         self._directory = directory
@@ -31,6 +40,7 @@ class Files:
         self._hosts = hosts
         self._half_closed = half_closed
         self._logs = logs
+        self._tls = tls
         self._texts: dict[str, str] = {}
         self._maps: dict[str, dict[str, str]] = {}
         self._sections: dict[int, tuple[tuple[Mapping[int, Slot], int], str]] = {}
@@ -42,8 +52,8 @@ class Files:
             if self._maps.get(name) != content:
                 self._put(name, maps.text(content))
                 self._maps[name] = content
-        self._put(config.LUA_FILE, answers.BROKEN + shares.LUA + login.LUA)
-        for name, page in login.pages().items():
+        self._put(config.LUA_FILE, answers.BROKEN + shares.LUA + rules.LUA)
+        for name, page in pages().items():
             self._put(name, page)
         first = config.frame(
             threads=config.threads(len(os.sched_getaffinity(0))),
@@ -53,6 +63,7 @@ class Files:
             hosts=self._hosts,
             logs=self._logs,
             half_closed=self._half_closed,
+            tls=self._tls,
         )
         sections = [
             self._section(number, state.slots(number), state.most(number)) for number in range(self.backends)

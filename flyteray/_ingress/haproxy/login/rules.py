@@ -8,15 +8,10 @@ it ask, too: it counts for pages of its own host only. Over TLS it has another n
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from functools import cache
-from pathlib import Path
-from string import Template
-
 from flyteray._ingress.haproxy import maps
+from flyteray._ingress.haproxy.login.pages import DONE, FORM, LOGOUT, OUT, guards
 
-LOGIN, LOGOUT = "/-/login", "/-/logout"
+LOGIN = "/-/login"
 COOKIE = "flyteray-login"
 SECURE_COOKIE = f"__Host-{COOKIE}"
 
@@ -25,9 +20,8 @@ _LASTS_S = 30 * 86400
 _SIGN = 64  # letters that a cookie has beside the digest
 _LONGEST = 2048  # bytes of an address that a browser is led back to
 _BACK = r"^/(?![/\\])[!-\[\]-~]*$"  # a path here: two slashes begin another host, and browsers read \ as /
-_FORM, _OUT, _DONE = "login.html", "logout.html", "signed-in.html"  # files that HAProxy answers with
 
-_BY_TLS = "acl by_tls var(txn.proto) -m str https"
+_SECURE = "acl secure var(txn.proto) -m str https"
 _ENDS = '"%[var(req.cookie),field(1,.)].%[var(req.cookie_key),field(5,/)]"'
 
 OWN_PAGE = """\
@@ -38,9 +32,9 @@ OWN_PAGE = """\
 SEEN = f"""\
     # who has signed in sends a cookie instead of a key; it counts where no page of another host is behind that
     acl has_login req.fhdr(cookie) -m sub {COOKIE}
-    {_BY_TLS}
-    http-request set-var(req.cookie) req.cook({COOKIE}) if !by_tls has_login !our_key
-    http-request set-var(req.cookie) req.cook({SECURE_COOKIE}) if by_tls has_login !our_key
+    {_SECURE}
+    http-request set-var(req.cookie) req.cook({COOKIE}) if !secure has_login !our_key
+    http-request set-var(req.cookie) req.cook({SECURE_COOKIE}) if secure has_login !our_key
     acl has_cookie var(req.cookie) -m found
     http-request set-var(req.cookie_key) var(req.cookie),field(1,.),map_str({maps.KEYS}) if has_cookie
     acl has_sign var(req.cookie_key),field(5,/) -m len {_SIGN}
@@ -119,33 +113,24 @@ def section(owner: str, counted: str) -> str:
             *_form(503, "Nobody can be signed in yet. Try again in a moment.", "sends_key !has_sign"),
             *_set_cookie("%[var(txn.digest)].%[var(req.key),field(5,/)]", _LASTS_S, "sends_key"),
             _says(303, "sends_key leads_back", f"{_SETS} hdr Location %[var(req.back)]"),
-            _says(200, "sends_key", _SETS, _DONE),
+            _says(200, "sends_key", _SETS, DONE),
             _says(302, "signs_in METH_GET known_user leads_back", "hdr Location %[var(req.back)]"),
-            _says(200, "signs_in METH_GET known_user", "", _DONE),
+            _says(200, "signs_in METH_GET known_user", "", DONE),
             *_form(200, "You are not signed in any more: the key has ended.", "signs_in METH_GET has_cookie"),
             *_form(200, "", "signs_in METH_GET"),
             *_set_cookie("", 0, "!signs_in METH_POST"),
             _says(303, "!signs_in METH_POST", f"{_SETS} hdr Location {LOGIN}"),
-            _says(200, "!signs_in METH_GET", "", _OUT),
-            _says(405, "TRUE", "hdr Allow GET,HEAD,POST", _FORM),
+            _says(200, "!signs_in METH_GET", "", OUT),
+            _says(405, "TRUE", "hdr Allow GET,HEAD,POST", FORM),
             "",
         ]
     )
 
 
-def pages() -> dict[str, str]:
-    """The pages as HAProxy reads them, by file name."""
-    return {
-        _FORM: _page("Sign in", _SENDS_KEY),
-        _OUT: _page("Sign out", _LEAVES),
-        _DONE: _page("Signed in", _WELCOME),
-    }
-
-
 _NOTED = [
     # these answers are for who is here alone, and never JSON
     "    http-request set-var(txn.theirs) bool(true)",
-    f"    {_BY_TLS}",
+    f"    {_SECURE}",
     f"    acl signs_in path {LOGIN}",
     "    acl crosses var(txn.origin) -m found",
     OWN_PAGE,
@@ -178,66 +163,19 @@ _SETS = 'hdr Set-Cookie "%[var(txn.set_cookie)]"'
 def _set_cookie(value: str, age_s: int, condition: str) -> list[str]:
     rest = f"Path=/; HttpOnly; SameSite=Lax; Max-Age={age_s}"
     return [
-        f'    http-request set-var-fmt(txn.set_cookie) "{COOKIE}={value}; {rest}" if {condition} !by_tls',
-        f'    http-request set-var-fmt(txn.set_cookie) "{SECURE_COOKIE}={value}; {rest}; Secure" if {condition} by_tls',
+        f'    http-request set-var-fmt(txn.set_cookie) "{COOKIE}={value}; {rest}" if {condition} !secure',
+        f'    http-request set-var-fmt(txn.set_cookie) "{SECURE_COOKIE}={value}; {rest}; Secure" if {condition} secure',
     ]
 
 
 def _form(status: int, problem: str, condition: str, headers: str = "") -> list[str]:
     """Rules that answer with the form, and what is wrong."""
     words = [f'    http-request set-var-fmt(txn.problem) "{problem}" if {condition}'] if problem else []
-    return [*words, _says(status, condition, headers, _FORM)]
+    return [*words, _says(status, condition, headers, FORM)]
 
 
 def _says(status: int, condition: str, headers: str, file: str = "") -> str:
-    page = f'content-type "text/html; charset=utf-8" lf-file {file} {_guards()} ' if file else ""
+    page = f'content-type "text/html; charset=utf-8" lf-file {file} {guards()} ' if file else ""
     return (
         f"    http-request return status {status} {page}{headers} hdr Cache-Control no-store if {condition}"
     )
-
-
-def _guards() -> str:
-    """The headers by which a browser lets a page do nothing but show itself and send its form here."""
-    style = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{style}'; img-src data:; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    )
-    return (
-        f'hdr Content-Security-Policy "{policy}" hdr X-Content-Type-Options nosniff hdr X-Frame-Options DENY '
-        "hdr Referrer-Policy same-origin"
-    )
-
-
-_SENDS_KEY = """\
-<form method="post">
-<label for="key">Key</label>
-<input id="key" name="key" type="password" autocomplete="current-password" spellcheck="false" required autofocus>
-<button>Sign in</button>
-</form>
-<p class="hint"><code>flyteray create key NAME</code> makes a key. This browser keeps a cookie that is made of it, not
-the key, for 30 days and no longer than the key lasts.</p>"""
-_LEAVES = """\
-<form method="post">
-<button>Sign out</button>
-</form>
-<p class="hint">This browser forgets its cookie. <code>flyteray delete key NAME</code> ends what a key opens for all who
-have it.</p>"""
-_WELCOME = f"""\
-<p>You are signed in as <strong>%[var(txn.user)]</strong>. Go back to the app and load its page again.</p>
-<p class="hint"><a href="{LOGOUT}">Sign out</a></p>"""
-
-
-def _page(title: str, content: str) -> str:
-    """A page as a format of HAProxy's, with its variables."""
-    style = _style().replace("%", "%%")
-    return Template(_resource("login.html")).substitute(title=title, style=style, content=content)
-
-
-def _style() -> str:
-    return _resource("login.css")
-
-
-@cache
-def _resource(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
