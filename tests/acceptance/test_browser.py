@@ -184,11 +184,11 @@ def test_a_browser_signs_in_to_a_streamlit_app_uses_it_and_signs_out(
     pytest.importorskip("streamlit", reason="streamlit is not installed")
     monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path / "home"))
     (tmp_path / "signed.py").write_text(SIGNED)
-    (tmp_path / "signing.py").write_text(
+    (tmp_path / f"signing_{scheme}.py").write_text(
         "from flyteray.app.extras import StreamlitAppEnvironment\n"
         "app = StreamlitAppEnvironment(name='signing', script='signed.py', port=0)\n"
     )
-    app = flyte.with_servecontext(mode="local").serve(load_file(tmp_path / "signing.py").app)
+    app = flyte.with_servecontext(mode="local").serve(load_file(tmp_path / f"signing_{scheme}.py").app)
     tls = Tls(*Issuer().issue().put(tmp_path)) if scheme == "https" else None
     ingress = Ingress(tmp_path / "ingress", watched=os.getpid(), tls=tls)
     page = browser.new_context(ignore_https_errors=True).new_page()

@@ -293,7 +293,7 @@ def test_roles_and_apps_of_the_key_hold(browser: httpx.Client, ingress: Ingress)
     barred = browser.get("/closed/")
     allowed = browser.get("/other/").status_code
     at_once = httpx.post(
-        f"{browser.base_url}-/login",
+        browser.base_url.join("/-/login"),
         data={"key": NARROW},
         headers={"Host": f"closed.localhost:{ingress.port()}"},
     )
