@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.facts import SerializationContext
@@ -123,11 +123,15 @@ def _scaling(declared: Scaling) -> ScalingSpec | None:
     most = max(1, most)
     if most == least and not declared.schedule:
         return None
-    share = declared.share()
+    share, policy = declared.share(), declared.policy
+    by: Literal["concurrency", "request_rate", "policy"] = "policy"
+    if policy is None:
+        by = "request_rate" if isinstance(share, Scaling.RequestRate) else "concurrency"
     return ScalingSpec(
         most=most,
-        by="request_rate" if isinstance(share, Scaling.RequestRate) else "concurrency",
+        by=by,
         share=share.val,
+        policy=None if policy is None else getattr(policy, "__qualname__", type(policy).__qualname__),
         scaledown_after_s=declared.scaledown_after_s(),
         sleeps_after_s=declared.sleeps_after_s(),
         windows=tuple(_window(declared, each) for each in declared.schedule),

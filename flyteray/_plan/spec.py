@@ -372,17 +372,18 @@ class WindowSpec(Spec):
 class ScalingSpec(Spec):
     """What an app's number of replicas follows, up to ``most``: so much traffic is one replica's ``share``.
 
-    ``by`` is requests at one time or requests a second. Fewer replicas must have been enough for
-    ``scaledown_after_s`` seconds before there are fewer. Unused for ``sleeps_after_s`` seconds it has none; None: it
-    keeps the least. In ``windows`` the bounds are others.
+    ``by`` is requests at one time or requests a second, or the ``policy`` of that name, which is asked in a replica.
+    Fewer replicas must have been enough for ``scaledown_after_s`` seconds before there are fewer. Unused for
+    ``sleeps_after_s`` seconds it has none; None: it keeps the least. In ``windows`` the bounds are others.
     """
 
     most: int
-    by: Literal["concurrency", "request_rate"]
-    share: float
+    by: Literal["concurrency", "request_rate", "policy"]
+    share: float = 1.0
     scaledown_after_s: float
     sleeps_after_s: float | None = None
     windows: tuple[WindowSpec, ...] = ()
+    policy: str | None = None
 
 
 class LimitsSpec(Spec):
@@ -457,6 +458,8 @@ class AppSpec(Spec):
             *("scaling", "sticky", "subdomain", "version"),
         }
         content = self.model_dump_json(exclude=beside)
+        if self.scaling is not None and self.scaling.policy:
+            content += self.scaling.policy  # which runs in them
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

@@ -24,6 +24,7 @@ from flyteray._serve.parameters.parameters import Outputs, Parameters, Resolver
 from flyteray._serve.servers.hosting import Hosting
 from flyteray._serve.servers.servers import loop_for, server_for
 from flyteray._serve.startup import CODE, IMAGE, SECRETS, SERVER, Startup
+from flyteray.app.scaling import Policy
 
 
 @dataclass(eq=False, repr=False)
@@ -49,6 +50,7 @@ class HostedApp:
         self._follower: Follower | None = None
         self._on_update: Callable[..., Any] | None = None
         self.hosting: Hosting | None = None
+        self.policy: Policy | None = None  # what decides on the number of its replicas
         self.port = 0
 
     async def deliver_secrets(self) -> None:
@@ -82,6 +84,7 @@ class HostedApp:
             lambda: server_for(spec, app, parameters, sock, behind_ingress=behind_ingress, python=of_image),
         )
         self._on_update = getattr(app, "_on_update", None)
+        self.policy = app.scaling.policy if _has_policy(spec) else None
         self.hosting = hosting = Hosting(
             server,
             arguments=parameters.arguments,
@@ -145,11 +148,15 @@ class HostedApp:
             furnish(self.folder, shipped)
         os.chdir(self.folder)
         scripts.prepare(ref.module, shipped)
-        if spec.kind == "command" and not spec.hooks:
+        if spec.kind == "command" and not spec.hooks and not _has_policy(spec):
             return None  # the program's image alone may have what its module imports
         if python is not None:
             _lend_packages(python)
         return code.load(ref, shipped)
+
+
+def _has_policy(spec: AppSpec) -> bool:
+    return spec.scaling is not None and spec.scaling.by == "policy"
 
 
 def _lend_packages(python: Path) -> None:

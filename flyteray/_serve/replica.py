@@ -29,6 +29,7 @@ from flyteray._declare.this_cluster import ENDPOINT_PATTERN
 from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec, OutputRef
+from flyteray._serve.adviser import Adviser
 from flyteray._serve.background_work import LongWork
 from flyteray._serve.hosted_app import HostedApp
 from flyteray._serve.parameters.parameters import Outputs
@@ -64,6 +65,7 @@ class Replica:
         of_worker = secrets.of_worker(spec.environment.secrets)
         self._app = HostedApp(spec, self._folder, of_worker, ClusterOutputs())
         self._reporter: Reporter | None = None
+        self._adviser: Adviser | None = None
         self._starting = asyncio.ensure_future(self._start(spec, version))
         try:
             await self._starting
@@ -92,6 +94,8 @@ class Replica:
         await self._stop(self._drain_s)
 
     async def _stop(self, deadline_s: float) -> None:
+        if self._adviser is not None:
+            self._adviser.stop()
         if self._reporter is not None:
             at_most_s = await asyncio.to_thread(self._reporter.stop)
             deadline_s = min(deadline_s, at_most_s)
@@ -142,6 +146,9 @@ class Replica:
             working=LongWork(hosting.going_on, spec.drain_s).look,
         )
         self._reporter.start()
+        if self._app.policy is not None:
+            self._adviser = Adviser(self._app.policy, context.replica_id.unique_id, version)
+            self._adviser.start()
         self._app.follow(tell=self._reporter.change)
         threading.Thread(target=orphans.end_orphans, name="flyteray-orphans", daemon=True).start()
         hosting.check()  # the server may have ended already, before the reporter was there to be told
