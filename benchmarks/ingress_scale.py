@@ -29,12 +29,12 @@ import psutil
 from websockets.sync.client import connect
 
 from benchmarks import harness
-from flyteray._ingress import certificates
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.haproxy import maps, process
 from flyteray._ingress.haproxy.runtime import Conversation
 from flyteray._ingress.ingress import Ingress, found_at
 from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.tls import certificates
 
 RATE_TARGET, ROUTE_TARGET_MS, MEMORY_TARGET_MIB = 0.95, 500.0, 300.0
 CONNECTIONS = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from flyteray import _absent, _public
+from flyteray import _public
 from flyteray._version import __version__ as __version__
 from flyteray._version import version as version
 
@@ -209,4 +209,4 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and so also what
                 globals()[name] = found
                 _public.adopt(__name__, {name: found})
                 return found
-        return _absent.absent(__name__, name, _INSTEAD)
+        return _public.absent(__name__, name, _INSTEAD)

@@ -30,6 +30,29 @@ _FROM_EVERYBODY = re.compile(
 
 
 @dataclass(frozen=True)
+class Tls:
+    """Where the ingress of each machine finds what it shows to clients that come by TLS.
+
+    Args:
+        certificate: A file in PEM: the certificate, then those that lead from it to an authority.
+        key: The file with its private key, in PEM; the same one where both are in it.
+        clients: A file in PEM with authorities. Clients must show a certificate that one of them has signed; None: all
+            may come.
+        port: The port; 0 for the one that was used before, or a free one.
+    """
+
+    certificate: Path
+    key: Path
+    clients: Path | None = None
+    port: int = 0
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return (self.certificate, self.key, *([self.clients] if self.clients else []))
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where flyteray keeps its things and which cluster it talks to.
 
@@ -42,6 +65,11 @@ class Settings:
         address: A Ray cluster (``RAY_ADDRESS``); None: the local one in the background, started when needed.
         host: The IP address that the ingress listens on (``FLYTERAY_HOST``; 127.0.0.1, this machine only).
         port: The port (``FLYTERAY_PORT``); None: a free one.
+        tls: The certificate by which clients come by TLS, its key and port (``FLYTERAY_TLS_CERTIFICATE`` and
+            ``FLYTERAY_TLS_KEY``, paths of files in PEM on every machine that takes traffic, or one file with both;
+            ``FLYTERAY_TLS_PORT``, a free one unless set), and whose certificates clients must show
+            (``FLYTERAY_TLS_CLIENTS``, a file of authorities; nobody must). Who asks without TLS from another machine is
+            sent there. Another certificate in the files is shown within seconds. None: TLS is left to what is in front.
         url: The address that people are given for apps, such as that of a load balancer (``FLYTERAY_URL``): an app is
             below it by its name, or where ``{app}`` stands; None: the ingress of the head.
         ingress_nodes: Whether ``all`` machines of a cluster take traffic from outside, or the ``head`` alone
@@ -115,6 +143,7 @@ class Settings:
     smtp: str | None = field(default=None, repr=False)
     smtp_from: str | None = None
     access_log: bool = False
+    tls: Tls | None = None
 
     @classmethod
     def load(cls) -> Settings:
@@ -127,7 +156,8 @@ class Settings:
 
         Raises:
             InitializationError: a number is none, or is out of range; no IP address or network; neither on nor off;
-                no header that a proxy may be trusted with, or headers and no proxy; a storage that can't be one.
+                no header that a proxy may be trusted with, or headers and no proxy; a storage that can't be one;
+                something of TLS and no certificate.
         """
         home = _absolute(environ.get("FLYTERAY_HOME") or "~/.flyteray")
         trusted = _networks(environ, "FLYTERAY_TRUSTED_PROXIES")
@@ -144,6 +174,7 @@ class Settings:
             trusted_headers=_headers(environ, "FLYTERAY_TRUSTED_HEADERS", trusted),
             allowed_hosts=_allowed_hosts(environ, "FLYTERAY_ALLOWED_HOSTS"),
             half_closed=_word(environ, "FLYTERAY_HALF_CLOSED", "answered", "left") == "answered",
+            tls=_tls(environ),
             url=_url(environ, "FLYTERAY_URL"),
             ingress_nodes=_word(environ, "FLYTERAY_INGRESS", "all", "head") or "all",
             num_cpus=_whole(environ, "FLYTERAY_NUM_CPUS", 1, 65536),
@@ -292,6 +323,24 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
             "or https://{app}.example.com, or unset it.",
         )
     return text
+
+
+def _tls(environ: Mapping[str, str]) -> Tls | None:
+    certificate = environ.get("FLYTERAY_TLS_CERTIFICATE")
+    if not certificate:
+        for name in ("FLYTERAY_TLS_KEY", "FLYTERAY_TLS_CLIENTS", "FLYTERAY_TLS_PORT"):
+            if environ.get(name, "").strip():
+                raise _wrong(
+                    f"{name} is set, but no certificate: set FLYTERAY_TLS_CERTIFICATE to its file as well, or unset it."
+                )
+        return None
+    clients = environ.get("FLYTERAY_TLS_CLIENTS")
+    return Tls(
+        certificate=_absolute(certificate),
+        key=_absolute(environ.get("FLYTERAY_TLS_KEY") or certificate),
+        clients=_absolute(clients) if clients else None,
+        port=_whole(environ, "FLYTERAY_TLS_PORT", 0, 65535) or 0,
+    )
 
 
 def _smtp(environ: Mapping[str, str], name: str) -> str | None:

@@ -8,11 +8,11 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
-from flyteray._absent import refused
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.session.owner import owner
 from flyteray._declare.environment import without_meaning
+from flyteray._handles import AsJson
+from flyteray._public import refused
 
 _ALONE = "default"  # the name where nobody has said one
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Literal
 
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loading
 from flyteray._client.catalogue import Catalogue
 from flyteray._client.session.owner import without_projects
 from flyteray._client.session.session import session
 from flyteray._declare import context
+from flyteray._handles import AsJson
 from flyteray._plan.info import to_json
 from flyteray._plan.triggers.artifacts import ArtifactInfo, publication, value_of
 from flyteray._plan.triggers.partitions import Selection

@@ -44,7 +44,7 @@ FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_
 
 _HEAD_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_START_HOOK": "flyteray._cluster.head.configure",
+    "RAY_START_HOOK": "flyteray._cluster.local.configure_head",
     "RAY_raylet_start_wait_time_s": "60",  # a busy laptop is slow, not broken
     "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # a head that died on a single machine does not come back
     "RAY_idle_worker_killing_time_threshold_ms": "600000",  # a warm worker saves seconds, and costs only memory
@@ -52,6 +52,15 @@ _HEAD_ENVIRONMENT = {
     "DASHBOARD_METRIC_PORT": "0",
 }
 _TAIL_LINES = 20
+
+
+def configure_head(parameters: Any, head: bool) -> None:
+    """Have no Ray Client server beside the head: nobody needs it here, its port is fixed and its process costs 100 MB.
+
+    ``ray start`` calls this as its hook, for what it has no option for.
+    """
+    parameters.ray_client_server_port = None
+    del os.environ["RAY_START_HOOK"]  # a Ray that a user's task starts is none of ours
 
 
 @dataclass(frozen=True)

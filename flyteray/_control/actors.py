@@ -22,7 +22,7 @@ from flyteray._control.starter import start_at_head, start_on_local
 from flyteray._ingress.door import ingress_at, ingress_name
 from flyteray._ingress.routes import LOOPBACK
 from flyteray._plan.info import ClusterInfo
-from flyteray._settings import Settings
+from flyteray._settings import Settings, Tls
 from flyteray.errors import InitializationError
 
 # By name: with Ray Serve they take a second to import, and clients that find them running do without.
@@ -47,6 +47,7 @@ class IngressOptions:
         allowed_hosts: The hosts that were named for it to answer to.
         half_closed: As in the settings.
         access_log: As there.
+        tls: As there.
         everywhere: Whether every machine takes traffic from outside; otherwise the head does.
     """
 
@@ -61,15 +62,20 @@ class IngressOptions:
     half_closed: bool = False
     everywhere: bool = True
     access_log: bool = False
+    tls: Tls | None = None
 
     def listens(self, address: str) -> str:
         """The address that the ingress on the machine of this address listens on."""
         if address == self.head:
             return self.host
-        if not self.everywhere:
+        if not self.takes_traffic(address):
             return LOOPBACK
         host = ipaddress.ip_address(self.host)
         return self.host if host.is_loopback or host.is_unspecified else address
+
+    def takes_traffic(self, address: str) -> bool:
+        """Whether clients outside find the ingress on the machine of this address."""
+        return self.everywhere or address == self.head
 
     def reached_here(self, address: str) -> str:
         """The address at which code on the machine of this address finds its ingress."""
@@ -107,30 +113,40 @@ def start_actors(settings: Settings) -> None:
         half_closed=settings.half_closed,
         everywhere=settings.ingress_nodes == "all",
         access_log=settings.access_log,
+        tls=settings.tls,
     )
     start_ingress(options, head, None)
-    port = ask(ingress_at(head).port())
+    door = ingress_at(head)
+    port, tls_port = ask(door.port()), ask(door.tls_port())
     cluster = ClusterInfo(
         storage=settings.storage,
         ingress_host=settings.host,
         ingress_port=port,
+        tls_port=tls_port,
         endpoint_pattern=_public_pattern(settings.url)
-        or endpoint_pattern(ask(ingress_at(head).found_at()), port),
+        or endpoint_pattern(ask(door.found_at()), port, tls_port),
         auth=settings.asks_for_keys,
         public=settings.url is not None,
     )
     _detached(_KEEPER, keeper_name())
     database, key = settings.database_url, str(settings.secrets_key_path)
-    _detached(_CONTROLLER, CONTROLLER, cluster, database, key, replace(options, port=port))
+    chosen = replace(options, port=port, tls=options.tls and replace(options.tls, port=tls_port))
+    _detached(_CONTROLLER, CONTROLLER, cluster, database, key, chosen)
 
 
 def start_ingress(options: IngressOptions, address: str, node: str | None) -> None:
     """Start the ingress of a machine unless it runs; ``node`` is a Ray node there, None for the head."""
     is_head = address == options.head
     folder = options.home / "ingress" if is_head else options.temp_dir / f"ingress-{address}"
-    port = options.port if is_head or options.everywhere else 0
+    found = options.takes_traffic(address)
+    port = options.port if found else 0
     trusted = (options.trusted_proxies, options.trusted_headers)
-    also = (options.allowed_hosts, options.access_log, options.half_closed)
+    also = (
+        options.allowed_hosts,
+        options.access_log,
+        options.half_closed,
+        options.tls if found else None,
+    )
     arguments = str(folder), options.listens(address), port, *trusted, None, address, *also
     _detached(_INGRESS, ingress_name(address), *arguments, node=None if is_head else node)
 
@@ -152,8 +168,9 @@ def follow_head(cluster: ClusterInfo, options: IngressOptions) -> tuple[ClusterI
         return cluster, options
     with contextlib.suppress(InitializationError):
         ray.kill(calls.find(ingress_name(options.head)), no_restart=True)
-    if not cluster.public and ipaddress.ip_address(options.host).is_unspecified:
-        pattern = endpoint_pattern(head, cluster.ingress_port)
+    ports = cluster.ingress_port, cluster.tls_port
+    if not cluster.public and cluster.endpoint_pattern == endpoint_pattern(options.head, *ports):
+        pattern = endpoint_pattern(head, *ports)
         cluster = cluster.model_copy(update={"endpoint_pattern": pattern})
     return cluster, replace(options, head=head)
 
@@ -164,9 +181,12 @@ def _public_pattern(url: str | None) -> str | None:
     return f"{url}/{{app_fqdn}}"
 
 
-def endpoint_pattern(host: str, port: int) -> str:
-    """The addresses of apps below an ingress, with ``{app_fqdn}`` for the app's name."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/{{app_fqdn}}"
+def endpoint_pattern(host: str, port: int, tls_port: int = 0) -> str:
+    """The addresses of apps below an ingress, with ``{app_fqdn}`` for the app's name; by TLS where it has a port."""
+    at = f"[{host}]" if ":" in host else host
+    if tls_port:
+        return f"https://{at}{'' if tls_port == 443 else f':{tls_port}'}/{{app_fqdn}}"
+    return f"http://{at}:{port}/{{app_fqdn}}"
 
 
 def run_already() -> bool:

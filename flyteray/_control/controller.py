@@ -33,9 +33,8 @@ from flyteray._control.runs.supervisor import Supervisor
 from flyteray._control.runs.waiting import Waiting
 from flyteray._control.traffic.seen import SeenTraffic
 from flyteray._control.traffic.traffic import Traffic
-from flyteray._control.triggers.artifacts import Artifacts
 from flyteray._control.triggers.scheduler import Scheduler
-from flyteray._control.triggers.triggers import Triggers
+from flyteray._control.triggers.triggers import Artifacts, Triggers
 from flyteray._plan import placement
 from flyteray._plan.bundle.bundle import bundle_key
 from flyteray._plan.info import ClusterInfo
@@ -122,12 +121,13 @@ class Controller(ControllerDoor):
     async def info(self, address: str | None) -> ClusterInfo:
         if address is not None and address != self._options.head:
             await self._ingresses.coming(address)
-        cluster = self._cluster.model_copy(update={"machines": self._ingresses.machines()})
+        now = {"machines": self._ingresses.machines(), "tls": self._ingresses.tls(self._options.head)}
+        cluster = self._cluster.model_copy(update=now)
         port = self._ingresses.port(address) if address else None
         if address is None or port is None:
             problem = self._ingresses.problem(address) if address else None
             return cluster.model_copy(update={"near_problem": problem})
-        if address == self._options.head and not cluster.public:
+        if address == self._options.head and not cluster.public and not cluster.tls_port:
             return cluster
         near = endpoint_pattern(self._options.reached_here(address), port)
         return cluster.model_copy(update={"near_pattern": near})

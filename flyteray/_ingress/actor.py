@@ -28,6 +28,12 @@ class IngressActor(IngressDoor):
     async def port(self) -> int:
         return self._ingress.port()
 
+    async def tls_port(self) -> int:
+        return self._ingress.tls_port()
+
+    async def tls(self) -> str:
+        return self._ingress.offer.told() if self._ingress.offer is not None else ""
+
     async def found_at(self) -> str:
         return self._ingress.found_at()
 

@@ -21,8 +21,14 @@ class IngressDoor(Protocol):
     def port(self) -> Awaitable[int]:
         """The port that the apps are served on."""
 
+    def tls_port(self) -> Awaitable[int]:
+        """The port for clients that come by TLS; 0 where they come without."""
+
+    def tls(self) -> Awaitable[str]:
+        """The certificate that it shows to clients, and what is wrong with it, in words; none where it shows none."""
+
     def found_at(self) -> Awaitable[str]:
-        """The address at which clients find the apps."""
+        """The address at which clients find the apps; one that its certificate is for, where it has a name."""
 
     def wish(self, authority: bytes) -> Awaitable[bytes | None]:
         """What the authority of this certificate is to sign for this node.

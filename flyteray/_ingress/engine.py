@@ -14,6 +14,7 @@ from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
 from flyteray._ingress.haproxy.supervisor import LOG_FILE
 from flyteray._ingress.predecessors import Predecessors
 from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.tls.offered import Offered
 from flyteray._plan.traffic.load import Open
 from flyteray.errors import RuntimeSystemError
 
@@ -71,6 +72,16 @@ class Engine:
         state = self._done[1] if self._done else IngressState()
         servers = maps.servers_behind(state, ingress)
         self._insist(lambda haproxy: haproxy.tell(command.format(each) for each in servers))
+
+    def show(self, offered: Offered) -> None:
+        """Have it show another certificate to clients, and take theirs from other authorities where there are any."""
+
+        def both(haproxy: Conversation) -> None:
+            haproxy.put("cert", maps.TLS_FILE, offered.chain.decode())
+            if offered.clients:
+                haproxy.put("ca-file", maps.TLS_CLIENTS_FILE, offered.clients.decode())
+
+        self._insist(both)
 
     def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
         """As of the door's."""

@@ -21,12 +21,15 @@ from flyteray._ingress.entry.key_watch import KeyWatch
 from flyteray._ingress.entry.pace_watch import PaceWatch
 from flyteray._ingress.haproxy import process
 from flyteray._ingress.haproxy.files import Files
-from flyteray._ingress.identity import Identity
+from flyteray._ingress.haproxy.process import Listening
 from flyteray._ingress.routes import LOOPBACK, MOST, IngressState, Slot, pool
 from flyteray._ingress.seen.seen import Seen
 from flyteray._ingress.silence import SilenceWatch
+from flyteray._ingress.tls.identity import Identity
+from flyteray._ingress.tls.offer import Offer
 from flyteray._ingress.trusted_proxies import Trust
 from flyteray._plan.traffic.load import Open
+from flyteray._settings import Tls
 from flyteray.errors import BaseRuntimeError, ClusterError
 
 _FULL = 0.75  # of the backends are in use: it is time for more
@@ -49,12 +52,14 @@ class Ingress:
         watched: The process with which HAProxy ends; the parent unless given, which for a Ray worker is the raylet.
         allowed_hosts: The hosts that are answered to where an app asks for no key, besides this machine's.
         half_closed: Whether a client that closes its side of a connection waits for its answer, rather than has left.
+        tls: What clients are shown that come by TLS; None: they come without.
         address: The address by which the cluster knows this node. Unless it is loopback, the ingresses of other nodes
             find this one there once it is :meth:`join`ed with them.
         access_log: Whether an entry of each request is written in the directory.
 
     Attributes:
         seen: What is seen of its requests.
+        offer: What is shown to clients that come by TLS; None where they come without.
 
     Raises:
         ClusterError: the port is taken, or HAProxy is missing or refuses to start.
@@ -72,17 +77,19 @@ class Ingress:
         allowed_hosts: Sequence[str] = (),
         access_log: bool = False,
         half_closed: bool = False,
+        tls: Tls | None = None,
     ) -> None:
         self._directory = Path(directory).resolve()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory.chmod(0o700)
-        self._host = host
         trust = Trust(tuple(trusted_proxies), tuple(trusted_headers))
         hosts = Hosts.of(socket.gethostname(), allowed_hosts)
-        self._files = Files(self._directory, trust, hosts, access_log, half_closed)
+        self._files = Files(self._directory, trust, hosts, access_log, half_closed, tls)
         self._watched = os.getppid() if watched is None else watched
         self._address = address
         self._identity = Identity(self._directory, address)
+        peers, tls_port = self._identity.peers, tls.port if tls is not None else None
+        self._listening = Listening(host, port, self._watched, peers, tls_port)
         self._reloading = threading.Lock()  # taken before the other one
         self._lock = threading.Lock()
         self._asked = IngressState()
@@ -94,11 +101,14 @@ class Ingress:
         self._pace = PaceWatch(self._engine.awaited, self._engine.end)
         self._activator = Activator(self._directory)  # before HAProxy, which counts on it
         found = process.running(self._directory)
-        if found is None or found.watched != self._watched:
+        stays = found is not None and found.watched == self._watched
+        shows_one = found is not None and stays and found.tls_port > 0
+        self.offer = Offer(self._directory, tls, shows_one) if tls else None
+        if not stays:
             # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
             self._write(self._files.last_state().without_replicas())
         try:
-            self._port = process.ensure(self._directory, host, port, self._watched, self._identity.peers).port
+            self._listening = self._listening.as_of(process.ensure(self._directory, self._listening))
             last = self._files.last_state()
             self._files.backends = max(self._files.backends, self._engine.look())
             known = self._engine.state().with_told(last)
@@ -110,15 +120,20 @@ class Ingress:
             self._activator.close()
             raise
         self._pace.start()
+        if self.offer is not None:
+            self.offer.watch(self._engine.show)
         threading.Thread(target=self._keep_supervised, name="ingress-keeper", daemon=True).start()
 
     def port(self) -> int:
-        return self._port
+        return self._listening.port
+
+    def tls_port(self) -> int:
+        return self._listening.tls_port or 0
 
     def found_at(self) -> str:
-        if self._identity.peers is not None and ipaddress.ip_address(self._host).is_unspecified:
-            return self._identity.peers
-        return found_at(self._host)
+        host, peers = self._listening.host, self._listening.peers
+        address = peers if peers and ipaddress.ip_address(host).is_unspecified else found_at(host)
+        return self.offer.host(address) if self.offer is not None else address
 
     def wish(self, authority: bytes) -> bytes | None:
         return self._identity.wish(authority)
@@ -209,6 +224,8 @@ class Ingress:
         self.seen.stop()
         self._keys.stop()
         self._pace.stop()
+        if self.offer is not None:
+            self.offer.stop()
 
     def _avoid(self, ingress: Slot) -> None:
         """Send a node nothing more that may have become silent; HAProxy's checks find it when it is back."""
@@ -254,9 +271,7 @@ class Ingress:
                     self._engine.give_up()
                     return
                 try:
-                    process.ensure(
-                        self._directory, self._host, self._port, self._watched, self._identity.peers
-                    )
+                    process.ensure(self._directory, self._listening)
                     continue
                 except (ClusterError, OSError, subprocess.SubprocessError) as error:
                     print(

@@ -49,8 +49,12 @@ class Trust:
 NOBODY = Trust()  # the client is who is directly connected
 
 
-def rules(trust: Trust) -> str:
-    """The rules that leave of a request's headers what may be believed, and say who asks and by which address."""
+def rules(trust: Trust, tls: bool = False) -> str:
+    """The rules that leave of a request's headers what may be believed, and say who asks and by which address.
+
+    With ``tls`` clients may come by it.
+    """
+    by_tls = _BY_TLS if tls else ()
     # most headers are told from these by their first letter, at a tenth of the cost
     first = "".join(sorted({name[0] for name in (*_SPOKEN, *_MISSPELT, *trust.headers)}))
     spelt = [name.replace("-", _ANY) for name in (*_SPOKEN, *trust.headers)]
@@ -62,7 +66,7 @@ def rules(trust: Trust) -> str:
         "    http-request del-header Connection unless switches",
     ]
     if not trust.proxies:
-        return "\n".join([*lines, f"    http-request del-header '{said}' -m reg", *_SEEN, *_TOLD])
+        return "\n".join([*lines, f"    http-request del-header '{said}' -m reg", *_SEEN, *by_tls, *_TOLD])
     kept = "|".join([*_TAKEN_OVER, *trust.headers])
     return "\n".join(
         [
@@ -71,6 +75,7 @@ def rules(trust: Trust) -> str:
             f"    http-request del-header '{said}' -m reg unless trusted",
             f"    http-request del-header '^(?!({kept})$){said.removeprefix('^')}' -m reg if trusted",
             *_SEEN,
+            *by_tls,
             *_taken_over(trust.proxies),
             *_TOLD,
         ]
@@ -102,6 +107,7 @@ _SEEN = (
     "    http-request set-var(txn.proto) str(http)",
     "    http-request set-var(txn.address) req.hdr(host)",
 )
+_BY_TLS = ("    acl by_tls ssl_fc", "    http-request set-var(txn.proto) str(https) if by_tls")
 _TOLD = (
     "    http-request set-header X-Forwarded-For %[src] unless { req.hdr(x-forwarded-for) -m found }",
     "    http-request set-header X-Forwarded-Proto %[var(txn.proto)]",
@@ -138,6 +144,7 @@ def _taken_over(proxies: Iterable[str]) -> list[str]:
         "    http-request set-var(txn.said_proto) req.hdr(x-forwarded-proto,-1) if trusted says_x",
         "    http-request set-var(txn.said_host) req.hdr(x-forwarded-host,-1) if trusted says_x",
         "    http-request set-var(txn.proto) str(https) if { var(txn.said_proto) -m str -i https wss }",
+        "    http-request set-var(txn.proto) str(http) if { var(txn.said_proto) -m str -i http ws }",
         f"    http-request set-var(txn.address) var(txn.said_host) if {{ var(txn.said_host) -m reg '{host}' }}",
         "    acl says_port req.hdr(x-forwarded-port,-1) -m int 1:65535",
         "    http-request del-header X-Forwarded-Port unless says_port",

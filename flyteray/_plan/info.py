@@ -373,12 +373,15 @@ class ClusterInfo(Spec):
     """What a client must know. Patterns have ``{app_fqdn}`` where the app's name goes: ``endpoint_pattern`` is for
     people and programs anywhere, ``near_pattern`` for code on the machine of whoever asked, where that is another one.
 
-    The head's ingress listens on ``ingress_host`` and ``ingress_port``; with ``auth`` it asks for keys.
+    The head's ingress listens on ``ingress_host`` and ``ingress_port``; with ``auth`` it asks for keys. Where clients
+    come by TLS they do so on ``tls_port``, and ``tls`` says in words by which certificate, and what is wrong with it.
     """
 
     storage: str
     ingress_host: str
     ingress_port: int
+    tls_port: int = 0
+    tls: str = ""
     endpoint_pattern: str
     auth: bool = False
     public: bool = False  # the pattern is what the settings say, not the head's address
@@ -394,7 +397,8 @@ class ClusterInfo(Spec):
     def url(self, app: str, subdomain: str | None = None) -> str:
         """The address for browsers: a host of its own, where no other machine is to find it; else a path."""
         if self.ingress_host in _LOCALHOST and not self.public:
-            return f"http://{subdomain or app}.localhost:{self.ingress_port}/"
+            scheme, port = ("https", self.tls_port) if self.tls_port else ("http", self.ingress_port)
+            return f"{scheme}://{subdomain or app}.localhost:{port}/"
         return self.endpoint(app) + "/"
 
     def endpoint(self, app: str) -> str:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flyteray._report import figures
-from flyteray._report.piece import Piece
-from flyteray._report.table import CLASS, COLUMNS, ROWS, table
+from flyteray._report.piece import CLASS, COLUMNS, ROWS, Piece, table
 
 _Render = Callable[[Any], Piece]
 

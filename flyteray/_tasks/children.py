@@ -17,7 +17,6 @@ from flyteray._declare.facts import ActionID
 from flyteray._declare.options.documentation import Link
 from flyteray._declare.tasks.task import Task
 from flyteray._plan import failure
-from flyteray._plan.actions.inputs import inline, task_key
 from flyteray._plan.actions.links import links_of
 from flyteray._plan.actions.names import ActionNames
 from flyteray._plan.actions.retry import Retries
@@ -32,6 +31,7 @@ from flyteray._plan.spec import NO_IMAGE, CachedCall, ImageSpec, Start, TaskPlan
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.outputs import as_value, run_folder
+from flyteray._plan.values.pickling import inline, task_key
 from flyteray._plan.values.stand_in import taken, taken_async
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.cancels import cancel

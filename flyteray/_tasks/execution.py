@@ -32,7 +32,6 @@ from flyteray._declare.facts import ActionID, CodeBundle, RawDataPath
 from flyteray._declare.tasks.task import Task
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN
 from flyteray._plan import failure
-from flyteray._plan.actions.inputs import in_storage, inline, input_key
 from flyteray._plan.actions.limits import Expiry, Limits
 from flyteray._plan.actions.links import links_of
 from flyteray._plan.actions.reports import KeptReport
@@ -46,7 +45,7 @@ from flyteray._plan.triggers.artifacts import published
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.kept_outputs import KeptOutputs
 from flyteray._plan.values.outputs import as_outputs, as_value, exits_well
-from flyteray._plan.values.pickling import Own, Payload
+from flyteray._plan.values.pickling import Own, Payload, in_storage, inline, input_key
 from flyteray._report.report import unseen
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children

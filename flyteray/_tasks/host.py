@@ -7,18 +7,14 @@ waits meanwhile (:mod:`flyteray._tasks.waits`).
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import contextlib
 import functools
 import inspect
-import os
 import queue
-import shlex
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from types import FrameType, GeneratorType
 from typing import Any, TypeVar
@@ -29,19 +25,13 @@ import ray._private.utils
 import ray._private.worker
 import ray._raylet
 
-from flyteray._cluster.workers.code import activate
 from flyteray._machine.alarms import alarms
 from flyteray._tasks.forks import ForkExit
 from flyteray._tasks.timeouts.ending import end_process, own_watchman
-from flyteray._tasks.waits import Waits, core_worker
-from flyteray.errors import BaseRuntimeError
+from flyteray._tasks.waits import Waits
 
 T = TypeVar("T")
 
-BUNDLE = "FLYTERAY_BUNDLE"
-"""The environment variable with the bundle whose code a worker runs."""
-
-_ENTRY = f"from {__name__} import main; main()"
 SOFT_S = 1.0  # for a cancelled coroutine to end; then what blocks it is interrupted
 GRACE_S = 1.0  # and for any function after that; then its process ends
 WATCHMAN_S = 0.5  # after that it is ended from outside
@@ -92,7 +82,7 @@ class Host:
         self._change = threading.Lock()  # of the job
         self._interruptible = False
         self._thread: int | None = None
-        self._ray_thread: int | None = None
+        self.ray_thread: int | None = None  # that on which Ray calls what is to run here
         self._loop: asyncio.AbstractEventLoop | None = None
         self.stage: Host | None = None  # where this process runs several functions at one time
         self.last_words: Callable[[], object] = lambda: None  # said before this process ends itself
@@ -130,7 +120,7 @@ class Host:
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != self._ray_thread:
+            if threading.get_ident() != self.ray_thread:
                 return function(*args, **kwargs)
             value = self.run(function, *args, **kwargs)
             return self._stepwise(value) if isinstance(value, GeneratorType) else value
@@ -303,58 +293,9 @@ class Host:
             else:
                 self._cancel_coroutine(job)
 
-    # Starting it
-
     @property
     def _is_hosted(self) -> bool:
         return self._thread == threading.main_thread().ident
-
-    def take_over(self, script: str, prepare: Callable[[], object]) -> None:
-        """Be a Ray worker: run Ray's ``script`` on a thread of its own, and be the user's on this, the main one.
-
-        ``prepare`` is called on the user's thread before the first of the user's code is loaded.
-        """
-        _thread.interrupt_main = functools.partial(self.interrupt, _thread.interrupt_main)
-        ray._raylet.CoreWorker = core_worker(self.waits)
-        ray._private.async_compat.try_install_uvloop = lambda: None  # the user's loops are Python's
-        ray._private.utils.set_sigterm_handler = lambda _: None  # for main threads only
-        manager = ray._private.worker.global_worker.function_actor_manager
-        prepared = functools.cache(prepare)
-
-        def loading(load: Callable[..., T]) -> Callable[..., T]:
-            def call(*args: Any) -> T:
-                if threading.get_ident() != self._ray_thread or self.waits.are_shared:
-                    return load(*args)
-                with _let_go(manager.lock):
-                    self.run(prepared)
-                    return self.run(load, *args)
-
-            return call
-
-        load_function = loading(manager.get_execution_info)
-
-        @functools.cache
-        def execution_info(*args: Any) -> Any:
-            info = load_function(*args)
-            return info._replace(function=self.adopt(info.function))
-
-        manager.get_execution_info = execution_info
-        manager.load_actor_class = loading(manager.load_actor_class)
-        threading.Thread(target=self._be_ray, args=(script,), name="flyteray-ray", daemon=True).start()
-        self.serve()
-
-    def _be_ray(self, script: str) -> None:
-        self._ray_thread = threading.get_ident()
-        try:
-            with open(script) as source:
-                exec(compile(source.read(), script, "exec"), {"__name__": "__main__", "__file__": script})
-        except SystemExit:
-            pass
-        except BaseException:  # noqa: BLE001  # the process is of no use then
-            traceback.print_exc()
-            os._exit(1)
-        finally:
-            self.close()
 
 
 @functools.cache
@@ -372,47 +313,12 @@ def host() -> Host:
     return own.stage or own
 
 
-def host_command(python: str) -> str:
-    """The command, for ``py_executable``, that starts a Ray worker as a :class:`Host` by a command that runs Python."""
-    return f"{python} -c {shlex.quote(_ENTRY)}"
-
-
-def main() -> None:
-    """Be the Ray worker whose script and command line this process was given."""
-    script, sys.argv = sys.argv[1], sys.argv[1:]
-    with contextlib.suppress(ValueError):
-        sys.path.remove("")  # of python -c
-    own_host().take_over(script, _prepare)
-
-
-def _prepare() -> None:
-    """Have the user's code be there. Where that fails the action to come says so: Ray would end the worker for it."""
-    with contextlib.suppress(BaseRuntimeError):
-        activate(os.environ.get(BUNDLE, ""))
-
-
 def _listens(generator: GeneratorType[Any, Any, Any]) -> bool:
     """Whether a generator can be sent something where it stands: an iterator that it delegates to may not."""
     stands: Any = generator
     while isinstance(stands, GeneratorType):
         stands = stands.gi_yieldfrom
     return stands is None or hasattr(stands, "send")
-
-
-@contextlib.contextmanager
-def _let_go(lock: Any) -> Iterator[None]:
-    """Leave a lock that this thread may hold to others, as a condition does while it waits.
-
-    Ray holds its own while it unpacks an argument, and takes it again to load the class of an actor that is in there.
-    """
-    if not lock._is_owned():
-        yield
-        return
-    held = lock._release_save()
-    try:
-        yield
-    finally:
-        lock._acquire_restore(held)
 
 
 def _without_ours(error: BaseException) -> Any:

@@ -33,7 +33,7 @@ from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import NO_IMAGE, EnvironmentSpec, Start
 from flyteray._plan.values.pickling import Payload
 from flyteray._tasks.call import ActionFailed, Call
-from flyteray._tasks.host import BUNDLE, host_command
+from flyteray._tasks.worker import BUNDLE, host_command
 from flyteray.errors import (
     ActionAbortedError,
     BaseRuntimeError,

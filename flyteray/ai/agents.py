@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._absent import absent
+from flyteray._public import absent
 
 _TASK = (
     "an agent is ordinary code here: call its model in a task, put what is to be done once only into "

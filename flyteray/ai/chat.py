@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._absent import absent
+from flyteray._public import absent
 
 _PAGE = (
     "make the page with flyteray.app.extras.StreamlitAppEnvironment or GradioAppEnvironment, and call "

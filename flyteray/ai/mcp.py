@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._absent import absent
+from flyteray._public import absent
 
 _SERVE = (
     "serve what FastMCP(...).http_app() returns with flyteray.app.extras.ASGIAppEnvironment; its "

@@ -14,8 +14,11 @@ from flyteray._settings import DOMAIN, PROJECT
 class AppContext:
     """Where an app runs.
 
-    ``mode`` is ``"local"`` in the calling process and ``"remote"`` on a cluster. ``project`` and ``domain`` are those
-    that whoever served it has named, or empty.
+    Attributes:
+        mode: ``"local"`` in the calling process, ``"remote"`` on a cluster.
+        project: That which whoever served it has named, or empty.
+        raw_data_path: Where its files go, a path or URL; empty: to the storage.
+        domain: That which whoever served it has named, or empty.
     """
 
     mode: Literal["local", "remote"] = "remote"

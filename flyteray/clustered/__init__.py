@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._absent import absent
+from flyteray._public import absent
 
 _TRAIN = (
     "start the processes from a task: ray.train.torch.TorchTrainer and ray.train.v2.jax.JaxTrainer take a "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._absent import absent
+from flyteray._public import absent
 
 _CALL = (
     "connectors take tasks from the backend of Flyte, and Ray runs tasks itself. Call the other "

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
+import types
 import typing
 
-from flyteray import _absent, _public
+from flyteray import _public
 from flyteray._declare.tasks.task import AsyncFunctionTaskTemplate, TaskTemplate
-from flyteray.extend.programs import is_initialized, lazy_module
 
 __all__ = ["AsyncFunctionTaskTemplate", "TaskTemplate", "is_initialized", "lazy_module"]
+
+
+def is_initialized() -> bool:
+    """Whether verbs can be called: always, as without ``init`` they use this machine."""
+    return True
+
+
+class _LazyModule(types.ModuleType):
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def lazy_module(module_name: str) -> types.ModuleType:
+    """A module that is imported when something of it is asked for; ImportError comes then as well."""
+    return _LazyModule(module_name)
+
 
 _public.adopt(__name__, globals())
 
@@ -32,4 +49,4 @@ _INSTEAD = {
 
 
 def __getattr__(name: str) -> typing.Any:
-    return _absent.absent(__name__, name, _INSTEAD)
+    return _public.absent(__name__, name, _INSTEAD)

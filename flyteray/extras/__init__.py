@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from flyteray import _absent, _public
+from flyteray import _public
 from flyteray.extras.batcher import BatchStats, CostEstimator, DynamicBatcher
 from flyteray.extras.tokens import Prompt, TokenBatcher, TokenEstimator
 
@@ -33,4 +33,4 @@ _INSTEAD = {
 
 
 def __getattr__(name: str) -> typing.Any:
-    return _absent.absent(__name__, name, _INSTEAD)
+    return _public.absent(__name__, name, _INSTEAD)

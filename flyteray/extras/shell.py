@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._absent import absent
+from flyteray._public import absent
 
 _RUN = (
     "run the command in a task with subprocess.run(..., check=True), and return what it has written "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._absent import absent
+from flyteray._public import absent
 
 _ROUTE = (
     "receive the event in a route of a flyteray.app.extras.FastAPIAppEnvironment, check its signature "

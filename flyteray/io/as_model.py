@@ -35,3 +35,15 @@ class AsModel:
     def model_validate_json(cls, text: str | bytes) -> Self:
         """The value that :meth:`model_dump_json` told of."""
         return cls.model_validate(json.loads(text))
+
+    @classmethod
+    def _core_schema(cls, fields: Any, *others: Any) -> Any:
+        """The schema for pydantic: in JSON these fields, in Python a value, its fields or what the ``others`` take."""
+        from pydantic_core import core_schema as schema  # whoever asks has loaded it; we don't
+
+        from_fields = schema.no_info_after_validator_function(lambda values: cls(**values), fields)
+        return schema.json_or_python_schema(
+            json_schema=from_fields,
+            python_schema=schema.union_schema([schema.is_instance_schema(cls), from_fields, *others]),
+            serialization=schema.plain_serializer_function_ser_schema(asdict, return_schema=fields),
+        )

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from flyteray._awaited import Awaited
-from flyteray._machine.threads import finished, stepwise
+from flyteray._handles import Awaited
+from flyteray._machine.threads import finished
 from flyteray.io import frames
 from flyteray.io.as_model import AsModel
 from flyteray.io.dir import Dir
-from flyteray.io.extend.handlers import handlers, message_of_frame, message_of_metadata, message_of_type
+from flyteray.io.extend.handlers import handlers, message_of_metadata, message_of_type
 from flyteray.io.file import File
 from flyteray.io.hashing import HashMethod
 from flyteray.io.location import Location, unique_url
+from flyteray.io.table import Opened, Pieces, TableContent, check_format, format_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 F = TypeVar("F")
-
-_END = object()
 
 
 @dataclass(init=False, eq=False)
@@ -154,7 +152,7 @@ class DataFrame(AsModel, Awaited):
     def open(self, dataframe_type: type[F]) -> Opened[F]:
         """Say as what it is to be read, such as ``pandas.DataFrame``; then ask for :meth:`all` or :meth:`iter`."""
         self._kind = dataframe_type
-        opened: Opened[F] = Opened(self, dataframe_type)
+        opened: Opened[F] = Opened(self._content, dataframe_type)
         return opened
 
     def all_sync(self) -> Any:
@@ -164,7 +162,7 @@ class DataFrame(AsModel, Awaited):
             ValueError: nothing was opened, the table is none, or it has not the columns that were declared.
             FileNotFoundError: it is not where it is said to be.
         """
-        return Opened(self, self._opened_as()).all_sync()
+        return Opened(self._content, self._opened_as()).all_sync()
 
     async def all(self) -> Any:
         """Like :meth:`all_sync`."""
@@ -172,7 +170,7 @@ class DataFrame(AsModel, Awaited):
 
     def iter(self) -> Pieces[Any]:
         """The table by pieces of at most 65,536 rows, for ``for`` or ``async for``; errors as of :meth:`all_sync`."""
-        return Opened(self, self._opened_as()).iter()
+        return Opened(self._content, self._opened_as()).iter()
 
     def location(self) -> Location[Any] | None:
         """The file or folder that the table lies in; None where it is in memory."""
@@ -188,7 +186,7 @@ class DataFrame(AsModel, Awaited):
         if self._frame is None:
             raise ValueError(f"{self!r} lies in storage already: open it, and wrap the frame that you read.")
         kind = type(self._frame)
-        written = format or self.format or _format_of(uri or "") or handlers().format(kind)
+        written = format or self.format or format_of(uri or "") or handlers().format(kind)
         target = uri or unique_url(f"data.{written}")
         made = DataFrame(uri=target, format=written, hash=self.hash)
         made._columns, made._selected = self._columns, self._selected
@@ -199,7 +197,7 @@ class DataFrame(AsModel, Awaited):
             stored = finished(encoder.encode(asked, message_of_type(self._columns, written)))
             made.uri = str(stored.uri)
         else:
-            _known_format(written)
+            check_format(written)
             frames.write(self._frame, target, written)
         return made
 
@@ -221,28 +219,11 @@ class DataFrame(AsModel, Awaited):
 
     def read(self, kind: type) -> Any:
         """The whole table as a frame of a class; errors as of :meth:`all_sync`."""
-        if self._frame is not None:
-            if isinstance(self._frame, kind) and self._selected is None:
-                return self._frame
-            return frames.converted(frames.selected(self._frame, self._selected), _known_class(kind))
-        decoded = self._decoded(kind)
-        if decoded is not None:
-            return _whole(decoded, kind)
-        return frames.read(self._place(), self._written(), _known_class(kind), self._selected)
+        return self._content().read(kind)
 
     def pieces(self, kind: type) -> Iterator[Any]:
         """The frames of a class that :meth:`read` puts together."""
-        if self._frame is not None:
-            yield from frames.pieces(self.read(kind))
-            return
-        decoded = self._decoded(kind)
-        if decoded is None:
-            yield from frames.read_pieces(self._place(), self._written(), _known_class(kind), self._selected)
-        elif inspect.isasyncgen(decoded):
-            steps: Any = decoded
-            yield from stepwise(steps)
-        else:
-            yield decoded
+        return self._content().pieces(kind)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
         """A copy with other fields, which holds the same frame."""
@@ -266,7 +247,6 @@ class DataFrame(AsModel, Awaited):
         fields = schema.typed_dict_schema(
             {each: schema.typed_dict_field(text, required=False) for each in names}
         )
-        from_fields = schema.no_info_after_validator_function(lambda values: cls(**values), fields)
 
         def wrapped(value: Any) -> DataFrame:
             try:
@@ -274,12 +254,7 @@ class DataFrame(AsModel, Awaited):
             except TypeError as error:
                 raise ValueError(str(error)) from error
 
-        from_frame = schema.no_info_plain_validator_function(wrapped)
-        return schema.json_or_python_schema(
-            json_schema=from_fields,
-            python_schema=schema.union_schema([schema.is_instance_schema(cls), from_fields, from_frame]),
-            serialization=schema.plain_serializer_function_ser_schema(asdict, return_schema=fields),
-        )
+        return cls._core_schema(fields, schema.no_info_plain_validator_function(wrapped))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DataFrame):
@@ -295,71 +270,8 @@ class DataFrame(AsModel, Awaited):
             )
         return self._kind
 
-    def _place(self) -> str:
-        if self.uri is None:
-            raise ValueError(
-                "This DataFrame has neither a frame nor a uri: make one with DataFrame.wrap_df(frame), or give the "
-                "uri of one."
-            )
-        return self.uri
-
-    def _written(self) -> str:
-        return _known_format(self.format or _format_of(self._place()) or frames.PARQUET)
-
-    def _decoded(self, kind: type) -> Any:
-        """What the user's decoder for it gives; None where there is none."""
-        place = self._place()
-        written = self.format or handlers().format(kind)
-        decoder = handlers().decoder(kind, place, written)
-        if decoder is None:
-            return None
-        wanted = message_of_metadata(self._columns, written)
-        found = decoder.decode(message_of_frame(place, self._columns, written), wanted)
-        return finished(found) if inspect.isawaitable(found) else found
-
-
-class Opened(Generic[F]):
-    """A table that is to be read as the frame of one library."""
-
-    def __init__(self, table: DataFrame, kind: type[F]) -> None:
-        self._table = table
-        self._kind = kind
-
-    def all_sync(self) -> F:
-        """The whole table; errors as of :meth:`DataFrame.all_sync`."""
-        return self._table.read(self._kind)  # type: ignore[no-any-return]
-
-    async def all(self) -> F:
-        """Like :meth:`all_sync`."""
-        return await asyncio.to_thread(self.all_sync)
-
-    def iter(self) -> Pieces[F]:
-        """The table by pieces, for ``for`` or ``async for``; it may be awaited before, as in Flyte."""
-        return Pieces(lambda: self._table.pieces(self._kind))
-
-
-class Pieces(Generic[F]):
-    """The pieces of a table: ``for piece in pieces``, ``async for piece in pieces``, or ``in await pieces``."""
-
-    def __init__(self, begin: Callable[[], Iterator[F]]) -> None:
-        self._begin = begin
-
-    def __iter__(self) -> Iterator[F]:
-        return self._begin()
-
-    def __await__(self) -> Generator[Any, Any, Pieces[F]]:
-        return self._itself().__await__()
-
-    async def _itself(self) -> Pieces[F]:
-        return self
-
-    async def __aiter__(self) -> AsyncIterator[F]:
-        pieces = self._begin()
-        while True:
-            piece: Any = await asyncio.to_thread(next, pieces, _END)
-            if piece is _END:
-                return
-            yield piece
+    def _content(self) -> TableContent:
+        return TableContent(self._frame, self.uri, self.format, self._columns, self._selected)
 
 
 def hashed(frame: Any, method: HashMethod | str | None) -> str | None:
@@ -368,33 +280,3 @@ def hashed(frame: Any, method: HashMethod | str | None) -> str | None:
         return method
     method.update(frame)
     return method.result()
-
-
-def _whole(decoded: Any, kind: type) -> Any:
-    if not inspect.isasyncgen(decoded):
-        return decoded
-    raise ValueError(
-        f"The decoder of {kind.__name__} gives it by pieces: read it with `for piece in df.open(...).iter()`."
-    )
-
-
-def _format_of(place: str) -> str:
-    return next((each for each in frames.FORMATS if place.lower().rstrip("/").endswith(f".{each}")), "")
-
-
-def _known_format(format: str) -> str:
-    if format not in frames.FORMATS:
-        raise ValueError(
-            f"Frames can't be written or read as {format!r}: there are {' and '.join(map(repr, frames.FORMATS))}, and "
-            "those that you register handlers for (flyte.io.extend)."
-        )
-    return format
-
-
-def _known_class(kind: type) -> type:
-    if frames.library(kind) is None:
-        raise ValueError(
-            f"A table can't be read as {getattr(kind, '__name__', kind)}: open it as pandas.DataFrame, pyarrow.Table "
-            "or polars.DataFrame, or register a decoder for it (flyte.io.extend)."
-        )
-    return kind

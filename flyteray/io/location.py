@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flyteray._awaited import Awaited
 from flyteray._declare.context import RAW_DATA_PATH, ctx
 from flyteray._declare.this_cluster import this_process
+from flyteray._handles import Awaited
 from flyteray.io.as_model import AsModel
 from flyteray.storage import Storage, local, open_storage
 
@@ -70,12 +70,7 @@ class Location(AsModel, Awaited, Generic[T]):
                 "hash": schema.typed_dict_field(schema.nullable_schema(text), required=False),
             }
         )
-        from_fields = schema.no_info_after_validator_function(lambda values: cls(**values), fields)
-        return schema.json_or_python_schema(
-            json_schema=from_fields,
-            python_schema=schema.union_schema([schema.is_instance_schema(cls), from_fields]),
-            serialization=schema.plain_serializer_function_ser_schema(asdict, return_schema=fields),
-        )
+        return cls._core_schema(fields)
 
 
 def upload_root() -> Storage:

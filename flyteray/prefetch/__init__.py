@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._absent import absent
+from flyteray._public import absent
 
 _DOWNLOAD = (
     "download the model in a task with huggingface_hub.snapshot_download, return "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from flyteray import _absent, _public
+from flyteray import _public
 from flyteray._client.account import Project, User
 from flyteray._client.apps.app import App
 from flyteray._client.artifacts import Artifact
@@ -68,4 +68,4 @@ _INSTEAD = {
 
 
 def __getattr__(name: str) -> typing.Any:
-    return _absent.absent(__name__, name, _INSTEAD)
+    return _public.absent(__name__, name, _INSTEAD)

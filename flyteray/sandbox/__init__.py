@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flyteray._absent import absent
+from flyteray._public import absent
 
 _PROCESS = (
     "run generated code with subprocess.run([sys.executable, file], timeout=...) in a task whose "

@@ -6,7 +6,7 @@ import importlib
 import typing
 from typing import TYPE_CHECKING
 
-from flyteray import _absent, _public
+from flyteray import _public
 from flyteray.storage.address import locate_file, open_storage
 from flyteray.storage.storage import State, Storage
 
@@ -37,4 +37,4 @@ if not TYPE_CHECKING:  # a type checker sees the imports above
     def __getattr__(name: str) -> typing.Any:
         if name in _OF_FILES:  # files are made of storage, so they come later
             return getattr(importlib.import_module("flyteray.io.transfers"), name)
-        return _absent.absent(__name__, name, _INSTEAD)
+        return _public.absent(__name__, name, _INSTEAD)

@@ -2,8 +2,7 @@
 
 from flyteray import _public
 from flyteray._declare.transformer import TypeTransformer, TypeTransformerFailedError
-from flyteray.types.engine import TypeEngine
-from flyteray.types.hints import FlytePickle, Renderable
+from flyteray.types.engine import FlytePickle, Renderable, TypeEngine
 
 __all__ = ["FlytePickle", "Renderable", "TypeEngine", "TypeTransformer", "TypeTransformerFailedError"]
 

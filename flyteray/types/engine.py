@@ -6,7 +6,7 @@ import typing
 from collections.abc import KeysView
 from dataclasses import dataclass
 from html import escape
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from flyteray._declare.transformer import (
     Restricted,
@@ -16,9 +16,21 @@ from flyteray._declare.transformer import (
 )
 from flyteray._plan.values.conversion import Unfit, converted
 from flyteray._plan.values.type_hints import meant, type_name
-from flyteray.types.hints import Renderable
 
 T = TypeVar("T")
+PickledT = TypeVar("PickledT", covariant=True)
+
+
+class FlytePickle(Protocol[PickledT]):
+    """An annotation of any value, ``FlytePickle[Model]`` of one of a class: all values travel pickled here anyway."""
+
+
+@runtime_checkable
+class Renderable(Protocol):
+    """An object in ``Annotated`` that shows values as HTML; see :meth:`TypeEngine.to_html`."""
+
+    def to_html(self, python_value: Any) -> str:
+        """A value as HTML."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import uvicorn
 
-from flyteray._ingress.certificates import Authority
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.tls.certificates import Authority
 from tests.integration.sample_nodes import api
 from tests.waiting import eventually
 

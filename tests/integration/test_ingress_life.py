@@ -17,6 +17,7 @@ import pytest
 
 from flyteray._cluster.processes import is_alive
 from flyteray._ingress.haproxy import process
+from flyteray._ingress.haproxy.process import Listening
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
 from flyteray._machine import ports
@@ -103,7 +104,7 @@ def test_what_is_killed_comes_back_with_the_current_state(
     assert status(ingress, "gone") == 404
     ingress.apply(IngressState({"new": 3}, {3: {1: replica.slot}}))
     assert (status(ingress), status(ingress, "new")) == (404, 200)
-    assert ingress.port() == process.ensure(directory, "127.0.0.1", 0, os.getpid()).port
+    assert ingress.port() == process.ensure(directory, Listening("127.0.0.1", 0, os.getpid())).port
 
 
 def test_connections_wait_while_haproxy_restarts(ingress: Ingress, directory: Path, replica: Replica) -> None:
@@ -240,7 +241,7 @@ def test_what_haproxy_says_against_its_configuration_is_passed_on(directory: Pat
     (directory / "haproxy.cfg").write_text("nonsense here\n")
 
     with pytest.raises(ClusterError, match="unknown keyword 'nonsense'"):
-        process.ensure(directory, "127.0.0.1", 0, os.getpid())
+        process.ensure(directory, Listening("127.0.0.1", 0, os.getpid()))
 
 
 def test_a_missing_haproxy_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flyteray._ingress.certificates import Authority
+from flyteray._ingress.tls.certificates import Authority
 from tests import nodes
 from tests.integration import sample_peer
 from tests.nodes import Node

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import flyteray
-from flyteray import _absent
+from flyteray import _public
 
 MODULES = [
     "flyteray",
@@ -74,4 +74,4 @@ def test_what_is_absent_may_be_an_annotation_and_nothing_is_an_instance_of_it() 
 
 
 def test_the_refusal_names_its_part() -> None:
-    assert str(_absent.refused("the moon", "look at the sun.")) == "There is no the moon: look at the sun."
+    assert str(_public.refused("the moon", "look at the sun.")) == "There is no the moon: look at the sun."

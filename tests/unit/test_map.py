@@ -48,6 +48,7 @@ def test_no_room_is_crowded(folder: Path) -> None:
 
 TESTS = Path(__file__).parent
 ABOUT_THE_HOUSE = {
+    "test_absent",
     "test_exports",
     "test_import_direction",
     "test_map",

@@ -7,7 +7,7 @@ import pytest
 
 import flyteray
 from flyteray._client.session.session import session
-from flyteray._settings import Settings
+from flyteray._settings import Settings, Tls
 from flyteray.errors import InitializationError
 
 
@@ -260,3 +260,27 @@ def test_who_closes_his_side_has_left_unless_it_is_said_otherwise() -> None:
     assert said == [False, False, True]
     with pytest.raises(InitializationError, match="set it to answered or left"):
         Settings.of({"FLYTERAY_HALF_CLOSED": "on"})
+
+
+def test_tls_has_its_files_and_a_port(tmp_path: Path) -> None:
+    whole = {
+        "FLYTERAY_TLS_CERTIFICATE": "/etc/tls/chain.pem",
+        "FLYTERAY_TLS_KEY": "~/key.pem",
+        "FLYTERAY_TLS_CLIENTS": "clients.pem",
+        "FLYTERAY_TLS_PORT": "8443",
+    }
+
+    assert Settings.of(whole).tls == Tls(
+        certificate=Path("/etc/tls/chain.pem"),
+        key=Path.home() / "key.pem",
+        clients=Path("clients.pem").absolute(),
+        port=8443,
+    )
+    both = Path("/etc/tls/both.pem")
+    assert Settings.of({"FLYTERAY_TLS_CERTIFICATE": str(both)}).tls == Tls(both, both)
+
+
+@pytest.mark.parametrize("name", ["FLYTERAY_TLS_KEY", "FLYTERAY_TLS_CLIENTS", "FLYTERAY_TLS_PORT"])
+def test_tls_without_a_certificate_is_refused(name: str) -> None:
+    with pytest.raises(InitializationError, match=f"{name} is set, but no certificate"):
+        Settings.of({name: "1"})

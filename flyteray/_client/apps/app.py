@@ -11,13 +11,13 @@ from flyteray._client.apps import logs as app_logs
 from flyteray._client.apps.access import Accessed
 from flyteray._client.apps.handle import Awaited, BaseHandle, LogQuery, last_lines, start_error
 from flyteray._client.apps.versions import Versioned
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loading
 from flyteray._client.progress import Progress
 from flyteray._client.session.owner import without_projects
 from flyteray._client.session.session import session
 from flyteray._declare.environment import without_meaning
 from flyteray._declare.this_cluster import this_process
+from flyteray._handles import AsJson
 from flyteray._plan.info import AppInfo, AppPhase, to_json
 from flyteray.errors import ActivationTimeoutError, AppNotFoundError, DeploymentError
 

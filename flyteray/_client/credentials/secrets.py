@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, Verb, not_while_loading
 from flyteray._client.credentials.store import open_secrets
 from flyteray._declare.environment import without_meaning
+from flyteray._handles import AsJson
 from flyteray._plan.credentials import as_value, check_secret_name
 from flyteray._plan.info import SecretInfo, to_json
 

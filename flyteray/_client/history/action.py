@@ -11,8 +11,6 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Literal
 
-from flyteray._awaited import Awaited
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loading, was_interrupted
 from flyteray._client.history import recorded
 from flyteray._client.history.details import ActionDetails, place_of
@@ -21,6 +19,7 @@ from flyteray._client.progress import Progress
 from flyteray._client.session.session import session
 from flyteray._client.streams import StreamVerb
 from flyteray._declare.facts import ActionID
+from flyteray._handles import AsJson, Awaited
 from flyteray._plan.actions.names import ROOT
 from flyteray._plan.info import BEFORE_IT_BEGINS, ActionInfo, ActionPhase, to_json
 from flyteray._plan.runs import TimeFilter, order_of, phases_of

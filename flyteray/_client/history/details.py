@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from flyteray._awaited import Awaited
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import MethodVerb, Verb
 from flyteray._client.history import recorded
+from flyteray._client.history.times import ActionTimes
 from flyteray._client.session.session import session
 from flyteray._declare.facts import ActionID, CodeBundle, Owner
+from flyteray._handles import AsJson, Awaited
 from flyteray._plan import failure
 from flyteray._plan.actions import logs
 from flyteray._plan.actions.names import ROOT
-from flyteray._plan.actions.phases import PhaseTransitionInfo, durations, transitions
 from flyteray._plan.info import ActionInfo, ActionPhase, AttemptInfo, ErrorInfo, RunInfo, to_json
 from flyteray._plan.spec import RunSpec
 from flyteray._plan.values.outputs import ActionInputs, ActionOutputs
@@ -28,7 +26,7 @@ class AbortInfo(NamedTuple):
     reason: str
 
 
-class ActionDetails(Awaited, AsJson):
+class ActionDetails(ActionTimes, Awaited, AsJson):
     """An action as it stood when it was asked for. It may be awaited, which gives itself.
 
     Attributes:
@@ -144,55 +142,6 @@ class ActionDetails(Awaited, AsJson):
     def code_bundle(self) -> CodeBundle | None:
         """The code that was shipped for its run; None where none was."""
         return None if self._spec is None else recorded.code_of(self._spec)
-
-    def get_phase_transitions(self, attempt: int | None = None) -> list[PhaseTransitionInfo]:
-        """The phases that it has gone through, each with when it began and ended.
-
-        Ray does not tell when a node had room for an action and when its process was started, so both are part of
-        ``queued``.
-
-        Args:
-            attempt: Of one attempt, counted from 1. Default: of all.
-
-        Raises:
-            ValueError: there was no such attempt.
-        """
-        if attempt is not None and attempt not in range(1, self.attempts + 1):
-            raise ValueError(
-                f"Action {self.name!r} of run {self.run_name!r} has no attempt {attempt!r}: it has had {self.attempts}."
-            )
-        return transitions(self.info, self.attempt_list, attempt)
-
-    @property
-    def phase_durations(self) -> dict[ActionPhase, timedelta]:
-        """How long it was in each phase that has not ended it, over all attempts."""
-        return durations(self.get_phase_transitions(), datetime.now(timezone.utc))
-
-    @property
-    def queued_time(self) -> timedelta | None:
-        """How long it waited to be run; None where that is not known."""
-        return self.phase_durations.get(ActionPhase.QUEUED)
-
-    @property
-    def waiting_for_resources_time(self) -> timedelta | None:
-        """How long it waited for room, where it does so now; else None, as that is part of :attr:`queued_time`."""
-        return self.phase_durations.get(ActionPhase.WAITING_FOR_RESOURCES)
-
-    @property
-    def initializing_time(self) -> timedelta | None:
-        """How long it waited for its image or process, where it does so now; else None, as above."""
-        return self.phase_durations.get(ActionPhase.INITIALIZING)
-
-    @property
-    def running_time(self) -> timedelta | None:
-        """How long its function ran; None where it has not begun."""
-        return self.phase_durations.get(ActionPhase.RUNNING)
-
-    @property
-    def runtime(self) -> timedelta:
-        """How long it took from its call to its end, or to now."""
-        begun = self.info.created_at or self.info.started_at
-        return (self.info.ended_at or datetime.now(timezone.utc)) - begun if begun else timedelta(0)
 
     @MethodVerb
     async def logs_available(self, attempt: int | None = None) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 from flyteray._client.session.session import session
 from flyteray._declare.facts import CodeBundle
 from flyteray._declare.near import did_you_mean
-from flyteray._plan.actions.inputs import LARGEST, input_key
 from flyteray._plan.actions.names import ROOT
 from flyteray._plan.actions.traces import trace_outputs
 from flyteray._plan.bundle.bundle import bundle_key
@@ -19,6 +18,7 @@ from flyteray._plan.spec import RunSpec
 from flyteray._plan.values import pickling
 from flyteray._plan.values.kept_outputs import KeptOutputs
 from flyteray._plan.values.outputs import ActionInputs, ActionOutputs
+from flyteray._plan.values.pickling import LARGEST, input_key
 from flyteray.errors import CodeBundleError, OutputNotFoundError, RuntimeUserError
 from flyteray.storage import Storage, open_storage
 from flyteray.storage.values import read_value

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from flyteray._client.local.secrets import local_values
+from flyteray._client.local.furnishing import local_values
 from flyteray._declare.options.notification import Notification
 from flyteray._logging import system_logger
 from flyteray._notify.delivery import AGAIN_S, NotDeliveredError, deliver

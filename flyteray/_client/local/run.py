@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 from flyteray import _logging
 from flyteray._client.bridge import loop_runs_here
 from flyteray._client.history.local import LocalHistory, LocalValues
+from flyteray._client.local.furnishing import LocalSecrets, LocalVariables
 from flyteray._client.local.limits import ends_in_time, interrupt_thread, interrupted_here
 from flyteray._client.local.replays import LocalReplays
 from flyteray._client.local.results import LocalResults, Reuse
 from flyteray._client.local.room import LocalPlaces
-from flyteray._client.local.secrets import LocalSecrets
-from flyteray._client.local.variables import LocalVariables
 from flyteray._client.runs.local import LocalRun, local_runs
 from flyteray._declare import context
 from flyteray._declare.facts import ActionID, Owner, RawDataPath

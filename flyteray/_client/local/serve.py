@@ -14,9 +14,9 @@ from pathlib import Path
 
 from flyteray import _private
 from flyteray._client.local.app import LocalApp, Patience
+from flyteray._client.local.furnishing import local_values
 from flyteray._client.local.objects import write_object
 from flyteray._client.local.outputs import LocalOutputs
-from flyteray._client.local.secrets import local_values
 from flyteray._client.plan import AppPlan
 from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._declare.near import did_you_mean

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import httpx
 
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.session.session import session
 from flyteray._declare import context
 from flyteray._declare.context import Outcome, Trace
 from flyteray._declare.options.condition import ConditionWebhook
+from flyteray._handles import AsJson
 from flyteray._machine.threads import in_thread
 from flyteray._plan.actions.conditions import KINDS, ConditionInfo, Value, answer
 from flyteray._plan.info import to_json

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from flyteray._awaited import Awaited
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb, not_while_loading
 from flyteray._client.history.action import Action, WaitFor, check_wait_for, going_on
 from flyteray._client.history.of_run import History
@@ -17,6 +15,7 @@ from flyteray._client.runs import tree
 from flyteray._client.session.owner import without_projects
 from flyteray._client.session.session import session
 from flyteray._declare.environment import without_meaning
+from flyteray._handles import AsJson, Awaited
 from flyteray._plan import failure
 from flyteray._plan.actions.names import ROOT
 from flyteray._plan.info import (

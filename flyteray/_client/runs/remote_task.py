@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from typing_extensions import Unpack
 
-from flyteray._client.as_json import AsJson
 from flyteray._client.bridge import ListVerb, MethodVerb, Verb
 from flyteray._client.session.owner import without_projects
 from flyteray._client.session.session import session
@@ -16,6 +15,7 @@ from flyteray._declare import context
 from flyteray._declare.options.cache import Cache
 from flyteray._declare.options.documentation import Link
 from flyteray._declare.options.task import Overrides
+from flyteray._handles import AsJson
 from flyteray._plan.info import TaskInfo, to_json
 from flyteray._plan.runs import order_of
 from flyteray._plan.tasks import overridden

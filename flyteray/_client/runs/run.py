@@ -4,45 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import uuid
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from flyteray import _place
 from flyteray._client.bridge import Verb, loop_runs_here, not_while_loading, run_here
 from flyteray._client.credentials.caller_secrets import take_secrets
-from flyteray._client.launch import LaunchContext
 from flyteray._client.local.notices import told
 from flyteray._client.local.run import run_locally
 from flyteray._client.plan import PlannedRun
 from flyteray._client.runs import source
 from flyteray._client.runs.handle import Run, checked_name
 from flyteray._client.runs.local import LocalRun
+from flyteray._client.runs.options import RunOptions
 from flyteray._client.runs.remote_task import RemoteTask, TaskDetails
-from flyteray._client.session.owner import owner, without_projects
+from flyteray._client.runs.results import cached, reuse
+from flyteray._client.session.owner import owner
 from flyteray._client.session.session import session
 from flyteray._client.triggers.details import TriggerDetails
 from flyteray._declare import context
-from flyteray._declare.env_vars import checked_env_vars
-from flyteray._declare.environment import warn_user, without_meaning
 from flyteray._declare.facts import ActionID
 from flyteray._declare.options.documentation import Link
-from flyteray._declare.options.notification import Notification, check_notifications
-from flyteray._declare.options.trigger import check_action_concurrency
 from flyteray._declare.tasks.task import Task
-from flyteray._logging import RESET, level
-from flyteray._notify.messages import Ended, spec_of
+from flyteray._notify.messages import Ended
 from flyteray._plan import failure
 from flyteray._plan.actions.links import links_of
 from flyteray._plan.actions.names import ROOT
 from flyteray._plan.bundle import code
-from flyteray._plan.bundle.shipping import PLAIN_NAME, SHIPPING
-from flyteray._plan.cache.call import cached_call, contents
-from flyteray._plan.cache.results import ResultCache
-from flyteray._plan.spec import CachedCall, Caching, RunSpec, RunWide, TaskSpec
-from flyteray._plan.tasks import task_spec, with_env_vars
+from flyteray._plan.spec import RunSpec
+from flyteray._plan.tasks import task_spec
 from flyteray._plan.triggers.trigger import inputs_of
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.inputs import bind_deployed
@@ -52,18 +43,6 @@ from flyteray.storage import open_storage
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_OWNER = "with_runcontext"
-_WITHOUT_MEANING = (
-    "service_account",
-    "queue",
-    "run_base_dir",
-    "annotations",
-    "preserve_original_types",
-    "debug",
-)
-_SCOPES = ("global", "project-domain")
-_LOCAL_ONLY = ("tracked", "tracked_strict")
 
 
 class RunVerb(Verb[..., Any]):
@@ -91,7 +70,7 @@ class RunVerb(Verb[..., Any]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunContext(LaunchContext):
+class RunContext(RunOptions):
     """How to run, said before running: ``with_runcontext(mode="local").run(task, x=1)``.
 
     Args:
@@ -140,36 +119,6 @@ class RunContext(LaunchContext):
         ValueError: another mode or copy style, ``"none"`` without a version, a bad name, or a value that can't be.
     """
 
-    name: str | None = None
-    service_account: str | None = None
-    run_base_dir: str | None = None
-    run_start_time: datetime | None = None
-    overwrite_cache: bool = False
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    interruptible: bool | None = None
-    reset_root_logger: bool = False
-    disable_run_cache: bool = False
-    queue: str | None = None
-    max_action_concurrency: int | None = None
-    notifications: Notification | Sequence[Notification] | None = None
-    custom_context: dict[str, str] | None = None
-    cache_lookup_scope: Literal["global", "project-domain"] = "global"
-    preserve_original_types: bool = False
-    debug: bool = False
-    tracked: bool = False
-    tracked_strict: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.name is not None and not (isinstance(self.name, str) and PLAIN_NAME.fullmatch(self.name)):
-            raise ValueError(
-                f"{self.name!r} can't be a run's name: use at most 63 letters, digits, '.', '_' and '-', a letter or "
-                "digit first."
-            )
-        self._check()
-        self._warn()
-
     @not_while_loading("flyteray.run")
     async def _run(
         self, task: Task[..., Any] | RemoteTask | TaskDetails | TriggerDetails, /, *args: Any, **kwargs: Any
@@ -191,7 +140,7 @@ class RunContext(LaunchContext):
             run = Ended(name, task.name, "", "", owner().project or "", owner().domain or "")
             with (
                 context.custom_context(**self.wide.custom_context),
-                told(check_notifications(_OWNER, self.notifications), run, session().settings),
+                told(self._notified(), run, session().settings),
             ):
                 wide, labels = self._wide_now(), self.labels or {}
                 return await run_locally(name, task, arguments, session().settings, owner(), wide, labels)
@@ -203,28 +152,14 @@ class RunContext(LaunchContext):
             return PlannedRun(name, spec)
         asked = self._asked(name, spec)
         # At one time: a large input is looked through while the bundle goes up.
-        cached, _ = await asyncio.gather(
-            asyncio.to_thread(_cached, task, arguments, asked), session().upload(bundle)
+        call, _ = await asyncio.gather(
+            asyncio.to_thread(cached, task, arguments, asked), session().upload(bundle)
         )
-        asked = _linked(asked.model_copy(update={"cached": cached}), task.links)
-        if reused := await self._reuse(asked, payload):
+        asked = _linked(asked.model_copy(update={"cached": call}), task.links)
+        if reused := await reuse(asked, payload):
             return reused
         await take_secrets([spec.environment], lambda: code.reached(task))
-        return await self._begin(asked, payload)
-
-    def check_deployed(self, task: str) -> None:
-        """Raise ValueError for local mode and for options of shipping: a deployed task's code was shipped before."""
-        if self._shipping() != SHIPPING:
-            raise ValueError(
-                f"The code of {task!r} is that which was deployed, so nothing can be said of how to ship it (version, "
-                'copy_style, root_dir, ...). A version is named in remote.Task.get(name, version="..."), and as '
-                "`flyteray run deployed-task NAME:VERSION`."
-            )
-        if self.is_local:
-            raise ValueError(
-                f"Deployed task {task!r} runs on its cluster only: its code is there. Import the task to run it in "
-                "local mode."
-            )
+        return await _begin(asked, payload)
 
     async def _run_deployed(
         self, task: RemoteTask | TaskDetails, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -236,7 +171,7 @@ class RunContext(LaunchContext):
         if self.dry_run:
             return PlannedRun(self._name(), plan.spec)
         await take_secrets([plan.spec.environment])
-        return await self._begin(_linked(self._asked(self._name(), plan.spec), details.links), payload)
+        return await _begin(_linked(self._asked(self._name(), plan.spec), details.links), payload)
 
     async def _fire(
         self, trigger: TriggerDetails, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -257,7 +192,7 @@ class RunContext(LaunchContext):
         if self.dry_run:
             return PlannedRun(self._name(), task)
         await take_secrets([task.environment])
-        return await self._begin(spec.asked_for(self._asked(self._name(), task)), inputs_of(given, known))
+        return await _begin(spec.asked_for(self._asked(self._name(), task)), inputs_of(given, known))
 
     @not_while_loading("flyteray.rerun")
     async def _rerun(
@@ -290,80 +225,7 @@ class RunContext(LaunchContext):
             "again": again,
         }
         changes = {"wide": asked.wide.model_copy(update=wide), "unchecked": bool(inputs)}
-        return await self._begin(asked.model_copy(update=changes), payload)
-
-    def _asked(self, name: str, task: TaskSpec) -> RunSpec:
-        """A run that is asked for here, in whose custom context is also that around here."""
-        spec = self.spec(name, task)
-        around = {**context.custom.get(), **spec.wide.custom_context}
-        wide = self._wide_now().model_copy(update={"custom_context": around})
-        return spec.model_copy(update={"request": uuid.uuid4().hex, "wide": wide})
-
-    def spec(self, name: str, task: TaskSpec) -> RunSpec:
-        """A run of a task as the options say."""
-        wide = self.wide
-        return RunSpec(
-            name=name,
-            task=with_env_vars(task, wide.env_vars),
-            owner=owner(),
-            labels=self.labels or {},
-            wide=wide,
-            notifications=tuple(map(spec_of, check_notifications(_OWNER, self.notifications))),
-        )
-
-    async def _reuse(self, spec: RunSpec, inputs: pickling.Payload) -> Run | None:
-        """A run that a result has ended which was kept; None where there is none. Large inputs are not kept again."""
-        if spec.cached is None or not spec.cached.read:
-            return None
-        root = (await asyncio.to_thread(session().connect)).storage
-        entry = await asyncio.to_thread(ResultCache(open_storage(root)).look, spec.cached)
-        if entry is None:
-            return None
-        few = inputs if inputs.nbytes <= pickling.RELAYED else None
-        info = await session().controller.runs.reuse(spec, entry, few)
-        return None if info is None else Run(info)
-
-    async def _begin(self, spec: RunSpec, inputs: pickling.Payload) -> Run:
-        await session().warn_of_shortage(f"Task {spec.task.name!r}", spec.task.environment)
-        if inputs.nbytes <= pickling.RELAYED:
-            return Run(await session().controller.runs.start(spec, inputs))
-        root, key = (await asyncio.to_thread(session().connect)).storage, pickling.inputs_key(spec.request)
-        kept = await asyncio.to_thread(pickling.store, inputs, root, key)
-        try:
-            return Run(await session().controller.runs.start(spec.model_copy(update={"inputs": key}), kept))
-        except (RuntimeUserError, StorageNotSharedError, StorageTakenError):
-            # Refused: of any other error the run may know nothing.
-            await asyncio.to_thread(open_storage(root).delete, key)
-            raise
-
-    @property
-    def _caching(self) -> Caching:
-        own = self.cache_lookup_scope == "project-domain"
-        return Caching(self.disable_run_cache, self.overwrite_cache, own)
-
-    def _name(self) -> str:
-        return self.name or f"r{uuid.uuid4().hex[:12]}"
-
-    def _wide_now(self) -> RunWide:
-        """As :attr:`wide`, for a run that is asked for now."""
-        said = self.run_start_time or datetime.now(timezone.utc)
-        start = said if said.tzinfo else said.replace(tzinfo=timezone.utc)
-        return self.wide.model_copy(update={"start_time": start.astimezone(timezone.utc)})
-
-    @property
-    def wide(self) -> RunWide:
-        """The variables, the context and the folder that all tasks of the run find."""
-        return RunWide(
-            env_vars=self._log_variables() | self._reset | (self.env_vars or {}),
-            custom_context=self.custom_context or {},
-            raw_data_path=_place.root(self.raw_data_path) if self.raw_data_path else None,
-            caching=self._caching,
-            max_action_concurrency=self.max_action_concurrency or 0,
-        )
-
-    @property
-    def _reset(self) -> dict[str, str]:
-        return {RESET: "1"} if self.reset_root_logger else {}
+        return await _begin(asked.model_copy(update=changes), payload)
 
     @property
     def run(self) -> RunVerb:
@@ -375,60 +237,19 @@ class RunContext(LaunchContext):
         """Run again what a run has done; see :func:`flyteray.rerun`."""
         return Verb(self._rerun)
 
-    def _check(self) -> None:
-        if self.env_vars is not None:
-            try:
-                object.__setattr__(self, "env_vars", checked_env_vars(_OWNER, self.env_vars))
-            except TypeError as error:
-                raise ValueError(str(error)) from None
-        for option in ("custom_context", "labels"):
-            texts = getattr(self, option)
-            if texts is not None and not (
-                isinstance(texts, Mapping)
-                and all(isinstance(text, str) for pair in texts.items() for text in pair)
-            ):
-                raise TypeError(f"{_OWNER}: {option} must map str to str, got {texts!r}.")
-        if self.log_format not in ("console", "json"):
-            raise ValueError(f'{_OWNER}: log_format must be "console" or "json", got {self.log_format!r}.')
-        path = self.raw_data_path
-        if path is not None and not isinstance(path, str):
-            raise TypeError(f"{_OWNER}: raw_data_path must be a str, got {path!r}.")
-        if path:
-            _place.root(path)
-        if self.run_start_time is not None and not isinstance(self.run_start_time, datetime):
-            raise TypeError(f"{_OWNER}: run_start_time must be a datetime, got {self.run_start_time!r}.")
-        for option in ("log_level", "user_log_level"):
-            if getattr(self, option) is not None:
-                level(f"{_OWNER}: {option}", getattr(self, option))
-        check_action_concurrency(_OWNER, self.max_action_concurrency)
-        check_notifications(_OWNER, self.notifications)
-        if self.cache_lookup_scope not in _SCOPES:
-            raise ValueError(
-                f"{_OWNER}: cache_lookup_scope must be one of {', '.join(map(repr, _SCOPES))}, got "
-                f"{self.cache_lookup_scope!r}."
-            )
-        for option in _LOCAL_ONLY:
-            if getattr(self, option) and self.mode != "local":
-                raise ValueError(f'{_OWNER}: {option} is of local runs only: say mode="local" with it.')
 
-    def _warn(self) -> None:
-        without_projects(_OWNER, self.project, self.domain)
-        for option in _WITHOUT_MEANING:
-            if getattr(self, option):
-                without_meaning(_OWNER, option)
-        if any(getattr(self, option) for option in _LOCAL_ONLY):
-            warn_user(
-                f"{_OWNER}: tracked changes nothing: the handle of a local run has its history, and no file. Runs on a "
-                "cluster are recorded, also on the local one, as without mode='local'."
-            )
-
-
-def _cached(task: Task[..., Any], arguments: Mapping[str, Any], spec: RunSpec) -> CachedCall | None:
-    caching, cache = spec.wide.caching, spec.task.cache
-    named = contents(task, arguments, cache, caching)
-    if cache is None or named is None:
-        return None
-    return cached_call(task, named, cache, caching, spec.owner)
+async def _begin(spec: RunSpec, inputs: pickling.Payload) -> Run:
+    await session().warn_of_shortage(f"Task {spec.task.name!r}", spec.task.environment)
+    if inputs.nbytes <= pickling.RELAYED:
+        return Run(await session().controller.runs.start(spec, inputs))
+    root, key = (await asyncio.to_thread(session().connect)).storage, pickling.inputs_key(spec.request)
+    kept = await asyncio.to_thread(pickling.store, inputs, root, key)
+    try:
+        return Run(await session().controller.runs.start(spec.model_copy(update={"inputs": key}), kept))
+    except (RuntimeUserError, StorageNotSharedError, StorageTakenError):
+        # Refused: of any other error the run may know nothing.
+        await asyncio.to_thread(open_storage(root).delete, key)
+        raise
 
 
 def _linked(spec: RunSpec, links: Iterable[Link]) -> RunSpec:

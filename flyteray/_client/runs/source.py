@@ -8,7 +8,6 @@ from typing import Any
 
 from flyteray._client.history import recorded
 from flyteray._client.session.session import session
-from flyteray._plan.actions.inputs import input_key, task_key
 from flyteray._plan.actions.names import ROOT
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.spec import RunSpec, TaskSpec
@@ -17,7 +16,7 @@ from flyteray._plan.triggers.trigger import inputs_of
 from flyteray._plan.values import pickling
 from flyteray._plan.values.kept_outputs import KeptOutputs
 from flyteray._plan.values.outputs import run_folder
-from flyteray._plan.values.pickling import Payload
+from flyteray._plan.values.pickling import Payload, input_key, task_key
 from flyteray.errors import BaseRuntimeError, OutputNotFoundError
 from flyteray.storage import Storage, open_storage
 

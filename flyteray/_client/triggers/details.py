@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flyteray._client.as_json import AsJson
+from flyteray._handles import AsJson
 from flyteray._plan.info import to_json
 from flyteray._plan.triggers.schedule import ScheduleSpec
 from flyteray._plan.triggers.trigger import TriggerInfo

@@ -15,10 +15,10 @@ from flyteray._cluster import nodes
 from flyteray._control.actors import IngressOptions, end_ingress, start_ingress
 from flyteray._control.apps.member import Member, Wanted
 from flyteray._control.apps.unused import UnusedMachines
-from flyteray._ingress.certificates import Authority
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.door import INGRESS, IngressDoor, ingress_at
 from flyteray._ingress.routes import IngressState
+from flyteray._ingress.tls.certificates import Authority
 
 T = TypeVar("T")
 
@@ -71,7 +71,15 @@ class Ingresses:
 
     def machines(self) -> dict[str, str]:
         """How the ingress of each machine is, in words."""
-        return {address: self._words(member) for address, member in sorted(self._members.items())}
+        return {
+            address: member.told_of(self._options.listens(address), self.unreached.get(address, ()))
+            for address, member in sorted(self._members.items())
+        }
+
+    def tls(self, address: str) -> str:
+        """What the ingress of the machine of this address shows to clients that come by TLS, in words."""
+        member = self._members.get(address)
+        return member.tls if member else ""
 
     async def run(self) -> None:
         """Have an ingress on every machine, for as long as the controller lives."""
@@ -83,6 +91,7 @@ class Ingresses:
                 await self._follow(living)
                 self._found.set()
                 await self._look_for_silence()
+                await self._look_at_certificates()
             except Exception:
                 logger.exception("Looking for machines without an ingress failed; it is tried again")
             await asyncio.sleep(_LOOK_S)
@@ -134,14 +143,6 @@ class Ingresses:
             )
             for backend in backends
         }
-
-    def _words(self, member: Member) -> str:
-        if not member.port:
-            return f"no ingress yet: {member.problem}" if member.problem else "its ingress is starting"
-        if member.address in self.unreached:
-            return f"does not answer {', '.join(self.unreached[member.address])}"
-        listens = f"{self._options.listens(member.address)} port {member.port}"
-        return f"{listens}, not up to date: {member.problem}" if member.problem else listens
 
     def _want(self) -> None:
         """Have all told of what is wanted now: what requests are led by, and where the ingresses reach each other."""
@@ -211,6 +212,11 @@ class Ingresses:
             for machine in silent or ():
                 unreached.setdefault(machine, []).append(address)
         self.unreached = unreached
+
+    async def _look_at_certificates(self) -> None:
+        if self._options.tls is not None:
+            for member, told in await self.ask(lambda member: member.door.tls()):
+                member.tls = told if told is not None else member.tls
 
     async def _welcome(self, member: Member) -> None:
         while not member.port:

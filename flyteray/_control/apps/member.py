@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from flyteray._ingress.certificates import Authority
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.door import IngressDoor
 from flyteray._ingress.routes import IngressState
+from flyteray._ingress.tls.certificates import Authority
 from flyteray._plan.traffic.figures import Figures
 
 T = TypeVar("T")
@@ -38,7 +38,8 @@ class Member:
     """The ingress of one machine, which belongs to a Ray node there and ends with it.
 
     ``told`` is what it has, ``knows`` that it was told of some state, ``counts`` and ``figures`` what it said last of
-    each backend. One with a ``problem`` could not be started or told: nobody waits for it until it can.
+    each backend, ``tls`` what it shows to clients, in words. One with a ``problem`` could not be started or told:
+    nobody waits for it until it can.
     """
 
     address: str
@@ -49,6 +50,7 @@ class Member:
     told: Wanted | None = None
     knows: bool = False
     problem: str | None = None
+    tls: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     figures: dict[int, Figures] = field(default_factory=dict)
@@ -58,6 +60,17 @@ class Member:
     def is_alone(self) -> bool:
         """Whether no other machine can reach it."""
         return ipaddress.ip_address(self.address).is_loopback
+
+    def told_of(self, host: str, unreached: Sequence[str]) -> str:
+        """How it is, in words: it listens on ``host``, and these other machines do not reach it."""
+        if not self.port:
+            return f"no ingress yet: {self.problem}" if self.problem else "its ingress is starting"
+        if unreached:
+            return f"does not answer {', '.join(unreached)}"
+        words = f"{host} port {self.port}"
+        if self.tls:
+            words += f", by TLS {self.tls}"
+        return f"{words}, not up to date: {self.problem}" if self.problem else words
 
     async def answer(self, question: Awaitable[T]) -> T | None:
         """Its answer to a question; None where it does not tell in time."""

@@ -17,7 +17,7 @@ from flyteray import _private
 from flyteray._actors.controller import Secrets as SecretsDoor
 from flyteray._control.registry.database import Database, now
 from flyteray._control.registry.tables import secrets
-from flyteray._ingress.certificates import Authority
+from flyteray._ingress.tls.certificates import Authority
 from flyteray._plan.credentials import as_value, check_secret_name, not_found
 from flyteray._plan.info import SecretInfo
 from flyteray.errors import InitializationError, RuntimeSystemError

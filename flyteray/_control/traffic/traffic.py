@@ -11,10 +11,9 @@ from flyteray._actors.controller import Traffic as TrafficDoor
 from flyteray._control.apps.scaler import Size
 from flyteray._control.registry.registry import Registry
 from flyteray._control.traffic import metrics
-from flyteray._control.traffic.beginnings import Beginnings, VersionPlace
 from flyteray._control.traffic.seen import SeenTraffic
 from flyteray._plan.traffic.access import Page, Place
-from flyteray._plan.traffic.load import VersionLoad
+from flyteray._plan.traffic.load import Beginnings, VersionLoad, VersionPlace
 from flyteray._version import __version__
 from flyteray.errors import RuntimeUserError
 

@@ -1,12 +1,14 @@
-"""Triggers answer clients: what there is, and what is to change."""
+"""Triggers, and the artifacts that they can wait for, answer: what there is, and what is to change."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
 from flyteray._actors.controller import Triggers as TriggersDoor
-from flyteray._control.registry.database import now
+from flyteray._control.registry.database import Database, now
 from flyteray._control.registry.registry import Registry
+from flyteray._control.registry.triggers.artifacts import ArtifactRecords
+from flyteray._plan.triggers.artifacts import ArtifactInfo, Publication
 from flyteray._plan.triggers.schedule import next_tick
 from flyteray._plan.triggers.trigger import TriggerInfo, TriggerSpec
 
@@ -46,6 +48,19 @@ class Triggers(TriggersDoor):
     async def delete(self, task: str, name: str) -> None:
         self._records.delete(task, name)
         self._changed()
+
+
+class Artifacts(ArtifactRecords):
+    """The artifacts of a cluster; ``came`` is called when there are new versions."""
+
+    def __init__(self, database: Database, came: Callable[[], None]) -> None:
+        super().__init__(database)
+        self._came = came
+
+    async def publish(self, published: Sequence[Publication]) -> list[ArtifactInfo]:
+        kept = await super().publish(published)
+        self._came()
+        return kept
 
 
 def _with_next(info: TriggerInfo) -> TriggerInfo:

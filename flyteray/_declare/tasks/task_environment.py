@@ -7,13 +7,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
-from flyteray._absent import refused
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.options.cache import Cache, CacheRequest
 from flyteray._declare.options.reuse import ReusePolicy
 from flyteray._declare.options.task import TaskOptions, check_plugin
 from flyteray._declare.tasks import hints
 from flyteray._declare.tasks.task import AsyncTask, SyncTask, Task
+from flyteray._public import refused
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -105,6 +105,10 @@ _APPS_LARGE_HEAD = (
     f"The request's headers have more than the %[var(req.most_headers)] bytes that app '{_APP}' takes (headers of its "
     "Limits)."
 )
+_ONLY_TLS = (
+    "The ingress takes requests from other machines by TLS only: ask for https:// and its port, which "
+    "'flyteray status' tells."
+)
 _NO_TRACE = "TRACE would show a page the headers that its browser hides from it; nobody is answered."
 _NO_TUNNEL = "CONNECT is for proxies of the web; the ingress leads to apps only."
 
@@ -264,6 +268,9 @@ LIMITS = "\n".join(
     ]
 )
 """Refuses what is too large to be handed on with what the ingress adds."""
+
+ONLY_TLS = _says(426, _ONLY_TLS, "{condition}", "hdr Upgrade TLS/1.2")
+"""Refuses those whom nothing leads to where TLS is; ``condition`` tells them."""
 
 NOT_NAMED = _says(404, _NOT_NAMED, "if { var(txn.app) -m len 0 }")
 UNKNOWN = "\n".join(

@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from flyteray._ingress import trusted_proxies
 from flyteray._ingress.entry.hosts import ALL, Hosts
 from flyteray._ingress.haproxy import answers, entry, limits, maps, prefix, shares
+from flyteray._ingress.haproxy import tls as for_clients
 from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, LISTENER, PEERS_LISTENER
 from flyteray._ingress.routes import Slot
 from flyteray._ingress.seen import lines
 from flyteray._ingress.trusted_proxies import NOBODY, Trust
+from flyteray._settings import Tls
 
 ACTIVATOR_SOCKET = "act.sock"
 OWN_SOCKET = "own.sock"
@@ -72,6 +74,7 @@ _FRONTEND = """\
 frontend {frontend}
     # who reads nothing for so long, or next to nothing, is given up
     bind "fd@${{{listener}}}" tcp-ut 5m
+{by_tls}
 {addresses}
 {first_bytes}
     # tells the activator what a request is about
@@ -89,6 +92,7 @@ frontend {frontend}
 
 {noticed}
 {limits}
+{only_tls}
 
     http-request set-var(txn.host) req.hdr(host),host_only,lower
     http-request set-var(txn.app) var(txn.host),map_str({hosts})
@@ -301,6 +305,7 @@ def frame(
     hosts: Hosts = ALL,
     logs: bool = False,
     half_closed: bool = False,
+    tls: Tls | None = None,
 ) -> str:
     """What the configuration says whatever the state is; the sections of the backends follow."""
     head = _GLOBAL.format(
@@ -323,7 +328,7 @@ def frame(
         addresses=entry.connections(connections // 2, trust),
         seen=lines.rules(trusted_proxies.client(trust), logs),
         keys=entry.keys(trusted_proxies.client(trust)),
-        named=entry.hosts(hosts, trust),
+        named=entry.hosts(hosts, trust, tls=tls is not None),
         answered=entry.ANSWERED,
         errors=answers.errors(),
         bodies=_BODIES,
@@ -333,7 +338,9 @@ def frame(
         few=_FEW,
         crowds=maps.CROWDS,
         limits_of_apps=limits.rules(trusted_proxies.client(trust)),
-        trust=trusted_proxies.rules(trust),
+        by_tls=for_clients.bind(tls.clients is not None) if tls else "",
+        only_tls=for_clients.rules(bool(trust.proxies)) if tls else "",
+        trust=trusted_proxies.rules(trust, tls=tls is not None),
         external=trusted_proxies.external_host(maps.HOSTS) if trust.proxies else "",
         noticed=answers.NOTICED,
         limits=answers.LIMITS,

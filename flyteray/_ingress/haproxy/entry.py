@@ -41,8 +41,11 @@ def connections(most: int, trust: Trust) -> str:
     tcp-request connection reject if {{ sc_conn_cur(3) gt {most} }}{spared}"""
 
 
-def hosts(answered: Hosts, trust: Trust) -> str:
-    """The rules for the hosts that are answered to, and for the pages that may open WebSockets."""
+def hosts(answered: Hosts, trust: Trust, tls: bool = False) -> str:
+    """The rules for the hosts that are answered to, and for the pages that may open WebSockets.
+
+    Over ``tls`` a browser has made sure that the host is one of the certificate's.
+    """
     asked = "var(txn.address),host_only,lower" if trust.proxies else "var(txn.host)"
     lines = [
         f"    http-request set-var(req.asked_host) {asked}",
@@ -54,6 +57,7 @@ def hosts(answered: Hosts, trust: Trust) -> str:
             "    acl named_host var(req.asked_host) -m ip 0.0.0.0/0",
             r"    acl named_host var(req.asked_host) -m reg ^\[[0-9a-f:.]+\]$",
             f"    acl named_host var(req.asked_host) -m end {' '.join(answered.endings)}",
+            *(["    acl named_host ssl_fc"] if tls else []),
             answers.NO_HOST,
         ]
     return "\n".join(

@@ -13,6 +13,7 @@ from flyteray._ingress.haproxy import answers, config, maps, shares
 from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
 from flyteray._ingress.routes import FEWEST, IngressState, Slot, pool
 from flyteray._ingress.trusted_proxies import Trust
+from flyteray._settings import Tls
 
 
 class Files:
@@ -23,7 +24,13 @@ class Files:
     """
 
     def __init__(
-        self, directory: Path, trust: Trust, hosts: Hosts = ALL, logs: bool = False, half_closed: bool = False
+        self,
+        directory: Path,
+        trust: Trust,
+        hosts: Hosts = ALL,
+        logs: bool = False,
+        half_closed: bool = False,
+        tls: Tls | None = None,
     ) -> None:
         self.backends = FEWEST
         self._directory = directory
@@ -31,6 +38,7 @@ class Files:
         self._hosts = hosts
         self._half_closed = half_closed
         self._logs = logs
+        self._tls = tls
         self._texts: dict[str, str] = {}
         self._maps: dict[str, dict[str, str]] = {}
         self._sections: dict[int, tuple[tuple[Mapping[int, Slot], int], str]] = {}
@@ -51,6 +59,7 @@ class Files:
             hosts=self._hosts,
             logs=self._logs,
             half_closed=self._half_closed,
+            tls=self._tls,
         )
         sections = [
             self._section(number, state.slots(number), state.most(number)) for number in range(self.backends)

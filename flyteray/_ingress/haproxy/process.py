@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -22,6 +22,7 @@ from flyteray._machine import ports
 from flyteray.errors import ClusterError
 
 _PORT_FILE = "port"
+_TLS_PORT_FILE = "tls-port"
 _TIMEOUT_S = 20.0
 
 
@@ -30,7 +31,8 @@ class Supervisor:
     """A supervisor that runs, with a HAProxy that listens on ``host`` and ``port``.
 
     ``watched`` is the process that it belongs to and ends with; on ``peers_port`` it listens for the ingresses of other
-    nodes, 0 where it does not. One that ``sees`` has a pipe for lines of requests; one of an older flyteray has none.
+    nodes, on ``tls_port`` for clients that come by TLS, 0 where it does not. One that ``sees`` has a pipe for lines of
+    requests; one of an older flyteray has none.
     """
 
     pid: int
@@ -39,6 +41,46 @@ class Supervisor:
     watched: int
     peers_port: int = 0
     sees: bool = False
+    tls_port: int = 0
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where a supervisor is to listen.
+
+    Args:
+        host: The address to listen on.
+        port: The port to listen on; 0 for the one used in this directory before, or a free one that lasts.
+        watched: The process with which the supervisor ends.
+        peers: The address at which other nodes reach this one; None where there are none.
+        tls_port: The port for clients that come by TLS; 0 as for the other one, None for none.
+    """
+
+    host: str
+    port: int
+    watched: int
+    peers: str | None = None
+    tls_port: int | None = None
+
+    @property
+    def has_free_port(self) -> bool:
+        """Whether it chooses a port by itself."""
+        return 0 in (self.port, self.tls_port)
+
+    def as_of(self, found: Supervisor) -> Listening:
+        """The same with the ports of a supervisor."""
+        return replace(self, port=found.port, tls_port=found.tls_port or None)
+
+    def is_met_by(self, found: Supervisor) -> bool:
+        """Whether a supervisor does so."""
+        offers = bool(found.peers_port), bool(found.tls_port)
+        return (
+            found.sees
+            and (found.host, found.watched) == (self.host, self.watched)
+            and offers == (self.peers is not None, self.tls_port is not None)
+            and self.port in (0, found.port)
+            and self.tls_port in (None, 0, found.tls_port)
+        )
 
 
 def find_binary() -> str:
@@ -79,35 +121,34 @@ def running(directory: Path) -> Supervisor | None:
     )
 
 
-def ensure(directory: Path, host: str, port: int, watched: int, peers: str | None = None) -> Supervisor:
-    """The supervisor of a directory: one that runs already if it fits, otherwise a new one in its place.
-
-    Args:
-        directory: Where HAProxy's files are.
-        host: The address to listen on.
-        port: The port to listen on; 0 for the one used here before, or a free one that lasts.
-        watched: The process with which the supervisor ends.
-        peers: The address at which other nodes reach this one; None where there are none.
+def ensure(directory: Path, wanted: Listening) -> Supervisor:
+    """The supervisor of a directory: one that runs already if it is as wanted, otherwise a new one in its place.
 
     Raises:
-        ClusterError: the port is taken, HAProxy is missing or refuses to start, or ``watched`` is gone.
+        ClusterError: a port is taken, HAProxy is missing or refuses to start, or ``watched`` is gone.
     """
     deadline = time.monotonic() + _TIMEOUT_S
-    wanted = port or _remembered_port(directory) or _free_port(host)
+    port = wanted.port or _remembered_port(directory / _PORT_FILE) or _free_port(wanted.host)
+    tls_port = wanted.tls_port
+    if tls_port == 0:
+        tls_port = _remembered_port(directory / _TLS_PORT_FILE) or _free_port(wanted.host)
     while True:
         found = running(directory)
         if found is not None:
-            fits = (found.host, found.watched, bool(found.peers_port)) == (host, watched, peers is not None)
-            if fits and found.sees and port in (0, found.port):
+            if wanted.is_met_by(found):
                 return found
             stop(directory)
-        code, message = _start(directory, host, wanted, watched, peers)
-        if code == supervisor.PORT_TAKEN and port == 0 and time.monotonic() < deadline:
-            wanted = _free_port(host)
+        chosen = replace(wanted, port=port, tls_port=tls_port)
+        code, message = _start(directory, chosen)
+        if code == supervisor.PORT_TAKEN and wanted.has_free_port and time.monotonic() < deadline:
+            port = wanted.port or _free_port(wanted.host)
+            tls_port = _free_port(wanted.host) if wanted.tls_port == 0 else wanted.tls_port
         elif code not in (supervisor.READY, supervisor.ALREADY_RUNNING) or time.monotonic() > deadline:
             raise ClusterError(f"The ingress did not start. {message}")
         if code == supervisor.READY and (started := running(directory)) is not None:
             (directory / _PORT_FILE).write_text(str(started.port))
+            if started.tls_port:
+                (directory / _TLS_PORT_FILE).write_text(str(started.tls_port))
             return started
 
 
@@ -175,11 +216,13 @@ def _tell_master(directory: Path, command: bytes) -> bytes:
     return answer
 
 
-def _start(directory: Path, host: str, port: int, watched: int, peers: str | None) -> tuple[int, str]:
+def _start(directory: Path, wanted: Listening) -> tuple[int, str]:
     # Isolated and without site-packages: it needs neither, and starts in a hundredth of a second.
     python = (sys.executable, "-I", "-S", supervisor.__file__)
+    tls_port = "" if wanted.tls_port is None else str(wanted.tls_port)
+    place = wanted.host, str(wanted.port), str(wanted.watched), wanted.peers or "", tls_port
     started = subprocess.run(
-        [*python, str(directory), find_binary(), host, str(port), str(watched), *([peers] if peers else [])],
+        [*python, str(directory), find_binary(), *place],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -198,8 +241,8 @@ def _free_port(host: str) -> int:
         return 0  # the supervisor says what is wrong with the address
 
 
-def _remembered_port(directory: Path) -> int:
+def _remembered_port(file: Path) -> int:
     try:
-        return int((directory / _PORT_FILE).read_text())
+        return int(file.read_text())
     except (FileNotFoundError, ValueError):
         return 0

@@ -89,6 +89,18 @@ class Conversation:
             if answer not in _DONE and not any(words in answer for words in _SAID):
                 raise CommandRefusedError(f"{command!r}: {answer}")
 
+    def put(self, kind: str, file: str, content: str) -> None:
+        """Have it go by another content of a file: of kind ``cert``, or ``ca-file``. What is open goes on.
+
+        Raises:
+            CommandRefusedError: it can't read that; the earlier one stays.
+        """
+        lines = "\n".join(line for line in content.splitlines() if line)  # an empty one ends it
+        for command in (f"set ssl {kind} {file} <<\n{lines}\n", f"commit ssl {kind} {file}"):
+            answer = self.ask(command)
+            if "ransaction" not in answer and "Success!" not in answer:
+                raise CommandRefusedError(f"{command.partition(chr(10))[0]!r}: {answer}")
+
     def pid(self) -> int:
         """The process that answers."""
         return int(self._info("Pid"))

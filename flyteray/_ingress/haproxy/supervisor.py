@@ -2,7 +2,7 @@
 
 Started as a script, not as a module, so that it loads nothing but the standard library::
 
-    supervisor.py DIRECTORY BINARY HOST PORT WATCHED_PID [PEERS_HOST]
+    supervisor.py DIRECTORY BINARY HOST PORT WATCHED_PID PEERS_HOST TLS_PORT
 
 The foreground process returns when HAProxy serves (exit code ``READY``) or can't (a message on stderr and one of
 the other codes); a background process stays. It holds
@@ -10,8 +10,9 @@ the other codes); a background process stays. It holds
 * the lock on ``supervisor.lock``, so that there is one for a directory; its content says who it is,
 * the pipe ``seen``, in which HAProxy leaves a line of each request: it lasts as long as the supervisor, so that nothing
   of a process of HAProxy's is lost that has ended,
-* the listening socket, which HAProxy inherits, so that connections wait in the kernel while HAProxy restarts, and
-  with PEERS_HOST a second one, on a free port there, for what the ingresses of other nodes send,
+* the listening sockets, which HAProxy inherits, so that connections wait in the kernel while HAProxy restarts: one on
+  PORT, one for clients that come by TLS on TLS_PORT, and one on a free port of PEERS_HOST for what the ingresses of
+  other nodes send; "" stands for neither of the last two,
 * HAProxy's life: HAProxy is restarted when it dies, and dies with the supervisor. The supervisor ends on SIGTERM
   and when the process WATCHED_PID is gone.
 """
@@ -40,12 +41,13 @@ LOG_FILE = "haproxy.log"
 ADMIN_SOCKET = "admin.sock"
 MASTER_SOCKET = "master.sock"
 LISTENER = "FLYTERAY_INGRESS_FD"  # tells HAProxy's configuration the number of the listening socket
+TLS_LISTENER = "FLYTERAY_TLS_FD"
+TLS_AT = "FLYTERAY_TLS_AT"  # what follows the host in a URL that leads there
 PEERS_LISTENER = "FLYTERAY_PEERS_FD"
 SEEN_PIPE = "seen"
 SEEN = "FLYTERAY_SEEN_FD"  # the number of the pipe
 
-# Where clients come, and where the ingresses of other nodes do.
-Listeners = tuple[socket.socket, "socket.socket | None"]
+Listeners = dict[str, socket.socket]  # by the variable that tells of them
 
 _LOG_LIMIT = 4 << 20
 _PIPE_SIZE = 1 << 20  # as much as anybody may have
@@ -58,7 +60,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main(argv: list[str]) -> int:
     """Start supervising in the background; return when HAProxy serves or can't."""
-    directory, binary, host, port, watched, *of_peers = argv
+    directory, binary, host, port, watched, peers_host, tls_port = argv
     os.chdir(directory)
     lock = os.open(LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -72,16 +74,23 @@ def main(argv: list[str]) -> int:
             raise ProcessLookupError(watched)
     except ProcessLookupError:
         return _fail(NOTHING_TO_WATCH, f"The process {watched} that the ingress belongs to is gone.")
-    try:
-        listener = _listen(host, int(port))
-        peers = _listen(of_peers[0], 0) if of_peers else None
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        what = "is taken by another process" if taken else f"can't be listened on ({error.strerror})"
-        advice = "Choose another port, or 0 for a free one."
-        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            advice = "Choose an address of this machine; 0.0.0.0 stands for all of them."
-        return _fail(PORT_TAKEN if taken else REFUSED, f"Port {port} of {host} {what}. {advice}")
+    listeners: Listeners = {}
+    for name, at, number in (
+        (LISTENER, host, port),
+        (TLS_LISTENER, host, tls_port),
+        (PEERS_LISTENER, peers_host, "0" if peers_host else ""),
+    ):
+        if not number:
+            continue
+        try:
+            listeners[name] = _listen(at, int(number))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            what = "is taken by another process" if taken else f"can't be listened on ({error.strerror})"
+            advice = "Choose another port, or 0 for a free one."
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                advice = "Choose an address of this machine; 0.0.0.0 stands for all of them."
+            return _fail(PORT_TAKEN if taken else REFUSED, f"Port {number} of {at} {what}. {advice}")
 
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     answer, reply = os.pipe()
@@ -92,7 +101,7 @@ def main(argv: list[str]) -> int:
         return READY if message == "ready" else _fail(REFUSED, message or "The ingress's supervisor died.")
     os.close(answer)
     os.setsid()  # not in the process group of a Ray worker, which dies as a whole
-    _supervise(binary, (listener, peers), is_gone, lock, int(watched), reply)
+    _supervise(binary, listeners, is_gone, lock, int(watched), reply)
     return READY
 
 
@@ -142,11 +151,10 @@ def _supervise(
         said = os.pread(log, 1 << 16, start_of_log).decode(errors="replace").strip()
         os.write(reply, f"HAProxy did not start with {os.path.abspath(CONFIG_FILE)}:\n{said}".encode())
         return
-    listener, peers = listeners
-    host, port = listener.getsockname()[:2]
-    about = {"pid": os.getpid(), "host": host, "port": port, "watched": watched}
-    about["sees"] = True
-    about["peers_port"] = peers.getsockname()[1] if peers is not None else 0
+    host = listeners[LISTENER].getsockname()[0]
+    about = {"pid": os.getpid(), "host": host, "watched": watched, "sees": True}
+    for key, name in (("port", LISTENER), ("tls_port", TLS_LISTENER), ("peers_port", PEERS_LISTENER)):
+        about[key] = listeners[name].getsockname()[1] if name in listeners else 0
     os.pwrite(lock, json.dumps(about).encode(), 0)
     os.write(reply, b"ready")
     os.close(reply)
@@ -194,12 +202,11 @@ def _start(binary: str, listeners: Listeners, seen: int, log: int) -> subprocess
         if os.getppid() != parent:
             os._exit(1)
 
-    numbers = {
-        name: str(each.fileno())
-        for name, each in zip((LISTENER, PEERS_LISTENER), listeners, strict=True)
-        if each is not None
-    }
-    numbers[SEEN] = str(seen)
+    numbers = {name: each.fileno() for name, each in listeners.items()} | {SEEN: seen}
+    told = {name: str(number) for name, number in numbers.items()}
+    if by_tls := listeners.get(TLS_LISTENER):
+        port = by_tls.getsockname()[1]
+        told[TLS_AT] = "" if port == 443 else f":{port}"
     for path in (ADMIN_SOCKET, MASTER_SOCKET):  # so that nobody asks a predecessor
         if os.path.exists(path):
             os.unlink(path)
@@ -208,8 +215,8 @@ def _start(binary: str, listeners: Listeners, seen: int, log: int) -> subprocess
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        env=numbers,
-        pass_fds=[int(number) for number in numbers.values()],
+        env=told,
+        pass_fds=list(numbers.values()),
         preexec_fn=tie,
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from flyteray._awaited import Awaited
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.tasks.interface import MISSING
 from flyteray._declare.tasks.task import Task
+from flyteray._handles import Awaited
 from flyteray._plan.actions.names import ROOT
 from flyteray.errors import OutputNotFoundError
 from flyteray.storage import Storage, open_storage

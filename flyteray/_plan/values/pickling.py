@@ -2,6 +2,8 @@
 
 In Ray a value dies with the process that owns it, and a run must outlive the one that asked for it. Sent from process
 to process, its inputs would be copied by each; large ones go through storage, written once and mapped by the worker.
+The inputs of an action are recorded, too: small ones with what happens to it, larger ones in storage, huge ones not; so
+is its task, once for all of its actions of a run.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from flyteray.storage.values import read_value, write_pickled
 # A pickle of today's protocol without it names no class or function: it runs no code.
 _NAMES = pickle.STACK_GLOBAL
 RELAYED = 2**20  # bytes that are sent from process to process: copying them costs less than a file
+INLINE = 4096  # bytes that travel with an event and are kept in the registry
+LARGEST = 16 << 20  # bytes that are worth a file for each action
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,29 @@ def load(payload: Payload) -> Any:
     return pickle.loads(payload.header, buffers=payload.buffers)
 
 
+def inline(inputs: Payload) -> bytes | None:
+    """Inputs as they are kept in the registry; None where they are too large for that."""
+    return inputs.header if not inputs.buffers and len(inputs.header) <= INLINE else None
+
+
+def in_storage(inputs: Payload) -> bool:
+    """Whether the inputs of an action are kept in storage: they are too large to travel, and not huge."""
+    return inline(inputs) is None and inputs.nbytes <= LARGEST
+
+
 def inputs_key(request: str) -> str:
     """Where in storage the inputs of a run are."""
     return f"inputs/{request}"
+
+
+def input_key(run: str, action: str) -> str:
+    """Where in storage the inputs of an action are that are kept there."""
+    return f"runs/{run}/{action}/inputs"
+
+
+def task_key(run: str, task: str) -> str:
+    """Where in storage the spec is of a task whose actions a run has."""
+    return f"runs/{run}/tasks/{task}"
 
 
 def store(payload: Payload, root: str, key: str) -> Payload:

@@ -12,9 +12,8 @@ from typing import Any
 import uvicorn
 
 from flyteray._serve.background_work import BackgroundWork, finish
-from flyteray._serve.servers.failures import with_connections_kept
 from flyteray._serve.servers.forwarded import ASGIApp, ForwardedHeaders, ProxyHeaders
-from flyteray._serve.servers.protocol import HttpProtocol, take_large_handshakes
+from flyteray._serve.servers.protocol import HttpProtocol, take_large_handshakes, with_connections_kept
 from flyteray._serve.servers.root_paths import join_root_paths, with_root_path
 from flyteray.errors import RuntimeUserError
 

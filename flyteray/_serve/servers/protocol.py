@@ -1,12 +1,20 @@
-"""uvicorn's protocol reads heads of every size that the ingress lets through, and takes no headers after them."""
+"""uvicorn's protocol reads heads of every size that the ingress lets through, and takes no headers after them.
+
+A failure after an answer's end leaves the connection: the next request may be on its way on it.
+"""
 
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import Any
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from flyteray._serve.servers.forwarded import ASGIApp, Receive, Scope, Send
+
+logger = logging.getLogger("uvicorn.error")
 
 _LONGEST_URL = 65535  # that httptools takes apart
 _LONGEST_LINE = 128 << 10  # of a handshake
@@ -52,3 +60,23 @@ def take_large_handshakes(ws: Any) -> None:
         limits: Any = module
         limits.MAX_LINE_LENGTH = max(limits.MAX_LINE_LENGTH, _LONGEST_LINE)
         limits.MAX_NUM_HEADERS = max(limits.MAX_NUM_HEADERS, _MOST_HEADERS)
+
+
+def with_connections_kept(app: ASGIApp) -> ASGIApp:
+    """Wrap an ASGI application so that what it raises after an answer is logged and cuts nothing.
+
+    Frameworks raise an error again that they have answered with status 500, and work that runs after an answer may
+    fail. uvicorn closes the connection then, and does not say so in the answer: the ingress may have sent another
+    request there, which is lost with it.
+    """
+
+    async def keep(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except Exception as error:
+            # uvicorn's own state of an answer, in all of its protocols for HTTP
+            if not getattr(getattr(send, "__self__", None), "response_complete", False):
+                raise
+            logger.error("Exception in ASGI application\n", exc_info=error)
+
+    return keep

@@ -14,9 +14,9 @@ import uvicorn
 
 from flyteray._serve.background_work import BackgroundWork
 from flyteray._serve.loop_watch import LoopThread
-from flyteray._serve.servers.failures import with_connections_kept
 from flyteray._serve.servers.forwarded import ForwardedHeaders
 from flyteray._serve.servers.patches import patch
+from flyteray._serve.servers.protocol import with_connections_kept
 from flyteray._serve.servers.root_paths import join_root_paths, with_root_path
 
 

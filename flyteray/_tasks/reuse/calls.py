@@ -17,12 +17,11 @@ from ray.actor import ActorHandle
 from ray.core.generated.gcs_pb2 import ActorTableData
 
 from flyteray._actors import calls
-from flyteray._actors.pool import pool
 from flyteray._actors.questions import ask
 from flyteray._plan.actions.reuse import PoolPlan
 from flyteray._plan.values.pickling import Payload
 from flyteray._tasks.call import Call
-from flyteray._tasks.reuse.words import AT_ONCE, LATER, LOST, Busy, key_of
+from flyteray._tasks.reuse.door import AT_ONCE, LATER, LOST, Busy, key_of, pool
 from flyteray._tasks.waits import Waits
 from flyteray.errors import ActionAbortedError, InitializationError, RuntimeSystemError
 

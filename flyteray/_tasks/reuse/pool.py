@@ -13,11 +13,10 @@ import ray
 from ray.actor import ActorHandle
 
 from flyteray._actors import calls
-from flyteray._actors.pool import Pool as PoolDoor
 from flyteray._plan.actions.reuse import PoolPlan, ReplicaState, change
 from flyteray._plan.spec import EnvironmentSpec
+from flyteray._tasks.reuse.door import LOST, PoolDoor
 from flyteray._tasks.reuse.replica import GROUPS, Replica
-from flyteray._tasks.reuse.words import LOST
 from flyteray._tasks.submission import task_options
 from flyteray.errors import TaskInterruptedError
 

@@ -12,8 +12,8 @@ from flyteray._plan.values.pickling import Payload
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.execution import execute_call, execute_root_call
 from flyteray._tasks.host import own_host
+from flyteray._tasks.reuse.door import LATER, Busy, key_of
 from flyteray._tasks.reuse.stage import Stage
-from flyteray._tasks.reuse.words import LATER, Busy, key_of
 
 CALLS, CONTROL = "calls", "control"
 GROUPS = {CALLS: PLACES + 8, CONTROL: 4}  # some are always free to say that the process is busy

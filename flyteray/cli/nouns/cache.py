@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from flyteray._client.runs.kept_results import kept_results, kept_results_of_local_mode
+from flyteray._client.runs.results import kept_results, kept_results_of_local_mode
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.cache.entry import Entry
 from flyteray._plan.values.times import read_timedelta

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,11 +25,15 @@ def _address(context: click.Context, option: click.Parameter, value: str | None)
         ) from None
 
 
+_FILE = click.Path(exists=True, dir_okay=False)
+
+
 @click.command(
     epilog=printing.examples(
         "flyteray up",
         "flyteray up --num-cpus 4 --port 8080",
         "flyteray up --host 0.0.0.0 --port 8080",
+        "flyteray up --host 0.0.0.0 --tls-certificate chain.pem --tls-key key.pem --tls-port 8443",
         "RAY_ADDRESS=10.0.0.1:6379 flyteray up",
     )
 )
@@ -44,9 +49,25 @@ def _address(context: click.Context, option: click.Parameter, value: str | None)
     default=None,
     help="Whether apps that require auth ask for a key. Default: if they listen beyond this machine.",
 )
+@click.option("--tls-certificate", type=_FILE, help="A file in PEM: apps have https with this certificate.")
+@click.option(
+    "--tls-clients", type=_FILE, help="A file of authorities: clients must show a certificate of one."
+)
+@click.option("--tls-key", type=_FILE, help="The file with its key. Default: it is in the same one.")
+@click.option(
+    "--tls-port", type=click.IntRange(0, 65535), help="Where apps have https. Default: a free port."
+)
 @printing.output_option
 def up(
-    num_cpus: int | None, port: int | None, host: str | None, auth: bool | None, output: printing.Output
+    num_cpus: int | None,
+    port: int | None,
+    host: str | None,
+    auth: bool | None,
+    tls_certificate: str | None,
+    tls_clients: str | None,
+    tls_key: str | None,
+    tls_port: int | None,
+    output: printing.Output,
 ) -> None:
     """Start the local cluster, or flyteray on the cluster that RAY_ADDRESS names.
 
@@ -59,10 +80,20 @@ def up(
 
     Apps that ask for no key answer to localhost, to this machine's name, to addresses, and to the hosts that
     FLYTERAY_ALLOWED_HOSTS names (apps.example.com,*.corp.example): pages of others can't reach them by a browser here.
+
+    With a certificate who asks without TLS from another machine is sent to where it is. Put another one into its file
+    and it is shown within seconds; nothing is cut. FLYTERAY_TLS_CERTIFICATE, FLYTERAY_TLS_KEY, FLYTERAY_TLS_CLIENTS and
+    FLYTERAY_TLS_PORT say the same; on a cluster the files are on every machine that takes traffic.
     """
     given: dict[str, Any] = {"num_cpus": num_cpus, "port": port, "host": host, "auth": auth}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    settings = replace(Settings.load(), **chosen)
+    by_tls = {
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+        "tls_clients": tls_clients,
+        "tls_port": tls_port,
+    }
+    chosen = {name: value for name, value in {**given, **by_tls}.items() if value is not None}
+    settings = replace(_with_tls(by_tls), **{name: value for name, value in given.items() if name in chosen})
     named = settings.address not in (None, "local", "auto")
     if named and num_cpus is not None:
         raise click.UsageError(
@@ -76,6 +107,8 @@ def up(
     session().configure(settings)
     cluster = session().connect()
     there = {"host": cluster.ingress_host, "port": port and cluster.ingress_port, "auth": cluster.auth}
+    if cluster.tls_port:
+        there |= {**by_tls, "tls_port": tls_port and cluster.tls_port}
     ignored = {name: value for name, value in chosen.items() if value != there.get(name)}
     if named and ignored:
         printing.note(f"flyteray runs already on that cluster, so {_changes_nothing(ignored)}.")
@@ -93,6 +126,12 @@ def down(output: printing.Output) -> None:
     stopped = local.stop(Settings.load())
     sentence = "The local cluster has ended." if stopped else "No local cluster runs."
     printing.confirm({"stopped": stopped}, output, sentence)
+
+
+def _with_tls(given: Mapping[str, Any]) -> Settings:
+    """The settings, with what was given of TLS instead of what the environment says."""
+    said = {f"FLYTERAY_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+    return Settings.of({**os.environ, **said})
 
 
 def _changes_nothing(options: Mapping[str, Any]) -> str:

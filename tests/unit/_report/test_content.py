@@ -19,9 +19,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from flyteray._report import table
 from flyteray._report.content import renderer
-from flyteray._report.piece import Piece
+from flyteray._report.piece import ROWS, Piece
 from flyteray.report import Report
 
 NAMES = ["name", "size"]
@@ -77,7 +76,7 @@ def test_a_series_is_a_table_of_one_column() -> None:
 def test_of_a_large_frame_some_rows_and_columns_are_shown_and_how_many_there_are(make: Any) -> None:
     html = shown(make({f"c{number}": np.arange(20_000) for number in range(150)})).html
 
-    assert html.count("<tr") <= table.ROWS + 3
+    assert html.count("<tr") <= ROWS + 3
     assert len(html) < 4_000_000
     assert "20000 rows × 150 columns" in html  # noqa: RUF001  # as above
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flyteray.app.extras._webhook import apps, conditions, images, tasks, triggers
+from flyteray.app.extras._webhook import apps, images, tasks
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ GROUPS: dict[str, dict[str, Endpoint]] = {
         "call_app": Endpoint("POST", "/app/{name}/call", apps.call_app),
     },
     "trigger": {
-        "activate_trigger": Endpoint("POST", "/trigger/{task}/{trigger}/activate", triggers.activate_trigger),
+        "activate_trigger": Endpoint("POST", "/trigger/{task}/{trigger}/activate", tasks.activate_trigger),
         "deactivate_trigger": Endpoint(
-            "POST", "/trigger/{task}/{trigger}/deactivate", triggers.deactivate_trigger
+            "POST", "/trigger/{task}/{trigger}/deactivate", tasks.deactivate_trigger
         ),
     },
     "condition": {
-        "signal_condition": Endpoint("POST", "/condition/{run}/{action}/signal", conditions.signal_condition),
+        "signal_condition": Endpoint("POST", "/condition/{run}/{action}/signal", tasks.signal_condition),
     },
     "build": {"build_image": Endpoint("POST", "/build-image", images.build_image)},
 }

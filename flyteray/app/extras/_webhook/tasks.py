@@ -1,4 +1,4 @@
-"""Deployed tasks are run, and their runs looked up, by name."""
+"""Deployed tasks are run, their triggers switched, their runs looked up and answered what they wait for, by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flyteray._client.runs.run import run
 from flyteray._plan.values.parser import FromJson
 from flyteray._plan.values.text import plain
 from flyteray.app.extras._webhook.access import Allowed
-from flyteray.remote import ActionPhase, Run, Task, TaskDetails
+from flyteray.remote import ActionPhase, Condition, Run, Task, TaskDetails, Trigger
 
 
 async def run_task(
@@ -75,6 +75,42 @@ async def abort_run(name: str, reason: str = "Aborted via webhook API") -> dict[
     return {"name": name, "status": "abort_requested", "reason": reason}
 
 
+async def signal_condition(
+    run: str, action: str, payload: Annotated[Any, Body(embed=True)]
+) -> dict[str, Any]:
+    """Answer a condition of a run, by its action or name, with the ``payload``."""
+    condition = await Condition.get.aio(action, run)
+    if condition is None:
+        raise HTTPException(404, f"Run {run!r} has no condition {action!r}.")
+    try:
+        await condition.signal.aio(payload)
+    except TypeError as error:
+        raise HTTPException(400, str(error)) from error
+    return {
+        "run": run,
+        "action": condition.action_name,
+        "name": condition.name,
+        "state": condition.info.state,
+    }
+
+
+async def activate_trigger(task: str, trigger: str, allowed: Allowed) -> dict[str, Any]:
+    """Have a trigger start runs from now on."""
+    return await _switch(task, trigger, allowed, active=True)
+
+
+async def deactivate_trigger(task: str, trigger: str, allowed: Allowed) -> dict[str, Any]:
+    """Have a trigger start no more runs; what passes meanwhile is not caught up."""
+    return await _switch(task, trigger, allowed, active=False)
+
+
 async def _details(name: str, version: str | None) -> TaskDetails:
     handle = Task.get(name, version=version, auto_version=None if version else "latest")
     return await handle.fetch.aio()
+
+
+async def _switch(task: str, name: str, allowed: Allowed, active: bool) -> dict[str, Any]:
+    allowed.check_trigger(task, name)
+    trigger = await Trigger.get.aio(name=name, task_name=task)
+    await (trigger.activate if active else trigger.deactivate).aio()
+    return {"task": task, "name": name, "is_active": trigger.is_active, "next_time": trigger.next_time}

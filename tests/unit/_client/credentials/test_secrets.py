@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 
 import flyteray as flyte
 from flyteray import Secret
-from flyteray._client.local.secrets import local_values
+from flyteray._client.local.furnishing import local_values
 from flyteray._cluster.workers.secret_files import MountedFile, sweep
 from flyteray._cluster.workers.secrets import ProcessSecrets
 from flyteray._control.registry.database import Database

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from flyteray._plan.values.pickling import Own, dump, load
+from flyteray._plan.values.pickling import INLINE, LARGEST, Own, Payload, dump, in_storage, inline, load
 from flyteray.errors import ModuleLoadError
 from flyteray.storage.pickler import main_name
 
@@ -236,3 +236,23 @@ def test_what_can_not_be_pickled_is_named_also_where_nothing_shows_itself() -> N
         dump({"x": {Unshowable(): lock}}, "inputs")
     with pytest.raises(TypeError, match="recursive"):
         dump({"recursive": recursive}, "inputs")
+
+
+@pytest.mark.parametrize(
+    ("value", "here", "there"),
+    [
+        (1, True, False),
+        ("x" * 2 * INLINE, False, True),
+        (np.zeros(INLINE), False, True),
+        (np.zeros(LARGEST // 8 + 1), False, False),
+    ],
+    ids=["small", "text", "array", "huge"],
+)
+def test_small_inputs_travel_larger_ones_are_kept_in_storage_and_huge_ones_are_not(
+    value: object, here: bool, there: bool
+) -> None:
+    payload = dump({"x": value}, "inputs")
+
+    assert (inline(payload) is not None, in_storage(payload)) == (here, there)
+    if data := inline(payload):
+        assert load(Payload(data, [])) == {"x": value}

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import flyteray as flyte
-from flyteray._client.runs.kept_results import kept_results
+from flyteray._client.runs.results import kept_results
 from flyteray.cli.root import flyteray
 
 env = flyte.TaskEnvironment(name="shown", cache="auto")

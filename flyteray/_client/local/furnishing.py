@@ -1,10 +1,10 @@
-"""The secrets of local mode: variables of this process's environment, and the store of a local cluster."""
+"""This process is furnished for tasks of local mode: with variables in its environment, and with secrets."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flyteray._client.credentials.caller_secrets import secrets_not_found
 from flyteray._client.credentials.store import local_secrets
@@ -14,6 +14,34 @@ from flyteray._plan.credentials import secret_specs, variable
 from flyteray._plan.spec import SecretSpec
 from flyteray._settings import Settings
 from flyteray.errors import SecretNotFoundError
+
+
+class LocalVariables:
+    """Variables of a local run. Tasks of one process share its environment: of two that run at once, one may see the
+    other's.
+
+    Args:
+        above: Those of the whole run, which go before a task's own.
+    """
+
+    def __init__(self, above: Mapping[str, str]) -> None:
+        self._above = dict(above)
+        self._before: dict[str, str | None] = {}
+
+    def deliver(self, own: Mapping[str, str]) -> None:
+        """Put a task's own variables, and those of the run, into the environment."""
+        for name, value in {**own, **self._above}.items():
+            self._before.setdefault(name, os.environ.get(name))
+            os.environ[name] = value
+
+    def withdraw(self) -> None:
+        """Leave the environment as it was."""
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._before.clear()
 
 
 class LocalSecrets:

@@ -6,8 +6,8 @@ import ipaddress
 from pathlib import Path
 
 from flyteray import _private
-from flyteray._ingress import certificates
 from flyteray._ingress.haproxy import maps
+from flyteray._ingress.tls import certificates
 
 _KEY_FILE = "peer.key"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from flyteray._ingress import certificates
-from flyteray._ingress.certificates import Authority
 from flyteray._ingress.haproxy.maps import PEER_NAME
+from flyteray._ingress.tls import certificates
+from flyteray._ingress.tls.certificates import Authority
 
 
 @pytest.fixture(scope="module")

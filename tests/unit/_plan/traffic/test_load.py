@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from flyteray._control.traffic.beginnings import Beginnings
 from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.load import Beginnings
 
 OLD, NEW = ("hello", "v1", 7), ("hello", "v2", 7)
 
