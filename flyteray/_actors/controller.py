@@ -346,6 +346,12 @@ class Apps(Protocol):
     def replicas(self, name: str) -> Awaitable[list[ReplicaInfo]]:
         """The replicas of an app that are ready, of all of its versions; errors as in :meth:`get`."""
 
+    def parts(self, name: str) -> Awaitable[list[ReplicaInfo]]:
+        """The processes of the deployments behind the replicas of an app of Ray Serve's; errors as in :meth:`get`.
+
+        Before the ``#`` in a ``replica_id`` is the deployment's name. They take no requests, so their ``port`` is 0.
+        """
+
     def versions(self, name: str) -> Awaitable[list[AppVersion]]:
         """The versions of an app, newest first; errors as in :meth:`get`."""
 

@@ -164,6 +164,11 @@ class Apps(AppsDoor):
             for replica in self._records.of_version(version.id)
         ]
 
+    async def parts(self, name: str) -> list[ReplicaInfo]:
+        self._told(name)
+        versions = {version.id for version in self._records.of_app(name) if version.spec.parts}
+        return await asyncio.to_thread(deployment.parts, versions) if versions else []
+
     async def versions(self, name: str) -> list[AppVersion]:
         self._told(name)
         app, versions = self._records.apps[name], self._records.of_app(name)
