@@ -37,12 +37,14 @@ from flyteray._plan.spec import (
     TaskPlan,
 )
 from flyteray._plan.traffic.access import Page, Place
+from flyteray._plan.traffic.advice import Advice
 from flyteray._plan.traffic.canary import CanarySpec
 from flyteray._plan.traffic.load import VersionLoad
 from flyteray._plan.triggers.artifacts import ArtifactInfo, Publication
 from flyteray._plan.triggers.partitions import PartitionSchema
 from flyteray._plan.triggers.trigger import TriggerInfo, TriggerSpec
 from flyteray._plan.values.pickling import Payload
+from flyteray.app.scaling import Signals
 
 CONTROLLER = "controller-v1"  # a newer flyteray takes over from an older one by another name
 
@@ -344,6 +346,12 @@ class Apps(Protocol):
     def replicas(self, name: str) -> Awaitable[list[ReplicaInfo]]:
         """The replicas of an app that are ready, of all of its versions; errors as in :meth:`get`."""
 
+    def parts(self, name: str) -> Awaitable[list[ReplicaInfo]]:
+        """The processes of the deployments behind the replicas of an app of Ray Serve's; errors as in :meth:`get`.
+
+        Before the ``#`` in a ``replica_id`` is the deployment's name. They take no requests, so their ``port`` is 0.
+        """
+
     def versions(self, name: str) -> Awaitable[list[AppVersion]]:
         """The versions of an app, newest first; errors as in :meth:`get`."""
 
@@ -382,6 +390,12 @@ class Apps(Protocol):
 
     def replica_ready(self, info: ReplicaInfo) -> Awaitable[None]:
         """A replica listens. Reports may repeat."""
+
+    def advise(self, replica_id: str, version: str, advice: Advice | None) -> Awaitable[Signals | None]:
+        """Take what a policy has said of a version, in a replica of it, and tell what it is to be asked next.
+
+        None for a replica that is not to ask it, as another one does.
+        """
 
     def replica_failed(self, version: str, error: ErrorInfo) -> Awaitable[None]:
         """A replica could not start."""

@@ -52,6 +52,7 @@ _HEAD_ENVIRONMENT = {
     "DASHBOARD_METRIC_PORT": "0",
 }
 _TAIL_LINES = 20
+_GAVE_UP = "The current node timed out during startup"  # Ray's words, after a time that can't be set
 
 
 def configure_head(parameters: Any, head: bool) -> None:
@@ -181,7 +182,22 @@ def _progress(what: str, quiet: bool) -> Iterator[Callable[[str], None]]:
     console.print(done, highlight=False, soft_wrap=True)
 
 
+class _RayGaveUpError(ClusterError):
+    """Ray has waited for its own processes for the thirty seconds that it gives them."""
+
+
 def _start(settings: Settings) -> LocalCluster:
+    deadline = time.monotonic() + settings.start_timeout_s
+    while True:
+        try:
+            return _start_once(settings, deadline)
+        except _RayGaveUpError:
+            if time.monotonic() > deadline:
+                raise
+            _clean_up(settings)  # the machine is busy: what it has read by now it need not read again
+
+
+def _start_once(settings: Settings, deadline: float) -> LocalCluster:
     token_path = _ensure_token(settings)
     temp_dir = settings.temp_dir
     _private_folder(temp_dir)
@@ -208,7 +224,7 @@ def _start(settings: Settings) -> LocalCluster:
     state["leader"] = asdict(Leader.of(child.pid))
     _write(settings, state)
     file = temp_dir / "ray" / "ray_current_cluster"
-    state["address"] = _await_address(child, file, log_path, settings.start_timeout_s)
+    state["address"] = _await_address(child, file, log_path, settings, deadline)
     dashboard = re.search(r"http://127\.0\.0\.1:\d+", log_path.read_text(errors="replace"))
     state |= {"phase": "running", "dashboard_url": dashboard.group() if dashboard else None}
     _write(settings, state)
@@ -249,17 +265,18 @@ def _environment(settings: Settings, cluster_id: str, token_path: Path, temp_dir
     }
 
 
-def _await_address(child: subprocess.Popen[bytes], file: Path, log_path: Path, timeout_s: float) -> str:
-    deadline = time.monotonic() + timeout_s
+def _await_address(
+    child: subprocess.Popen[bytes], file: Path, log_path: Path, settings: Settings, deadline: float
+) -> str:
     while not (file.exists() and (address := file.read_text().strip())):
         if (code := child.poll()) is not None:
-            raise ClusterError(
-                f"The local Ray cluster did not start: Ray ended with code {code}.{_tail(log_path)}"
-            )
+            tail = _tail(log_path)
+            kind = _RayGaveUpError if _GAVE_UP in tail else ClusterError
+            raise kind(f"The local Ray cluster did not start: Ray ended with code {code}.{tail}")
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"The local Ray cluster did not start within {timeout_s:g} s (FLYTERAY_START_TIMEOUT raises this)."
-                + _tail(log_path)
+                f"The local Ray cluster did not start within {settings.start_timeout_s:g} s "
+                f"(FLYTERAY_START_TIMEOUT raises this).{_tail(log_path)}"
             )
         time.sleep(0.05)
     return address

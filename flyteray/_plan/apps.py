@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.facts import SerializationContext
@@ -20,6 +20,7 @@ from flyteray._plan.spec import (
     LinkSpec,
     OutputRef,
     ParameterSpec,
+    PartSpec,
     ScalingSpec,
     WindowSpec,
 )
@@ -68,12 +69,13 @@ def app_spec(
         name=env.name,
         kind=kind,
         code=code,
-        environment=environment_spec(env, default_cpus=0.0),
+        environment=environment_spec(env, default_cpus=0.0).model_copy(update=env._hardware),
         replicas=max(1, env.scaling.get_replicas()[0]),
         scaling=_scaling(env.scaling),
         port=env.declared_port.port,
         parameters=tuple(_parameters(env, parameter_values or {}, takes_objects)),
         command=tuple(env.words()) if kind == "command" else (),
+        parts=tuple(PartSpec(**each) for each in env._parts),
         hooks=any((env._on_startup, env._on_shutdown, env._on_update)),
         requires_auth=env.requires_auth,
         reading=env._roles[0],
@@ -123,11 +125,15 @@ def _scaling(declared: Scaling) -> ScalingSpec | None:
     most = max(1, most)
     if most == least and not declared.schedule:
         return None
-    share = declared.share()
+    share, policy = declared.share(), declared.policy
+    by: Literal["concurrency", "request_rate", "policy"] = "policy"
+    if policy is None:
+        by = "request_rate" if isinstance(share, Scaling.RequestRate) else "concurrency"
     return ScalingSpec(
         most=most,
-        by="request_rate" if isinstance(share, Scaling.RequestRate) else "concurrency",
+        by=by,
         share=share.val,
+        policy=None if policy is None else getattr(policy, "__qualname__", type(policy).__qualname__),
         scaledown_after_s=declared.scaledown_after_s(),
         sleeps_after_s=declared.sleeps_after_s(),
         windows=tuple(_window(declared, each) for each in declared.schedule),

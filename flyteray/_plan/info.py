@@ -282,6 +282,7 @@ class AppInfo(Spec):
 
     ``version`` is the one that serves (None: none does), ``target`` the newest one asked for, ``revision`` counts
     the versions. ``error`` belongs to ``target``: why it did not come up. ``waiting`` says what ``target`` waits for.
+    ``scaling`` says why it is to have that many ``replicas``, where their number follows something.
     ``asleep`` tells that the version that serves has no replica because nobody uses it: the first request wakes it.
     ``lineage`` tells where its parameters come from, ``replica_list`` how the ready replicas are.
     ``hosts`` are the host names that it answers to besides ``<name>.localhost``; ``links`` are URLs by title.
@@ -304,6 +305,7 @@ class AppInfo(Spec):
     lineage: dict[str, Lineage] = Field(default_factory=dict)
     replica_list: tuple[ReplicaStatus, ...] = ()
     waiting: str | None = None
+    scaling: str | None = None
     asleep: bool = False
     hosts: tuple[str, ...] = ()
     links: dict[str, str] = Field(default_factory=dict)

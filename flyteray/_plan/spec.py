@@ -372,17 +372,18 @@ class WindowSpec(Spec):
 class ScalingSpec(Spec):
     """What an app's number of replicas follows, up to ``most``: so much traffic is one replica's ``share``.
 
-    ``by`` is requests at one time or requests a second. Fewer replicas must have been enough for
-    ``scaledown_after_s`` seconds before there are fewer. Unused for ``sleeps_after_s`` seconds it has none; None: it
-    keeps the least. In ``windows`` the bounds are others.
+    ``by`` is requests at one time or requests a second, or the ``policy`` of that name, which is asked in a replica.
+    Fewer replicas must have been enough for ``scaledown_after_s`` seconds before there are fewer. Unused for
+    ``sleeps_after_s`` seconds it has none; None: it keeps the least. In ``windows`` the bounds are others.
     """
 
     most: int
-    by: Literal["concurrency", "request_rate"]
-    share: float
+    by: Literal["concurrency", "request_rate", "policy"]
+    share: float = 1.0
     scaledown_after_s: float
     sleeps_after_s: float | None = None
     windows: tuple[WindowSpec, ...] = ()
+    policy: str | None = None
 
 
 class LimitsSpec(Spec):
@@ -397,11 +398,28 @@ class LimitsSpec(Spec):
     headers: int = 0
 
 
+class PartSpec(Spec):
+    """A deployment of a Ray Serve application that its ingress deployment calls, directly or not.
+
+    ``options`` are those that its author has set, as Serve's ``DeploymentSchema`` has them, its name among them.
+    ``multiplexed`` says that it loads models by their ids.
+    """
+
+    options: dict[str, Any]
+    multiplexed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name, unique in the application."""
+        return str(self.options["name"])
+
+
 class AppSpec(Spec):
     """An app version before it has a number; its digest is its identity.
 
-    ``kind`` says what a replica hosts: an ASGI application (``asgi``), the user's server function (``function``) or a
-    program (``command``, its words in ``command``). ``port`` is the port that a function or a program expects to
+    ``kind`` says what a replica hosts: an ASGI application (``asgi``), the user's server function (``function``), a
+    program (``command``, its words in ``command``) or the ingress deployment of a Ray Serve application (``serve``,
+    its other deployments in ``parts``). ``port`` is the port that a function or a program expects to
     listen on; ``health_path`` is asked until a program answers. Its code is loaded for its ``hooks`` alone.
     ``subdomain`` replaces the app's name in its host name; ``host`` is a whole host name that it answers to as well.
     With ``requires_auth`` it answers only those who send a key, where keys are asked for: one with the role
@@ -413,13 +431,14 @@ class AppSpec(Spec):
     """
 
     name: str
-    kind: Literal["asgi", "function", "command"]
+    kind: Literal["asgi", "function", "command", "serve"]
     code: CodeRef
     environment: EnvironmentSpec
     replicas: int = 1
     port: int = 8080
     parameters: tuple[ParameterSpec, ...] = ()
     command: tuple[str, ...] = ()
+    parts: tuple[PartSpec, ...] = ()
     hooks: bool = True
     health_path: str = "/health"
     startup_timeout_s: float = 300.0
@@ -455,8 +474,11 @@ class AppSpec(Spec):
             *("acting", "allowed_origins", "forward_key", "limits", "reading", "requires_auth"),
             *("host", "links", "replicas", "request_timeout_s"),
             *("scaling", "sticky", "subdomain", "version"),
+            *(() if self.parts else ("parts",)),  # those without had this digest before there were any
         }
         content = self.model_dump_json(exclude=beside)
+        if self.scaling is not None and self.scaling.policy:
+            content += self.scaling.policy  # which runs in them
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

@@ -53,7 +53,7 @@ class BackgroundWork:
         def noted(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
             task = before(loop, coroutine, **options)
             work = _handling.get()
-            if work is not None:
+            if work is not None and not _is_serves_own(coroutine):
                 work.add(task)
             return task
 
@@ -137,6 +137,12 @@ def _named(work: Any) -> str:
         place = loop_watch.locate_thread(work.ident or 0)[0].removeprefix(" by ")
         return f"thread {work.name}{f', which is at {place}' if place else ''}"
     return f"call in an executor: {getattr(work, 'flyteray_name', work)}"
+
+
+def _is_serves_own(coroutine: Any) -> bool:
+    """Whether a task is one of Ray Serve, such as that which collects a batch: it begins in a request, and stays."""
+    frame = getattr(coroutine, "cr_frame", None)
+    return frame is not None and frame.f_globals.get("__name__", "").startswith("ray.serve.")
 
 
 def _plain_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:

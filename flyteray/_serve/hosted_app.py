@@ -24,6 +24,7 @@ from flyteray._serve.parameters.parameters import Outputs, Parameters, Resolver
 from flyteray._serve.servers.hosting import Hosting
 from flyteray._serve.servers.servers import loop_for, server_for
 from flyteray._serve.startup import CODE, IMAGE, SECRETS, SERVER, Startup
+from flyteray.app.scaling import Policy
 
 
 @dataclass(eq=False, repr=False)
@@ -49,6 +50,7 @@ class HostedApp:
         self._follower: Follower | None = None
         self._on_update: Callable[..., Any] | None = None
         self.hosting: Hosting | None = None
+        self.policy: Policy | None = None  # what decides on the number of its replicas
         self.port = 0
 
     async def deliver_secrets(self) -> None:
@@ -66,22 +68,20 @@ class HostedApp:
         on_blocked: Callable[[bool], None] | None = None,
         lag_limit_s: float = 3600.0,
     ) -> Hosting:
-        """Load its code, resolve its parameters and start its server on ``sock``.
+        """Load it and start its server on ``sock``.
 
-        ``bundle`` makes its code importable, by its digest; ``python`` gives the Python of a program's image;
-        the rest is as in :class:`Hosting`.
+        ``bundle`` and ``python`` are as in :meth:`load`; the rest is as in :class:`Hosting`.
         """
         spec, step = self.spec, self._start_up.step
         of_image = await step(IMAGE, python)
-        app = await step(CODE, lambda: self._load(bundle, of_image))
-        parameters = await step(self._resolver.waits_for, lambda: self._resolver.all(spec.parameters))
-        self._parameters = parameters
-        parameters.publish(self.folder)
+        app = await self.load(bundle, of_image)
+        parameters = self._parameters
+        assert parameters is not None
         server = await step(
             SERVER,
             lambda: server_for(spec, app, parameters, sock, behind_ingress=behind_ingress, python=of_image),
         )
-        self._on_update = getattr(app, "_on_update", None)
+        self.policy = app.scaling.policy if _has_policy(spec) else None
         self.hosting = hosting = Hosting(
             server,
             arguments=parameters.arguments,
@@ -97,14 +97,31 @@ class HostedApp:
         self.port = server.port
         return hosting
 
+    async def load(self, bundle: Callable[[str], Path | None], python: Path | None = None) -> Any:
+        """Load its code and resolve its parameters; returns its environment.
+
+        ``bundle`` makes its code importable, by its digest; ``python`` is that of a program's image.
+        """
+        step = self._start_up.step
+        app = await step(CODE, lambda: self._load(bundle, python))
+        self._parameters = await step(
+            self._resolver.waits_for, lambda: self._resolver.all(self.spec.parameters)
+        )
+        self._parameters.publish(self.folder)
+        self._on_update = getattr(app, "_on_update", None)
+        return app
+
+    async def wait(self, missing: Callable[[], str], function: Callable[[], Any]) -> None:
+        """Wait for something else that belongs to its start, as :meth:`Startup.step` does."""
+        await self._start_up.step(missing, function)
+
     @property
     def runs(self) -> dict[str, str]:
         """The runs whose outputs its parameters took, by parameter."""
         return self._parameters.runs if self._parameters is not None else {}
 
     def follow(self, tell: Callable[..., None] = lambda **_: None) -> None:
-        """Take newer outputs from now on; ``tell`` is as in :class:`Follower`."""
-        assert self.hosting is not None
+        """Take newer outputs from now on; ``tell`` is as in :class:`Follower`. Only a server's hook is called."""
         assert self._parameters is not None
         hosting, on_update = self.hosting, self._on_update
         self._follower = Follower(
@@ -113,7 +130,7 @@ class HostedApp:
             self._resolver,
             self.folder,
             newer=self.outputs.newer,
-            update=lambda arguments: hosting.update(on_update, arguments) if on_update else None,
+            update=lambda arguments: hosting.update(on_update, arguments) if hosting and on_update else None,
             tell=tell,
         )
         self._follower.start()
@@ -145,11 +162,15 @@ class HostedApp:
             furnish(self.folder, shipped)
         os.chdir(self.folder)
         scripts.prepare(ref.module, shipped)
-        if spec.kind == "command" and not spec.hooks:
+        if spec.kind == "command" and not spec.hooks and not _has_policy(spec):
             return None  # the program's image alone may have what its module imports
         if python is not None:
             _lend_packages(python)
         return code.load(ref, shipped)
+
+
+def _has_policy(spec: AppSpec) -> bool:
+    return spec.scaling is not None and spec.scaling.by == "policy"
 
 
 def _lend_packages(python: Path) -> None:

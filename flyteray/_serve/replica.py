@@ -7,45 +7,32 @@ import contextlib
 import logging
 import os
 import shutil
-import tempfile
 import threading
-import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import ray
 from ray import serve
 
-from flyteray import _private
-from flyteray._actors.controller import controller
-from flyteray._actors.questions import ask
 from flyteray._cluster import nodes
 from flyteray._cluster.images.venv import images_folder, python_for
-from flyteray._cluster.workers import launch, secrets
+from flyteray._cluster.workers import secrets
 from flyteray._cluster.workers.code import activate
-from flyteray._declare.context import RAW_DATA_PATH
-from flyteray._declare.this_cluster import ENDPOINT_PATTERN
-from flyteray._plan.bundle.bundle import cache_folder
 from flyteray._plan.info import ReplicaInfo
-from flyteray._plan.spec import AppSpec, OutputRef
+from flyteray._plan.spec import AppSpec
+from flyteray._serve.adviser import Adviser
 from flyteray._serve.background_work import LongWork
 from flyteray._serve.hosted_app import HostedApp
-from flyteray._serve.parameters.parameters import Outputs
 from flyteray._serve.programs import orphans
 from flyteray._serve.ray_serve import replica_process
+from flyteray._serve.ray_serve.rollout import Rollout
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import ports
-from flyteray._tasks import outputs
-from flyteray.errors import ClusterError, RuntimeSystemError
+from flyteray._serve.surroundings import ClusterOutputs, enter, new_folder
+from flyteray.errors import RuntimeSystemError
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"  # the ingress of the machine alone reaches a replica
 LONGEST_REQUEST_S = 3600.0  # where an app sets no limit
 ON_SHUTDOWN_S = 30.0  # for the user's on_shutdown
-_INGRESS_S = 10.0  # for one that could not be started at once
-_AGAIN_S = 1.0
 _GIVE_UP_S = 5.0  # for what has started to end when the rest could not
 _LINGER_S = 0.3  # the ingress has been told; what it had sent by then has arrived after this
 
@@ -60,10 +47,11 @@ class Replica:
         spec = AppSpec.model_validate_json(spec_json)
         self._stopping = False
         self._drain_s = spec.drain_s
-        self._folder = _folder()
+        self._folder = new_folder()
         of_worker = secrets.of_worker(spec.environment.secrets)
         self._app = HostedApp(spec, self._folder, of_worker, ClusterOutputs())
         self._reporter: Reporter | None = None
+        self._adviser: Adviser | None = None
         self._starting = asyncio.ensure_future(self._start(spec, version))
         try:
             await self._starting
@@ -92,6 +80,8 @@ class Replica:
         await self._stop(self._drain_s)
 
     async def _stop(self, deadline_s: float) -> None:
+        if self._adviser is not None:
+            self._adviser.stop()
         if self._reporter is not None:
             at_most_s = await asyncio.to_thread(self._reporter.stop)
             deadline_s = min(deadline_s, at_most_s)
@@ -107,14 +97,9 @@ class Replica:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _start(self, spec: AppSpec, version: str) -> None:
-        orphans.mark_children()
-        replica_process.protect_log_handlers()
-        replica_process.log_own_messages()
-        launch.settle(spec.environment.env_vars)
-        await self._app.deliver_secrets()
-        if ray.is_initialized():
-            await _join_cluster()
-        replica_process.confine()
+        await enter(self._app, spec.environment.env_vars)
+        if spec.kind == "serve":
+            replica_process.use_own_serve()
         image = spec.environment.image
         sock, self._claim = ports.claimed_socket(LOOPBACK)
         port = sock.getsockname()[1]
@@ -128,6 +113,9 @@ class Replica:
             on_blocked=self._tell_blocked,
             lag_limit_s=spec.request_timeout_s or LONGEST_REQUEST_S,
         )
+        if spec.parts:
+            parts = Rollout(version, {each.name for each in spec.parts})
+            await self._app.wait(parts.missing, parts.wait)
         context = serve.get_replica_context()
         self._reporter = Reporter(
             ReplicaInfo(
@@ -142,6 +130,9 @@ class Replica:
             working=LongWork(hosting.going_on, spec.drain_s).look,
         )
         self._reporter.start()
+        if self._app.policy is not None:
+            self._adviser = Adviser(self._app.policy, context.replica_id.unique_id, version)
+            self._adviser.start()
         self._app.follow(tell=self._reporter.change)
         threading.Thread(target=orphans.end_orphans, name="flyteray-orphans", daemon=True).start()
         hosting.check()  # the server may have ended already, before the reporter was there to be told
@@ -158,39 +149,3 @@ class Replica:
     def _tell_blocked(self, blocked: bool) -> None:
         if self._reporter is not None:
             self._reporter.change(blocked=blocked)
-
-
-class ClusterOutputs(Outputs):
-    """Outputs in the object store or the storage of the connected cluster."""
-
-    def locate(self, ref: OutputRef) -> str:
-        return ref.run_name or ask(controller().outputs.locate(ref))
-
-    def read(self, ref: OutputRef) -> Any:
-        assert ref.run_name is not None
-        return outputs.load(ref.run_name, ref.getter)
-
-    def newer(self, refs: Sequence[OutputRef], seen: Sequence[str], timeout_s: float) -> list[str]:
-        return ask(controller().outputs.newer(list(refs), list(seen), timeout_s))
-
-
-async def _join_cluster() -> None:
-    """Make sure of the storage, and have the app's code find others through the ingress of its own machine."""
-    here = ray.get_runtime_context().get_node_id()
-    await controller().storage.prove(here, os.environ.get(RAW_DATA_PATH))
-    address = nodes.own_address()
-    deadline = time.monotonic() + _INGRESS_S
-    while (info := await controller().info(address)).near_problem is not None:
-        if time.monotonic() > deadline:
-            raise ClusterError(
-                f"A replica can't run on the machine {address}, as nobody could reach it: its ingress does not start. "
-                f"{info.near_problem}"
-            )
-        await asyncio.sleep(_AGAIN_S)
-    os.environ[ENDPOINT_PATTERN] = info.pattern_for_code
-
-
-def _folder() -> Path:
-    parent = cache_folder().parent  # a killed replica's files go with the cluster's others
-    _private.folder(parent)
-    return Path(tempfile.mkdtemp(prefix="flyteray-app-", dir=parent))

@@ -9,7 +9,7 @@ from flyteray.app.limits import Limits
 from flyteray.app.parameters import Parameter, get_parameter
 from flyteray.app.port import Port
 from flyteray.app.routing import Domain, Link, Subdomain, Timeouts
-from flyteray.app.scaling import Scaling
+from flyteray.app.scaling import Scaling, Signals
 from flyteray.app.sources import AppEndpoint, RunOutput
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Port",
     "RunOutput",
     "Scaling",
+    "Signals",
     "Subdomain",
     "Timeouts",
     "ctx",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -93,6 +93,9 @@ class AppEnvironment(Environment):
     _sticky: ClassVar[bool] = False  # kinds that keep a session in the replica set it
     # the least roles of keys, for what reads (GET, HEAD) and for all else
     _roles: ClassVar[tuple[Role, Role]] = ("invoke", "invoke")
+    # of a Ray Serve application: its deployments beside the ingress one, and what that one asks for
+    _parts: Sequence[Mapping[str, Any]] = field(default=(), init=False)
+    _hardware: Mapping[str, Any] = field(default_factory=dict, init=False)
     _server: Callable[..., Any] | None = field(default=None, init=False)
     _on_startup: Callable[..., Any] | None = field(default=None, init=False)
     _on_shutdown: Callable[..., Any] | None = field(default=None, init=False)
@@ -211,7 +214,7 @@ class AppEnvironment(Environment):
         return program(owner, split_words(owner, self.command) or split_words(owner, self.args))
 
     @property
-    def kind(self) -> Literal["asgi", "function", "command"]:
+    def kind(self) -> Literal["asgi", "function", "command", "serve"]:
         """The host of a replica.
 
         Raises:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -68,6 +69,32 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Signals:
+    """What is known of an app, or of one version of it, when its own policy is asked; see :class:`Scaling`.
+
+    Attributes:
+        replicas: How many there are to be at the moment.
+        ready: How many of them take requests.
+        open: Requests and connections that are open, or wait, on average over the last three seconds.
+        requests_per_second: Requests that came in these three seconds, for each of them.
+        p50: Seconds that half of the answers of these three seconds took at most; None: there was none.
+        p95: Those that 95 of 100 took at most.
+        error_rate: The share of the requests that failed in these three seconds, from 0 to 1.
+    """
+
+    replicas: int
+    ready: int
+    open: float = 0.0
+    requests_per_second: float = 0.0
+    p50: float | None = None
+    p95: float | None = None
+    error_rate: float = 0.0
+
+
+Policy = Callable[[Signals], "int | float"]
+
+
+@dataclass(frozen=True)
 class Scaling:
     """The number of replicas of an app.
 
@@ -85,6 +112,12 @@ class Scaling:
         replicas: A number, or a pair (least, most); 0 is the same as (0, 1).
         metric: What is one replica's share: ``Scaling.Concurrency(n)`` or ``Scaling.RequestRate(n)``. Default: 10
             requests at one time.
+        policy: Instead of a metric, a function of your own: it is given :class:`Signals` once a second and returns how
+            many replicas are needed; a broken number counts as the next whole one. It runs in a thread of a replica,
+            with the app's packages and secrets, so it may ask a queue, and in another replica when that one has ended.
+            What it returns is kept within ``replicas``, and fewer come only after ``scaledown_after``. An app that
+            sleeps is woken by its next request, not by the policy. Where it raises, or has not returned for ten
+            seconds, the number stays as it is, and ``flyteray get app NAME`` says why. Not of Flyte.
         scaledown_after: How long fewer replicas must have been enough before there are fewer: seconds or a timedelta.
             Default: a minute, and five without any request before there are none. Three seconds at least pass
             before that.
@@ -93,8 +126,9 @@ class Scaling:
             one that began last holds. Not of Flyte; in local mode it changes nothing.
 
     Raises:
-        TypeError: A field of a wrong type.
-        ValueError: A negative number or time, a pair of another length, or a most that is below 1 or below the least.
+        TypeError: A field of a wrong type; a policy that can't be called with one argument, or that is async.
+        ValueError: A negative number or time, a pair of another length, or a most that is below 1 or below the least;
+            a metric beside a policy, or a policy with nothing to choose from.
     """
 
     class Concurrency(Metric):
@@ -110,10 +144,13 @@ class Scaling:
     metric: Concurrency | RequestRate | None = None
     scaledown_after: int | timedelta | None = None
     schedule: Sequence[Window] = ()
+    policy: Policy | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "replicas", _bounds(self.replicas))
         self._check_schedule()
+        if self.policy is not None:
+            self._check_policy(self.policy)
         if self.metric is not None and not isinstance(
             self.metric, (Scaling.Concurrency, Scaling.RequestRate)
         ):
@@ -151,6 +188,29 @@ class Scaling:
             if not isinstance(each, Window):
                 raise TypeError(f"schedule must be a list of Scaling.During(...), got {each!r} in it.")
         object.__setattr__(self, "schedule", several)
+
+    def _check_policy(self, policy: Policy) -> None:
+        if not callable(policy):
+            raise TypeError(f"policy must be a function of Signals, got {policy!r}.")
+        if inspect.iscoroutinefunction(policy):
+            raise TypeError(f"policy must not be async, as it is called in a thread: {policy!r}.")
+        try:
+            inspect.signature(policy).bind(Signals(0, 0))
+        except TypeError as error:
+            raise TypeError(
+                f"policy is called with Signals alone, and {policy!r} can't be: {error}."
+            ) from None
+        except ValueError:
+            pass  # a builtin that does not tell what it takes
+        if self.metric is not None:
+            raise ValueError(
+                "policy decides by itself what the number of replicas follows: leave out the metric."
+            )
+        least, most = self.widest()
+        if least == most:
+            raise ValueError(
+                f"policy has nothing to choose from, as replicas is {self.replicas!r}: give a pair (least, most)."
+            )
 
     def widest(self) -> tuple[int, int]:
         """The least and the most at any time."""

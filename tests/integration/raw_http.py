@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 Headers = Iterable[tuple[str, str]]
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RST, _SETTINGS, _GOAWAY, _CONTINUATION = 0, 1, 3, 4, 7, 9
-_END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST, SETTINGS, GOAWAY, CONTINUATION = 0, 1, 3, 4, 7, 9
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
 _FRAME = 16384
 _STATUSES = {8: 200, 9: 204, 10: 206, 11: 304, 12: 400, 13: 404, 14: 500}  # in HPACK's table
 
@@ -83,13 +83,13 @@ def http2(
     """Send one request over HTTP/2 without TLS, and read its answer; its ``head`` is the header block as it came."""
     pseudo = [(":method", method), (":scheme", "http"), (":path", path), (":authority", authority)]
     after = list(trailers)
-    frames = _header_frames([*pseudo, *headers], end=body is None and not after)
+    frames = header_frames([*pseudo, *headers], end=body is None and not after)
     if body is not None:
-        frames += _frame(_DATA, 0 if after else _END_STREAM, body)
+        frames += frame(DATA, 0 if after else END_STREAM, body)
     if after:
-        frames += _header_frames(after, end=True)
+        frames += header_frames(after, end=True)
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as client:
-        client.sendall(_PREFACE + _frame(_SETTINGS, 0, b"", stream=0) + frames)
+        client.sendall(PREFACE + frame(SETTINGS, 0, b"", stream=0) + frames)
         with client.makefile("rb") as reader:
             return _read_http2(client, reader)
 
@@ -97,24 +97,24 @@ def http2(
 def _read_http2(client: socket.socket, reader: BinaryIO) -> Answer:
     block, body = b"", b""
     while True:
-        kind, flags, stream, payload = _read_frame(reader)
-        if kind == _SETTINGS and not flags & _ACK:
-            client.sendall(_frame(_SETTINGS, _ACK, b"", stream=0))
-        elif kind in (_RST, _GOAWAY, -1):
-            return Answer(_status(block), block.decode("latin-1"), body)
+        kind, flags, stream, payload = read_frame(reader)
+        if kind == SETTINGS and not flags & ACK:
+            client.sendall(frame(SETTINGS, ACK, b"", stream=0))
+        elif kind in (RST, GOAWAY, -1):
+            return Answer(status_of(block), block.decode("latin-1"), body)
         elif stream == 1:
-            if kind in (_HEADERS, _CONTINUATION) and not body:
+            if kind in (HEADERS, CONTINUATION) and not body:
                 block += payload
-            elif kind == _DATA:
+            elif kind == DATA:
                 body += payload
                 grown = struct.pack("!I", len(payload))
                 if payload:
-                    client.sendall(_frame(8, 0, grown, stream=0) + _frame(8, 0, grown))
-            if kind in (_HEADERS, _DATA) and flags & _END_STREAM:
-                return Answer(_status(block), block.decode("latin-1"), body)
+                    client.sendall(frame(8, 0, grown, stream=0) + frame(8, 0, grown))
+            if kind in (HEADERS, DATA) and flags & END_STREAM:
+                return Answer(status_of(block), block.decode("latin-1"), body)
 
 
-def _status(block: bytes) -> int:
+def status_of(block: bytes) -> int:
     while block[:1] and block[0] & 0xE0 == 0x20:  # a change of the table's size
         block = block[1:]
     if not block:
@@ -124,23 +124,23 @@ def _status(block: bytes) -> int:
     return int(block[2:5])
 
 
-def _header_frames(headers: Headers, *, end: bool) -> bytes:
+def header_frames(headers: Headers, *, end: bool) -> bytes:
     block = b"".join(
-        b"\x00" + _text(name.encode("latin-1")) + _text(value.encode("latin-1")) for name, value in headers
+        b"\x00" + text(name.encode("latin-1")) + text(value.encode("latin-1")) for name, value in headers
     )
     pieces = [block[start : start + _FRAME] for start in range(0, len(block), _FRAME)]
     last = len(pieces) - 1
     return b"".join(
-        _frame(
-            _CONTINUATION if number else _HEADERS,
-            (_END_HEADERS if number == last else 0) | (_END_STREAM if end and not number else 0),
+        frame(
+            CONTINUATION if number else HEADERS,
+            (END_HEADERS if number == last else 0) | (END_STREAM if end and not number else 0),
             piece,
         )
         for number, piece in enumerate(pieces)
     )
 
 
-def _text(text: bytes) -> bytes:
+def text(text: bytes) -> bytes:
     """A string as it is, with its length in a prefix of seven bits."""
     length = len(text)
     if length < 127:
@@ -152,11 +152,11 @@ def _text(text: bytes) -> bytes:
     return prefix + bytes([rest]) + text
 
 
-def _frame(kind: int, flags: int, payload: bytes, stream: int = 1) -> bytes:
+def frame(kind: int, flags: int, payload: bytes, stream: int = 1) -> bytes:
     return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
 
 
-def _read_frame(reader: BinaryIO) -> tuple[int, int, int, bytes]:
+def read_frame(reader: BinaryIO) -> tuple[int, int, int, bytes]:
     with contextlib.suppress(ConnectionError):
         head = reader.read(9)
         if len(head) == 9:

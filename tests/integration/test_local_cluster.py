@@ -47,6 +47,13 @@ flyte.init(storage="/nowhere")
 file = File.from_local_sync(os.environ["FLYTERAY_HOME"] + "/cluster.json")
 print(Path(file.path).is_relative_to(Path(storage, "files")))
 """
+# Ray's own words where its node is not there within thirty seconds; here it is not waited for so long, once.
+GIVES_UP_ONCE = """
+import os, sys
+if "start" in sys.orig_argv and "ray.scripts.scripts" in sys.orig_argv and not os.path.exists(os.environ["GAVE_UP"]):
+    open(os.environ["GAVE_UP"], "w").close()
+    sys.exit("Exception: The current node timed out during startup. This could happen because some of the raylet ...")
+"""
 
 
 def run(code: str, settings: Settings, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -250,3 +257,14 @@ def test_a_broken_state_file_is_no_cluster(content: str, settings: Settings) -> 
 
     assert local.find(settings) is None
     assert not local.stop(settings)
+
+
+def test_where_ray_gives_up_on_a_busy_machine_it_is_started_again(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(GIVES_UP_ONCE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("GAVE_UP", str(tmp_path / "gave-up"))
+
+    assert local.start(settings, quiet=True).leader.is_alive()
+    assert (tmp_path / "gave-up").exists()

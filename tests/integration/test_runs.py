@@ -35,7 +35,7 @@ def result(task: Any, *args: Any, **kwargs: Any) -> Any:
 def test_run_returns_a_live_handle_at_once_and_outputs_waits() -> None:
     run = flyte.run(samples.double, x=21)
 
-    assert run.phase is ActionPhase.SUCCEEDED or not run.phase.is_terminal
+    assert (phase := run.phase) is ActionPhase.SUCCEEDED or not phase.is_terminal
     assert run.outputs().o0 == 42
     assert run.phase is ActionPhase.SUCCEEDED
     assert run.done()

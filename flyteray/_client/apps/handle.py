@@ -155,7 +155,8 @@ class BaseHandle(EphemeralHandle, ABC):
             show_ts: The time at which a line was read before it.
             raw: Without the beginning of the replica's id before each line.
             filter_system: Without what Ray Serve writes.
-            replica_name: Only of replicas whose id begins so. In local mode there is one, without a name.
+            replica_name: Only of replicas whose id begins so; those of a deployment behind an app of Ray Serve's begin
+                with its name. In local mode there is one, without a name.
             follow: False: only what is there. Not of Flyte.
 
         Raises:

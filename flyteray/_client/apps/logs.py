@@ -25,6 +25,7 @@ async def lines(app: str, query: LogQuery) -> AsyncIterator[str]:
         try:
             info = await session().controller.apps.get(app)
             replicas = await session().controller.apps.replicas(app)
+            replicas += await session().controller.apps.parts(app)
         except AppNotFoundError:
             if not streams.actors:
                 raise
@@ -87,7 +88,8 @@ class _Streams:
         end: BaseRuntimeError | None = None
         try:
             query = self._query
-            origin = "" if query.raw else f"[{replica.replica_id[:8]}] "
+            part, _, unique = replica.replica_id.rpartition("#")
+            origin = "" if query.raw else f"[{part}{' ' if part else ''}{unique[:8]}] "
             for line in logs.lines(
                 replica.actor_name, calls.SERVE_NAMESPACE, stream, query.max_lines, query.follow
             ):

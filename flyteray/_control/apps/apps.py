@@ -30,9 +30,11 @@ from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
 from flyteray._plan.info import AppInfo, AppPhase, AppVersion, ClusterInfo, ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec
+from flyteray._plan.traffic.advice import Advice
 from flyteray._plan.traffic.canary import CanaryRecord, CanarySpec
 from flyteray._plan.triggers.windows import most_ever
 from flyteray._serve.ray_serve import deployment
+from flyteray.app.scaling import Signals
 from flyteray.errors import AppNotFoundError, PlacementError, RuntimeUserError
 
 _STOPPED_S = 60.0  # for the replicas of an app that somebody has stopped or deleted: they wait for that
@@ -162,6 +164,11 @@ class Apps(AppsDoor):
             for replica in self._records.of_version(version.id)
         ]
 
+    async def parts(self, name: str) -> list[ReplicaInfo]:
+        self._told(name)
+        versions = {version.id for version in self._records.of_app(name) if version.spec.parts}
+        return await asyncio.to_thread(deployment.parts, versions) if versions else []
+
     async def versions(self, name: str) -> list[AppVersion]:
         self._told(name)
         app, versions = self._records.apps[name], self._records.of_app(name)
@@ -218,7 +225,7 @@ class Apps(AppsDoor):
 
     def sizes(self) -> list[Size]:
         """How many replicas the versions have of which something runs, by app."""
-        return self._loop.sizes()
+        return self._loop.scaler.sizes()
 
     # Reports of replicas
 
@@ -232,6 +239,9 @@ class Apps(AppsDoor):
                 self._records.put_replica(info)
                 self._loop.came_up(version)
         await self._let_go()
+
+    async def advise(self, replica_id: str, version: str, advice: Advice | None) -> Signals | None:
+        return self._loop.scaler.advise(replica_id, version, advice)
 
     async def replica_failed(self, version: str, error: ErrorInfo) -> None:
         await self._loop.fail(version, error)

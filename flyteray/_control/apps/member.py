@@ -95,7 +95,7 @@ class Member:
         """Note its figures of a backend; what has come since it told them last, which begin anew when it does."""
         before = self.figures.get(backend, Figures())
         self.figures[backend] = figures
-        return figures - before if figures.requests >= before.requests else figures
+        return figures.since(before)
 
     async def certify(self, authority: Authority) -> None:
         """Have it known to the others by a certificate, where it needs a new one."""

@@ -96,7 +96,7 @@ def next_steps(
         limits[app.name] = REPLACED_DRAIN if app.desired == "active" else STOPPED_DRAIN
         if app.desired == "active":
             wanted.update({version: app for version in app.versions if version in known})
-    return [
+    steps = [
         step
         for version in known.values()
         for step in (
@@ -105,6 +105,8 @@ def next_steps(
             else _end(version, _drained(version, sessions, now, limits.get(version.app, STOPPED_DRAIN)))
         )
     ]
+    # An app that is as it was wanted has no version any more that is not said to be ready.
+    return sorted(steps, key=lambda step: not isinstance(step, Ready))
 
 
 def _is_up(version: VersionRecord, ready: int, now: datetime) -> bool:

@@ -15,7 +15,7 @@ from flyteray._control.apps import reconcile
 from flyteray._control.apps.deployer import Deployer
 from flyteray._control.apps.ingresses import Ingresses
 from flyteray._control.apps.records import Records
-from flyteray._control.apps.scaler import Scaler, Size
+from flyteray._control.apps.scaler import Scaler
 from flyteray._control.apps.state import RUNNING, AppRecord, VersionPhase, VersionRecord
 from flyteray._control.apps.status import app_info
 from flyteray._control.apps.traffic.canaries import Asked, Canaries
@@ -57,9 +57,9 @@ class Reconciler:
         self._ingresses = ingresses
         self._wake = wake
         self._round = asyncio.Condition()
-        self._scaler = Scaler(records, ingresses.traffic)
+        self.scaler = Scaler(records, ingresses.traffic, figures)
         self._canaries = Canaries(records, figures)
-        self._deployer = Deployer(records, images, self._scaler, cluster, self._wake.set)
+        self._deployer = Deployer(records, images, self.scaler, cluster, self._wake.set)
         self._failed: set[str] = set()  # versions that Serve is still to end
         self._routing = asyncio.Lock()
         keys.watch(self.route)
@@ -108,7 +108,7 @@ class Reconciler:
             self._records.put_version(replace(version, error=error))
             logger.warning("A replica of %s could not start: %s", version.id, error.message)
         if version.phase is VersionPhase.READY and not self._records.of_version(version.id):
-            self._scaler.counts.failed(version.id)
+            self.scaler.counts.failed(version.id)
             await self.route()  # requests that wait for it are told
             self._wake.set()
 
@@ -118,13 +118,9 @@ class Reconciler:
             self._wake.set()  # another one may wait for it to go
             await self.route()
 
-    def sizes(self) -> list[Size]:
-        """How many replicas the versions have of which something runs, by app."""
-        return self._scaler.sizes()
-
     def info(self, app: AppRecord) -> AppInfo:
         """An app as it is now."""
-        waiting = self._scaler.waiting.get(app.target)
+        waiting = self.scaler.waiting.get(app.target)
         if self._deployer.is_building(app.target):
             waiting = "waits for its image, which is being built"
         return app_info(
@@ -133,9 +129,10 @@ class Reconciler:
             self._records.replicas.values(),
             self._cluster,
             waiting,
-            replicas_wanted=self._scaler.counts.wanted(app.serving or app.target),
-            resting=app.serving in self._scaler.counts.resting(),
+            replicas_wanted=self.scaler.counts.wanted(app.serving or app.target),
+            resting=app.serving in self.scaler.counts.resting(),
             unreached=self._ingresses.unreached,
+            why=self.scaler.counts.why(app.serving or app.target),
         )
 
     async def run(self) -> None:
@@ -155,7 +152,7 @@ class Reconciler:
                 await self._reconcile()
                 if await self._canaries.look():
                     await self.changed()
-                if await self._scaler.adjust():
+                if await self.scaler.adjust():
                     await self.route()
             except RegistryUnavailableError as error:
                 logger.warning("Apps are reconciled when the next tick finds the registry: %s", error)
@@ -175,7 +172,7 @@ class Reconciler:
             if replica.info.version not in deployed:
                 self._records.forget_replica(replica.info.replica_id)
         for version_id, replicas in deployed.items():
-            self._scaler.counts.asked(version_id, replicas)
+            self.scaler.counts.asked(version_id, replicas)
 
     async def _lose_dead_replicas(self) -> None:
         if not self._records.replicas:
@@ -191,7 +188,7 @@ class Reconciler:
         """A replica whose process is killed while it starts reports nothing: Serve tells when it has given up."""
         for version in list(self._records.versions.values()):
             coming = version.phase is VersionPhase.DEPLOYING and not self._deployer.is_building(version.id)
-            if coming or self._scaler.is_waking(version.id):
+            if coming or self.scaler.is_waking(version.id):
                 status = await asyncio.to_thread(deployment.status, version.id)
                 if status is not None and (status.has_given_up if coming else status.is_failing):
                     if version.error is None:  # else a replica could tell more
@@ -205,7 +202,7 @@ class Reconciler:
             app = self._records.apps.get(version.app)
             if self._deployer.is_overdue(version) and app and app.serving not in (None, version.id):
                 ready = len(self._records.of_version(version.id))
-                await self.fail(version.id, _overdue(version, ready, self._scaler.waiting.get(version.id)))
+                await self.fail(version.id, _overdue(version, ready, self.scaler.waiting.get(version.id)))
 
     async def _end_unwanted_versions(self) -> None:
         """Serve may have been asked for a version just before, or not been told that it has ended."""
@@ -270,15 +267,15 @@ class Reconciler:
     async def route(self) -> None:
         """Tell the ingress where requests go from now on."""
         async with self._routing:  # a state must not arrive after a later one
-            falling_asleep = self._scaler.falling_asleep()
+            falling_asleep = self.scaler.falling_asleep()
             state = reconcile.ingress_state(
                 self._records.apps.values(),
                 self._records.versions.values(),
                 [each for each in self._records.replicas.values() if each.info.version not in falling_asleep],
                 signed(self._keys.grants(), self._secrets.sign_in),
                 self._cluster.auth,
-                self._scaler.counts.resting() | falling_asleep,
-                self._scaler.waiting,
+                self.scaler.counts.resting() | falling_asleep,
+                self.scaler.waiting,
                 self._records.silent(),
             )
             if state != self._applied:

@@ -14,10 +14,13 @@ from flyteray._control.apps.falling_asleep import FallingAsleep
 from flyteray._control.apps.records import Records
 from flyteray._control.apps.scaling import ReplicaCounts
 from flyteray._control.apps.state import VersionPhase, VersionRecord
+from flyteray._control.apps.traffic.canaries import Asked
 from flyteray._control.registry.database import now
 from flyteray._plan import placement
+from flyteray._plan.traffic.advice import Advice
 from flyteray._plan.triggers.windows import sized
 from flyteray._serve.ray_serve import deployment
+from flyteray.app.scaling import Signals
 
 # Requests that are open, and those so far, of some backends.
 Traffic = Callable[[Sequence[int]], Awaitable[Mapping[int, tuple[int, int]]]]
@@ -45,9 +48,10 @@ class Scaler:
         waiting: Why replicas don't start, by version.
     """
 
-    def __init__(self, records: Records, traffic: Traffic) -> None:
+    def __init__(self, records: Records, traffic: Traffic, figures: Asked) -> None:
         self._records = records
         self._traffic = traffic
+        self._figures = figures
         self.counts = ReplicaCounts()
         self._falling_asleep = FallingAsleep()
         self.waiting: dict[str, str] = {}
@@ -86,6 +90,17 @@ class Scaler:
         """Whether Serve was asked for replicas of a version that slept, and none is ready."""
         return bool(self.counts.wanted(version)) and version in self.counts.resting()
 
+    def advise(self, replica_id: str, version: str, advice: Advice | None) -> Signals | None:
+        """Go by what a version's own policy said in a replica, and tell what to ask it; None for all but one replica.
+
+        The first of its replicas asks: another one does so when that has ended.
+        """
+        first = min((each.info.replica_id for each in self._records.of_version(version)), default=None)
+        if replica_id != first:
+            return None
+        ready = self._records.ready().get(version, 0)
+        return self.counts.advise(version, time.monotonic(), advice, ready)
+
     async def adjust(self) -> bool:
         """Ask for as many replicas as the traffic of each version needs, and learn why some have fewer.
 
@@ -106,10 +121,16 @@ class Scaler:
             if version.spec.scaling and version.phase is VersionPhase.READY and version.backend is not None
         ]
         traffic = await self._traffic(followed) if followed else {}
+        advised = [
+            each.backend for each in versions if each.spec.scaling and each.spec.scaling.by == "policy"
+        ]
+        figures = (
+            await self._figures([backend for backend in advised if backend in followed]) if advised else {}
+        )
         ready, at = self._records.ready(), time.monotonic()
         staying = {version: count for version, count in ready.items() if version not in self.falling_asleep()}
         working = {each.info.version for each in self._records.replicas.values() if each.info.working}
-        changes = self.counts.changes(versions, staying, traffic, at, working)
+        changes = self.counts.changes(versions, staying, traffic, at, working, figures)
         for version, replicas in self._falling_asleep.due(changes, ready, at).items():
             try:
                 await asyncio.to_thread(deployment.scale, version, replicas)

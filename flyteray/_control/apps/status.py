@@ -20,11 +20,13 @@ def app_info(
     replicas_wanted: int | None = None,
     resting: bool = False,
     unreached: Mapping[str, Sequence[str]] | None = None,
+    why: str | None = None,
 ) -> AppInfo:
     """An app with the replicas and the lineage of the version that serves, or else of the one that is coming up.
 
     ``waiting`` tells why the target's replicas wait, ``replicas_wanted`` how many its traffic asks for, and ``resting``
-    whether the version that serves sleeps or is being woken. ``unreached`` has the machines that others do not reach.
+    whether the version that serves sleeps or is being woken. ``unreached`` has the machines that others do not reach,
+    ``why`` what the number of replicas follows.
     """
     target = versions[app.target]
     shown = versions.get(app.serving or "", target)
@@ -46,6 +48,7 @@ def app_info(
         updated_at=app.updated_at,
         error=target.error,
         waiting=waiting,
+        scaling=why,
         asleep=app.desired == "active" and resting and replicas_wanted == 0,
         hosts=own_hosts(shown.spec),
         links=links(shown.spec, url),

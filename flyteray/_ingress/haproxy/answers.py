@@ -118,6 +118,7 @@ _ONLY_TLS = (
 _NO_TRACE = "TRACE would show a page the headers that its browser hides from it; nobody is answered."
 _NO_TUNNEL = "CONNECT is for proxies of the web; the ingress leads to apps only."
 
+_ODD_URL = "The URL has characters that no URL has: send them percent-encoded."
 _OLD_CHUNKS = "HTTP/1.0 knows no Transfer-Encoding: send the body with its Content-Length, or over HTTP/1.1."
 
 _ERRORS = {
@@ -269,6 +270,9 @@ LIMITS = "\n".join(
         f"    acl large req.hdrs -m len gt {_HEADERS_LIMIT}",
         _says(431, _LARGE_HEAD, "if many || much large"),
         _says(400, _OLD_CHUNKS, "if HTTP_1.0 encoded"),
+        _says(
+            400, _ODD_URL, "if HTTP_2.0 { url -m reg [^!-~] }"
+        ),  # HTTP/1 with such a one is not read at all
         _says(405, _NO_TRACE, "if METH_TRACE", _METHODS),
         _says(405, _NO_TUNNEL, "if { method CONNECT }", _METHODS),
     ]

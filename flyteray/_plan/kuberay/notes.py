@@ -39,6 +39,12 @@ def notes(
     described: list[tuple[Environment, EnvironmentSpec]] = [(env, spec.environment) for env, spec in apps]
     for env, spec in [*described, *tasks]:
         yield from _notes_on(env, spec, options)
+    for app, plan in apps:
+        if asking := [part.name for part in plan.parts if "ray_actor_options" in part.options]:
+            yield (
+                f"{type(app).__name__} {app.name!r} has deployments with hardware of their own ({', '.join(asking)}), "
+                "and no pods are made for these: add workerGroupSpecs that have it."
+            )
     if any(spec.environment.num_cpus or spec.environment.num_gpus for _, spec in apps):
         yield (
             "A new version of an app comes up beside the old one, on pods of its own: raise maxReplicas by as many as "

@@ -52,6 +52,10 @@ class Figures:
         """What has come since ``other``, an earlier state of the same."""
         return self._with(other, -1)
 
+    def since(self, before: Figures) -> Figures:
+        """What has come since ``before``; all of it where it has begun anew since."""
+        return self - before if self.requests >= before.requests else self
+
     @property
     def answered(self) -> int:
         """How many answers have begun: those with a latency."""

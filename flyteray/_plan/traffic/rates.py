@@ -51,17 +51,13 @@ def rates(before: Iterable[VersionLoad], now: Sequence[VersionLoad], seconds: fl
 def _of_app(
     app: str, loads: list[VersionLoad], known: dict[tuple[str, str], Figures], seconds: float
 ) -> Rates:
-    since = [_since(known.get((load.app, load.version), Figures()), load.figures) for load in loads]
+    since = [load.figures.since(known.get((load.app, load.version), Figures())) for load in loads]
     versions = tuple(
         _rates(app, load.version, figures, [load], seconds)
         for load, figures in zip(loads, since, strict=True)
     )
     whole = _rates(app, None, sum(since, Figures()), loads, seconds)
     return whole if len(loads) < 2 else Rates(**{**vars(whole), "versions": versions})
-
-
-def _since(before: Figures, now: Figures) -> Figures:
-    return now - before if now.requests >= before.requests else now
 
 
 def _rates(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -13,6 +13,7 @@ from ray.serve._private.client import ServeControllerClient
 from ray.serve._private.common import DeploymentID
 from ray.serve.schema import ApplicationStatus, ServeInstanceDetails
 
+from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import AppSpec
 from flyteray._serve.ray_serve import own_serve
@@ -64,8 +65,14 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], 
         version=version, _internal=True
     )  # without a version of ours, every deploy replaces all replicas
     application = deployment.bind(spec.model_dump_json(), version)
+    built = build_app(application, name=name, external_scaler_enabled=True)
+    if spec.parts:
+        from flyteray._serve.ray_serve.parts import deployments  # deferred: only compositions have parts
+
+        others = deployments(spec, version, {**runtime_env, "env_vars": env_vars})
+        built = replace(built, deployments=[*others, *built.deployments])
     ServeControllerClient(own_serve.find()).deploy_applications(
-        [build_app(application, name=name, external_scaler_enabled=True)],
+        [built],
         wait_for_ingress_deployment_creation=False,
         wait_for_applications_running=False,
     )
@@ -97,10 +104,11 @@ def status(name: str) -> ServeStatus | None:
     application = ServeInstanceDetails(**_details())._get_status().applications.get(name)
     if application is None:
         return None
-    deployments = application.deployments.values()
-    messages = [application.message, *(each.message for each in deployments)]
+    deployments = application.deployments
+    messages = [application.message, *(each.message for each in deployments.values())]
     message = "\n".join(filter(None, messages))
-    running = sum(each.replica_states.get("RUNNING", 0) for each in deployments)
+    reached = deployments.get(_DEPLOYMENT)
+    running = reached.replica_states.get("RUNNING", 0) if reached is not None else 0
     return ServeStatus(phase=application.status, message=message, running=running)
 
 
@@ -112,6 +120,26 @@ def _details() -> dict[str, Any]:
 def replicas_alive() -> set[str]:
     """The names of the actors of all replicas whose processes live or are being made."""
     return {each["name"] for each in ray.util.list_named_actors(all_namespaces=True)}
+
+
+def parts(names: set[str]) -> list[ReplicaInfo]:
+    """The processes of the deployments beside the replicas of these app versions."""
+    found = []
+    for actor in _actors("ALIVE", names):
+        version, _, replica = actor["Name"].rpartition("::")[2].partition("#")
+        if not replica.startswith(f"{_DEPLOYMENT}#"):
+            host = actor["Address"]["IPAddress"]
+            found.append(
+                ReplicaInfo(
+                    replica_id=replica,
+                    actor_name=actor["Name"],
+                    version=version,
+                    host=host,
+                    port=0,
+                    pid=actor["Pid"],
+                )
+            )
+    return found
 
 
 def has_unplaced(name: str) -> bool:
@@ -126,6 +154,6 @@ def have_processes(names: set[str]) -> bool:
 
 def _actors(state: str, names: set[str]) -> Iterator[dict[str, Any]]:
     for actor in ray._private.state.state.actor_table(None, actor_state_name=state).values():
-        application, _, deployment = actor["Name"].rpartition("::")[2].partition(f"#{_DEPLOYMENT}#")
+        application, _, deployment = actor["Name"].rpartition("::")[2].partition("#")
         if deployment and application in names:
             yield actor

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from typing import Any
 
 import ray
@@ -22,7 +21,8 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
 from flyteray._actors.calls import SERVE_NAMESPACE
-from flyteray._serve.ray_serve.replica_process import ReplicaActor
+from flyteray._serve.ray_serve.replica_actor import ReplicaActor
+from flyteray._serve.ray_serve.replica_process import use_own_serve
 
 # Ways in which a cluster may have Serve reach replicas; flyteray's are reached by its ingress.
 _WAYS_IN = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS")
@@ -76,9 +76,7 @@ class ServeController(controller.ServeController):  # type: ignore[misc]  # Ray 
     """Serve's controller in flyteray's namespace, with a memory and replicas of its own."""
 
     async def __init__(self, **options: Any) -> None:  # type: ignore[misc]  # Ray awaits it
-        for name, module in list(sys.modules.items()):
-            if name.startswith("ray.serve.") and "SERVE_NAMESPACE" in vars(module):
-                module.SERVE_NAMESPACE = SERVE_NAMESPACE  # type: ignore[attr-defined]
+        use_own_serve()
         # Serve's is named after the namespace of the job that started it, which may be that of others' Serve too.
         controller.RayInternalKVStore = lambda _, *arguments: RayInternalKVStore(SERVE_NAMESPACE, *arguments)
         # Those of others' replicas are not left over because they are not ours.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import logging.handlers
-from typing import Any
+import sys
 
 from ray.serve._private import replica
 
@@ -13,12 +13,11 @@ from flyteray._actors.calls import SERVE_NAMESPACE
 from flyteray._logging import configure
 
 
-class ReplicaActor(replica.ReplicaActor):  # type: ignore[misc]  # Ray has no types for it
-    """Serve's actor, which finds its controller in flyteray's namespace; user code in it reaches the common Serve."""
-
-    async def __init__(self, *arguments: Any) -> None:  # type: ignore[misc]  # Ray awaits it
-        replica.SERVE_NAMESPACE = SERVE_NAMESPACE
-        await super().__init__(*arguments)
+def use_own_serve() -> None:
+    """Let all of Ray Serve in this process be flyteray's: its controller, and the handles of its deployments."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("ray.serve.") and "SERVE_NAMESPACE" in vars(module):
+            module.SERVE_NAMESPACE = SERVE_NAMESPACE  # type: ignore[attr-defined]
 
 
 def confine() -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import uvloop
 
@@ -51,6 +51,14 @@ class Server(Protocol):
 
     async def stop(self, deadline_s: float) -> None:
         """Let requests and their work end until the deadline, name the others in the log, and make ``run`` return."""
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """A server that knows whether it is well."""
+
+    def check(self) -> None:
+        """Raise if it is not."""
 
 
 @dataclass(eq=False, repr=False)
@@ -102,6 +110,8 @@ class Hosting:
             )
         if self._watch is not None:
             self._watch.check()
+        if isinstance(self.server, SelfChecking):
+            self.server.check()
 
     async def stop(self, deadline_s: float) -> None:
         """Stop the server as :meth:`Server.stop` says, and wait for ``on_shutdown``. Twice is harmless."""

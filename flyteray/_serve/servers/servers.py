@@ -27,7 +27,7 @@ def loop_for(spec: AppSpec, app: Any) -> asyncio.AbstractEventLoop:
     """
     config = getattr(app, "uvicorn_config", None)
     asked_for = config is not None and config.loop == "asyncio"
-    if spec.kind == "asgi" and not asked_for and "nest_asyncio" not in sys.modules:
+    if spec.kind in ("asgi", "serve") and not asked_for and "nest_asyncio" not in sys.modules:
         return uvloop.new_event_loop()
     return asyncio.new_event_loop()
 
@@ -47,8 +47,13 @@ def server_for(
     or is closed for it. ``behind_ingress`` says that only the ingress connects to it: then a connection that is open is
     a request. A program finds the packages of ``python``, by default this process's.
     """
+    proxies = None if behind_ingress else Settings.load().trusted_proxies
+    if spec.kind == "serve":
+        # deferred: other apps need no Ray Serve
+        from flyteray._serve.compositions.entry import Entry, EntryServer
+
+        return EntryServer(Entry(app.app, local=not behind_ingress), sock, proxies)
     if spec.kind == "asgi":
-        proxies = None if behind_ingress else Settings.load().trusted_proxies
         return AsgiServer(app.asgi_app(), sock, app.uvicorn_config, proxies)
     host, port = sock.getsockname()[:2]
     declared = spec.port or port  # 0 is no port of any server's

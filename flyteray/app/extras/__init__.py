@@ -6,6 +6,7 @@ from flyteray.app.extras.fastapi import FastAPIAppEnvironment
 from flyteray.app.extras.gradio import GradioAppEnvironment
 from flyteray.app.extras.language_model import SGLangAppEnvironment, VLLMAppEnvironment
 from flyteray.app.extras.passthrough import FastAPIPassthroughAuthMiddleware
+from flyteray.app.extras.serve import ServeAppEnvironment
 from flyteray.app.extras.streamlit import StreamlitAppEnvironment
 from flyteray.app.extras.webhook import FlyteWebhookAppEnvironment
 
@@ -16,6 +17,7 @@ __all__ = [
     "FlyteWebhookAppEnvironment",
     "GradioAppEnvironment",
     "SGLangAppEnvironment",
+    "ServeAppEnvironment",
     "StreamlitAppEnvironment",
     "VLLMAppEnvironment",
 ]

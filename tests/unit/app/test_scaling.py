@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from flyteray import Cron
-from flyteray.app import Scaling
+from flyteray.app import Scaling, Signals
 
 
 @pytest.mark.parametrize(
@@ -102,3 +103,35 @@ def test_times_with_bounds_of_their_own() -> None:
 def test_times_that_are_none_are_refused(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+def by_open(signals: Signals) -> int:
+    return math.ceil(signals.open / 5)
+
+
+async def by_await(signals: Signals) -> int:
+    return 1
+
+
+def test_a_policy_is_a_function_of_signals() -> None:
+    scaling = Scaling(replicas=(1, 8), policy=by_open)
+
+    assert scaling.policy is by_open
+    assert by_open(Signals(replicas=1, ready=1, open=11)) == 3
+    assert Scaling(replicas=(1, 8), policy=lambda signals, more=1: more).policy is not None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"policy": "fast"}, TypeError, "policy must be a function of Signals, got 'fast'"),
+        ({"policy": lambda: 1}, TypeError, "policy is called with Signals alone"),
+        ({"policy": lambda signals, more: 1}, TypeError, "policy is called with Signals alone"),
+        ({"policy": by_await}, TypeError, "policy must not be async"),
+        ({"policy": by_open, "metric": Scaling.Concurrency(2)}, ValueError, "leave out the metric"),
+        ({"policy": by_open, "replicas": 3}, ValueError, r"nothing to choose from, as replicas is \(3, 3\)"),
+    ],
+)
+def test_a_bad_policy_is_refused(wrong: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Scaling(**{"replicas": (1, 8), **wrong})

@@ -230,6 +230,9 @@ def test_versions_with_a_share_come_up_beside_the_one_that_serves_and_have_it_to
     assert steps(VersionPhase.RETIRED, VersionPhase.PENDING) == [Deploy("v2"), Deploy("v3")]
     assert steps(VersionPhase.DEPLOYING, VersionPhase.DEPLOYING) == [Ready("v2")]
     assert steps(VersionPhase.READY, VersionPhase.DEPLOYING) == []
+    none = replace(app("v1", "v1"), shares={"v2": 10})  # what it waits for is said to be ready first
+    two = [ready, version("v2", VersionPhase.DEPLOYING, 2)]
+    assert next_steps([none], two, up, {}, NOW) == [Ready("v2"), Promote("v1", "a")]
     assert steps(VersionPhase.READY, VersionPhase.READY) == [Promote("v1", "a")]
     assert steps(VersionPhase.READY, VersionPhase.READY, shared.promoted(NOW)) == []
     assert steps(VersionPhase.READY, VersionPhase.FAILED) == [TakeBack("v3", "a")]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flyteray._control.apps.scaling import Autoscaler, ReplicaCounts
 from flyteray._control.apps.state import VersionPhase, VersionRecord
 from flyteray._plan.spec import ScalingSpec
+from flyteray._plan.traffic.advice import Advice
+from flyteray._plan.traffic.figures import NONE_YET, Figures, place
+from flyteray.app import Signals
 from tests.unit.builders import app_spec, version_record
 
 
@@ -253,3 +258,112 @@ def test_versions_that_are_over_are_forgotten() -> None:
     counts.changes([], {}, {}, 0)
 
     assert counts.wanted("v1") is None
+
+
+def advised(**fields: Any) -> Autoscaler:
+    return following(by="policy", policy="by_queue", **fields)
+
+
+def test_a_policy_decides_within_the_bounds_and_fewer_come_later() -> None:
+    scaler = advised(most=4, current=2)
+
+    numbers = []
+    for second, said in enumerate([2.2, 9, math.inf, 0, 0, 0, 0, 0, 0, -3]):
+        scaler.advise(second, Advice(replicas=said))
+        numbers.append(scaler.wanted(second, 0, 0))
+
+    assert numbers == [3, 4, 4, 4, 4, 4, 4, 4, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("at", "advice", "why"),
+    [
+        (0, None, "its policy by_queue is yet to be asked, so it stays at 2"),
+        (30, None, "its policy by_queue has not answered yet, so it stays at 2"),
+        (30, (1, Advice(replicas=4)), "its policy by_queue has not answered for 29 s, so it stays at 2"),
+        (30, (29, Advice(problem="raised E: no")), "its policy by_queue raised E: no, so it stays at 2"),
+        (30, (29, Advice(replicas=3)), "its policy by_queue says 3"),
+        (30, (29, Advice(replicas=30)), "its policy by_queue says 30, and the most is 4"),
+        (30, (29, Advice(replicas=0)), "its policy by_queue says 0, and the least is 1"),
+    ],
+)
+def test_what_a_policy_says_is_told_and_where_it_says_nothing_the_number_stays(
+    at: float, advice: tuple[float, Advice] | None, why: str
+) -> None:
+    scaler = advised(current=2)
+    scaler.wanted(0, 0, 0)
+    if advice is not None:
+        scaler.advise(*advice)
+    for second in (at - 4, at - 2, at):
+        scaler.wanted(second, 0, 0)
+
+    assert scaler.why == why
+
+
+def test_an_app_with_a_policy_sleeps_as_others_do() -> None:
+    scaler = advised(sleeps_after_s=5, current=1)
+    numbers = []
+    for second in range(7):
+        scaler.advise(second, Advice(replicas=3))
+        numbers.append(scaler.wanted(second, 0, 0))
+
+    assert numbers == [3] * 5 + [0, 0]
+    assert "the next request wakes it" in scaler.why
+
+
+def test_a_policy_is_told_what_is_known() -> None:
+    scaler = advised(current=2)
+    assert scaler.signals(1) == Signals(2, 1)
+    slow = Figures(requests=100, errors=25, latencies=latencies(100_000, 100))
+    scaler.wanted(0, 4, 1000)
+    scaler.wanted(2, 8, 1200, figures=slow)
+
+    told = scaler.signals(ready=1)
+
+    assert (told.replicas, told.ready, told.open, told.requests_per_second) == (2, 1, 6, 100)
+    assert told.error_rate == 0.25
+    assert told.p50 is not None
+    assert told.p95 is not None
+    assert 0.08 < told.p50 < told.p95 <= 0.1
+
+
+def latencies(us: int, count: int) -> tuple[int, ...]:
+    return tuple(count if number == place(us) else 0 for number in range(len(NONE_YET)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "loads", "why"),
+    [
+        ({}, [25] * 4, "25 requests at one time, 10 for each replica, need 3"),
+        ({}, [500] * 4, "500 requests at one time, 10 for each replica, need 50, and the most is 4"),
+        ({}, [0] * 9, "0 requests at one time, 10 for each replica, need 0, and the least is 1"),
+        (
+            {"current": 3},
+            [0] * 4,
+            "0 requests at one time, 10 for each replica, need 0, and the least is 1; "
+            "3 stay until that has been enough for 5 s",
+        ),
+        ({"sleeps_after_s": 3}, [0] * 9, "it sleeps, as nobody uses it; the next request wakes it"),
+    ],
+)
+def test_the_reason_of_a_number_is_told(fields: dict[str, Any], loads: list[int], why: str) -> None:
+    scaler = following(**fields)
+    each_second(scaler, loads)
+
+    assert scaler.why == why
+
+
+def test_a_rate_is_the_reason_too() -> None:
+    scaler = following(by="request_rate", share=5)
+    for second in range(4):
+        scaler.wanted(second, 0, second * 12)
+
+    assert scaler.why == "12 requests a second, 5 for each replica, need 3"
+
+
+def test_advice_for_a_version_that_is_not_followed_yet_is_let_go() -> None:
+    counts = ReplicaCounts()
+    counts.asked("v1", 2)
+
+    assert counts.advise("v1", 0, Advice(replicas=3), ready=1) == Signals(2, 1)
+    assert counts.why("v1") is None

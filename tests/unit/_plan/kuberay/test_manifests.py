@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from ray import serve
 
 import flyteray as flyte
 from flyteray._declare.options.pod import PodTemplate
@@ -16,10 +17,18 @@ from flyteray._plan.kuberay.notes import notes
 from flyteray._plan.kuberay.sources import Sources
 from flyteray._plan.resources import environment_spec
 from flyteray.app import AppEnvironment, Domain, Scaling
+from flyteray.app.extras import ServeAppEnvironment
 from tests import kuberay
 from tests.unit.builders import CODE
 
 SOURCES = Sources({"pkg/app.py": b"env = 1\n", "logo.png": b"\x89PNG"}, "flyteray serve pkg/app.py env")
+
+
+@serve.deployment
+class Part:
+    def __init__(self, *parts: Any) -> None: ...
+
+    def __call__(self) -> None: ...
 
 
 def app(name: str = "digits", **fields: Any) -> AppEnvironment:
@@ -280,6 +289,14 @@ def test_two_groups_of_one_name_are_refused() -> None:
 def test_what_manifests_leave_to_people_is_said(fields: dict[str, Any], note: str) -> None:
     assert note in told(app(**fields))
     assert note not in told(app())
+
+
+def test_deployments_of_a_composition_that_need_pods_of_their_own_are_said() -> None:
+    small, large = Part.bind(), Part.options(name="Large", ray_actor_options={"num_cpus": 4}).bind()
+
+    assert "deployments with hardware of their own (Large)" in told(
+        ServeAppEnvironment(name="digits", app=Part.options(name="Front").bind(small, large))
+    )
 
 
 def test_layers_that_only_the_pods_image_can_have_are_said() -> None:

@@ -1,0 +1,189 @@
+"""Applications of Ray Serve's for the tests of serving them as apps."""
+
+# Serve's classes of FastAPI need annotations that are no texts.
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import JSONResponse, StreamingResponse
+from ray import serve
+from starlette.requests import Request as PlainRequest
+
+from flyteray.app import Parameter, Scaling, get_parameter
+from flyteray.app.extras import ServeAppEnvironment
+
+api = FastAPI()
+
+
+@serve.deployment(
+    num_replicas=2, ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": {"OWN": "own"}}}
+)
+class Twice:
+    """A part with two replicas, a variable of its own and a value of the app's parameter."""
+
+    def __init__(self, by: int) -> None:
+        self.by = by
+
+    def reconfigure(self, told: dict[str, int]) -> None:
+        self.by += told["more"]
+
+    async def __call__(self, number: int) -> int:
+        print(f"{number} is asked for", flush=True)
+        return number * self.by
+
+    def tell(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "own": os.environ.get("OWN"),
+            "shared": os.environ.get("SHARED"),
+            "greeting": get_parameter("greeting"),
+            "app": serve.get_replica_context().app_name,
+        }
+
+    async def count(self, to: int) -> AsyncIterator[int]:
+        for number in range(to):
+            yield number * self.by
+
+
+@serve.deployment
+class Models:
+    """A part that loads models by their ids."""
+
+    @serve.multiplexed(max_num_models_per_replica=2)
+    async def load(self, model: str) -> str:
+        return model.upper()
+
+    async def __call__(self) -> str:
+        return str(await self.load(serve.get_multiplexed_model_id()))
+
+
+@serve.deployment(max_ongoing_requests=100)
+@serve.ingress(api)
+class Front:
+    def __init__(self, twice: Any, models: Any) -> None:
+        self.twice = twice
+        self.models = models
+
+    @api.get("/twice/{number}")
+    async def double(self, number: int) -> int:
+        return int(await self.twice.remote(number))
+
+    @api.get("/tell")
+    async def tell(self, request: Request) -> dict[str, Any]:
+        here = {"pid": os.getpid(), "root": request.scope["root_path"], "greeting": get_parameter("greeting")}
+        return {"part": await self.twice.tell.remote(), "here": here}
+
+    @api.get("/stream")
+    async def stream(self) -> StreamingResponse:
+        numbers = self.twice.options(stream=True).count.remote(3)
+        return StreamingResponse(f"{number}\n" async for number in numbers)
+
+    @api.get("/model")
+    async def model(self) -> str:
+        model = serve.get_multiplexed_model_id()
+        return f"{model} {await self.models.options(multiplexed_model_id=model).remote()}"
+
+    @api.websocket("/ws")
+    async def talk(self, socket: WebSocket) -> None:
+        await socket.accept()
+        async for text in socket.iter_text():
+            await socket.send_text(str(await self.twice.remote(int(text))))
+
+    @api.get("/slow")
+    async def slow(self) -> int:
+        await asyncio.sleep(3)
+        return int(await self.twice.remote(1))
+
+
+def composition(by: int, name: str = "composition", **options: Any) -> ServeAppEnvironment:
+    twice = Twice.options(user_config={"more": 0}).bind(by)
+    return ServeAppEnvironment(
+        name=name,
+        app=Front.bind(twice, models=Models.bind()),
+        env_vars={"SHARED": "shared"},
+        parameters=[Parameter("greeting", value="hi")],
+        **options,
+    )
+
+
+first = composition(2)
+second = composition(3)
+leaving = composition(5, "leaving")
+local = composition(2, "local-composition")
+
+
+@serve.deployment(max_ongoing_requests=8, max_queued_requests=1)
+class Plain:
+    """An ingress deployment without FastAPI, which answers in batches and can be told that it is ill."""
+
+    def __init__(self) -> None:
+        self.ill = False
+        self.told: Any = None
+
+    def reconfigure(self, told: Any) -> None:
+        self.told = told
+
+    def check_health(self) -> None:
+        if self.ill:
+            raise RuntimeError("I feel ill.")
+
+    @serve.batch(max_batch_size=4, batch_wait_timeout_s=5)
+    async def together(self, words: list[str]) -> list[list[str]]:
+        return [sorted(words)] * len(words)
+
+    async def __call__(self, request: PlainRequest) -> Any:
+        match request.url.path.rpartition("/")[2]:
+            case "batch":
+                return await self.together(request.query_params["word"])
+            case "told":
+                return {"told": self.told, "method": request.method, "body": (await request.body()).decode()}
+            case "ill":
+                self.ill = True
+                return os.getpid()
+            case "pid":
+                return os.getpid()
+            case "slow":
+                await asyncio.sleep(float(request.query_params["s"]))
+                return "slow"
+            case "teapot":
+                return JSONResponse({}, status_code=418)
+        raise ValueError("no such path")
+
+
+plain = ServeAppEnvironment(
+    name="plain-serve",
+    app=Plain.options(user_config={"level": 3}, health_check_period_s=0.2).bind(),
+)
+
+
+@serve.deployment
+async def hello(request: PlainRequest) -> str:
+    return f"hello {request.query_params.get('name', '')}"
+
+
+function = ServeAppEnvironment(
+    name="serve-function", app=hello.bind(), scaling=Scaling(replicas=(0, 2), scaledown_after=3)
+)
+
+
+@serve.deployment
+class Broken:
+    def __init__(self) -> None:
+        raise RuntimeError("This part is broken.")
+
+    def __call__(self) -> None: ...
+
+
+broken_part = ServeAppEnvironment(name="composition", app=Front.bind(Broken.bind(), Models.bind()))
+broken_ingress = ServeAppEnvironment(name="broken-ingress", app=Broken.bind())
+
+
+@serve.deployment(ray_actor_options={"num_gpus": 64})
+class Impossible:
+    def __call__(self) -> None: ...
+
+
+too_large = ServeAppEnvironment(name="too-large-part", app=Front.bind(Impossible.bind(), Models.bind()))

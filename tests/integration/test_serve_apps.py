@@ -1,0 +1,217 @@
+"""Applications of Ray Serve's, served as apps: what their code meets, and that nothing of them is lost or left."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+
+import flyteray as flyte
+from flyteray._serve.ray_serve import deployment
+from flyteray.errors import DeploymentError
+from flyteray.remote import App
+from tests.integration import sample_serve as samples
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture(scope="module")
+def composed(cluster: Any) -> Iterator[App]:
+    """A composition; each test leaves it serving some version."""
+    yield flyte.serve(samples.first)
+    App.delete("composition")
+
+
+@pytest.fixture(scope="module")
+def plain(cluster: Any) -> Iterator[App]:
+    yield flyte.serve(samples.plain)
+    App.delete("plain-serve")
+
+
+def parts(version_of: str) -> dict[str, set[str]]:
+    """The deployments of Serve's applications of an app."""
+    return {
+        name: set(application["deployments"])
+        for name, application in deployment._details()["applications"].items()
+        if name.startswith(f"{version_of}-")
+    }
+
+
+def test_requests_reach_the_ingress_deployment_and_its_handles_the_others(composed: App) -> None:
+    with httpx.Client(base_url=composed.endpoint, timeout=60) as client:
+        assert client.get("/twice/21").json() == 42
+        with client.stream("GET", "/stream") as answer:
+            assert b"".join(answer.iter_raw()) == b"0\n2\n4\n"
+        assert "/composition/openapi.json" in client.get("/docs").text
+
+    async def talk() -> list[str]:
+        async with websockets.connect(f"{composed.endpoint}/ws".replace("http", "ws")) as socket:
+            await socket.send("4")
+            await socket.send("5")
+            return [str(await socket.recv()), str(await socket.recv())]
+
+    assert asyncio.run(talk()) == ["8", "10"]
+
+
+def test_every_process_has_what_the_app_has(composed: App) -> None:
+    told = [httpx.get(f"{composed.endpoint}/tell", timeout=60).json() for _ in range(20)]
+
+    assert {each["here"]["root"] for each in told} == {"/composition"}
+    assert {each["here"]["greeting"] for each in told} == {"hi"}
+    found = [each["part"] for each in told]
+    assert {(each["own"], each["shared"], each["greeting"]) for each in found} == {("own", "shared", "hi")}
+    assert len({each["pid"] for each in found}) == 2
+    assert {each["app"] for each in found} == set(parts("composition"))
+
+
+def test_the_log_has_what_its_deployments_write(composed: App, capsys: pytest.CaptureFixture[str]) -> None:
+    httpx.get(f"{composed.endpoint}/twice/111", timeout=60)
+
+    def told() -> str:
+        composed.show_logs(follow=False, replica_name="Twice")
+        return capsys.readouterr().out
+
+    eventually(lambda: re.search(r"^\[Twice \w{8}\] 111 is asked for$", told(), re.MULTILINE))
+
+
+def test_a_model_is_asked_for_by_the_header_of_serve(composed: App) -> None:
+    answer = httpx.get(
+        f"{composed.endpoint}/model", headers={"serve_multiplexed_model_id": "bert"}, timeout=60
+    )
+
+    assert answer.json() == "bert BERT"
+
+
+def test_a_new_version_takes_over_with_deployments_of_its_own_and_loses_no_request(composed: App) -> None:
+    seen: list[int] = []
+    failed: list[Any] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=composed.endpoint, timeout=60) as client:
+            while not stop.is_set():
+                answer = client.get("/twice/7")
+                (seen if answer.status_code == 200 else failed).append(answer.json())
+
+    with ThreadPoolExecutor() as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        slow = pool.submit(httpx.get, f"{composed.endpoint}/slow", timeout=60)
+        flyte.serve(samples.second)
+        eventually(lambda: seen and seen[-1] == 21)
+        stop.set()
+        assert slow.result().json() in (2, 3)
+        for each in asking:
+            each.result()
+
+    assert failed == []
+    assert set(seen) == {14, 21}
+    eventually(lambda: list(parts("composition").values()) == [{"flyteray-replica", "Twice", "Models"}])
+
+
+def test_a_part_that_can_t_start_is_told_of_with_its_traceback_and_the_old_version_goes_on(
+    composed: App,
+) -> None:
+    with pytest.raises(DeploymentError, match=r"This part is broken\.") as caught:
+        flyte.serve(samples.broken_part)
+
+    assert 'raise RuntimeError("This part is broken.")' in "".join(traceback.format_exception(caught.value))
+    assert httpx.get(f"{composed.endpoint}/twice/1", timeout=60).status_code == 200
+    eventually(lambda: len(parts("composition")) == 1)
+
+
+def test_an_ingress_deployment_that_can_t_start_is_told_of(cluster: Any) -> None:
+    with pytest.raises(DeploymentError, match=r"This part is broken\."):
+        flyte.serve(samples.broken_ingress)
+
+    App.delete("broken-ingress")
+
+
+def test_a_part_that_finds_no_hardware_is_named(cluster: Any) -> None:
+    with pytest.raises(DeploymentError, match="its deployment 'Impossible' is not up"):
+        flyte.with_servecontext(activate_timeout=8).serve(samples.too_large)
+
+    App.delete("too-large-part")
+    eventually(lambda: parts("too-large-part") == {})
+
+
+def test_deactivated_and_deleted_nothing_of_it_is_left(cluster: Any) -> None:
+    app = flyte.serve(samples.leaving)
+    assert set(*parts("leaving").values()) == {"flyteray-replica", "Twice", "Models"}
+
+    app.deactivate(wait=True)
+    eventually(lambda: parts("leaving") == {})
+    app.activate(wait=True)
+    assert httpx.get(f"{app.endpoint}/twice/1", timeout=60).json() == 5
+    App.delete("leaving")
+
+    eventually(lambda: parts("leaving") == {})
+
+
+def test_a_plain_deployment_answers_as_under_serve(plain: App) -> None:
+    with httpx.Client(base_url=plain.endpoint, timeout=60) as client:
+        assert client.post("/told", content=b"body").json() == {
+            "told": {"level": 3},
+            "method": "POST",
+            "body": "body",
+        }
+        assert client.get("/teapot").status_code == 418
+        failed = client.get("/nothing")
+        assert (failed.status_code, failed.text) == (500, "Internal Server Error")
+
+
+def test_requests_are_answered_in_batches(plain: App) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        asked = [
+            pool.submit(httpx.get, f"{plain.endpoint}/batch", params={"word": word}, timeout=60)
+            for word in "abcd"
+        ]
+
+        assert [each.result().json() for each in asked] == [["a", "b", "c", "d"]] * 4
+
+
+def test_no_more_requests_run_and_wait_than_the_deployment_says(plain: App) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        asked = [
+            pool.submit(httpx.get, f"{plain.endpoint}/slow", params={"s": 3}, timeout=60) for _ in range(12)
+        ]
+        answers = [each.result() for each in asked]
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 9 + [503] * 3
+    assert "All places of the deployment Plain" in next(
+        answer.json()["error"] for answer in answers if answer.status_code == 503
+    )
+
+
+def test_a_replica_that_is_ill_by_its_own_word_is_replaced(plain: App) -> None:
+    ill = httpx.get(f"{plain.endpoint}/ill", timeout=60).text
+
+    eventually(lambda: httpx.get(f"{plain.endpoint}/pid", timeout=60).text != ill, timeout=60)
+
+
+def test_a_function_is_an_ingress_deployment_which_may_sleep(cluster: Any) -> None:
+    app = flyte.serve(samples.function)
+    assert httpx.get(app.endpoint, params={"name": "you"}, timeout=60).text == "hello you"
+
+    eventually(lambda: App.get("serve-function").info.ready_replicas == 0, timeout=60)
+
+    assert httpx.get(app.endpoint, params={"name": "again"}, timeout=60).text == "hello again"
+    App.delete("serve-function")
+
+
+def test_in_local_mode_all_of_it_runs_in_one_process() -> None:
+    app = flyte.with_servecontext(mode="local").serve(samples.local)
+
+    with httpx.Client(base_url=app.endpoint, timeout=60) as client:
+        assert client.get("/twice/21").json() == 42
+        told = client.get("/tell").json()
+        assert told["part"]["pid"] == told["here"]["pid"]
+    app.deactivate()
