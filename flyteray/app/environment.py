@@ -11,7 +11,7 @@ from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.facts import Role
 from flyteray._declare.this_cluster import this_process
-from flyteray.app.command import LAUNCHER, program, split_words
+from flyteray.app.command import LAUNCHER, check_words, program, split_words
 from flyteray.app.context import ctx
 from flyteray.app.endpoints import local_endpoints
 from flyteray.app.limits import Limits
@@ -129,12 +129,7 @@ class AppEnvironment(Environment):
 
     def _check_words(self) -> None:
         for field_name in ("args", "command"):
-            words = getattr(self, field_name)
-            listed = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
-            if words is not None and not isinstance(words, str) and not listed:
-                raise TypeError(
-                    f"{self._words()}: {field_name} must be a str or a list of str, got {words!r}."
-                )
+            check_words(self._words(), field_name, getattr(self, field_name))
         AppEnvironment.words(self)  # refuses what can't be one
         command = split_words(self._words(), self.command)
         if command and self.parameters and command[0] != LAUNCHER:
