@@ -39,11 +39,14 @@ def forget_settings() -> None:
 
 @contextlib.contextmanager
 def local_cluster(
-    num_cpus: int = 2, object_store_memory: int | None = None, auth: bool = False
+    num_cpus: int = 2,
+    object_store_memory: int | None = None,
+    auth: bool = False,
+    tls: tuple[Path, Path] | None = None,
 ) -> Iterator[None]:
     """A local cluster in a temporary home, to which flyteray's verbs and Ray in this process connect.
 
-    With ``auth`` its apps ask for keys.
+    With ``auth`` its apps ask for keys; ``tls`` are the files of a certificate and its key.
     """
     # Deferred: children of the benchmarks import this module and need no Ray.
     import ray
@@ -55,6 +58,8 @@ def local_cluster(
     forget_settings()
     os.environ |= {"FLYTERAY_HOME": str(home), "FLYTERAY_NUM_CPUS": str(num_cpus)}
     os.environ["FLYTERAY_AUTH"] = "on" if auth else "off"
+    if tls is not None:
+        os.environ["FLYTERAY_TLS_CERTIFICATE"], os.environ["FLYTERAY_TLS_KEY"] = map(str, tls)
     if object_store_memory is not None:
         os.environ["FLYTERAY_OBJECT_STORE_MEMORY"] = str(object_store_memory)
     settings = Settings.load()
