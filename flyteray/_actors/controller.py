@@ -400,6 +400,9 @@ class Apps(Protocol):
     def replica_failed(self, version: str, error: ErrorInfo) -> Awaitable[None]:
         """A replica could not start."""
 
+    def part_ready(self, version: str) -> Awaitable[None]:
+        """A process of a deployment behind the replicas of a version is up."""
+
     def replica_stopping(self, replica_id: str, version: str) -> Awaitable[float]:
         """A replica takes no more requests; for how many seconds it may go on at most."""
 

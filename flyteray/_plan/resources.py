@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from flyteray._declare.device import PARTITIONS, SHARED, Device
@@ -11,7 +12,7 @@ from flyteray._declare.resources import Resources
 from flyteray._declare.tasks.task import Task
 from flyteray._plan.credentials import secret_specs
 from flyteray._plan.images.image import image_env_vars, image_spec, is_program
-from flyteray._plan.spec import EnvironmentSpec
+from flyteray._plan.spec import EnvironmentSpec, PartSpec
 
 _SHARE = 0.25  # of a GPU, for kinds that are shared; what Ray counts, not what the hardware enforces
 
@@ -83,6 +84,25 @@ def ray_options(environment: EnvironmentSpec) -> dict[str, Any]:
     }
     asked = {name: value for name, value in further.items() if value is not None}
     return {"num_cpus": environment.num_cpus, **asked}
+
+
+def asked_of_ray(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an :class:`EnvironmentSpec` that tell of the hardware in options of a Ray task or actor."""
+    fields = {"label_selector": "labels"}
+    named = ("num_cpus", "num_gpus", "memory", "accelerator_type", "resources", "label_selector")
+    whole = {"memory": int, "num_cpus": float, "num_gpus": float}
+    return {
+        fields.get(name, name): whole.get(name, lambda value: value)(options[name])
+        for name in named
+        if options.get(name) is not None
+    }
+
+
+def of_part(part: PartSpec) -> tuple[EnvironmentSpec, int]:
+    """What a replica of a part of a Ray Serve application asks for, and how many there are at least."""
+    asked = asked_of_ray(part.options.get("ray_actor_options") or {"num_cpus": 0})
+    scaling = part.options.get("autoscaling_config") or {}
+    return EnvironmentSpec(**asked), scaling.get("min_replicas", part.options.get("num_replicas", 1))
 
 
 def _accelerators(device: Device) -> dict[str, Any]:

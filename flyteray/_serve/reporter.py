@@ -85,6 +85,11 @@ def report_failure(version: str, error: ErrorInfo) -> None:
     _tell(controller().apps.replica_failed(version, error))
 
 
+def report_part(version: str) -> None:
+    """Tell the controller that a process of a deployment behind the replicas of ``version`` is up."""
+    _tell(controller().apps.part_ready(version))
+
+
 def _tell(told: Awaitable[Any]) -> Any:
     try:
         return ray.get(send(told), timeout=_ANSWER_S)

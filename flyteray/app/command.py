@@ -9,6 +9,13 @@ LAUNCHER = "fserve"  # starts apps in Flyte; what it starts follows ``--``
 _SHELL = {"&&", "||", "|", ";", "&", ">", ">>", "<", "<<", "2>", "2>>", "2>&1", "&>"}
 
 
+def check_words(owner: str, field: str, words: object) -> None:
+    """Return where a field holds words, as a text or as a list, or nothing; TypeError else."""
+    listed = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
+    if words is not None and not isinstance(words, str) and not listed:
+        raise TypeError(f"{owner}: {field} must be a str or a list of str, got {words!r}.")
+
+
 def split_words(owner: str, words: Sequence[str] | str | None) -> list[str]:
     """A command's words; a text is split as a shell splits it. ValueError: a quotation in it has no end."""
     if not isinstance(words, str):

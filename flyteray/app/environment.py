@@ -11,7 +11,7 @@ from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment, without_meaning
 from flyteray._declare.facts import Role
 from flyteray._declare.this_cluster import this_process
-from flyteray.app.command import LAUNCHER, program, split_words
+from flyteray.app.command import LAUNCHER, check_words, program, split_words
 from flyteray.app.context import ctx
 from flyteray.app.endpoints import local_endpoints
 from flyteray.app.limits import Limits
@@ -51,12 +51,13 @@ class AppEnvironment(Environment):
             ``Authorization: Bearer KEY``; others get 401. The app finds whose it is in the header ``X-Flyteray-User``.
             Keys are asked for where the ingress listens beyond this machine (``FLYTERAY_HOST``), or as
             ``FLYTERAY_AUTH`` says (``on``, ``off``); never in local mode. Tasks and apps that call the app's endpoint
-            need one as well: give them a :class:`Secret` that holds it. Browsers send none of themselves: pages for
-            people say False. Changing this restarts no replica.
+            need one as well: give them a :class:`Secret` that holds it. People in a browser are led to a page of the
+            ingress's, ``/-/login``, where they paste their key; a cookie lets them in from then on, WebSockets
+            included, and ``/-/logout`` ends that. Changing this restarts no replica.
         forward_key: Give the app the key of its caller, in the header ``Authorization``, so that it can use it for
-            other apps. Otherwise no app sees a key that ``flyteray create key`` made; what else a client sends in that
-            header is the app's own business and reaches it, unless it requires auth. Changing this restarts no replica.
-            Not of Flyte. Default: False.
+            other apps; of who has signed in with a browser, the cookie. Otherwise no app sees a key that ``flyteray
+            create key`` made; what else a client sends in that header is the app's own business and reaches it, unless
+            it requires auth. Changing this restarts no replica. Not of Flyte. Default: False.
         allowed_origins: The origins, such as ``https://page.example``, of pages on other hosts that may open WebSockets
             to it from a browser; ``*`` stands for all. Others get 403. Changing this restarts no replica. Not of Flyte.
         limits: What it takes at most: concurrent requests, requests per second, sizes. Not of Flyte.
@@ -128,12 +129,7 @@ class AppEnvironment(Environment):
 
     def _check_words(self) -> None:
         for field_name in ("args", "command"):
-            words = getattr(self, field_name)
-            listed = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
-            if words is not None and not isinstance(words, str) and not listed:
-                raise TypeError(
-                    f"{self._words()}: {field_name} must be a str or a list of str, got {words!r}."
-                )
+            check_words(self._words(), field_name, getattr(self, field_name))
         AppEnvironment.words(self)  # refuses what can't be one
         command = split_words(self._words(), self.command)
         if command and self.parameters and command[0] != LAUNCHER:

@@ -13,8 +13,10 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import altair
 import pandas as pd
@@ -23,14 +25,16 @@ import pytest
 import uvicorn
 
 import flyteray as flyte
-from flyteray._ingress.entry.grants import Grant
+from flyteray._ingress.entry.grants import Grant, signed
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
 from flyteray._plan.bundle.code import load_file
 from flyteray._plan.credentials import key_digest
 from flyteray._serve.servers.ports import listening_socket
+from flyteray._settings import Tls
 from flyteray.remote import App
 from flyteray.report import Report
+from tests.certificates import Issuer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -163,6 +167,76 @@ def test_a_script_finds_the_modules_that_are_included_with_it(
         page.get_by_label("Name").press("Enter")
         page.get_by_text("Hello, Grace.").wait_for()
     finally:
+        app.deactivate(wait=True)
+
+
+SIGNED = """
+import streamlit as st
+st.write(f"Hello, {st.text_input('Name', 'nobody')}, known as {st.context.headers.get('X-Flyteray-User')}.")
+st.write(f"Cookies: {sorted(st.context.cookies)}")
+"""
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_browser_signs_in_to_a_streamlit_app_uses_it_and_signs_out(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path, scheme: str
+) -> None:
+    pytest.importorskip("streamlit", reason="streamlit is not installed")
+    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path / "home"))
+    (tmp_path / "signed.py").write_text(SIGNED)
+    (tmp_path / f"signing_{scheme}.py").write_text(
+        "from flyteray.app.extras import StreamlitAppEnvironment\n"
+        "app = StreamlitAppEnvironment(name='signing', script='signed.py', port=0)\n"
+    )
+    app = flyte.with_servecontext(mode="local").serve(load_file(tmp_path / f"signing_{scheme}.py").app)
+    tls = Tls(*Issuer().issue().put(tmp_path)) if scheme == "https" else None
+    ingress = Ingress(tmp_path / "ingress", watched=os.getpid(), tls=tls)
+    page = browser.new_context(ignore_https_errors=True).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    expect = playwright.expect
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    try:
+        slot = Slot("127.0.0.1", urlsplit(app.url).port or 0)
+        keys = signed({key_digest("flyteray_right"): Grant("ann")}, lambda: b"of the tests")
+        state = IngressState({"signing": 0}, {0: {1: slot}}, private=frozenset({"signing"}), keys=keys)
+        ingress.apply(state)
+        host = f"signing.localhost:{ingress.tls_port() if tls else ingress.port()}"
+        page.goto(f"{scheme}://{host}/?of=mine")
+
+        expect(page.get_by_text(host)).to_be_visible()
+        page.screenshot(path=pictures / f"login-{scheme}.png")
+        page.get_by_label("Key").fill("flyteray_wrong")
+        page.get_by_label("Key").press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("This key is not or no longer right.")
+        page.screenshot(path=pictures / f"login-wrong-{scheme}.png")
+        assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {host}
+        page.get_by_label("Key").fill("flyteray_right")
+        page.get_by_role("button", name="Sign in").click()
+
+        page.get_by_text("Hello, nobody, known as ann.").wait_for()
+        assert page.url == f"{scheme}://{host}/?of=mine"
+        page.get_by_label("Name").fill("Ada")
+        page.get_by_label("Name").press("Enter")
+        page.get_by_text("Hello, Ada, known as ann.").wait_for()
+        expect(page.get_by_text("flyteray-login")).to_have_count(0)
+        assert "flyteray" not in page.evaluate("document.cookie")
+        page.screenshot(path=pictures / f"login-streamlit-{scheme}.png")
+
+        page.goto(f"{scheme}://{host}/-/logout")
+        page.screenshot(path=pictures / f"logout-{scheme}.png")
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Key").wait_for()
+        page.goto(f"{scheme}://{host}/")
+        page.get_by_label("Key").fill("flyteray_right")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_text("Hello, nobody, known as ann.").wait_for()
+        ingress.apply(replace(state, keys={}))
+        page.reload()
+        expect(page.get_by_role("alert")).to_have_text("You are not signed in any more: the key has ended.")
+    finally:
+        page.context.close()
+        ingress.stop()
         app.deactivate(wait=True)
 
 

@@ -4,6 +4,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -111,6 +112,7 @@ def composition(by: int, name: str = "composition", **options: Any) -> ServeAppE
 
 first = composition(2)
 second = composition(3)
+shared_one, shared_two = composition(2, "shared-serve"), composition(3, "shared-serve")
 leaving = composition(5, "leaving")
 local = composition(2, "local-composition")
 
@@ -187,3 +189,33 @@ class Impossible:
 
 
 too_large = ServeAppEnvironment(name="too-large-part", app=Front.bind(Impossible.bind(), Models.bind()))
+
+
+@serve.deployment
+class Fragile:
+    """A part that can't be made while there is a file."""
+
+    def __init__(self) -> None:
+        if os.path.exists(get_parameter("gate")):
+            raise RuntimeError("The gate is shut.")
+
+    def __call__(self, number: int) -> int:
+        return os.getpid()
+
+
+fragile = ServeAppEnvironment(
+    name="fragile-part",
+    app=Front.bind(Fragile.bind(), Models.bind()),
+    parameters=[Parameter("gate", value="")],
+)
+
+
+@serve.deployment
+class Slow:
+    def __init__(self) -> None:
+        time.sleep(15)
+
+    def __call__(self) -> None: ...
+
+
+too_slow = ServeAppEnvironment(name="too-slow-part", app=Front.bind(Slow.bind(), Models.bind()))

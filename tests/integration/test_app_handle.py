@@ -107,6 +107,23 @@ def test_metrics_are_told_to_who_has_a_key(app: App) -> None:
     Key.delete("prometheus")
 
 
+def test_a_browser_that_has_signed_in_with_a_key_is_let_in_as_long_as_there_is_that_key(app: App) -> None:
+    made = Key.create("of-a-browser", role="read")
+    with httpx.Client(
+        base_url=app.endpoint.rpartition("/")[0], headers={"Accept": "text/html"}, timeout=60
+    ) as browser:
+        led = browser.get("/-/metrics")
+        signed_in = browser.post(led.headers["location"], data={"key": made.value})
+        told = browser.get(signed_in.headers["location"])
+        Key.delete("of-a-browser")
+        again = browser.get("/-/metrics")
+
+    assert (led.status_code, signed_in.status_code, told.status_code) == (302, 303, 200)
+    assert "flyteray_app_replicas" in told.text
+    assert made.value not in str(dict(browser.cookies))
+    assert (again.status_code, again.headers["location"]) == (302, led.headers["location"])
+
+
 def test_requests_are_told_of_as_they_end(app: App, capsys: pytest.CaptureFixture[str]) -> None:
     httpx.get(f"{app.endpoint}/?key=hidden", headers={"X-Request-Id": "told-of"}, timeout=60)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
+import signal
 import threading
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,10 +19,12 @@ import pytest
 import websockets
 
 import flyteray as flyte
+from flyteray._cluster.local import LocalCluster
 from flyteray._serve.ray_serve import deployment
-from flyteray.errors import DeploymentError
+from flyteray.errors import DeploymentError, PlacementError
 from flyteray.remote import App
 from tests.integration import sample_serve as samples
+from tests.processes import process
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -136,11 +142,38 @@ def test_an_ingress_deployment_that_can_t_start_is_told_of(cluster: Any) -> None
 
 
 def test_a_part_that_finds_no_hardware_is_named(cluster: Any) -> None:
-    with pytest.raises(DeploymentError, match="its deployment 'Impossible' is not up"):
-        flyte.with_servecontext(activate_timeout=8).serve(samples.too_large)
+    with pytest.raises(
+        PlacementError, match=r"Deployment 'Impossible' of app 'too-large-part' .* asks for .*64 GPU"
+    ):
+        flyte.serve(samples.too_large)
 
-    App.delete("too-large-part")
-    eventually(lambda: parts("too-large-part") == {})
+
+def test_a_part_that_dies_comes_back_and_why_it_could_not_is_shown_only_meanwhile(
+    cluster: Any, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    app = flyte.with_servecontext(parameter_values={"fragile-part": {"gate": str(gate)}}).serve(
+        samples.fragile
+    )
+    pid = httpx.get(f"{app.endpoint}/twice/1", timeout=60).json()
+
+    gate.touch()
+    os.kill(pid, signal.SIGKILL)
+    told = eventually(lambda: App.get("fragile-part").info.error)
+    assert "The gate is shut." in told.message
+    gate.unlink()
+
+    assert httpx.get(f"{app.endpoint}/twice/1", timeout=90).json() != pid
+    eventually(lambda: App.get("fragile-part").info.error is None)
+    App.delete("fragile-part")
+
+
+def test_a_part_that_takes_too_long_is_named(cluster: Any) -> None:
+    with pytest.raises(DeploymentError, match="its deployment 'Slow' is not up"):
+        flyte.with_servecontext(activate_timeout=8).serve(samples.too_slow)
+
+    App.delete("too-slow-part")
+    eventually(lambda: parts("too-slow-part") == {})
 
 
 def test_deactivated_and_deleted_nothing_of_it_is_left(cluster: Any) -> None:
@@ -154,6 +187,39 @@ def test_deactivated_and_deleted_nothing_of_it_is_left(cluster: Any) -> None:
     App.delete("leaving")
 
     eventually(lambda: parts("leaving") == {})
+
+
+def test_versions_beside_one_another_have_deployments_of_their_own(cluster: Any) -> None:
+    app = flyte.with_servecontext(version="v1").serve(samples.shared_one)
+    flyte.with_servecontext(version="v2", traffic=0).serve(samples.shared_two)
+
+    def answer(version: str) -> int:
+        headers = {"X-Flyteray-Version": version}
+        return int(httpx.get(f"{app.endpoint}/twice/1", headers=headers, timeout=60).json())
+
+    assert (answer("v1"), answer("v2")) == (2, 3)
+    app.promote("v2")
+    assert httpx.get(f"{app.endpoint}/twice/1", timeout=60).json() == 3
+    App.delete("shared-serve")
+
+
+def test_killed_controllers_come_back_and_find_all_of_its_processes(
+    cluster: LocalCluster, composed: App
+) -> None:
+    def pids() -> set[int]:
+        told = [httpx.get(f"{composed.endpoint}/tell", timeout=60).json() for _ in range(20)]
+        return {each["part"]["pid"] for each in told} | {each["here"]["pid"] for each in told}
+
+    flyte.serve(samples.second)
+    before = eventually(lambda: len(found := pids()) == 3 and found)
+
+    process(cluster, "ray::Controller").kill()
+    process(cluster, "ray::ServeController").kill()
+
+    assert httpx.get(f"{composed.endpoint}/twice/1", timeout=60).json() == 3
+    flyte.serve(samples.second)
+    eventually(lambda: list(parts("composition").values()) == [{"flyteray-replica", "Twice", "Models"}])
+    eventually(lambda: pids() == before)
 
 
 def test_a_plain_deployment_answers_as_under_serve(plain: App) -> None:
@@ -205,6 +271,29 @@ def test_a_function_is_an_ingress_deployment_which_may_sleep(cluster: Any) -> No
 
     assert httpx.get(app.endpoint, params={"name": "again"}, timeout=60).text == "hello again"
     App.delete("serve-function")
+
+
+def test_a_language_model_of_ray_serve_llm_is_served_as_an_openai_api(cluster: Any) -> None:
+    from tests.integration import sample_llm  # not at once: it takes seconds, and needs stand-ins
+
+    app = flyte.serve(sample_llm.language)
+    asked = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}]}
+    with httpx.Client(base_url=app.endpoint, timeout=60) as client:
+        models = client.get("/v1/models").json()["data"]
+        answer = client.post("/v1/chat/completions", json=asked).json()
+        with client.stream("POST", "/v1/chat/completions", json={**asked, "stream": True}) as stream:
+            events = [line.removeprefix("data: ") for line in stream.iter_lines() if line]
+        unknown = client.post("/v1/chat/completions", json={**asked, "model": "none"})
+
+    assert [each["id"] for each in models] == ["echo", "other"]
+    assert answer["choices"][0]["message"]["content"] == "hello there"
+    assert [json.loads(event)["choices"][0]["delta"]["content"] for event in events[:-1]] == [
+        "hello",
+        "there",
+    ]
+    assert events[-1] == "[DONE]"
+    assert unknown.status_code == 404
+    App.delete("language")
 
 
 def test_in_local_mode_all_of_it_runs_in_one_process() -> None:

@@ -18,7 +18,8 @@ class Key:
 
     It goes with each request as the header ``Authorization: Bearer KEY``; the app learns the owner's name from the
     header ``X-Flyteray-User``, and the key itself only with ``forward_key=True``. A secret can hold one for tasks and
-    apps that call others. flyteray keeps only the SHA-256 of a key: one that is lost can only be deleted. Keys stay
+    apps that call others. People paste theirs at ``/-/login`` of the app's host, where browsers are led without one.
+    flyteray keeps only the SHA-256 of a key: one that is lost can only be deleted. Keys stay
     after ``flyteray down``.
 
     With no cluster named and none running, they are kept where the local cluster will find them.

@@ -29,6 +29,7 @@ from flyteray._declare.near import did_you_mean
 from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
 from flyteray._plan.info import AppInfo, AppPhase, AppVersion, ClusterInfo, ErrorInfo, ReplicaInfo
+from flyteray._plan.resources import of_part
 from flyteray._plan.spec import AppSpec
 from flyteray._plan.traffic.advice import Advice
 from flyteray._plan.traffic.canary import CanaryRecord, CanarySpec
@@ -58,7 +59,7 @@ class Apps(AppsDoor):
         self._secrets = secrets
         self._outputs = outputs
         self._records = records = Records(registry.apps)
-        self._loop = Reconciler(records, cluster, images, registry.keys, ingresses, figures, wake)
+        self._loop = Reconciler(records, cluster, images, registry.keys, secrets, ingresses, figures, wake)
 
     async def run(self) -> None:
         """Bring about what is wanted, for as long as the controller lives."""
@@ -246,6 +247,11 @@ class Apps(AppsDoor):
     async def replica_failed(self, version: str, error: ErrorInfo) -> None:
         await self._loop.fail(version, error)
 
+    async def part_ready(self, version: str) -> None:
+        known = self._records.versions.get(version)
+        if known is not None and known.phase is VersionPhase.READY:
+            self._loop.came_up(known)
+
     async def replica_stopping(self, replica_id: str, version: str) -> float:
         await self._loop.lose(replica_id)
         found = self._records.versions.get(version)
@@ -266,3 +272,10 @@ def _check_placement(spec: AppSpec) -> None:
         raise PlacementError(
             f"App {spec.name!r} can't run here: {problem}. Ask for less, or connect to a cluster that has it."
         )
+    for part in spec.parts:
+        asked, replicas = of_part(part)
+        if problem := placement.impossible(asked, cluster, replicas):
+            raise PlacementError(
+                f"Deployment {part.name!r} of app {spec.name!r} can't run here: {problem}. Ask for less, or connect to "
+                "a cluster that has it."
+            )

@@ -21,6 +21,8 @@ from flyteray._control.apps.status import app_info
 from flyteray._control.apps.traffic.canaries import Asked, Canaries
 from flyteray._control.registry.database import now
 from flyteray._control.registry.keys import Keys
+from flyteray._control.registry.secrets import Secrets
+from flyteray._ingress.entry.grants import signed
 from flyteray._machine.threads import in_own_thread
 from flyteray._plan.info import STARTUP_TIMEOUT, AppInfo, ClusterInfo, ErrorInfo
 from flyteray._serve.ray_serve import deployment, own_serve
@@ -42,6 +44,7 @@ class Reconciler:
         cluster: ClusterInfo,
         images: Images,
         keys: Keys,
+        secrets: Secrets,
         ingresses: Ingresses,
         figures: Asked,
         wake: asyncio.Event,
@@ -49,6 +52,7 @@ class Reconciler:
         self._records = records
         self._cluster = cluster
         self._keys = keys
+        self._secrets = secrets
         self._begun = asyncio.Event()  # replicas that ran on another cluster are no longer counted on
         self._ingresses = ingresses
         self._wake = wake
@@ -268,7 +272,7 @@ class Reconciler:
                 self._records.apps.values(),
                 self._records.versions.values(),
                 [each for each in self._records.replicas.values() if each.info.version not in falling_asleep],
-                self._keys.grants(),
+                signed(self._keys.grants(), self._secrets.sign_in),
                 self._cluster.auth,
                 self.scaler.counts.resting() | falling_asleep,
                 self.scaler.waiting,

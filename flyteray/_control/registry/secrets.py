@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from secrets import token_bytes
 from typing import NamedTuple
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -23,7 +24,10 @@ from flyteray._plan.info import SecretInfo
 from flyteray.errors import InitializationError, RuntimeSystemError
 
 _INFO = [secrets.c.name, secrets.c.created_at, secrets.c.updated_at]
-_AUTHORITY = "flyteray:authority"  # not a secret of users
+_OWN = "flyteray:"  # before the names of those that are none of users'
+_AUTHORITY, _SIGNS = f"{_OWN}authority", f"{_OWN}signs"
+_OF_USERS = ~secrets.c.name.startswith(_OWN)
+_UNREADABLE = "SecretUnreadable"  # the code of the error where a value was encrypted with a key that is gone
 _TAKEN = "environment:"  # before the names of those that nobody has created; no other name has a colon
 
 
@@ -48,6 +52,7 @@ class Secrets(SecretsDoor):
         self._database = database
         self._key_path = key_path
         self._given = None if key is None else _cipher(key.encode(), "FLYTERAY_SECRETS_KEY")
+        self._signs: bytes | None = None
 
     async def create(self, name: str, value: str | bytes) -> SecretInfo:
         """Keep a secret, or give it a new value; a bad name, an empty or too large value are a ValueError."""
@@ -75,16 +80,28 @@ class Secrets(SecretsDoor):
 
         One that can't be read any more is replaced: nodes have themselves certified again.
         """
+        certificate, _, key = self._own(_AUTHORITY, _new_authority).partition(b"\0")
+        return Authority(certificate, key)
+
+    def sign_in(self) -> bytes:
+        """The secret of which cookies of browsers are made that sign in with a key; made when it is first needed.
+
+        One that can't be read any more is replaced: browsers sign in again. What was read once is known from then on.
+        """
+        if self._signs is None:
+            self._signs = self._own(_SIGNS, lambda: token_bytes(32))
+        return self._signs
+
+    def _own(self, name: str, new: Callable[[], bytes]) -> bytes:
         try:
-            found = self._find([_AUTHORITY])
-            pair = self._decrypted(_AUTHORITY, found[_AUTHORITY].encrypted) if found else None
-        except RuntimeSystemError:
-            pair = None
-        if pair is not None:
-            certificate, _, key = pair.partition(b"\0")
-            return Authority(certificate, key)
-        made = Authority.new()
-        self._keep(_AUTHORITY, made.certificate + b"\0" + made.key)
+            found = self._find([name])
+            if found:
+                return self._decrypted(name, found[name].encrypted)
+        except RuntimeSystemError as error:
+            if error.code != _UNREADABLE:
+                raise
+        made = new()
+        self._keep(name, made)
         return made
 
     async def uncreated(self, names: Iterable[str]) -> list[str]:
@@ -110,7 +127,7 @@ class Secrets(SecretsDoor):
 
     async def listall(self, limit: int | None) -> list[SecretInfo]:
         with self._database.read() as connection:
-            rows = list(connection.execute(select(*_INFO).where(secrets.c.name != _AUTHORITY)))
+            rows = list(connection.execute(select(*_INFO).where(_OF_USERS)))
         found: dict[str, SecretInfo] = {}
         for row in sorted(rows, key=lambda row: not row.name.startswith(_TAKEN)):
             name = row.name.removeprefix(_TAKEN)
@@ -128,7 +145,7 @@ class Secrets(SecretsDoor):
     def names(self) -> list[str]:
         """The names of all secrets, in order."""
         with self._database.read() as connection:
-            names = connection.scalars(select(secrets.c.name).where(secrets.c.name != _AUTHORITY))
+            names = connection.scalars(select(secrets.c.name).where(_OF_USERS))
             return sorted({name.removeprefix(_TAKEN) for name in names})
 
     def _found(self, names: Iterable[str]) -> dict[str, _Kept]:
@@ -172,7 +189,7 @@ class Secrets(SecretsDoor):
         except InvalidToken:
             source = "FLYTERAY_SECRETS_KEY" if self._given else str(self._key_path)
             raise RuntimeSystemError(
-                "SecretUnreadable",
+                _UNREADABLE,
                 f"Secret {name!r} was encrypted with another key than that in {source}. Bring that key back, or "
                 f"create the secret again: `flyteray create secret {name}`.",
             ) from None
@@ -186,11 +203,16 @@ class Secrets(SecretsDoor):
             key = self._key_path.read_bytes().strip()
         except FileNotFoundError:
             raise RuntimeSystemError(
-                "SecretUnreadable",
+                _UNREADABLE,
                 f"The key of the secrets is gone: there is no {self._key_path}. Bring it back, set "
                 "FLYTERAY_SECRETS_KEY where the cluster's head is started, or create the secrets again.",
             ) from None
         return _cipher(key, str(self._key_path))
+
+
+def _new_authority() -> bytes:
+    made = Authority.new()
+    return made.certificate + b"\0" + made.key
 
 
 def _cipher(key: bytes, source: str) -> Fernet:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from flyteray._declare.facts import ROLES, Role
 
@@ -23,6 +24,7 @@ class Grant:
         role: It may do what this role may, and what those before it may; see :data:`~flyteray._declare.facts.ROLES`.
         apps: The apps that it opens; none stands for all.
         expires: The second since 1970 from which on it opens nothing.
+        sign: What the cookie of a browser has beside the key's digest that has signed in with the key; empty: none can.
 
     Raises:
         ValueError: an owner that has no name.
@@ -32,14 +34,16 @@ class Grant:
     role: Role = "invoke"
     apps: frozenset[str] = frozenset()
     expires: int = FOREVER
+    sign: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not _OWNER.fullmatch(self.owner):
             raise ValueError(f"{self.owner!r} is no name of a key's owner.")
 
     def text(self) -> str:
-        """A grant as HAProxy takes it apart: owner, level of the role, end, and whether it is for some apps only."""
-        return f"{self.owner}/{level(self.role)}/{self.expires}/{_SOME if self.apps else _ALL}"
+        """A grant as HAProxy takes it apart: owner, level of the role, end, whether it is for some apps only, sign."""
+        words = [self.owner, str(level(self.role)), str(self.expires), _SOME if self.apps else _ALL]
+        return "/".join([*words, self.sign] if self.sign else words)
 
 
 def level(role: Role) -> int:
@@ -56,11 +60,23 @@ def read(texts: Mapping[str, str], opened: Mapping[str, str]) -> dict[str, Grant
     return {digest: _read(text, apps.get(digest, set())) for digest, text in texts.items()}
 
 
+def signed(grants: Mapping[str, Grant], secret: Callable[[], bytes]) -> dict[str, Grant]:
+    """The grants by digest with what browsers sign in by: nobody can make it of a digest who has not the secret.
+
+    The secret is asked for where there are keys.
+    """
+    key = secret() if grants else b""
+    return {
+        digest: replace(grant, sign=hmac.new(key, digest.encode(), "sha256").hexdigest())
+        for digest, grant in grants.items()
+    }
+
+
 def opened_apps(grants: Mapping[str, Grant]) -> list[str]:
     """The pairs of a key's digest and an app that it opens, of the keys that open some apps only."""
     return [f"{digest}/{app}" for digest, grant in grants.items() for app in grant.apps]
 
 
 def _read(text: str, apps: set[str]) -> Grant:
-    owner, number, expires, _ = text.split("/")
-    return Grant(owner, ROLES[int(number) - 1], frozenset(apps), int(expires))
+    owner, number, expires, _, *sign = text.split("/")
+    return Grant(owner, ROLES[int(number) - 1], frozenset(apps), int(expires), *sign)

@@ -48,6 +48,7 @@ def not_ready(app: str, reason: str | None = None) -> str:
 
 
 _APP = "%[var(txn.app)]"
+_HINT = "%[var(txn.hint)]"  # for who has signed in
 _NOT_NAMED = (
     "This address names no app. Use http://<app>.localhost:<port>/ or http://<host>:<port>/<app>/; "
     "'flyteray get app' lists the apps."
@@ -67,11 +68,16 @@ _ENDED_KEY = (
 )
 _BARRED_KEY = (
     f"The key '%[var(txn.user)]' is not for app '{_APP}': it was made for other apps. "
-    f"'flyteray create key NAME --app {_APP}' makes one that is."
+    f"'flyteray create key NAME --app {_APP}' makes one that is.{_HINT}"
 )
 _LOW_KEY = (
     f"App '{_APP}' asks for a key with the role '%[var(req.role)]' or a higher one for this, and the key "
     "'%[var(txn.user)]' has a lower one. 'flyteray create key NAME --role %[var(req.role)]' makes one."
+    f"{_HINT}"
+)
+_FOREIGN_COOKIE = (
+    f"App '{_APP}' lets in who has signed in where a page of its own host asks, and this request comes from "
+    "'%[var(txn.shown)]'. Send a key in the header 'Authorization: Bearer KEY'."
 )
 _TOO_MANY_KEYS = (
     "Too many wrong keys came from this address. Wait some seconds; those that are right are let in."
@@ -292,7 +298,9 @@ LARGE_BODY = "\n".join(
 APPS_LARGE_HEAD = _beyond(431, _APPS_LARGE_HEAD, "headers", "limited headers_limited too_much")
 QUEUE_FULL = _beyond(429, queue_full(_APP), "concurrency", "crowded no_room !endless queue_full", _SOON)
 NO_HOST = _refused(421, _NO_HOST, "var(req.asked_host)", "!by_host !private has_host !named_host")
-FOREIGN_PAGE = _refused(403, _FOREIGN_PAGE, "var(txn.origin)", "has_page !own_page !known_page")
+FOREIGN_PAGE = _refused(
+    403, _FOREIGN_PAGE, "var(txn.origin)", "switches crosses !own_page !named_page !any_page"
+)
 _BEARER = "hdr WWW-Authenticate Bearer"
 WRONG_KEY = _says(401, _WRONG_KEY, "if private any_key !known_user !preflight", _BEARER)
 ENDED_KEY = _says(401, _ENDED_KEY, "if private our_key !in_time !preflight", _BEARER)
@@ -310,6 +318,9 @@ LOW_KEY = "\n".join(
     ]
 )
 TOO_MANY_KEYS = _says(429, _TOO_MANY_KEYS, "if wrong_key many_wrong", "hdr Retry-After 10")
+FOREIGN_COOKIE = _refused(
+    403, _FOREIGN_COOKIE, "req.fhdr(origin)", "private signed !by_cookie !known_user !preflight"
+)
 NO_KEY = _says(401, _NO_KEY, "if private !known_user !preflight", _BEARER)
 STOPPED = _says(503, _STOPPED, "if {{ var(txn.backend) -m str {stopped} }}")
 NO_VERSION = _says(404, _NO_VERSION, "if { var(txn.lacks) -m found }")

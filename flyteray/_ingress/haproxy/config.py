@@ -109,6 +109,7 @@ frontend {frontend}
 {not_named}
 {unknown}
 
+{pages}
 {keys}
 {named}
 
@@ -327,8 +328,9 @@ def frame(
         timeouts=maps.TIMEOUTS,
         addresses=entry.connections(connections // 2, trust),
         seen=lines.rules(trusted_proxies.client(trust), logs),
+        pages=entry.pages(trust),
         keys=entry.keys(trusted_proxies.client(trust)),
-        named=entry.hosts(hosts, trust, tls=tls is not None),
+        named=entry.hosts(hosts, tls=tls is not None),
         answered=entry.ANSWERED,
         errors=answers.errors(),
         bodies=_BODIES,
@@ -364,6 +366,7 @@ def frame(
         limits.TABLES,
         _COMING,
         _OWN,
+        entry.sign_in(trusted_proxies.client(trust)),
     ]
     return "\n".join(sections)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from flyteray._ingress.entry.hosts import Hosts
 from flyteray._ingress.haproxy import answers, maps
+from flyteray._ingress.haproxy.login import rules as login
 from flyteray._ingress.trusted_proxies import Trust
 
 OPEN = "open_for_keys"  # counts the requests of each key that stay open for long
@@ -41,16 +42,24 @@ def connections(most: int, trust: Trust) -> str:
     tcp-request connection reject if {{ sc_conn_cur(3) gt {most} }}{spared}"""
 
 
-def hosts(answered: Hosts, trust: Trust, tls: bool = False) -> str:
+def pages(trust: Trust) -> str:
+    """The rules that tell which host is asked, and of which one the page is that asks."""
+    asked = "var(txn.address),host_only,lower" if trust.proxies else "var(txn.host)"
+    return f"""\
+    http-request set-var(req.asked_host) {asked}
+    http-request set-var(req.page_host) var(txn.origin),field(3,/),host_only,lower if crosses
+    http-request set-var(req.page_host) str(none) if crosses !{{ var(req.page_host) -m found }}
+{login.OWN_PAGE}
+    acl named_page var(txn.app),concat(/,txn.origin),map_str({maps.ORIGINS}) -m found
+    acl any_page var(txn.app),concat(/*),map_str({maps.ORIGINS}) -m found"""
+
+
+def hosts(answered: Hosts, tls: bool = False) -> str:
     """The rules for the hosts that are answered to, and for the pages that may open WebSockets.
 
     Over ``tls`` a browser has made sure that the host is one of the certificate's.
     """
-    asked = "var(txn.address),host_only,lower" if trust.proxies else "var(txn.host)"
-    lines = [
-        f"    http-request set-var(req.asked_host) {asked}",
-        "    acl has_host var(req.asked_host) -m len gt 0",
-    ]
+    lines = ["    acl has_host var(req.asked_host) -m len gt 0"]
     if not answered.any:
         lines += [
             f"    acl named_host var(req.asked_host) -m str {' '.join(answered.names)}",
@@ -60,18 +69,7 @@ def hosts(answered: Hosts, trust: Trust, tls: bool = False) -> str:
             *(["    acl named_host ssl_fc"] if tls else []),
             answers.NO_HOST,
         ]
-    return "\n".join(
-        [
-            *lines,
-            "    http-request set-var(req.page_host) var(txn.origin),field(3,/),host_only,lower if switches crosses",
-            "    http-request set-var(req.page_host) str(none) if switches crosses !{ var(req.page_host) -m found }",
-            "    acl has_page var(req.page_host) -m found",
-            "    acl own_page var(req.page_host),strcmp(req.asked_host) eq 0",
-            f"    acl known_page var(txn.app),concat(/,txn.origin),map_str({maps.ORIGINS}) -m found",
-            f"    acl known_page var(txn.app),concat(/*),map_str({maps.ORIGINS}) -m found",
-            answers.FOREIGN_PAGE,
-        ]
-    )
+    return "\n".join([*lines, answers.FOREIGN_PAGE])
 
 
 def keys(client: str) -> str:
@@ -82,40 +80,58 @@ def keys(client: str) -> str:
     acl any_key var(txn.digest) -m found
     http-request set-var(req.key) var(txn.digest),map_str({maps.KEYS}) if any_key
     acl our_key var(req.key) -m found
-    http-request set-var(txn.expires) var(req.key),field(3,/),add(0) if our_key
-    acl in_time date,sub(txn.expires) lt 0
-    http-request set-var(txn.user) var(req.key),field(1,/) if our_key in_time
-    acl known_user var(txn.user) -m found
     http-request set-var(req.asks) var(txn.app),map_str({maps.PRIVATE})
     acl private var(req.asks) -m found
-    acl for_some var(req.key),field(4,/) -m str some
-    acl opens_it var(txn.digest),concat(/,txn.app),map_str({maps.OPENS}) -m found
-    http-request set-var(req.barred) bool(true) if known_user for_some !opens_it
-    acl barred var(req.barred) -m found
+{login.SEEN}
+{_OWNER}
     http-request set-var(req.least) var(req.asks),field(1,/),add(0) if private known_user METH_GET
     http-request set-var(req.least) var(req.asks),field(2,/),add(0) if private known_user !METH_GET
     http-request set-var(req.level) var(req.key),field(2,/),add(0) if private known_user
     acl too_low var(req.level),sub(req.least) lt 0
     # only wrong keys are counted, as many people may have one address
     http-request set-var(req.wrong) bool(true) if private any_key !our_key !preflight
-    acl wrong_key var(req.wrong) -m found
-    http-request track-sc2 {client} table {WRONG} if wrong_key
-    http-request sc-inc-gpc0(2) if wrong_key
-    acl many_wrong sc2_gpc0_rate gt {_WRONG_IN_10_S}
+{_counted(client)}
+{login.LED}
 {answers.TOO_MANY_KEYS}
 {answers.ENDED_KEY}
 {answers.WRONG_KEY}
+{answers.FOREIGN_COOKIE}
 {answers.NO_KEY}
 {answers.BARRED_KEY}
 {answers.LOW_KEY}
     http-request set-header X-Flyteray-User %[var(txn.user)] if known_user !barred
     # with the key itself any app could do what its caller may
     acl forwards var(txn.app),map_str({maps.FORWARDS}) -m found
-    http-request del-header Authorization if our_key !forwards
+    http-request del-header Authorization if our_key !by_cookie !forwards
+{login.UNSIGNED}
     acl held var(txn.open_for) -m found
     acl long_body req.hdr(content-length) -m int gt {_LONG}
     http-request {_NOTES} if known_user length_less || known_user long_body
     http-request track-sc1 var(txn.open_for) table {OPEN} if held"""
+
+
+def sign_in(client: str) -> str:
+    """The backend where browsers sign in with a key; ``client`` as above."""
+    return login.section(_OWNER, _counted(client))
+
+
+def _counted(client: str) -> str:
+    return f"""\
+    acl wrong_key var(req.wrong) -m found
+    http-request track-sc2 {client} table {WRONG} if wrong_key
+    http-request sc-inc-gpc0(2) if wrong_key
+    acl many_wrong sc2_gpc0_rate gt {_WRONG_IN_10_S}"""
+
+
+_OWNER = f"""\
+    http-request set-var(txn.expires) var(req.key),field(3,/),add(0) if our_key
+    acl in_time date,sub(txn.expires) lt 0
+    http-request set-var(txn.user) var(req.key),field(1,/) if our_key in_time
+    acl known_user var(txn.user) -m found
+    acl for_some var(req.key),field(4,/) -m str some
+    acl opens_it var(txn.digest),concat(/,txn.app),map_str({maps.OPENS}) -m found
+    http-request set-var(req.barred) bool(true) if known_user for_some !opens_it
+    acl barred var(req.barred) -m found"""
 
 
 ANSWERED = f"""\

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from flyteray._ingress.entry.hosts import ALL, Hosts
 from flyteray._ingress.haproxy import answers, config, maps, shares
+from flyteray._ingress.haproxy.login import rules
+from flyteray._ingress.haproxy.login.pages import pages
 from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
 from flyteray._ingress.routes import FEWEST, IngressState, Slot, pool
 from flyteray._ingress.trusted_proxies import Trust
@@ -50,7 +52,9 @@ class Files:
             if self._maps.get(name) != content:
                 self._put(name, maps.text(content))
                 self._maps[name] = content
-        self._put(config.LUA_FILE, answers.BROKEN + shares.LUA)
+        self._put(config.LUA_FILE, answers.BROKEN + shares.LUA + rules.LUA)
+        for name, page in pages().items():
+            self._put(name, page)
         first = config.frame(
             threads=config.threads(len(os.sched_getaffinity(0))),
             connections=config.connections(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),

@@ -16,7 +16,7 @@ from flyteray._cluster.workers.code import activate
 from flyteray._plan.spec import AppSpec
 from flyteray._serve.compositions import graph
 from flyteray._serve.hosted_app import HostedApp
-from flyteray._serve.reporter import report_failure
+from flyteray._serve.reporter import report_failure, report_part
 from flyteray._serve.surroundings import ClusterOutputs, enter, new_folder
 
 
@@ -60,6 +60,10 @@ class PartProcess:
             "init_args": found.init_args,
             "init_kwargs": found.init_kwargs,
         }
+
+    async def came_up(self) -> None:
+        """Tell the controller that the deployment is up, so that an earlier failure is over."""
+        await asyncio.to_thread(report_part, self._version)
 
     async def failed(self, error: BaseException) -> None:
         """Tell the controller why the deployment does not come up."""

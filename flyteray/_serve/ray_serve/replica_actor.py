@@ -37,11 +37,14 @@ class ReplicaActor(replica.ReplicaActor):  # type: ignore[misc]  # Ray has no ty
 
     async def initialize_and_get_metadata(self, *arguments: Any, **options: Any) -> Any:
         try:
-            return await super().initialize_and_get_metadata(*arguments, **options)
+            made = await super().initialize_and_get_metadata(*arguments, **options)
         except Exception as error:
             if self._part is not None:
                 await self._part.failed(error.__context__ or error)  # Serve puts its text in its place
             raise
+        if self._part is not None:
+            await self._part.came_up()
+        return made
 
     async def perform_graceful_shutdown(self) -> None:
         await super().perform_graceful_shutdown()

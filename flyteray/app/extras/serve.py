@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
+from flyteray._plan.resources import asked_of_ray
 from flyteray.app.environment import AppEnvironment
 from flyteray.app.scaling import Scaling
 
@@ -41,13 +42,16 @@ class ServeAppEnvironment(AppEnvironment):
 
     Requests reach the ingress deployment as under Serve, FastAPI classes (``@serve.ingress``) and ``__call__`` alike,
     with WebSockets and streams; ``@serve.batch``, ``@serve.multiplexed`` (the header ``serve_multiplexed_model_id``),
-    ``user_config``, ``check_health`` and handles work. Routes, keys, limits, versions, canaries and metrics are those
-    of any app. No proxy of Serve's is in the way: the ingress deployment's code is called in the replica that the
-    ingress reaches. The other deployments are Serve's own matter, in a Serve of flyteray's: their replicas,
-    autoscaling, hardware and queues are as they say, and each version has its own. The app has started when all of
-    them are up. The code of each process is the app's, so its module must bind the same application wherever it runs;
-    what is bound is not sent anywhere. All processes have the app's parameters, secrets, variables and packages; large
-    values belong into parameters, whose memory processes of one machine share. Not of Flyte.
+    ``user_config``, ``check_health`` and handles work, and so does what ``ray.serve.llm`` builds. Routes, keys, limits,
+    versions, canaries and metrics are those of any app. No proxy of Serve's is in the way: the ingress deployment's
+    code is called in the replica that the ingress reaches. A request is not cancelled by its client's going away alone.
+
+    The other deployments run in a Serve of flyteray's, with replicas, autoscaling, hardware and queues as they say.
+    Each version of the app has its own, and takes requests when all of them are up. All processes have the app's
+    code, packages, parameters, secrets and variables. Each binds the application anew by running its module, which
+    must give the same everywhere; of what is bound nothing is sent. Models belong into parameters: processes of one
+    machine share their memory. To their code Serve is flyteray's: it finds no application of ``serve.run``. Hooks
+    such as ``@env.on_startup`` run where the ingress deployment does, before its constructor.
 
     What the ingress deployment says of itself counts where the app says nothing, and is refused where both say
     something: ``num_replicas`` or ``autoscaling_config`` is the app's ``scaling`` (without either: one replica),
@@ -55,10 +59,7 @@ class ServeAppEnvironment(AppEnvironment):
     ``max_queued_requests`` hold in each replica. A deployment without ``ray_actor_options`` reserves no CPU, so that
     two versions fit side by side. Where the app sleeps (``Scaling(replicas=(0, ...))``), its other deployments stay.
 
-    Hooks and ``uvicorn`` belong to the ingress deployment's process: ``@env.on_startup`` runs there before its
-    constructor. A request whose client goes away is not cancelled by that alone.
-
-    In local mode all deployments run in one process, once each.
+    In local mode all deployments run in one process, once each, without variables of their own.
 
     Args:
         app: The application, such as ``Api.bind(Model.bind())``.
@@ -146,7 +147,7 @@ class ServeAppEnvironment(AppEnvironment):
                 f"{self._words()}: {self._ingress} sets {', '.join(unknown)} in its ray_actor_options, which has no "
                 "meaning for replicas of an app: leave it out."
             )
-        self._hardware = dict(_hardware(asked))
+        self._hardware = asked_of_ray(asked)
         if self._hardware and self.resources is not None:
             raise ValueError(
                 f"{self._words()}: both {self._ingress}, by ray_actor_options, and resources say what a replica "
@@ -155,16 +156,3 @@ class ServeAppEnvironment(AppEnvironment):
         variables = (asked.get("runtime_env") or {}).get("env_vars") or {}
         if variables:
             self.env_vars = {**(self.env_vars or {}), **variables}
-
-
-def _hardware(asked: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What Ray is asked for, as the fields of an :class:`EnvironmentSpec`."""
-    for name, value in asked.items():
-        if name in ("num_cpus", "num_gpus"):
-            yield name, float(value)
-        elif name == "memory":
-            yield name, int(value)
-        elif name in ("accelerator_type", "resources"):
-            yield name, value
-        elif name == "label_selector":
-            yield "labels", value

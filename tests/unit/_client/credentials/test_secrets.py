@@ -60,6 +60,19 @@ def test_a_secret_comes_back_and_its_value_is_nowhere_on_disk(secrets: Secrets, 
     assert stat.S_IMODE((tmp_path / "secrets.key").stat().st_mode) == 0o600
 
 
+def test_what_browsers_sign_in_by_stays_and_is_no_secret_of_users(secrets: Secrets, tmp_path: Path) -> None:
+    made = secrets.sign_in()
+    with contextlib.closing(Database(f"sqlite:///{tmp_path}/registry.sqlite")) as database:
+        known = Secrets(database, tmp_path / "secrets.key").sign_in()
+        (tmp_path / "secrets.key").write_bytes(Fernet.generate_key())
+        replaced = Secrets(database, tmp_path / "secrets.key").sign_in()
+
+    assert known == made != replaced
+    assert len(made) == len(replaced) == 32
+    assert (secrets.names(), asyncio.run(secrets.listall(None))) == ([], [])
+    assert all(made not in path.read_bytes() for path in tmp_path.iterdir())
+
+
 def test_a_secret_that_is_created_again_has_the_new_value(secrets: Secrets) -> None:
     first = asyncio.run(secrets.create("TOKEN", "one"))
     again = asyncio.run(secrets.create("TOKEN", "two"))

@@ -6,6 +6,7 @@ import pytest
 
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.haproxy.files import Files
+from flyteray._ingress.haproxy.login.pages import pages
 from flyteray._ingress.routes import IngressState, Slot
 from flyteray._ingress.trusted_proxies import NOBODY
 
@@ -26,7 +27,7 @@ def written(directory: Path, files: Files, state: IngressState) -> set[str]:
 
 
 def test_all_are_written_at_first(tmp_path: Path, files: Files) -> None:
-    every = {"haproxy.cfg", "flyteray.lua", *maps.FILES, *maps.FOR_ACTIVATOR}
+    every = {"haproxy.cfg", "flyteray.lua", *pages(), *maps.FILES, *maps.FOR_ACTIVATOR}
 
     assert written(tmp_path, files, STATE) == every
     assert {path.name for path in tmp_path.iterdir()} == every
