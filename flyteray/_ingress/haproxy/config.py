@@ -204,6 +204,9 @@ frontend peers
     acl sticky var(txn.app),map_str({sticky}) -m found
     http-request set-var(txn.server) req.hdr({chosen}),field(2,-) if sticky
     http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
+    http-request set-var(txn.rank) req.hdr({rank})
+    acl ranked var(txn.rank) -m found
+{ranked}
     http-request reject unless {{ var(txn.app) -m found }}
 {repeats}
     use_backend %[var(txn.backend)]
@@ -385,6 +388,8 @@ def _peers(bound: bool, logs: bool) -> str:
         near=_NEAR,
         sticky=maps.STICKY,
         timeouts=maps.TIMEOUTS,
+        rank=maps.RANK,
+        ranked=limits.RANKED,
         repeats=_REPEATS,
     )
 

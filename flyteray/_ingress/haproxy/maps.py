@@ -46,6 +46,7 @@ OWN = "-"  # stands among the apps for the ingress's own pages, which no app can
 OWN_PAGES = "own"  # names the backend of these
 ACTIVATOR = "act"  # the activator's name in each backend
 CHOSEN = "X-Flyteray-Replica"  # the header in which HAProxy names the server that a request goes to
+RANK = "X-Flyteray-Priority"  # that in which it says whose requests go first, where that is not as usual
 PEER_NAME = "peer.flyteray.internal"  # what the ingresses of a cluster call themselves among each other
 PEER_FILE = "peer.pem"  # the certificate of this ingress, with its key
 CA_FILE = "ca.pem"  # those that the certificates of the others are signed with
