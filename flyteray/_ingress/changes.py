@@ -26,6 +26,7 @@ def changes(old: IngressState, new: IngressState) -> list[str]:
     return [
         # An app that asks for keys is never without that: it comes before all else of it and goes after its route.
         *_set(maps.PRIVATE, before[maps.PRIVATE], after[maps.PRIVATE]),
+        *_protocols(old, new),
         *_arrivals(old, new),
         *_crowds(old, new),
         *_routes(before, after),
@@ -54,11 +55,21 @@ def _observed_backends(server_lines: str) -> dict[int, dict[int, Slot]]:
         elif columns and len(words) == len(columns):
             row = dict(zip(columns, words, strict=True))
             is_out = int(row["srv_admin_state"]) & (_FORCED_MAINTENANCE | _FORCED_DRAIN)
-            is_replica = row["srv_name"] != maps.ACTIVATOR and maps.is_backend(row["be_name"])
+            is_replica = row["srv_name"] not in maps.ACTIVATORS and maps.is_backend(row["be_name"])
             if is_replica and not is_out:
                 slots = backends.setdefault(maps.backend_number(row["be_name"]), {})
                 slots[maps.slot_of(row["srv_name"])] = Slot(row["srv_addr"], int(row["srv_port"]))
     return backends
+
+
+def _protocols(old: IngressState, new: IngressState) -> list[str]:
+    """How the activator is spoken to from now on, where no replica takes a request."""
+    commands = []
+    for backend in sorted(old.http2 ^ new.http2):
+        names = reversed(maps.ACTIVATORS) if backend in new.http2 else maps.ACTIVATORS
+        for name, state in zip(names, ("ready", "maint"), strict=True):
+            commands.append(f"set server {maps.backend_name(backend)}/{name} state {state}")
+    return commands
 
 
 def _arrivals(old: IngressState, new: IngressState) -> list[str]:

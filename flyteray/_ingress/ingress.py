@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyteray._cluster import processes
-from flyteray._ingress.activator import Activator
+from flyteray._ingress.activator.activator import Activator
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.engine import Engine
 from flyteray._ingress.entry.hosts import Hosts

@@ -19,6 +19,7 @@ SLOTS = 1000  # replicas that a backend can hold, in slots from 1
 ELSEWHERE = (
     1_000_000  # added to the slot of a replica on another node: the address is that of the ingress there
 )
+OVER_HTTP2 = 100_000  # added to the slot of a replica that speaks HTTP/2 without TLS, and nothing else
 
 LOOPBACK = "127.0.0.1"
 
@@ -49,6 +50,8 @@ class IngressState:
     Args:
         apps: The backend that serves an app by the app's name, or None for an app that exists but has none.
         coming: Those of the apps without a backend that are to have one; the others are stopped.
+        coming_http2: Those of them whose replicas will speak HTTP/2.
+        http2: The backends whose replicas speak HTTP/2: their slots are numbered from :data:`OVER_HTTP2`.
         hosts: The app that a host name leads to, in lower case, besides ``<app>.localhost``.
         timeouts: Milliseconds that an app may let a client wait; an hour for apps that are missing.
         sticky: The apps that keep a browser on one replica.
@@ -73,7 +76,7 @@ class IngressState:
         near: What :meth:`seen_from` says of the backends with replicas here and elsewhere: how many are here, by
             ``b<backend>``, and the server of each, by ``b<backend>.<number>`` from 0.
         names: What is told of backends and replicas to people: the version of ``b<backend>``, and the replica of
-            ``b<backend>/s<slot>``.
+            ``b<backend>/s<slot>``, by :func:`short_name`.
 
     Raises:
         ValueError: a name, backend or slot that can't be routed to.
@@ -101,6 +104,8 @@ class IngressState:
     names: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, Limit] = field(default_factory=dict)
     crowds: Mapping[int, Crowd] = field(default_factory=dict)
+    http2: frozenset[int] = frozenset()
+    coming_http2: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name in [*self.apps, *self.private]:
@@ -108,13 +113,13 @@ class IngressState:
                 raise ValueError(
                     f"{name!r} can't be an app's name: use lower-case letters, digits, and '-' or '_' between."
                 )
-        for backend in self.apps.values():
+        for backend in (*self.apps.values(), *self.http2):
             if backend is not None:
                 _check_backend(backend)
         for backend, slots in self.backends.items():
             _check_backend(backend)
             for slot in slots:
-                if not 1 <= slot % ELSEWHERE <= SLOTS:
+                if not 1 <= slot % OVER_HTTP2 <= SLOTS:
                     raise ValueError(f"Backend {backend} has no slot {slot}: slots are 1 to {SLOTS}.")
         for host in self.hosts:
             if not _HOST_NAME.fullmatch(host):
@@ -132,6 +137,7 @@ class IngressState:
             self.waits,
             self.reasons,
             self.coming,
+            self.coming_http2,
             self.shares,
             self.sticks,
             self.forwards,
@@ -157,7 +163,7 @@ class IngressState:
     def needs(self) -> int:
         """How many backends there must be, counted from 0."""
         named = (backend for backend in self.apps.values() if backend is not None)
-        return 1 + max((*named, *self.backends, *self.owners), default=-1)
+        return 1 + max((*named, *self.backends, *self.owners, *self.http2), default=-1)
 
     def others(self) -> set[Slot]:
         """Where the ingresses of the other nodes with replicas are, in a state that a node sees."""
@@ -190,7 +196,7 @@ class IngressState:
             backends[backend] = here | elsewhere
             if here and elsewhere and not sticky:
                 near[f"b{backend}"] = str(len(here))
-                near |= {f"b{backend}.{turn}": f"s{number}" for turn, number in enumerate(here)}
+                near |= {f"b{backend}.{turn}": short_name(number) for turn, number in enumerate(here)}
         return self.but(backends=backends, near=near, peers={})
 
     def left_to(self, begun: IngressState, backends: int) -> IngressState:
@@ -209,6 +215,8 @@ class IngressState:
         return self.but(
             apps={app: None if app in lost else backend for app, backend in self.apps.items()},
             coming=self.coming | lost,
+            coming_http2=self.coming_http2 | {app for app in lost if self.apps[app] in self.http2},
+            http2=frozenset(b for b in self.http2 if b < backends),
             shares={
                 app: {b: share for b, share in each.items() if is_true(b)}
                 for app, each in self.shares.items()
@@ -232,6 +240,16 @@ class IngressState:
         made = copy.copy(self)
         made.__dict__.update(fields)
         return made
+
+
+def speaks_http2(slot: int) -> bool:
+    """Whether the replica in a slot speaks HTTP/2 without TLS."""
+    return slot % ELSEWHERE > OVER_HTTP2
+
+
+def short_name(slot: int) -> str:
+    """The name of a replica's server at the ingress of its own node. Two protocols are two servers."""
+    return f"{'g' if speaks_http2(slot) else 's'}{slot % OVER_HTTP2}"
 
 
 def pool(backends: int) -> int:

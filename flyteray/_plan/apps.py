@@ -53,15 +53,11 @@ def app_spec(
 
     Raises:
         TypeError: a value of a type that no parameter has, or a Python value where none can be given.
-        ValueError: a value for a parameter that the app does not have, or no value for one that it has, or a port on
-            which nothing that the ingress speaks is spoken.
+        ValueError: a value for a parameter that the app does not have, or no value for one that it has, or a port of
+            HTTP/2 where that can't be served, or with a limit that can't be kept there.
     """
     kind = env.kind  # first, so that an environment that is not for serving says why
-    if env.declared_port.name == "h2c":
-        raise ValueError(
-            f'App {env.name!r} speaks HTTP/2 without TLS on its port (name="h2c"), which the ingress does not do yet. '
-            "Serve HTTP/1.1; to clients with TLS the ingress speaks HTTP/2 by itself."
-        )
+    protocol = _protocol(env)
     if variables:
         env = copy.copy(env)
         env.env_vars = {**variables, **(env.env_vars or {})}
@@ -73,6 +69,7 @@ def app_spec(
         replicas=max(1, env.scaling.get_replicas()[0]),
         scaling=_scaling(env.scaling),
         port=env.declared_port.port,
+        protocol=protocol,
         parameters=tuple(_parameters(env, parameter_values or {}, takes_objects)),
         command=tuple(env.words()) if kind == "command" else (),
         parts=tuple(PartSpec(**each) for each in env._parts),
@@ -104,6 +101,23 @@ def in_order(env: AppEnvironment) -> list[AppEnvironment]:
         if isinstance(each, AppEnvironment) and ordered.setdefault(each.name, each) is not each:
             raise ValueError(f"Two different app environments are named {each.name!r}: rename one.")
     return list(ordered.values())
+
+
+def _protocol(env: AppEnvironment) -> Literal["http1", "h2c"]:
+    if env.declared_port.name != "h2c":
+        return "http1"
+    if env.kind not in ("function", "command"):
+        raise ValueError(
+            f"App {env.name!r} is served by flyteray's own server, over HTTP/1.1: its port can't be \"h2c\". "
+            "Leave the name out; clients may speak HTTP/2 to the ingress all the same. A gRPC server is a function "
+            "(@env.server) or a program (command)."
+        )
+    if env.limits.body is not None:
+        raise ValueError(
+            f'App {env.name!r} has a port of name "h2c", where bodies are streams without an end, so limits.body '
+            "can't be kept. gRPC servers limit each message: grpc.max_receive_message_length, 4 MiB by default."
+        )
+    return "h2c"
 
 
 def _limits(declared: Limits) -> LimitsSpec | None:

@@ -273,6 +273,7 @@ class ReplicaStatus(Spec):
     outputs: dict[str, str] = Field(default_factory=dict)
     refused: dict[str, str] = Field(default_factory=dict)
     blocked: bool = False
+    unwell: bool = False
     working: bool = False
     unreached_by: tuple[str, ...] = ()
 
@@ -355,8 +356,8 @@ class ReplicaInfo(Spec):
     """A replica that is ready: where it listens and the Ray actor whose life is its own.
 
     ``outputs`` tells which run each parameter's value is of, ``refused`` why the app did not take a newer one;
-    ``blocked`` that its event loop does not answer at the moment, ``working`` that it goes on with what requests have
-    left running.
+    ``blocked`` that its event loop does not answer at the moment, ``unwell`` that its server says that it does not take
+    requests, ``working`` that it goes on with what requests have left running.
     """
 
     replica_id: str
@@ -368,6 +369,7 @@ class ReplicaInfo(Spec):
     outputs: dict[str, str] = Field(default_factory=dict)
     refused: dict[str, str] = Field(default_factory=dict)
     blocked: bool = False
+    unwell: bool = False
     working: bool = False
 
 

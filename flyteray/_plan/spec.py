@@ -420,8 +420,10 @@ class AppSpec(Spec):
 
     ``kind`` says what a replica hosts: an ASGI application (``asgi``), the user's server function (``function``), a
     program (``command``, its words in ``command``) or the ingress deployment of a Ray Serve application (``serve``,
-    its other deployments in ``parts``). ``port`` is the port that a function or a program expects to
-    listen on; ``health_path`` is asked until a program answers. Its code is loaded for its ``hooks`` alone.
+    its other deployments in ``parts``). ``port`` is the port that a function or a program expects to listen on, and
+    ``protocol`` what it speaks there: HTTP/1.1, or HTTP/2 without TLS (``h2c``), as gRPC does, by whose protocol it is
+    then asked for its health; else ``health_path`` is asked until a program answers. Its code is loaded for its
+    ``hooks`` alone.
     ``subdomain`` replaces the app's name in its host name; ``host`` is a whole host name that it answers to as well.
     With ``requires_auth`` it answers only those who send a key, where keys are asked for: one with the role
     ``reading`` for GET and HEAD, and ``acting`` for all else. With ``forward_key`` it is given the key itself.
@@ -437,6 +439,7 @@ class AppSpec(Spec):
     environment: EnvironmentSpec
     replicas: int = 1
     port: int = 8080
+    protocol: Literal["http1", "h2c"] = "http1"
     parameters: tuple[ParameterSpec, ...] = ()
     command: tuple[str, ...] = ()
     parts: tuple[PartSpec, ...] = ()

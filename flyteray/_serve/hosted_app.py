@@ -18,13 +18,16 @@ from flyteray._plan import failure
 from flyteray._plan.bundle import code
 from flyteray._plan.info import ErrorInfo
 from flyteray._plan.spec import AppSpec
+from flyteray._serve.health_watch import HealthWatch
 from flyteray._serve.log_tail import LogTail
 from flyteray._serve.parameters.follow import Follower
 from flyteray._serve.parameters.parameters import Outputs, Parameters, Resolver
-from flyteray._serve.servers.hosting import Hosting
-from flyteray._serve.servers.servers import loop_for, server_for
+from flyteray._serve.servers.hosting import Hosting, Server
+from flyteray._serve.servers.servers import health_of, loop_for, server_for
 from flyteray._serve.startup import CODE, IMAGE, SECRETS, SERVER, Startup
 from flyteray.app.scaling import Policy
+
+LOOPBACK = "127.0.0.1"  # the ingress of the machine alone reaches a replica
 
 
 @dataclass(eq=False, repr=False)
@@ -66,11 +69,13 @@ class HostedApp:
         behind_ingress: bool,
         on_exit: Callable[[BaseException | None], object],
         on_blocked: Callable[[bool], None] | None = None,
+        on_unwell: Callable[[bool], None] | None = None,
         lag_limit_s: float = 3600.0,
     ) -> Hosting:
         """Load it and start its server on ``sock``.
 
-        ``bundle`` and ``python`` are as in :meth:`load`; the rest is as in :class:`Hosting`.
+        ``bundle`` and ``python`` are as in :meth:`load`; ``on_unwell`` is called as of :class:`HealthWatch`; the rest
+        is as in :class:`Hosting`.
         """
         spec, step = self.spec, self._start_up.step
         of_image = await step(IMAGE, python)
@@ -91,6 +96,7 @@ class HostedApp:
             start_up=self._start_up,
             on_exit=on_exit,
             on_blocked=on_blocked,
+            health=self._health(server, on_unwell),
             lag_limit_s=lag_limit_s,
         )
         await hosting.start()
@@ -154,6 +160,13 @@ class HostedApp:
     def failure(self, error: BaseException) -> ErrorInfo:
         """Describe an error that it failed with, with the end of its own log."""
         return failure.describe(error).model_copy(update={"log": self._log.tail()})
+
+    def _health(self, server: Server, on_unwell: Callable[[bool], None] | None) -> HealthWatch | None:
+        """The watch over a server that has a way to say that it is not well: that of gRPC."""
+        if self.spec.protocol != "h2c":
+            return None
+        ask = health_of(self.spec)
+        return HealthWatch(lambda: ask(LOOPBACK, server.port), on_unwell)
 
     def _load(self, bundle: Callable[[str], Path | None], python: Path | None) -> Any:
         spec, ref = self.spec, self.spec.code

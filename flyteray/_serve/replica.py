@@ -19,7 +19,7 @@ from flyteray._plan.info import ReplicaInfo
 from flyteray._plan.spec import AppSpec
 from flyteray._serve.adviser import Adviser
 from flyteray._serve.background_work import LongWork
-from flyteray._serve.hosted_app import HostedApp
+from flyteray._serve.hosted_app import LOOPBACK, HostedApp
 from flyteray._serve.programs import orphans
 from flyteray._serve.ray_serve import replica_process
 from flyteray._serve.ray_serve.rollout import Rollout
@@ -30,7 +30,6 @@ from flyteray.errors import RuntimeSystemError
 
 logger = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"  # the ingress of the machine alone reaches a replica
 LONGEST_REQUEST_S = 3600.0  # where an app sets no limit
 ON_SHUTDOWN_S = 30.0  # for the user's on_shutdown
 _GIVE_UP_S = 5.0  # for what has started to end when the rest could not
@@ -110,7 +109,8 @@ class Replica:
             lambda: python_for(image, images_folder()) if image is not None and image.program else None,
             behind_ingress=True,
             on_exit=lambda _error: self._leave(),
-            on_blocked=self._tell_blocked,
+            on_blocked=lambda blocked: self._tell(blocked=blocked),
+            on_unwell=lambda unwell: self._tell(unwell=unwell),
             lag_limit_s=spec.request_timeout_s or LONGEST_REQUEST_S,
         )
         if spec.parts:
@@ -146,6 +146,6 @@ class Replica:
             logging.shutdown()
             os._exit(1)
 
-    def _tell_blocked(self, blocked: bool) -> None:
+    def _tell(self, **changes: bool) -> None:
         if self._reporter is not None:
-            self._reporter.change(blocked=blocked)
+            self._reporter.change(**changes)

@@ -7,7 +7,7 @@ from flyteray.app.context import AppContext, ctx
 from flyteray.app.environment import AppEnvironment
 from flyteray.app.limits import Limits
 from flyteray.app.parameters import Parameter, get_parameter
-from flyteray.app.port import Port
+from flyteray.app.port import Port, grpc_address
 from flyteray.app.routing import Domain, Link, Subdomain, Timeouts
 from flyteray.app.scaling import Scaling, Signals
 from flyteray.app.sources import AppEndpoint, RunOutput
@@ -30,6 +30,7 @@ __all__ = [
     "Timeouts",
     "ctx",
     "get_parameter",
+    "grpc_address",
 ]
 
 _public.adopt(__name__, globals())

@@ -44,6 +44,7 @@ class AppEnvironment(Environment):
         port: The port that the server listens on, an int or a :class:`Port`. In a replica this is the port to use
             instead, because two replicas on a node can't share one. A program finds that one in ``$PORT``, and where
             its words name the declared port (``8080``, ``--port=8080``, ``0.0.0.0:8080``) they name the replica's.
+            ``Port(50051, "h2c")`` is that of a gRPC server; see :func:`grpc_address`.
         args: The same as ``command``, and it may be combined with ``parameters``.
         command: A program that serves on the port, as words or as one text that is split as a shell splits it.
             ``$VAR`` stands for an environment variable of the replica. Nothing that it starts outlives the replica.

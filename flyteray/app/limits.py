@@ -26,7 +26,7 @@ class Limits:
             waits. Default: half of ``concurrency``, and 1 at least, so that none that is served takes twice its time.
         requests_per_second: Requests that each key may send, or each address without one, at each ingress; status 429
             with ``Retry-After``.
-        body: Bytes of a request's body; status 413.
+        body: Bytes of a request's body; status 413. Not with a port of name ``"h2c"``, where bodies may have no end.
         headers: Bytes of a request's headers as they reach the app, with some 200 that the ingress adds; up to 68 KB,
             which is its own limit; status 431.
 

@@ -53,6 +53,11 @@ SHOWN = {
         "Too much: 413 {'error': \"The request's body has more than the 1000 bytes that app 'kitchen' takes",
         "'app': 'kitchen', 'limit': 'body'}",
     ],
+    "grpc_app": [
+        "Mean:   0.5 degrees",
+        "Beware: frost, -1.5 degrees\nBeware: frost, -3.5 degrees",
+        "Fails:  INVALID_ARGUMENT: nothing was measured",
+    ],
     "kept_results": [
         "Means:    [[14.0, 14.0, 14.0, 14.0], [14.0",
         "| reused: True 14.0",

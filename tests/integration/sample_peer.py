@@ -12,15 +12,17 @@ import sys
 import threading
 from pathlib import Path
 
+import grpc
 import uvicorn
 
 from flyteray._ingress.ingress import Ingress
-from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.routes import OVER_HTTP2, IngressState, Slot
 from flyteray._ingress.tls.certificates import Authority
+from tests.integration import grpc_talk
 from tests.integration.sample_nodes import api
 from tests.waiting import eventually
 
-PORT, REPLICA = 8800, 9000
+PORT, REPLICA, GRPC_REPLICA = 8800, 9000, 9001
 
 
 @api.api_route("/end", methods=["GET", "POST"])
@@ -45,15 +47,23 @@ class Peer:
         self.ingress.join(self.authority.sign(wish), self.authority.certificate)
 
     def apply(
-        self, replicas: list[str], peers: dict[str, int], sticky: bool = False, timeout_ms: int = 60_000
+        self,
+        replicas: list[str],
+        peers: dict[str, int],
+        sticky: bool = False,
+        timeout_ms: int = 60_000,
+        over_http2: bool = False,
     ) -> None:
         slots = {number: Slot(host, REPLICA) for number, host in enumerate(replicas, 1)}
+        if over_http2:
+            slots = {OVER_HTTP2 + number: Slot(slot.host, GRPC_REPLICA) for number, slot in slots.items()}
         state = IngressState(
             {"hello": 0},
             {0: slots},
             sticky=frozenset({"hello"} if sticky else ()),
             timeouts={"hello": timeout_ms},
             owners={0: "hello"},
+            http2=frozenset({0} if over_http2 else ()),
             peers=peers,
             waits={"hello": 60_000},
             names={f"b0/s{number}": f"on {host}" for number, host in enumerate(replicas, 1)},
@@ -61,19 +71,22 @@ class Peer:
         self.ingress.apply(state)
 
 
-def serve() -> None:
+def serve() -> grpc.Server:
+    """Start both replicas; that of gRPC ends with what is returned."""
     server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=REPLICA, log_config=None))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     threading.Thread(target=server.run, daemon=True).start()
+    return grpc_talk.serve(grpc_talk.Talk(socket.gethostname()), f"127.0.0.1:{GRPC_REPLICA}")[0]
 
 
 def main() -> None:
     peer = Peer(sys.argv[1], Path(sys.argv[2]))
-    serve()
+    server = serve()
     print(peer.ingress.peers_port(), flush=True)
     for line in sys.stdin:
         exec(line, {"peer": peer, "eventually": eventually})
         print("done", flush=True)
+    server.stop(None)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,19 @@ async def main():
 asyncio.run(main())
 """
 
+CALLS = """
+import sys
+from tests.integration.grpc_talk import Chat, Client, channel
+with Client(channel(sys.argv[1], "hello")) as client:
+    chat = Chat(client, timeout=60)
+    said = [chat.say(b" hello"), chat.say(b" again")]
+    counted = len(list(client.count(b"100", timeout=60)))
+    joined = client.join(iter([bytes(1 << 20)] * 4), timeout=60)
+    name = client.name(b"", timeout=60).decode()
+    print(f"{name} of {counted} and {len(joined)} bytes: {b', '.join(said).decode()}")
+    chat.end()
+"""
+
 
 @dataclass
 class Peer:
@@ -176,6 +189,34 @@ def test_a_crowd_that_comes_at_once_is_answered_by_the_other_machine(peers: list
     crowd = one.node.popen(sys.executable, "-c", CROWD, url, "400", stdout=subprocess.PIPE)
 
     assert json.loads(crowd.communicate(timeout=60)[0]) == {"200": 400}
+
+
+@pytest.mark.parametrize("sticky", [False, True])
+def test_grpc_goes_through_to_the_other_machine(peers: list[Peer], sticky: bool) -> None:
+    one, two, _ = peers
+    know(peers, [two], over_http2=True, sticky=sticky)
+
+    assert called(one) == "two of 100 and 4194304 bytes: two hello, two again"
+
+
+def test_grpc_that_waits_is_answered_by_the_other_machine(peers: list[Peer]) -> None:
+    one, two, _ = peers
+    know(peers, [], over_http2=True)
+    waiting = one.node.popen(*calls(one), stdout=subprocess.PIPE)
+    one.do("eventually(lambda: peer.ingress._activator._held > 0)")
+    know(peers, [two], over_http2=True)
+
+    assert waiting.communicate(timeout=60)[0].strip() == "two of 100 and 4194304 bytes: two hello, two again"
+
+
+def calls(peer: Peer) -> tuple[str, ...]:
+    """The command that calls the app at the ingress of a machine."""
+    return (sys.executable, "-c", CALLS, f"{peer.node.address}:{sample_peer.PORT}")
+
+
+def called(peer: Peer) -> str:
+    ended = peer.node.run(*calls(peer))
+    return ended.stdout.strip() or ended.stderr
 
 
 def test_an_error_is_json_where_an_app_has_replicas_here_and_elsewhere(peers: list[Peer]) -> None:

@@ -216,6 +216,16 @@ def test_who_names_no_host_is_told_where_tls_is(ingress: Ingress) -> None:
 
 
 @elsewhere
+def test_clients_of_grpc_which_follow_no_redirect_are_told_where_tls_is(ingress: Ingress) -> None:
+    lines = "POST /a/b HTTP/1.1", "Host: app.localhost", "Content-Type: application/grpc", "Content-Length: 0"
+
+    answer = from_afar(ingress.port(), "".join(f"{line}\r\n" for line in (*lines, "")).encode())
+
+    assert (answer.status, answer.header("grpc-status")) == (426, "2")
+    assert "by TLS only" in (answer.header("grpc-message") or "")
+
+
+@elsewhere
 def test_code_on_this_machine_needs_no_tls(ingress: Ingress) -> None:
     assert http1(ingress.port(), b"GET /app/ HTTP/1.1\r\nHost: localhost\r\n\r\n").status == 200
 

@@ -80,7 +80,7 @@ class ServeContext(LaunchContext):
         health_check_timeout: Seconds for an answer, in local mode (2). On a cluster replicas tell of themselves.
         health_check_interval: Seconds from one question to the next, in local mode (1).
         health_check_path: What is asked for (``"/health"``): any answer below 500 is a good one. On a cluster only
-            commands are asked.
+            commands are asked. What has a port of name ``"h2c"`` is asked by gRPC's health protocol instead.
         raw_data_path: ``flyteray.app.ctx().raw_data_path`` of the app, where the files go that it makes. Default: a
             folder of its own in the storage, which outlives the app.
 
@@ -137,6 +137,10 @@ class ServeContext(LaunchContext):
             self._warn_of_shares()
         else:
             self._warn_of_health_checks(app_env)
+        if self.health_check_path is not None and app_env.declared_port.name == "h2c":
+            without_meaning(
+                f'with_servecontext of {app_env.name!r}, whose port is "h2c"', "health_check_path"
+            )
         if self.dry_run:
             return PlannedApp(planned)
         if self.is_local:

@@ -17,6 +17,7 @@ from flyteray import _private
 from flyteray._client.apps.handle import Awaited, BaseHandle, LogQuery, last_lines, start_error
 from flyteray._client.bridge import MethodVerb
 from flyteray._client.local.process import LocalProcess
+from flyteray._machine.grpc_health import ask_grpc_health
 from flyteray._machine.health import ask_health
 from flyteray._plan.info import AppPhase, ErrorInfo
 from flyteray._plan.spec import LocalPlan
@@ -216,7 +217,10 @@ class LocalApp(BaseHandle):
 
     def _answers(self) -> bool:
         plan = self.plan
-        health = ask_health(plan.host, plan.port, plan.app.health_path, self.patience.health_check_timeout)
+        timeout_s = self.patience.health_check_timeout
+        if plan.app.protocol == "h2c":
+            return ask_grpc_health(plan.host, plan.port, timeout_s).is_good
+        health = ask_health(plan.host, plan.port, plan.app.health_path, timeout_s)
         return health.is_good or not health.speaks_http
 
     def _failure(self, process: LocalProcess) -> DeploymentError:

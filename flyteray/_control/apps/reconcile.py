@@ -11,7 +11,7 @@ from flyteray._control.apps.hosts import own_hosts, timeout_ms
 from flyteray._control.apps.state import RUNNING, AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.entry.limits import Crowd, Limit
-from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.routes import OVER_HTTP2, IngressState, Slot, short_name
 from flyteray._plan.spec import AppSpec, LimitsSpec
 from flyteray._plan.triggers.windows import sized
 
@@ -161,10 +161,11 @@ def ingress_state(
 ) -> IngressState:
     """The way of requests: from apps to the backend of the version that serves, from backends to replicas.
 
-    A replica whose event loop is blocked, or that is silent, is left out while another one of its version is free; the
-    requests that it has go on. Host names, a time limit and keys are those of the version that serves, so that they
-    change together with the version. Where an app comes up for the first time, sleeps, or its last replica died,
-    requests wait as long as one may take to start, unless it could not; then they are told why.
+    A replica whose event loop is blocked, whose server says that it takes no requests, or that is silent, is left out
+    while another one of its version is free; the requests that it has go on. Host names, a time limit and keys are
+    those of the version that serves, so that they change together with the version. Where an app comes up for the first
+    time, sleeps, or its last replica died, requests wait as long as one may take to start, unless it could not; then
+    they are told why.
 
     Args:
         apps: All apps, as they are wanted.
@@ -179,6 +180,11 @@ def ingress_state(
     apps = list(apps)
     known = {version.id: version for version in versions}
     backends = {version.id: version.backend for version in known.values() if version.backend is not None}
+    http2 = frozenset(
+        version.backend
+        for version in known.values()
+        if version.backend is not None and version.spec.protocol == "h2c"
+    )
     slots: dict[int, dict[int, Slot]] = {backend: {} for backend in backends.values()}
     names: dict[str, str] = {
         f"b{backend}": known[version].spec.version or version for version, backend in backends.items()
@@ -186,8 +192,9 @@ def ingress_state(
     for replica in _free(replicas, silent):
         backend = backends.get(replica.info.version)
         if backend is not None:
-            slots[backend][replica.slot] = Slot(replica.info.host, replica.info.port)
-            names[f"b{backend}/s{replica.slot}"] = replica.info.replica_id
+            over = OVER_HTTP2 if backend in http2 else 0
+            slots[backend][over + replica.slot] = Slot(replica.info.host, replica.info.port)
+            names[f"b{backend}/{short_name(over + replica.slot)}"] = replica.info.replica_id
     routes = {
         app.name: backends.get(app.serving or app.target) if app.desired == "active" else None for app in apps
     }
@@ -211,6 +218,7 @@ def ingress_state(
         for name, spec in shown.items()
         if (timeout := timeout_ms(spec)) is not None
     }
+    coming = frozenset(app.name for app in apps if app.desired == "active" and routes[app.name] is None)
     return IngressState(
         apps=routes,
         shares={
@@ -226,7 +234,11 @@ def ingress_state(
             for app in apps
             if app.desired == "active"
         },
-        coming=frozenset(app.name for app in apps if app.desired == "active" and routes[app.name] is None),
+        coming=coming,
+        coming_http2=frozenset(
+            name for name in coming if name in active and active[name].spec.protocol == "h2c"
+        ),
+        http2=http2,
         backends=slots,
         owners={version.backend: version.app for version in known.values() if version.backend is not None},
         hosts={host: name for name, spec in shown.items() for host in own_hosts(spec)},
@@ -299,6 +311,10 @@ def _why_none(version: VersionRecord, lacks: str | None) -> str | None:
 
 def _free(replicas: Iterable[ReplicaRecord], silent: Collection[str]) -> list[ReplicaRecord]:
     replicas = list(replicas)
-    answering = [each for each in replicas if not each.info.blocked and each.info.replica_id not in silent]
+    answering = [
+        each
+        for each in replicas
+        if not each.info.blocked and not each.info.unwell and each.info.replica_id not in silent
+    ]
     free = {replica.info.version for replica in answering}
     return answering + [replica for replica in replicas if replica.info.version not in free]

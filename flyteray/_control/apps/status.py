@@ -89,6 +89,7 @@ def _replica(info: ReplicaInfo, unreached_by: Sequence[str]) -> ReplicaStatus:
         outputs=info.outputs,
         refused=info.refused,
         blocked=info.blocked,
+        unwell=info.unwell,
         working=info.working,
         unreached_by=tuple(unreached_by),
     )

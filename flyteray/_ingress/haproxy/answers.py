@@ -12,6 +12,11 @@ LARGEST_HEAD = (
 )  # bytes of the first line and the headers of a request or an answer in HAProxy's memory
 MOST_HEADERS = 1024  # header lines that HAProxy takes apart
 REFUSED = "X-Flyteray-Refused"  # marks an answer of the activator's own
+GRPC_STATUS = "grpc-status"
+
+# The status of gRPC for one of HTTP, as clients have it that see the latter only.
+_GRPC_ASKS = "METH_POST { var(txn.grpc) -m found }"
+_GRPC = {401: 16, 403: 7, 404: 12, 413: 2, 421: 2, 426: 2, 429: 14, 431: 2, 502: 14, 503: 14, 504: 14}
 
 _URL_LIMIT = 66 << 10
 _HEADERS_LIMIT = 68 << 10
@@ -54,6 +59,10 @@ _NOT_NAMED = (
     "'flyteray get app' lists the apps."
 )
 _UNKNOWN = "There is no app named '%[var(txn.shown)]'. 'flyteray get app' lists the apps."
+_UNKNOWN_TO_GRPC = (
+    "There is no app named '%[var(txn.shown)]'. A channel names its app by its host, such as <app>.localhost:<port>, "
+    "or by the option grpc.default_authority, such as <app>.localhost; 'flyteray get app' lists the apps."
+)
 _NO_KEY = (
     f"App '{_APP}' asks for a key: send the header 'Authorization: Bearer KEY'. "
     "'flyteray create key NAME' makes one."
@@ -155,8 +164,13 @@ local function said(txn, name) return txn:get_var("txn." .. name) or "" end
 
 local function answer(txn, status, reason, words)
   local reply = txn:reply({{status = status, reason = reason}})
-  reply:add_header("Content-Type", "text/plain; charset=utf-8")
-  reply:set_body(said(txn, "open") .. words .. said(txn, "close") .. "\\n")
+  if txn:get_var("txn.grpc") then
+    reply:add_header("{GRPC_STATUS}", "{_GRPC[503]}")
+    reply:add_header("grpc-message", words)
+  else
+    reply:add_header("Content-Type", "text/plain; charset=utf-8")
+    reply:set_body(said(txn, "open") .. words .. said(txn, "close") .. "\\n")
+  end
   txn:done(reply)
 end
 
@@ -215,24 +229,48 @@ def _says(status: int, text: str, condition: str, headers: str = "", when: str =
     return f"    http-{when} return status {status} {answer} {condition}"
 
 
+def _to_grpc(status: int, text: str, condition: str, when: str = "request") -> str:
+    """A rule that answers clients of gRPC with these words, in headers, where they look for them."""
+    answer = f'hdr {GRPC_STATUS} {_GRPC[status]} hdr grpc-message "{text}"'
+    return f"    http-{when} return status {status} {answer} if {_GRPC_ASKS} {condition}"
+
+
+def _says_to_all(
+    status: int,
+    text: str,
+    condition: str,
+    headers: str = "",
+    when: str = "request",
+    to_grpc: str = "",
+) -> str:
+    """Rules that answer with these words, or clients of gRPC with others."""
+    return "\n".join(
+        [
+            _to_grpc(status, to_grpc or text, condition, when),
+            _says(status, text, f"if {condition}", headers, when),
+        ]
+    )
+
+
 def _beyond(status: int, text: str, limit: str, condition: str, headers: str = "") -> str:
     """Rules that answer who goes beyond a limit of an app; JSON names app and limit beside the words."""
     named = f'", "app": "{_APP}", "limit": "{limit}"}}'
     return "\n".join(
         [
             f"    http-request set-var-fmt(txn.close) '{named}' if {condition} {{ var(txn.open) -m found }}",
-            _says(status, text, f"if {condition}", headers),
+            _says_to_all(status, text, condition, headers),
         ]
     )
 
 
-def _refused(status: int, text: str, shown: str, condition: str) -> str:
+def _refused(status: int, text: str, shown: str, condition: str, to_grpc: str = "") -> str:
     """Rules that answer with words which show what a client has sent."""
     return "\n".join(
         [
             f"    http-request set-var(txn.shown) {shown} if {condition}",
             f"    http-request set-var(txn.shown) {shown},json(utf8ps) if {condition} asks_json",
-            _says(status, text, f"if {condition}"),
+            f"    http-request set-var(txn.shown) {shown},url_enc if {_GRPC_ASKS} {condition}",
+            _says_to_all(status, text, condition, to_grpc=to_grpc),
         ]
     )
 
@@ -252,6 +290,8 @@ NOTICED = f"""\
     acl asks_json req.hdr(accept) -m reg -i '{ASKS_JSON}'
     http-request set-var-fmt(txn.open) '{{"error": "' if asks_json
     http-request set-var-fmt(txn.close) '"}}' if asks_json
+    acl grpc var(txn.grpc) -m found
+    http-request set-var(txn.grpc) bool(true) if METH_POST {{ req.hdr(content-type) -m beg application/grpc }}
     http-request set-var(txn.origin) req.fhdr(origin) if {{ req.fhdr(origin) -m len gt 0 }}
     # a browser asks so, without a key, whether a page of another origin may send what it is about to send
     acl crosses var(txn.origin) -m found
@@ -279,14 +319,11 @@ LIMITS = "\n".join(
 )
 """Refuses what is too large to be handed on with what the ingress adds."""
 
-ONLY_TLS = _says(426, _ONLY_TLS, "{condition}", "hdr Upgrade TLS/1.2")
-"""Refuses those whom nothing leads to where TLS is; ``condition`` tells them."""
-
-NOT_NAMED = _says(404, _NOT_NAMED, "if { var(txn.app) -m len 0 }")
+NOT_NAMED = _says_to_all(404, _NOT_NAMED, "{ var(txn.app) -m len 0 }")
 UNKNOWN = "\n".join(
     [
         "    acl has_backend var(txn.backend) -m found",
-        _refused(404, _UNKNOWN, "var(txn.app)", "!has_backend"),
+        _refused(404, _UNKNOWN, "var(txn.app)", "!has_backend", _UNKNOWN_TO_GRPC),
     ]
 )
 _SOON = "hdr Retry-After 1"
@@ -302,28 +339,43 @@ FOREIGN_PAGE = _refused(
     403, _FOREIGN_PAGE, "var(txn.origin)", "switches crosses !own_page !named_page !any_page"
 )
 _BEARER = "hdr WWW-Authenticate Bearer"
-WRONG_KEY = _says(401, _WRONG_KEY, "if private any_key !known_user !preflight", _BEARER)
-ENDED_KEY = _says(401, _ENDED_KEY, "if private our_key !in_time !preflight", _BEARER)
+WRONG_KEY = _says_to_all(401, _WRONG_KEY, "private any_key !known_user !preflight", _BEARER)
+ENDED_KEY = _says_to_all(401, _ENDED_KEY, "private our_key !in_time !preflight", _BEARER)
 ENDED_MEANWHILE = "\n".join(
-    _says(401, _WRONG_KEY, f"if held {gone}", _BEARER, when="response")
+    _says_to_all(401, _WRONG_KEY, f"held {gone}", _BEARER, when="response")
     for gone in ("!still_ours", "!in_time")
 )
-BARRED_KEY = _says(403, _BARRED_KEY, "if private barred")
+BARRED_KEY = _says_to_all(403, _BARRED_KEY, "private barred")
 LOW_KEY = "\n".join(
     [
         "    http-request set-var(req.role) var(req.least),"
         + ",".join(f"regsub({number},{role})" for number, role in enumerate(ROLES, 1))
         + " if private known_user too_low",
-        _says(403, _LOW_KEY, "if private known_user too_low"),
+        _says_to_all(403, _LOW_KEY, "private known_user too_low"),
     ]
 )
-TOO_MANY_KEYS = _says(429, _TOO_MANY_KEYS, "if wrong_key many_wrong", "hdr Retry-After 10")
+TOO_MANY_KEYS = _says_to_all(429, _TOO_MANY_KEYS, "wrong_key many_wrong", "hdr Retry-After 10")
 FOREIGN_COOKIE = _refused(
     403, _FOREIGN_COOKIE, "req.fhdr(origin)", "private signed !by_cookie !known_user !preflight"
 )
-NO_KEY = _says(401, _NO_KEY, "if private !known_user !preflight", _BEARER)
-STOPPED = _says(503, _STOPPED, "if {{ var(txn.backend) -m str {stopped} }}")
-NO_VERSION = _says(404, _NO_VERSION, "if { var(txn.lacks) -m found }")
+NO_KEY = _says_to_all(401, _NO_KEY, "private !known_user !preflight", _BEARER)
+NO_VERSION = _says_to_all(404, _NO_VERSION, "{ var(txn.lacks) -m found }")
+
+
+def only_tls(far: str, led: str) -> str:
+    """The rules that refuse who is ``far`` and nothing leads to where TLS is; clients of gRPC are not ``led``."""
+    return "\n".join(
+        [
+            _to_grpc(426, _ONLY_TLS, far),
+            _says(426, _ONLY_TLS, f"if {far} !{led}", "hdr Upgrade TLS/1.2"),
+        ]
+    )
+
+
+def stopped(backend: str) -> str:
+    """The rules for what is led to a backend of this name, which stands for none."""
+    return _says_to_all(503, _STOPPED, f"{{ var(txn.backend) -m str {backend} }}")
+
 
 _EXPOSED = "WWW-Authenticate, Retry-After, Location"
 NO_OWN_PAGES = (
@@ -344,7 +396,8 @@ READABLE = f"""\
     acl ahead var(txn.ahead) -m found
     acl asked var(txn.asked) -m found
     acl json var(txn.open) -m found
-    http-after-response set-header Content-Type application/json if !theirs json !worded {{ status ge 400 }}
+    http-after-response set-header Content-Type application/json if !theirs json !worded {{ status ge 400 }} !grpc
+    http-after-response set-header Content-Type application/grpc if grpc !theirs {{ res.hdr({GRPC_STATUS}) -m found }}
     http-after-response add-header Vary Origin if !theirs
     http-after-response set-header Access-Control-Allow-Origin %[var(txn.origin)] if !theirs origin
     http-after-response set-header Access-Control-Allow-Credentials true if !theirs origin

@@ -137,6 +137,7 @@ frontend {frontend}
     http-request set-var(req.few) var(txn.backend),map_str({crowds}),field(1,/),add(0) if is_near near_crowd
     http-request set-var(req.room) var(req.near),mul(req.few),sub(req.taken) if is_near
     http-request unset-var(txn.server) if is_near !{{ var(req.room) -m int gt 0 }}
+{streamed}
     # What comes after a body in chunks is not for the apps: some take it for headers. A body that is there is given its
     # length, so that nothing can come after it; the activator lets the others through without.
     http-request set-header Content-Length %[req.body_size] if length_less whole
@@ -208,6 +209,7 @@ frontend peers
     acl ranked var(txn.rank) -m found
 {ranked}
     http-request reject unless {{ var(txn.app) -m found }}
+{streamed}
 {repeats}
     use_backend %[var(txn.backend)]
 """
@@ -238,7 +240,7 @@ _BACKEND = """\
     # a replica that ends without an answer has had the request: a safe one goes to one more
     tcp-response inspect-delay 24d
     acl answers status -m found
-    acl hands_on srv_name {activator}
+    acl hands_on srv_name {activators}
     acl safe var(txn.safe) -m found
     acl was_there var(txn.reached) -m found
     acl late var(txn.now),sub(txn.since),div(1000),sub(txn.timeout) ge 0
@@ -262,11 +264,24 @@ _ACTIVATOR = (
     f"    server {maps.ACTIVATOR} unix@{ACTIVATOR_SOCKET} {{role}}pool-max-conn 0 send-proxy-v2 "
     "proxy-v2-options unique-id"
 )
+_ACTIVATOR_HTTP2 = (
+    f"    server {maps.ACTIVATOR_HTTP2} unix@{ACTIVATOR_SOCKET} {{role}}proto h2 max-reuse 0 pool-max-conn 0 "
+    "send-proxy-v2 proxy-v2-options unique-id"
+)
 
-_COMING = f"""\
-backend {maps.COMING}
+_COMING = "".join(
+    f"""\
+backend {name}
     http-request set-timeout server var(txn.timeout)
-{_ACTIVATOR.format(role="")}
+{activator.format(role="")}
+
+"""
+    for name, activator in ((maps.COMING, _ACTIVATOR), (maps.COMING_HTTP2, _ACTIVATOR_HTTP2))
+)
+
+# What speaks HTTP/2 is given a body as it comes: it may have no end before there is an answer.
+_STREAMED = f"""\
+    http-request unset-var(txn.chunks) if length_less {{ var(txn.backend),map_str({maps.HTTP2}) -m found }}
 """
 
 # what is served by flyteray._ingress.own_pages
@@ -355,7 +370,8 @@ def frame(
         chosen=shares.CHOSEN,
         told=shares.TOLD,
         no_version=answers.NO_VERSION,
-        stopped=answers.STOPPED.format(stopped=maps.STOPPED),
+        stopped=answers.stopped(maps.STOPPED),
+        streamed=_STREAMED,
         prefix=prefix.rules(maps.APPS),
         readable=answers.READABLE,
     )
@@ -376,7 +392,7 @@ def frame(
 
 def _peers(bound: bool, logs: bool) -> str:
     certificates = f"crt {maps.PEER_FILE} ca-file {maps.CA_FILE} verify required ssl-min-ver TLSv1.3"
-    bind = f'    bind "fd@${{{PEERS_LISTENER}}}" ssl {certificates} alpn http/1.1'
+    bind = f'    bind "fd@${{{PEERS_LISTENER}}}" ssl {certificates} alpn h2,http/1.1'
     return _PEERS.format(
         bind=bind if bound else "    # nobody comes here before the certificate does",
         errors=answers.errors(),
@@ -390,21 +406,32 @@ def _peers(bound: bool, logs: bool) -> str:
         timeouts=maps.TIMEOUTS,
         rank=maps.RANK,
         ranked=limits.RANKED,
+        streamed=_STREAMED,
         repeats=_REPEATS,
     )
 
 
-def section(number: int, slots: Mapping[int, Slot], most: int) -> str:
-    """A backend with its replicas, each of which takes so many requests at one time, or any number for 0."""
+def section(number: int, slots: Mapping[int, Slot], most: int, over_http2: bool) -> str:
+    """A backend with its replicas, each of which takes so many requests at one time, or any number for 0.
+
+    The activator, where no replica takes a request, is spoken to as the replicas are.
+    """
     name = maps.backend_name(number)
     lines = [
         f"backend {name}",
-        _BACKEND.format(backend=name, sticky=maps.STICKY, activator=maps.ACTIVATOR, crowd=limits.CROWD),
+        _BACKEND.format(
+            backend=name,
+            sticky=maps.STICKY,
+            activator=maps.ACTIVATOR,
+            activators=" ".join(maps.ACTIVATORS),
+            crowd=limits.CROWD,
+        ),
     ]
     for slot, at in sorted(slots.items()):
         host = f"[{at.host}]" if ":" in at.host else at.host
         lines.append(
             f"    server {maps.server_name(number, slot)} {host}:{at.port} {maps.options(slot, most)}"
         )
-    lines.append(_ACTIVATOR.format(role="backup "))
+    lines.append(_ACTIVATOR.format(role="backup ") + (" disabled" if over_http2 else ""))
+    lines.append(_ACTIVATOR_HTTP2.format(role="backup ") + ("" if over_http2 else " disabled"))
     return "\n".join(lines) + "\n"

@@ -43,7 +43,7 @@ class Files:
         self._tls = tls
         self._texts: dict[str, str] = {}
         self._maps: dict[str, dict[str, str]] = {}
-        self._sections: dict[int, tuple[tuple[Mapping[int, Slot], int], str]] = {}
+        self._sections: dict[int, tuple[tuple[Mapping[int, Slot], int, bool], str]] = {}
 
     def write(self, state: IngressState, peers: bool) -> None:
         """Have the files hold a state, as a node sees it; with ``peers`` HAProxy takes what other ingresses send."""
@@ -66,7 +66,8 @@ class Files:
             tls=self._tls,
         )
         sections = [
-            self._section(number, state.slots(number), state.most(number)) for number in range(self.backends)
+            self._section(number, state.slots(number), state.most(number), number in state.http2)
+            for number in range(self.backends)
         ]
         self._put(CONFIG_FILE, "\n".join([first, *sections]))
 
@@ -78,10 +79,11 @@ class Files:
                 content[file] = maps.parse((self._directory / file).read_text())
         return maps.state(content, {})
 
-    def _section(self, number: int, slots: Mapping[int, Slot], most: int) -> str:
+    def _section(self, number: int, slots: Mapping[int, Slot], most: int, over_http2: bool) -> str:
         known = self._sections.get(number)
-        if known is None or known[0] != (slots, most):
-            known = self._sections[number] = (slots, most), config.section(number, slots, most)
+        wanted = slots, most, over_http2
+        if known is None or known[0] != wanted:
+            known = self._sections[number] = wanted, config.section(number, *wanted)
         return known[1]
 
     def _put(self, name: str, text: str) -> None:

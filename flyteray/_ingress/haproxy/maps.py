@@ -10,7 +10,7 @@ from flyteray._declare.facts import ROLES, Role
 from flyteray._declare.options.shares import BY_COOKIE
 from flyteray._ingress.entry import grants
 from flyteray._ingress.entry.limits import Crowd, Limit
-from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, OVER_HTTP2, IngressState, Slot, short_name, speaks_http2
 
 APPS = "apps.map"  # an app's name to the backend that serves it
 HOSTS = "hosts.map"  # a host name to the app that it leads to
@@ -28,10 +28,11 @@ NEAR = "near.map"  # of backends with replicas here and elsewhere: how many are 
 SHARES = (
     "shares.map"  # what keeps a client to a version, by app; a backend by each number of 100 that is its own
 )
+HTTP2 = "http2.map"  # the backends whose replicas speak HTTP/2
 VERSIONS = "versions.map"  # an app's version to its backend, and a backend to the name of its version
 FILES = (  # HAProxy goes by these
     *(APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, FORWARDS, ORIGINS, OPENS),
-    *(LIMITS, CROWDS, KEYS, OWNERS, NEAR, SHARES, VERSIONS),
+    *(LIMITS, CROWDS, KEYS, OWNERS, NEAR, SHARES, VERSIONS, HTTP2),
 )
 
 # HAProxy does not know these: they are for the activator alone.
@@ -41,10 +42,13 @@ FOR_ACTIVATOR = (WAITS, REASONS)
 
 STOPPED = "stopped"  # stands in the map for an app without a backend
 COMING = "coming"  # stands there for one that is to have a backend; names the backend where its requests wait
+COMING_HTTP2 = "coming-http2"  # the same for one whose replicas will speak HTTP/2
 FRONTEND = "apps"  # where clients come
 OWN = "-"  # stands among the apps for the ingress's own pages, which no app can be called like
 OWN_PAGES = "own"  # names the backend of these
 ACTIVATOR = "act"  # the activator's name in each backend
+ACTIVATOR_HTTP2 = "act_of_http2"  # where it is spoken to in HTTP/2; as long as the name of any server
+ACTIVATORS = (ACTIVATOR, ACTIVATOR_HTTP2)
 CHOSEN = "X-Flyteray-Replica"  # the header in which HAProxy names the server that a request goes to
 RANK = "X-Flyteray-Priority"  # that in which it says whose requests go first, where that is not as usual
 PEER_NAME = "peer.flyteray.internal"  # what the ingresses of a cluster call themselves among each other
@@ -70,6 +74,8 @@ _PEER = (
     f"{_CHECK} inter 30s downinter 5s fall 3 fastinter 1s observe layer4 error-limit 2 on-error fastinter weight 64 "
     f"ssl verify required ca-file {CA_FILE} crt {PEER_FILE} verifyhost {PEER_NAME} check-ssl"
 )
+_H2 = " proto h2"
+_H2_AND_TLS = " alpn h2"
 
 
 def backend_name(backend: int) -> str:
@@ -92,7 +98,7 @@ def server_name(backend: int, slot: int) -> str:
 
     That of a replica here is short. That of another node's ingress tells it which replica of which backend is meant.
     """
-    return f"{backend_name(backend)}-s{slot - ELSEWHERE}" if slot > ELSEWHERE else f"s{slot}"
+    return f"{backend_name(backend)}-{short_name(slot)}" if slot > ELSEWHERE else short_name(slot)
 
 
 def servers_behind(state: IngressState, ingress: Slot) -> list[str]:
@@ -113,7 +119,7 @@ def is_elsewhere(name: str) -> bool:
 def slot_of(name: str) -> int:
     """The slot of a server of this name."""
     backend, _, replica = name.rpartition("-")
-    return int(replica[1:]) + (ELSEWHERE if backend else 0)
+    return int(replica[1:]) + (OVER_HTTP2 if replica[0] == "g" else 0) + (ELSEWHERE if backend else 0)
 
 
 def options(slot: int, most: int) -> str:
@@ -121,17 +127,18 @@ def options(slot: int, most: int) -> str:
 
     What another node's ingress takes is for that to say.
     """
-    cookie = f"cookie {slot % ELSEWHERE}"  # the same at every ingress
+    cookie = f"cookie {slot % OVER_HTTP2}"  # the same at every ingress
+    over_http2 = speaks_http2(slot)
     if slot > ELSEWHERE:
-        return f"{cookie} {_PEER}"
-    return f"{cookie} {_REPLICA}{f' maxconn {most}' if most else ''}"
+        return f"{cookie} {_PEER}{_H2_AND_TLS if over_http2 else ''}"
+    return f"{cookie} {_REPLICA}{f' maxconn {most}' if most else ''}{_H2 if over_http2 else ''}"
 
 
 def entries(state: IngressState) -> dict[str, dict[str, str]]:
     """What the maps say of a state: by file name, value by key."""
     return {
         APPS: {
-            app: (COMING if app in state.coming else STOPPED) if backend is None else backend_name(backend)
+            app: _nowhere(state, app) if backend is None else backend_name(backend)
             for app, backend in state.apps.items()
         }
         | {OWN: OWN_PAGES},
@@ -150,9 +157,17 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
         NEAR: dict(state.near),
         SHARES: dict(_shares(state)),
         VERSIONS: dict(_versions(state)),
+        HTTP2: dict.fromkeys((COMING_HTTP2, *map(backend_name, state.http2)), _YES),
         WAITS: {app: str(wait) for app, wait in state.waits.items()},
         REASONS: {app: quote(reason) for app, reason in state.reasons.items()},
     }
+
+
+def _nowhere(state: IngressState, app: str) -> str:
+    """What stands for the backend of an app that has none."""
+    if app not in state.coming:
+        return STOPPED
+    return COMING_HTTP2 if app in state.coming_http2 else COMING
 
 
 def _shares(state: IngressState) -> Iterator[tuple[str, str]]:
@@ -212,7 +227,8 @@ def state(
     words = {app: word for app, word in content.get(APPS, {}).items() if app != OWN}
     asked = {app: _roles(text) for app, text in content.get(PRIVATE, {}).items() if app != OWN}
     shares, sticks = _state_of_shares(content.get(SHARES, {}))
-    apps = {app: None if word in (STOPPED, COMING) else backend_number(word) for app, word in words.items()}
+    nowhere = (STOPPED, COMING, COMING_HTTP2)
+    apps = {app: None if word in nowhere else backend_number(word) for app, word in words.items()}
     return IngressState(
         apps=apps,
         backends=backends,
@@ -235,7 +251,9 @@ def state(
         },
         waits={app: int(value) for app, value in content.get(WAITS, {}).items() if app in apps},
         reasons={app: unquote(value) for app, value in content.get(REASONS, {}).items() if app in apps},
-        coming=frozenset(app for app, word in words.items() if word == COMING),
+        coming=frozenset(app for app, word in words.items() if word in (COMING, COMING_HTTP2)),
+        coming_http2=frozenset(app for app, word in words.items() if word == COMING_HTTP2),
+        http2=frozenset(backend_number(name) for name in content.get(HTTP2, {}) if name != COMING_HTTP2),
     )
 
 

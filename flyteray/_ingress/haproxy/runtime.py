@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flyteray._ingress.changes import observed
@@ -128,11 +128,17 @@ class Conversation:
     def awaited(self, grace_s: float = GRACE_S) -> dict[str, int]:
         """The requests of clients whose bodies are waited for, with the bytes that have come, by ``address/number``.
 
-        Those that are younger than ``grace_s`` are left out.
+        Those that are younger than ``grace_s`` are left out, and those to replicas that speak HTTP/2: a stream of
+        theirs may be silent for long.
         """
         found = {}
+        streaming: Collection[str] | None = None
         for session in sessions.listed(self.ask("show sess")):
             if session.frontend == maps.FRONTEND and session.is_awaited and session.age_s >= grace_s:
+                if streaming is None:
+                    streaming = {line.split()[1] for line in self.ask(f"show map {maps.HTTP2}").splitlines()}
+                if session.backend in streaming:
+                    continue
                 text = self.ask(f"show sess {session.at}")
                 found[f"{session.at}/{sessions.number(text)}"] = sessions.received(text)
         return found
@@ -175,8 +181,8 @@ class Conversation:
             name, now = row["svname"], int(row["scur"])
             if name == "BACKEND":
                 count["all"], count["queued"] = now, int(row["qcur"])
-            elif name == maps.ACTIVATOR:
-                count["waiting"] = now
+            elif name in maps.ACTIVATORS:
+                count["waiting"] += now
             elif maps.is_elsewhere(name):
                 count["elsewhere"] += now
         in_flight = count["all"] - count["queued"] - count["waiting"] - count["elsewhere"]

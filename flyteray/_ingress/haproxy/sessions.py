@@ -29,6 +29,7 @@ class Session:
     at: str
     client: str
     frontend: str
+    backend: str
     age_s: int
     is_awaited: bool
 
@@ -40,6 +41,7 @@ def listed(text: str) -> list[Session]:
             at=found["at"],
             client=found["client"],
             frontend=found["frontend"],
+            backend=found["backend"],
             age_s=sum(
                 int(count) * _SECONDS[unit] for count, unit in re.findall(r"(\d+)([dhms])", found["age"])
             ),

@@ -24,13 +24,14 @@ def bind(asks_for_certificates: bool) -> str:
 def rules(trusts: bool) -> str:
     """The rules for all who come, once it is known who they are; ``trusts`` says whether proxies are believed."""
     spared = " !trusted" if trusts else ""
-    far = f"if !by_tls !from_here{spared}"
+    far = f"!by_tls !from_here{spared}"
+    there = f'"https://%[req.hdr(host),host_only]${{{TLS_AT}}}%[pathq]"'
     return f"""\
     # code on this machine comes without TLS, and proxies that are believed know what they do
     http-request set-var(req.own_address) dst unless by_tls
     acl from_here src 127.0.0.0/8 ::1
     acl from_here src,strcmp(req.own_address) eq 0
     acl names_host req.hdr(host) -m found
-{answers.ONLY_TLS.format(condition=f"{far} !names_host")}
-    http-request redirect code 308 location "https://%[req.hdr(host),host_only]${{{TLS_AT}}}%[pathq]" {far} names_host
+{answers.only_tls(far, "names_host")}
+    http-request redirect code 308 location {there} if {far} names_host
     http-request set-header X-Flyteray-Client-Certificate %[ssl_c_s_dn(,0,rfc2253)] if {{ ssl_c_used }}"""

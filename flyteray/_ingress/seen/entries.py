@@ -7,7 +7,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.routes import ELSEWHERE, MOST, IngressState
+from flyteray._ingress.routes import MOST, IngressState, short_name
 from flyteray._ingress.seen.lines import Ended
 
 _WHO = {
@@ -36,7 +36,8 @@ _WHEN = {
 
 def backend(request: Ended, state: IngressState) -> int | None:
     """The backend that a request is of; None where the ingress has answered itself."""
-    return _numbered(request.backend) if request.backend != maps.COMING else _came(request, state)
+    came = request.backend in (maps.COMING, maps.COMING_HTTP2)
+    return _came(request, state) if came else _numbered(request.backend)
 
 
 def _came(request: Ended, state: IngressState) -> int | None:
@@ -114,9 +115,7 @@ def _replica(request: Ended, backend: str, state: IngressState) -> str | None:
     server = request.server if request.served == "-" else request.served
     if (named := state.names.get(f"{backend}/{server}")) is not None:
         return named
-    if server in (maps.ACTIVATOR, "<NOSRV>"):
+    if server in (*maps.ACTIVATORS, "<NOSRV>"):
         return None
-    if server[0] == "s":
-        return server
-    server = f"s{maps.slot_of(server) % ELSEWHERE}"
+    server = short_name(maps.slot_of(server))
     return state.names.get(f"{backend}/{server}", server)

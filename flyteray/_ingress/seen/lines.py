@@ -27,7 +27,7 @@ _SERVED = "X-Flyteray-Served"  # in it the ingress of another node says which of
 _LOGGED_RULES = f"""
     http-request set-var(txn.path) path
     http-request set-var(txn.method) method
-    acl from_peer srv_name -m beg b
+    acl from_peer srv_name -m beg b act
     http-response set-var(txn.served) res.hdr({_SERVED}) if from_peer
     http-response del-header {_SERVED} if from_peer"""
 

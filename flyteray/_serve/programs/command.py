@@ -13,7 +13,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from flyteray._machine.health import ask_health
+from flyteray._machine.health import AskHealth
 from flyteray._plan.bundle import alias, bundle
 from flyteray._serve.programs import command_line
 from flyteray._serve.programs.program import Exit, Program, explain_failure
@@ -26,13 +26,12 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.05
 _ASK_AGAIN_S = 0.5  # when it has answered that it is not ready: it may log each question
 _LOOK_S = 0.5  # between two looks at where it listens, which cost more than a probe
-_PROBE_S = 5.0  # for an answer; a program may take connections long before it answers
 _GIVE_UP_S = 3.0  # for a program to end that did not come up in time, or had requests open to the deadline
 
 
 @dataclass(eq=False, repr=False)
 class CommandServer:
-    """Runs a command until it ends; it is ready when its port answers with anything below 500.
+    """Runs a command until it ends; it is ready when what listens on its port says that it is well.
 
     The command sees the environment variables of this process, with the port in ``PORT`` and in the variables that
     frameworks ask for theirs. Where its words name the declared port they are given the replica's. A program that
@@ -48,7 +47,7 @@ class CommandServer:
     declared: int  # the port in the app's declaration
     host: str
     port: int
-    health_path: str
+    ask: AskHealth
     behind_ingress: bool = False
     python: Path | None = None  # whose packages it finds; default: this process's
 
@@ -163,9 +162,9 @@ class CommandServer:
         )
 
     def _answers(self) -> bool:
-        health = ask_health(self.host, self.port, self.health_path, _PROBE_S)
+        health = self.ask(self.host, self.port)
         self._seen = health.seen or self._seen
-        if health.status is not None:
+        if health.answers:
             self._declined = not health.is_good
         return health.is_good
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from flyteray._machine.health import AskHealth, ask_port
 from flyteray._machine.threads import await_user_code, in_own_thread
 from flyteray._serve.background_work import finish
 from flyteray._serve.loop_watch import LoopThread
 from flyteray._serve.servers import ports, sockets
+from flyteray._serve.servers.grpc_ports import move_grpc_port
 from flyteray._serve.servers.hosting import bind
 from flyteray._serve.servers.sockets import Address
 from flyteray._serve.servers.user_servers import UserServers, track_servers
@@ -31,7 +34,7 @@ _END_S = 2.0  # for a server to end once it was told to, and again once its conn
 
 @dataclass(eq=False, repr=False)
 class FunctionServer:
-    """Runs ``function`` until it ends; it is ready when the replica's port takes connections.
+    """Runs ``function`` until it ends; it is ready when what listens on the replica's port is well, as ``ask`` says.
 
     Where only the ingress connects to the port, a connection that is open is a request: the function is not ended
     before the last of them has been answered.
@@ -44,8 +47,11 @@ class FunctionServer:
     host: str
     port: int
     behind_ingress: bool = False
+    ask: AskHealth = ask_port
+    speaks_grpc: bool = False
 
     def __post_init__(self) -> None:
+        self._told = ""
         self.arguments = bind(self.function, self.arguments)
         self._assigned = Address(self.host, self.port)
         self._seen: set[Address] = set()
@@ -61,13 +67,13 @@ class FunctionServer:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Call the function with its port moved to the replica's."""
-        with ports.move_port(self.declared, self.host, self.port), track_servers(self._started):
+        with self._moved(), track_servers(self._started):
             others = await asyncio.to_thread(sockets.find_addresses, os.getpid())
             if self._stopping:
                 return
             self._running = running = self._call()
             look_at = time.monotonic() + _LOOK_S
-            while not await asyncio.to_thread(ports.accepts, self.host, self.port):
+            while not await asyncio.to_thread(self._is_well):
                 await asyncio.wait([running], timeout=_POLL_S)
                 if running.done():
                     if self._stopping:
@@ -116,7 +122,7 @@ class FunctionServer:
 
     def waits_for(self) -> str:
         """Say where a connection is expected, and where the function listens."""
-        seen = (
+        seen = self._told or (
             f"listens on {sockets.join_addresses(self._seen)}"
             if self._seen
             else "does not listen on any port"
@@ -124,6 +130,20 @@ class FunctionServer:
         here = "" if self.port == self.declared else f"here {self.port}, "
         expected = f"expected is port {self.declared} ({here}as env.get_port() says)"
         return f"the server function {self.function.__name__!r} {seen}; {expected}"
+
+    @contextlib.contextmanager
+    def _moved(self) -> Iterator[None]:
+        where = self.declared, self.host, self.port
+        with (
+            ports.move_port(*where),
+            move_grpc_port(*where) if self.speaks_grpc else contextlib.nullcontext(),
+        ):
+            yield
+
+    def _is_well(self) -> bool:
+        health = self.ask(self.host, self.port)
+        self._told = health.seen or self._told
+        return health.is_good
 
     def _look(self, found: set[Address]) -> None:
         """Take the declared port where a process that the function has started insists on it."""

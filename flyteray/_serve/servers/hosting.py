@@ -16,6 +16,7 @@ import uvloop
 
 from flyteray._machine.threads import await_user_code, exit_error, silence
 from flyteray._serve import loop_watch
+from flyteray._serve.health_watch import HealthWatch
 from flyteray._serve.loop_watch import LoopThread, LoopWatch
 from flyteray._serve.servers.patches import patch
 from flyteray._serve.startup import Startup, describe_wait
@@ -69,7 +70,7 @@ class Hosting:
     ``on_shutdown`` runs exactly once if ``on_startup`` succeeded, however the server ended.
 
     ``on_exit`` is called in the thread when the server ends without having been asked to; ``on_blocked`` with True when
-    the loop is blocked, and with False when it answers again.
+    the loop is blocked, and with False when it answers again. ``health`` is watched from when requests are taken.
     """
 
     server: Server
@@ -79,6 +80,7 @@ class Hosting:
     on_shutdown: Hook | None = None
     on_exit: Callable[[BaseException | None], object] | None = None
     on_blocked: Callable[[bool], None] | None = None
+    health: HealthWatch | None = None
     lag_limit_s: float = 3600.0  # so long the loop may be blocked before check() raises
     start_up: Startup = field(default_factory=Startup)  # the time until requests are taken
     loop: asyncio.AbstractEventLoop = field(default_factory=uvloop.new_event_loop)  # a new one
@@ -110,6 +112,8 @@ class Hosting:
             )
         if self._watch is not None:
             self._watch.check()
+        if self.health is not None:
+            self.health.check()
         if isinstance(self.server, SelfChecking):
             self.server.check()
 
@@ -119,6 +123,8 @@ class Hosting:
             return
         if not self._stopping and not self._ended.done():
             self._stopping = True
+            if self.health is not None:
+                await asyncio.to_thread(self.health.stop)  # it would be one more who is connected
             asyncio.run_coroutine_threadsafe(self.server.stop(deadline_s), self.loop)
         ended = asyncio.wrap_future(self._ended)
         await asyncio.wait([ended])
@@ -194,10 +200,14 @@ class Hosting:
         watched = self.server.loop or LoopThread.current()
         self._watch = LoopWatch(watched, self.on_blocked, self.lag_limit_s)
         self._watch.start()
+        if self.health is not None:
+            self.health.start()
         self._ready.set_result(None)
 
     def _end(self, error: BaseException | None) -> None:
         started = self._ready.done()
+        if self.health is not None:
+            self.health.stop()
         if error is not None:
             self._ended.set_exception(error)
         else:

@@ -53,15 +53,6 @@ def claimed_socket(host: str) -> tuple[socket.socket, socket.socket | None]:
             return sock, claim
 
 
-def accepts(host: str, port: int, timeout_s: float = 1.0) -> bool:
-    """Whether TCP connections are taken there."""
-    try:
-        with socket.create_connection((host, port), timeout=timeout_s):
-            return True
-    except OSError:
-        return False
-
-
 @contextlib.contextmanager
 def move_port(declared: int, host: str, assigned: int) -> Iterator[None]:
     """Let servers of this process that listen on port ``declared`` listen on ``host``:``assigned`` instead.

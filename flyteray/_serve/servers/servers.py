@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import uvloop
 
+from flyteray._machine.grpc_health import ask_grpc_health
+from flyteray._machine.health import AskHealth, ask_health, ask_port
 from flyteray._plan.spec import AppSpec
 from flyteray._serve.parameters.parameters import Parameters
 from flyteray._serve.programs.command import CommandServer
@@ -17,6 +20,20 @@ from flyteray._serve.servers.asgi import AsgiServer
 from flyteray._serve.servers.function import FunctionServer
 from flyteray._serve.servers.hosting import Server
 from flyteray._settings import Settings
+
+_PROBE_S = 5.0  # for an answer; a program may take connections long before it answers
+
+
+def health_of(spec: AppSpec) -> AskHealth:
+    """How the server of an app is asked whether it takes requests.
+
+    A program that speaks HTTP/1.1 is asked for a path; a function is well that takes connections.
+    """
+    if spec.protocol == "h2c":
+        return functools.partial(ask_grpc_health, timeout_s=_PROBE_S)
+    if spec.kind == "command":
+        return functools.partial(ask_health, path=spec.health_path, timeout_s=_PROBE_S)
+    return ask_port
 
 
 def loop_for(spec: AppSpec, app: Any) -> asyncio.AbstractEventLoop:
@@ -66,6 +83,8 @@ def server_for(
             host=host,
             port=port,
             behind_ingress=behind_ingress,
+            ask=health_of(spec),
+            speaks_grpc=spec.protocol == "h2c",
         )
     return CommandServer(
         spec.command,
@@ -74,7 +93,7 @@ def server_for(
         declared=declared,
         host=host,
         port=port,
-        health_path=spec.health_path,
+        ask=health_of(spec),
         behind_ingress=behind_ingress,
         python=python,
     )

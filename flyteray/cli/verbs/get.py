@@ -224,6 +224,9 @@ def _state(replica: ReplicaStatus) -> str:
     serves = [f"{name} of run {run}" for name, run in replica.outputs.items()]
     refused = [f"refused {name} of run {why}" for name, why in replica.refused.items()]
     blocked = ["its event loop is blocked"] if replica.blocked else []
+    unwell = ["its server says that it takes no requests"] if replica.unwell else []
     working = ["works on after its answers"] if replica.working else []
     away = [f"its machine does not answer {', '.join(replica.unreached_by)}"] if replica.unreached_by else []
-    return "; ".join([f"{replica.host}:{replica.port}", *serves, *refused, *blocked, *working, *away])
+    return "; ".join(
+        [f"{replica.host}:{replica.port}", *serves, *refused, *blocked, *unwell, *working, *away]
+    )

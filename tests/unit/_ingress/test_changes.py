@@ -11,11 +11,13 @@ from flyteray._ingress.changes import changes, observed
 from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.entry.limits import Crowd, Limit
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, OVER_HTTP2, IngressState, Slot, short_name
 
 slots = st.builds(Slot, st.sampled_from(["127.0.0.1", "10.0.0.7", "::1"]), st.integers(4000, 4004))
 ANY_NUMBER = 1_000_000  # stands for no limit
-numbers = st.integers(1, 4) | st.integers(ELSEWHERE + 1, ELSEWHERE + 4)
+numbers = st.builds(
+    sum, st.tuples(st.integers(1, 3), st.sampled_from([0, OVER_HTTP2]), st.sampled_from([0, ELSEWHERE]))
+)
 
 
 some_grants = st.builds(
@@ -54,6 +56,7 @@ def some_states(draw: st.DrawFn) -> IngressState:
             st.dictionaries(st.integers(0, 3), st.builds(Crowd, st.integers(1, 2), st.integers(0, 1)))
         ),
         origins=draw(st.dictionaries(app, st.frozensets(st.sampled_from(["*", "http://x"]), min_size=1))),
+        http2=draw(st.frozensets(st.integers(0, 3))),
     )
 
 
@@ -71,8 +74,15 @@ class Proxy:
             for number, slot in members.items()
         }
 
+        self.told = {  # of activators
+            f"b{number}/{name}": "ready"
+            if (name == maps.ACTIVATOR_HTTP2) == (number in state.http2)
+            else "maint"
+            for number in range(4)
+            for name in maps.ACTIVATORS
+        }
         self.most = {
-            f"b{backend}/s{number}": state.most(backend) or ANY_NUMBER
+            f"b{backend}/{short_name(number)}": state.most(backend) or ANY_NUMBER
             for backend, members in state.backends.items()
             for number in members
             if number < ELSEWHERE
@@ -95,6 +105,8 @@ class Proxy:
                     assert server in self.servers
                 case ["set", "server", server, "addr", host, "port", port]:
                     self.servers[server] = (Slot(host, int(port)), self.servers[server][1])
+                case ["set", "server", server, "state", state] if server.partition("/")[2] in maps.ACTIVATORS:
+                    self.told[server] = state
                 case ["set", "server", server, "state", state]:
                     self.servers[server] = (self.servers[server][0], state == "ready")
                 case ["set", "maxconn", "server", server, most]:
@@ -104,6 +116,10 @@ class Proxy:
                     assert self.servers[server][1]
                 case _:
                     raise AssertionError(command)
+
+    def activators(self, backend: int) -> set[str]:
+        """Those that take requests."""
+        return {name for name in maps.ACTIVATORS if self.told[f"b{backend}/{name}"] == "ready"}
 
     def state(self) -> IngressState:
         lines = ["# be_name srv_name srv_addr srv_admin_state srv_port"]
@@ -136,7 +152,8 @@ def test_the_commands_lead_to_the_new_state(old: IngressState, new: IngressState
     for backend, members in new.backends.items():
         for number in members:
             if number < ELSEWHERE:
-                assert proxy.most[f"b{backend}/s{number}"] == (new.most(backend) or ANY_NUMBER)
+                assert proxy.most[f"b{backend}/{short_name(number)}"] == (new.most(backend) or ANY_NUMBER)
+        assert proxy.activators(backend) == {maps.ACTIVATORS[backend in new.http2]}
 
 
 @given(states, states, st.data())
@@ -149,6 +166,7 @@ def test_commands_given_again_after_an_interruption_lead_to_the_new_state(
     proxy.run(changes(proxy.state(), new))
 
     assert same(proxy.state(), new)
+    assert all(proxy.activators(number) == {maps.ACTIVATORS[number in new.http2]} for number in range(4))
 
 
 @settings(max_examples=200)
@@ -184,6 +202,24 @@ def test_a_replica_is_ready_before_the_route_turns_and_leaves_after() -> None:
         "enable health b1/s1",
         "set server b1/s1 state ready",
         "set map apps.map app b1",
+        "set server b0/s1 state maint",
+    ]
+
+
+def test_a_backend_of_another_protocol_has_other_servers() -> None:
+    old = IngressState({"app": 0}, {0: {1: Slot("127.0.0.1", 4001)}})
+    new = IngressState({"app": 0}, {0: {OVER_HTTP2 + 1: Slot("127.0.0.1", 4001)}}, http2=frozenset({0}))
+
+    assert changes(old, new) == [
+        "set server b0/act_of_http2 state ready",
+        "set server b0/act state maint",
+        f"add server b0/g1 127.0.0.1:4001 {maps.options(OVER_HTTP2 + 1, 0)}",
+        "set server b0/g1 addr 127.0.0.1 port 4001",
+        "set maxconn server b0/g1 1000000",
+        "enable health b0/g1",
+        "set server b0/g1 state ready",
+        "del map http2.map b0",
+        "add map http2.map b0 yes",
         "set server b0/s1 state maint",
     ]
 

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from flyteray._control.apps.hosts import links, own_hosts, refuse_taken_hosts, timeout_ms
 from flyteray._control.apps.reconcile import ingress_state
@@ -18,8 +19,8 @@ from flyteray._ingress.ingress import found_at
 from flyteray._plan import apps as plans
 from flyteray._plan.info import ClusterInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, LinkSpec
-from flyteray.app import AppEnvironment, Domain, Link, Port, Subdomain, Timeouts
-from flyteray.app.extras import FlyteWebhookAppEnvironment
+from flyteray.app import AppEnvironment, Domain, Limits, Link, Port, Subdomain, Timeouts
+from flyteray.app.extras import FastAPIAppEnvironment, FlyteWebhookAppEnvironment
 from tests.unit.builders import CODE, app_record, app_spec, version_record
 
 
@@ -237,10 +238,23 @@ def test_an_address_for_all_is_found_at_one_of_this_machine(host: str) -> None:
         free.bind((str(address), 0))
 
 
-def test_a_port_for_http_2_without_tls_can_be_declared_and_not_be_served_yet() -> None:
-    with pytest.raises(ValueError, match="HTTP/2 without TLS"):
-        planned(port=Port(8080, "h2c"))
-    assert planned(port=Port(8080, "web")).port == 8080
+def test_a_port_for_http_2_without_tls_says_what_is_spoken_there() -> None:
+    assert planned(port=Port(8080, "h2c")).protocol == "h2c"
+    assert planned(port=Port(8080, "web")).protocol == "http1"
+
+
+def test_bodies_without_an_end_have_no_limit() -> None:
+    with pytest.raises(
+        ValueError, match=r"'shop' .*limits\.body can't be kept.*grpc\.max_receive_message_length"
+    ):
+        planned(port=Port(8080, "h2c"), limits=Limits(body=1))
+
+
+def test_what_flyteray_serves_itself_has_no_port_for_http_2_without_tls() -> None:
+    env = FastAPIAppEnvironment("shop", app=FastAPI(), port=Port(8080, "h2c"))
+
+    with pytest.raises(ValueError, match=r"'shop' is served by flyteray's own server.*Leave the name out"):
+        plans.app_spec(env, CODE)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from flyteray._control.apps.reconcile import (
     next_steps,
 )
 from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
-from flyteray._ingress.routes import Slot
+from flyteray._ingress.routes import OVER_HTTP2, Slot
 from flyteray._plan.info import ErrorInfo
 from flyteray._plan.spec import EnvironmentSpec, ImageSpec, ScalingSpec
 from tests.unit.builders import NOON, app_record, app_spec, replica_record, version_record
@@ -62,6 +62,32 @@ def test_a_blocked_replica_gets_no_requests_while_another_of_its_version_is_free
 
     assert set(state.slots(1)) == {1}
     assert set(state.slots(2)) == {1}  # the only one there is
+
+
+def test_a_replica_whose_server_takes_no_requests_gets_none_either() -> None:
+    unwell = replica_record("v1", 1)
+    unwell = replace(unwell, info=unwell.info.model_copy(update={"unwell": True}))
+
+    state = ingress_state(
+        [app("v1", "v1")], [version("v1", VersionPhase.READY)], [unwell, replica_record("v1", 2)]
+    )
+
+    assert set(state.slots(1)) == {2}
+
+
+def test_what_speaks_http_2_is_known_by_its_version_also_before_it_is_there() -> None:
+    serves, comes = version("v1", VersionPhase.READY), version("v2", VersionPhase.PENDING, None)
+    comes = replace(comes, spec=comes.spec.model_copy(update={"protocol": "h2c"}))
+    of_http2 = replace(serves, spec=comes.spec)
+
+    before = ingress_state([app("v1", None)], [replace(comes, id="v1")], [])
+    beside = ingress_state([app("v2", "v1")], [serves, comes], [replica_record("v1", 1)])
+    after = ingress_state([app("v1", "v1")], [of_http2], [replica_record("v1", 1)])
+
+    assert (before.coming, before.coming_http2) == ({"a"}, {"a"})
+    assert (set(beside.slots(1)), beside.http2, beside.coming_http2) == ({1}, set(), set())
+    assert (set(after.slots(1)), after.http2) == ({OVER_HTTP2 + 1}, {1})
+    assert after.names["b1/g1"] == "v1-1"
 
 
 def test_a_replica_that_is_silent_gets_no_requests_either() -> None:

@@ -12,7 +12,7 @@ from flyteray._ingress.haproxy import maps
 from flyteray._ingress.haproxy.config import connections, frame, threads
 from flyteray._ingress.haproxy.files import Files
 from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
-from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, OVER_HTTP2, IngressState, Slot
 from flyteray._ingress.trusted_proxies import NOBODY, Trust
 
 STATE = IngressState(
@@ -21,7 +21,11 @@ STATE = IngressState(
 )
 
 DIGEST, OTHER = "0123456789abcdef" * 4, "f" * 64
-ACTIVATOR = "server act unix@act.sock backup pool-max-conn 0 send-proxy-v2 proxy-v2-options unique-id"
+_PROXIED = "pool-max-conn 0 send-proxy-v2 proxy-v2-options unique-id"
+ACTIVATORS = [
+    f"server act unix@act.sock backup {_PROXIED}",
+    f"server act_of_http2 unix@act.sock backup proto h2 max-reuse 0 {_PROXIED}",
+]
 
 
 def written(state: IngressState, directory: Path) -> str:
@@ -50,10 +54,35 @@ def test_used_slots_are_servers(tmp_path: Path) -> None:
     assert backend(text, "b3") == [
         "server s2 127.0.0.1:4001",
         "server s32 [::1]:4002",
-        ACTIVATOR,
+        ACTIVATORS[0],
+        f"{ACTIVATORS[1]} disabled",
     ]
-    assert backend(text, "b4") == [ACTIVATOR]
+    assert backend(text, "b4") == [ACTIVATORS[0], f"{ACTIVATORS[1]} disabled"]
     assert len(re.findall(r"^backend b", text, re.MULTILINE)) == 128
+
+
+def test_servers_of_http_2_are_spoken_to_so_here_elsewhere_and_where_there_is_none(tmp_path: Path) -> None:
+    slots = {OVER_HTTP2 + 1: Slot("127.0.0.1", 1), ELSEWHERE + OVER_HTTP2 + 2: Slot("10.0.0.1", 2)}
+    state = IngressState(
+        {"hello": 3, "first": None},
+        {3: slots},
+        http2=frozenset({3}),
+        coming=frozenset({"first"}),
+        coming_http2=frozenset({"first"}),
+    )
+
+    here, there, *activators = backend(text := written(state, tmp_path), "b3")
+
+    assert here == "server g1 127.0.0.1:1 proto h2"
+    assert there.startswith("server b3-g2 10.0.0.1:2 ")
+    assert there.endswith(" alpn h2")
+    assert activators == [f"{ACTIVATORS[0]} disabled", ACTIVATORS[1]]
+    assert backend(text, "coming-http2") == [ACTIVATORS[1].replace("backup ", "")]
+    assert map_texts(state)["http2.map"] == "b3 yes\ncoming-http2 yes\n"
+    assert map_texts(state)["apps.map"] == "- own\nfirst coming-http2\nhello b3\n"
+    assert (
+        maps.state({file: maps.parse(text) for file, text in map_texts(state).items()}, {3: slots}) == state
+    )
 
 
 def test_servers_here_take_as_many_requests_as_was_said(tmp_path: Path) -> None:
@@ -121,6 +150,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         "waits.map": "hello 9\n",
         "owners.map": "b3 hello\n",
         "near.map": "b3 1\nb3.0 s2\n",
+        "http2.map": "coming-http2 yes\n",
         "shares.map": "hello @chance\nhello.0 b4\nhello.1 b4\n",
         "versions.map": "b3 v1\nb4 v2\nhello/v1 b3\nhello/v2 b4\n",
         "reasons.map": "hello it%0Ais%E2%80%A8%20100%20%25\n",

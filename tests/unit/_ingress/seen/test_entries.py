@@ -12,7 +12,7 @@ from flyteray._ingress.seen.lines import read
 STATE = IngressState(
     {"hello": 7, "coming": None, "came": 8},
     owners={7: "hello", 6: "hello", 8: "came"},
-    names={"b7": "v2", "b7/s1": "hello#one", "b7/s4": "hello#four"},
+    names={"b7": "v2", "b7/s1": "hello#one", "b7/s4": "hello#four", "b7/g5": "hello#five"},
 )
 
 
@@ -84,7 +84,13 @@ def test_what_is_not_known_is_null() -> None:
         ("s2", "-", "s2"),  # nobody has told its id yet
         ("b7-s4", "-", "hello#four"),  # of another node, where each replica stands for itself
         ("b7-s1", "s4", "hello#four"),  # where one stands for all
+        ("g5", "-", "hello#five"),  # over HTTP/2
+        ("b7-g5", "-", "hello#five"),
+        ("b7-s1", "g5", "hello#five"),
+        ("g6", "-", "g6"),
         ("act", "-", None),
+        ("act_of_http2", "-", None),
+        ("act_of_http2", "g5", "hello#five"),  # it has led it to another node
     ],
 )
 def test_the_replica_is_told_by_its_id(server: str, served: str, replica: str | None) -> None:
@@ -95,6 +101,7 @@ def test_a_request_is_of_the_app_and_version_that_it_was_sent_to() -> None:
     assert sent(backend="b6")["app"] == "hello"
     assert (sent(backend="b6")["version"], sent(backend="b6")["backend"]) == (None, "b6")
     assert sent(backend="coming", server="act", app="came")["backend"] == "b8"
+    assert sent(backend="coming-http2", server="act_of_http2", app="came")["backend"] == "b8"
     assert sent(backend="coming", server="act", app="coming")["backend"] is None
     assert sent(backend="apps", server="<NOSRV>", app="no-app")["app"] is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import httpx
 import psutil
 import pytest
 
+from flyteray._machine.health import ask_health, ask_port
 from flyteray._plan.bundle import bundle
 from flyteray._serve.programs.command import CommandServer
 from flyteray._serve.servers import ports
@@ -66,7 +68,7 @@ class Running:
             declared=self.declared,
             host="127.0.0.1",
             port=self.port,
-            health_path=health_path,
+            ask=functools.partial(ask_health, path=health_path, timeout_s=5),
             behind_ingress=True,
         )
         self.server = server
@@ -264,13 +266,14 @@ def test_nothing_is_left_when_guard_or_program_is_killed(running: Running, victi
 
 def test_nothing_is_left_when_the_replica_is_killed(running: Running) -> None:
     code = f"""
-import asyncio, os, time
+import asyncio, functools, os, time
 from pathlib import Path
+from flyteray._machine.health import ask_health
 from flyteray._serve.programs.command import CommandServer
 from flyteray._serve.servers.hosting import Hosting
 words = ["python", "-c", "from server import *; serve('127.0.0.1', os.environ['PORT'])"]
 server = CommandServer(words, {{}}, Path({str(running.folder)!r}), declared=1, host="127.0.0.1",
-    port={running.port}, health_path="/")
+    port={running.port}, ask=functools.partial(ask_health, path="/", timeout_s=5))
 asyncio.run(Hosting(server, arguments={{}}).start())
 holder = os.fork()  # holds everything open that this process has
 if holder == 0:
@@ -295,7 +298,7 @@ os.kill(os.getpid(), 9)
         left = {each for each in tree if each.pid != holder}
         assert left
         eventually(lambda: not any(map(runs, left)))
-        assert not ports.accepts("127.0.0.1", running.port)
+        assert not ask_port("127.0.0.1", running.port).is_good
     finally:
         os.killpg(session, signal.SIGKILL)
 

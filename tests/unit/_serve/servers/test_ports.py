@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
+from flyteray._machine.health import ask_port
 from flyteray._serve.servers import ports
 
 DECLARED = 8080  # nothing is ever bound to it here
@@ -25,7 +26,7 @@ def assigned() -> int:
 def test_a_plain_socket_is_moved(assigned: int, host: str) -> None:
     with ports.move_port(DECLARED, "127.0.0.1", assigned), socket.create_server((host, DECLARED)) as server:
         assert server.getsockname() == ("127.0.0.1", assigned)
-        assert ports.accepts("127.0.0.1", assigned)
+        assert ask_port("127.0.0.1", assigned).is_good
 
 
 def test_a_dual_stack_socket_takes_ipv4_there(assigned: int) -> None:
@@ -35,7 +36,7 @@ def test_a_dual_stack_socket_takes_ipv4_there(assigned: int) -> None:
         ports.move_port(DECLARED, "127.0.0.1", assigned),
         socket.create_server(("::", DECLARED), family=socket.AF_INET6, dualstack_ipv6=True),
     ):
-        assert ports.accepts("127.0.0.1", assigned)
+        assert ask_port("127.0.0.1", assigned).is_good
 
 
 @pytest.mark.parametrize(

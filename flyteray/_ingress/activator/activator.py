@@ -7,6 +7,8 @@ A request that can be repeated is handed on by ending its connection unanswered:
 replica and asks the one that is ready, as it does for any such request. From then on the request is like any other,
 however long it lasts. What has a body, or may act twice, passes through to the replica instead, to its end. So does
 what waited for a replica on another node: all of it comes at one time, and HAProxy soon gives up a connection to there.
+
+To replicas that speak HTTP/2 a connection of one request passes through as it is, whatever it brings.
 """
 
 from __future__ import annotations
@@ -15,29 +17,22 @@ import asyncio
 import contextlib
 import json
 import random
-import re
 import resource
 import ssl
 import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from flyteray._ingress.activator import frames
+from flyteray._ingress.activator.chunks import Chunked
+from flyteray._ingress.activator.request import Request, read
 from flyteray._ingress.haproxy import maps
-from flyteray._ingress.haproxy.answers import (
-    ASKS_JSON,
-    LARGEST_HEAD,
-    REFUSED,
-    large_body,
-    not_ready,
-    queue_full,
-)
-from flyteray._ingress.haproxy.chunks import Chunked
+from flyteray._ingress.haproxy.answers import LARGEST_HEAD, REFUSED, large_body, not_ready, queue_full
 from flyteray._ingress.haproxy.config import ACTIVATOR_SOCKET
 from flyteray._ingress.haproxy.runtime import listen
-from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot, speaks_http2
 
 _MOST = 1024  # requests at one time
 _BACKLOG = 4096  # connections that are not taken yet: HAProxy refuses a request that finds no room there
@@ -47,52 +42,8 @@ _AHEAD = 64 << 10  # of a body, read while its request waits
 _CONNECT_S = 1.0
 _HANDSHAKES = 16  # with other nodes at one time: more would all be late
 _AGAIN_S = 0.5  # from one attempt to reach a replica that HAProxy could not reach to the next
+_LONGEST_MESSAGE = 1000  # characters that fit into a header, of gRPC
 _LINGER_S = 5.0  # for HAProxy to take a refusal, and what it sends meanwhile
-_PROXY = struct.Struct("!12sBBH")  # signature, version and command, address family, length of the rest
-_ADDRESSES = {0x11: 12, 0x21: 36, 0x31: 216}  # bytes by address family: IPv4, IPv6, UNIX
-_FIELD = struct.Struct("!BH")  # type, length
-_UNIQUE_ID = 0x05
-_CHOSEN = re.compile(rb"(?im)^(%s: )[^\r]*" % maps.CHOSEN.encode())
-_REPEATABLE = {"GET", "HEAD", "OPTIONS"}
-
-
-@dataclass
-class _Request:
-    """What waits: its head as it arrived, and what came of its body so far; ``backend`` is None before there is one."""
-
-    backend: int | None
-    app: str
-    head: bytes
-    body: bytearray = field(default_factory=bytearray)
-
-    @property
-    def method(self) -> str:
-        return self.head.partition(b" ")[0].decode("latin-1")
-
-    @property
-    def is_repeatable(self) -> bool:
-        """Whether HAProxy asks another replica when this connection ends unanswered, as its configuration says."""
-        return self.method in _REPEATABLE and not self._headers & {b"content-length", b"transfer-encoding"}
-
-    @property
-    def is_chunked(self) -> bool:
-        """Whether its body comes in chunks: HAProxy knows no other encoding."""
-        return b"transfer-encoding" in self._headers
-
-    @property
-    def _headers(self) -> set[bytes]:
-        return {line.partition(b":")[0].lower() for line in self.head.split(b"\r\n")[1:]}
-
-    def choose(self, server: str) -> None:
-        """Name the server that it goes to, as HAProxy does; HAProxy has named the activator."""
-        self.head = _CHOSEN.sub(rb"\g<1>" + server.encode(), self.head, count=1)
-
-    @property
-    def asks_for_json(self) -> bool:
-        """Whether who asks prefers JSON to plain text."""
-        lines = (line.lower().decode("latin-1") for line in self.head.split(b"\r\n")[1:])
-        accepts = (line.removeprefix("accept:") for line in lines if line.startswith("accept:"))
-        return any(re.match(ASKS_JSON, kind.strip()) for line in accepts for kind in line.split(","))
 
 
 class Activator:
@@ -105,7 +56,7 @@ class Activator:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._identity: ssl.SSLContext | None = None
+        self._identities: dict[bool, ssl.SSLContext] = {}  # for what is over HTTP/2, and for what is not
         self._socket = listen(directory, ACTIVATOR_SOCKET, _BACKLOG)
         self._socket.setblocking(False)
         self._state = IngressState()
@@ -125,9 +76,12 @@ class Activator:
 
     def identify(self) -> None:
         """Reach the ingresses of other nodes with the certificate that is in the directory now."""
-        known = ssl.create_default_context(cafile=self._directory / maps.CA_FILE)
-        known.load_cert_chain(self._directory / maps.PEER_FILE)
-        self._loop.call_soon_threadsafe(setattr, self, "_identity", known)
+        known = {}
+        for over_http2 in (False, True):
+            known[over_http2] = ssl.create_default_context(cafile=self._directory / maps.CA_FILE)
+            known[over_http2].load_cert_chain(self._directory / maps.PEER_FILE)
+        known[True].set_alpn_protocols(["h2"])
+        self._loop.call_soon_threadsafe(setattr, self, "_identities", known)
 
     def close(self) -> None:
         """Take no more; what waits ends. Doing it again is fine."""
@@ -173,7 +127,7 @@ class Activator:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            request = await asyncio.wait_for(_read(reader), _HEAD_S)
+            request = await asyncio.wait_for(read(reader, writer), _HEAD_S)
             if self._held >= self._most:
                 await _refuse(request, self._state, reader, writer)
             else:
@@ -190,7 +144,7 @@ class Activator:
             writer.close()
 
     async def _hold(
-        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         arrived = self._loop.time()
         unreached = self._own(request)
@@ -231,13 +185,13 @@ class Activator:
             if self._state.most(backend):
                 self._look_again()
 
-    def _own(self, request: _Request) -> Mapping[int, Slot]:
+    def _own(self, request: Request) -> Mapping[int, Slot]:
         """The replicas of the backend that the request waits at: none once that is not its app's any more."""
         if request.backend is None or self._state.apps.get(request.app) != request.backend:
             return {}
         return self._state.slots(request.backend)
 
-    def _backend(self, request: _Request, own: Mapping[int, Slot]) -> int | None:
+    def _backend(self, request: Request, own: Mapping[int, Slot]) -> int | None:
         """That of the request's version, or of the one that has taken its place meanwhile."""
         return request.backend if own else self._state.apps.get(request.app)
 
@@ -247,7 +201,7 @@ class Activator:
         return most > 0 and self._passing[backend] >= most * max(1, len(self._state.slots(backend)))
 
     async def _enter(
-        self, request: _Request, backend: int
+        self, request: Request, backend: int
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """A connection to a replica that takes one more; the request counts as passing from then on."""
         if self._is_full(backend):
@@ -261,11 +215,12 @@ class Activator:
         return replica
 
     async def _reach(
-        self, request: _Request, backend: int
+        self, request: Request, backend: int
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection to a replica of a backend."""
+        """A connection to a replica of a backend that speaks as the request does."""
         slots = self._state.slots(backend)
-        for number in sorted(slots, key=lambda number: (number > ELSEWHERE, random.random())):
+        speaking = [number for number in slots if speaks_http2(number) == request.over_http2]
+        for number in sorted(speaking, key=lambda number: (number > ELSEWHERE, random.random())):
             slot = slots[number]
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 if number < ELSEWHERE:
@@ -274,7 +229,10 @@ class Activator:
                 else:
                     async with self._handshakes:
                         opening = asyncio.open_connection(
-                            slot.host, slot.port, ssl=self._identity, server_hostname=maps.PEER_NAME
+                            slot.host,
+                            slot.port,
+                            ssl=self._identities.get(request.over_http2, True),
+                            server_hostname=maps.PEER_NAME,
                         )
                         reached = await asyncio.wait_for(opening, _CONNECT_S)
                 request.choose(maps.server_name(backend, number))
@@ -285,20 +243,6 @@ class Activator:
 def _is_here(slots: Mapping[int, Slot]) -> bool:
     """Whether one of the replicas is on this node."""
     return any(number < ELSEWHERE for number in slots)
-
-
-async def _read(reader: asyncio.StreamReader) -> _Request:
-    """A request up to its body; ValueError where it is none from HAProxy."""
-    *_, family, length = _PROXY.unpack(await reader.readexactly(_PROXY.size))
-    fields = (await reader.readexactly(length))[_ADDRESSES.get(family, 0) :]
-    while fields:
-        kind, size = _FIELD.unpack_from(fields)
-        value, fields = fields[_FIELD.size : _FIELD.size + size], fields[_FIELD.size + size :]
-        if kind == _UNIQUE_ID:
-            backend, app = value.decode().split(" ")
-            number = None if backend == maps.COMING else maps.backend_number(backend)
-            return _Request(number, app, await reader.readuntil(b"\r\n\r\n"))
-    raise ValueError("The connection does not say which app it is about.")
 
 
 async def _read_ahead(reader: asyncio.StreamReader, body: bytearray) -> None:
@@ -315,27 +259,31 @@ async def _read_ahead(reader: asyncio.StreamReader, body: bytearray) -> None:
 
 
 async def _refuse(
-    request: _Request, state: IngressState, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    request: Request, state: IngressState, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     why = {"error": not_ready(request.app, state.reasons.get(request.app))}
     await _say(request, ("503 Service Unavailable", "Retry-After: 1\r\n"), why, reader, writer)
 
 
 async def _refuse_more(
-    request: _Request, _: IngressState, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    request: Request, _: IngressState, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     why = {"error": queue_full(request.app), "app": request.app, "limit": "concurrency"}
     await _say(request, ("429 Too Many Requests", "Retry-After: 1\r\n"), why, reader, writer)
 
 
 async def _say(
-    request: _Request,
+    request: Request,
     head: tuple[str, str],
     why: Mapping[str, str],
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
     """Answer with the words of an error, in JSON with all that there is to tell; ``head`` is status and headers."""
+    if request.over_http2:
+        writer.write(frames.unavailable(int(head[0].partition(" ")[0]), why["error"][:_LONGEST_MESSAGE]))
+        await _end(reader, writer)
+        return
     kind = "application/json" if request.asks_for_json else "text/plain; charset=utf-8"
     body = (json.dumps(why) if request.asks_for_json else f"{why['error']}\n").encode()
     status, headers = head
@@ -344,13 +292,17 @@ async def _say(
         f"{REFUSED}: 1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     writer.write(lines.encode() + (b"" if request.method == "HEAD" else body))
+    await _end(reader, writer)
+
+
+async def _end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """End what was written to HAProxy; a connection that is closed before all was read breaks, with that."""
     writer.write_eof()
 
     async def discard() -> None:
         while await reader.read(_AHEAD):
             pass
 
-    # A connection that is closed before all was read breaks, with what was written to it.
     await asyncio.wait_for(discard(), _LINGER_S)
 
 
@@ -358,7 +310,7 @@ class _TooLargeError(Exception):
     """The body has more bytes than the app takes."""
 
 
-def _through(request: _Request, most: int) -> Callable[[bytes], bytes]:
+def _through(request: Request, most: int) -> Callable[[bytes], bytes]:
     """What is to be done to the bytes of a body on their way; ``most`` of them are let through, all for 0."""
     if not request.is_chunked:  # HAProxy knows its length
         return bytes
@@ -374,7 +326,7 @@ def _through(request: _Request, most: int) -> Callable[[bytes], bytes]:
 
 
 async def _pass_on(
-    request: _Request,
+    request: Request,
     client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     replica: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     most: int,

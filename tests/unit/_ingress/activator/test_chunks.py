@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyteray._ingress.haproxy.chunks import Chunked
+from flyteray._ingress.activator.chunks import Chunked
 
 TRAILERS = b"X-Flyteray-User: bob\r\nX: y\r\n"
 
