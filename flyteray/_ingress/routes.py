@@ -209,14 +209,19 @@ class IngressState:
         def is_true(backend: int) -> bool:
             slots = self.slots(backend)
             there = begun.slots(backend)
-            return backend < backends and all(slots.get(slot) == at for slot, at in there.items())
+            speaks_as_then = (backend in self.http2) == (backend in begun.http2)
+            return (
+                backend < backends
+                and speaks_as_then
+                and all(slots.get(slot) == at for slot, at in there.items())
+            )
 
         lost = {app for app, backend in self.apps.items() if backend is not None and not is_true(backend)}
         return self.but(
             apps={app: None if app in lost else backend for app, backend in self.apps.items()},
             coming=self.coming | lost,
             coming_http2=self.coming_http2 | {app for app in lost if self.apps[app] in self.http2},
-            http2=frozenset(b for b in self.http2 if b < backends),
+            http2=begun.http2,
             shares={
                 app: {b: share for b, share in each.items() if is_true(b)}
                 for app, each in self.shares.items()

@@ -124,6 +124,18 @@ def test_what_can_not_follow_keeps_the_routes_that_are_true_of_its_replicas() ->
     assert left.backends == begun.backends
 
 
+def test_a_process_that_a_reload_has_left_behind_speaks_to_replicas_as_it_did() -> None:
+    begun = IngressState(
+        {"a": 0, "b": 1}, {0: {1: Slot(HERE, 1)}, 1: {1: Slot(HERE, 2)}}, http2=frozenset({1})
+    )
+
+    left = begun.but(http2=frozenset({0})).left_to(begun, 2)
+
+    assert left.http2 == {1}
+    assert left.apps == {"a": None, "b": None}
+    assert (left.coming, left.coming_http2) == ({"a", "b"}, {"a"})
+
+
 HERE, THERE, ELSE = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 SPREAD = IngressState(
     {"a": 0},
