@@ -60,6 +60,17 @@ class Models:
     async def __call__(self) -> str:
         return str(await self.load(serve.get_multiplexed_model_id()))
 
+    async def work(self) -> None:
+        self.begun, self.cancelled = True, False
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+    def state(self) -> list[bool]:
+        return [getattr(self, "begun", False), getattr(self, "cancelled", False)]
+
 
 @serve.deployment(max_ongoing_requests=100)
 @serve.ingress(api)
@@ -92,6 +103,14 @@ class Front:
         await socket.accept()
         async for text in socket.iter_text():
             await socket.send_text(str(await self.twice.remote(int(text))))
+
+    @api.get("/work")
+    async def work(self) -> None:
+        await self.models.work.remote()
+
+    @api.get("/state")
+    async def state(self) -> list[bool]:
+        return list(await self.models.state.remote())
 
     @api.get("/slow")
     async def slow(self) -> int:
@@ -208,6 +227,27 @@ fragile = ServeAppEnvironment(
     app=Front.bind(Fragile.bind(), Models.bind()),
     parameters=[Parameter("gate", value="")],
 )
+
+
+@serve.deployment(
+    autoscaling_config={
+        "min_replicas": 1,
+        "max_replicas": 2,
+        "target_ongoing_requests": 1,
+        "upscale_delay_s": 0,
+        "metrics_interval_s": 0.5,
+        "look_back_period_s": 2,
+    }
+)
+class Busy:
+    """A part whose replicas follow its requests."""
+
+    async def __call__(self, number: int) -> int:
+        await asyncio.sleep(0.5)
+        return os.getpid()
+
+
+busy = ServeAppEnvironment(name="busy-part", app=Front.bind(Busy.bind(), Models.bind()))
 
 
 @serve.deployment

@@ -114,6 +114,7 @@ def test_a_browser_without_a_key_is_led_to_a_page_and_back(
     [
         {"Accept": "*/*"},
         {"Accept": "application/json"},
+        {"Accept": "text/html, application/json"},
         {**HTML, "Authorization": "Bearer wrong"},
         {**HTML, "Sec-Fetch-Mode": "cors"},
     ],

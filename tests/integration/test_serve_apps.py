@@ -97,6 +97,21 @@ def test_a_model_is_asked_for_by_the_header_of_serve(composed: App) -> None:
     assert answer.json() == "bert BERT"
 
 
+def test_a_client_that_goes_away_ends_what_other_deployments_do_for_it(composed: App) -> None:
+    def state() -> list[bool]:
+        return list(httpx.get(f"{composed.endpoint}/state", timeout=60).json())
+
+    async def leave() -> None:
+        async with httpx.AsyncClient(timeout=60) as client:
+            asking = asyncio.ensure_future(client.get(f"{composed.endpoint}/work"))
+            await asyncio.to_thread(eventually, lambda: state() == [True, False])
+            asking.cancel()
+
+    asyncio.run(leave())
+
+    eventually(lambda: state() == [True, True])
+
+
 def test_a_new_version_takes_over_with_deployments_of_its_own_and_loses_no_request(composed: App) -> None:
     seen: list[int] = []
     failed: list[Any] = []
@@ -146,6 +161,19 @@ def test_a_part_that_finds_no_hardware_is_named(cluster: Any) -> None:
         PlacementError, match=r"Deployment 'Impossible' of app 'too-large-part' .* asks for .*64 GPU"
     ):
         flyte.serve(samples.too_large)
+
+
+def test_a_part_has_as_many_replicas_as_its_own_requests_need(cluster: Any) -> None:
+    app = flyte.serve(samples.busy)
+
+    with ThreadPoolExecutor(8) as pool:
+
+        def pids() -> set[int]:
+            asked = [pool.submit(httpx.get, f"{app.endpoint}/twice/1", timeout=60) for _ in range(8)]
+            return {each.result().json() for each in asked}
+
+        eventually(lambda: len(pids()) == 2)
+    App.delete("busy-part")
 
 
 def test_a_part_that_dies_comes_back_and_why_it_could_not_is_shown_only_meanwhile(

@@ -15,6 +15,7 @@ from typing import Any
 from ray import serve
 
 from flyteray._serve.compositions import graph
+from flyteray._serve.compositions.client import Client, cancel_calls
 from flyteray._serve.compositions.context import pretend, tell_of
 from flyteray._serve.compositions.internals import (
     RAY_SERVE_RUN_SYNC_IN_THREADPOOL,
@@ -73,8 +74,12 @@ class Entry:
         finally:
             self._queued -= 1
         try:
-            request_context.set(self._context(scope))  # the server has a context for each request
-            await self._wrapper._call_http_entrypoint(self._method, scope, receive, send)
+            told = self._context(scope)
+            request_context.set(told)  # the server has a context for each request
+            if scope["type"] == "websocket":
+                await self._call(scope, receive, send)
+            else:
+                await self._call_for(Client(scope, receive, send), scope, told._internal_request_id)
         finally:
             self._slots.release()
 
@@ -85,6 +90,19 @@ class Entry:
                 "Unhealthy",
                 f"check_health of {self._deployment.name} has failed {_FAILURES} times in a row: {self._unwell!r}",
             ) from self._unwell
+
+    async def _call_for(self, client: Client, scope: Scope, request: str) -> None:
+        try:
+            await self._call(scope, client.receive, client.send)
+        except asyncio.CancelledError:
+            if not client.has_gone:
+                raise
+            cancel_calls(request)
+        finally:
+            client.leave()
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._wrapper._call_http_entrypoint(self._method, scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -147,6 +165,7 @@ class Entry:
             app_name=self._name,
             multiplexed_model_id=model,
             is_http_request=True,
+            cancel_on_parent_request_cancel=True,
         )
 
     async def _refuse(self, scope: Scope, send: Send) -> None:

@@ -42,9 +42,10 @@ class ServeAppEnvironment(AppEnvironment):
 
     Requests reach the ingress deployment as under Serve, FastAPI classes (``@serve.ingress``) and ``__call__`` alike,
     with WebSockets and streams; ``@serve.batch``, ``@serve.multiplexed`` (the header ``serve_multiplexed_model_id``),
-    ``user_config``, ``check_health`` and handles work, and so does what ``ray.serve.llm`` builds. Routes, keys, limits,
-    versions, canaries and metrics are those of any app. No proxy of Serve's is in the way: the ingress deployment's
-    code is called in the replica that the ingress reaches. A request is not cancelled by its client's going away alone.
+    ``user_config``, ``check_health`` and handles work, and so does what ``ray.serve.llm`` builds. Routes, keys,
+    limits, versions, canaries and metrics are those of any app. No proxy of Serve's is in the way: the ingress
+    deployment's code is called in the replica that the ingress reaches. When a client goes away its request is
+    cancelled, and what that has asked of other deployments.
 
     The other deployments run in a Serve of flyteray's, with replicas, autoscaling, hardware and queues as they say.
     Each version of the app has its own, and takes requests when all of them are up. All processes have the app's
@@ -57,7 +58,9 @@ class ServeAppEnvironment(AppEnvironment):
     something: ``num_replicas`` or ``autoscaling_config`` is the app's ``scaling`` (without either: one replica),
     ``ray_actor_options`` its ``resources`` and variables. Its ``max_ongoing_requests`` (Serve's default is 5) and
     ``max_queued_requests`` hold in each replica. A deployment without ``ray_actor_options`` reserves no CPU, so that
-    two versions fit side by side. Where the app sleeps (``Scaling(replicas=(0, ...))``), its other deployments stay.
+    two versions fit side by side. Its replicas are given requests whichever models they have loaded: where a model
+    should have a replica of its own, let a deployment behind it be the multiplexed one. Where the app sleeps
+    (``Scaling(replicas=(0, ...))``), its other deployments stay.
 
     In local mode all deployments run in one process, once each, without variables of their own.
 
@@ -127,7 +130,8 @@ class ServeAppEnvironment(AppEnvironment):
         if unknown := sorted(policy.keys() - _SCALING):
             raise ValueError(
                 f"{self._words()}: the autoscaling_config of {self._ingress} sets {', '.join(unknown)}, which is for "
-                "Serve's autoscaler: its replicas follow the requests that the ingress sees. Leave it out."
+                "Serve's autoscaler: its replicas follow the requests that the ingress sees. Leave it out, or say "
+                "scaling=Scaling(...) instead."
             )
         if policy.get("initial_replicas", max(least, 1)) != max(least, 1):
             raise ValueError(

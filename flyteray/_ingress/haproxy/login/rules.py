@@ -61,7 +61,7 @@ LED = f"""\
     acl bears http_auth_bearer -m found
     acl far url_len gt {_LONGEST}
     acl lost var(req.lost) -m found
-    http-request set-var(req.lost) bool(true) if private !known_user METH_GET browses !crosses !bears !far
+    http-request set-var(req.lost) bool(true) if private !known_user METH_GET browses !asks_json !crosses !bears !far
     http-request return status 302 hdr Location "{LOGIN}?next=%[pathq,url_enc]" hdr Cache-Control no-store \
 if lost !has_mode || lost navigates"""
 """Leads browsers there."""

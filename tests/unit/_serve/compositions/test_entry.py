@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +14,9 @@ import httpx
 import pytest
 from fastapi import FastAPI, WebSocket
 from ray import serve
+from starlette.background import BackgroundTask
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -98,6 +101,34 @@ class Batching:
 
 
 @serve.deployment
+class Patient:
+    """Notes how its work on requests ends."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    async def __call__(self, request: Request) -> Response:
+        match request.url.path:
+            case "/background":
+                return Response("soon", background=BackgroundTask(self.later))
+            case "/body":
+                return Response(await request.body())
+        await request.body()
+        self.ended.append("begun")
+        try:
+            await asyncio.sleep(0.3 if request.url.path == "/short" else 30)
+            self.ended.append("worked")
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+        return Response("done")
+
+    async def later(self) -> None:
+        await asyncio.sleep(0.2)
+        self.ended.append("later")
+
+
+@serve.deployment
 class Broken:
     def __init__(self) -> None:
         raise RuntimeError("It is broken.")
@@ -162,6 +193,50 @@ def test_what_collects_batches_is_no_work_that_a_replica_waits_for_when_it_goes(
         return answer.text
 
     assert asyncio.run(main()) == "word"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    ("path", "headers", "ends"),
+    [("/", {}, "cancelled"), ("/short", {"X-Request-Disconnect-Disabled": "?1"}, "worked")],
+    ids=str,
+)
+def test_a_client_that_goes_away_takes_its_request_with_it_unless_it_says_otherwise(
+    method: str, path: str, headers: dict[str, str], ends: str
+) -> None:
+    async def main(url: str, client: httpx.AsyncClient) -> None:
+        body = b"x" * 10 if method == "POST" else None
+        asking = asyncio.ensure_future(client.request(method, url + path, headers=headers, content=body))
+        await asyncio.to_thread(eventually, lambda: ended() == ["begun"])
+        asking.cancel()
+        await asyncio.to_thread(eventually, lambda: ended() == ["begun", ends])
+
+    asyncio.run(hosted(main))
+
+
+def test_what_runs_after_an_answer_is_not_cancelled_and_bodies_arrive() -> None:
+    async def main(url: str, client: httpx.AsyncClient) -> None:
+        assert (await client.post(f"{url}/body", content=b"a" * 300_000)).text == "a" * 300_000
+        assert (await client.get(f"{url}/body")).text == ""
+        assert (await client.get(f"{url}/background")).text == "soon"
+        await asyncio.to_thread(eventually, lambda: ended() == ["later"])
+
+    asyncio.run(hosted(main))
+
+
+def ended() -> list[str]:
+    """What the object that is served has noted."""
+    return list(serve.get_replica_context().servable_object.ended)
+
+
+async def hosted(main: Callable[[str, httpx.AsyncClient], Awaitable[None]]) -> None:
+    """Call a function with the address of a running server, and a client."""
+    server = EntryServer(Entry(Patient.bind(), local=True), ports.listening_socket("127.0.0.1"))
+    hosting = Hosting(server, arguments={})
+    await hosting.start()
+    async with httpx.AsyncClient() as client:
+        await main(f"http://127.0.0.1:{server.port}", client)
+    await asyncio.wait_for(hosting.stop(10), 30)
 
 
 def test_three_failures_of_check_health_are_told_until_it_succeeds_again() -> None:
