@@ -39,11 +39,16 @@ def forget_settings() -> None:
 
 @contextlib.contextmanager
 def local_cluster(
-    num_cpus: int = 2, object_store_memory: int | None = None, auth: bool = False
+    num_cpus: int = 2,
+    object_store_memory: int | None = None,
+    auth: bool = False,
+    tls: tuple[Path, Path] | None = None,
+    access_log: bool = False,
 ) -> Iterator[None]:
     """A local cluster in a temporary home, to which flyteray's verbs and Ray in this process connect.
 
-    With ``auth`` its apps ask for keys.
+    With ``auth`` its apps ask for keys; ``tls`` are the files of a certificate and its key, and with ``access_log``
+    an entry of each request is written.
     """
     # Deferred: children of the benchmarks import this module and need no Ray.
     import ray
@@ -55,6 +60,9 @@ def local_cluster(
     forget_settings()
     os.environ |= {"FLYTERAY_HOME": str(home), "FLYTERAY_NUM_CPUS": str(num_cpus)}
     os.environ["FLYTERAY_AUTH"] = "on" if auth else "off"
+    os.environ["FLYTERAY_ACCESS_LOG"] = "on" if access_log else "off"
+    if tls is not None:
+        os.environ["FLYTERAY_TLS_CERTIFICATE"], os.environ["FLYTERAY_TLS_KEY"] = map(str, tls)
     if object_store_memory is not None:
         os.environ["FLYTERAY_OBJECT_STORE_MEMORY"] = str(object_store_memory)
     settings = Settings.load()
@@ -93,12 +101,14 @@ class Load:
     failed: int
 
 
-def wrk(url: str, connections: int, seconds: float, host: str | None = None) -> Load:
+def wrk(url: str, connections: int, seconds: float, host: str | None = None, key: str | None = None) -> Load:
     """Send requests over ``connections`` kept-alive connections, each as soon as the last was answered.
 
-    ``host`` is the Host header where it is not the URL's.
+    ``host`` is the Host header where it is not the URL's; ``key`` is shown to the app.
     """
     named = [] if host is None else ["-H", f"Host: {host}"]
+    if key is not None:
+        named += ["-H", f"Authorization: Bearer {key}"]
     command = [
         require_wrk(),
         "-t1",

@@ -4,8 +4,8 @@
 
 Requests come at a steady rate, with WebSockets and event streams open all the time. Meanwhile there are ten deploys,
 five changes of shares, three canaries at a tenth of the requests (a good one, one that fails 5% of its requests, one
-that is 30% slower) and two rollbacks, and keys are made and taken back. The table says what failed and what was cut,
-and how soon each canary was promoted or taken back.
+that is 30% slower) and two rollbacks, keys are made and taken back, and the certificate is replaced. Clients come by
+TLS. The table says what failed and what was cut, and how soon each canary was promoted or taken back.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ import argparse
 import asyncio
 import os
 import random
-import threading
+import ssl
+import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from pathlib import Path
 from statistics import quantiles
+from urllib.parse import urlsplit
 
-import aiohttp
-from fastapi import FastAPI, WebSocket
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
 
 import flyteray as flyte
 from benchmarks import harness
+from benchmarks.steady import STREAMS, Clients, add_streams
 from flyteray.app import Canary, Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.remote import App, AppVersion, Key
+from tests.certificates import Issuer
 
-STREAMS = 20  # of each kind
 WORK_S = 0.05
 
 api = FastAPI()
@@ -58,100 +61,14 @@ async def work() -> Response:
     return JSONResponse("done")
 
 
-@api.get("/events")
-async def events() -> StreamingResponse:
-    async def ticks() -> AsyncIterator[str]:
-        while True:
-            yield "data: tick\n\n"
-            await asyncio.sleep(0.5)
-
-    return StreamingResponse(ticks(), media_type="text/event-stream")
-
-
-@api.websocket("/echo")
-async def echo(socket: WebSocket) -> None:
-    await socket.accept()
-    async for text in socket.iter_text():
-        await socket.send_text(text)
-
-
-class Clients:
-    """Requests at a steady rate, and streams that stay open; in a thread of their own."""
-
-    def __init__(self, url: str, rate: float, key: str) -> None:
-        self.answers: Counter[str] = Counter()  # by status, or by the error
-        self.latencies: list[float] = []
-        self.cut: Counter[str] = Counter()
-        self.ticks = 0
-        self._url, self._rate, self._headers = url, rate, {"Authorization": f"Bearer {key}"}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    def __enter__(self) -> Clients:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    async def _run(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0)
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, headers=self._headers
-        ) as session:
-            streams = [asyncio.create_task(self._talk(session)) for _ in range(STREAMS)]
-            streams += [asyncio.create_task(self._listen(session)) for _ in range(STREAMS)]
-            asked: set[asyncio.Task[None]] = set()
-            due = time.monotonic()
-            while not self._over.is_set():
-                task = asyncio.create_task(self._ask(session))
-                asked.add(task)
-                task.add_done_callback(asked.discard)
-                due += 1 / self._rate
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-            await asyncio.gather(*asked)
-            for stream in streams:
-                stream.cancel()
-            await asyncio.gather(*streams, return_exceptions=True)
-
-    async def _ask(self, session: aiohttp.ClientSession) -> None:
-        began = time.monotonic()
-        try:
-            async with session.get(self._url + "/") as response:
-                await response.read()
-                self.answers[str(response.status)] += 1
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            self.answers[type(error).__name__] += 1
-        self.latencies.append(time.monotonic() - began)
-
-    async def _talk(self, session: aiohttp.ClientSession) -> None:
-        try:
-            async with session.ws_connect(self._url + "/echo") as socket:
-                while True:
-                    await socket.send_str("there?")
-                    await socket.receive_str(timeout=60)
-                    self.ticks += 1
-                    await asyncio.sleep(0.5)
-        except (aiohttp.ClientError, asyncio.TimeoutError, TypeError) as error:
-            self.cut[f"WebSocket: {error!r}"] += 1
-
-    async def _listen(self, session: aiohttp.ClientSession) -> None:
-        try:
-            async with session.get(self._url + "/events") as response:
-                response.raise_for_status()
-                async for _ in response.content:
-                    self.ticks += 1
-            self.cut["event stream: its end"] += 1
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            self.cut[f"event stream: {error!r}"] += 1
+add_streams(api)
 
 
 class Releases:
     """What is done to the app meanwhile, spread over the time that there is."""
 
-    def __init__(self, app: App, seconds: float) -> None:
+    def __init__(self, app: App, seconds: float, renew: Callable[[], object]) -> None:
+        self._renew = renew
         self.canaries: list[tuple[str, AppVersion, float]] = []
         self._app = app
         self._ends = time.monotonic() + seconds
@@ -169,6 +86,7 @@ class Releases:
                 name, env = (("good", good), ("fails 5%", failing), ("30% slower", slow))[step // 2]
                 self._canary(name, env)
             with_key(f"passing-{step}")
+            self._renew()
             harness.progress(f"step {step + 1} of 5, {self._ends - time.monotonic():.0f} s left")
         time.sleep(max(0.0, self._ends - time.monotonic()))
 
@@ -217,13 +135,19 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second (default: 100)")
     given = parser.parse_args()
 
-    with harness.local_cluster(num_cpus=4, auth=True):
+    issuer = Issuer("authority of the benchmark")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        harness.local_cluster(num_cpus=4, auth=True, tls=issuer.issue().put(Path(folder))),
+    ):
         flyte.init()
         key = Key.create("load")
         flyte.with_servecontext(version="v1").serve(good)
         app = App.get("releases")
-        with Clients(app.endpoint, given.rate, key.value) as clients:
-            releases = Releases(app, given.seconds)
+        url = f"https://localhost:{urlsplit(app.url).port}/releases"
+        trusting = ssl.create_default_context(cadata=issuer.certificate.decode())
+        with Clients(url, given.rate, key.value, trusting) as clients:
+            releases = Releases(app, given.seconds, lambda: issuer.issue().put(Path(folder)))
             releases.run()
 
     asked = sum(clients.answers.values())
@@ -233,7 +157,8 @@ def main() -> None:
         if found.canary
     )
     failed = asked - clients.answers["200"]
-    p50, *_, p99 = quantiles(clients.latencies, n=100)
+    p50, *_, p99 = quantiles([each.ended - each.began for each in clients.asked], n=100)
+    cut = Counter(each.how for each in clients.cut)
     rows: list[list[object]] = [
         ["requests", asked],
         [
@@ -241,7 +166,7 @@ def main() -> None:
             f"{failed}, of which {built} by the canary that was built to fail: {dict(clients.answers)}",
         ],
         ["p50 and p99, ms", f"{p50 * 1000:.0f}, {p99 * 1000:.0f}"],
-        ["streams cut", f"{sum(clients.cut.values())} of {2 * STREAMS} {dict(clients.cut) or ''}"],
+        ["streams cut", f"{cut.total()} of {2 * STREAMS} {dict(cut) or ''}"],
         *(
             [f"canary: {name}", f"{found.canary.outcome} after {seconds:.0f} s: {found.canary.reason or ''}"]
             for name, found, seconds in releases.canaries
@@ -250,13 +175,13 @@ def main() -> None:
     ]
     harness.report(
         "releases",
-        f"Ten deploys, five changes of shares, three canaries, two rollbacks in {given.seconds:.0f} s at "
-        f"{given.rate:.0f} requests a second",
+        f"Ten deploys, five changes of shares, three canaries, two rollbacks, five certificates in "
+        f"{given.seconds:.0f} s at {given.rate:.0f} requests a second",
         ["", "measured"],
         rows,
         {
             "answers": clients.answers,
-            "cut": clients.cut,
+            "cut": cut,
             "latencies_s": {"p50": p50, "p99": p99},
             "canaries": {name: found.model_dump(mode="json") for name, found, _ in releases.canaries},
         },

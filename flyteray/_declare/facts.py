@@ -9,6 +9,9 @@ from typing import Any, Literal, NamedTuple, get_args
 Role = Literal["read", "invoke", "deploy", "admin"]
 """What the owner of a key may do: ask how things are, use apps, have tasks and apps run, all."""
 ROLES: tuple[Role, ...] = get_args(Role)  # each may do what those before it may
+Priority = Literal["low", "normal", "high"]
+"""Whose requests go first where an app has more to do than it takes at one time."""
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 
 class Owner(NamedTuple):

@@ -200,23 +200,24 @@ class IngressState:
         return self.but(backends=backends, near=near, peers={})
 
     def left_to(self, begun: IngressState, backends: int) -> IngressState:
-        """The same for a HAProxy that has so many backends and can't change their replicas any more.
+        """The same for a HAProxy that has so many backends and can't change their servers any more.
 
-        ``begun`` has those replicas. An app whose replicas are others by now has no backend there: what is asked of it
-        waits to be passed on.
+        ``begun`` has those replicas, and what they speak. An app whose replicas are others by now has no backend there:
+        what is asked of it waits to be passed on.
         """
 
         def is_true(backend: int) -> bool:
             slots = self.slots(backend)
             there = begun.slots(backend)
-            return backend < backends and all(slots.get(slot) == at for slot, at in there.items())
+            same = backend < backends and all(slots.get(slot) == at for slot, at in there.items())
+            return same and (backend in self.http2) == (backend in begun.http2)
 
         lost = {app for app, backend in self.apps.items() if backend is not None and not is_true(backend)}
         return self.but(
             apps={app: None if app in lost else backend for app, backend in self.apps.items()},
             coming=self.coming | lost,
             coming_http2=self.coming_http2 | {app for app in lost if self.apps[app] in self.http2},
-            http2=frozenset(b for b in self.http2 if b < backends),
+            http2=begun.http2,
             shares={
                 app: {b: share for b, share in each.items() if is_true(b)}
                 for app, each in self.shares.items()

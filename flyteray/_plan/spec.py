@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from flyteray._declare.facts import Owner, Role
+from flyteray._declare.facts import Owner, Priority, Role
 
 
 class Spec(BaseModel):
@@ -53,7 +53,7 @@ class SecretSpec(Spec):
 class KeySpec(Spec):
     """A key that is asked for: whose it is, its role, the apps that it opens (none: all), and when it ends.
 
-    ``by`` is who asks for it.
+    ``by`` is who asks for it, ``priority`` whether its requests go before those of others where there is a queue.
     """
 
     name: str
@@ -61,6 +61,7 @@ class KeySpec(Spec):
     apps: tuple[str, ...] = ()
     expires_at: datetime | None = None
     by: str | None = None
+    priority: Priority = "normal"
 
 
 class KeyInfo(KeySpec):

@@ -21,7 +21,7 @@ class Limits:
     Args:
         concurrency: Requests and WebSockets that a replica works on at one time, up to 10,000; further ones wait for it
             at the ingress, a minute at most. Those with bodies that stream, whose length nobody knows ahead, are
-            counted apart, to the same number, and do not wait.
+            counted apart, to the same number, and do not wait, but for those of a port of name ``"h2c"``.
         queue: Requests that may wait so, for each replica; those beyond get status 429 with ``Retry-After``. 0: none
             waits. Default: half of ``concurrency``, and 1 at least, so that none that is served takes twice its time.
         requests_per_second: Requests that each key may send, or each address without one, at each ingress; status 429

@@ -75,7 +75,8 @@ def grpc_address(app: HasEndpoint | str) -> tuple[str, list[tuple[str, str | int
     its calls, whatever address it connects to. Any client of gRPC may do the same: connect to the address of
     ``app.endpoint`` and say ``<app>.localhost`` as the authority; on this machine, connect to
     ``<app>.localhost:<port>``. Where the app asks for a key, each call sends the metadata
-    ``("authorization", "Bearer KEY")``. Not of Flyte.
+    ``("authorization", "Bearer KEY")``. A channel is one connection: 100 of its calls are open at a time, and while one
+    sends more than its app takes the others wait, so what sends much has a channel of its own. Not of Flyte.
 
     Args:
         app: The app as it is declared, the handle that :func:`flyteray.serve` returns, or its URL, as a parameter of

@@ -365,6 +365,25 @@ def test_a_stream_goes_on_where_its_replica_takes_no_more(ingress: Ingress) -> N
         eventually(lambda: ingress.traffic([0])[0][0] == 0)
 
 
+def test_what_is_open_goes_on_when_it_is_loaded_anew_and_new_apps_are_reached_by_it(
+    ingress: Ingress,
+) -> None:
+    with talking("old") as (_, old), talking("new") as (_, new):
+        ingress.apply(state(old))
+        with calling(ingress) as client:
+            chat = Chat(client, timeout=60)
+            assert chat.say(b"a") == b"olda"
+
+            ingress._engine.reload()
+            members = {0: {G + 1: old}, 1: {G + 1: new}}
+            both = IngressState({"talk": 1}, members, owners={0: "talk", 1: "talk"}, http2=frozenset({0, 1}))
+            ingress.apply(both)
+
+            assert chat.say(b"b") == b"oldb"
+            assert client.name(b"", timeout=60) == b"new"
+            assert chat.end() == []
+
+
 def test_a_backend_that_spoke_http_1_is_spoken_to_in_http_2(ingress: Ingress, replica: Any) -> None:
     address = f"http://127.0.0.1:{ingress.port()}"
     ingress.apply(IngressState({"plain": 0}, {0: {1: replica.slot}}, owners={0: "plain"}))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from flyteray._declare.facts import Priority
 from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.entry.limits import Crowd, Limit
 from flyteray._ingress.ingress import Ingress
@@ -22,7 +23,8 @@ from tests.integration.ingress_servers import RawReplica, Replica, answered, rep
 from tests.integration.raw_http import Answer, http1, http2, read_answer
 from tests.waiting import eventually
 
-KEYS = {name: f"flyteray_{name}" for name in ("ann", "bob")}
+KEYS = {name: f"flyteray_{name}" for name in ("ann", "bob", "first", "last")}
+RANKS: dict[str, Priority] = {"first": "high", "last": "low"}
 JSON = "Accept: application/json\r\n"
 
 
@@ -44,7 +46,7 @@ def state(raw: RawReplica, slow: list[Replica]) -> IngressState:
     return IngressState(
         {"free": 0, "rated": 0, "small": 0, "crowded": 1},
         {0: {1: raw.slot}, 1: {1: slow[0].slot}},
-        keys={key_digest(key): Grant(name) for name, key in KEYS.items()},
+        keys={key_digest(key): Grant(name, priority=RANKS.get(name, "normal")) for name, key in KEYS.items()},
         limits={"rated": Limit(rate=5), "small": Limit(body=1000, headers=600)},
         crowds={1: Crowd(2, 1)},
     )
@@ -180,6 +182,57 @@ def test_a_replica_works_on_so_many_and_so_many_wait_and_the_rest_is_told_at_onc
     assert at_work == 2
     assert refused == [(429, "crowded", "concurrency", "1")] * 5
     assert took_s < 0.05
+
+
+def open_and_queued(ingress: Ingress) -> tuple[int, int]:
+    now = ingress.open([1])[1]
+    return now.in_flight, now.queued
+
+
+def test_who_has_a_higher_priority_is_answered_first(
+    ingress: Ingress, state: IngressState, slow: list[Replica]
+) -> None:
+    ingress.apply(replace(state, crowds={1: Crowd(1, 4)}))
+    order: list[str] = []
+
+    def asks(name: str) -> Answer:
+        answer = ask(ingress, "/crowded/slow", f"Authorization: Bearer {KEYS[name]}\r\n")
+        order.append(name)
+        return answer
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = []
+        for number, name in enumerate(["ann", "last", "bob", "first"]):
+            asked.append(pool.submit(asks, name))
+            eventually(lambda waiting=number: open_and_queued(ingress) == (1, waiting))  # type: ignore[misc]
+        assert released(slow, asked) == {200: 4}
+
+    assert order == ["ann", "first", "bob", "last"]
+    told = json.loads(asked[-1].result().text)["headers"]
+    assert (told["x-flyteray-user"], told["x-flyteray-priority"]) == ("first", "high")
+
+
+def test_a_queue_has_more_room_for_a_high_priority_and_less_for_a_low_one(
+    ingress: Ingress, state: IngressState, slow: list[Replica]
+) -> None:
+    ingress.apply(replace(state, crowds={1: Crowd(1, 2)}))
+
+    def status(name: str) -> int:
+        forged = "X-Flyteray-Priority: high\r\n"
+        return ask(ingress, "/crowded/", f"Authorization: Bearer {KEYS[name]}\r\n{forged}").status
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = answers(pool, ingress, 2)  # one is at work, one waits
+        eventually(lambda: ingress.open([1])[1].queued == 1)
+        assert status("last") == 429
+        asked += answers(pool, ingress, 1)
+        eventually(lambda: ingress.open([1])[1].queued == 2)
+        assert status("ann") == 429
+        high = f"Authorization: Bearer {KEYS['first']}\r\n"
+        asked += [pool.submit(ask, ingress, "/crowded/slow", high) for _ in range(2)]
+        eventually(lambda: ingress.open([1])[1].queued == 4)
+        assert status("first") == 429
+        assert released(slow, asked) == {200: 5}
 
 
 def test_websockets_count(ingress: Ingress, slow: list[Replica]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from flyteray._client.account import User
 from flyteray._client.bridge import ListVerb, Verb, not_while_loading
 from flyteray._client.credentials.store import open_keys
-from flyteray._declare.facts import ROLES, Role
+from flyteray._declare.facts import PRIORITIES, ROLES, Priority, Role
 from flyteray._plan.credentials import check_key, check_key_name, key_digest, new_key
 from flyteray._plan.spec import KeyChange, KeyInfo, KeySpec
 
@@ -31,6 +31,7 @@ class Key:
         created_at: When it was made, UTC.
         expires_at: From when on it opens nothing, UTC; None: it does not end.
         created_by: Who made it, a user of the machine where that was done; None: that is not known.
+        priority: Whether its requests go before those of others where they wait for room.
         value: The key itself, on what :meth:`create` returns only; it is kept nowhere else.
     """
 
@@ -41,6 +42,7 @@ class Key:
         self.created_at = info.created_at
         self.expires_at = info.expires_at
         self.created_by = info.by
+        self.priority = info.priority
         self.value = value
 
     @property
@@ -56,6 +58,7 @@ class Key:
         role: Role = "invoke",
         apps: Sequence[str] = (),
         expires: timedelta | datetime | None = None,
+        priority: Priority = "normal",
     ) -> Key:
         """Make a key; requests with it are answered at once.
 
@@ -66,13 +69,17 @@ class Key:
             apps: The names of the apps that it opens, whether they are there or not. Default: all.
             expires: From when on it opens nothing: a time from now, or a point in time, which is local without a time
                 zone. What is open for it then is ended. Default: it does not end.
+            priority: ``high``, ``normal`` or ``low``: whose requests go first where an app with a concurrency in its
+                ``Limits`` has more to do than it takes at one time. Those of ``high`` may wait in a queue that is full
+                for others (twice as many), those of ``low`` in half of it only. Apps read it in
+                ``X-Flyteray-Priority``, where it is not normal.
 
         Raises:
-            ValueError: A bad name, or one that is taken; no such role; what can't be an app's name; a time that is
-                over.
+            ValueError: A bad name, or one that is taken; no such role or priority; what can't be an app's name; a time
+                that is over.
             TypeError: One str where several names are needed, or no time.
         """
-        wanted = _wanted(name, role, apps, expires)
+        wanted = _wanted(name, role, apps, expires, priority)
         value = new_key()
         async with open_keys() as keys:
             by = (await User.get.aio()).name()
@@ -108,10 +115,14 @@ class Key:
         return f"Key(name={self.name!r})"
 
 
-def _wanted(name: str, role: Role, apps: Sequence[str], expires: timedelta | datetime | None) -> KeySpec:
+def _wanted(
+    name: str, role: Role, apps: Sequence[str], expires: timedelta | datetime | None, priority: Priority
+) -> KeySpec:
     check_key_name(name)
     if role not in ROLES:
         raise ValueError(f"There is no role {role!r}: use one of {', '.join(ROLES)}.")
+    if priority not in PRIORITIES:
+        raise ValueError(f"There is no priority {priority!r}: use one of {', '.join(PRIORITIES)}.")
     if isinstance(apps, str) or not all(isinstance(app, str) for app in apps):
         raise TypeError(f"apps must be a list of the names of apps, got {apps!r}.")
     if isinstance(expires, timedelta):
@@ -120,6 +131,8 @@ def _wanted(name: str, role: Role, apps: Sequence[str], expires: timedelta | dat
         expires = expires.astimezone(timezone.utc)
     elif expires is not None:
         raise TypeError(f"expires must be a timedelta or a datetime, got {expires!r}.")
-    wanted = KeySpec(name=name, role=role, apps=tuple(dict.fromkeys(apps)), expires_at=expires)
+    wanted = KeySpec(
+        name=name, role=role, apps=tuple(dict.fromkeys(apps)), expires_at=expires, priority=priority
+    )
     check_key(wanted)
     return wanted

@@ -99,9 +99,10 @@ def _info(row: Row[tuple[object, ...]]) -> KeyInfo:
         apps=tuple((row.apps or "").split()),
         expires_at=row.expires_at,
         by=row.by,
+        priority=row.priority or "normal",
     )
 
 
 def _grant(info: KeyInfo) -> Grant:
     expires = FOREVER if info.expires_at is None else int(info.expires_at.timestamp())
-    return Grant(info.name, info.role, frozenset(info.apps), expires)
+    return Grant(info.name, info.role, frozenset(info.apps), expires, priority=info.priority)

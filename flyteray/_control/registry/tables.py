@@ -303,6 +303,7 @@ keys = Table(
     Column("expires_at", Utc),
     Column("apps", Text),  # with spaces between; None: all
     Column("by", String),
+    Column("priority", String),  # None: normal
 )
 
 key_changes = Table(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from flyteray._declare.facts import ROLES, Role
+from flyteray._declare.facts import PRIORITIES, ROLES, Priority, Role
 
 FOREVER = 253402300799  # the last second of the year 9999
 
@@ -25,6 +25,7 @@ class Grant:
         apps: The apps that it opens; none stands for all.
         expires: The second since 1970 from which on it opens nothing.
         sign: What the cookie of a browser has beside the key's digest that has signed in with the key; empty: none can.
+        priority: Whether its requests go before those of others where they wait for room.
 
     Raises:
         ValueError: an owner that has no name.
@@ -35,15 +36,21 @@ class Grant:
     apps: frozenset[str] = frozenset()
     expires: int = FOREVER
     sign: str = field(default="", repr=False)
+    priority: Priority = "normal"
 
     def __post_init__(self) -> None:
         if not _OWNER.fullmatch(self.owner):
             raise ValueError(f"{self.owner!r} is no name of a key's owner.")
 
     def text(self) -> str:
-        """A grant as HAProxy takes it apart: owner, level of the role, end, whether it is for some apps only, sign."""
+        """A grant as HAProxy takes it apart.
+
+        That is its owner, the level of its role, its end, whether it is for some apps only, and where there are such
+        its sign and priority.
+        """
         words = [self.owner, str(level(self.role)), str(self.expires), _SOME if self.apps else _ALL]
-        return "/".join([*words, self.sign] if self.sign else words)
+        also = [self.sign, "" if self.priority == "normal" else self.priority]
+        return "/".join([*words, *also]).rstrip("/")
 
 
 def level(role: Role) -> int:
@@ -78,5 +85,8 @@ def opened_apps(grants: Mapping[str, Grant]) -> list[str]:
 
 
 def _read(text: str, apps: set[str]) -> Grant:
-    owner, number, expires, _, *sign = text.split("/")
-    return Grant(owner, ROLES[int(number) - 1], frozenset(apps), int(expires), *sign)
+    owner, number, expires, _, sign, priority, *_ = [*text.split("/"), "", ""]
+    known: dict[str, Priority] = {each: each for each in PRIORITIES}
+    return Grant(
+        owner, ROLES[int(number) - 1], frozenset(apps), int(expires), sign, known.get(priority, "normal")
+    )

@@ -205,6 +205,9 @@ frontend peers
     acl sticky var(txn.app),map_str({sticky}) -m found
     http-request set-var(txn.server) req.hdr({chosen}),field(2,-) if sticky
     http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
+    http-request set-var(txn.rank) req.hdr({rank})
+    acl ranked var(txn.rank) -m found
+{ranked}
     http-request reject unless {{ var(txn.app) -m found }}
 {streamed}
 {repeats}
@@ -401,6 +404,8 @@ def _peers(bound: bool, logs: bool) -> str:
         near=_NEAR,
         sticky=maps.STICKY,
         timeouts=maps.TIMEOUTS,
+        rank=maps.RANK,
+        ranked=limits.RANKED,
         streamed=_STREAMED,
         repeats=_REPEATS,
     )

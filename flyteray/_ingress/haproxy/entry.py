@@ -9,7 +9,7 @@ What stays open for long is tracked by the key's digest and the number that HAPr
 from __future__ import annotations
 
 from flyteray._ingress.entry.hosts import Hosts
-from flyteray._ingress.haproxy import answers, maps
+from flyteray._ingress.haproxy import answers, limits, maps
 from flyteray._ingress.haproxy.login import rules as login
 from flyteray._ingress.trusted_proxies import Trust
 
@@ -100,6 +100,10 @@ def keys(client: str) -> str:
 {answers.BARRED_KEY}
 {answers.LOW_KEY}
     http-request set-header X-Flyteray-User %[var(txn.user)] if known_user !barred
+    http-request set-var(txn.rank) var(req.key),field(6,/) if known_user !barred
+    acl ranked var(txn.rank) -m len gt 0
+    http-request set-header {maps.RANK} %[var(txn.rank)] if ranked
+{limits.RANKED}
     # with the key itself any app could do what its caller may
     acl forwards var(txn.app),map_str({maps.FORWARDS}) -m found
     http-request del-header Authorization if our_key !by_cookie !forwards

@@ -39,6 +39,12 @@ def rules(client: str) -> str:
 {answers.APPS_LARGE_HEAD}"""
 
 
+RANKED = """\
+    # in a queue
+    http-request set-priority-class int(-1) if ranked { var(txn.rank) -m str high }
+    http-request set-priority-class int(1) if ranked { var(txn.rank) -m str low }"""
+"""The rules by which those go first whose key has a high priority; what is ``ranked`` has one that is not usual."""
+
 CROWD = f"""\
     # a replica takes so many at one time, and so many more may wait for each
     http-request set-var(req.crowd) var(txn.backend),map_str({maps.CROWDS})
@@ -47,6 +53,10 @@ CROWD = f"""\
     acl endless be_conn_free,add(1) eq 0
     http-request set-var(req.queue) var(req.crowd),field(2,/),add(0) if crowded
     http-request set-var(req.queue) nbsrv,mul(req.queue) if crowded
+    acl goes_first var(txn.rank) -m str high
+    acl goes_last var(txn.rank) -m str low
+    http-request set-var(req.queue) var(req.queue),mul(2) if crowded goes_first
+    http-request set-var(req.queue) var(req.queue),div(2) if crowded goes_last
     acl queue_full queue,sub(req.queue) ge 0
 {answers.QUEUE_FULL}"""
 """The rules of each backend."""

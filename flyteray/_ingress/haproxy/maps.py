@@ -50,6 +50,7 @@ ACTIVATOR = "act"  # the activator's name in each backend
 ACTIVATOR_HTTP2 = "act_of_http2"  # where it is spoken to in HTTP/2; as long as the name of any server
 ACTIVATORS = (ACTIVATOR, ACTIVATOR_HTTP2)
 CHOSEN = "X-Flyteray-Replica"  # the header in which HAProxy names the server that a request goes to
+RANK = "X-Flyteray-Priority"  # that in which it says whose requests go first, where that is not as usual
 PEER_NAME = "peer.flyteray.internal"  # what the ingresses of a cluster call themselves among each other
 PEER_FILE = "peer.pem"  # the certificate of this ingress, with its key
 CA_FILE = "ca.pem"  # those that the certificates of the others are signed with

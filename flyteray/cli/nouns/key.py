@@ -7,12 +7,12 @@ from typing import Any
 
 import rich_click as click
 
-from flyteray._declare.facts import ROLES, Role
+from flyteray._declare.facts import PRIORITIES, ROLES, Priority, Role
 from flyteray._plan.values.times import read_datetime, read_timedelta
 from flyteray.cli import printing
 from flyteray.remote import Key
 
-_COLUMNS = ("name", "role", "apps", "expires_at", "created_at", "created_by")
+_COLUMNS = ("name", "role", "apps", "priority", "expires_at", "created_at", "created_by")
 
 
 @click.command(
@@ -37,9 +37,21 @@ _COLUMNS = ("name", "role", "apps", "expires_at", "created_at", "created_by")
 @click.option(
     "--expires", metavar="TIME", help="When it ends: after a time such as 90d or 12h, or at 2030-01-31."
 )
+@click.option(
+    "--priority",
+    type=click.Choice(PRIORITIES),
+    default="normal",
+    show_default=True,
+    help="Whether its requests go first where an app has more to do than it takes at one time.",
+)
 @printing.output_option
 def create(
-    name: str, apps: tuple[str, ...], role: Role, expires: str | None, output: printing.Output
+    name: str,
+    apps: tuple[str, ...],
+    role: Role,
+    expires: str | None,
+    priority: Priority,
+    output: printing.Output,
 ) -> None:
     """Make a key for apps that require auth, and print it this once; NAME says whose it is.
 
@@ -47,7 +59,7 @@ def create(
     do what those before it may.
     """
     try:
-        made = Key.create(name, role, apps, None if expires is None else _end(expires))
+        made = Key.create(name, role, apps, None if expires is None else _end(expires), priority)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if output == "json":

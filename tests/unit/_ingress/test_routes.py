@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flyteray._ingress.entry.grants import Grant
-from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot, free_backend, pool
+from flyteray._ingress.routes import ELSEWHERE, OVER_HTTP2, IngressState, Slot, free_backend, pool
 
 
 @pytest.mark.parametrize("name", ["", "A", "a b", "a;b", "a.b", "a\nb", "-a", "a-", "a/b"])
@@ -122,6 +122,32 @@ def test_what_can_not_follow_keeps_the_routes_that_are_true_of_its_replicas() ->
     }
     assert left.coming == {"less", "moved", "beyond"}
     assert left.backends == begun.backends
+
+
+def test_a_backend_that_speaks_another_version_of_http_is_another_one() -> None:
+    slot = Slot("127.0.0.1", 1)
+    begun = IngressState(
+        {"old": 0, "kept": 1}, {0: {1: slot}, 1: {OVER_HTTP2 + 1: slot}}, http2=frozenset({1})
+    )
+    now = IngressState({"kept": 1, "new": 2}, {1: {OVER_HTTP2 + 1: slot}}, http2=frozenset({1, 2}))
+
+    left = now.left_to(begun, 5)
+
+    assert left.apps == {"kept": 1, "new": None}
+    assert (left.coming, left.coming_http2, left.http2) == ({"new"}, {"new"}, {1})
+
+
+def test_a_node_knows_which_of_its_servers_speak_http_2() -> None:
+    slots = {OVER_HTTP2 + 1: Slot(HERE, 1), OVER_HTTP2 + 2: Slot(THERE, 2), OVER_HTTP2 + 3: Slot(THERE, 3)}
+    state = replace(SPREAD, backends={0: slots}, http2=frozenset({0}))
+
+    seen = state.seen_from(HERE)
+
+    assert seen.slots(0) == {
+        OVER_HTTP2 + 1: Slot("127.0.0.1", 1),
+        ELSEWHERE + OVER_HTTP2 + 2: Slot(THERE, 7002),
+    }
+    assert seen.near == {"b0": "1", "b0.0": "g1"}
 
 
 HERE, THERE, ELSE = "10.0.0.1", "10.0.0.2", "10.0.0.3"

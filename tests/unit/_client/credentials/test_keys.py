@@ -120,6 +120,7 @@ def test_what_a_key_is_for_is_kept_with_who_made_and_deleted_it(home: Path) -> N
     ("asked", "kind", "words"),
     [
         ({"role": "root"}, ValueError, "no role 'root': use one of read, invoke, deploy, admin"),
+        ({"priority": "urgent"}, ValueError, "no priority 'urgent': use one of low, normal, high"),
         ({"apps": "shop"}, TypeError, "apps must be a list of the names of apps, got 'shop'"),
         ({"apps": ["shop", "A b"]}, ValueError, "'A b' is no name of an app"),
         ({"expires": 60}, TypeError, "expires must be a timedelta or a datetime, got 60"),
@@ -177,7 +178,7 @@ def test_the_command_makes_shows_and_deletes_keys(home: Path) -> None:
 
 
 def test_the_command_makes_keys_for_some_apps_and_for_a_while(home: Path) -> None:
-    arguments = ("--app", "shop", "--app", "desk", "--role", "read", "--expires", "90d")
+    arguments = ("--app", "shop", "--app", "desk", "--role", "read", "--expires", "90d", "--priority", "low")
     made = json.loads(flyteray("create", "key", "ann", *arguments, "-o", "json").stdout)
     flyteray("create", "key", "bob", "--expires", "2100-01-31")
     [ann, bob] = json.loads(flyteray("get", "key", "-o", "json").stdout)
@@ -186,6 +187,7 @@ def test_the_command_makes_keys_for_some_apps_and_for_a_while(home: Path) -> Non
     changes = flyteray("get", "key", "--changes").stdout.splitlines()
 
     assert (ann["role"], ann["apps"], ann["has_ended"]) == ("read", ["shop", "desk"], False)
+    assert (ann["priority"], bob["priority"]) == ("low", "normal")
     assert ann["expires_at"] == made["expires_at"]
     assert bob["expires_at"].startswith("2100-01-3")
     assert (wrong.exit_code, "--expires 'soon' is no time" in wrong.stderr) == (2, True)

@@ -6,7 +6,7 @@ from flyteray._ingress.entry.grants import Grant, opened_apps, read, signed
 
 GRANTS = {
     "d1": Grant("ann"),
-    "d2": Grant("bob", "deploy", frozenset({"a", "b"}), 7),
+    "d2": Grant("bob", "deploy", frozenset({"a", "b"}), 7, priority="low"),
 }
 
 
@@ -34,3 +34,8 @@ def test_grants_are_read_as_they_were_written(grants: dict[str, Grant]) -> None:
     texts = {digest: grant.text() for digest, grant in grants.items()}
 
     assert read(texts, dict.fromkeys(opened_apps(grants), "yes")) == grants
+
+
+def test_a_usual_priority_is_not_written() -> None:
+    assert Grant("ann").text().count("/") == 3
+    assert Grant("ann", priority="high").text().endswith("//high")

@@ -1,0 +1,243 @@
+"""How do streams, large bodies and WebSockets get through the ingress, beside a HAProxy that was configured by hand?
+
+    python -m benchmarks.request_kinds [--repeat 3]
+
+One replica answers by two ways: through flyteray's ingress, and through another HAProxy of the same program whose
+configuration is the shortest that leads there. Both are asked in turn: many small requests, 64 event streams of 1,000
+events, 10 MiB up and down, WebSockets that are echoed, and the small requests once more with keys, limits and the
+access log on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import aiohttp
+import httpx
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import Response, StreamingResponse
+
+import flyteray as flyte
+from benchmarks import harness
+from flyteray._ingress.haproxy.process import find_binary
+from flyteray.app import Limits, Scaling
+from flyteray.app.extras import FastAPIAppEnvironment
+from flyteray.remote import App, Key
+
+STREAMS, EVENTS = 64, 1000
+TALKERS, WORDS = 32, 200
+TRANSFERS = 20
+LARGE = b"x" * (10 << 20)
+TARGET = 0.95
+BY_HAND = """
+global
+    nbthread 2
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 1h
+    timeout server 1h
+    timeout tunnel 1h
+    option http-no-delay
+    http-reuse always
+frontend f
+    bind 127.0.0.1:{port}
+    http-request replace-path /[^/]*(/.*) \\1
+    default_backend b
+backend b
+    server s 127.0.0.1:{replica}
+"""
+
+api = FastAPI()
+env = FastAPIAppEnvironment(
+    name="kinds", app=api, scaling=Scaling(replicas=1), resources=flyte.Resources(cpu=0.5)
+)
+guarded = FastAPIAppEnvironment(
+    name="guarded",
+    app=api,
+    scaling=Scaling(replicas=1),
+    resources=flyte.Resources(cpu=0.5),
+    limits=Limits(concurrency=100, queue=100, requests_per_second=1_000_000, body=1 << 30, headers=64_000),
+)
+
+Kind = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
+
+
+@api.get("/")
+async def root() -> dict[str, str]:
+    return {"hello": "world"}
+
+
+@api.get("/port")
+async def port() -> str:
+    return os.environ["FLYTERAY_REPLICA_PORT"]
+
+
+@api.get("/events")
+async def events() -> StreamingResponse:
+    async def ticks() -> AsyncIterator[str]:
+        for number in range(EVENTS):
+            yield f"data: {number}\n\n"
+
+    return StreamingResponse(ticks(), media_type="text/event-stream")
+
+
+@api.get("/large")
+async def large() -> Response:
+    return Response(LARGE, media_type="application/octet-stream")
+
+
+@api.post("/large")
+async def take(request: Request) -> int:
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+    return size
+
+
+@api.websocket("/echo")
+async def echo(socket: WebSocket) -> None:
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(text)
+
+
+async def listen(session: aiohttp.ClientSession, url: str) -> None:
+    """All event streams at one time."""
+
+    async def one() -> None:
+        async with session.get(f"{url}/events") as response:
+            count = (await response.read()).count(b"data:")
+        if count != EVENTS:
+            raise RuntimeError(f"{count} events of {EVENTS}")
+
+    await asyncio.gather(*(one() for _ in range(STREAMS)))
+
+
+async def download(session: aiohttp.ClientSession, url: str) -> None:
+    """One large answer after the other."""
+    for _ in range(TRANSFERS):
+        async with session.get(f"{url}/large") as response:
+            if len(await response.read()) != len(LARGE):
+                raise RuntimeError("the answer is not whole")
+
+
+async def upload(session: aiohttp.ClientSession, url: str) -> None:
+    """One large body after the other."""
+    for _ in range(TRANSFERS):
+        async with session.post(f"{url}/large", data=LARGE) as response:
+            if await response.json() != len(LARGE):
+                raise RuntimeError("the body was not whole")
+
+
+async def talk(session: aiohttp.ClientSession, url: str) -> None:
+    """All WebSockets at one time, each a word after the other."""
+
+    async def one() -> None:
+        async with session.ws_connect(f"{url}/echo") as socket:
+            for _ in range(WORDS):
+                await socket.send_str("there?")
+                await socket.receive_str()
+
+    await asyncio.gather(*(one() for _ in range(TALKERS)))
+
+
+KINDS: dict[str, Kind] = {
+    f"{STREAMS} event streams of {EVENTS:,} events": listen,
+    f"{TRANSFERS} times 10 MiB down": download,
+    f"{TRANSFERS} times 10 MiB up": upload,
+    f"{TALKERS} WebSockets, {WORDS} words each": talk,
+}
+
+
+async def timed(kind: Kind, url: str) -> float:
+    """Seconds that a kind takes."""
+    timeout = aiohttp.ClientTimeout(total=120)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+        began = time.perf_counter()
+        await kind(session, url)
+        return time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def by_hand(replica: int) -> Iterator[str]:
+    """The other HAProxy, in front of the replica on this port."""
+    port = harness.free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "haproxy.cfg")
+        config.write_text(BY_HAND.format(port=port, replica=replica))
+        child = subprocess.Popen([find_binary(), "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
+        try:
+            yield f"http://127.0.0.1:{port}/kinds"
+        finally:
+            child.terminate()
+            child.wait(10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeat", type=int, default=3, help="rounds (default: 3)")
+    parser.add_argument("--seconds", type=float, default=4, help="of small requests a sample (default: 4)")
+    given = parser.parse_args()
+    harness.require_wrk()
+
+    plain = "small requests, 32 connections, a second"
+    full = "the same with a key, limits and the access log"
+    samples: dict[str, dict[str, list[float]]] = {
+        name: {"ours": [], "by hand": []} for name in (plain, full, *KINDS)
+    }
+    with harness.local_cluster(num_cpus=2):
+        ours = flyte.serve(env).endpoint
+        replica = int(httpx.get(f"{ours}/port").json())
+        with by_hand(replica) as theirs:
+            with httpx.Client() as client:
+                harness.until(lambda: harness.answers(client, f"{theirs}/"), timeout_s=20)
+            for number in range(given.repeat):
+                for way, url in (("ours", ours), ("by hand", theirs)):
+                    samples[plain][way].append(harness.wrk(f"{url}/", 32, given.seconds).requests_per_s)
+                    for name, kind in KINDS.items():
+                        samples[name][way].append(1 / asyncio.run(timed(kind, url)))
+                harness.progress(f"round {number + 1} of {given.repeat}")
+    with harness.local_cluster(num_cpus=2, auth=True, access_log=True):
+        ours = flyte.serve(guarded).endpoint
+        key = Key.create("load").value
+        replica = int(httpx.get(f"{ours}/port", headers={"Authorization": f"Bearer {key}"}).json())
+        with by_hand(replica) as theirs:
+            for _ in range(given.repeat):
+                for way, url in (("ours", ours), ("by hand", theirs)):
+                    load = harness.wrk(f"{url}/", 32, given.seconds, key=key)
+                    samples[full][way].append(load.requests_per_s)
+        App.delete("guarded")
+
+    rows = [
+        [
+            name,
+            median(each["ours"]),
+            median(each["by hand"]),
+            f"{median(each['ours']) / median(each['by hand']):.2f}x",
+        ]
+        for name, each in samples.items()
+    ]
+    harness.report(
+        "request_kinds",
+        f"One replica behind flyteray's ingress and behind a HAProxy configured by hand, {given.repeat} rounds",
+        ["times a second", "flyteray", "by hand", f"flyteray is (target {TARGET}x)"],
+        rows,
+        {"samples": samples},
+    )
+
+
+if __name__ == "__main__":
+    main()
