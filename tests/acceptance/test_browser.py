@@ -177,6 +177,19 @@ st.write(f"Cookies: {sorted(st.context.cookies)}")
 """
 
 
+GREETING = """
+import gradio as gr
+from flyteray.app.extras import GradioAppEnvironment
+
+with gr.Blocks() as demo:
+    name = gr.Textbox(label="Name")
+    greeting = gr.Textbox(label="Greeting")
+    gr.Button("Greet").click(lambda name: f"Hello, {name}.", name, greeting)
+
+app = GradioAppEnvironment(name="greeting", demo=demo, port=0)
+"""
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_browser_signs_in_to_a_streamlit_app_uses_it_and_signs_out(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path, scheme: str
@@ -234,6 +247,36 @@ def test_a_browser_signs_in_to_a_streamlit_app_uses_it_and_signs_out(
         ingress.apply(replace(state, keys={}))
         page.reload()
         expect(page.get_by_role("alert")).to_have_text("You are not signed in any more: the key has ended.")
+    finally:
+        page.context.close()
+        ingress.stop()
+        app.deactivate(wait=True)
+
+
+def test_a_browser_that_has_signed_in_uses_gradio(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    monkeypatch.setenv("FLYTERAY_HOME", str(tmp_path / "home"))
+    (tmp_path / "greeting.py").write_text(GREETING)
+    app = flyte.with_servecontext(mode="local").serve(load_file(tmp_path / "greeting.py").app)
+    ingress = Ingress(tmp_path / "ingress", watched=os.getpid())
+    page = browser.new_context().new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    try:
+        slot = Slot("127.0.0.1", urlsplit(app.url).port or 0)
+        keys = signed({key_digest("flyteray_right"): Grant("ann")}, lambda: b"of the tests")
+        ingress.apply(
+            IngressState({"greeting": 0}, {0: {1: slot}}, private=frozenset({"greeting"}), keys=keys)
+        )
+        page.goto(f"http://greeting.localhost:{ingress.port()}/")
+        page.get_by_label("Key").fill("flyteray_right")
+        page.get_by_label("Key").press("Enter")
+
+        page.get_by_label("Name").fill("Ada")
+        page.get_by_role("button", name="Greet").click()
+        greeting = page.get_by_label("Greeting")
+        playwright.expect(greeting).to_have_value("Hello, Ada.", timeout=PATIENCE_MS)
     finally:
         page.context.close()
         ingress.stop()

@@ -6,14 +6,17 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 from ray import serve
 from starlette.requests import Request as PlainRequest
 
-from flyteray.app import Parameter, Scaling, get_parameter
+import flyteray as flyte
+from flyteray.app import Parameter, RunOutput, Scaling, get_parameter
 from flyteray.app.extras import ServeAppEnvironment
 
 api = FastAPI()
@@ -248,6 +251,52 @@ class Busy:
 
 
 busy = ServeAppEnvironment(name="busy-part", app=Front.bind(Busy.bind(), Models.bind()))
+
+
+training = flyte.TaskEnvironment(name="serve-training")
+
+
+@training.task
+def weights(value: float) -> np.ndarray:
+    return np.full(1_000_000, value)
+
+
+@serve.deployment(num_replicas=2)
+class Weights:
+    """A part with a large value that a task has made, and newer ones that follow."""
+
+    def tell(self) -> dict[str, Any]:
+        values = get_parameter("weights")
+        return {"pid": os.getpid(), "value": float(values[0]), "place": place(values)}
+
+
+@serve.deployment
+class Relay:
+    def __init__(self, weights: Any) -> None:
+        self.weights = weights
+
+    async def __call__(self, request: PlainRequest) -> dict[str, Any]:
+        return dict(await self.weights.tell.remote())
+
+
+def place(array: np.ndarray) -> str:
+    """The file that an array's memory is of, and where in it."""
+    address = array.ctypes.data
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, offset, _, _, *file = line.split(maxsplit=5)
+        begin, end = (int(each, 16) for each in span.split("-"))
+        if begin <= address < end:
+            return f"{''.join(file)} {address - begin + int(offset, 16)}"
+    return ""
+
+
+weighing = ServeAppEnvironment(
+    name="serve-weighing",
+    app=Relay.bind(Weights.bind()),
+    parameters=[
+        Parameter("weights", value=RunOutput(type="object", task_name="serve-training.weights", follow=True))
+    ],
+)
 
 
 @serve.deployment

@@ -163,6 +163,24 @@ def test_a_part_that_finds_no_hardware_is_named(cluster: Any) -> None:
         flyte.serve(samples.too_large)
 
 
+def test_parts_compute_with_one_copy_of_a_task_s_output_and_follow_newer_ones(cluster: Any) -> None:
+    flyte.run(samples.weights, 1.0).wait()
+    app = flyte.serve(samples.weighing)
+
+    def told() -> list[dict[str, Any]]:
+        return [httpx.get(app.endpoint, timeout=60).json() for _ in range(20)]
+
+    seen = told()
+    eventually(lambda: seen.extend(told()) or len({each["pid"] for each in seen}) == 2)
+    assert {each["value"] for each in seen} == {1.0}
+    (place,) = {each["place"] for each in seen}
+    assert place.startswith("/dev/shm/")
+
+    flyte.run(samples.weights, 2.0).wait()
+    eventually(lambda: {each["value"] for each in told()} == {2.0})
+    App.delete("serve-weighing")
+
+
 def test_a_part_has_as_many_replicas_as_its_own_requests_need(cluster: Any) -> None:
     app = flyte.serve(samples.busy)
 
