@@ -17,6 +17,7 @@ import math
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -107,16 +108,18 @@ def clients_at(seconds: float, most: int, leg: float) -> int:
     return max(1, most - round((most - 1) * (seconds - 2 * leg) / leg))
 
 
-def lateness(looks: list[Look], most: int) -> float:
-    """The longest time for which there were fewer replicas than the load had asked for all along."""
-    late, since = 0.0, None
-    for look in looks:
-        if look.ready < min(most, math.ceil(look.clients / SHARE)):
-            since = look.at if since is None else since
-            late = max(late, look.at - since)
-        else:
-            since = None
-    return late
+def delays(looks: list[Look], most: int) -> tuple[list[float], list[float]]:
+    """How long after the load asked for each next replica there was to be one more, and there was one more."""
+
+    def first(holds: Callable[[Look], bool]) -> float:
+        return next((look.at for look in looks if holds(look)), math.inf)
+
+    wanted, ready = [], []
+    for number in range(2, most + 1):
+        asked = first(lambda look, number=number: look.clients > SHARE * (number - 1))  # type: ignore[misc]
+        wanted.append(first(lambda look, number=number: look.wanted >= number) - asked)  # type: ignore[misc]
+        ready.append(first(lambda look, number=number: look.ready >= number) - asked)  # type: ignore[misc]
+    return wanted, ready
 
 
 def turns(looks: list[Look]) -> int:
@@ -140,7 +143,11 @@ def draw(path: Path, looks: list[Look], answers: list[tuple[float, float, str]])
     load.set_ylabel("replicas")
     load.legend(loc="upper right")
     latency.scatter(
-        [at - began for at, _, _ in answers], [seconds for _, seconds, _ in answers], s=2, alpha=0.3
+        [at - began for at, _, _ in answers],
+        [seconds for _, seconds, _ in answers],
+        s=2,
+        alpha=0.3,
+        rasterized=True,  # as a drawing they would be megabytes
     )
     latency.set_ylabel("seconds of an answer")
     latency.set_ylim(bottom=0)
@@ -188,6 +195,7 @@ def main() -> None:
     took = [seconds for _, seconds, _ in answers]
     calm = [seconds for at, seconds, _ in answers if 1.5 * given.seconds < at - began < 2 * given.seconds]
     fell = next(look.at for look in reversed(looks) if look.ready > 1) - began - 3 * given.seconds
+    wanted, ready = delays(looks, most)
     if given.plot is not None:
         draw(given.plot, looks, answers)
     harness.report(
@@ -200,7 +208,8 @@ def main() -> None:
             ["median and p99 of all, s", f"{median(took):.2f}, {quantiles(took, n=100)[-1]:.2f}"],
             ["median and p99 at the top, s", f"{median(calm):.2f}, {quantiles(calm, n=100)[-1]:.2f}"],
             ["most replicas", f"{max(look.ready for look in looks)} of {most}"],
-            ["longest time with fewer than asked for, s", f"{lateness(looks, most):.1f}"],
+            ["one more replica is asked for after, s", f"{median(wanted):.1f}, at most {max(wanted):.1f}"],
+            ["one more replica is ready after, s", f"{median(ready):.1f}, at most {max(ready):.1f}"],
             [f"to one replica after the load (damped for {AFTER_S} s), s", f"{fell:.1f}"],
             ["turns of the wanted number", turns(looks)],
         ],

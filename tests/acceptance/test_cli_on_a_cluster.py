@@ -174,6 +174,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         "cluster.lock",
         "ingress",
         "logs",
+        "secrets.key",  # of what browsers sign in by, as there was a key
         "storage",
         "token",
     ]

@@ -55,8 +55,8 @@ def create(
 ) -> None:
     """Make a key for apps that require auth, and print it this once; NAME says whose it is.
 
-    It goes with each request as the header 'Authorization: Bearer KEY'. flyteray keeps only its SHA-256. Each role may
-    do what those before it may.
+    It goes with each request as the header 'Authorization: Bearer KEY'; people paste it where a browser is led to that
+    opens such an app. flyteray keeps only its SHA-256. Each role may do what those before it may.
     """
     try:
         made = Key.create(name, role, apps, None if expires is None else _end(expires), priority)
