@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 RESERVED_PORTS = (8012, 8022, 8112, 9090, 9091)
 REPLICA_PORT = "FLYTERAY_REPLICA_PORT"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_MEAN_H2C = ("grpc", "h2", "http2")
+_MEAN_H2C = ("grpc", "h2", "h2c", "http2")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Port:
             raise ValueError(f"A port must be from 1 to 65535, or 0 for any free one, got {self.port}.")
         if self.name is not None and not isinstance(self.name, str):
             raise TypeError(f"The name of port {self.port} must be a str, got {self.name!r}.")
-        if self.name in _MEAN_H2C:
+        if self.name not in (None, "h2c") and self.name.lower() in _MEAN_H2C:
             raise ValueError(
                 f'The name of port {self.port} is {self.name!r}, which says nothing: "h2c" is the name for HTTP/2 '
                 "without TLS, and so for gRPC."

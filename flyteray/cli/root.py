@@ -23,7 +23,7 @@ _VERBS = {
     "get": "Show runs, actions, tasks, apps, logs, reports, triggers, kept results, secrets, keys, configuration.",
     "logs": "Show what a run or an app writes.",
     "top": "Show what is asked of apps at the moment.",
-    "update": "Start or stop an app, or switch a trigger on or off.",
+    "update": "Start or stop an app, divide its requests among its versions, or switch a trigger on or off.",
     "signal": "Answer a condition that a run waits for.",
     "abort": "End a run, or an action of one.",
     "whoami": "Say who you are to flyteray.",

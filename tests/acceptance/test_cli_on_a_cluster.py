@@ -365,6 +365,14 @@ def test_tasks_are_deployed_and_shown_and_an_app_is_stopped_and_started(shell: S
     assert "is that which was deployed" in refused.stderr
     assert shell.json("update", "app", "halves", "--activate", "--wait")["phase"] == "active"
     assert "Docs: http://halves.localhost" in shell.flyteray("get", "app", "halves").stdout
+    for wrong, problem in (
+        (["--promote", "v9"], "App 'halves' has no version 'v9'. Its versions: v1."),
+        (["--traffic", "v9=100"], "App 'halves' has no version 'v9'. Its versions: v1."),
+        (["--traffic", "v1=60"], "The shares must add up to 100 percent, and {'v1': 60} are 60."),
+    ):
+        refused = shell.flyteray("update", "app", "halves", *wrong)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert problem in " ".join(refused.stderr.replace("│", " ").split())
     assert shell.json("update", "app", "halves", "--deactivate")["phase"] == "stopped"
     shell.json("delete", "app", "halves")
 

@@ -152,6 +152,7 @@ def test_version(shell: Shell) -> None:
             "Say --traffic or --canary, not both",
         ),
         (["deploy", "app.py", "env", "--canary-every", "5"], "--canary-every is said together with --canary"),
+        (["up", "--tls-key", "train.py"], "--tls-key is said together with --tls-certificate."),
         (["get", "app", "--versions"], "Name the app whose versions are asked for."),
         (["env", "--json", "--unset"], "Say --json or --unset, not both."),
     ],

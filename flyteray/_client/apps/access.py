@@ -39,6 +39,8 @@ class Accessed(ABC):
 
         Raises:
             RuntimeUserError: the cluster writes no access log: that is to be asked for by ``FLYTERAY_ACCESS_LOG=on``.
+            TypeError: ``max_lines`` is no int.
+            ValueError: It is below 1.
         """
         return [json.loads(entry) async for entry in entries(self.name, max_lines, follow=False)]
 
@@ -53,7 +55,7 @@ class Accessed(ABC):
             follow: False: only these.
 
         Raises:
-            RuntimeUserError: as :meth:`access_log`.
+            RuntimeUserError, TypeError, ValueError: as :meth:`access_log`.
         """
         async for entry in entries(self.name, max_lines, follow):
             print(entry, flush=True)
@@ -64,6 +66,10 @@ async def entries(app: str, count: int, follow: bool) -> AsyncIterator[str]:
 
     Errors are as of ``show_access_log``.
     """
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"max_lines must be a whole number of entries, got {count!r}.")
+    if count < 1:
+        raise ValueError(f"max_lines must be at least 1, got {count}.")
     traffic = session().controller.traffic
     pages = await traffic.access(app, count, {})
     in_order = InOrder()

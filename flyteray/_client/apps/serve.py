@@ -22,7 +22,7 @@ from flyteray._client.session.owner import owner_variables
 from flyteray._client.session.session import session
 from flyteray._declare import context
 from flyteray._declare.env_vars import checked_env_vars
-from flyteray._declare.environment import without_meaning
+from flyteray._declare.environment import warn_user, without_meaning
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.shares import checked_share
 from flyteray._plan import apps
@@ -218,8 +218,11 @@ class ServeContext(LaunchContext):
 
     def _warn_of_shares(self) -> None:
         for option, is_given in (("traffic", self.traffic < 100), ("canary", self.canary is not None)):
-            if is_given:  # there is one version at a time
-                without_meaning('with_servecontext(mode="local")', option)
+            if is_given:
+                warn_user(
+                    f'with_servecontext(mode="local"): {option} changes nothing, as local mode has one version of an '
+                    "app at a time."
+                )
 
     def _warn_of_health_checks(self, env: AppEnvironment) -> None:
         for option in ("health_check_timeout", "health_check_interval"):

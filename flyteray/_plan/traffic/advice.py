@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ def asked(policy: Callable[[Signals], Any], signals: Signals) -> tuple[Advice, s
     """The advice of a policy, and the traceback of what it raised, which begins in the policy."""
     try:
         said = policy(signals)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the user is told
+    except BaseException as error:  # noqa: BLE001  # whatever it is, SystemExit too, the user is told
         frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
         shown = "".join(traceback.format_exception(type(error), error, frames))
         return Advice(problem=f"raised {traceback.format_exception_only(error)[-1].strip()}"), shown
@@ -36,8 +37,8 @@ def asked(policy: Callable[[Signals], Any], signals: Signals) -> tuple[Advice, s
 def _taken(said: Any) -> Advice:
     try:
         number = float(said)  # numpy's numbers are some too
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001  # a number beyond float's, a tensor of several: their own errors
         number = math.nan
     if isinstance(said, (bool, str)) or math.isnan(number):
-        return Advice(problem=f"returned {said!r}, which is no number of replicas")
+        return Advice(problem=f"returned {reprlib.repr(said)}, which is no number of replicas")
     return Advice(replicas=number)

@@ -96,7 +96,11 @@ def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings
     shown: dict[str, Any] = {
         "address": running.address if ours and running else settings.address,
         "listens": f"{cluster.ingress_host} port {cluster.ingress_port}",
-        **({"tls": f"port {cluster.tls_port}, {cluster.tls}"} if cluster.tls_port else {}),
+        **(
+            {"tls": ", ".join(filter(None, (f"port {cluster.tls_port}", cluster.tls)))}
+            if cluster.tls_port
+            else {}
+        ),
         "auth": "on" if cluster.auth else "off",
         "apps": cluster.endpoint_pattern.replace("{app_fqdn}", "<app>"),
         "storage": cluster.storage,

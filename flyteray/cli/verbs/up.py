@@ -130,6 +130,10 @@ def down(output: printing.Output) -> None:
 
 def _with_tls(given: Mapping[str, Any]) -> Settings:
     """The settings, with what was given of TLS instead of what the environment says."""
+    has_certificate = given["tls_certificate"] or os.environ.get("FLYTERAY_TLS_CERTIFICATE")
+    for name, value in given.items():
+        if value is not None and not has_certificate:
+            raise click.UsageError(f"--{name.replace('_', '-')} is said together with --tls-certificate.")
     said = {f"FLYTERAY_{name.upper()}": str(value) for name, value in given.items() if value is not None}
     return Settings.of({**os.environ, **said})
 

@@ -20,11 +20,13 @@ _ELSEWHERE = {
     cls=options.Nouns,
     elsewhere=_ELSEWHERE,
     epilog=printing.examples(
-        "flyteray update app hello --deactivate", "flyteray update app hello --activate --wait"
+        "flyteray update app hello --deactivate",
+        "flyteray update app hello --activate --wait",
+        "flyteray update app hello --traffic v1=95 --traffic v2=5",
     ),
 )
 def update() -> None:
-    """Start or stop an app, or switch a trigger on or off."""
+    """Start or stop an app, divide its requests among its versions, or switch a trigger on or off."""
 
 
 update.add_command(trigger)
@@ -82,14 +84,17 @@ def app(
     shares = _shares(traffic)
     require_cluster()
     handle = App.get(name)
-    if activate is not None:
-        handle.activate(wait=wait) if activate else handle.deactivate(wait=wait)
-    elif promote is not None:
-        handle.promote(promote)
-    elif rollback:
-        handle.rollback()
-    else:
-        handle.set_traffic(shares, sticky)
+    try:
+        if activate is not None:
+            handle.activate(wait=wait) if activate else handle.deactivate(wait=wait)
+        elif promote is not None:
+            handle.promote(promote)
+        elif rollback:
+            handle.rollback()
+        else:
+            handle.set_traffic(shares, sticky)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     handle.sync()
     printing.record(to_json(handle.info), output, ["name", "phase", "desired", "url", "version"])
 

@@ -55,7 +55,7 @@ def test_what_no_channel_can_be_made_of_is_refused(given: Any, kind: type[Except
         grpc_address(given)
 
 
-@pytest.mark.parametrize("name", ["grpc", "h2", "http2"])
+@pytest.mark.parametrize("name", ["grpc", "h2", "http2", "H2C", "gRPC"])
 def test_a_name_that_means_another_one_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f'port 8080 is {name!r}, .*"h2c" is the name for HTTP/2'):
         Port(8080, name)

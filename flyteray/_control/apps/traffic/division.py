@@ -26,9 +26,10 @@ def divided(
     known = {name: version.id for version in versions for name in (version.id, version.spec.version_name)}
     for name in checked_shares(shares):
         if name not in known:
-            there = ", ".join(version.spec.version_name for version in versions)
+            names = [version.spec.version_name for version in versions]
             raise ValueError(
-                f"App {app.name!r} has no version {name!r}. Its versions: {there}.{did_you_mean(name, known)}"
+                f"App {app.name!r} has no version {name!r}. Its versions: {', '.join(names)}."
+                f"{did_you_mean(name, names)}"
             )
     return _asked(app, {known[name]: share for name, share in shares.items()}, checked_sticky(sticky), at)
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 import flyteray as flyte
 from flyteray._declare.loading import loads
-from flyteray.app import AppEnvironment, Domain, Parameter, Subdomain
+from flyteray.app import AppEnvironment, Canary, Domain, Parameter, Subdomain
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import ActivationTimeoutError, DeploymentError, ModuleLoadError
 from flyteray.remote import App, AppPhase
@@ -148,6 +148,14 @@ def test_on_a_cluster_only_programs_are_asked_for_a_path() -> None:
     assert spec.health_path == "/health"
     [locally] = flyte.with_servecontext("local", health_check_path="/up").plan(api)
     assert locally.spec.health_path == "/up"
+
+
+@pytest.mark.parametrize("option", [{"traffic": 5}, {"canary": Canary()}], ids=["traffic", "canary"])
+def test_local_mode_says_that_it_shares_nothing(option: Any) -> None:
+    with pytest.warns(
+        UserWarning, match=f"{next(iter(option))} changes nothing, as local mode has one version"
+    ):
+        flyte.with_servecontext("local", dry_run=True, **option).serve(api)
 
 
 @pytest.mark.parametrize("option", ["cluster", "cluster_pool"])

@@ -27,6 +27,27 @@ def test_what_is_no_number_is_told(said: Any) -> None:
     assert raised is None
 
 
+@pytest.mark.parametrize("said", [10**400, np.zeros(2), list(range(10**5))], ids=["huge", "array", "long"])
+def test_what_is_odd_is_told_in_short(said: Any) -> None:
+    advice, _ = asked(lambda signals: said, SIGNALS)
+
+    assert advice.replicas is None
+    assert advice.problem is not None
+    assert "which is no number of replicas" in advice.problem
+    assert len(advice.problem) < 150
+
+
+def test_a_policy_that_would_leave_is_told_as_one_that_raises() -> None:
+    def leaving(signals: Signals) -> int:
+        raise SystemExit("no queue")
+
+    advice, raised = asked(leaving, SIGNALS)
+
+    assert advice == Advice(problem="raised SystemExit: no queue")
+    assert raised is not None
+    assert "in leaving" in raised
+
+
 def test_what_a_policy_raises_is_told_with_its_own_frames() -> None:
     def failing(signals: Signals) -> int:
         raise LookupError(f"no queue for {signals.open}")

@@ -48,6 +48,11 @@ def test_a_rollback_takes_back_what_changed_last(before: AppRecord, target: str)
     assert (after.target, after.shares) == (target, {})
 
 
+def test_a_version_that_is_not_there_is_named_with_one_that_may_be_meant() -> None:
+    with pytest.raises(ValueError, match=r"no version 'V2'\. Its versions: v1, v2\. Did you mean 'v2'\?$"):
+        divided(app(), [V1, V2], {"V2": 100}, None, NOON)
+
+
 def test_a_rollback_needs_a_version_before() -> None:
     for known in (app(), app(previous="a.gone"), app("a.v1", None)):
         with pytest.raises(RuntimeUserError, match="no version that served before"):
