@@ -163,6 +163,7 @@ def test_a_new_object_and_a_new_process_have_as_many_backends(ingress: Ingress, 
                 again.apply(serving(replica.slot, 0, 600))
             finally:
                 again.stop()
+        ingress.stop()  # it would start HAProxy again, as it does when that ends by itself
         last = Ingress(tmp_path, watched=os.getpid())
         try:
             assert (backends(tmp_path), answer(last, "app-600")) == (1024, "503")  # replicas are told anew

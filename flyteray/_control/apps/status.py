@@ -35,7 +35,7 @@ def app_info(
     url = cluster.url(app.name, shown.spec.subdomain)
     return AppInfo(
         name=app.name,
-        phase=_phase(app, target, ready > 0 or resting),
+        phase=_phase(app, versions, ready > 0 or resting),
         desired=app.desired,
         version=app.serving,
         target=app.target,
@@ -95,12 +95,14 @@ def _replica(info: ReplicaInfo, unreached_by: Sequence[str]) -> ReplicaStatus:
     )
 
 
-def _phase(app: AppRecord, target: VersionRecord, answers: bool) -> AppPhase:
+def _phase(app: AppRecord, versions: Mapping[str, VersionRecord], answers: bool) -> AppPhase:
     if app.desired == "stopped":
         return AppPhase.STOPPED
-    if target.phase is VersionPhase.FAILED:
+    if versions[app.target].phase is VersionPhase.FAILED:
         return AppPhase.FAILED
     is_as_wanted = (app.serving, app.routed) == (app.target, app.shares)
-    if is_as_wanted and target.phase is VersionPhase.READY and answers:
+    # One that was stopped comes back with the shares that it had.
+    all_ready = all(versions[each].phase is VersionPhase.READY for each in (app.target, *app.shares))
+    if is_as_wanted and all_ready and answers:
         return AppPhase.ACTIVE
     return AppPhase.DEPLOYING

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from flyteray._control.apps.state import VersionPhase
 from flyteray._control.apps.status import app_info
 from flyteray._plan.info import AppInfo, AppPhase, ClusterInfo, ErrorInfo
 from flyteray.cli.verbs.get import _app_in_words
@@ -55,3 +58,14 @@ def test_one_that_could_not_be_woken_says_why_and_may_be_asked_again() -> None:
 
 def test_a_stopped_app_is_not_asleep() -> None:
     assert not told(0, resting=True, desired="stopped").asleep
+
+
+def test_an_app_whose_versions_share_its_requests_is_active_when_all_of_them_are_ready() -> None:
+    app = replace(app_record(serving="v1"), shares={"v2": 10}, routed={"v2": 10})
+
+    def phase(second: VersionPhase) -> AppPhase:
+        versions = {"v1": version_record(), "v2": version_record("v2", second, backend=1)}
+        return app_info(app, versions, [replica_record()], CLUSTER).phase
+
+    assert phase(VersionPhase.DEPLOYING) is AppPhase.DEPLOYING
+    assert phase(VersionPhase.READY) is AppPhase.ACTIVE
