@@ -58,13 +58,22 @@ def test_who_has_a_key_sees_a_page(served: tuple[Ingress, Path]) -> None:
 
 
 @pytest.mark.usefixtures("pages")
-@pytest.mark.parametrize(("key", "status"), [(None, 401), ("flyteray_wrong", 401), (NARROW, 403), (OLD, 401)])
+@pytest.mark.parametrize(
+    ("key", "status", "words"),
+    [
+        (None, 401, "The ingress's own pages ask for a key: send"),
+        ("flyteray_wrong", 401, "is not or no longer right"),
+        (NARROW, 403, "The key 'bob' is for some apps only, and the ingress's own pages tell of all"),
+        (OLD, 401, "'eve', is over"),
+    ],
+)
 def test_others_see_nothing_of_it_although_no_app_asks_for_keys(
-    served: tuple[Ingress, Path], key: str | None, status: int
+    served: tuple[Ingress, Path], key: str | None, status: int, words: str
 ) -> None:
     answer = get(served[0], "/metrics", key)
 
     assert answer.status_code == status
+    assert words in answer.text
     assert "up 1" not in answer.text
 
 

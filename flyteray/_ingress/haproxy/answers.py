@@ -6,6 +6,7 @@ import re
 
 from flyteray._declare.facts import ROLES
 from flyteray._ingress.entry.pace import SLOWEST
+from flyteray._ingress.haproxy import maps
 
 LARGEST_HEAD = (
     80 << 10
@@ -66,6 +67,14 @@ _UNKNOWN_TO_GRPC = (
 _NO_KEY = (
     f"App '{_APP}' asks for a key: send the header 'Authorization: Bearer KEY'. "
     "'flyteray create key NAME' makes one."
+)
+_NO_KEY_FOR_OWN = (
+    "The ingress's own pages ask for a key: send the header 'Authorization: Bearer KEY'. "
+    "'flyteray create key NAME' makes one."
+)
+_BARRED_FROM_OWN = (
+    "The key '%[var(txn.user)]' is for some apps only, and the ingress's own pages tell of all. "
+    "'flyteray create key NAME --role read' makes one that opens them."
 )
 _WRONG_KEY = (
     f"App '{_APP}' asks for a key, and the one that was sent is not or no longer right. "
@@ -345,7 +354,13 @@ ENDED_MEANWHILE = "\n".join(
     _says_to_all(401, _WRONG_KEY, f"held {gone}", _BEARER, when="response")
     for gone in ("!still_ours", "!in_time")
 )
-BARRED_KEY = _says_to_all(403, _BARRED_KEY, "private barred")
+_OWN = f"{{ var(txn.app) -m str -- {maps.OWN} }}"
+BARRED_KEY = "\n".join(
+    [
+        _says(403, _BARRED_FROM_OWN, f"if private barred {_OWN}"),
+        _says_to_all(403, _BARRED_KEY, "private barred"),
+    ]
+)
 LOW_KEY = "\n".join(
     [
         "    http-request set-var(req.role) var(req.least),"
@@ -358,7 +373,12 @@ TOO_MANY_KEYS = _says_to_all(429, _TOO_MANY_KEYS, "wrong_key many_wrong", "hdr R
 FOREIGN_COOKIE = _refused(
     403, _FOREIGN_COOKIE, "req.fhdr(origin)", "private signed !by_cookie !known_user !preflight"
 )
-NO_KEY = _says_to_all(401, _NO_KEY, "private !known_user !preflight", _BEARER)
+NO_KEY = "\n".join(
+    [
+        _says(401, _NO_KEY_FOR_OWN, f"if private !known_user !any_key !preflight {_OWN}", _BEARER),
+        _says_to_all(401, _NO_KEY, "private !known_user !preflight", _BEARER),
+    ]
+)
 NO_VERSION = _says_to_all(404, _NO_VERSION, "{ var(txn.lacks) -m found }")
 
 
