@@ -36,7 +36,7 @@ from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.remote import Key
 
 STREAMS, EVENTS = 64, 1000
-TALKERS, WORDS = 32, 200
+TALKERS, WORDS = 32, 1000
 TRANSFERS = 20
 LARGE = b"x" * (10 << 20)
 TARGET = 0.95
