@@ -21,6 +21,7 @@ from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
 from flyteray._plan.credentials import key_digest
+from tests.integration.http2_client import http2
 from tests.integration.ingress_servers import Replica, replicas
 from tests.waiting import eventually
 
@@ -111,6 +112,32 @@ def test_nobody_can_say_that_they_are_somebody_else(ingress: Ingress, header: st
 
     assert seen(ask(ingress, Authorization=f"Bearer {KEY}", **forged))["x-flyteray-user"] == "ann@example.com"
     assert "root" not in seen(ask(ingress, "/open/", **forged)).values()
+
+
+@pytest.mark.parametrize(
+    ("key", "status"), [(None, "401"), ("wrong", "401"), (KEY, "200")], ids=["none", "wrong", "right"]
+)
+def test_who_sends_a_short_body_by_http2_is_refused_when_it_is_there(
+    ingress: Ingress, key: str | None, status: str
+) -> None:
+    headers = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":authority": "a",
+        ":path": "/closed/",
+        "content-length": "4",
+    }
+    if key is not None:
+        headers["authorization"] = f"Bearer {key}"
+    with http2(ingress.port(), timeout_s=0.5) as client:
+        stream = client.open(headers.items())
+        with pytest.raises(TimeoutError):
+            client.headers(stream)
+        client.raw.settimeout(20)
+        client.send(stream, b"body", end=True)
+        assert client.headers(stream)[":status"] == status
+        client.whole(stream)
+        assert client.resets == {}
 
 
 def test_an_app_that_asks_for_no_key_answers_all_and_knows_those_who_send_one(ingress: Ingress) -> None:

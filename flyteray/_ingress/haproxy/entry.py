@@ -17,6 +17,7 @@ OPEN = "open_for_keys"  # counts the requests of each key that stay open for lon
 ADDRESSES = "addresses"  # counts the connections of each address
 WRONG = "wrong_keys"  # counts wrong keys by the address that they come from
 
+_BRIEF = 8 << 10  # bytes of a body that are waited for before its request is refused
 _LONG = 64 << 10  # bytes of a body that may still be on its way when its key is gone
 _WRONG_IN_10_S = 10  # wrong keys that an address may send in so long before it is told to wait
 
@@ -92,6 +93,10 @@ def keys(client: str) -> str:
     http-request set-var(req.wrong) bool(true) if private any_key !our_key !preflight
 {_counted(client)}
 {login.LED}
+    # curl before 8 takes an answer of HTTP/2 that comes before it has sent its body for a broken stream
+    acl brief req.hdr(content-length) -m int le {_BRIEF}
+    http-request wait-for-body time 5s if HTTP_2.0 private brief !known_user
+    http-request wait-for-body time 5s if HTTP_2.0 private brief barred || HTTP_2.0 private brief too_low
 {answers.TOO_MANY_KEYS}
 {answers.ENDED_KEY}
 {answers.WRONG_KEY}

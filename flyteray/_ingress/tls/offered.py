@@ -100,6 +100,10 @@ def _certificates(path: Path) -> list[x509.Certificate]:
 
 def _content(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # who opens a pipe may wait for ever
+            raise ValueError(
+                f"{path} is no file: it is a folder, a pipe or the like. Put what it holds into a file."
+            )
         return path.read_bytes()
     except PermissionError:
         raise PermissionError(

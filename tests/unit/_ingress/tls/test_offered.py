@@ -87,6 +87,17 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read(certificate, key, tmp_path / "clients")
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    certificate, key = ISSUER.issue().put(tmp_path)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(ValueError, match=f"{pipe} is no file: it is a folder, a pipe"):
+        read(pipe, key)
+    with pytest.raises(ValueError, match=f"{tmp_path} is no file"):
+        read(certificate, tmp_path)
+
+
 def test_a_file_that_may_not_be_read_names_who_may_not(tmp_path: Path) -> None:
     files = ISSUER.issue().put(tmp_path)
     tmp_path.chmod(0)
