@@ -141,7 +141,7 @@ def draw(path: Path, looks: list[Look], answers: list[tuple[float, float, str]])
     load.step(times, [look.wanted for look in looks], where="post", label="replicas wanted", linestyle=":")
     load.step(times, [look.ready for look in looks], where="post", label="replicas ready")
     load.set_ylabel("replicas")
-    load.legend(loc="upper right")
+    load.legend(loc="lower center")
     latency.scatter(
         [at - began for at, _, _ in answers],
         [seconds for _, seconds, _ in answers],
