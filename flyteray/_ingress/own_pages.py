@@ -66,7 +66,7 @@ class _Answer(BaseHTTPRequestHandler):
         return ""
 
     def _say(self, status: int, content: bytes) -> None:
-        self.send_response(status)
+        self.send_response_only(status)  # without the names of what serves it
         self.send_header("Content-Type", PLAIN)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

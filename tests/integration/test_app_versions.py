@@ -73,6 +73,12 @@ def test_what_a_version_was_to_have_is_taken_back_where_it_can_not_start(divided
         divided.set_traffic({"v1": 80, "bad": 20})
     assert shares(divided)["v1"] == (100, "ready")
 
+    divided.set_traffic({"v1": 50, "v2": 50})
+    with pytest.raises(DeploymentError, match="startup exploded"):
+        flyte.with_servecontext(version="worse", traffic=20).serve(apps.broken_two)
+    told = shares(divided)
+    assert (told["v1"], told["v2"], told["worse"]) == ((50, "ready"), (50, "ready"), (0, "failed"))
+
 
 @pytest.mark.parametrize("share", [100, 10])
 def test_a_version_that_is_not_ready_in_time_is_taken_back(share: int) -> None:

@@ -48,7 +48,7 @@ class Versioned(ABC):
 
         Raises:
             ValueError: There is no such version, or the shares are no percent.
-            DeploymentError: A version could not start; it has no share, and the other ones have it.
+            DeploymentError: A version could not start; all is as before.
             RuntimeUserError: The app is stopped.
             ActivationTimeoutError: As of :meth:`wait`.
         """
@@ -98,5 +98,5 @@ class Versioned(ABC):
 def refuse_failed(app: str, version: AppVersion, asked: Collection[str]) -> None:
     """Raise why a version could not start that was asked for by its name or id."""
     if version.phase == "failed" and version.error is not None and {version.name, version.id} & {*asked}:
-        told = f"\nVersion {version.name!r} has no share of the requests; the others go on serving."
+        told = f"\nVersion {version.name!r} has no share of the requests; all is as before."
         raise start_error(app, version.error, told + last_lines(version.error.log))

@@ -77,12 +77,23 @@ class AppRecord:
         )
 
     def without(self, version: str) -> AppRecord:
-        """The same without the share of a version."""
+        """The same without the share of a version: as it was before, where that has had no request yet."""
+        if version not in self.routed and self.serving is not None:
+            return replace(self, target=self.serving, shares=self.routed)
         shares, routed = (
-            {each: share for each, share in shares.items() if each != version}
+            {each: share for each, share in with_share(shares, version, 0).items() if each != version}
             for shares in (self.shares, self.routed)
         )
         return replace(self, shares=shares, routed=routed)
+
+
+def with_share(shares: Mapping[str, int], version: str, share: int) -> dict[str, int]:
+    """Shares, of which ``version`` has this one; the others, and who has the rest, keep their proportions."""
+    before = 100 - shares.get(version, 0)
+    others = {
+        each: count * (100 - share) // before for each, count in shares.items() if each != version and before
+    }
+    return {**others, version: share}
 
 
 @dataclass(frozen=True)

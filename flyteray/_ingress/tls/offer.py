@@ -12,7 +12,6 @@ from flyteray import _private
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.tls.offered import Offered
 from flyteray._settings import Tls
-from flyteray.errors import ClusterError
 
 _EVERY_S = 1.0
 _KEY_FOR_ALL = "{} can be read by every user of this machine: chmod 600 it."
@@ -39,10 +38,8 @@ class Offer:
         self._looked_at: object = None
         state = self._state()  # first: what changes while it is read is read again
         try:
-            self._offered = Offered.read(tls, _now())
+            self._offered = Offered.read(tls, _now()) if serves else Offered.made_sure(tls)
         except (OSError, ValueError) as error:
-            if not serves:
-                raise ClusterError(f"The ingress can't offer TLS. {error}") from None
             self._problem = str(error)
         else:
             self._looked_at = state

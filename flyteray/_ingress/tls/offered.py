@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
 from flyteray._settings import Tls
+from flyteray.errors import ClusterError
 
 _KEY = re.compile(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----.*?-----END ([A-Z]+ )?PRIVATE KEY-----", re.DOTALL)
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
@@ -71,6 +72,14 @@ class Offered:
             hosts=_hosts(first),
             ends=first.not_valid_after_utc,
         )
+
+    @classmethod
+    def made_sure(cls, tls: Tls) -> Offered:
+        """What the files hold at the moment; ClusterError, which says what to do, where that can't be shown."""
+        try:
+            return cls.read(tls, datetime.now(timezone.utc))
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"The ingress can't offer TLS. {error}") from None
 
     def is_for(self, host: str) -> bool:
         """Whether clients that ask for this name or address take it for the right one."""

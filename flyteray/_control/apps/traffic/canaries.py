@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from flyteray._control.apps.records import Records
-from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
+from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord, with_share
 from flyteray._control.registry.database import now
 from flyteray._plan.traffic.canary import CanaryRecord
 from flyteray._plan.traffic.figures import Figures
@@ -89,7 +89,7 @@ def divided(app: AppRecord, version: str, canary: CanaryRecord, at: datetime) ->
     """An app whose traffic is as a canary of a version asks for it; the same one where it is so already."""
     match canary.outcome:
         case "running" if app.shares.get(version) != (share := canary.spec.steps[canary.step]):
-            return replace(app, shares={**app.shares, version: share}, updated_at=at)
+            return replace(app, shares=with_share(app.shares, version, share), updated_at=at)
         case "promoted" if app.target != version:
             return replace(app, target=version, shares={}, updated_at=at)
         case "taken back" if version in app.versions:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from flyteray._control.apps.state import AppRecord, VersionRecord
+from flyteray._control.apps.state import AppRecord, VersionRecord, with_share
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.shares import checked_shares, checked_sticky, main_version
 from flyteray._plan.info import AppVersion, CanaryFigures, CanaryInfo
@@ -47,10 +47,13 @@ def rolled_back(app: AppRecord, versions: Sequence[VersionRecord], at: datetime)
 
 
 def beside(app: AppRecord | None, version: str, share: int) -> tuple[str, Mapping[str, int]]:
-    """The target of an app of which a new version is to have a share of the requests, and the shares beside it."""
+    """The target of an app of which a new version is to have a share of the requests, and the shares beside it.
+
+    Versions that share the requests now keep their proportions.
+    """
     if app is None or app.desired == "stopped" or app.serving in (None, version) or share == 100:
         return version, {}
-    return app.serving, {version: share}
+    return app.serving, with_share(app.routed, version, share)
 
 
 def version_infos(

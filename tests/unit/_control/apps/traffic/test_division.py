@@ -10,9 +10,9 @@ from flyteray._control.apps.traffic.division import beside, divided, rolled_back
 from flyteray.errors import RuntimeUserError
 from tests.unit.builders import NOON, app_record, app_spec, version_record
 
-V1, V2 = (
+V1, V2, V3 = (
     replace(version_record(f"a.{name}", spec=app_spec("a", version=name)), revision=number)
-    for number, name in enumerate(("v1", "v2"))
+    for number, name in enumerate(("v1", "v2", "v3"))
 )
 
 
@@ -68,6 +68,29 @@ def test_a_new_version_has_all_where_there_is_nobody_to_share_with() -> None:
     assert beside(app(), "a.v1", 5) == ("a.v1", {})
     assert beside(app(), "a.v2", 100) == ("a.v2", {})
     assert beside(app(), "a.v2", 5) == ("a.v1", {"a.v2": 5})
+
+
+def test_versions_that_share_the_requests_keep_their_proportions_beside_a_new_one() -> None:
+    even = app(shares={"a.v2": 50}, routed={"a.v2": 50})
+    assert beside(even, "a.v3", 10) == ("a.v1", {"a.v2": 45, "a.v3": 10})
+    assert beside(even, "a.v3", 0) == ("a.v1", {"a.v2": 50, "a.v3": 0})
+    assert beside(even, "a.v2", 20) == ("a.v1", {"a.v2": 20})
+    several = app(routed={"a.v2": 10, "a.v3": 10})
+    assert beside(several, "a.v3", 55) == ("a.v1", {"a.v2": 5, "a.v3": 55})
+    assert beside(app(routed={"a.v2": 100}), "a.v3", 99) == ("a.v1", {"a.v2": 1, "a.v3": 99})
+
+
+def test_where_a_new_version_is_taken_back_all_is_as_before() -> None:
+    target, shares = beside(even := app(shares={"a.v2": 50}, routed={"a.v2": 50}), "a.v3", 10)
+    asked = replace(even, target=target, shares=shares)
+    assert asked.without("a.v3") == even
+    other = divided(even, [V1, V2, V3], {"v2": 80, "v3": 20}, None, NOON)
+    assert other.target == "a.v2"
+    assert other.without("a.v3") == replace(even, updated_at=other.updated_at)
+    routed = asked.promoted(NOON)
+    assert (routed.without("a.v3").shares, routed.without("a.v3").routed) == ({"a.v2": 50}, {"a.v2": 50})
+    first = app("a.v2", None, shares={"a.v3": 20})
+    assert (first.without("a.v3").target, first.without("a.v3").shares) == ("a.v2", {})
 
 
 def test_users_see_what_each_version_has_and_is_to_have() -> None:
