@@ -142,7 +142,7 @@ def test_a_deadline_is_known_to_both_sides(client: Client, talk: Talk) -> None:
 
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert talk.remaining_s is not None
-    assert 0 < talk.remaining_s <= 1
+    assert 0 < talk.remaining_s < 1.5  # gRPC rounds it up
     eventually(lambda: talk.left == before + 1, timeout=10)
 
 

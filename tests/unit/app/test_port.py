@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from flyteray._declare.this_cluster import ENDPOINT_PATTERN
 from flyteray.app import AppEnvironment, Port, grpc_address
-from flyteray.app.endpoints import local_endpoints
 
 PAST_PROXIES = ("grpc.enable_http_proxy", 0)
 
@@ -32,12 +32,10 @@ def test_an_app_is_named_by_the_authority(url: str, target: str, options: list[A
     assert grpc_address(url) == (target, options)
 
 
-def test_an_app_knows_its_url() -> None:
-    local_endpoints().put("hello", "http://localhost:50051")
-    try:
-        assert grpc_address(AppEnvironment("hello"))[0] == "localhost:50051"
-    finally:
-        local_endpoints().remove("hello")
+def test_an_app_knows_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENDPOINT_PATTERN, "http://localhost:50051")
+
+    assert grpc_address(AppEnvironment("hello"))[0] == "localhost:50051"
 
 
 @pytest.mark.parametrize(
