@@ -19,7 +19,7 @@ from flyteray.app import Domain, Scaling, Timeouts
 from flyteray.errors import RemoteTaskNotFoundError, RemoteTaskUsageError
 from flyteray.remote import App, Run, Task, TaskDetails
 from tests.integration import sample_deployed as samples
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_equal
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -76,9 +76,9 @@ def test_a_deployed_task_is_run_by_name(version: str) -> None:
 
     assert flyte.run(task, x=2).outputs()[0] == 20
     assert flyte.run(task.fetch(), 2, by=3).outputs()[0] == 6
-    assert flyte.run(task.override(links=samples.Recipe()), x=2).action.links == {
-        "Recipe": "http://recipes/a0"
-    }
+    linked = flyte.run(task.override(links=samples.Recipe()), x=2)
+    # Told with the first that is heard of the action, when a worker has it.
+    eventually_equal(lambda: linked.action.links, {"Recipe": "http://recipes/a0"})
     with pytest.raises(TypeError, match="no input 'y'"):
         flyte.run(task, x=1, y=2)
     with pytest.raises(ValueError, match="Missing required inputs: x"):
