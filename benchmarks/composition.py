@@ -9,14 +9,7 @@ flyteray's (`ServeAppEnvironment`), and through Serve's default proxy. A plain F
 # Serve's classes of FastAPI need annotations that are no texts.
 
 import argparse
-import contextlib
 import functools
-import os
-import secrets
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
@@ -25,7 +18,7 @@ from fastapi import FastAPI
 from ray import serve
 
 import flyteray as flyte
-from benchmarks import harness
+from benchmarks import harness, plain_serve
 from flyteray.app import Scaling
 from flyteray.app.extras import FastAPIAppEnvironment, ServeAppEnvironment
 
@@ -65,74 +58,23 @@ application: Any = Front
 composition = ServeAppEnvironment(name="composition", app=application.bind(Asked.bind()))
 
 
-def serve_plainly(port: int) -> None:
-    """A process with a Ray of its own."""
-    import ray  # with flyteray it is not the user's to import
-
-    ray.init(
-        num_cpus=2,
-        object_store_memory=100 * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        _temp_dir=os.environ["BENCHMARK_TEMP"],
-    )
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(composition.app, name="composition", route_prefix="/")
-    sys.stdin.read()  # until the benchmark is done
-    serve.shutdown()
-    ray.shutdown()
-
-
-@contextlib.contextmanager
-def plain_serve() -> Iterator[str]:
-    port = harness.free_port()
-    # Short: Ray's sockets are in it, and a path has 107 bytes at most.
-    with (
-        tempfile.TemporaryDirectory(prefix="rs-", dir="/tmp", ignore_cleanup_errors=True) as folder,
-        tempfile.TemporaryFile() as log,
-    ):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-            "BENCHMARK_TEMP": folder,
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
-        child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.composition", "--serve-plainly", str(port)],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        assert child.stdin is not None
-        try:
-            yield f"http://127.0.0.1:{port}"
-        except BaseException:
-            log.seek(0)
-            harness.progress(log.read().decode(errors="replace")[-4000:])
-            raise
-        finally:
-            child.stdin.close()
-            child.wait(60)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=4, help="of load a sample (default: 4)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds (default: 3)")
-    parser.add_argument("--serve-plainly", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    parser.add_argument(plain_serve.OPTION, type=int, metavar="PORT", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve_plainly:
-        serve_plainly(given.serve_plainly)
+        plain_serve.run(composition.app, given.serve_plainly)
     else:
         compare(given.seconds, given.repeat)
 
 
 def compare(seconds: float, repeat: int) -> None:
     harness.require_wrk()
-    with harness.local_cluster(num_cpus=2), plain_serve() as serves:
+    with harness.local_cluster(num_cpus=2), plain_serve.plain_serve("benchmarks.composition") as serves:
         harness.progress("starting the peers")
         ours = flyte.serve(composition).endpoint
         urls = {
