@@ -35,6 +35,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _ON_RAYS_THREAD = "_flyteray_on_rays_thread"
 
+WAY_S = 0.1  # for one that gives way to be over
 SOFT_S = 1.0  # for a cancelled coroutine to end; then what blocks it is interrupted
 GRACE_S = 1.0  # and for any function after that; then its process ends
 WATCHMAN_S = 0.5  # after that it is ended from outside
@@ -116,8 +117,8 @@ class Host:
     ) -> Iterator[None]:
         """Run a function as :meth:`run` does, and give control in between, once, when something is due.
 
-        Whoever makes it due calls :meth:`recheck` of the waits. A cancel asks ``softly`` before it interrupts: where
-        that is True, it was enough.
+        Whoever makes it due has the waits rechecked. A cancel calls ``softly`` first, and interrupts where that was of
+        no use: it returns False, or the function goes on.
         """
         job = _Job(function)
         job.give_way = softly
@@ -308,6 +309,7 @@ class Host:
     def _cancel(self, job: _Job) -> None:
         if job.give_way():
             self.waits.recheck()
+            alarms().after(WAY_S, functools.partial(self._cancel, job))  # Ray sends no second one
             return
         with self._change:
             if job.cancelled:  # it was told before, and may be tidying up

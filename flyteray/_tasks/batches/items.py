@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 import time
 from dataclasses import dataclass
@@ -12,14 +13,16 @@ from typing import Any
 import ray
 from ray.exceptions import TaskCancelledError
 
+from flyteray._machine.alarms import alarms
 from flyteray._plan.values.pickling import Payload
-from flyteray._tasks.batches.batch import Told
+from flyteray._tasks.batches.batch import LATE_S, Told
 from flyteray._tasks.batches.pace import Pace
 from flyteray._tasks.call import Call
 from flyteray._tasks.cancels import cancel
 from flyteray._tasks.submission import translate_error, was_lost
 from flyteray.errors import ActionAbortedError, TaskInterruptedError
 
+_QUEUED_S = 3 * LATE_S
 _LOOK_S = 0.5  # how soon a batch that was sent meanwhile is waited for
 
 
@@ -74,14 +77,20 @@ class OpenBatches:
         with self._change:
             found = [each for each in self._open.items() if item in each[1].values()]
         for telling, items in found:
-            self._cancel(telling, items)
+            if not self._cancel_all(telling, items):
+                # One that has begun is late by then, and what is left of it is told. What has not is sent anew.
+                alarms().after(_QUEUED_S, functools.partial(self._cancel_queued, telling, items))
 
-    def _cancel(self, telling: Any, items: dict[int, Item]) -> None:
-        left = list(items.values())
-        if all(each.cancelled for each in left):
+    def _cancel_all(self, telling: Any, items: dict[int, Item]) -> bool:
+        """Cancel a batch of which nothing else is wanted; False where something is."""
+        if not all(each.cancelled for each in list(items.values())):
+            return False
+        cancel(telling)
+        return True
+
+    def _cancel_queued(self, telling: Any, items: dict[int, Item]) -> None:
+        if any(each.cancelled for each in list(items.values())):
             cancel(telling)
-        elif len(left) > 1:
-            ray.cancel(telling)  # once: the worker gives back what has not begun, and goes on with what has
 
     def _read(self) -> None:
         """Take in what workers tell, while there are batches."""
@@ -117,8 +126,8 @@ class OpenBatches:
             for number in told.given_back:
                 if number in items:
                     items.pop(number).give_back()
-            if any(each.cancelled for each in items.values()):
-                self._cancel(telling, items)
+            if items:
+                self._cancel_all(telling, items)
 
     def _close(self, telling: Any) -> list[Item]:
         with self._change:
