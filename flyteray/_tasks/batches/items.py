@@ -70,6 +70,9 @@ class OpenBatches:
             if not self._reads:
                 self._reads = True
                 threading.Thread(target=self._read, name="flyteray-batches", daemon=True).start()
+        for item in items:
+            if item.cancelled:  # just now
+                self.cancel(item)
 
     def cancel(self, item: Item) -> None:
         """Cancel a call that was sent, from any thread; what was sent with it goes on."""
@@ -107,9 +110,7 @@ class OpenBatches:
     def _take(self, telling: Any, items: dict[int, Item]) -> None:
         try:
             told: Told = ray.get(next(telling))
-        except StopIteration:
-            self._close(telling)
-        except TaskCancelledError:  # with what it was sent with, or on its way
+        except (StopIteration, TaskCancelledError):  # with what it was sent with, or on its way
             for item in self._close(telling):
                 item.give_back()
         except Exception as error:  # noqa: BLE001  # Ray's: it concerns all that have not ended
@@ -117,15 +118,16 @@ class OpenBatches:
             for item in left:
                 item.settle(error=_lost(error, item) if len(left) > 1 else error)
         else:
-            for outcome in told.outcomes:
-                item = items.pop(outcome.number)
+            with self._change:
+                ended = [(items.pop(outcome.number), outcome) for outcome in told.outcomes]
+                given_back = [items.pop(number) for number in told.given_back if number in items]
+            for item, outcome in ended:
                 if outcome.seconds is not None:
                     nbytes = outcome.value.nbytes if outcome.value else 0
                     item.pace.note(outcome.seconds, nbytes, time.monotonic())
                 item.settle(outcome.value, outcome.error)
-            for number in told.given_back:
-                if number in items:
-                    items.pop(number).give_back()
+            for item in given_back:
+                item.give_back()
             if items:
                 self._cancel_all(telling, items)
 

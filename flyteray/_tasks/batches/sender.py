@@ -89,6 +89,9 @@ class Sender:
         """Decide, when a turn has ended or something was told, how the calls that wait travel."""
         if self._queues.get(queue.key) is not queue:
             return
+        for item in [each for each in queue.waiting if each.cancelled]:
+            queue.waiting.remove(item)
+            item.give_back()
         size, until = queue.pace.together(time.monotonic()), queue.probed_until
         many = until is not None or len(queue.waiting) >= FEW
         if size is None and many and until is None:
@@ -110,5 +113,11 @@ class Sender:
 
     def _send(self, queue: _Queue, size: int) -> list[Item]:
         sent, queue.waiting = queue.waiting[:size], queue.waiting[size:]
-        self._open.add(queue.send(pack([(item.call, item.header) for item in sent])), sent)
+        try:
+            telling = queue.send(pack([(item.call, item.header) for item in sent]))
+        except Exception as error:  # noqa: BLE001  # whatever it is, each of them is told
+            for item in sent:
+                item.settle_here(error=error)
+        else:
+            self._open.add(telling, sent)
         return sent
