@@ -45,6 +45,7 @@ from flyteray._tasks.results.uploads import Uploads
 from flyteray._tasks.reuse.calls import PooledCall
 from flyteray._tasks.submission import NamedEnvironment, Submitter, translate_error, was_lost
 from flyteray._tasks.timeouts.patience import Patience, phase_of
+from flyteray._traces.spans import carried
 from flyteray.io.artifacts import produced
 from flyteray.storage import open_storage
 
@@ -218,6 +219,7 @@ class Children:
             called=time.time(),
             cached=cached,
             produces=produced(),
+            trace=carried(),
         )
 
 
@@ -262,6 +264,9 @@ class _Child:
             self.call, ActionPhase.SUCCEEDED, cached=found.entry.run, inputs=inline(self.arguments)
         )
         kept.take(self.call, found)
+        if (span := self.call.span()) is not None:
+            span.tell({"flyteray.cached_from": found.entry.run})
+            span.end()
         return as_value(found.outputs)
 
     def ready_start(self) -> Start | None:
@@ -376,7 +381,11 @@ class _Child:
         if shown is not told or not isinstance(getattr(error, "cause", None), ActionFailed):
             # Its worker could not tell: it died, does not know why it was cancelled, or Ray refused the action.
             call = self.call._replace(attempt=attempt)
-            self.recorder.add(call, phase_of(shown, told), error=failure.describe(shown).summary)
+            described = failure.describe(shown)
+            self.recorder.add(call, phase_of(shown, told), error=described.summary)
+            if (span := call.span()) is not None:
+                span.fail(described.summary, described)
+                span.end()
         delay = self._retries.after(shown)
         if delay is None:
             raise shown

@@ -59,6 +59,8 @@ from flyteray._tasks.logs import LogKeeper
 from flyteray._tasks.results.reuse import Reuse
 from flyteray._tasks.submission import Submitter
 from flyteray._tasks.timeouts.ending import end_processes
+from flyteray._traces.process import tracing
+from flyteray._traces.spans import Span
 from flyteray.io.artifacts import versions_in
 from flyteray.io.checkpoint import Checkpoint
 from flyteray.storage import open_storage, tensors
@@ -73,6 +75,8 @@ class Worker:
         self._find_ingress()
         ask(controller().storage.prove(ray.get_runtime_context().get_node_id()))
         os.environ["FLYTERAY_STORAGE"] = self.cluster.storage  # for the processes that the user's code starts
+        if self.cluster.traces:
+            tracing().lend(self.cluster.traces)
         asked = [
             SecretSpec(key=key, group=group, env_var=variable, mount=mount)
             for key, group, variable, mount in secrets
@@ -91,6 +95,7 @@ class Worker:
         """Tell what there is to tell before this process is ended."""
         self.recorder.flush()
         self._logs.keep_last_words()
+        tracing().say_last_words()
 
     def _find_ingress(self) -> None:
         self._seen_at = -_STAYS_S
@@ -124,6 +129,7 @@ class Worker:
             self.recorder.flush()
         log = self._logs.begin(call)
         report: KeptReport | None = None
+        span: Span | None = None
         expiry = limits.of_running(call.task, began)
         try:
             if not self._has_ingress():
@@ -137,6 +143,7 @@ class Worker:
                 _be_script(call.module)
                 task: Task[..., Any] = _load(call.bundle, call.module, call.name)
                 _be_script(call.module)
+                span = _span(call, began)
                 if call.parent and in_storage(arguments):
                     pickling.store(arguments, self.cluster.storage, input_key(call.run, call.action))
                 if task.links and not call.links:  # of a deployed one its caller has none
@@ -152,7 +159,7 @@ class Worker:
                     if found is None:
                         report = self._report(call, task)
                         with _limited(expiry):
-                            returned = self._call_function(call, task, given, report)
+                            returned = self._call_function(call, task, given, report, span)
                             value = inputs.check_output(task, returned)
                         if call.publishes:
                             _publish(call, as_outputs(task, value), given)
@@ -164,20 +171,30 @@ class Worker:
                 if workplace is not None and host().is_alone:
                     workplace.tidy()
         except BaseException as error:  # noqa: BLE001  # whatever users raise travels as a value
+            span = span or _span(call, began)
             if host().is_cancelled:
                 if host().is_alone:
                     end_processes(since=began)
                 if not host().is_timed_out:
                     _end(report, ActionPhase.ABORTED)
+                    if span is not None:
+                        span.fail("It was cancelled.")
                     raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
             phase, info = _failure(error, expiry)
             _end(report, phase, info.summary)
+            if span is not None:
+                span.fail(info.summary, info)
             self.recorder.add(call, phase, began, info.summary)
             raise ActionFailed(info, phase) from None
         else:
             _end(report, ActionPhase.SUCCEEDED)
+            if span is not None:
+                span.tell({"flyteray.cached_from": reused})
         finally:
             self._logs.end(log)
+            if span is not None:
+                span.end()
+                tracing().flusher.soon()
         self.recorder.add(call, ActionPhase.SUCCEEDED, began, cached=reused)
         return result
 
@@ -206,9 +223,16 @@ class Worker:
         )
 
     def _call_function(
-        self, call: Call, task: Task[..., Any], arguments: dict[str, Any], report: KeptReport | None
+        self,
+        call: Call,
+        task: Task[..., Any],
+        arguments: dict[str, Any],
+        report: KeptReport | None,
+        span: Span | None,
     ) -> Any:
         bound = contextvars.copy_context()
+        if span is not None:
+            bound.run(span.enter)
         inherited = call.inherited
         run_folder = f"{self.cluster.storage}/runs/{call.run}"
         root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
@@ -248,6 +272,12 @@ class Worker:
             raise
         finally:
             children.confirm()
+
+
+def _span(call: Call, began: float) -> Span | None:
+    """The span of an attempt, whose code is there; None where there are no traces."""
+    tracing().begin(call.task.rpartition(".")[0])
+    return call.span(began)
 
 
 def _publish(call: Call, outputs: Sequence[Any], given: Mapping[str, Any]) -> None:
