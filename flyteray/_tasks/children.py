@@ -33,6 +33,7 @@ from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.outputs import as_value, run_folder
 from flyteray._plan.values.pickling import inline, task_key
 from flyteray._plan.values.stand_in import taken, taken_async
+from flyteray._tasks.batches.sender import Sender
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.cancels import cancel
 from flyteray._tasks.events import Recorder
@@ -54,15 +55,23 @@ T = TypeVar("T")
 class Children:
     """The ``context.runtime`` inside a task: submits children, waits for them, tries them again.
 
-    ``storage`` has what they leave, and ``data`` is the folder of the files that their parent makes.
+    ``sender`` has short ones travel together. ``storage`` has what they leave, and ``data`` is the folder of the files
+    that their parent makes.
     """
 
     def __init__(
-        self, parent: Call, recorder: Recorder, submitter: Submitter, storage: str, data: str
+        self,
+        parent: Call,
+        recorder: Recorder,
+        submitter: Submitter,
+        sender: Sender,
+        storage: str,
+        data: str,
     ) -> None:
         self._parent = parent
         self._recorder = recorder
         self._submitter = submitter
+        self._sender = sender
         self._names = ActionNames(parent.action, Uploads(data).named)
         self._replays = Replays(storage, parent)
         self._reuse = Reuse(storage)
@@ -117,9 +126,7 @@ class Children:
         call = _linked(self._call(spec, inputs)._replace(unchecked=True), links)
         arguments = pickling.dump(dict(inputs), "inputs")
         environment = NamedEnvironment.of(spec.environment)
-        return await self._run(
-            _Child(spec, environment, call, arguments, self._recorder, self._submitter, self._room)
-        )
+        return await self._run(self._child_of(spec, environment, call, arguments))
 
     def trace(self, name: str, inputs: Mapping[str, object]) -> context.Trace:
         """Begin a call of a traced function."""
@@ -179,7 +186,13 @@ class Children:
         # Names in place of values: large ones are looked through once.
         call = self._call(spec, {**bound, **(named or {})}, cached)
         call = _linked(call, task.links)
-        return _Child(spec, environment, call, arguments, self._recorder, self._submitter, self._room)
+        return self._child_of(spec, environment, call, arguments)
+
+    def _child_of(
+        self, spec: TaskSpec, environment: NamedEnvironment, call: Call, arguments: pickling.Payload
+    ) -> _Child:
+        recorder, submitter, sender = self._recorder, self._submitter, self._sender
+        return _Child(spec, environment, call, arguments, recorder, submitter, sender, self._room)
 
     def _keep(self, spec: TaskSpec) -> None:
         """Record the task of children once, any of which can be run again as a run."""
@@ -229,6 +242,7 @@ class _Child:
     arguments: pickling.Payload
     recorder: Recorder
     submitter: Submitter
+    sender: Sender
     room: Room
 
     def __post_init__(self) -> None:
@@ -307,9 +321,24 @@ class _Child:
                 if (pooled := self._pooled(call, start)) is not None:
                     with self._patience.waiting(call, pooled.cancel):
                         return await pooled.get_async(host().waits)
+                if self.sender.takes(call, self.arguments):
+                    told = await self._run_with_others(call, start)
+                    if told is not None:
+                        return pickling.load(told)
                 ref = self.submitter.submit(self.environment, call, self.arguments, start)
                 with self._patience.waiting(call, functools.partial(cancel, ref)):
                     return await host().waits.get_async(ref)
+
+    async def _run_with_others(self, call: Call, start: Start) -> pickling.Payload | None:
+        """Send an attempt together with others: its pickled value, or None where it is to be sent alone."""
+        item = self.sender.add(self.environment, call, self.arguments, start)
+        cancel = functools.partial(self.sender.cancel, item)
+        with self._patience.waiting(call, cancel):
+            try:
+                return await host().waits.until(item.future)
+            except asyncio.CancelledError:
+                cancel()
+                raise
 
     def _pooled(self, call: Call, start: Start) -> PooledCall | None:
         """The attempt as one of a warm process; None where its environment keeps none."""

@@ -31,6 +31,7 @@ from flyteray._declare import context
 from flyteray._declare.facts import ActionID, CodeBundle, RawDataPath
 from flyteray._declare.tasks.task import Task
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN
+from flyteray._machine.alarms import alarms
 from flyteray._plan import failure
 from flyteray._plan.actions.limits import Expiry, Limits
 from flyteray._plan.actions.links import links_of
@@ -47,11 +48,13 @@ from flyteray._plan.values.kept_outputs import KeptOutputs
 from flyteray._plan.values.outputs import as_outputs, as_value, exits_well
 from flyteray._plan.values.pickling import Own, Payload, in_storage, inline, input_key
 from flyteray._report.report import unseen
+from flyteray._tasks.batches.batch import LATE_S, Batch, Told
+from flyteray._tasks.batches.sender import Sender
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
 from flyteray._tasks.events import Recorder
 from flyteray._tasks.forks import ForkExit
-from flyteray._tasks.host import host
+from flyteray._tasks.host import host, on_rays_thread
 from flyteray._tasks.logs import LogKeeper
 from flyteray._tasks.results.reuse import Reuse
 from flyteray._tasks.submission import Submitter
@@ -238,7 +241,7 @@ class Worker:
         if call.parent is None:
             # Before user code makes it, which would open it to others.
             open_storage(f"{run_folder}/{call.action}").make_folder()
-        children = Children(call, self.recorder, _submitter(), self.cluster.storage, data)
+        children = Children(call, self.recorder, _submitter(), _sender(), self.cluster.storage, data)
         bound.run(context.runtime.set, children)
         bound.run(context.custom.set, dict(inherited.custom_context))
         bound.run(
@@ -409,6 +412,12 @@ def _submitter() -> Submitter:
     return Submitter(execute)
 
 
+@functools.cache
+def _sender() -> Sender:
+    """The sender of those children of this process's actions that travel together."""
+    return Sender(Submitter(execute_batch, num_returns="streaming"))
+
+
 def execute(packed: bytes, buffers: Payload | None = None) -> Any:
     """Execute a child action: its value goes to the parent through Ray."""
     return host().run(_execute, packed, buffers)
@@ -417,6 +426,24 @@ def execute(packed: bytes, buffers: Payload | None = None) -> Any:
 def execute_root(packed: bytes, buffers: Payload | None = None) -> tuple[tuple[Any, ...] | Own, int]:
     """Execute the root action of a run: returns its outputs, and how many bytes of them are in storage."""
     return host().run(_execute_root, packed, buffers)
+
+
+@on_rays_thread
+def execute_batch(packed: bytes) -> Iterator[Told]:
+    """Execute child actions one after the other, and tell of them when all have ended, or when that is late."""
+    batch = Batch(packed, execute_call, lambda: _load.cache_info().misses)
+    alarm = alarms().after(LATE_S, host().waits.recheck)
+    try:
+        for _ in host().run_until(batch.run, batch.is_late, batch.give_back):
+            if batch.is_late():
+                batch.give_back()
+                yield batch.take()
+    except KeyboardInterrupt:
+        yield batch.take()
+        raise
+    finally:
+        alarm.cancel()
+    yield batch.take()
 
 
 def _execute(packed: bytes, buffers: Payload | None) -> Any:
