@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flyteray._ingress import trusted_proxies
+from flyteray._ingress.copies import marks
+from flyteray._ingress.copies import rules as copies
 from flyteray._ingress.entry.hosts import ALL, Hosts
 from flyteray._ingress.haproxy import answers, entry, limits, maps, prefix, shares
 from flyteray._ingress.haproxy import tls as for_clients
@@ -143,6 +145,7 @@ frontend {frontend}
     http-request set-header Content-Length %[req.body_size] if length_less whole
     http-request del-header Transfer-Encoding if length_less whole
     http-request unset-var(txn.chunks) if length_less whole
+{copied}
     use_backend %[var(txn.backend)]
 
 {prefix}
@@ -187,7 +190,7 @@ _NEAR = f"""\
 _PEERS = """\
 frontend peers
 {bind}
-    unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
+    unique-id-format "%[var(txn.backend)] %[var(txn.app)] %[var(txn.is_copy)]"
     option idle-close-on-response
 {errors}
     errorfile 502 /dev/null
@@ -195,6 +198,7 @@ frontend peers
 {bodies}
 {served}
     http-request set-var(txn.asked_by_peer) bool(true)
+    http-request set-var(txn.is_copy) str({copy}) if {{ req.hdr({shadow}) -m found }}
     http-request set-var(txn.reached) bool(true)
     acl asks_json req.hdr(accept) -m reg -i '{asks_json}'
     http-request set-var-fmt(txn.open) '{{"error": "' if asks_json
@@ -372,6 +376,7 @@ def frame(
         no_version=answers.NO_VERSION,
         stopped=answers.stopped(maps.STOPPED),
         streamed=_STREAMED,
+        copied=copies.COPIED,
         prefix=prefix.rules(maps.APPS),
         readable=answers.READABLE,
     )
@@ -380,6 +385,7 @@ def frame(
         head,
         frontend,
         _peers(bound=peers, logs=logs),
+        copies.frontend(lines.rules("src", logs), _BODIES, _STREAMED, _REPEATS),
         counted,
         entry.TABLES,
         limits.TABLES,
@@ -398,6 +404,8 @@ def _peers(bound: bool, logs: bool) -> str:
         errors=answers.errors(),
         bodies=_BODIES,
         served=lines.peers_rules(logs),
+        copy=marks.IS_COPY,
+        shadow=copies.SHADOW_HEADER,
         asks_json=answers.ASKS_JSON,
         chosen=maps.CHOSEN,
         owners=maps.OWNERS,

@@ -9,12 +9,14 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from flyteray._ingress.copies.pairs import Pairs
 from flyteray._ingress.haproxy.supervisor import SEEN_PIPE
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.seen import entries, lines
 from flyteray._ingress.seen.access_log import AccessLog
 from flyteray._ingress.seen.tally import Tally
 from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.shadow import Compared
 
 _EVERY_S = (
     0.05  # from one reading to the next: HAProxy has to wake nobody meanwhile, and lines come in batches
@@ -42,6 +44,7 @@ class Seen:
         self._pipe = directory / SEEN_PIPE
         self._state = state
         self._tally = Tally()
+        self._pairs = Pairs()
         self.log = AccessLog(directory) if logs else None
         self._full = False  # the log could not be written
         self._stopped = threading.Event()
@@ -54,6 +57,10 @@ class Seen:
     def figures(self, backends: Iterable[int]) -> dict[int, Figures]:
         """How the requests of these backends went that have ended since this was made."""
         return self._tally.figures(backends)
+
+    def compared(self, backends: Iterable[int]) -> dict[int, Compared]:
+        """What came of the requests that were to be copied to these backends since this was made."""
+        return self._pairs.compared(backends)
 
     def stop(self) -> None:
         """Read no more, within a second."""
@@ -95,6 +102,7 @@ class Seen:
         ended, state = [request for line in written if (request := lines.read(line))], self._state
         of = ((entries.backend(request, state), request) for request in ended)
         self._tally.add((backend, request) for backend, request in of if backend is not None)
+        self._pairs.add(ended)
         if self.log is not None:
             try:
                 self.log.write(entries.entry(request, state) for request in ended)
