@@ -350,9 +350,9 @@ class ShadowInfo(Spec):
 
     ``outcome`` is ``running``, or ``ended`` for a ``reason``. ``copied`` are the requests that were copied,
     ``left_out`` those that were not, by the reason: ``many`` (too many copies were open), ``large`` (their body was, or
-    had no stated length), ``slow`` (it took long to arrive), ``kind`` (a WebSocket, gRPC, an event stream). Of
-    ``compared`` both answers are there, in ``shadow`` and ``live``, and ``otherwise`` are those with another status:
-    how often by the shadow's status and the live one, as in ``{"500 200": 3}``.
+    had no stated length), ``kind`` (a WebSocket, gRPC, an event stream). Of ``compared`` both answers are there, in
+    ``shadow`` and ``live``, and ``otherwise`` are those with another status: how often by the shadow's status and the
+    live one, as in ``{"500 200": 3}``.
     """
 
     outcome: str

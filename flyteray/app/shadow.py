@@ -22,9 +22,10 @@ class Shadow:
     methods, give it a place of its own to write to, or have it look at ``X-Flyteray-Shadow``, which copies have and
     requests of users never. A copy has the method, path, query, headers and body of the request, but no flyteray key.
 
-    Nobody waits for a copy, and none is missed: 32 may be open at a time at each ingress, and a request that comes then
-    is not copied. Nor are WebSockets, gRPC, event streams that a browser opens, and bodies of more than 64 KiB, of no
-    stated length, or that take more than a second to arrive. How many were left out, and why, is told.
+    Nobody waits for a copy, and nobody notices what becomes of it. 32 may be open at a time at each ingress, and a
+    request that comes then is not copied. Nor are WebSockets, gRPC and event streams that a browser opens, which need
+    somebody at the other end, and requests with bodies of more than 64 KiB or of no stated length, which would have to
+    be kept. How many were left out, and why, is told. A request that is copied is handed on when its body is there.
 
     An app has one shadow at a time. It ends when it is given a share of the requests, as by :meth:`promote
     <flyteray.remote.App.promote>` or a :class:`Canary`, when another version takes over or becomes the shadow, and by

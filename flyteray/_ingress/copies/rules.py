@@ -12,6 +12,7 @@ Of an app without a shadow a request costs one look into a map.
 from __future__ import annotations
 
 from flyteray._ingress.copies import marks
+from flyteray._ingress.entry.pace import GRACE_S, MEASURED_S, SLOWEST
 from flyteray._ingress.haproxy import limits, maps
 from flyteray._ingress.seen import lines
 from flyteray._plan.traffic.shadow import PARTS
@@ -23,7 +24,9 @@ MARK_HEADER = "X-Flyteray-Copy"  # tells HAProxy which copy it is, and for which
 SHADOW_HEADER = "X-Flyteray-Shadow"  # tells the app that it is one
 MOST_OPEN = 32  # copies at one time for each shadow
 
-_ARRIVES_S = 1  # for a body that is on its way
+# For a body to arrive: HAProxy gives the request up after that, so it is longer than any body takes that comes at the
+# pace which all must have.
+_ARRIVES_S = round(GRACE_S + MEASURED_S) + LARGEST_BODY // SLOWEST
 _GIVEN_UP_S = 3600  # for a copy, as for any request
 
 # Of one connection, or said anew of the copy.
@@ -49,9 +52,8 @@ COPIED = f"""\
     acl never_ends req.hdr(accept) -m sub text/event-stream
     http-request set-var(req.left_out) str(kind) if copied switches || copied grpc || copied never_ends
     acl short_body req.hdr(content-length) -m int le {LARGEST_BODY}
-    http-request set-var(req.left_out) str(large) if copied !left_out !whole !short_body
-    http-request wait-for-body time {_ARRIVES_S}s if copied !left_out !whole
-    http-request set-var(req.left_out) str(slow) if copied !left_out !whole
+    http-request wait-for-body time {_ARRIVES_S}s if copied !left_out !whole short_body
+    http-request set-var(req.left_out) str(large) if copied !left_out !whole
     http-request set-var-fmt(txn.copy) %[var(req.copied)]{marks.LEFT_OUT}%[var(req.left_out)] if copied left_out
     http-request set-var-fmt(req.number) "{lines.NUMBER}" if copied !left_out
     http-request lua.copy if copied !left_out"""

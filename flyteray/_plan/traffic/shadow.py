@@ -14,7 +14,7 @@ from flyteray._plan.traffic.figures import Figures
 from flyteray.app.shadow import Shadow
 
 PARTS = 10_000  # of all requests, in which a share is counted
-LEFT_OUT = ("many", "large", "slow", "kind")  # why a request is not copied
+LEFT_OUT = ("many", "large", "kind")  # why a request is not copied
 
 ShadowOutcome = Literal["running", "ended"]
 

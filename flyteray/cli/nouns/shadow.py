@@ -8,7 +8,6 @@ _MOST_KINDS = 3  # of answers that differ
 _WHY = {
     "many": "many open already",
     "large": "large",
-    "slow": "slow to arrive",
     "kind": "of a kind that can't be",
 }
 

@@ -50,7 +50,7 @@ def test_what_came_of_copies_is_told_for_shadows_only() -> None:
     samples = told(replace(SNAPSHOT, loads=[LOAD, replace(LOAD, version="v3", compared=compared)]))
 
     copies = {key[2]: value for key, value in samples.items() if key[0] == "flyteray_shadow_copies_total"}
-    assert copies == {"same": 4, "otherwise": 2, "many": 4, "large": 0, "slow": 0, "kind": 0}
+    assert copies == {"same": 4, "otherwise": 2, "many": 4, "large": 0, "kind": 0}
     assert {key[-1] for key in samples if key[0].startswith("flyteray_shadow")} == {"v3"}
     assert samples["flyteray_shadow_latency_seconds_count", "shadow", "hello", "v3"] == 4
     assert samples["flyteray_shadow_latency_seconds_count", "live", "hello", "v3"] == 0
