@@ -110,7 +110,9 @@ core.register_action("copy", {{"http-req"}}, function(txn)
     return
   end
   local body = txn.sf:req_body()
-  local copy = {{txn.sf:method() .. " " .. txn.sf:pathq() .. " HTTP/1.1\\r\\n"}}
+  local path = txn.sf:pathq()
+  if path == "" then path = "*" end
+  local copy = {{txn.sf:method() .. " " .. path .. " HTTP/1.1\\r\\n"}}
   local headers = txn.http:req_get_headers()
   -- an app may be given its callers' keys; a copy has none in any case
   local bears_key = txn:get_var("req.key") and not txn:get_var("req.by_cookie")
@@ -128,8 +130,8 @@ core.register_action("copy", {{"http-req"}}, function(txn)
   if headers["content-length"] then put("Content-Length", #body) end
   copy[#copy + 1] = "\\r\\n" .. body
   local whole = table.concat(copy)
+  core.register_task(hand_over, backend, #whole .. "\\n" .. whole)
   open[backend] = already + 1
   txn:set_var("txn.copy", backend .. "{marks.MADE}" .. txn.sf:date(0, "us"))
-  core.register_task(hand_over, backend, #whole .. "\\n" .. whole)
 end)
 """
