@@ -96,11 +96,17 @@ def ask_often(ingress: Ingress, count: int, path: str = "/app/") -> list[float]:
 def compared(ingress: Ingress, holds: Callable[[Compared], bool]) -> Compared:
     """What came of copies, once that holds."""
 
-    def found() -> Compared | None:
-        now = ingress.seen.compared([SHADOW])[SHADOW]
-        return now if holds(now) else None
+    last = [Compared()]
 
-    return eventually(found, timeout=30)
+    def found() -> bool:
+        last[0] = ingress.seen.compared([SHADOW])[SHADOW]
+        return holds(last[0])
+
+    try:
+        eventually(found, timeout=30)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {last[0]}") from None
+    return last[0]
 
 
 def copies(shadow: RawReplica, count: int) -> list[bytes]:
@@ -262,7 +268,7 @@ def test_what_can_not_be_copied_is_counted(ingress: Ingress, live: Replica) -> N
 def test_a_body_is_waited_for_however_slowly_it_comes(ingress: Ingress, live: Replica) -> None:
     with shadowed(ingress, live) as shadow, socket.create_connection(("127.0.0.1", ingress.port())) as client:
         client.sendall(
-            b"POST /app/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n01234"
+            b"POST /app/ HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n01234"
         )
         assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         before = live.requests
@@ -279,14 +285,14 @@ def test_a_client_that_leaves_while_its_body_is_waited_for_is_not_copied(
 ) -> None:
     with shadowed(ingress, live) as shadow:
         with socket.create_connection(("127.0.0.1", ingress.port())) as client:
-            client.sendall(b"POST /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234")
+            client.sendall(b"POST /app/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234")
         ask(ingress)
         assert copies(shadow, 1)[0].startswith(b"GET ")
 
 
 @pytest.mark.parametrize("size", [1, 10_000, 65_536, 65_537])
 def test_bodies_up_to_64_kib_are_copied_however_they_come(ingress: Ingress, live: Replica, size: int) -> None:
-    head = f"POST /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n".encode()
+    head = f"POST /app/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n".encode()
     body = os.urandom(size // 2 + 1).hex().encode()[:size]
     with shadowed(ingress, live) as shadow:
         answer = http1(ingress.port(), head, body)

@@ -51,8 +51,9 @@ COPIED = f"""\
     acl left_out var(req.left_out) -m found
     acl never_ends req.hdr(accept) -m sub text/event-stream
     http-request set-var(req.left_out) str(kind) if copied switches || copied grpc || copied never_ends
-    acl short_body req.hdr(content-length) -m int le {LARGEST_BODY}
-    http-request wait-for-body time {_ARRIVES_S}s if copied !left_out !whole short_body
+    http-request set-var(req.left_out) str(large) if copied !left_out {{ req.hdr(content-length) -m int gt \
+{LARGEST_BODY} }}
+    http-request wait-for-body time {_ARRIVES_S}s if copied !left_out !whole sized
     http-request set-var(req.left_out) str(large) if copied !left_out !whole
     http-request set-var-fmt(txn.copy) %[var(req.copied)]{marks.LEFT_OUT}%[var(req.left_out)] if copied left_out
     http-request set-var-fmt(req.number) "{lines.NUMBER}" if copied !left_out
