@@ -68,8 +68,8 @@ class IngressActor(IngressDoor):
     async def figures(self, backends: list[int]) -> dict[int, Figures]:
         return self._ingress.seen.figures(backends)
 
-    async def compared(self, backends: list[int]) -> dict[int, Compared]:
-        return self._ingress.seen.compared(backends)
+    async def compared(self, shadows: list[str]) -> dict[str, Compared]:
+        return self._ingress.seen.compared(shadows)
 
     async def open(self, backends: list[int]) -> dict[int, Open]:
         return await asyncio.to_thread(self._ingress.open, backends)

@@ -81,8 +81,8 @@ class IngressDoor(Protocol):
         the actor is another one, which begins from nothing.
         """
 
-    def compared(self, backends: list[int]) -> Awaitable[dict[int, Compared]]:
-        """What came of the requests that were to be copied to these backends; as of :meth:`figures` otherwise."""
+    def compared(self, shadows: list[str]) -> Awaitable[dict[str, Compared]]:
+        """What came of the requests that were to be copied for these shadows; as of :meth:`figures` otherwise."""
 
     def open(self, backends: list[int]) -> Awaitable[dict[int, Open]]:
         """The requests and connections of each backend that are open here, but for those that another ingress has."""

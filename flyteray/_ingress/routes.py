@@ -26,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _HOST = re.compile(r"[0-9A-Za-z.:-]+")
 _HOST_NAME = re.compile(r"[0-9a-z.-]+")
+_SHADOW = re.compile(r"[0-9a-z]+")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,15 +46,21 @@ class Slot:
 
 @dataclass(frozen=True)
 class Copying:
-    """Requests of an app that are copied: of ``parts`` in 10,000 of those to the ``live`` backend the ``shadow`` gets a
-    copy, with ``safe_only`` of those that are to change nothing."""
+    """Requests of an app that are copied: of ``parts`` in 10,000 of those to the ``live`` backend another one gets a
+    copy, with ``safe_only`` of those that are to change nothing. ``name`` is the shadow's, of digits and small letters.
+    """
 
-    shadow: int
+    name: str
+    backend: int
     live: int
     parts: int
     safe_only: bool = False
 
     def __post_init__(self) -> None:
+        if not _SHADOW.fullmatch(self.name):
+            raise ValueError(
+                f"{self.name!r} can't be a shadow's name: it is made of digits and small letters."
+            )
         if not 0 < self.parts <= 10_000:
             raise ValueError(f"Requests that are copied must be 1 to 10000 of 10000, not {self.parts}.")
 
@@ -240,7 +247,7 @@ class IngressState:
                 app: {b: share for b, share in each.items() if is_true(b)}
                 for app, each in self.shares.items()
             },
-            shadows={app: each for app, each in self.shadows.items() if is_true(each.shadow)},
+            shadows={app: each for app, each in self.shadows.items() if is_true(each.backend)},
             versions={
                 app: {n: b for n, b in each.items() if is_true(b)} for app, each in self.versions.items()
             },

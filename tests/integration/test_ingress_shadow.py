@@ -30,6 +30,7 @@ from tests.integration.raw_http import http1, read_answer
 from tests.waiting import eventually
 
 LIVE, SHADOW = 0, 1
+NAME = "s1"
 KEY = "flyteray_of-the_tests"
 
 
@@ -69,7 +70,7 @@ def state(live: Replica, shadow: Slot | None, parts: int = 10_000, **fields: Any
         {"app": LIVE, "other": LIVE},
         {LIVE: {1: live.slot}, SHADOW: {1: shadow} if shadow else {}},
         owners={LIVE: "app", SHADOW: "app"},
-        shadows={"app": Copying(SHADOW, LIVE, parts, safe_only)},
+        shadows={"app": Copying(NAME, SHADOW, LIVE, parts, safe_only)},
         **fields,
     )
 
@@ -99,7 +100,7 @@ def compared(ingress: Ingress, holds: Callable[[Compared], bool]) -> Compared:
     last = [Compared()]
 
     def found() -> bool:
-        last[0] = ingress.seen.compared([SHADOW])[SHADOW]
+        last[0] = ingress.seen.compared([NAME])[NAME]
         return holds(last[0])
 
     try:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
+from uuid import uuid4
 
 from flyteray._actors.controller import Apps as AppsDoor
 from flyteray._actors.keeper import keeper
@@ -95,7 +96,7 @@ class Apps(AppsDoor):
             app, spec.version_id, canary.steps[0] if canary else 0 if shadow else share
         )
         begun = CanaryRecord(spec=canary) if canary and shares else None
-        shadowing = ShadowRecord(spec=shadow) if shadow else None
+        shadowing = _begun(shadow) if shadow else None
         known = self._records.versions.get(spec.version_id)
         revision = known.revision if known else (app.revision + 1 if app else 1)
         at = now()
@@ -206,7 +207,7 @@ class Apps(AppsDoor):
         app = self._records.apps[name]
         division.refuse_shadow(name, app, found.id, found.spec.version_name)
         self._end_shadows(name, f"{found.spec.version_name} is the shadow now", but=found.id)
-        self._records.put_version(replace(found, shadow=ShadowRecord(spec=shadow)))
+        self._records.put_version(replace(found, shadow=_begun(shadow)))
         app = self._records.apps[name]
         return await self._divide(replace(app, shares={**app.shares, found.id: 0}, updated_at=now()))
 
@@ -302,6 +303,10 @@ class Apps(AppsDoor):
         ready = [replica.info for replica in self._records.replicas.values()]
         if runs := self._outputs.left_behind(self._records.specs(), ready):
             await keeper().let_go(runs)
+
+
+def _begun(shadow: ShadowSpec) -> ShadowRecord:
+    return ShadowRecord(name=uuid4().hex, spec=shadow)
 
 
 def _check_placement(spec: AppSpec) -> None:

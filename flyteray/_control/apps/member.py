@@ -38,9 +38,9 @@ class Wanted:
 class Member:
     """The ingress of one machine, which belongs to a Ray node there and ends with it.
 
-    ``told`` is what it has, ``knows`` that it was told of some state, ``counts``, ``figures`` and ``compared`` what it
-    said last of each backend, ``tls`` what it shows to clients, in words. One with a ``problem`` could not be started
-    or told: nobody waits for it until it can.
+    ``told`` is what it has, ``knows`` that it was told of some state, ``counts`` and ``figures`` what it said last of
+    each backend, ``compared`` of each shadow, ``tls`` what it shows to clients, in words. One with a ``problem`` could
+    not be started or told: nobody waits for it until it can.
     """
 
     address: str
@@ -55,7 +55,7 @@ class Member:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     figures: dict[int, Figures] = field(default_factory=dict)
-    compared: dict[int, Compared] = field(default_factory=dict)
+    compared: dict[str, Compared] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -99,10 +99,10 @@ class Member:
         self.figures[backend] = figures
         return figures.since(before)
 
-    def compared_since(self, backend: int, compared: Compared) -> Compared:
-        """The same for what it says of copies of requests."""
-        before = self.compared.get(backend, Compared())
-        self.compared[backend] = compared
+    def compared_since(self, shadow: str, compared: Compared) -> Compared:
+        """The same for what it says of the copies for a shadow."""
+        before = self.compared.get(shadow, Compared())
+        self.compared[shadow] = compared
         return compared.since(before)
 
     async def certify(self, authority: Authority) -> None:

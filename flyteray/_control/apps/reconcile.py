@@ -318,8 +318,8 @@ def _copying(
         ):
             continue
         if record.phase is VersionPhase.READY and (slots[backends[version]] or version in resting):
-            spec = record.shadow.spec
-            return Copying(backends[version], live, spec.parts, spec.safe_only)
+            shadow = record.shadow
+            return Copying(shadow.name, backends[version], live, shadow.spec.parts, shadow.spec.safe_only)
     return None
 
 

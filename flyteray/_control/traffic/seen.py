@@ -18,7 +18,7 @@ class SeenTraffic:
     def __init__(self, ingresses: Ingresses) -> None:
         self._ingresses = ingresses
         self._figures: dict[int, Figures] = {}
-        self._compared: dict[int, Compared] = {}
+        self._compared: dict[str, Compared] = {}
         self._figuring = asyncio.Lock()
 
     async def figures(self, backends: Sequence[int]) -> dict[int, Figures]:
@@ -34,16 +34,14 @@ class SeenTraffic:
                         self._figures[backend] = self._figures.get(backend, Figures()) + since
             return {backend: self._figures.get(backend, Figures()) for backend in backends}
 
-    async def compared(self, backends: Sequence[int]) -> dict[int, Compared]:
-        """The same for what came of requests that were to be copied to each backend."""
+    async def compared(self, shadows: Sequence[str]) -> dict[str, Compared]:
+        """The same for what came of requests that were to be copied for each shadow."""
         async with self._figuring:
-            for member, told in await self._ingresses.ask(
-                lambda member: member.door.compared(list(backends))
-            ):
-                for backend, compared in (told or {}).items():
-                    since = member.compared_since(backend, compared)
-                    self._compared[backend] = self._compared.get(backend, Compared()) + since
-            return {backend: self._compared.get(backend, Compared()) for backend in backends}
+            for member, told in await self._ingresses.ask(lambda member: member.door.compared(list(shadows))):
+                for shadow, compared in (told or {}).items():
+                    since = member.compared_since(shadow, compared)
+                    self._compared[shadow] = self._compared.get(shadow, Compared()) + since
+            return {shadow: self._compared.get(shadow, Compared()) for shadow in shadows}
 
     async def open(self, backends: Sequence[int]) -> dict[int, Open]:
         """The requests and connections of each backend that are open now, at all ingresses that tell."""

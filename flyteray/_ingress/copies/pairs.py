@@ -44,11 +44,11 @@ class _Pair:
 
 
 class Pairs:
-    """What came of copies since it was made, by the shadow's backend; may be asked and told from any thread."""
+    """What came of copies since it was made, by shadow; may be asked and told from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pairs: dict[int, _Pair] = {}
+        self._pairs: dict[str, _Pair] = {}
         self._waiting: OrderedDict[str, tuple[Ended, marks.Mark]] = OrderedDict()
 
     def add(self, requests: Iterable[Ended]) -> None:
@@ -58,16 +58,16 @@ class Pairs:
                 with self._lock:
                     self._add(request, mark)
 
-    def compared(self, backends: Iterable[int]) -> dict[int, Compared]:
-        """What came of the copies for these backends."""
+    def compared(self, shadows: Iterable[str]) -> dict[str, Compared]:
+        """What came of the copies for these shadows."""
         with self._lock:
             return {
-                backend: self._pairs[backend].compared() if backend in self._pairs else Compared()
-                for backend in backends
+                shadow: self._pairs[shadow].compared() if shadow in self._pairs else Compared()
+                for shadow in shadows
             }
 
     def _add(self, request: Ended, mark: marks.Mark) -> None:
-        pair = self._pairs.setdefault(mark.backend, _Pair())
+        pair = self._pairs.setdefault(mark.shadow, _Pair())
         if mark.kind == marks.LEFT_OUT:
             pair.left_out[mark.rest] += 1
             return

@@ -20,7 +20,7 @@ from flyteray.app.shadow import LARGEST_BODY
 
 COPIER_SOCKET = "copier.sock"  # where the copier takes what is to be copied
 COPIES_SOCKET = "copies.sock"  # where HAProxy takes copies
-MARK_HEADER = "X-Flyteray-Copy"  # tells HAProxy which copy it is, and for which backend
+MARK_HEADER = "X-Flyteray-Copy"  # tells HAProxy for which backend a copy is, and its mark
 SHADOW_HEADER = "X-Flyteray-Shadow"  # tells the app that it is one
 MOST_OPEN = 32  # copies at one time for each shadow
 
@@ -39,10 +39,10 @@ COPIED = f"""\
     # a share of the requests that the serving version answers is copied for a version whose answers nobody gets
     http-request set-var(req.shadow) var(txn.app),map_str({maps.SHADOWS})
     acl has_shadow var(req.shadow) -m found
-    http-request set-var(req.beside) var(req.shadow),field(2,/) if has_shadow
-    http-request set-var(req.parts) var(req.shadow),field(3,/),add(0) if has_shadow
+    http-request set-var(req.beside) var(req.shadow),field(3,/) if has_shadow
+    http-request set-var(req.parts) var(req.shadow),field(4,/),add(0) if has_shadow
     acl answers_live var(txn.backend),strcmp(req.beside) eq 0
-    acl only_safe var(req.shadow),field(4,/) -m str {maps.SAFE_METHOD}
+    acl only_safe var(req.shadow),field(5,/) -m str {maps.SAFE_METHOD}
     acl is_safe method GET HEAD OPTIONS
     http-request unset-var(req.shadow) if has_shadow only_safe !is_safe
     acl falls_to_shadow rand({PARTS}),sub(req.parts) lt 0
@@ -69,8 +69,8 @@ frontend copies
     unique-id-format "%[var(txn.backend)] %[var(txn.app)] {marks.IS_COPY}"
 {seen}
 {bodies}
-    http-request set-var(txn.copy) req.hdr({MARK_HEADER})
-    http-request set-var(txn.backend) var(txn.copy),field(1,{marks.COPY})
+    http-request set-var(txn.backend) req.hdr({MARK_HEADER}),field(1,/)
+    http-request set-var(txn.copy) req.hdr({MARK_HEADER}),field(2,/)
     http-request del-header {MARK_HEADER}
     http-request set-var(txn.app) var(txn.backend),map_str({maps.OWNERS})
     http-request reject unless {{ var(txn.app) -m found }}
@@ -88,9 +88,9 @@ frontend copies
 LUA = f"""\
 -- Requests are copied for shadows; the request itself goes on at once. Cookies of the login are taken out above.
 local not_copied = {{{", ".join(f'["{name}"] = true' for name in _NOT_COPIED)}}}
-local open = {{}}  -- how many copies have not ended, by the shadow's backend
+local open = {{}}  -- how many copies have not ended, by shadow
 
-local function hand_over(backend, copy)
+local function hand_over(shadow, copy)
   pcall(function()
     local copier = core.tcp()
     copier:settimeout({_GIVEN_UP_S})
@@ -100,14 +100,14 @@ local function hand_over(backend, copy)
     end
     copier:close()
   end)
-  open[backend] = open[backend] - 1
+  open[shadow] = open[shadow] > 1 and open[shadow] - 1 or nil
 end
 
 core.register_action("copy", {{"http-req"}}, function(txn)
-  local backend = txn:get_var("req.copied")
-  local already = open[backend] or 0
+  local shadow = txn:get_var("req.copied")
+  local already = open[shadow] or 0
   if already >= {MOST_OPEN} then
-    txn:set_var("txn.copy", backend .. "{marks.LEFT_OUT}many")
+    txn:set_var("txn.copy", shadow .. "{marks.LEFT_OUT}many")
     return
   end
   local body = txn.sf:req_body()
@@ -125,14 +125,15 @@ core.register_action("copy", {{"http-req"}}, function(txn)
       for number = 0, #values do put(name, values[number]) end
     end
   end
-  put("{MARK_HEADER}", backend .. "{marks.COPY}" .. txn:get_var("req.number"))
+  local backend = txn:get_var("req.shadow"):match("/(.-)/")
+  put("{MARK_HEADER}", backend .. "/" .. shadow .. "{marks.COPY}" .. txn:get_var("req.number"))
   put("{SHADOW_HEADER}", "1")
   put("Connection", "close")
   if headers["content-length"] then put("Content-Length", #body) end
   copy[#copy + 1] = "\\r\\n" .. body
   local whole = table.concat(copy)
-  core.register_task(hand_over, backend, #whole .. "\\n" .. whole)
-  open[backend] = already + 1
-  txn:set_var("txn.copy", backend .. "{marks.MADE}" .. txn.sf:date(0, "us"))
+  core.register_task(hand_over, shadow, #whole .. "\\n" .. whole)
+  open[shadow] = already + 1
+  txn:set_var("txn.copy", shadow .. "{marks.MADE}" .. txn.sf:date(0, "us"))
 end)
 """

@@ -192,12 +192,13 @@ def _shares(state: IngressState) -> Iterator[tuple[str, str]]:
 
 def _copied(copying: Copying) -> str:
     methods = SAFE_METHOD if copying.safe_only else ANY_METHOD
-    return f"{backend_name(copying.shadow)}/{backend_name(copying.live)}/{copying.parts}/{methods}"
+    of = f"{copying.name}/{backend_name(copying.backend)}/{backend_name(copying.live)}"
+    return f"{of}/{copying.parts}/{methods}"
 
 
 def _copying(text: str) -> Copying:
-    shadow, live, parts, methods = text.split("/")
-    return Copying(backend_number(shadow), backend_number(live), int(parts), methods == SAFE_METHOD)
+    name, backend, live, parts, methods = text.split("/")
+    return Copying(name, backend_number(backend), backend_number(live), int(parts), methods == SAFE_METHOD)
 
 
 def _versions(state: IngressState) -> Iterator[tuple[str, str]]:

@@ -58,9 +58,9 @@ class Seen:
         """How the requests of these backends went that have ended since this was made."""
         return self._tally.figures(backends)
 
-    def compared(self, backends: Iterable[int]) -> dict[int, Compared]:
-        """What came of the requests that were to be copied to these backends since this was made."""
-        return self._pairs.compared(backends)
+    def compared(self, shadows: Iterable[str]) -> dict[str, Compared]:
+        """What came of the requests that were to be copied for these shadows since this was made."""
+        return self._pairs.compared(shadows)
 
     def stop(self) -> None:
         """Read no more, within a second."""

@@ -91,11 +91,12 @@ class Compared:
 
 
 class ShadowRecord(Spec):
-    """A shadow as it is now: ``beside`` is the version that it is compared with, None before there were copies.
+    """A shadow as it is now; ``name`` is no other one's, whatever version it is of and however often it began.
 
-    ``reason`` tells why it has ended.
+    ``beside`` is the version that it is compared with, None before it comes up; ``reason`` tells why it has ended.
     """
 
+    name: str
     spec: ShadowSpec
     beside: str | None = None
     compared: Compared = Field(default_factory=Compared)

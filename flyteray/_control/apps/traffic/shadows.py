@@ -11,18 +11,18 @@ from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
 from flyteray._control.registry.database import now
 from flyteray._plan.traffic.shadow import Compared, ShadowRecord
 
-AskedOfCopies = Callable[[Sequence[int]], Awaitable[dict[int, Compared]]]
+AskedOfCopies = Callable[[Sequence[str]], Awaitable[dict[str, Compared]]]
 
 _EVERY_S = 2.0
 
 
 class Shadows:
-    """The shadows of all apps. ``compared`` tells what came of the copies for backends."""
+    """The shadows of all apps. ``compared`` tells what came of the copies for them, by name."""
 
     def __init__(self, records: Records, compared: AskedOfCopies) -> None:
         self._records = records
         self._compared = compared
-        self._seen: dict[int, Compared] = {}
+        self._seen: dict[str, Compared] = {}
         self._looked = 0.0
 
     async def look(self) -> bool:
@@ -31,21 +31,19 @@ class Shadows:
         if not running or time.monotonic() - self._looked < _EVERY_S:
             return False
         self._looked = time.monotonic()
-        backends = sorted({version.backend for version in running if version.backend is not None})
-        told = await self._compared(backends) if backends else {}
-        since = {backend: told[backend] - self._seen.get(backend, told[backend]) for backend in told}
+        told = await self._compared([version.shadow.name for version in running if version.shadow])
+        changed = [self._go_on(version.id, told) for version in running]
         self._seen = told
-        changed = [self._go_on(version.id, since) for version in running]
         return any(changed)
 
-    def _go_on(self, version_id: str, since: Mapping[int, Compared]) -> bool:
+    def _go_on(self, version_id: str, told: Mapping[str, Compared]) -> bool:
         version = self._records.versions.get(version_id)
         app = self._records.apps.get(version.app) if version else None
         if version is None or app is None or version.shadow is None or not version.is_shadow:
             return False
         shadow = version.shadow
-        if version.backend is not None:
-            shadow = shadow.after(since.get(version.backend, Compared()))
+        if (latest := told.get(shadow.name)) is not None:  # it may be another one since they were asked
+            shadow = shadow.after(latest - self._seen.get(shadow.name, recorded(shadow.compared, latest)))
         shadow = gone_on(version, shadow, app, self._records.versions)
         if shadow != version.shadow:
             self._records.put_version(replace(version, shadow=shadow))
@@ -53,6 +51,14 @@ class Shadows:
             return False
         self._records.put_app(replace(app.without_shadow(version.id), updated_at=now()))
         return True
+
+
+def recorded(known: Compared, told: Compared) -> Compared:
+    """What of that which is told of a shadow for the first time is ``known`` already, from a controller before.
+
+    All of it where the ingresses have begun anew since, as nobody knows.
+    """
+    return known if told.chosen >= known.chosen else told
 
 
 def gone_on(

@@ -284,7 +284,7 @@ def test_a_target_waits_for_those_that_are_to_have_a_share_beside_it() -> None:
 
 
 def test_the_ingress_copies_requests_for_a_shadow_that_can_take_them() -> None:
-    running = ShadowRecord(spec=ShadowSpec(parts=1000, safe_only=True))
+    running = ShadowRecord(name="s1", spec=ShadowSpec(parts=1000, safe_only=True))
     shared = replace(app("v1", "v1"), routed={"v2": 0, "v3": 0})
     v1, v2, v3 = (version(name, VersionPhase.READY, int(name[1])) for name in ("v1", "v2", "v3"))
     shadow = replace(v2, shadow=running)
@@ -293,7 +293,7 @@ def test_the_ingress_copies_requests_for_a_shadow_that_can_take_them() -> None:
     def copied(*versions: VersionRecord, known: AppRecord = shared, **fields: Any) -> object:
         return ingress_state([known], versions, fields.pop("replicas", replicas), **fields).shadows
 
-    assert copied(v1, shadow, v3) == {"a": Copying(2, 1, 1000, safe_only=True)}
+    assert copied(v1, shadow, v3) == {"a": Copying("s1", 2, 1, 1000, safe_only=True)}
     assert copied(v1, shadow, v3, replicas=replicas[:1]) == {}  # it has none
     assert copied(v1, shadow, v3, replicas=replicas[:1], resting={"v2"}).keys() == {"a"}  # type: ignore[attr-defined]
     assert copied(v1, replace(shadow, phase=VersionPhase.DEPLOYING), v3) == {}

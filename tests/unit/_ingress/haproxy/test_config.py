@@ -133,7 +133,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         owners={3: "hello"},
         near={"b3": "1", "b3.0": "s2"},
         shares={"hello": {4: 2}},
-        shadows={"hello": Copying(5, 3, 1000, safe_only=True)},
+        shadows={"hello": Copying("s1", 5, 3, 1000, safe_only=True)},
         versions={"hello": {"v1": 3, "v2": 4}},
     )
 
@@ -154,7 +154,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         "near.map": "b3 1\nb3.0 s2\n",
         "http2.map": "coming-http2 yes\n",
         "shares.map": "hello @chance\nhello.0 b4\nhello.1 b4\n",
-        "shadows.map": "hello b5/b3/1000/safe\n",
+        "shadows.map": "hello s1/b5/b3/1000/safe\n",
         "versions.map": "b3 v1\nb4 v2\nhello/v1 b3\nhello/v2 b4\n",
         "reasons.map": "hello it%0Ais%E2%80%A8%20100%20%25\n",
     }
@@ -179,7 +179,7 @@ def test_maps_are_read_as_they_were_written() -> None:
         coming=frozenset({"first"}),
         shares={"hello": {4: 2, 5: 30}, "halted": {6: 1}},
         sticks={"hello": "cookie", "halted": "X-User"},
-        shadows={"hello": Copying(5, 3, 1000), "halted": Copying(6, 7, 1, safe_only=True)},
+        shadows={"hello": Copying("s1", 5, 3, 1000), "halted": Copying("s2", 6, 7, 1, safe_only=True)},
         versions={"hello": {"v1": 3, "v2": 4}},
     )
     content = {file: maps.parse(text) for file, text in map_texts(state).items()}

@@ -39,7 +39,7 @@ def test_what_came_of_copies_is_summed_and_taken_apart() -> None:
 
 
 def test_a_shadow_counts_on_and_is_read_as_it_was_written() -> None:
-    begun = ShadowRecord(spec=ShadowSpec(parts=1000)).next_to("v1")
+    begun = ShadowRecord(name="s1", spec=ShadowSpec(parts=1000)).next_to("v1")
     assert begun.after(Compared()) is begun
     known = begun.after(FIRST).after(FIRST).ended("it was promoted")
     assert (known.outcome, known.reason, known.compared.copied) == ("ended", "it was promoted", 6)

@@ -141,7 +141,7 @@ def test_a_shadow_is_told_of_with_its_version() -> None:
         shadow=Figures(requests=2, classes=(0, 1, 0, 0, 1)),
         otherwise={"500 200": 1},
     )
-    record = ShadowRecord(spec=ShadowSpec(parts=1000), beside="v1", compared=compared)
+    record = ShadowRecord(name="s1", spec=ShadowSpec(parts=1000), beside="v1", compared=compared)
     [info] = version_infos(app(), [replace(V2, shadow=record)], {})
 
     assert info.shadow is not None

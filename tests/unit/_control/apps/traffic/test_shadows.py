@@ -11,7 +11,7 @@ from flyteray._plan.info import ErrorInfo
 from flyteray._plan.traffic.shadow import ShadowRecord, ShadowSpec
 from tests.unit.builders import app_record, app_spec, version_record
 
-BEGUN = ShadowRecord(spec=ShadowSpec(parts=1000))
+BEGUN = ShadowRecord(name="s1", spec=ShadowSpec(parts=1000))
 BESIDE = BEGUN.next_to("v1")
 VERSIONS = {
     f"a.{name}": version_record(f"a.{name}", spec=app_spec("a", version=name)) for name in ("v1", "v2", "v3")
