@@ -1,11 +1,12 @@
-"""What does it cost that requests are counted, and that an entry of each is written?
+"""What does it cost that requests are counted, that an entry of each is written, and that they are traced?
 
     python -m benchmarks.requests_seen [--seconds 3] [--repeat 7]
 
-Three ingresses without Ray in processes of their own, before the same replica, a FastAPI application: one counts its
-requests as it does by default, one writes an access log as well, and one was made to see nothing (no lines, no request
-ids). Rates are measured in turns. The processor time of HAProxy and of the process beside it says more than rates where
-wrk and the replica have the same cores.
+Five ingresses without Ray in processes of their own, before the same replica, a FastAPI application: one counts its
+requests as it does by default, one writes an access log as well, two send spans of one request in a hundred, and of
+all, to a collector, and one was made to see nothing (no lines, no request ids). Rates are measured in turns. The
+processor time of HAProxy and of the process beside it says more than rates where wrk and the replica have the same
+cores.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
 from flyteray._ingress.seen import lines
 
-KINDS = ("nothing seen", "counted", "logged")
+SHARES = {"traced, 1%": "0.01", "traced": "1"}
+KINDS = ("nothing seen", "counted", "logged", *SHARES)
 CONNECTIONS = 32
 COUNTED_TARGET, LOGGED_TARGET = 0.95, 0.9
 
@@ -51,12 +53,37 @@ def replica(port: int) -> None:
     uvicorn.run(api, port=port, log_level="warning", access_log=False, lifespan="off")
 
 
-def ingress(kind: str, replica_port: int) -> None:
+def collector(port: int) -> None:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *_: Any) -> None: ...
+
+    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+def ingress(kind: str, replica_port: int, collector_port: int) -> None:
     """Serve until stdin ends; first say the port, at the end the microseconds that a request took of processors."""
     if kind == "nothing seen":
-        lines.rules = lambda client, logs: ""  # type: ignore[assignment]
+        lines.rules = lambda client, logs, sampling: ""  # type: ignore[assignment]
     folder = Path(tempfile.mkdtemp(prefix="flyteray-bench-"))
-    made = Ingress(folder, watched=os.getpid(), access_log=kind == "logged")
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector_port}",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": SHARES.get(kind, ""),
+    }
+    traces = tuple(variables.items()) if kind in SHARES else ()
+    made = Ingress(folder, watched=os.getpid(), access_log=kind == "logged", traces=traces)
     try:
         made.apply(
             IngressState(
@@ -107,9 +134,9 @@ def child(*arguments: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def replica_process() -> Iterator[int]:
+def serving(option: str) -> Iterator[int]:
     port = harness.free_port()
-    process = child("--replica", str(port))
+    process = child(option, str(port))
     try:
         with httpx.Client() as client:
             harness.until(lambda: harness.answers(client, f"http://127.0.0.1:{port}/"), timeout_s=30)
@@ -120,8 +147,8 @@ def replica_process() -> Iterator[int]:
 
 
 @contextmanager
-def measured(kind: str, replica_port: int) -> Iterator[Measured]:
-    process = child("--ingress", kind, str(replica_port))
+def measured(kind: str, replica_port: int, collector_port: int) -> Iterator[Measured]:
+    process = child("--ingress", kind, str(replica_port), str(collector_port))
     assert process.stdout is not None
     try:
         yield Measured(process, f"http://127.0.0.1:{int(process.stdout.readline())}/hello/", [])
@@ -132,8 +159,8 @@ def measured(kind: str, replica_port: int) -> Iterator[Measured]:
 def compare(given: argparse.Namespace) -> None:
     harness.require_wrk()
     with ExitStack() as stack:
-        port = stack.enter_context(replica_process())
-        peers = {kind: stack.enter_context(measured(kind, port)) for kind in KINDS}
+        ports = [stack.enter_context(serving(option)) for option in ("--replica", "--collector")]
+        peers = {kind: stack.enter_context(measured(kind, *ports)) for kind in KINDS}
         for peer in peers.values():
             harness.wrk(peer.url, CONNECTIONS, 1)
         failed = 0
@@ -149,13 +176,13 @@ def compare(given: argparse.Namespace) -> None:
         kind: median(rate / of for rate, of in zip(peer.rates, bare, strict=True))
         for kind, peer in peers.items()
     }
-    targets = dict(zip(KINDS, ("", f"{COUNTED_TARGET:g}x", f"{LOGGED_TARGET:g}x"), strict=True))
+    targets = {"counted": f"{COUNTED_TARGET:g}x", "logged": f"{LOGGED_TARGET:g}x"}
     rows: list[list[Any]] = [
         [
             kind,
             median(peer.rates),
             f"{ratios[kind]:.2f}x",
-            targets[kind],
+            targets.get(kind, ""),
             spent[kind]["haproxy_us"],
             spent[kind]["beside_us"],
             f"{spent[kind]['seen']:.2%}",
@@ -178,12 +205,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3, help="of load a sample (default: 3)")
     parser.add_argument("--repeat", type=int, default=7, help="rounds (default: 7)")
     parser.add_argument("--replica", type=int, metavar="PORT", help=argparse.SUPPRESS)
-    parser.add_argument("--ingress", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--collector", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    parser.add_argument("--ingress", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.replica:
         replica(given.replica)
+    elif given.collector:
+        collector(given.collector)
     elif given.ingress:
-        ingress(given.ingress[0], int(given.ingress[1]))
+        kind, *ports = given.ingress
+        ingress(kind, *map(int, ports))
     else:
         compare(given)
 

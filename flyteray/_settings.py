@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from flyteray import _place
+from flyteray._traces.asked import Variables, variables_in
 from flyteray.errors import InitializationError
 
 # Where tasks and apps find out whose they are, as in Flyte.
@@ -112,6 +113,10 @@ class Settings:
         smtp: The mail server of notifications, a URL such as ``smtp://user:password@mail.example.com:587`` or
             ``smtps://…`` (``FLYTERAY_SMTP``); None: there is none. With ``smtp`` it is encrypted where the server can.
         smtp_from: The address that mail comes from (``FLYTERAY_SMTP_FROM``); None: see :attr:`mail_sender`.
+        traces: The variables of OpenTelemetry (``OTEL_…``), which say whether and where spans of requests, runs and
+            actions are sent: to ``OTEL_EXPORTER_OTLP_ENDPOINT``, or nowhere where neither that nor
+            ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` is set. All processes of a cluster go by those that it was started
+            with, and by what their own machine or environment says instead. It takes ``pip install 'flyteray[otel]'``.
         start_timeout_s: How long a local cluster may take to start (``FLYTERAY_START_TIMEOUT``; 120).
     """
 
@@ -144,6 +149,7 @@ class Settings:
     smtp_from: str | None = None
     access_log: bool = False
     tls: Tls | None = None
+    traces: Variables = field(default=(), repr=False)
 
     @classmethod
     def load(cls) -> Settings:
@@ -190,6 +196,7 @@ class Settings:
             org=environ.get(ORG) or None,
             project=environ.get(PROJECT) or None,
             domain=environ.get(DOMAIN) or None,
+            traces=variables_in(environ),
         )
 
     @property

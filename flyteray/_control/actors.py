@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from flyteray._ingress.door import ingress_at, ingress_name
 from flyteray._ingress.routes import LOOPBACK
 from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings, Tls
+from flyteray._traces.asked import Variables, are_asked, sampling
+from flyteray._traces.export import check_installed
 from flyteray.errors import InitializationError
 
 # By name: with Ray Serve they take a second to import, and clients that find them running do without.
@@ -48,6 +50,7 @@ class IngressOptions:
         half_closed: As in the settings.
         access_log: As there.
         tls: As there.
+        traces: The variables by which they send spans of requests; none where they send none.
         everywhere: Whether every machine takes traffic from outside; otherwise the head does.
     """
 
@@ -63,6 +66,7 @@ class IngressOptions:
     everywhere: bool = True
     access_log: bool = False
     tls: Tls | None = None
+    traces: Variables = field(default=(), repr=False)
 
     def listens(self, address: str) -> str:
         """The address that the ingress on the machine of this address listens on."""
@@ -100,7 +104,7 @@ def ensure_controller(settings: Settings, cluster: LocalCluster | None) -> Clust
 
 def start_actors(settings: Settings) -> None:
     """Start those of ingress, keeper and controller that the connected cluster lacks."""
-    head = nodes.head_address()
+    head, traces = nodes.head_address(), asked_traces(settings)
     options = IngressOptions(
         head=head,
         home=settings.home,
@@ -114,6 +118,7 @@ def start_actors(settings: Settings) -> None:
         everywhere=settings.ingress_nodes == "all",
         access_log=settings.access_log,
         tls=settings.tls,
+        traces=traces,
     )
     start_ingress(options, head, None)
     door = ingress_at(head)
@@ -127,6 +132,7 @@ def start_actors(settings: Settings) -> None:
         or endpoint_pattern(ask(door.found_at()), port, tls_port),
         auth=settings.asks_for_keys,
         public=settings.url is not None,
+        traces=traces,
     )
     _detached(_KEEPER, keeper_name())
     database, key = settings.database_url, str(settings.secrets_key_path)
@@ -146,6 +152,7 @@ def start_ingress(options: IngressOptions, address: str, node: str | None) -> No
         options.access_log,
         options.half_closed,
         options.tls if found else None,
+        options.traces,
     )
     arguments = str(folder), options.listens(address), port, *trusted, None, address, *also
     _detached(_INGRESS, ingress_name(address), *arguments, node=None if is_head else node)
@@ -173,6 +180,18 @@ def follow_head(cluster: ClusterInfo, options: IngressOptions) -> tuple[ClusterI
         pattern = endpoint_pattern(head, *ports)
         cluster = cluster.model_copy(update={"endpoint_pattern": pattern})
     return cluster, replace(options, head=head)
+
+
+def asked_traces(settings: Settings) -> Variables:
+    """The variables by which a cluster's processes send traces; none where they send none.
+
+    InitializationError where they can't be, or nothing that sends spans is installed.
+    """
+    if not are_asked(settings.traces):
+        return ()
+    sampling(settings.traces)  # which the ingresses go by: what can't be is to be told now
+    check_installed()
+    return settings.traces
 
 
 def _public_pattern(url: str | None) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -73,6 +73,9 @@ class Trace(Protocol):
     @property
     def is_near(self) -> bool:
         """Whether its records are on this machine's disk."""
+
+    def current(self) -> AbstractContextManager[None]:
+        """Have spans of OpenTelemetry that begin in here be below its own."""
 
     def recorded(self) -> Outcome | None:
         """The end of the same call in an earlier attempt; None where there was none."""

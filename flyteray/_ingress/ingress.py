@@ -31,6 +31,7 @@ from flyteray._ingress.tls.offer import Offer
 from flyteray._ingress.trusted_proxies import Trust
 from flyteray._plan.traffic.load import Open
 from flyteray._settings import Tls
+from flyteray._traces.asked import Variables, sampling
 from flyteray.errors import BaseRuntimeError, ClusterError
 
 _FULL = 0.75  # of the backends are in use: it is time for more
@@ -57,6 +58,7 @@ class Ingress:
         address: The address by which the cluster knows this node. Unless it is loopback, the ingresses of other nodes
             find this one there once it is :meth:`join`ed with them.
         access_log: Whether an entry of each request is written in the directory.
+        traces: The variables of OpenTelemetry by which spans of requests are sent; none: they are not made.
 
     Attributes:
         seen: What is seen of its requests.
@@ -79,13 +81,15 @@ class Ingress:
         access_log: bool = False,
         half_closed: bool = False,
         tls: Tls | None = None,
+        traces: Variables = (),
     ) -> None:
         self._directory = Path(directory).resolve()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory.chmod(0o700)
         trust = Trust(tuple(trusted_proxies), tuple(trusted_headers))
         hosts = Hosts.of(socket.gethostname(), allowed_hosts)
-        self._files = Files(self._directory, trust, hosts, access_log, half_closed, tls)
+        sampled = sampling(traces) if traces else None
+        self._files = Files(self._directory, trust, hosts, access_log, half_closed, tls, sampled)
         self._watched = os.getppid() if watched is None else watched
         self._address = address
         self._identity = Identity(self._directory, address)
@@ -115,7 +119,7 @@ class Ingress:
             self._files.backends = max(self._files.backends, self._engine.look())
             known = self._engine.state().with_told(last)
             self._activator.update(known)
-            self.seen = Seen(self._directory, known, access_log)
+            self.seen = Seen(self._directory, known, access_log, traces)
             if self._identity.is_known():
                 self._activator.identify()
         except BaseException:

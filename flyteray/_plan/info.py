@@ -415,6 +415,7 @@ class ClusterInfo(Spec):
 
     The head's ingress listens on ``ingress_host`` and ``ingress_port``; with ``auth`` it asks for keys. Where clients
     come by TLS they do so on ``tls_port``, and ``tls`` says in words by which certificate, and what is wrong with it.
+    Processes send traces as the variables of OpenTelemetry in ``traces`` say; without any there are none.
     """
 
     storage: str
@@ -428,6 +429,7 @@ class ClusterInfo(Spec):
     near_pattern: str | None = None
     near_problem: str | None = None  # why the machine of whoever asked has no ingress
     machines: dict[str, str] = Field(default_factory=dict)  # how the ingress of each is, by address
+    traces: tuple[tuple[str, str], ...] = Field(default=(), repr=False)
 
     @property
     def pattern_for_code(self) -> str:

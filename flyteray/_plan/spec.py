@@ -300,6 +300,7 @@ class RunSpec(Spec):
     storage of inputs that are too large to travel with the request. ``owner`` is whose it is, ``cached`` its call where
     the result is kept, ``notifications`` are who is told of its end, ``labels`` are for finding it, ``links`` those
     of its root by name. The worker of one that is ``unchecked`` checks its inputs, as who asked had names only.
+    ``trace`` is what it has of the trace of who asked.
     """
 
     name: str
@@ -313,6 +314,7 @@ class RunSpec(Spec):
     cached: CachedCall | None = None
     notifications: tuple[NotificationSpec, ...] = ()
     unchecked: bool = False
+    trace: tuple[str, ...] = ()
 
 
 class OutputRef(Spec):

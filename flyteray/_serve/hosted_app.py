@@ -25,6 +25,7 @@ from flyteray._serve.parameters.parameters import Outputs, Parameters, Resolver
 from flyteray._serve.servers.hosting import Hosting, Server
 from flyteray._serve.servers.servers import health_of, loop_for, server_for
 from flyteray._serve.startup import CODE, IMAGE, SECRETS, SERVER, Startup
+from flyteray._traces.process import tracing
 from flyteray.app.scaling import Policy
 
 LOOPBACK = "127.0.0.1"  # the ingress of the machine alone reaches a replica
@@ -179,7 +180,9 @@ class HostedApp:
             return None  # the program's image alone may have what its module imports
         if python is not None:
             _lend_packages(python)
-        return code.load(ref, shipped)
+        app = code.load(ref, shipped)
+        tracing().begin(spec.name)
+        return app
 
 
 def _has_policy(spec: AppSpec) -> bool:

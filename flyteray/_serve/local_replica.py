@@ -25,6 +25,8 @@ from flyteray._plan.values.outputs import output_key, select
 from flyteray._serve.hosted_app import HostedApp
 from flyteray._serve.parameters.parameters import Outputs, named_run
 from flyteray._serve.servers import ports
+from flyteray._traces.asked import are_asked, variables_in
+from flyteray._traces.process import tracing
 from flyteray.storage import open_storage
 from flyteray.storage.values import read_value
 
@@ -69,8 +71,10 @@ class LocalReplica:
         await self.app.stop(self._plan.drain_s)
 
     async def _start(self, on_exit: Callable[[BaseException | None], object]) -> None:
-        plan = self._plan
+        plan, asked = self._plan, variables_in(os.environ)
         await self.app.deliver_secrets()
+        if are_asked(asked):
+            tracing().lend(asked)
         sock = ports.listening_socket(plan.host, plan.port)
         python = Path(plan.python) if plan.python else None
         await self.app.start(sock, self._activate, lambda: python, behind_ingress=False, on_exit=on_exit)

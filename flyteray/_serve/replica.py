@@ -26,6 +26,7 @@ from flyteray._serve.ray_serve.rollout import Rollout
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import ports
 from flyteray._serve.surroundings import ClusterOutputs, enter, new_folder
+from flyteray._traces.process import tracing
 from flyteray.errors import RuntimeSystemError
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class Replica:
             await self._app.stop(deadline_s, deadline_s + ON_SHUTDOWN_S)
         except asyncio.TimeoutError:
             logger.warning("The app did not end in time; its process ends without it.")
+        await asyncio.to_thread(tracing().say_last_words)
         self._clean_up()
 
     def _clean_up(self) -> None:
@@ -96,7 +98,7 @@ class Replica:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _start(self, spec: AppSpec, version: str) -> None:
-        await enter(self._app, spec.environment.env_vars)
+        await enter(self._app, spec.environment.env_vars, version)
         if spec.kind == "serve":
             replica_process.use_own_serve()
         image = spec.environment.image
@@ -143,6 +145,7 @@ class Replica:
             self._reporter.stop()
             self._clean_up()
             orphans.end_children()
+            tracing().say_last_words()
             logging.shutdown()
             os._exit(1)
 

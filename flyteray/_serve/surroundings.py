@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import serve
 
 from flyteray import _private
 from flyteray._actors.controller import controller
@@ -26,21 +27,25 @@ from flyteray._serve.parameters.parameters import Outputs
 from flyteray._serve.programs import orphans
 from flyteray._serve.ray_serve import replica_process
 from flyteray._tasks import outputs
+from flyteray._traces.process import tracing
 from flyteray.errors import ClusterError
 
 _INGRESS_S = 10.0  # for one that could not be started at once
 _AGAIN_S = 1.0
 
 
-async def enter(app: HostedApp, variables: Mapping[str, str]) -> None:
-    """Make a process of Serve's one that the code of an app can be loaded in; ``variables`` are those it declares."""
+async def enter(app: HostedApp, variables: Mapping[str, str], version: str) -> None:
+    """Make a process of Serve's one that the code of an app can be loaded in.
+
+    ``variables`` are those that its ``version`` declares.
+    """
     orphans.mark_children()
     replica_process.protect_log_handlers()
     replica_process.log_own_messages()
     launch.settle(variables)
     await app.deliver_secrets()
     if ray.is_initialized():
-        await _join_cluster()
+        await _join_cluster(version)
     replica_process.confine()
 
 
@@ -58,7 +63,7 @@ class ClusterOutputs(Outputs):
         return ask(controller().outputs.newer(list(refs), list(seen), timeout_s))
 
 
-async def _join_cluster() -> None:
+async def _join_cluster(version: str) -> None:
     """Make sure of the storage, and have the app's code find others through the ingress of its own machine."""
     here = ray.get_runtime_context().get_node_id()
     await controller().storage.prove(here, os.environ.get(RAW_DATA_PATH))
@@ -72,6 +77,12 @@ async def _join_cluster() -> None:
             )
         await asyncio.sleep(_AGAIN_S)
     os.environ[ENDPOINT_PATTERN] = info.pattern_for_code
+    if info.traces:
+        told = {
+            "service.version": version,
+            "service.instance.id": serve.get_replica_context().replica_id.unique_id,
+        }
+        tracing().lend(info.traces, told)
 
 
 def new_folder() -> Path:

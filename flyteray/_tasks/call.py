@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from flyteray._plan.info import ActionPhase, ErrorInfo
 from flyteray._plan.spec import CachedCall, CacheSpec, Caching, RunWide, TaskSpec
 from flyteray._plan.values.pickling import Payload
+from flyteray._traces.process import tracer
+from flyteray._traces.spans import Attributes, Carried, Span, begin
 from flyteray.io.artifacts import Metadata
 
 SecretName = tuple[str, str | None, str | None, str | None]
@@ -57,7 +59,7 @@ class Call(NamedTuple):
     ``cached`` are those of a :class:`CachedCall` where its result is kept, or for one that is unchecked ``cache`` are
     those of the :class:`CacheSpec`. ``called`` is when its caller called it, in seconds since the epoch; None for the
     root. One that ``publishes`` has artifacts among its outputs, and ``produces`` is what its caller says of them.
-    ``links`` are its addresses by name.
+    ``links`` are its addresses by name. ``trace`` is what it has of its caller's trace.
     """
 
     run: str
@@ -82,6 +84,7 @@ class Call(NamedTuple):
     publishes: bool = False
     produces: tuple[tuple[str, Metadata], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    trace: Carried = ()
 
     @property
     def inherited(self) -> Inheritance:
@@ -103,6 +106,19 @@ class Call(NamedTuple):
     @property
     def caching(self) -> Caching:
         return Caching(*self.inherited.caching)
+
+    def span(self, began: float | None = None) -> Span | None:
+        """Begin the span of this attempt, since ``began`` (epoch seconds), or now; None where there are no traces."""
+        if tracer() is None:
+            return None
+        told: Attributes = {
+            "flyteray.run": self.run,
+            "flyteray.action": self.action,
+            "flyteray.task": self.task,
+            "flyteray.attempt": self.attempt + 1,
+            "flyteray.version": self.version,
+        }
+        return begin(self.task, "internal" if self.parent else "consumer", told, self.trace, began)
 
     def pack(self, arguments: Payload) -> tuple[Any, ...]:
         """The arguments for Ray: call and inputs as one bytes, and the inputs' buffers where there are some.
@@ -135,6 +151,7 @@ class Call(NamedTuple):
         called: float | None = None,
         produces: tuple[tuple[str, Metadata], ...] = (),
         links: Mapping[str, str] | None = None,
+        trace: Carried = (),
     ) -> Call:
         """The call of a task as one attempt of one action."""
         return cls(
@@ -163,6 +180,7 @@ class Call(NamedTuple):
             publishes=task.produces_artifacts,
             produces=produces,
             links=tuple(links.items()) if links else (),
+            trace=trace,
         )
 
 
@@ -173,3 +191,8 @@ class ActionFailed(Exception):
         super().__init__(info, phase)
         self.info = info
         self.phase = phase
+
+    @property
+    def cause(self) -> ActionFailed:
+        """Itself: where Ray carries it, it is the cause of Ray's own error."""
+        return self

@@ -22,7 +22,8 @@ class Cancels:
         """Cancel the task behind ``ref``, softly, and all that it has started."""
         _cancel(ref)
         with self._change:
-            self._open.append(ref)
+            if ref not in self._open:
+                self._open.append(ref)
             if not self._repeats:
                 self._repeats = True
                 threading.Thread(target=self._repeat, name="flyteray-cancels", daemon=True).start()

@@ -33,6 +33,7 @@ from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.outputs import as_value, run_folder
 from flyteray._plan.values.pickling import inline, task_key
 from flyteray._plan.values.stand_in import taken, taken_async
+from flyteray._tasks.batches.sender import Sender
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.cancels import cancel
 from flyteray._tasks.events import Recorder
@@ -44,6 +45,7 @@ from flyteray._tasks.results.uploads import Uploads
 from flyteray._tasks.reuse.calls import PooledCall
 from flyteray._tasks.submission import NamedEnvironment, Submitter, translate_error, was_lost
 from flyteray._tasks.timeouts.patience import Patience, phase_of
+from flyteray._traces.spans import carried
 from flyteray.io.artifacts import produced
 from flyteray.storage import open_storage
 
@@ -53,15 +55,23 @@ T = TypeVar("T")
 class Children:
     """The ``context.runtime`` inside a task: submits children, waits for them, tries them again.
 
-    ``storage`` has what they leave, and ``data`` is the folder of the files that their parent makes.
+    ``sender`` has short ones travel together. ``storage`` has what they leave, and ``data`` is the folder of the files
+    that their parent makes.
     """
 
     def __init__(
-        self, parent: Call, recorder: Recorder, submitter: Submitter, storage: str, data: str
+        self,
+        parent: Call,
+        recorder: Recorder,
+        submitter: Submitter,
+        sender: Sender,
+        storage: str,
+        data: str,
     ) -> None:
         self._parent = parent
         self._recorder = recorder
         self._submitter = submitter
+        self._sender = sender
         self._names = ActionNames(parent.action, Uploads(data).named)
         self._replays = Replays(storage, parent)
         self._reuse = Reuse(storage)
@@ -116,9 +126,7 @@ class Children:
         call = _linked(self._call(spec, inputs)._replace(unchecked=True), links)
         arguments = pickling.dump(dict(inputs), "inputs")
         environment = NamedEnvironment.of(spec.environment)
-        return await self._run(
-            _Child(spec, environment, call, arguments, self._recorder, self._submitter, self._room)
-        )
+        return await self._run(self._child_of(spec, environment, call, arguments))
 
     def trace(self, name: str, inputs: Mapping[str, object]) -> context.Trace:
         """Begin a call of a traced function."""
@@ -178,7 +186,13 @@ class Children:
         # Names in place of values: large ones are looked through once.
         call = self._call(spec, {**bound, **(named or {})}, cached)
         call = _linked(call, task.links)
-        return _Child(spec, environment, call, arguments, self._recorder, self._submitter, self._room)
+        return self._child_of(spec, environment, call, arguments)
+
+    def _child_of(
+        self, spec: TaskSpec, environment: NamedEnvironment, call: Call, arguments: pickling.Payload
+    ) -> _Child:
+        recorder, submitter, sender = self._recorder, self._submitter, self._sender
+        return _Child(spec, environment, call, arguments, recorder, submitter, sender, self._room)
 
     def _keep(self, spec: TaskSpec) -> None:
         """Record the task of children once, any of which can be run again as a run."""
@@ -205,6 +219,7 @@ class Children:
             called=time.time(),
             cached=cached,
             produces=produced(),
+            trace=carried(),
         )
 
 
@@ -227,6 +242,7 @@ class _Child:
     arguments: pickling.Payload
     recorder: Recorder
     submitter: Submitter
+    sender: Sender
     room: Room
 
     def __post_init__(self) -> None:
@@ -248,6 +264,9 @@ class _Child:
             self.call, ActionPhase.SUCCEEDED, cached=found.entry.run, inputs=inline(self.arguments)
         )
         kept.take(self.call, found)
+        if (span := self.call.span()) is not None:
+            span.tell({"flyteray.cached_from": found.entry.run})
+            span.end()
         return as_value(found.outputs)
 
     def ready_start(self) -> Start | None:
@@ -302,9 +321,24 @@ class _Child:
                 if (pooled := self._pooled(call, start)) is not None:
                     with self._patience.waiting(call, pooled.cancel):
                         return await pooled.get_async(host().waits)
+                if self.sender.takes(call, self.arguments):
+                    told = await self._run_with_others(call, start)
+                    if told is not None:
+                        return pickling.load(told)
                 ref = self.submitter.submit(self.environment, call, self.arguments, start)
                 with self._patience.waiting(call, functools.partial(cancel, ref)):
                     return await host().waits.get_async(ref)
+
+    async def _run_with_others(self, call: Call, start: Start) -> pickling.Payload | None:
+        """Send an attempt together with others: its pickled value, or None where it is to be sent alone."""
+        item = self.sender.add(self.environment, call, self.arguments, start)
+        cancel = functools.partial(self.sender.cancel, item)
+        with self._patience.waiting(call, cancel):
+            try:
+                return await host().waits.until(item.future)
+            except asyncio.CancelledError:
+                cancel()
+                raise
 
     def _pooled(self, call: Call, start: Start) -> PooledCall | None:
         """The attempt as one of a warm process; None where its environment keeps none."""
@@ -347,7 +381,11 @@ class _Child:
         if shown is not told or not isinstance(getattr(error, "cause", None), ActionFailed):
             # Its worker could not tell: it died, does not know why it was cancelled, or Ray refused the action.
             call = self.call._replace(attempt=attempt)
-            self.recorder.add(call, phase_of(shown, told), error=failure.describe(shown).summary)
+            described = failure.describe(shown)
+            self.recorder.add(call, phase_of(shown, told), error=described.summary)
+            if (span := call.span()) is not None:
+                span.fail(described.summary, described)
+                span.end()
         delay = self._retries.after(shown)
         if delay is None:
             raise shown

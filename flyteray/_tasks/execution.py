@@ -31,6 +31,7 @@ from flyteray._declare import context
 from flyteray._declare.facts import ActionID, CodeBundle, RawDataPath
 from flyteray._declare.tasks.task import Task
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN
+from flyteray._machine.alarms import alarms
 from flyteray._plan import failure
 from flyteray._plan.actions.limits import Expiry, Limits
 from flyteray._plan.actions.links import links_of
@@ -47,15 +48,19 @@ from flyteray._plan.values.kept_outputs import KeptOutputs
 from flyteray._plan.values.outputs import as_outputs, as_value, exits_well
 from flyteray._plan.values.pickling import Own, Payload, in_storage, inline, input_key
 from flyteray._report.report import unseen
+from flyteray._tasks.batches.batch import LATE_S, Batch, Told
+from flyteray._tasks.batches.sender import Sender
 from flyteray._tasks.call import ActionFailed, Call, SecretName
 from flyteray._tasks.children import Children
 from flyteray._tasks.events import Recorder
 from flyteray._tasks.forks import ForkExit
-from flyteray._tasks.host import host
+from flyteray._tasks.host import host, on_rays_thread
 from flyteray._tasks.logs import LogKeeper
 from flyteray._tasks.results.reuse import Reuse
 from flyteray._tasks.submission import Submitter
 from flyteray._tasks.timeouts.ending import end_processes
+from flyteray._traces.process import tracing
+from flyteray._traces.spans import Span
 from flyteray.io.artifacts import versions_in
 from flyteray.io.checkpoint import Checkpoint
 from flyteray.storage import open_storage, tensors
@@ -70,6 +75,8 @@ class Worker:
         self._find_ingress()
         ask(controller().storage.prove(ray.get_runtime_context().get_node_id()))
         os.environ["FLYTERAY_STORAGE"] = self.cluster.storage  # for the processes that the user's code starts
+        if self.cluster.traces:
+            tracing().lend(self.cluster.traces)
         asked = [
             SecretSpec(key=key, group=group, env_var=variable, mount=mount)
             for key, group, variable, mount in secrets
@@ -88,6 +95,7 @@ class Worker:
         """Tell what there is to tell before this process is ended."""
         self.recorder.flush()
         self._logs.keep_last_words()
+        tracing().say_last_words()
 
     def _find_ingress(self) -> None:
         self._seen_at = -_STAYS_S
@@ -121,6 +129,7 @@ class Worker:
             self.recorder.flush()
         log = self._logs.begin(call)
         report: KeptReport | None = None
+        span: Span | None = None
         expiry = limits.of_running(call.task, began)
         try:
             if not self._has_ingress():
@@ -134,6 +143,7 @@ class Worker:
                 _be_script(call.module)
                 task: Task[..., Any] = _load(call.bundle, call.module, call.name)
                 _be_script(call.module)
+                span = _span(call, began)
                 if call.parent and in_storage(arguments):
                     pickling.store(arguments, self.cluster.storage, input_key(call.run, call.action))
                 if task.links and not call.links:  # of a deployed one its caller has none
@@ -149,7 +159,7 @@ class Worker:
                     if found is None:
                         report = self._report(call, task)
                         with _limited(expiry):
-                            returned = self._call_function(call, task, given, report)
+                            returned = self._call_function(call, task, given, report, span)
                             value = inputs.check_output(task, returned)
                         if call.publishes:
                             _publish(call, as_outputs(task, value), given)
@@ -161,20 +171,30 @@ class Worker:
                 if workplace is not None and host().is_alone:
                     workplace.tidy()
         except BaseException as error:  # noqa: BLE001  # whatever users raise travels as a value
+            span = span or _span(call, began)
             if host().is_cancelled:
                 if host().is_alone:
                     end_processes(since=began)
                 if not host().is_timed_out:
                     _end(report, ActionPhase.ABORTED)
+                    if span is not None:
+                        span.fail("It was cancelled.")
                     raise KeyboardInterrupt from None  # what Ray expects of a cancelled task
             phase, info = _failure(error, expiry)
             _end(report, phase, info.summary)
+            if span is not None:
+                span.fail(info.summary, info)
             self.recorder.add(call, phase, began, info.summary)
             raise ActionFailed(info, phase) from None
         else:
             _end(report, ActionPhase.SUCCEEDED)
+            if span is not None:
+                span.tell({"flyteray.cached_from": reused})
         finally:
             self._logs.end(log)
+            if span is not None:
+                span.end()
+                tracing().flusher.soon()
         self.recorder.add(call, ActionPhase.SUCCEEDED, began, cached=reused)
         return result
 
@@ -203,9 +223,16 @@ class Worker:
         )
 
     def _call_function(
-        self, call: Call, task: Task[..., Any], arguments: dict[str, Any], report: KeptReport | None
+        self,
+        call: Call,
+        task: Task[..., Any],
+        arguments: dict[str, Any],
+        report: KeptReport | None,
+        span: Span | None,
     ) -> Any:
         bound = contextvars.copy_context()
+        if span is not None:
+            bound.run(span.enter)
         inherited = call.inherited
         run_folder = f"{self.cluster.storage}/runs/{call.run}"
         root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
@@ -214,7 +241,7 @@ class Worker:
         if call.parent is None:
             # Before user code makes it, which would open it to others.
             open_storage(f"{run_folder}/{call.action}").make_folder()
-        children = Children(call, self.recorder, _submitter(), self.cluster.storage, data)
+        children = Children(call, self.recorder, _submitter(), _sender(), self.cluster.storage, data)
         bound.run(context.runtime.set, children)
         bound.run(context.custom.set, dict(inherited.custom_context))
         bound.run(
@@ -245,6 +272,12 @@ class Worker:
             raise
         finally:
             children.confirm()
+
+
+def _span(call: Call, began: float) -> Span | None:
+    """The span of an attempt, whose code is there; None where there are no traces."""
+    tracing().begin(call.task.rpartition(".")[0])
+    return call.span(began)
 
 
 def _publish(call: Call, outputs: Sequence[Any], given: Mapping[str, Any]) -> None:
@@ -379,6 +412,12 @@ def _submitter() -> Submitter:
     return Submitter(execute)
 
 
+@functools.cache
+def _sender() -> Sender:
+    """The sender of those children of this process's actions that travel together."""
+    return Sender(Submitter(execute_batch, num_returns="streaming"))
+
+
 def execute(packed: bytes, buffers: Payload | None = None) -> Any:
     """Execute a child action: its value goes to the parent through Ray."""
     return host().run(_execute, packed, buffers)
@@ -387,6 +426,24 @@ def execute(packed: bytes, buffers: Payload | None = None) -> Any:
 def execute_root(packed: bytes, buffers: Payload | None = None) -> tuple[tuple[Any, ...] | Own, int]:
     """Execute the root action of a run: returns its outputs, and how many bytes of them are in storage."""
     return host().run(_execute_root, packed, buffers)
+
+
+@on_rays_thread
+def execute_batch(packed: bytes) -> Iterator[Told]:
+    """Execute child actions one after the other, and tell of them when all have ended, or when that is late."""
+    batch = Batch(packed, execute_call, lambda: _load.cache_info().misses)
+    alarm = alarms().after(LATE_S, host().waits.recheck)
+    try:
+        for _ in host().run_until(batch.run, batch.is_late, batch.give_back):
+            if batch.is_late():
+                batch.give_back()
+                yield batch.take()
+    except KeyboardInterrupt:
+        yield batch.take()
+        raise
+    finally:
+        alarm.cancel()
+    yield batch.take()
 
 
 def _execute(packed: bytes, buffers: Payload | None) -> Any:

@@ -31,11 +31,21 @@ from flyteray._tasks.timeouts.ending import end_process, own_watchman
 from flyteray._tasks.waits import Waits
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
+_ON_RAYS_THREAD = "_flyteray_on_rays_thread"
+
+WAY_S = 0.1  # for one that gives way to be over
 SOFT_S = 1.0  # for a cancelled coroutine to end; then what blocks it is interrupted
 GRACE_S = 1.0  # and for any function after that; then its process ends
 WATCHMAN_S = 0.5  # after that it is ended from outside
 EXIT_CANCELLED = 143  # as a process that SIGTERM ended
+
+
+def on_rays_thread(function: F) -> F:
+    """Have Ray's thread call a function itself: it runs on the user's what is to run there."""
+    setattr(function, _ON_RAYS_THREAD, True)
+    return function
 
 
 class _Job:
@@ -51,6 +61,7 @@ class _Job:
         self.cancelled = False
         self.timed_out = False
         self.softly = False  # its coroutine was asked to end
+        self.give_way: Callable[[], bool] = lambda: False  # what a cancel asks first
         self.coroutine: asyncio.Task[Any] | None = None
         self._over = False
         self._runs = threading.Lock()
@@ -97,18 +108,44 @@ class Host:
         if threading.get_ident() == self._thread:
             return function(*args, **kwargs)
         job = _Job(functools.partial(function, *args, **kwargs))
+        self._begin(job)
+        self._share(job, job.is_over)
+        return self._result(job)  # type: ignore[no-any-return]
+
+    def run_until(
+        self, function: Callable[[], object], is_due: Callable[[], bool], softly: Callable[[], bool]
+    ) -> Iterator[None]:
+        """Run a function as :meth:`run` does, and give control in between, once, when something is due.
+
+        Whoever makes it due has the waits rechecked. A cancel calls ``softly`` first, and interrupts where that was of
+        no use: it returns False, or the function goes on.
+        """
+        job = _Job(function)
+        job.give_way = softly
+        self._begin(job)
+        self._share(job, lambda: job.is_over() or is_due())
+        yield
+        self._share(job, job.is_over)
+        self._result(job)
+
+    def _begin(self, job: _Job) -> None:
         self.waits.begin()
         self._jobs.put(job)
+
+    def _share(self, job: _Job, is_over: Callable[[], bool]) -> None:
         try:
-            self.waits.share(job.is_over)
+            self.waits.share(is_over)
         except KeyboardInterrupt:  # only where Ray has Python's main thread
             self._cancel(job)
             while not job.is_over():
                 with contextlib.suppress(KeyboardInterrupt):
                     job.ends_within(GRACE_S)
+
+    def _result(self, job: _Job) -> Any:
+        self.waits.end()
         self.waits.cancel()  # those that it has left behind
         if job.error is None:
-            return job.value  # type: ignore[no-any-return]
+            return job.value
         if job.cancelled and not job.timed_out:
             raise KeyboardInterrupt from None
         raise job.error
@@ -116,6 +153,8 @@ class Host:
     def adopt(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a function to run on the user's thread where Ray calls it on its own, and elsewhere as it is."""
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return function
+        if getattr(function, _ON_RAYS_THREAD, False):
             return function
 
         @functools.wraps(function)
@@ -268,6 +307,10 @@ class Host:
             main()
 
     def _cancel(self, job: _Job) -> None:
+        if job.give_way():
+            self.waits.recheck()
+            alarms().after(WAY_S, functools.partial(self._cancel, job))  # Ray sends no second one
+            return
         with self._change:
             if job.cancelled:  # it was told before, and may be tidying up
                 return

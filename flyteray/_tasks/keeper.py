@@ -110,6 +110,7 @@ class Keeper(KeeperDoor):
                 limits=patience.limits,
                 cached=spec.cached,
                 links=spec.links,
+                trace=spec.trace,
             )
             if spec.unchecked:
                 call = call._replace(unchecked=True)

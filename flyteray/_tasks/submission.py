@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import ray
 from ray.exceptions import (
@@ -87,7 +87,7 @@ class NamedEnvironment(NamedTuple):
 class Submitter:
     """Submits one function, which takes packed calls, to Ray; the options of an environment are worked out once."""
 
-    def __init__(self, function: Callable[[bytes, Payload | None], object], num_returns: int = 1) -> None:
+    def __init__(self, function: Callable[..., object], num_returns: int | Literal["streaming"] = 1) -> None:
         self._function = ray.remote(function)
         self._num_returns = num_returns
         self._prepared = functools.cache(self._prepare)
@@ -101,9 +101,11 @@ class Submitter:
 
         Returns its ObjectRef (or a list of them); raises PlacementError where no node of the cluster can take it.
         """
-        gets = self.placed(environment, call.task)
-        prepared = self._prepared(gets, call.bundle or call.version or "", start)
-        return prepared.remote(*call.pack(arguments))
+        return self.prepared(environment, call, start).remote(*call.pack(arguments))
+
+    def prepared(self, environment: NamedEnvironment, call: Call, start: Start = NO_IMAGE) -> Any:
+        """Ray's function for calls like this one in an environment; raises as :meth:`submit`."""
+        return self._prepared(self.placed(environment, call.task), call.bundle or call.version or "", start)
 
     def placed(self, environment: NamedEnvironment, task: str) -> str:
         """An environment as it fits this cluster, as JSON; raises PlacementError where no node can take it."""

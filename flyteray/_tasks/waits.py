@@ -10,15 +10,17 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import ray
 import ray._raylet
 from ray.exceptions import GetTimeoutError
 
 from flyteray._tasks.cancels import cancel
+
+T = TypeVar("T")
 
 _RECHECK_S = 0.5  # how soon it is noticed that nobody waits for a ref any more
 _FEW = 16  # values that are told of at once; those of more are collected
@@ -51,6 +53,7 @@ class Waits:
     def __init__(self) -> None:
         self._new: queue.SimpleQueue[_Wait | None] = queue.SimpleQueue()
         self._pending: dict[ray.ObjectRef, tuple[Future[Any] | asyncio.Future[Any], Cancel]] = {}
+        self._left: list[_Wait] = []  # that are to be shared on
         self._sharer: int | None = None
         self.tells = False
 
@@ -60,14 +63,14 @@ class Waits:
         return self._sharer is not None
 
     def begin(self) -> None:
-        """Begin to share waits by this thread, whose waits release the CPU."""
-        self._new = queue.SimpleQueue()  # without waits that an earlier function left behind
+        """Begin to share waits by this thread, whose waits release the CPU; :meth:`end` must follow."""
+        self._new, self._left = queue.SimpleQueue(), []  # without waits that an earlier function left behind
         self._sharer = threading.get_ident()
 
     def share(self, is_over: Callable[[], bool]) -> None:
-        """Share all waits until the function of this thread's call is over; :meth:`recheck` says when to look."""
+        """Share all waits until that is over which this thread waits for; :meth:`recheck` says when to look."""
         new = self._new
-        waiting: list[_Wait] = []
+        waiting, self._left = self._left, []
         pause, longest = _COLLECT_S
         while not is_over():
             waiting += self._taken(new, block=not waiting)
@@ -83,6 +86,10 @@ class Waits:
                 _collect([each for each in waiting if each.collected and each.ref in here])
                 waiting = [each for each in waiting if each.ref not in here]
                 pause = _COLLECT_S[0] if ready else min(2 * pause, longest)
+        self._left = waiting
+
+    def end(self) -> None:
+        """End to share waits: the function is over."""
         self._sharer = None
 
     def recheck(self) -> None:
@@ -146,6 +153,10 @@ class Waits:
             self._new.put(_Wait(ref, future.done, collected=future))
         with self._until_ended(ref, future, end):
             return await future
+
+    async def until(self, told: Awaitable[T]) -> T:
+        """Await what is told of tasks in another way than by their refs."""
+        return await told
 
     def cancel(self) -> None:
         """Cancel the tasks behind all refs that :meth:`get` and :meth:`get_async` wait for."""

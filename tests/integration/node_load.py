@@ -7,6 +7,7 @@ line says when it has begun.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -50,7 +51,12 @@ async def main(seconds: float, rate: float, urls: list[str]) -> None:
     loop.call_later(seconds, ended.set)
     loop.add_reader(sys.stdin, ended.set)
     limits = httpx.Limits(max_connections=1000, max_keepalive_connections=50)
-    async with httpx.AsyncClient(limits=limits, timeout=_PATIENCE_S) as client:
+    async with contextlib.AsyncExitStack() as stack:
+        # One for each: those who wait for a machine that is gone hold up nobody who asks another one.
+        clients = {
+            url: await stack.enter_async_context(httpx.AsyncClient(limits=limits, timeout=_PATIENCE_S))
+            for url in urls
+        }
         print("begun", flush=True)
         talks = [
             asyncio.create_task(talk(url.replace("http", "ws", 1) + "/ws", ended))
@@ -64,7 +70,7 @@ async def main(seconds: float, rate: float, urls: list[str]) -> None:
                 number += 1
                 method = "POST" if number % 10 == 0 else "GET"
                 path = "/slow" if number % 7 == 0 else "/who"
-                asking.add(task := asyncio.create_task(ask(client, url + path, method, answers)))
+                asking.add(task := asyncio.create_task(ask(clients[url], url + path, method, answers)))
                 task.add_done_callback(asking.discard)
             await asyncio.sleep(1 / rate)
         loop.remove_reader(sys.stdin)

@@ -32,7 +32,7 @@ FLOORS = [
     {"_declare", "_logging"},
     {"_report"},
     {"_machine"},
-    {"errors", "_handles", "_place", "_private", "_public", "_settings", "_version"},
+    {"errors", "_handles", "_place", "_private", "_public", "_settings", "_traces", "_version"},
 ]
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 KNOW_RAY = {"_control", "_serve", "_tasks", "_cluster"}

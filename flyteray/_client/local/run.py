@@ -42,6 +42,7 @@ from flyteray._plan.values.outputs import ActionInputs, ActionOutputs, as_output
 from flyteray._plan.values.stand_in import taken, taken_async
 from flyteray._report.report import Report, unseen
 from flyteray._settings import Settings
+from flyteray._traces.spans import Span, begin
 from flyteray.errors import RemoteTaskUsageError, TaskTimeoutError
 from flyteray.io.checkpoint import Checkpoint
 from flyteray.storage import open_storage
@@ -211,6 +212,9 @@ class _LocalRuntime:
 
     def _reused(self, task: Task[..., Any], found: Found) -> Any:
         self.history.reuse(self.action, found.entry.run)
+        if (span := self._span(task, 0)) is not None:
+            span.tell({"flyteray.cached_from": found.entry.run})
+            span.end()
         logger.info("The result of task %r is that of run %s", task.name, found.entry.run)
         return as_value(found.outputs)
 
@@ -222,7 +226,8 @@ class _LocalRuntime:
         while True:
             attempt = retries.attempt
             report = self._report(task, attempt)
-            bound = self._context(task, attempt, report)
+            span = self._span(task, attempt)
+            bound = self._context(task, attempt, report, span)
             outcome = _Outcome()
             with (
                 self.above.place(self.action),
@@ -233,7 +238,7 @@ class _LocalRuntime:
             if late:
                 where = outcome.error.__traceback__ if outcome.error else None
                 outcome = _Outcome(error=late[0].with_traceback(where))
-            self._end(task, report, outcome.error)
+            self._end(task, report, outcome.error, span)
             if (delay := outcome.delay(task, retries, limits)) is None:
                 return outcome.value
             time.sleep(delay)
@@ -253,15 +258,16 @@ class _LocalRuntime:
     async def _attempt(
         self, task: Task[..., Any], arguments: dict[str, Any], attempt: int, limits: Limits
     ) -> _Outcome:
-        report = self._report(task, attempt)
+        report, span = self._report(task, attempt), self._span(task, attempt)
         self.history.begin(self.action)
         expiry = limits.of_running(task.name, time.time())
         try:
-            outcome = await self._outcome(task, arguments, self._context(task, attempt, report), expiry)
+            bound = self._context(task, attempt, report, span)
+            outcome = await self._outcome(task, arguments, bound, expiry)
         except asyncio.CancelledError as error:
-            self._end(task, report, error)
+            self._end(task, report, error, span)
             raise
-        self._end(task, report, outcome.error)
+        self._end(task, report, outcome.error, span)
         return outcome
 
     async def _outcome(
@@ -292,20 +298,34 @@ class _LocalRuntime:
         opened = functools.partial(open_storage, self.folder)
         return KeptReport(task.name, self.run_name, self.action, attempt + 1, opened)
 
-    def _end(self, task: Task[..., Any], report: Report, error: BaseException | None) -> None:
+    def _span(self, task: Task[..., Any], attempt: int) -> Span | None:
+        named = {"flyteray.run": self.run_name, "flyteray.action": self.action, "flyteray.task": task.name}
+        return begin(task.name, "internal", {**named, "flyteray.attempt": attempt + 1})
+
+    def _end(
+        self, task: Task[..., Any], report: Report, error: BaseException | None, span: Span | None
+    ) -> None:
         """Note how an attempt has ended; write its report for the last time, and say where it is after a failure."""
         phase, why = _ended(error)
         self.history.end(self.action, phase, why)
+        if span is not None:
+            if error is not None:
+                span.fail(why or "", failure.describe(error))
+            span.end()
         if not isinstance(report, KeptReport):
             return
         if report.end(phase, why or "") and phase is ActionPhase.FAILED:
             logger.warning("The report of %s, which failed, is %s", task.name, self.folder / report.key)
 
-    def _context(self, task: Task[..., Any], attempt: int, report: Report) -> contextvars.Context:
+    def _context(
+        self, task: Task[..., Any], attempt: int, report: Report, span: Span | None
+    ) -> contextvars.Context:
         """The context of an attempt of a task, whose variables and secrets are there."""
         self.variables.deliver(task.env_vars or {})
         self.secrets.deliver(task.secret_list())
         bound = contextvars.copy_context()
+        if span is not None:
+            bound.run(span.enter)
         may_recur = self.may_recur or retry_spec(task.retries).count > 0
         # Which counts its calls anew.
         bound.run(context.runtime.set, replace(self, attempt=attempt, may_recur=may_recur))

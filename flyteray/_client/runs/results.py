@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flyteray._client.runs.handle import Run
+from flyteray._client.runs.traced import tell_of_reuse
 from flyteray._client.session.session import session
 from flyteray._declare.tasks.task import Task
 from flyteray._plan.cache.call import cached_call, contents
@@ -45,4 +46,7 @@ async def reuse(spec: RunSpec, inputs: pickling.Payload) -> Run | None:
         return None
     few = inputs if inputs.nbytes <= pickling.RELAYED else None
     info = await session().controller.runs.reuse(spec, entry, few)
-    return None if info is None else Run(info)
+    if info is None:
+        return None
+    tell_of_reuse(spec, entry.run)
+    return Run(info)

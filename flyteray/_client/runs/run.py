@@ -20,6 +20,7 @@ from flyteray._client.runs.local import LocalRun
 from flyteray._client.runs.options import RunOptions
 from flyteray._client.runs.remote_task import RemoteTask, TaskDetails
 from flyteray._client.runs.results import cached, reuse
+from flyteray._client.runs.traced import asking, running_here
 from flyteray._client.session.owner import owner
 from flyteray._client.session.session import session
 from flyteray._client.triggers.details import TriggerDetails
@@ -141,6 +142,7 @@ class RunContext(RunOptions):
             with (
                 context.custom_context(**self.wide.custom_context),
                 told(self._notified(), run, session().settings),
+                running_here(session().settings, name, task.name),
             ):
                 wide, labels = self._wide_now(), self.labels or {}
                 return await run_locally(name, task, arguments, session().settings, owner(), wide, labels)
@@ -240,6 +242,11 @@ class RunContext(RunOptions):
 
 async def _begin(spec: RunSpec, inputs: pickling.Payload) -> Run:
     await session().warn_of_shortage(f"Task {spec.task.name!r}", spec.task.environment)
+    async with asking(spec) as asked:
+        return await _start(asked, inputs)
+
+
+async def _start(spec: RunSpec, inputs: pickling.Payload) -> Run:
     if inputs.nbytes <= pickling.RELAYED:
         return Run(await session().controller.runs.start(spec, inputs))
     root, key = (await asyncio.to_thread(session().connect)).storage, pickling.inputs_key(spec.request)

@@ -22,6 +22,7 @@ from flyteray._plan.tasks import declared_tasks
 from flyteray._plan.traffic.canary import CanarySpec
 from flyteray._plan.traffic.shadow import ShadowSpec
 from flyteray._settings import Settings
+from flyteray._traces.process import tracing
 from flyteray.app.sources import RunOutput
 from flyteray.errors import ClusterError, InitializationError
 
@@ -64,6 +65,11 @@ class Session(Cluster):
         """The settings that ``init`` was told, else those of the environment."""
         return self._settings or Settings.load()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether this process knows its cluster already."""
+        return self._cluster is not None
+
     def connect(self) -> ClusterInfo:
         """The cluster, a local one in the background where none is named; ClusterError where none can be reached."""
         # Deferred, as everything here that needs Ray: `import flyteray` and local mode do without it.
@@ -83,6 +89,8 @@ class Session(Cluster):
                         disconnect(self.settings)
                     raise
                 os.environ[ENDPOINT_PATTERN] = self._cluster.pattern_for_code
+                if self._cluster.traces:
+                    tracing().begin_beside(self._cluster.traces)
                 if other := other_storage(self.settings, self._cluster.storage):
                     warn_caller(other)
             return self._cluster

@@ -206,7 +206,8 @@ def _inside(found: Trace | None) -> Iterator[None]:
     inner = here.replace(action=found.action, traced_by=here.task_action)
     tokens = context.runtime.set(_Traced(found)), context.task_context.set(inner)
     try:
-        yield
+        with found.current():
+            yield
     finally:
         context.runtime.reset(tokens[0])
         context.task_context.reset(tokens[1])

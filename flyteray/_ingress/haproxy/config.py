@@ -22,6 +22,7 @@ from flyteray._ingress.routes import Slot
 from flyteray._ingress.seen import lines
 from flyteray._ingress.trusted_proxies import NOBODY, Trust
 from flyteray._settings import Tls
+from flyteray._traces.asked import Sampling
 
 ACTIVATOR_SOCKET = "act.sock"
 OWN_SOCKET = "own.sock"
@@ -329,6 +330,7 @@ def frame(
     logs: bool = False,
     half_closed: bool = False,
     tls: Tls | None = None,
+    sampling: Sampling | None = None,
 ) -> str:
     """What the configuration says whatever the state is; the sections of the backends follow."""
     head = _GLOBAL.format(
@@ -349,7 +351,7 @@ def frame(
         hosts=maps.HOSTS,
         timeouts=maps.TIMEOUTS,
         addresses=entry.connections(connections // 2, trust),
-        seen=lines.rules(trusted_proxies.client(trust), logs),
+        seen=lines.rules(trusted_proxies.client(trust), logs, sampling),
         pages=entry.pages(trust),
         keys=entry.keys(trusted_proxies.client(trust)),
         named=entry.hosts(hosts, tls=tls is not None),

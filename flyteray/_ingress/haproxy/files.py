@@ -17,10 +17,13 @@ from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
 from flyteray._ingress.routes import FEWEST, IngressState, Slot, pool
 from flyteray._ingress.trusted_proxies import Trust
 from flyteray._settings import Tls
+from flyteray._traces.asked import Sampling
 
 
 class Files:
     """The files of a HAProxy in its directory, but for certificates; with ``logs`` it tells all of each request.
+
+    With a ``sampling`` it goes on with traces.
 
     Attributes:
         backends: How many backends the configuration has from the next writing on. They never become fewer.
@@ -34,6 +37,7 @@ class Files:
         logs: bool = False,
         half_closed: bool = False,
         tls: Tls | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self.backends = FEWEST
         self._directory = directory
@@ -42,6 +46,7 @@ class Files:
         self._half_closed = half_closed
         self._logs = logs
         self._tls = tls
+        self._sampling = sampling
         self._texts: dict[str, str] = {}
         self._maps: dict[str, dict[str, str]] = {}
         self._sections: dict[int, tuple[tuple[Mapping[int, Slot], int, bool], str]] = {}
@@ -65,6 +70,7 @@ class Files:
             logs=self._logs,
             half_closed=self._half_closed,
             tls=self._tls,
+            sampling=self._sampling,
         )
         sections = [
             self._section(number, state.slots(number), state.most(number), number in state.http2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
+from typing import NamedTuple
 
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.routes import MOST, IngressState, short_name
@@ -59,19 +60,31 @@ def ended(termination: str) -> str:
     return who if termination[0] == "L" else who + _WHEN.get(termination[1], "")
 
 
+class Answerer(NamedTuple):
+    """Who has answered a request, as far as that is known: a replica of a version of an app, or only an app's rules."""
+
+    app: str | None
+    backend: str | None = None
+    version: str | None = None
+    replica: str | None = None
+
+
+def answerer(request: Ended, state: IngressState) -> Answerer:
+    """Who has answered a request."""
+    of = backend(request, state)
+    if of is None:
+        return Answerer(request.app if request.app in state.apps else None)
+    name = maps.backend_name(of)
+    app = state.owners.get(of, request.app)
+    return Answerer(app, name, state.names.get(name), _replica(request, name, state))
+
+
 def entry(request: Ended, state: IngressState) -> str:
     """The entry of a request: a JSON object without line breaks, whose app comes first.
 
     It is put together by hand, as there is one for each request: ``json.dumps`` takes three times as long.
     """
-    of = backend(request, state)
-    app: str | None = request.app
-    name = version = replica = None
-    if of is not None:
-        app, name = state.owners.get(of, app), maps.backend_name(of)
-        version, replica = state.names.get(name), _replica(request, name, state)
-    elif app not in state.apps:
-        app = None
+    app, name, version, replica = answerer(request, state)
     (bytes_in, bytes_out), (queue, connect) = request.sizes, request.waits
     whole, answered = request.whole_us, request.fate.is_answered
     first = request.latency_us if answered else None

@@ -6,6 +6,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from flyteray._ingress.haproxy.supervisor import SEEN
+from flyteray._ingress.seen import traces
+from flyteray._ingress.seen.traces import Trace
+from flyteray._traces.asked import Sampling
 
 NUMBER = "%pid.%rt"  # names a request
 _LONGEST = 4000  # bytes that a pipe takes as a whole or not at all; a path that is longer is cut
@@ -23,6 +26,9 @@ _LOGGED = (
     "%[var(txn.path)]"
 )
 _NOT_LOGGED = "- - - - - %[var(txn.app)] -"
+# where traces are asked for; "-" unless that of the request is recorded
+_NOT_LOGGED_BUT_TRACED = "- - %[var(txn.id)] - %[var(txn.method)] %[var(txn.app)] %[var(txn.path)]"
+_TRACED = "%[var(txn.traced)]"
 _FIELDS = 20
 _ID = "X-Request-Id"
 _SERVED = "X-Flyteray-Served"  # in it the ingress of another node says which of its replicas has answered
@@ -36,13 +42,16 @@ _LOGGED_RULES = f"""
     http-response del-header {_SERVED} if from_peer"""
 
 
-def rules(client: str, logs: bool) -> str:
+def rules(client: str, logs: bool, sampling: Sampling | None = None) -> str:
     """What the frontend says whose requests are seen; ``client`` is where HAProxy finds the address of who asks.
 
     A request has an identifier that its client chose, if that is one, or else a new one. Unless it ``logs`` requests,
-    their lines tell only what is counted: the rest would take half as much time again.
+    their lines tell only what is counted: the rest would take half as much time again. With a ``sampling`` they tell
+    of traces.
     """
     rest = _LOGGED.format(client=client) if logs else _NOT_LOGGED
+    if sampling is not None:
+        rest = f"{_TRACED} {rest if logs else _NOT_LOGGED_BUT_TRACED}"
     return f"""\
     log "fd@${{{SEEN}}}" len {_LONGEST} format raw local0 info
     log-format "{_COUNTED} {rest}"{_LOGGED_RULES if logs else ""}
@@ -51,7 +60,7 @@ def rules(client: str, logs: bool) -> str:
     http-request set-var(txn.id) uuid() unless {{ var(txn.id) -m found }}
     http-request set-header {_ID} %[var(txn.id)]
     http-after-response set-header {_ID} %[var(txn.id)]
-    http-after-response set-var(txn.answered) date(0,us)"""
+    http-after-response set-var(txn.answered) date(0,us){traces.rules(sampling, logs)}"""
 
 
 def peers_rules(logs: bool) -> str:
@@ -106,11 +115,12 @@ class Ended:
         method: HTTP's.
         app: The app that it named, if it is one.
         path: Its path as the client wrote it, without the query, which may hold what nobody else is to read.
+        trace: That which it belongs to; None where none is recorded.
     """
 
     __slots__ = (
         *("_since", "_answered", "over_us", "backend", "server", "status", "termination", "sizes", "waits"),
-        *("number", "copy", "client", "user", "id", "served", "method", "app", "path"),
+        *("number", "copy", "client", "user", "id", "served", "method", "app", "path", "trace"),
     )
 
     def __init__(self, words: list[str]) -> None:
@@ -119,6 +129,7 @@ class Ended:
         self.sizes, self.waits = numbers[:2], numbers[2:4]
         self._since, self._answered, over = numbers[4:]
         self.over_us = int(over)
+        self.trace = Trace.read(words.pop(13)) if len(words) > _FIELDS else None
         self.copy, self.client, self.user, self.id, self.served, self.method, self.app, self.path = words[12:]
 
     @property
@@ -143,8 +154,8 @@ class Ended:
 
 def read(line: bytes) -> Ended | None:
     """The request that a line tells of; None where HAProxy tells of something else."""
-    words = line.decode(errors="replace").split(" ", _FIELDS - 1)
+    words = line.decode(errors="replace").split(" ", _FIELDS)
     try:
-        return Ended(words) if len(words) == _FIELDS else None
+        return Ended(words) if _FIELDS <= len(words) <= _FIELDS + 1 else None
     except ValueError:
         return None

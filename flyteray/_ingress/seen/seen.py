@@ -14,9 +14,12 @@ from flyteray._ingress.haproxy.supervisor import SEEN_PIPE
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.seen import entries, lines
 from flyteray._ingress.seen.access_log import AccessLog
+from flyteray._ingress.seen.spans import Spans
 from flyteray._ingress.seen.tally import Tally
 from flyteray._plan.traffic.figures import Figures
 from flyteray._plan.traffic.shadow import Compared
+from flyteray._traces.asked import Variables
+from flyteray.errors import InitializationError
 
 _EVERY_S = (
     0.05  # from one reading to the next: HAProxy has to wake nobody meanwhile, and lines come in batches
@@ -35,18 +38,20 @@ class Seen:
         directory: Where HAProxy runs.
         state: What it does at the moment.
         logs: Whether an entry of each request is written to the access log in the directory.
+        traces: The variables by which spans of requests are sent; none: they are not made.
 
     Attributes:
         log: The access log; None where nothing is written.
     """
 
-    def __init__(self, directory: Path, state: IngressState, logs: bool) -> None:
+    def __init__(self, directory: Path, state: IngressState, logs: bool, traces: Variables = ()) -> None:
         self._pipe = directory / SEEN_PIPE
         self._state = state
         self._tally = Tally()
         self._pairs = Pairs()
         self.log = AccessLog(directory) if logs else None
         self._full = False  # the log could not be written
+        self._spans = _spans(traces)
         self._stopped = threading.Event()
         threading.Thread(target=self._work, name="flyteray-seen", daemon=True).start()
 
@@ -67,6 +72,8 @@ class Seen:
         self._stopped.set()
         if self.log is not None:
             self.log.close()
+        if self._spans is not None:
+            self._spans.close()
 
     def _work(self) -> None:
         while not self._stopped.is_set():
@@ -103,6 +110,8 @@ class Seen:
         of = ((entries.backend(request, state), request) for request in ended)
         self._tally.add((backend, request) for backend, request in of if backend is not None)
         self._pairs.add(ended)
+        if self._spans is not None:
+            self._spans.add(ended, state)
         if self.log is not None:
             try:
                 self.log.write(entries.entry(request, state) for request in ended)
@@ -112,3 +121,11 @@ class Seen:
                 self._full = True
             else:
                 self._full = False
+
+
+def _spans(traces: Variables) -> Spans | None:
+    try:
+        return Spans(traces) if traces else None
+    except InitializationError as error:  # of this machine alone, and no reason to serve nobody
+        print(f"The ingress sends no traces: {error}", flush=True)
+        return None

@@ -6,6 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from flyteray._declare.facts import ActionID
 from flyteray._plan import failure
 from flyteray._plan.actions.names import ActionNames
 from flyteray._plan.info import ActionPhase, ErrorInfo
+from flyteray._traces.spans import Span, begin
 from flyteray.errors import BaseRuntimeError, ResultSerializationError
 from flyteray.storage import Storage
 from flyteray.storage.values import read_value, write_value
@@ -71,6 +73,7 @@ class KeptTrace:
         self._traces = traces
         self._name = name
         self._began = time.time()
+        self._span: Span | None = None
         self._action = replace(traces.action, name=action)
         self._below = replace(traces, action=self._action, names=traces.names.below(action))
 
@@ -83,6 +86,10 @@ class KeptTrace:
     def is_near(self) -> bool:
         """Whether its records are on a disk of this machine."""
         return self._traces.storage.is_local
+
+    def current(self) -> AbstractContextManager[None]:
+        """Have spans that begin in here be below its own, where there are any."""
+        return nullcontext() if self._span is None else self._span.inside()
 
     def recorded(self) -> Outcome | None:
         """The end of the same call, as it was kept; a call that has none begins now."""
@@ -98,11 +105,17 @@ class KeptTrace:
             error = None if kept.error is None else _as_raised(kept.error)
             return Outcome(kept.returned, error, kept.items)
         self._note(ActionPhase.RUNNING)
+        named = {"flyteray.run": self.action.run_name, "flyteray.action": self.action.name}
+        self._span = begin(self._name, "internal", named)
         return None
 
     def keep(self, outcome: Outcome) -> None:
         """Keep how the call has ended; a value that can't be pickled is not kept, and a warning says so."""
         error = None if outcome.error is None else failure.describe(outcome.error)
+        if self._span is not None:
+            if error is not None:
+                self._span.fail(error.summary, error)
+            self._span.end()
         try:
             write_value(
                 self._traces.storage, self._key, _Kept(outcome.returned, error, outcome.items), "value"

@@ -18,6 +18,7 @@ from flyteray._serve.compositions import graph
 from flyteray._serve.hosted_app import HostedApp
 from flyteray._serve.reporter import report_failure, report_part
 from flyteray._serve.surroundings import ClusterOutputs, enter, new_folder
+from flyteray._traces.process import tracing
 
 
 class Part:
@@ -47,7 +48,7 @@ class PartProcess:
         """Make all that its app has available, and find the code and its arguments, named as Serve names them."""
         try:
             options = next(each.options for each in self._spec.parts if each.name == self._name)
-            await enter(self._app, self._spec.environment.env_vars | variables(options))
+            await enter(self._app, self._spec.environment.env_vars | variables(options), self._version)
             app = await self._app.load(activate)
             self._app.follow()
             found = await asyncio.to_thread(graph.part, app.app, self._version, self._name)
@@ -70,7 +71,8 @@ class PartProcess:
         await asyncio.to_thread(report_failure, self._version, self._app.failure(error))
 
     def end(self) -> None:
-        """Take away its files."""
+        """Take away its files; what is left of its traces is sent."""
+        tracing().say_last_words()
         self._app.release()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -13,8 +13,9 @@ import uvicorn
 
 from flyteray._serve.background_work import BackgroundWork, finish
 from flyteray._serve.servers.forwarded import ASGIApp, ForwardedHeaders, ProxyHeaders
-from flyteray._serve.servers.protocol import HttpProtocol, take_large_handshakes, with_connections_kept
+from flyteray._serve.servers.protocol import HttpProtocol, KeptConnections, take_large_handshakes
 from flyteray._serve.servers.root_paths import join_root_paths, with_root_path
+from flyteray._serve.servers.traced import trace_requests
 from flyteray.errors import RuntimeUserError
 
 # Options that a user's uvicorn.Config may decide. The address, processes, TLS, logging, proxies and the server's end
@@ -76,7 +77,8 @@ class AsgiServer:
     ) -> None:
         self._work = BackgroundWork()
         root_path = user_config.root_path if user_config is not None else ""
-        tracked = self._work.track_requests(with_connections_kept(app))
+        self._kept = KeptConnections(app)
+        tracked = self._work.track_requests(self._kept)
         self._forwarded = ForwardedHeaders(with_root_path(tracked, root_path))
         outermost = self._forwarded if proxies is None else ProxyHeaders(self._forwarded, proxies)
         self._socket = sock
@@ -87,7 +89,12 @@ class AsgiServer:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Run the lifespan's start-up, serve, and run its shutdown."""
-        self._uvicorn.on_started = ready
+
+        def started() -> None:
+            trace_requests(self._kept)  # all that may set up traces has run
+            ready()
+
+        self._uvicorn.on_started = started
         self._work.track_tasks(asyncio.get_running_loop())
         try:
             with self._work.track_process(), join_root_paths():

@@ -62,21 +62,25 @@ def take_large_handshakes(ws: Any) -> None:
         limits.MAX_NUM_HEADERS = max(limits.MAX_NUM_HEADERS, _MOST_HEADERS)
 
 
-def with_connections_kept(app: ASGIApp) -> ASGIApp:
-    """Wrap an ASGI application so that what it raises after an answer is logged and cuts nothing.
+class KeptConnections:
+    """An ASGI application of which what it raises after an answer is logged and cuts nothing.
 
     Frameworks raise an error again that they have answered with status 500, and work that runs after an answer may
     fail. uvicorn closes the connection then, and does not say so in the answer: the ingress may have sent another
     request there, which is lost with it.
+
+    Attributes:
+        app: What answers; another one takes over with the next request.
     """
 
-    async def keep(scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await app(scope, receive, send)
+            await self.app(scope, receive, send)
         except Exception as error:
             # uvicorn's own state of an answer, in all of its protocols for HTTP
             if not getattr(getattr(send, "__self__", None), "response_complete", False):
                 raise
             logger.error("Exception in ASGI application\n", exc_info=error)
-
-    return keep

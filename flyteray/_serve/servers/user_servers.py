@@ -16,8 +16,9 @@ from flyteray._serve.background_work import BackgroundWork
 from flyteray._serve.loop_watch import LoopThread
 from flyteray._serve.servers.forwarded import ForwardedHeaders
 from flyteray._serve.servers.patches import patch
-from flyteray._serve.servers.protocol import with_connections_kept
+from flyteray._serve.servers.protocol import KeptConnections
 from flyteray._serve.servers.root_paths import join_root_paths, with_root_path
+from flyteray._serve.servers.traced import trace_requests
 
 
 @dataclass
@@ -91,5 +92,7 @@ def _forward(config: uvicorn.Config, work: BackgroundWork) -> None:
     if not config.loaded:
         config.load()  # as the server would do next: only then it is an application, in whatever form it was given
     if not isinstance(config.loaded_app, ForwardedHeaders):
-        app = with_root_path(work.track_requests(with_connections_kept(config.loaded_app)), config.root_path)
+        kept = KeptConnections(config.loaded_app)
+        trace_requests(kept)
+        app = with_root_path(work.track_requests(kept), config.root_path)
         config.loaded_app = ForwardedHeaders(app)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -207,6 +207,10 @@ class _CallWaits(Waits):
             future = asyncio.wrap_future(self._own(ref))
             with self._until_ended(ref, future, end):
                 return await future
+
+    async def until(self, told: Awaitable[T]) -> T:
+        async with self._slots.given_back_async():
+            return await told
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from flyteray._cluster import local
 from flyteray._cluster.local import LocalCluster
 from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings
+from flyteray._traces.asked import destination
 from flyteray.cli import failures, printing
 from flyteray.cli.nouns import rates
 from flyteray.errors import ClusterError
@@ -105,6 +106,8 @@ def facts(cluster: ClusterInfo, running: LocalCluster | None, settings: Settings
         "apps": cluster.endpoint_pattern.replace("{app_fqdn}", "<app>"),
         "storage": cluster.storage,
     }
+    if cluster.traces:
+        shown["traces"] = destination(cluster.traces)
     if len(cluster.machines) > 1:
         shown["machines"] = cluster.machines
     if ours and running:

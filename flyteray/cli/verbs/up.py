@@ -84,6 +84,10 @@ def up(
     With a certificate who asks without TLS from another machine is sent to where it is. Put another one into its file
     and it is shown within seconds; nothing is cut. FLYTERAY_TLS_CERTIFICATE, FLYTERAY_TLS_KEY, FLYTERAY_TLS_CLIENTS and
     FLYTERAY_TLS_PORT say the same; on a cluster the files are on every machine that takes traffic.
+
+    OTEL_EXPORTER_OTLP_ENDPOINT (http://collector:4318) has traces sent there of requests, runs and actions, as the
+    other variables of OpenTelemetry say: all that this starts goes by those that are set here. It takes
+    `pip install 'flyteray[otel]'`, on a cluster on all machines.
     """
     given: dict[str, Any] = {"num_cpus": num_cpus, "port": port, "host": host, "auth": auth}
     by_tls = {

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from flyteray._control.actors import asked_traces
+from flyteray._settings import Settings
+from flyteray._traces import export
+from flyteray.errors import InitializationError
+
+HOME = {"FLYTERAY_HOME": "/nowhere"}
+ASKED = {**HOME, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+
+
+def test_a_cluster_sends_traces_as_those_variables_say_that_it_is_started_with() -> None:
+    assert asked_traces(Settings.of(HOME)) == ()
+    assert asked_traces(Settings.of({**HOME, "OTEL_SERVICE_NAME": "a"})) == ()
+    assert asked_traces(Settings.of({**ASKED, "OTEL_TRACES_EXPORTER": "none"})) == ()
+    assert asked_traces(Settings.of(ASKED)) == (("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),)
+
+
+def test_a_cluster_is_not_started_where_traces_are_asked_for_and_nothing_can_send_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "_PACKAGE", "opentelemetry.exporter.of_nobody")
+    assert asked_traces(Settings.of(HOME)) == ()
+    with pytest.raises(InitializationError, match=r"pip install 'flyteray\[otel\]'"):
+        asked_traces(Settings.of(ASKED))
+
+
+def test_headers_are_not_shown_with_settings() -> None:
+    settings = Settings.of({**ASKED, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=secret"})
+
+    assert "secret" not in repr(settings)
