@@ -60,7 +60,7 @@ def collector(port: int) -> None:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
+            self.rfile.read(int(self.headers["content-length"] or 0))
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()

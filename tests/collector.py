@@ -51,6 +51,12 @@ class Collector:
     def of(self, trace: str) -> list[Seen]:
         return [span for span in self.spans if span.trace == trace]
 
+    def waits_for(
+        self, of: Callable[[list[Seen]], list[Seen]], count: int, timeout: float = 60.0
+    ) -> list[Seen]:
+        """Some of the spans, once there are so many of them."""
+        return eventually(lambda: found if len(found := of(list(self.spans))) >= count else [], timeout)
+
     def waits(self, count: int, *, trace: str = "", timeout: float = 60.0) -> list[Seen]:
         """The spans of a trace, or all, once there are so many."""
         eventually(lambda: len(self.of(trace) if trace else self.spans) >= count, timeout)

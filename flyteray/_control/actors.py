@@ -134,7 +134,7 @@ def start_actors(settings: Settings) -> None:
         public=settings.url is not None,
         traces=traces,
     )
-    _detached(_KEEPER, keeper_name())
+    _detached(_KEEPER, keeper_name(), None, traces)
     database, key = settings.database_url, str(settings.secrets_key_path)
     chosen = replace(options, port=port, tls=options.tls and replace(options.tls, port=tls_port))
     _detached(_CONTROLLER, CONTROLLER, cluster, database, key, chosen)

@@ -29,6 +29,8 @@ from flyteray._tasks.places import KeptPlaces
 from flyteray._tasks.reuse.calls import PooledCall
 from flyteray._tasks.submission import NamedEnvironment, Submitter, describe_error, translate_error, was_lost
 from flyteray._tasks.timeouts.patience import Patience, phase_of
+from flyteray._traces.asked import Variables
+from flyteray._traces.process import tracing
 from flyteray.errors import (
     ActionAbortedError,
     BaseRuntimeError,
@@ -47,9 +49,13 @@ class Keeper(KeeperDoor):
     """A detached actor: drivers come and go, the runs they started and their outputs stay.
 
     ``capacity`` is bytes of outputs to hold in the object store, by default 30 % of it; the oldest are let go first.
+    ``traces`` are the variables by which it sends spans of attempts that were lost.
     """
 
-    def __init__(self, capacity: int | None = None) -> None:
+    def __init__(self, capacity: int | None = None, traces: Variables = ()) -> None:
+        if traces:
+            tracing().lend(traces)
+            tracing().begin("flyteray-keeper")
         self.places = KeptPlaces()
         self._submitter = Submitter(execute_root, num_returns=2)
         self._recorder = Recorder()
@@ -173,7 +179,11 @@ class Keeper(KeeperDoor):
     def _note(self, call: Call, error: Exception, told: BaseRuntimeError, shown: BaseRuntimeError) -> None:
         """Record the end of an attempt whose worker could not tell: it died, or Ray refused the action."""
         if not isinstance(getattr(error, "cause", None), ActionFailed):
-            self._recorder.add(call, phase_of(shown, told), error=failure.describe(shown).summary)
+            described = failure.describe(shown)
+            self._recorder.add(call, phase_of(shown, told), error=described.summary)
+            if (span := call.span()) is not None:
+                span.fail(described.summary, described)
+                span.end()
 
     async def _start(self, spec: RunSpec) -> Start:
         """The start of the run's image, once it is built; an abort does not wait for that."""

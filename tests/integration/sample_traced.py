@@ -169,6 +169,12 @@ def main(what: str, argument: str = "") -> None:
     if what == "serve":
         print(flyteray.serve(traced_app).endpoint)
         return
+    if what == "local-app":
+        served = flyteray.with_servecontext(mode="local").serve(traced_app)
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        print(httpx.get(f"{served.endpoint}/header", headers={"traceparent": parent}).json()["traceparent"])
+        served.deactivate()
+        return
     mode: Any = "local" if what.startswith("local-") else "remote"
     task = globals()[what.removeprefix("local-")]
     given = [int(argument) if argument.isdecimal() else argument] if argument else []

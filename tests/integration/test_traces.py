@@ -175,6 +175,26 @@ def test_a_run_that_fails_has_its_error(shell: Shell, collected: Collector) -> N
     assert 'raise KeyError("always")' in root.exceptions[0]["exception.stacktrace"]
 
 
+def test_an_attempt_that_is_lost_with_its_worker_is_told_of(shell: Shell, collected: Collector) -> None:
+    run, value = program(shell, "ends_itself")
+    spans = collected.waits_for(
+        lambda spans: [each for each in spans if each.attributes.get("flyteray.run") == run], 3
+    )
+
+    [asked], (lost, done) = named(spans, "flyteray.run"), named(spans, "traced.ends_itself")
+    assert (value, lost.failed, done.failed) == ("1", True, False)
+    assert {lost.parent, done.parent} == {asked.id}
+    assert [span.attributes["flyteray.attempt"] for span in (lost, done)] == [1, 2]
+    assert (lost.service, done.service) == ("flyteray-keeper", "traced")
+
+
+def test_a_local_app_has_spans_where_the_program_is_told_so(shell: Shell, collected: Collector) -> None:
+    told = program(shell, "local-app", OTEL_EXPORTER_OTLP_ENDPOINT=collected.url)[-1]
+    [handler] = named(collected.waits(2, trace=told[3:35]), "GET /header")
+
+    assert (handler.service, handler.parent, handler.kind) == ("traced-app", PARENT, "server")
+
+
 def test_warm_processes_and_maps_go_on_with_a_trace(shell: Shell, collected: Collector) -> None:
     program(shell, "has_warm")
     program(shell, "mapped", "3")

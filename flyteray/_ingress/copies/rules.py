@@ -39,8 +39,10 @@ COPIED = f"""\
     # a share of the requests that the serving version answers is copied for a version whose answers nobody gets
     http-request set-var(req.shadow) var(txn.app),map_str({maps.SHADOWS})
     acl has_shadow var(req.shadow) -m found
-    http-request set-var(req.beside) var(req.shadow),field(3,/) if has_shadow
-    http-request set-var(req.parts) var(req.shadow),field(4,/),add(0) if has_shadow
+    acl copied_elsewhere var(txn.asked_by_peer) -m found
+    http-request allow if !has_shadow || copied_elsewhere
+    http-request set-var(req.beside) var(req.shadow),field(3,/)
+    http-request set-var(req.parts) var(req.shadow),field(4,/),add(0)
     acl answers_live var(txn.backend),strcmp(req.beside) eq 0
     acl only_safe var(req.shadow),field(5,/) -m str {maps.SAFE_METHOD}
     acl is_safe method GET HEAD OPTIONS
@@ -49,6 +51,9 @@ COPIED = f"""\
     http-request set-var(req.copied) var(req.shadow),field(1,/) if has_shadow answers_live falls_to_shadow
     acl copied var(req.copied) -m found
     acl left_out var(req.left_out) -m found
+    acl switches req.hdr(upgrade) -m found
+    acl grpc var(txn.grpc) -m found
+    acl sized req.hdr(content-length) -m found
     acl never_ends req.hdr(accept) -m sub text/event-stream
     http-request set-var(req.left_out) str(kind) if copied switches || copied grpc || copied never_ends
     http-request set-var(req.left_out) str(large) if copied !left_out {{ req.hdr(content-length) -m int gt \
@@ -58,10 +63,10 @@ COPIED = f"""\
     http-request set-var-fmt(txn.copy) %[var(req.copied)]{marks.LEFT_OUT}%[var(req.left_out)] if copied left_out
     http-request set-var-fmt(req.number) "{lines.NUMBER}" if copied !left_out
     http-request lua.copy if copied !left_out"""
-"""Copies requests; comes last, as a copy is what the request has become."""
+"""Copies requests. It comes last of all that is done to a request, as a copy is what that has become."""
 
 
-def frontend(seen: str, bodies: str, streamed: str, repeats: str) -> str:
+def frontend(seen: str, bodies: str) -> str:
     """The frontend where copies come, with what it has in common with the others."""
     return f"""\
 frontend copies
@@ -75,12 +80,12 @@ frontend copies
     http-request set-var(txn.app) var(txn.backend),map_str({maps.OWNERS})
     http-request reject unless {{ var(txn.app) -m found }}
     http-request set-var(txn.timeout) var(txn.app),map_str_int({maps.TIMEOUTS},3600000)
+    # the app's name is not in the path any more
+    http-request set-var(txn.by_host) bool(true)
     # users' requests that name the version go first
     http-request set-var(txn.rank) str(low)
     acl ranked var(txn.rank) -m found
 {limits.RANKED}
-{streamed}
-{repeats}
     use_backend %[var(txn.backend)]
 """
 

@@ -266,7 +266,7 @@ def _beyond(status: int, text: str, limit: str, condition: str, headers: str = "
     named = f'", "app": "{_APP}", "limit": "{limit}"}}'
     return "\n".join(
         [
-            f"    http-request set-var-fmt(txn.close) '{named}' if {condition} {{ var(txn.open) -m found }}",
+            f"    http-request set-var-fmt(txn.close) '{named}' if {{ var(txn.open) -m found }} {condition}",
             _says_to_all(status, text, condition, headers),
         ]
     )
@@ -310,6 +310,14 @@ NOTICED = f"""\
 """
 """Notes how an own answer has to look."""
 
+_ASKS_JSON = f"    acl asks_json req.hdr(accept) -m reg -i '{ASKS_JSON}'"
+
+
+def backend(name: str, rules: str) -> str:
+    """A backend which is there to answer by itself what is led to it."""
+    return f"backend {name}\n{_ASKS_JSON}\n{rules}\n"
+
+
 _METHODS = "hdr Allow GET,HEAD,OPTIONS,POST,PUT,PATCH,DELETE"
 LIMITS = "\n".join(
     [
@@ -328,11 +336,10 @@ LIMITS = "\n".join(
 )
 """Refuses what is too large to be handed on with what the ingress adds."""
 
-NOT_NAMED = _says_to_all(404, _NOT_NAMED, "{ var(txn.app) -m len 0 }")
 UNKNOWN = "\n".join(
     [
-        "    acl has_backend var(txn.backend) -m found",
-        _refused(404, _UNKNOWN, "var(txn.app)", "!has_backend", _UNKNOWN_TO_GRPC),
+        _says_to_all(404, _NOT_NAMED, "{ var(txn.app) -m len 0 }"),
+        _refused(404, _UNKNOWN, "var(txn.app)", "TRUE", _UNKNOWN_TO_GRPC),
     ]
 )
 _SOON = "hdr Retry-After 1"
@@ -343,13 +350,12 @@ LARGE_BODY = "\n".join(
 )
 APPS_LARGE_HEAD = _beyond(431, _APPS_LARGE_HEAD, "headers", "limited headers_limited too_much")
 QUEUE_FULL = _beyond(429, queue_full(_APP), "concurrency", "crowded no_room !endless queue_full", _SOON)
-NO_HOST = _refused(421, _NO_HOST, "var(req.asked_host)", "!by_host !private has_host !named_host")
-FOREIGN_PAGE = _refused(
-    403, _FOREIGN_PAGE, "var(txn.origin)", "switches crosses !own_page !named_page !any_page"
-)
+NO_HOST = _refused(421, _NO_HOST, "var(req.asked_host)", "TRUE")
+FOREIGN_PAGE = _refused(403, _FOREIGN_PAGE, "var(txn.origin)", "TRUE")
+STOPPED = _says_to_all(503, _STOPPED, "TRUE")
 _BEARER = "hdr WWW-Authenticate Bearer"
-WRONG_KEY = _says_to_all(401, _WRONG_KEY, "private any_key !known_user !preflight", _BEARER)
-ENDED_KEY = _says_to_all(401, _ENDED_KEY, "private our_key !in_time !preflight", _BEARER)
+WRONG_KEY = _says_to_all(401, _WRONG_KEY, "any_key !known_user", _BEARER)
+ENDED_KEY = _says_to_all(401, _ENDED_KEY, "our_key !in_time", _BEARER)
 ENDED_MEANWHILE = "\n".join(
     _says_to_all(401, _WRONG_KEY, f"held {gone}", _BEARER, when="response")
     for gone in ("!still_ours", "!in_time")
@@ -357,26 +363,24 @@ ENDED_MEANWHILE = "\n".join(
 _OWN = f"{{ var(txn.app) -m str -- {maps.OWN} }}"
 BARRED_KEY = "\n".join(
     [
-        _says(403, _BARRED_FROM_OWN, f"if private barred {_OWN}"),
-        _says_to_all(403, _BARRED_KEY, "private barred"),
+        _says(403, _BARRED_FROM_OWN, f"if barred {_OWN}"),
+        _says_to_all(403, _BARRED_KEY, "barred"),
     ]
 )
 LOW_KEY = "\n".join(
     [
         "    http-request set-var(req.role) var(req.least),"
         + ",".join(f"regsub({number},{role})" for number, role in enumerate(ROLES, 1))
-        + " if private known_user too_low",
-        _says_to_all(403, _LOW_KEY, "private known_user too_low"),
+        + " if known_user too_low",
+        _says_to_all(403, _LOW_KEY, "known_user too_low"),
     ]
 )
 TOO_MANY_KEYS = _says_to_all(429, _TOO_MANY_KEYS, "wrong_key many_wrong", "hdr Retry-After 10")
-FOREIGN_COOKIE = _refused(
-    403, _FOREIGN_COOKIE, "req.fhdr(origin)", "private signed !by_cookie !known_user !preflight"
-)
+FOREIGN_COOKIE = _refused(403, _FOREIGN_COOKIE, "req.fhdr(origin)", "signed !by_cookie !known_user")
 NO_KEY = "\n".join(
     [
-        _says(401, _NO_KEY_FOR_OWN, f"if private !known_user !any_key !preflight {_OWN}", _BEARER),
-        _says_to_all(401, _NO_KEY, "private !known_user !preflight", _BEARER),
+        _says(401, _NO_KEY_FOR_OWN, f"if !known_user !any_key {_OWN}", _BEARER),
+        _says_to_all(401, _NO_KEY, "!known_user", _BEARER),
     ]
 )
 NO_VERSION = _says_to_all(404, _NO_VERSION, "{ var(txn.lacks) -m found }")
@@ -390,11 +394,6 @@ def only_tls(far: str, led: str) -> str:
             _says(426, _ONLY_TLS, f"if {far} !{led}", "hdr Upgrade TLS/1.2"),
         ]
     )
-
-
-def stopped(backend: str) -> str:
-    """The rules for what is led to a backend of this name, which stands for none."""
-    return _says_to_all(503, _STOPPED, f"{{ var(txn.backend) -m str {backend} }}")
 
 
 _EXPOSED = "WWW-Authenticate, Retry-After, Location"
@@ -416,15 +415,16 @@ READABLE = f"""\
     acl ahead var(txn.ahead) -m found
     acl asked var(txn.asked) -m found
     acl json var(txn.open) -m found
-    http-after-response set-header Content-Type application/json if !theirs json !worded {{ status ge 400 }} !grpc
-    http-after-response set-header Content-Type application/grpc if grpc !theirs {{ res.hdr({GRPC_STATUS}) -m found }}
-    http-after-response add-header Vary Origin if !theirs
-    http-after-response set-header Access-Control-Allow-Origin %[var(txn.origin)] if !theirs origin
-    http-after-response set-header Access-Control-Allow-Credentials true if !theirs origin
-    http-after-response set-header Access-Control-Expose-Headers "{_EXPOSED}" if !theirs origin
+    http-after-response allow if theirs
+    http-after-response set-header Content-Type application/json if json !worded {{ status ge 400 }} !grpc
+    http-after-response set-header Content-Type application/grpc if grpc {{ res.hdr({GRPC_STATUS}) -m found }}
+    http-after-response add-header Vary Origin
+    http-after-response set-header Access-Control-Allow-Origin %[var(txn.origin)] if origin
+    http-after-response set-header Access-Control-Allow-Credentials true if origin
+    http-after-response set-header Access-Control-Expose-Headers "{_EXPOSED}" if origin
     # the request itself is told what is wrong: a page can't read the answer to this one
-    http-after-response set-header Access-Control-Allow-Methods %[var(txn.ahead)] if !theirs ahead
-    http-after-response set-header Access-Control-Allow-Headers %[var(txn.asked)] if !theirs ahead asked
-    http-after-response set-status 200 if !theirs ahead
+    http-after-response set-header Access-Control-Allow-Methods %[var(txn.ahead)] if ahead
+    http-after-response set-header Access-Control-Allow-Headers %[var(txn.asked)] if ahead asked
+    http-after-response set-status 200 if ahead
 """
 """Lets pages of other origins read what the ingress itself answers."""

@@ -5,6 +5,11 @@ state is reached through the runtime API (see :mod:`flyteray._ingress.changes`);
 another certificate, takes a reload. No limit is set on the processes that reloads leave behind, as it would cut what is
 open at them; they are few, since the backends double. All paths are relative: HAProxy runs in the directory that holds
 them.
+
+A rule costs each request that passes it a tenth of a microsecond, so those of the frontend end early (``allow``): first
+what is noted of all requests, then what only some apps ask for, last what few have. What the ingress answers by itself
+is led to a backend that says it. What is done with all that is handed on stands in the section ``of_apps``, which the
+backends of apps share.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from flyteray._ingress.copies import rules as copies
 from flyteray._ingress.entry.hosts import ALL, Hosts
 from flyteray._ingress.haproxy import answers, entry, limits, maps, prefix, shares
 from flyteray._ingress.haproxy import tls as for_clients
+from flyteray._ingress.haproxy.login import rules as login
 from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, LISTENER, PEERS_LISTENER
 from flyteray._ingress.routes import Slot
 from flyteray._ingress.seen import lines
@@ -35,13 +41,17 @@ global
     tune.stick-counters 5
     # a request takes two to four such buffers while it is worked on, an idle connection none
     tune.bufsize {buffer}
+    # of its own memory that it keeps at hand, each thread can have six of these buffers unless told otherwise
+    tune.memory.hot-size 4194304
     tune.maxrewrite 2048
     tune.http.maxhdr {lines}
     lua-load {lua}
     # where few file descriptors are allowed it serves fewer connections instead of refusing to start
     no strict-limits
+"""
 
-defaults
+_DEFAULTS = """\
+defaults {name}
     mode http
     # A retry waits as long as a connection may take, at most a second: so long is a request delayed by a dead replica.
     # Shorter is too short for the handshakes of a crowd that comes at once for a replica on another node.
@@ -108,29 +118,27 @@ frontend {frontend}
     http-request set-var(txn.app) path,field(2,/) unless by_host
     http-request set-var(txn.backend) var(txn.app),map_str({apps})
     http-request set-var(txn.timeout) var(txn.app),map_str_int({timeouts},3600000)
-{chosen}
-{not_named}
-{unknown}
 
+{hosts_answered}
+{plain}
+
+    http-request allow unless {{ var(txn.backend) -m found }}
 {pages}
 {keys}
-{named}
 
 {limits_of_apps}
-{stopped}
+
+    # which version is asked, and which replica
+    http-request allow if !shared !asks_version !spread !page || {{ var(txn.backend) -m str {stopped} }}
+{chosen}
 {no_version}
 
     # what a page names without a slash in front is beside it only if its own path ends in one
-    acl page req.hdr(accept) -m sub text/html
     acl bare path_reg ^/[^/]+$
     acl asks query -m len 1:
     http-request redirect code 302 location %[path]/?%[query] if METH_GET page bare !by_host asks
     http-request redirect code 302 location %[path]/ if METH_GET page bare !by_host !asks
-    http-request set-var-fmt(txn.prefix) /%[var(txn.app)] unless by_host
-    http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] unless by_host
-    http-request set-path /%[path,field(3,/,0)] unless by_host
 
-{repeats}
     # replicas of this node come first while they have few requests, then those that have fewest
 {near}
     http-request track-sc0 var(txn.backend) table {in_flight} if is_near
@@ -140,19 +148,32 @@ frontend {frontend}
     http-request set-var(req.few) var(txn.backend),map_str({crowds}),field(1,/),add(0) if is_near near_crowd
     http-request set-var(req.room) var(req.near),mul(req.few),sub(req.taken) if is_near
     http-request unset-var(txn.server) if is_near !{{ var(req.room) -m int gt 0 }}
-{streamed}
-    # What comes after a body in chunks is not for the apps: some take it for headers. A body that is there is given its
-    # length, so that nothing can come after it; the activator lets the others through without.
-    http-request set-header Content-Length %[req.body_size] if length_less whole
-    http-request del-header Transfer-Encoding if length_less whole
-    http-request unset-var(txn.chunks) if length_less whole
-{copied}
     use_backend %[var(txn.backend)]
+    default_backend {unknown}
 
-{prefix}
 {told}
 {answered}
-{readable}"""
+{readable}
+{prefix}
+"""
+
+# Most requests are told from all others by this, and are looked at no further: their apps ask for nothing that is a
+# matter of the rules which follow, and neither do they.
+_IS_PLAIN = "!private !limited !shared !spread !asks_version !has_key !has_login !switches of_app"
+_PLAIN = f"""\
+    http-request set-var(req.asks) var(txn.app),map_str({maps.PRIVATE})
+    acl private var(req.asks) -m found
+    http-request set-var(req.limits) var(txn.app),map_str({maps.LIMITS})
+    acl limited var(req.limits) -m found
+    http-request set-var(txn.sticks) var(txn.app),map_str({maps.SHARES})
+    acl shared var(txn.sticks) -m found
+    acl of_app var(txn.backend) -m beg b
+    acl spread var(txn.backend),map_str({maps.NEAR}) -m found
+    acl has_key req.hdr(authorization) -m found
+{login.HAS_LOGIN}
+    acl page req.hdr(accept) -m sub text/html
+    http-request allow if by_host {_IS_PLAIN} || named_host !page {_IS_PLAIN}
+"""
 
 # what comes after the headers, and what may be sent once more
 _BODIES = """\
@@ -167,13 +188,6 @@ _BODIES = """\
     http-request set-var(txn.chunks) bool(true) if encoded || !sized !whole !switches || !sized !headers_only !switches
     http-request set-var(txn.bodied) bool(true) if length || length_less
     acl bodied var(txn.bodied) -m found
-"""
-
-_REPEATS = """\
-    # a replica may have acted on it before it died; only what HTTP calls safe may be sent once more
-    http-request set-var(txn.safe) bool(true) if METH_GET !bodied || METH_OPTIONS !bodied
-    http-request disable-l7-retry unless { var(txn.safe) -m found }
-    http-request set-var(txn.since) date(0,us)
 """
 
 # one of the replicas of this node, by chance
@@ -200,6 +214,8 @@ frontend peers
 {served}
     http-request set-var(txn.asked_by_peer) bool(true)
     http-request set-var(txn.is_copy) str({copy}) if {{ req.hdr({shadow}) -m found }}
+    # that one has taken the app's name from the path
+    http-request set-var(txn.by_host) bool(true)
     http-request set-var(txn.reached) bool(true)
     acl asks_json req.hdr(accept) -m reg -i '{asks_json}'
     http-request set-var-fmt(txn.open) '{{"error": "' if asks_json
@@ -214,8 +230,6 @@ frontend peers
     acl ranked var(txn.rank) -m found
 {ranked}
     http-request reject unless {{ var(txn.app) -m found }}
-{streamed}
-{repeats}
     use_backend %[var(txn.backend)]
 """
 
@@ -241,28 +255,62 @@ _FIRST_BYTES = f"""\
     tcp-request content lua.too_large if {{ req.len gt {answers.LARGEST_HEAD - 4096} }}
     tcp-request content switch-mode http"""
 
-_BACKEND = """\
+_PATH = """\
+    # the app's name is taken from a path that begins with it
+    acl by_host var(txn.by_host) -m found
+    http-request set-var-fmt(txn.prefix) /%[var(txn.app)] unless by_host
+    http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] unless by_host
+    http-request set-path /%[path,field(3,/,0)] unless by_host
+"""
+
+# What the backends of all apps say. It stands in one section, not in thousands: HAProxy reads and keeps it once.
+_OF_APPS = f"""\
+{_PATH}
+    # a replica may have acted on it before it died; only what HTTP calls safe may be sent once more
+    acl bodied var(txn.bodied) -m found
+    acl safe var(txn.safe) -m found
+    http-request set-var(txn.safe) bool(true) if METH_GET !bodied || METH_OPTIONS !bodied
+    http-request disable-l7-retry unless safe
+    http-request set-var(txn.since) date(0,us)
+    http-request set-timeout server var(txn.timeout)
+
+    # What speaks HTTP/2 is given a body as it comes: it may have no end before there is an answer.
+    acl length_less var(txn.chunks) -m found
+    http-request unset-var(txn.chunks) if length_less {{ var(txn.backend),map_str({maps.HTTP2}) -m found }}
+    # What comes after a body in chunks is not for the apps: some take it for headers. A body that is there is given its
+    # length, so that nothing can come after it; the activator lets the others through without.
+    acl whole internal.htx.has_eom
+    http-request set-header Content-Length %[req.body_size] if length_less whole
+    http-request del-header Transfer-Encoding if length_less whole
+    http-request unset-var(txn.chunks) if length_less whole
+
+{limits.CROWD}
+{copies.COPIED}
+"""
+
+# What HAProxy 2.8 does not go by in such a section. The cookie tells which replica a browser keeps to; its name is
+# another one in each backend, so that apps on one host do not take each other's.
+_BACKEND = f"""\
+backend {{backend}}
     # a replica that ends without an answer has had the request: a safe one goes to one more
     tcp-response inspect-delay 24d
     acl answers status -m found
-    acl hands_on srv_name {activators}
+    acl hands_on srv_name {" ".join(maps.ACTIVATORS)}
     acl safe var(txn.safe) -m found
+    acl bodied var(txn.bodied) -m found
     acl was_there var(txn.reached) -m found
     acl late var(txn.now),sub(txn.since),div(1000),sub(txn.timeout) ge 0
     tcp-response content accept if answers || hands_on
     tcp-response content set-var(txn.now) date(0,us)
     # its time is up; told here where the body may have taken that time, and the replica may have ended
-    tcp-response content lua.late if late {{ var(txn.bodied) -m found }}
+    tcp-response content lua.late if late bodied
     tcp-response content accept if late
     tcp-response content lua.broken if !safe || was_there
     tcp-response content set-var(txn.reached) bool(true)
-{crowd}
-    http-request set-timeout server var(txn.timeout)
-    # which replica a browser keeps to: a name for each backend, so that apps on one host do not take each other's
-    cookie flyteray-{backend} insert indirect nocache httponly
-    ignore-persist unless {{ var(txn.app),map_str({sticky}) -m found }}
-    use-server {activator} if {{ var(txn.chunks) -m found }}
-    use-server %[var(txn.server)] if {{ var(txn.server) -m found }}"""
+    cookie flyteray-{{backend}} insert indirect nocache httponly
+    ignore-persist unless {{{{ var(txn.app),map_str({maps.STICKY}) -m found }}}}
+    use-server {maps.ACTIVATOR} if {{{{ var(txn.chunks) -m found }}}}
+    use-server %[var(txn.server)] if {{{{ var(txn.server) -m found }}}}"""
 
 # it takes what no replica can; each of its requests has a connection of its own
 _ACTIVATOR = (
@@ -277,27 +325,22 @@ _ACTIVATOR_HTTP2 = (
 _COMING = "".join(
     f"""\
 backend {name}
-    http-request set-timeout server var(txn.timeout)
 {activator.format(role="")}
 
 """
     for name, activator in ((maps.COMING, _ACTIVATOR), (maps.COMING_HTTP2, _ACTIVATOR_HTTP2))
 )
 
-# What speaks HTTP/2 is given a body as it comes: it may have no end before there is an answer.
-_STREAMED = f"""\
-    http-request unset-var(txn.chunks) if length_less {{ var(txn.backend),map_str({maps.HTTP2}) -m found }}
-"""
-
 # what is served by flyteray._ingress.own_pages
 _OWN = f"""\
 backend {maps.OWN_PAGES}
     timeout server 30s
-{answers.NO_OWN_PAGES}
+{_PATH}{answers.NO_OWN_PAGES}
     server {maps.OWN_PAGES} unix@{OWN_SOCKET}
 """
 
 _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
+_UNKNOWN = "unknown"  # names the backend for what names no app
 _IN_FLIGHT = "in_flight"  # counts the requests that are open at each backend
 _FEW = 8  # requests at a time for each replica of this node, before those of other nodes count as much
 _OTHER_FILES = 4096  # of checks, idle connections, HAProxy itself
@@ -335,13 +378,15 @@ def frame(
     """What the configuration says whatever the state is; the sections of the backends follow."""
     head = _GLOBAL.format(
         admin=ADMIN_SOCKET,
-        chosen=maps.CHOSEN,
         threads=threads,
         connections=connections,
         buffer=answers.LARGEST_HEAD,
         lines=answers.MOST_HEADERS,
-        leaving=_LISTENS if half_closed else _LEFT,
         lua=LUA_FILE,
+    )
+    leaving = _LISTENS if half_closed else _LEFT
+    of_all, of_apps = (
+        _DEFAULTS.format(name=name, chosen=maps.CHOSEN, leaving=leaving) for name in ("of_all", "of_apps")
     )
     frontend = _FRONTEND.format(
         frontend=maps.FRONTEND,
@@ -352,13 +397,13 @@ def frame(
         timeouts=maps.TIMEOUTS,
         addresses=entry.connections(connections // 2, trust),
         seen=lines.rules(trusted_proxies.client(trust), logs, sampling),
-        pages=entry.pages(trust),
+        hosts_answered=entry.hosts(hosts, trust, tls=tls is not None),
+        plain=_PLAIN,
+        pages=entry.PAGES,
         keys=entry.keys(trusted_proxies.client(trust)),
-        named=entry.hosts(hosts, tls=tls is not None),
         answered=entry.ANSWERED,
         errors=answers.errors(),
         bodies=_BODIES,
-        repeats=_REPEATS,
         near=_NEAR,
         in_flight=_IN_FLIGHT,
         few=_FEW,
@@ -370,30 +415,32 @@ def frame(
         external=trusted_proxies.external_host(maps.HOSTS) if trust.proxies else "",
         noticed=answers.NOTICED,
         limits=answers.LIMITS,
-        not_named=answers.NOT_NAMED,
-        unknown=answers.UNKNOWN,
+        unknown=_UNKNOWN,
+        stopped=maps.STOPPED,
         asked=shares.ASKED,
         chosen=shares.CHOSEN,
         told=shares.TOLD,
         no_version=answers.NO_VERSION,
-        stopped=answers.stopped(maps.STOPPED),
-        streamed=_STREAMED,
-        copied=copies.COPIED,
         prefix=prefix.rules(maps.APPS),
         readable=answers.READABLE,
     )
     counted = f"backend {_IN_FLIGHT}\n    stick-table type string len 16 size 10k store conn_cur\n"
     sections = [
         head,
+        of_all,
         frontend,
         _peers(bound=peers, logs=logs),
-        copies.frontend(lines.rules("src", logs), _BODIES, _STREAMED, _REPEATS),
+        copies.frontend(lines.rules("src", logs), _BODIES),
         counted,
         entry.TABLES,
         limits.TABLES,
-        _COMING,
         _OWN,
+        answers.backend(_UNKNOWN, answers.UNKNOWN),
+        answers.backend(maps.STOPPED, answers.STOPPED),
+        entry.refused(trusted_proxies.client(trust)),
         entry.sign_in(trusted_proxies.client(trust)),
+        of_apps + _OF_APPS,
+        _COMING,
     ]
     return "\n".join(sections)
 
@@ -416,8 +463,6 @@ def _peers(bound: bool, logs: bool) -> str:
         timeouts=maps.TIMEOUTS,
         rank=maps.RANK,
         ranked=limits.RANKED,
-        streamed=_STREAMED,
-        repeats=_REPEATS,
     )
 
 
@@ -427,16 +472,7 @@ def section(number: int, slots: Mapping[int, Slot], most: int, over_http2: bool)
     The activator, where no replica takes a request, is spoken to as the replicas are.
     """
     name = maps.backend_name(number)
-    lines = [
-        f"backend {name}",
-        _BACKEND.format(
-            backend=name,
-            sticky=maps.STICKY,
-            activator=maps.ACTIVATOR,
-            activators=" ".join(maps.ACTIVATORS),
-            crowd=limits.CROWD,
-        ),
-    ]
+    lines = [_BACKEND.format(backend=name)]
     for slot, at in sorted(slots.items()):
         host = f"[{at.host}]" if ":" in at.host else at.host
         lines.append(

@@ -18,8 +18,6 @@ def rules(client: str) -> str:
     What is refused is not counted: who asks without a pause gets what the limit allows.
     """
     return f"""\
-    http-request set-var(req.limits) var(txn.app),map_str({maps.LIMITS})
-    acl limited var(req.limits) -m found
     http-request set-var(req.rate) var(req.limits),field(1,/),add(0) if limited
     acl rated var(req.rate) -m int gt 0
     http-request set-var-fmt(req.rated_as) "%[var(txn.app)]/%[{client}]" if limited rated !known_user

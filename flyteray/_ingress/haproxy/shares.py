@@ -16,13 +16,12 @@ ASKED = f"""\
     http-request set-var(txn.insists) bool(true) if names_version
     acl has_version req.cook({VERSION_COOKIE}) -m found
     http-request set-var(txn.version) req.cook({VERSION_COOKIE}) if !names_version has_version
+    acl asks_version var(txn.version) -m found
 """
 """Notes which version is asked for, before the headers that only the ingress may send are taken away."""
 
 CHOSEN = f"""\
     # a share of the requests goes to another version than the one that serves: those whose number of 100 is its own
-    http-request set-var(txn.sticks) var(txn.app),map_str({maps.SHARES})
-    acl shared var(txn.sticks) -m found
     acl keeps_by_cookie var(txn.sticks) -m str {maps.COOKIE}
     acl by_chance var(txn.sticks) -m str {maps.CHANCE}
     acl drawn req.cook({SHARE_COOKIE}) -m reg ^[0-9][0-9]?$
@@ -34,7 +33,6 @@ CHOSEN = f"""\
     http-request set-var-fmt(txn.share) %[var(txn.app)].%[var(txn.draw)] if shared
     acl beside var(txn.share),map_str({maps.SHARES}) -m found
     http-request set-var(txn.backend) var(txn.share),map_str({maps.SHARES}) if shared beside
-    acl asks_version var(txn.version) -m found
     http-request set-var-fmt(txn.wanted) %[var(txn.app)]/%[var(txn.version)] if asks_version
     acl there var(txn.wanted),map_str({maps.VERSIONS}) -m found
     http-request set-var(txn.backend) var(txn.wanted),map_str({maps.VERSIONS}) if asks_version there

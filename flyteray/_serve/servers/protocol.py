@@ -24,22 +24,12 @@ _MOST_HEADERS = 1024
 class HttpProtocol(HttpToolsProtocol):
     """Drops trailers after a body in chunks, which uvicorn's own takes for headers, and so for the ingress's word."""
 
-    _in_head = True
-
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        super().on_message_begin()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        scope: Any = self.scope
+        scope["headers"] = list(self.headers)  # trailers come into the other list
         if len(self.url) <= _LONGEST_URL:
             super().on_headers_complete()
             return
-        scope: Any = self.scope
         url, self.url = self.url, b"/"  # the application starts later
         super().on_headers_complete()
         self.url = url

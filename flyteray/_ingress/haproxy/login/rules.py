@@ -29,9 +29,11 @@ OWN_PAGE = """\
     acl own_page req.hdr(sec-fetch-site) -m str same-origin"""
 """Tells whether it is a page of the host that is asked which asks; no page can say the latter of itself."""
 
+HAS_LOGIN = f"    acl has_login req.fhdr(cookie) -m sub {COOKIE}"
+"""Tells whether a request may come from who has signed in."""
+
 SEEN = f"""\
     # who has signed in sends a cookie instead of a key; it counts where no page of another host is behind that
-    acl has_login req.fhdr(cookie) -m sub {COOKIE}
     {_SECURE}
     http-request set-var(req.cookie) req.cook({COOKIE}) if !secure has_login !our_key
     http-request set-var(req.cookie) req.cook({SECURE_COOKIE}) if secure has_login !our_key
@@ -61,7 +63,7 @@ LED = f"""\
     acl bears http_auth_bearer -m found
     acl far url_len gt {_LONGEST}
     acl lost var(req.lost) -m found
-    http-request set-var(req.lost) bool(true) if private !known_user METH_GET browses !asks_json !crosses !bears !far
+    http-request set-var(req.lost) bool(true) if !known_user METH_GET browses !asks_json !crosses !bears !far
     http-request return status 302 hdr Location "{LOGIN}?next=%[pathq,url_enc]" hdr Cache-Control no-store \
 if lost !has_mode || lost navigates"""
 """Leads browsers there."""
