@@ -109,8 +109,7 @@ def test_a_shadow_is_set_on_a_version_and_ended(app: App) -> None:
 
 def test_a_shadow_that_is_promoted_serves(app: App) -> None:
     command("update", "app", "shadowed", "--shadow", "v3=50", "--shadow-safe-only")
-    told = version(app, "v3").shadow
-    assert told is not None
+    told = shadow(app, "v3", lambda told: told.beside == "v1")
     assert (told.share, told.safe_only, told.copied) == (50, True, 0)
     with pytest.raises(ValueError, match="Version 'v1' of app 'shadowed' serves, or is about to"):
         app.set_shadow("v1")
