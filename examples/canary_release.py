@@ -1,11 +1,12 @@
-"""Release a new version to some of the users first: shares, a canary, the way back.
+"""Release a new version to some of the users first: copies, shares, a canary, the way back.
 
     python examples/canary_release.py
     flyteray get app quotes --versions
 
-Versions of an app share its requests. `traffic=0` starts one that only those reach who name it; `set_traffic` gives it
-a share; a `Canary` does so by itself, step by step, and takes the version back where it fails more often or is slower
-than the one that serves. `rollback` undoes the last change. No request is lost meanwhile.
+Versions of an app share its requests. A `Shadow` gets copies of them, and nobody gets its answers, which are compared;
+`traffic=0` starts a version that only those reach who name it; `set_traffic` gives it a share; a `Canary` does so by
+itself, step by step, and takes the version back where it fails more often or is slower than the one that serves.
+`rollback` undoes the last change. No request is lost meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import httpx
 from fastapi import FastAPI
 
 import flyteray as flyte
-from flyteray.app import Canary
+from flyteray.app import Canary, Shadow
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.remote import App, AppVersion
 
@@ -50,6 +51,13 @@ def main() -> None:
     flyte.with_servecontext(version="v1").serve(first)
     app = App.get("quotes")
     print("All have v1:  ", dict(answers(app, 20)))
+
+    flyte.with_servecontext(version="draft", shadow=Shadow(share=100)).serve(third)
+    deadline = time.monotonic() + 120
+    while (shadow := version(app, "draft").shadow) is None or not shadow.compared:
+        answers(app, 20)
+        assert time.monotonic() < deadline, shadow
+    print("A draft has:  ", set(shadow.otherwise))  # its status, and that which the users got
 
     flyte.with_servecontext(version="v2", traffic=0).serve(second)
     print("Testers ask:  ", dict(answers(app, 3, **{"X-Flyteray-Version": "v2"})))

@@ -40,6 +40,7 @@ from flyteray._plan.traffic.access import Page, Place
 from flyteray._plan.traffic.advice import Advice
 from flyteray._plan.traffic.canary import CanarySpec
 from flyteray._plan.traffic.load import VersionLoad
+from flyteray._plan.traffic.shadow import ShadowSpec
 from flyteray._plan.triggers.artifacts import ArtifactInfo, Publication
 from flyteray._plan.triggers.partitions import PartitionSchema
 from flyteray._plan.triggers.trigger import TriggerInfo, TriggerSpec
@@ -319,11 +320,13 @@ class Apps(Protocol):
         declared: Sequence[str] = (),
         share: int = 100,
         canary: CanarySpec | None = None,
+        shadow: ShadowSpec | None = None,
     ) -> Awaitable[AppInfo]:
         """Make a version the wanted one; its outputs of tasks are pinned to runs first.
 
         With a smaller ``share`` it has so many percent of the requests, and the version that serves has the rest; where
-        none does it has all. A ``canary`` has the share of its steps. An unchanged version that serves is left alone.
+        none does it has all. A ``canary`` has the share of its steps, a ``shadow`` copies of requests. An
+        unchanged version that serves is left alone.
         ``declared`` are the tasks that the caller knows: one of them may be meant by a name that is none.
 
         Raises:
@@ -365,6 +368,15 @@ class Apps(Protocol):
             AppNotFoundError: as in :meth:`get`.
             RuntimeUserError: it is stopped.
             ValueError: it has no such version, or the shares are no percent.
+        """
+
+    def set_shadow(self, name: str, version: str | None, shadow: ShadowSpec) -> Awaitable[AppInfo]:
+        """Have a version of an app get copies of requests, in place of another one; None ends the shadow that there is.
+
+        Raises:
+            AppNotFoundError: as in :meth:`get`.
+            RuntimeUserError: no version serves whose requests could be copied; for None, it has no shadow.
+            ValueError: it has no such version, or users get, or are to get, its answers.
         """
 
     def rollback(self, name: str) -> Awaitable[AppInfo]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flyteray._client.apps.app import App
@@ -21,8 +21,10 @@ from flyteray._plan.deployment import DeploymentPlan
 from flyteray._plan.info import AppInfo
 from flyteray._plan.spec import TaskPlan
 from flyteray._plan.traffic.canary import CanarySpec
+from flyteray._plan.traffic.shadow import ShadowSpec
 from flyteray.app.canary import Canary
 from flyteray.app.environment import AppEnvironment
+from flyteray.app.shadow import Shadow
 from flyteray.errors import DeploymentError
 
 Row = tuple[tuple[str, str], ...]  # a line of a table: column and value
@@ -123,6 +125,25 @@ class Deployment:
         return [row for deployed in self.envs.values() for row in deployed.table_repr()]
 
 
+@dataclass(frozen=True)
+class _Rollouts:
+    """How new versions of apps come; ``asked_for`` are those that were named, not only needed by others."""
+
+    share: int
+    canary: Canary | None
+    shadow: Shadow | None
+    asked_for: Collection[str]
+
+    def of(self, app: str) -> tuple[int, CanarySpec | None, ShadowSpec | None]:
+        """How that of an app comes."""
+        shadow = self.shadow if app in self.asked_for else None
+        return (
+            self.share,
+            CanarySpec.of(self.canary) if self.canary else None,
+            ShadowSpec.of(shadow) if shadow else None,
+        )
+
+
 @Verb
 @not_while_loading("flyteray.deploy")
 async def deploy(
@@ -134,6 +155,7 @@ async def deploy(
     dryrun: bool | None = None,
     traffic: int = 100,
     canary: Canary | None = None,
+    shadow: Shadow | None = None,
 ) -> list[Deployment]:
     """Deploy environments with all that they depend on: tasks can be run by name then, apps come up.
 
@@ -152,6 +174,8 @@ async def deploy(
         traffic: Percent of the requests for the new versions of apps that serve already, as of
             :func:`flyteray.with_servecontext`.
         canary: How these take over by and by: ``Canary(steps=(5, 25, 50))``; see :class:`flyteray.app.Canary`.
+        shadow: How those among ``envs`` get copies of requests, while another version serves: ``Shadow(share=10)``; see
+            :class:`flyteray.app.Shadow`. Apps that they depend on are deployed as without it.
 
     Returns:
         The deployments; more than one where the environments have nothing in common.
@@ -164,7 +188,7 @@ async def deploy(
         CodeBundleError: code can't be shipped.
         ImageBuildError: the image of a task can't be built; with pip's own message.
     """
-    check_rollout("deploy", traffic, canary)
+    check_rollout("deploy", traffic, canary, shadow)
     if dryrun is not None:
         warn_caller("deploy(dryrun=...) is now called dry_run.", FutureWarning)
         dry_run = dry_run or dryrun
@@ -180,10 +204,11 @@ async def deploy(
         for group in deployment.groups(envs)
     ]
     triggers = [_triggers(plan) for plan in plans]
+    rollouts = _Rollouts(traffic, canary, shadow, {env.name for env in envs})
     return [
         Deployment(
             plan.version,
-            dict(_results(plan, {} if dry_run else await _execute(plan, declared, traffic, canary))),
+            dict(_results(plan, {} if dry_run else await _execute(plan, declared, rollouts))),
         )
         for plan, declared in zip(plans, triggers, strict=True)
     ]
@@ -201,7 +226,7 @@ def _triggers(plan: DeploymentPlan) -> list[PlannedTrigger]:
 
 
 async def _execute(
-    plan: DeploymentPlan, triggers: Sequence[PlannedTrigger], share: int, canary: Canary | None
+    plan: DeploymentPlan, triggers: Sequence[PlannedTrigger], rollouts: _Rollouts
 ) -> dict[str, AppInfo]:
     """Send code, plans and triggers; returns the apps."""
     await take_secrets([spec.environment for spec in plan.apps.values()], plan.envs.values)
@@ -214,9 +239,8 @@ async def _execute(
     await session().controller.tasks.deploy(deployed)
     if deployed:
         await session().controller.triggers.deploy([task.name for task in deployed], triggers)
-    planned = CanarySpec.of(canary) if canary else None
     await warn_of_unknown_apps([*plan.apps.values()])
-    return {name: await session().serve(spec, share, planned) for name, spec in plan.apps.items()}
+    return {name: await session().serve(spec, *rollouts.of(name)) for name, spec in plan.apps.items()}
 
 
 def _results(

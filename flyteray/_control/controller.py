@@ -98,7 +98,7 @@ class Controller(ControllerDoor):
             self._ingresses = ingresses = Ingresses(options, secrets.authority, wake.set)
             seen = SeenTraffic(ingresses)
             self.apps = apps = Apps(
-                registry, cluster, images, secrets, outputs, ingresses, seen.figures, wake
+                registry, cluster, images, secrets, outputs, ingresses, seen.figures, seen.compared, wake
             )
             self.traffic = traffic = Traffic(seen, apps.sizes, registry, options.access_log)
             undo.pop_all()

@@ -16,6 +16,7 @@ from flyteray._ingress.routes import IngressState
 from flyteray._plan.traffic.access import Page, Place
 from flyteray._plan.traffic.figures import Figures
 from flyteray._plan.traffic.load import Open
+from flyteray._plan.traffic.shadow import Compared
 
 
 class IngressActor(IngressDoor):
@@ -66,6 +67,9 @@ class IngressActor(IngressDoor):
 
     async def figures(self, backends: list[int]) -> dict[int, Figures]:
         return self._ingress.seen.figures(backends)
+
+    async def compared(self, shadows: list[str]) -> dict[str, Compared]:
+        return self._ingress.seen.compared(shadows)
 
     async def open(self, backends: list[int]) -> dict[int, Open]:
         return await asyncio.to_thread(self._ingress.open, backends)

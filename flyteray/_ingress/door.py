@@ -11,6 +11,7 @@ from flyteray._ingress.routes import IngressState
 from flyteray._plan.traffic.access import Page, Place
 from flyteray._plan.traffic.figures import Figures
 from flyteray._plan.traffic.load import Open
+from flyteray._plan.traffic.shadow import Compared
 
 INGRESS = "ingress-v2-"  # begins the names of their actors
 
@@ -79,6 +80,9 @@ class IngressDoor(Protocol):
         A request that it passed on to another node's ingress counts here, and not there. They become fewer only when
         the actor is another one, which begins from nothing.
         """
+
+    def compared(self, shadows: list[str]) -> Awaitable[dict[str, Compared]]:
+        """What came of the requests that were to be copied for these shadows; as of :meth:`figures` otherwise."""
 
     def open(self, backends: list[int]) -> Awaitable[dict[int, Open]]:
         """The requests and connections of each backend that are open here, but for those that another ingress has."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flyteray._cluster import processes
 from flyteray._ingress.activator.activator import Activator
+from flyteray._ingress.copies.copier import Copier
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.engine import Engine
 from flyteray._ingress.entry.hosts import Hosts
@@ -104,6 +105,7 @@ class Ingress:
         self._keys = KeyWatch(self._engine.end_requests)
         self._pace = PaceWatch(self._engine.awaited, self._engine.end)
         self._activator = Activator(self._directory)  # before HAProxy, which counts on it
+        self._copier = Copier(self._directory)
         found = process.running(self._directory)
         stays = found is not None and found.watched == self._watched
         shows_one = found is not None and stays and found.tls_port > 0
@@ -122,6 +124,7 @@ class Ingress:
                 self._activator.identify()
         except BaseException:
             self._activator.close()
+            self._copier.close()
             raise
         self._pace.start()
         if self.offer is not None:
@@ -222,6 +225,7 @@ class Ingress:
             process.stop(self._directory)
         self._stop_watching()
         self._activator.close()
+        self._copier.close()
 
     def _stop_watching(self) -> None:
         self._silence.stop()

@@ -26,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _HOST = re.compile(r"[0-9A-Za-z.:-]+")
 _HOST_NAME = re.compile(r"[0-9a-z.-]+")
+_SHADOW = re.compile(r"[0-9a-z]+")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -41,6 +42,27 @@ class Slot:
             raise ValueError(f"A replica's host must be an IP address, not {self.host!r}.")
         if not 0 < self.port < 65536:
             raise ValueError(f"A replica's port must be between 1 and 65535, not {self.port}.")
+
+
+@dataclass(frozen=True)
+class Copying:
+    """Requests of an app that are copied: of ``parts`` in 10,000 of those to the ``live`` backend another one gets a
+    copy, with ``safe_only`` of those that are to change nothing. ``name`` is the shadow's, of digits and small letters.
+    """
+
+    name: str
+    backend: int
+    live: int
+    parts: int
+    safe_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not _SHADOW.fullmatch(self.name):
+            raise ValueError(
+                f"{self.name!r} can't be a shadow's name: it is made of digits and small letters."
+            )
+        if not 0 < self.parts <= 10_000:
+            raise ValueError(f"Requests that are copied must be 1 to 10000 of 10000, not {self.parts}.")
 
 
 @dataclass(frozen=True)
@@ -70,6 +92,7 @@ class IngressState:
             its open connections go on. A slot that is missing takes no requests.
         owners: The app of each backend.
         shares: Percent of an app's requests by backend, for versions beside the one that serves.
+        shadows: Which of an app's requests are copied, and where to.
         sticks: What keeps a client of such an app to one version: ``"cookie"``, or a header; else it is chance.
         versions: The backends of an app's versions that are up, by the version's name: a request may ask for one.
         peers: The port at which the ingress of a node takes what other ingresses send, by the node's address.
@@ -95,6 +118,7 @@ class IngressState:
     owners: Mapping[int, str] = field(default_factory=dict)
     shares: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     sticks: Mapping[str, str] = field(default_factory=dict)
+    shadows: Mapping[str, Copying] = field(default_factory=dict)
     versions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     peers: Mapping[str, int] = field(default_factory=dict)
     near: Mapping[str, str] = field(default_factory=dict)
@@ -139,6 +163,7 @@ class IngressState:
             self.coming,
             self.coming_http2,
             self.shares,
+            self.shadows,
             self.sticks,
             self.forwards,
             self.origins,
@@ -222,6 +247,7 @@ class IngressState:
                 app: {b: share for b, share in each.items() if is_true(b)}
                 for app, each in self.shares.items()
             },
+            shadows={app: each for app, each in self.shadows.items() if is_true(each.backend)},
             versions={
                 app: {n: b for n, b in each.items() if is_true(b)} for app, each in self.versions.items()
             },

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.facts import SerializationContext
 from flyteray._declare.near import did_you_mean
+from flyteray._plan import spares
 from flyteray._plan.dependencies import dependencies_first
 from flyteray._plan.resources import environment_spec
 from flyteray._plan.spec import (
@@ -54,20 +55,22 @@ def app_spec(
     Raises:
         TypeError: a value of a type that no parameter has, or a Python value where none can be given.
         ValueError: a value for a parameter that the app does not have, or no value for one that it has, or a port of
-            HTTP/2 where that can't be served, or with a limit that can't be kept there.
+            HTTP/2 where that can't be served, or with a limit that can't be kept there, or spare processes where there
+            can't be any.
     """
     kind = env.kind  # first, so that an environment that is not for serving says why
     protocol = _protocol(env)
     if variables:
         env = copy.copy(env)
         env.env_vars = {**variables, **(env.env_vars or {})}
-    return AppSpec(
+    spec = AppSpec(
         name=env.name,
         kind=kind,
         code=code,
         environment=environment_spec(env, default_cpus=0.0).model_copy(update=env._hardware),
         replicas=max(1, env.scaling.get_replicas()[0]),
         scaling=_scaling(env.scaling),
+        spare=env.scaling.spare,
         port=env.declared_port.port,
         protocol=protocol,
         parameters=tuple(_parameters(env, parameter_values or {}, takes_objects)),
@@ -89,6 +92,8 @@ def app_spec(
             LinkSpec(title=each.title, path=each.path, is_relative=each.is_relative) for each in env.links
         ),
     )
+    spares.refuse(f"App {env.name!r}", spec)
+    return spec
 
 
 def in_order(env: AppEnvironment) -> list[AppEnvironment]:

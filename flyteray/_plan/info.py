@@ -333,6 +333,41 @@ class CanaryInfo(Spec):
     serving: CanaryFigures
 
 
+class ShadowFigures(Spec):
+    """How those requests went that a shadow and the version that serves have both answered.
+
+    ``classes`` are the answers by the class of their status, as in ``{"2xx": 12}``. Latencies are in seconds, from when
+    the copy was made to the answer's headers; None for no answer.
+    """
+
+    classes: dict[str, int]
+    p50_s: float | None
+    p90_s: float | None
+
+
+class ShadowInfo(Spec):
+    """A shadow: it gets copies of a ``share`` of the requests to ``beside``, of safe methods only with ``safe_only``.
+
+    ``outcome`` is ``running``, or ``ended`` for a ``reason``. ``copied`` are the requests that were copied,
+    ``left_out`` those that were not, by the reason: ``many`` (too many copies were open), ``large`` (their body was, or
+    had no stated length), ``kind`` (a WebSocket, gRPC, an event stream). Of ``compared`` both answers are there, in
+    ``shadow`` and ``live``, and ``otherwise`` are those with another status: how often by the shadow's status and the
+    live one, as in ``{"500 200": 3}``.
+    """
+
+    outcome: str
+    reason: str | None
+    share: float
+    safe_only: bool
+    beside: str | None
+    copied: int
+    left_out: dict[str, int]
+    compared: int
+    otherwise: dict[str, int]
+    shadow: ShadowFigures
+    live: ShadowFigures
+
+
 class AppVersion(Spec):
     """A version of an app: ``name`` names it among those of the app, ``id`` among those of all apps.
 
@@ -350,6 +385,7 @@ class AppVersion(Spec):
     created_at: datetime
     error: ErrorInfo | None = None
     canary: CanaryInfo | None = None
+    shadow: ShadowInfo | None = None
 
 
 class ReplicaInfo(Spec):

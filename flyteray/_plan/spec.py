@@ -431,8 +431,8 @@ class AppSpec(Spec):
     ``reading`` for GET and HEAD, and ``acting`` for all else. With ``forward_key`` it is given the key itself.
     Pages of ``allowed_origins`` may open WebSockets.
     ``sticky`` keeps a browser on one replica. There are at least ``replicas`` while it does not sleep, and without
-    ``scaling`` no more. A replica that is to go may work on for ``drain_s``. ``version`` is a name that the user gave.
-    Times are in seconds.
+    ``scaling`` no more; so many ``spare`` processes wait for the next one on each machine that has one. A replica that
+    is to go may work on for ``drain_s``. ``version`` is a name that the user gave. Times are in seconds.
     """
 
     name: str
@@ -462,6 +462,7 @@ class AppSpec(Spec):
     sticky: bool = False
     version: str | None = None
     scaling: ScalingSpec | None = None
+    spare: int = 0
 
     @property
     def version_id(self) -> str:
@@ -479,12 +480,14 @@ class AppSpec(Spec):
         beside = {
             *("acting", "allowed_origins", "forward_key", "limits", "reading", "requires_auth"),
             *("host", "links", "replicas", "request_timeout_s"),
-            *("scaling", "sticky", "subdomain", "version"),
+            *("scaling", "spare", "sticky", "subdomain", "version"),
             *(() if self.parts else ("parts",)),  # those without had this digest before there were any
         }
         content = self.model_dump_json(exclude=beside)
         if self.scaling is not None and self.scaling.policy:
             content += self.scaling.policy  # which runs in them
+        if self.spare:
+            content += f" spare {self.spare}"  # by which they are started in another way
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

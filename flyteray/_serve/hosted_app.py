@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flyteray._cluster.workers import scripts
 from flyteray._cluster.workers.code import furnish
@@ -27,6 +27,8 @@ from flyteray._serve.servers.servers import health_of, loop_for, server_for
 from flyteray._serve.startup import CODE, IMAGE, SECRETS, SERVER, Startup
 from flyteray._traces.process import tracing
 from flyteray.app.scaling import Policy
+
+T = TypeVar("T")
 
 LOOPBACK = "127.0.0.1"  # the ingress of the machine alone reaches a replica
 
@@ -109,18 +111,21 @@ class HostedApp:
 
         ``bundle`` makes its code importable, by its digest; ``python`` is that of a program's image.
         """
-        step = self._start_up.step
-        app = await step(CODE, lambda: self._load(bundle, python))
-        self._parameters = await step(
+        app = await self.load_code(bundle, python)
+        self._parameters = await self._start_up.step(
             self._resolver.waits_for, lambda: self._resolver.all(self.spec.parameters)
         )
         self._parameters.publish(self.folder)
         self._on_update = getattr(app, "_on_update", None)
         return app
 
-    async def wait(self, missing: Callable[[], str], function: Callable[[], Any]) -> None:
+    async def load_code(self, bundle: Callable[[str], Path | None], python: Path | None = None) -> Any:
+        """Load its code, which happens once in a process; the rest is as in :meth:`load`."""
+        return await self._start_up.step(CODE, lambda: self._load(bundle, python))
+
+    async def wait(self, missing: str | Callable[[], str], function: Callable[[], T]) -> T:
         """Wait for something else that belongs to its start, as :meth:`Startup.step` does."""
-        await self._start_up.step(missing, function)
+        return await self._start_up.step(missing, function)
 
     @property
     def runs(self) -> dict[str, str]:

@@ -7,12 +7,13 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import threading
 
+import ray
 from ray import serve
 
 from flyteray._cluster import nodes
-from flyteray._cluster.images.venv import images_folder, python_for
 from flyteray._cluster.workers import secrets
 from flyteray._cluster.workers.code import activate
 from flyteray._plan.info import ReplicaInfo
@@ -25,7 +26,9 @@ from flyteray._serve.ray_serve import replica_process
 from flyteray._serve.ray_serve.rollout import Rollout
 from flyteray._serve.reporter import Reporter, report_failure
 from flyteray._serve.servers import ports
-from flyteray._serve.surroundings import ClusterOutputs, enter, new_folder
+from flyteray._serve.spares import hook, start
+from flyteray._serve.startup import CODE
+from flyteray._serve.surroundings import PORT, ClusterOutputs, enter, join, new_folder, python_of
 from flyteray._traces.process import tracing
 from flyteray.errors import RuntimeSystemError
 
@@ -47,7 +50,8 @@ class Replica:
         spec = AppSpec.model_validate_json(spec_json)
         self._stopping = False
         self._drain_s = spec.drain_s
-        self._folder = new_folder()
+        self._spare = hook.of_process()
+        self._folder = self._spare.take() if self._spare else new_folder()
         of_worker = secrets.of_worker(spec.environment.secrets)
         self._app = HostedApp(spec, self._folder, of_worker, ClusterOutputs())
         self._reporter: Reporter | None = None
@@ -98,17 +102,13 @@ class Replica:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _start(self, spec: AppSpec, version: str) -> None:
-        await enter(self._app, spec.environment.env_vars, version)
+        sock = await self._enter(spec, version)
         if spec.kind == "serve":
             replica_process.use_own_serve()
-        image = spec.environment.image
-        sock, self._claim = ports.claimed_socket(LOOPBACK)
-        port = sock.getsockname()[1]
-        os.environ["FLYTERAY_REPLICA_PORT"] = str(port)  # before the user's module asks env.get_port()
         hosting = await self._app.start(
             sock,
             activate,
-            lambda: python_for(image, images_folder()) if image is not None and image.program else None,
+            lambda: python_of(spec),
             behind_ingress=True,
             on_exit=lambda _error: self._leave(),
             on_blocked=lambda blocked: self._tell(blocked=blocked),
@@ -137,7 +137,20 @@ class Replica:
             self._adviser.start()
         self._app.follow(tell=self._reporter.change)
         threading.Thread(target=orphans.end_orphans, name="flyteray-orphans", daemon=True).start()
+        here = (hook.kind(), spec, ray.get_runtime_context().get_runtime_env_string())
+        threading.Thread(target=start.keep_up, args=here, name="flyteray-spares", daemon=True).start()
         hosting.check()  # the server may have ended already, before the reporter was there to be told
+
+    async def _enter(self, spec: AppSpec, version: str) -> socket.socket:
+        """Make this process ready for the app's code, if it was not before; the socket that its server is to have."""
+        spare = self._spare
+        if spare is not None and await self._app.wait(CODE, spare.has_loaded):
+            await join(self._app, version)
+        else:
+            await enter(self._app, spec.environment.env_vars, version)
+        sock, self._claim = (spare.socket, spare.claim) if spare else ports.claimed_socket(LOOPBACK)
+        os.environ[PORT] = str(sock.getsockname()[1])
+        return sock
 
     def _leave(self) -> None:
         """End a process whose server has ended by itself: Serve replaces a dead actor sooner than an unhealthy one."""

@@ -17,11 +17,12 @@ from flyteray import _private
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
 from flyteray._cluster import nodes
+from flyteray._cluster.images.venv import images_folder, python_for
 from flyteray._cluster.workers import launch
 from flyteray._declare.context import RAW_DATA_PATH
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN
 from flyteray._plan.bundle.bundle import cache_folder
-from flyteray._plan.spec import OutputRef
+from flyteray._plan.spec import AppSpec, OutputRef
 from flyteray._serve.hosted_app import HostedApp
 from flyteray._serve.parameters.parameters import Outputs
 from flyteray._serve.programs import orphans
@@ -30,6 +31,7 @@ from flyteray._tasks import outputs
 from flyteray._traces.process import tracing
 from flyteray.errors import ClusterError
 
+PORT = "FLYTERAY_REPLICA_PORT"  # is there before the user's module asks env.get_port()
 _INGRESS_S = 10.0  # for one that could not be started at once
 _AGAIN_S = 1.0
 
@@ -39,14 +41,30 @@ async def enter(app: HostedApp, variables: Mapping[str, str], version: str) -> N
 
     ``variables`` are those that its ``version`` declares.
     """
+    settle(variables)
+    await join(app, version)
+
+
+def settle(variables: Mapping[str, str]) -> None:
+    """Do of :func:`enter` what can be done before the process is anybody's."""
     orphans.mark_children()
-    replica_process.protect_log_handlers()
     replica_process.log_own_messages()
     launch.settle(variables)
+
+
+async def join(app: HostedApp, version: str) -> None:
+    """Do what remains of :func:`enter`: the secrets, the cluster."""
+    replica_process.protect_log_handlers()
     await app.deliver_secrets()
     if ray.is_initialized():
         await _join_cluster(version)
     replica_process.confine()
+
+
+def python_of(spec: AppSpec) -> Path | None:
+    """The Python that an app's program finds packages of; None where it has no image of its own. It may be built."""
+    image = spec.environment.image
+    return python_for(image, images_folder()) if image is not None and image.program else None
 
 
 class ClusterOutputs(Outputs):

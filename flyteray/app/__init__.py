@@ -10,6 +10,7 @@ from flyteray.app.parameters import Parameter, get_parameter
 from flyteray.app.port import Port, grpc_address
 from flyteray.app.routing import Domain, Link, Subdomain, Timeouts
 from flyteray.app.scaling import Scaling, Signals
+from flyteray.app.shadow import Shadow
 from flyteray.app.sources import AppEndpoint, RunOutput
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Port",
     "RunOutput",
     "Scaling",
+    "Shadow",
     "Signals",
     "Subdomain",
     "Timeouts",

@@ -13,6 +13,7 @@ from flyteray._declare.options.schedule import Cron
 _CONCURRENCY = 10
 _SCALEDOWN_AFTER_S = 60.0
 _SLEEP_AFTER_S = 300.0
+_MOST_SPARE = 8  # on one machine
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,21 @@ class Scaling:
         schedule: Times at which ``replicas`` are others: ``Scaling.During(Cron("0 8 * * 1-5", "Europe/Berlin"),
             timedelta(hours=10), replicas=(2, 8))`` keeps two ready in working hours. Where several are at one time, the
             one that began last holds. Not of Flyte; in local mode it changes nothing.
+        spare: So many processes wait, on each machine that has a replica, to be the next one there: they have loaded
+            the app's code, so that a replica which is added, woken or replaced takes only what its ``on_startup`` and
+            its parameters take. Each costs the memory of an import (a few hundred MiB with torch) and no CPU, also
+            while the app sleeps. One that was taken, or has died, is followed by another one; all end with their
+            version, and where the machine has less than a tenth of its memory left. What the module does at its top
+            level is done in processes that may never serve, and can't call tasks or apps there: leave that, and
+            connections, threads and ports, to ``on_startup``. Where the app has secrets its code is loaded when the
+            process becomes a replica, as it may want the newest ones. Not for apps with accelerators or in containers.
+            Not of Flyte; in local mode it changes nothing. Default: 0, as others on the machine may need the memory.
+            Another number is a new version.
 
     Raises:
         TypeError: A field of a wrong type; a policy that can't be called with one argument, or that is async.
-        ValueError: A negative number or time, a pair of another length, or a most that is below 1 or below the least;
-            a metric beside a policy, or a policy with nothing to choose from.
+        ValueError: A negative number or time, more than 8 spare, a pair of another length, or a most that is below 1
+            or below the least; a metric beside a policy, or a policy with nothing to choose from.
     """
 
     class Concurrency(Metric):
@@ -145,10 +156,12 @@ class Scaling:
     scaledown_after: int | timedelta | None = None
     schedule: Sequence[Window] = ()
     policy: Policy | None = None
+    spare: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "replicas", _bounds(self.replicas))
         self._check_schedule()
+        self._check_spare()
         if self.policy is not None:
             self._check_policy(self.policy)
         if self.metric is not None and not isinstance(
@@ -188,6 +201,12 @@ class Scaling:
             if not isinstance(each, Window):
                 raise TypeError(f"schedule must be a list of Scaling.During(...), got {each!r} in it.")
         object.__setattr__(self, "schedule", several)
+
+    def _check_spare(self) -> None:
+        if isinstance(self.spare, bool) or not isinstance(self.spare, int):
+            raise TypeError(f"spare must be an int, got {self.spare!r}.")
+        if not 0 <= self.spare <= _MOST_SPARE:
+            raise ValueError(f"spare must be from 0 to {_MOST_SPARE}, got {self.spare!r}.")
 
     def _check_policy(self, policy: Policy) -> None:
         if not callable(policy):

@@ -7,6 +7,7 @@ from typing import Any
 import rich_click as click
 
 from flyteray.app.canary import Canary
+from flyteray.app.shadow import Shadow
 from flyteray.cli import options as of_verbs
 
 _TRAFFIC = click.option(
@@ -25,14 +26,27 @@ _EVERY = click.option(
     "--canary-every", type=float, metavar="SECONDS", help="How long each step lasts. Default: 60."
 )
 
-options = of_verbs.together(_TRAFFIC, _CANARY, _EVERY)
+_SHADOW = click.option(
+    "--shadow",
+    type=float,
+    metavar="PERCENT",
+    help="Of the requests, of which it gets copies, while users are answered by the version that serves.",
+)
+
+options = of_verbs.together(_TRAFFIC, _CANARY, _EVERY, _SHADOW)
 
 
 def rollout(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of a verb with what its options say of a rollout; UsageError where that makes no sense."""
-    steps, every = settings.pop("canary"), settings.pop("canary_every")
+    steps, every, shadow = settings.pop("canary"), settings.pop("canary_every"), settings.pop("shadow")
     if steps is None and every is not None:
         raise click.UsageError("--canary-every is said together with --canary.")
+    if shadow is not None and (steps is not None or settings["traffic"] != 100):
+        raise click.UsageError(
+            "Say one of --traffic, --canary and --shadow: a shadow has no share of the requests."
+        )
+    if shadow is not None:
+        return {**settings, "shadow": parsed_shadow("--shadow", shadow)}
     if steps is None:
         return settings
     if settings["traffic"] != 100:
@@ -43,3 +57,11 @@ def rollout(settings: dict[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         raise click.UsageError(f"--canary {steps}: {error}") from None
     return {**settings, "canary": canary}
+
+
+def parsed_shadow(option: str, share: float, safe_only: bool = False) -> Shadow:
+    """The shadow that is meant; UsageError where that makes no sense."""
+    try:
+        return Shadow(share=share, safe_only=safe_only)
+    except ValueError as error:
+        raise click.UsageError(f"{option} {share:g}: {error}") from None

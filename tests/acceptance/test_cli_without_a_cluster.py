@@ -137,8 +137,19 @@ def test_version(shell: Shell) -> None:
         (["deploy", "-r", "."], "say --all as well"),
         (
             ["update", "app", "hello"],
-            "Say one of --activate, --deactivate, --traffic, --promote and --rollback.",
+            "Say one of --activate, --deactivate, --traffic, --promote, --rollback, --shadow and --end-shadow.",
         ),
+        (
+            ["update", "app", "hello", "--shadow", "v2=all"],
+            "--shadow v2=all: the share is a number of percent",
+        ),
+        (["update", "app", "hello", "--shadow", "v2=0"], "Shadow share must be 0.01 to 100 percent, got 0"),
+        (
+            ["update", "app", "hello", "--rollback", "--shadow-safe-only"],
+            "--shadow-safe-only is said together with --shadow.",
+        ),
+        (["deploy", "app.py", "env", "--shadow", "nan"], "Shadow share must be 0.01 to 100 percent, got nan"),
+        (["serve", "app.py", "env", "--shadow", "5", "--canary", "5"], "Say one of --traffic, --canary and"),
         (["update", "app", "hello", "--traffic", "v1=all"], "--traffic v1=all: the share is a whole number"),
         (
             ["update", "app", "hello", "--promote", "v1", "--sticky", "cookie"],

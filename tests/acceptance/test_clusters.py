@@ -27,6 +27,7 @@ from flyteray._control.traffic.metrics import Snapshot
 from flyteray._control.traffic.metrics import text as metrics_text
 from flyteray._ingress.haproxy import maps
 from flyteray._plan.traffic.load import VersionLoad
+from flyteray._plan.traffic.shadow import Compared
 from flyteray._settings import Settings
 from flyteray.cli.root import flyteray as flyteray_command
 from tests import kuberay
@@ -156,7 +157,7 @@ def test_a_file_opens_with_what_it_is_for_and_the_command_that_uses_it(name: str
 
 
 def test_the_dashboard_shows_metrics_that_there_are_and_all_of_them() -> None:
-    load = VersionLoad("app", "v1", 1, 1)
+    load = VersionLoad("app", "v1", 1, 1, compared=Compared())
     snapshot = Snapshot([load], {"running": 1}, {"running": 1}, {"10.0.0.1": True}, {"10.0.0.1": 0}, 0.0, "1")
     told = {line.split("{")[0].split(" ")[0] for line in metrics_text(snapshot).decode().splitlines()} - {"#"}
     dashboard = json.loads(text("monitoring/grafana.json"))

@@ -33,6 +33,7 @@ SHOWN = {
     ],
     "ab_graph": ["Model a, LogisticRegression: 0.9", "Model b, KNeighborsClassifier: 0.9"],
     "canary_release": [
+        "A draft has:   {'500 200'}",
         "Testers ask:   {'104.0': 3}",
         "Each customer: True",
         "All have v2:   {'104.0': 20}\nv3 was taken back: ",

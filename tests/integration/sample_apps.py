@@ -34,6 +34,7 @@ first_change = version_of_hello("one")
 second_change = version_of_hello("two")
 broken = FastAPIAppEnvironment(name="hello", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1))
 one, two, failing = (version_of_hello(greeting, "divided") for greeting in ("one", "two", "failing"))
+live, likely, unlikely = (version_of_hello(greeting, "shadowed") for greeting in ("one", "two", "failing"))
 large, larger = (
     FastAPIAppEnvironment(
         name="large",
@@ -47,11 +48,15 @@ large, larger = (
 broken_two = FastAPIAppEnvironment(
     name="divided", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1)
 )
+broken_shadow = FastAPIAppEnvironment(
+    name="shadowed", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1)
+)
 plain = AppEnvironment(name="plain", port=8099, scaling=Scaling(replicas=1))
 
 
 @broken.on_startup
 @broken_two.on_startup
+@broken_shadow.on_startup
 def explode() -> None:
     raise RuntimeError("startup exploded")
 

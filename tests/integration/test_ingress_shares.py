@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from flyteray._declare.options.shares import BY_COOKIE
+from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
+from flyteray._plan.credentials import key_digest
 from tests.integration.ingress_servers import replicas
 
 
@@ -118,3 +121,14 @@ def test_a_state_with_shares_is_found_again(ingress: Ingress, both: dict[int, di
         state = split(both, 7, sticks)
         ingress.apply(state)
         assert ingress._engine.state() == state
+
+
+def test_an_app_that_keeps_clients_by_a_cookie_is_not_given_their_keys(
+    ingress: Ingress, both: dict[int, dict[int, object]]
+) -> None:
+    state = split(both, 50, BY_COOKIE)
+    ingress.apply(replace(state, private=frozenset({"app"}), keys={key_digest("flyteray_one"): Grant("ann")}))
+    headers = ask(ingress, headers={"Authorization": "Bearer flyteray_one"}).json()["headers"]
+    assert headers["x-flyteray-user"] == "ann"
+    assert "authorization" not in headers
+    ingress.apply(state)

@@ -30,9 +30,11 @@ from flyteray._plan.bundle import code
 from flyteray._plan.info import AppInfo
 from flyteray._plan.spec import AppSpec
 from flyteray._plan.traffic.canary import CanarySpec
+from flyteray._plan.traffic.shadow import ShadowSpec
 from flyteray._settings import DOMAIN, PROJECT
 from flyteray.app.canary import Canary
 from flyteray.app.environment import AppEnvironment
+from flyteray.app.shadow import Shadow
 
 T = TypeVar("T")
 
@@ -66,6 +68,7 @@ class ServeContext(LaunchContext):
             :meth:`flyteray.remote.App.set_traffic` changes it. With 0 it takes only requests that name it; see there.
             Default: all, as soon as it is ready.
         canary: How it takes over by and by, where one serves already: see :class:`flyteray.app.Canary`.
+        shadow: How it gets copies of requests, while another one serves: see :class:`flyteray.app.Shadow`.
         cluster_pool, cluster: Of Union: they mean nothing on Ray, and say so.
         log_level: ``LOG_LEVEL`` of the app.
         log_format: ``LOG_FORMAT`` of the app, unless it is ``"console"``.
@@ -93,6 +96,7 @@ class ServeContext(LaunchContext):
     parameter_values: Mapping[str, Mapping[str, Any]] | None = None
     traffic: int = 100
     canary: Canary | None = None
+    shadow: Shadow | None = None
     cluster_pool: str | None = None
     cluster: str | None = None
     deactivate_timeout: float | None = None
@@ -103,7 +107,7 @@ class ServeContext(LaunchContext):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_rollout("with_servecontext", self.traffic, self.canary)
+        check_rollout("with_servecontext", self.traffic, self.canary, self.shadow)
         if self.cluster is not None and self.cluster_pool is not None:
             raise ValueError("with_servecontext: say cluster or cluster_pool, not both.")
         if self.log_format not in ("console", "json"):
@@ -159,7 +163,7 @@ class ServeContext(LaunchContext):
                 deactivate_timeout=self.deactivate_timeout,
             )
             await served.wait.aio()
-        if self.traffic < 100 or self.canary:
+        if self.traffic < 100 or self.canary or self.shadow:
             for version in await served.versions.aio():
                 refuse_failed(served.name, version, {each.spec.version_id})
         return served
@@ -167,7 +171,9 @@ class ServeContext(LaunchContext):
     async def _rollout(self, spec: AppSpec, asked_for: bool) -> AppInfo:
         if not asked_for:
             return await session().serve(spec)
-        return await session().serve(spec, self.traffic, CanarySpec.of(self.canary) if self.canary else None)
+        canary = CanarySpec.of(self.canary) if self.canary else None
+        shadow = ShadowSpec.of(self.shadow) if self.shadow else None
+        return await session().serve(spec, self.traffic, canary, shadow)
 
     def plan(self, app_env: AppEnvironment) -> Sequence[AppPlan]:
         """The plans of an app and of those that it depends on, each after those it needs.
@@ -217,7 +223,12 @@ class ServeContext(LaunchContext):
         return AppPlan(spec.model_copy(update=_without_none(update)), bundle, objects)
 
     def _warn_of_shares(self) -> None:
-        for option, is_given in (("traffic", self.traffic < 100), ("canary", self.canary is not None)):
+        given = {
+            "traffic": self.traffic < 100,
+            "canary": self.canary is not None,
+            "shadow": self.shadow is not None,
+        }
+        for option, is_given in given.items():
             if is_given:
                 warn_user(
                     f'with_servecontext(mode="local"): {option} changes nothing, as local mode has one version of an '
@@ -286,13 +297,19 @@ async def warn_of_unknown_apps(specs: Sequence[AppSpec]) -> None:
             )
 
 
-def check_rollout(verb: str, traffic: int, canary: Canary | None) -> None:
+def check_rollout(verb: str, traffic: int, canary: Canary | None, shadow: Shadow | None) -> None:
     """Raise TypeError or ValueError where it isn't said, or twice, what share of the requests a version has."""
     checked_share(traffic, f"{verb}(traffic=...)")
     if canary is not None and not isinstance(canary, Canary):
         raise TypeError(f"{verb}(canary=...) must be a flyteray.app.Canary, got {canary!r}.")
     if canary is not None and traffic != 100:
         raise ValueError(f"{verb}: say traffic or canary, not both: a Canary has shares of its own.")
+    if shadow is not None and not isinstance(shadow, Shadow):
+        raise TypeError(f"{verb}(shadow=...) must be a flyteray.app.Shadow, got {shadow!r}.")
+    if shadow is not None and (traffic != 100 or canary is not None):
+        raise ValueError(
+            f"{verb}: say traffic, canary or shadow: nobody gets the answers of a Shadow, so it has no share."
+        )
 
 
 def _without_none(values: Mapping[str, T | None]) -> dict[str, T]:

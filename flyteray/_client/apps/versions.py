@@ -10,6 +10,10 @@ from flyteray._client.bridge import MethodVerb, not_while_loading
 from flyteray._client.session.session import session
 from flyteray._declare.options.shares import checked_shares, checked_sticky
 from flyteray._plan.info import AppVersion
+from flyteray._plan.traffic.shadow import ShadowSpec
+from flyteray.app.shadow import Shadow
+
+_USUAL = Shadow()
 
 
 class Versioned(ABC):
@@ -55,6 +59,38 @@ class Versioned(ABC):
         asked = checked_shares(shares)
         await session().controller.apps.set_traffic(self.name, asked, checked_sticky(sticky))
         return await self._divided(asked, wait)
+
+    @MethodVerb
+    @not_while_loading("App.set_shadow")
+    async def set_shadow(
+        self, version: str | None, shadow: Shadow = _USUAL, wait: bool = True
+    ) -> list[AppVersion]:
+        """Have a version get copies of the app's requests: ``app.set_shadow("v2", Shadow(share=10))``.
+
+        It gets them when its replicas are ready; one that has ended is started again. It takes the place of the shadow
+        that there is, and begins to count anew. With None the shadow ends, and so do its replicas; what was counted
+        stays with the version.
+
+        Args:
+            version: The name of one that neither serves nor has a share of the requests; None: none.
+            shadow: How; see :class:`flyteray.app.Shadow`.
+            wait: Return when it is so.
+
+        Returns:
+            The versions, newest first.
+
+        Raises:
+            ValueError: There is no such version, or users get its answers.
+            RuntimeUserError: No version serves, or for None, there is no shadow.
+            DeploymentError: The version could not start.
+            ActivationTimeoutError: As of :meth:`wait`.
+        """
+        if not isinstance(shadow, Shadow):
+            raise TypeError(f"set_shadow takes a flyteray.app.Shadow, got {shadow!r}.")
+        if version is not None and not isinstance(version, str):
+            raise TypeError(f"set_shadow takes the name of a version, or None, got {version!r}.")
+        await session().controller.apps.set_shadow(self.name, version, ShadowSpec.of(shadow))
+        return await self._divided(() if version is None else (version,), wait)
 
     @MethodVerb
     @not_while_loading("App.promote")

@@ -20,6 +20,7 @@ from flyteray._plan.info import AppInfo, ClusterInfo
 from flyteray._plan.spec import AppSpec, EnvironmentSpec
 from flyteray._plan.tasks import declared_tasks
 from flyteray._plan.traffic.canary import CanarySpec
+from flyteray._plan.traffic.shadow import ShadowSpec
 from flyteray._settings import Settings
 from flyteray._traces.process import tracing
 from flyteray.app.sources import RunOutput
@@ -112,10 +113,16 @@ class Session(Cluster):
         """The controller, for questions; each connects first."""
         return controller(before=self.connect)
 
-    async def serve(self, spec: AppSpec, share: int = 100, canary: CanarySpec | None = None) -> AppInfo:
-        """Make an app version the wanted one, or give it a share of the requests beside the one that serves."""
+    async def serve(
+        self,
+        spec: AppSpec,
+        share: int = 100,
+        canary: CanarySpec | None = None,
+        shadow: ShadowSpec | None = None,
+    ) -> AppInfo:
+        """Make an app version the wanted one, or one beside that, with a share of the requests or with copies."""
         await self.warn_of_shortage(f"App {spec.name!r}", spec.environment, spec.replicas)
-        return await self.controller.apps.serve(spec, declared_tasks(), share, canary)
+        return await self.controller.apps.serve(spec, declared_tasks(), share, canary, shadow)
 
     async def warn_of_shortage(self, what: str, environment: EnvironmentSpec, replicas: int = 1) -> None:
         """Warn where the machine of the local cluster has less than is asked for."""

@@ -17,7 +17,7 @@ from flyteray._plan.spec import NO_IMAGE, EnvironmentSpec, Start
 
 _OUTSIDE = "FLYTERAY_PYTHON"  # in a process that was started so: the cluster's own Python
 _THREADS = "FLYTERAY_THREADS"  # in such a process: "free" where nobody has limited its threads
-_OMP = "OMP_NUM_THREADS"  # which Ray sets where it is not set, to 1 where no CPUs are asked for
+OMP = "OMP_NUM_THREADS"  # which Ray sets where it is not set, to 1 where no CPUs are asked for
 
 
 # Bash executes this on the node in place of Ray's Python. Usually a few looks at the disk; a node that has joined since
@@ -104,5 +104,13 @@ def threads_of(environment: EnvironmentSpec) -> int:
 def settle(variables: Mapping[str, str]) -> None:
     """Give this process its declared variables, as far as Ray has changed them or could not be told of them before."""
     if os.environ.get(_THREADS) == "free":
-        os.environ.pop(_OMP, None)  # Ray's word from now on; libraries then ask the machine
+        os.environ.pop(OMP, None)  # Ray's word from now on; libraries then ask the machine
     os.environ.update(variables)
+
+
+def tell_threads(threads: str | None) -> None:
+    """Tell libraries that are not loaded yet how many threads they may start; None: they ask the machine."""
+    if threads is None:
+        os.environ.pop(OMP, None)
+    else:
+        os.environ[OMP] = threads

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
+from uuid import uuid4
 
 from flyteray._actors.controller import Apps as AppsDoor
 from flyteray._actors.keeper import keeper
@@ -21,6 +22,7 @@ from flyteray._control.apps.scaler import Size
 from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
 from flyteray._control.apps.traffic import division
 from flyteray._control.apps.traffic.canaries import Asked
+from flyteray._control.apps.traffic.shadows import AskedOfCopies
 from flyteray._control.registry.database import now
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.secrets import Secrets
@@ -33,6 +35,7 @@ from flyteray._plan.resources import of_part
 from flyteray._plan.spec import AppSpec
 from flyteray._plan.traffic.advice import Advice
 from flyteray._plan.traffic.canary import CanaryRecord, CanarySpec
+from flyteray._plan.traffic.shadow import ShadowRecord, ShadowSpec
 from flyteray._plan.triggers.windows import most_ever
 from flyteray._serve.ray_serve import deployment
 from flyteray.app.scaling import Signals
@@ -54,12 +57,15 @@ class Apps(AppsDoor):
         outputs: Outputs,
         ingresses: Ingresses,
         figures: Asked,
+        compared: AskedOfCopies,
         wake: asyncio.Event,
     ) -> None:
         self._secrets = secrets
         self._outputs = outputs
         self._records = records = Records(registry.apps)
-        self._loop = Reconciler(records, cluster, images, registry.keys, secrets, ingresses, figures, wake)
+        self._loop = Reconciler(
+            records, cluster, images, registry.keys, secrets, ingresses, figures, compared, wake
+        )
 
     async def run(self) -> None:
         """Bring about what is wanted, for as long as the controller lives."""
@@ -73,6 +79,7 @@ class Apps(AppsDoor):
         declared: Sequence[str] = (),
         share: int = 100,
         canary: CanarySpec | None = None,
+        shadow: ShadowSpec | None = None,
     ) -> AppInfo:
         self._secrets.require(secret.name for secret in spec.environment.secrets)
         spec = await self._outputs.pin(spec, declared)
@@ -83,8 +90,13 @@ class Apps(AppsDoor):
                 f"App {spec.name!r}: {most} replicas are more than the {SLOTS} that an app can have."
             )
         app = self._records.apps.get(spec.name)
-        target, shares = division.beside(app, spec.version_id, canary.steps[0] if canary else share)
+        if shadow:
+            division.refuse_shadow(spec.name, app, spec.version_id, spec.version_name)
+        target, shares = division.beside(
+            app, spec.version_id, canary.steps[0] if canary else 0 if shadow else share
+        )
         begun = CanaryRecord(spec=canary) if canary and shares else None
+        shadowing = _begun(shadow) if shadow else None
         known = self._records.versions.get(spec.version_id)
         revision = known.revision if known else (app.revision + 1 if app else 1)
         at = now()
@@ -101,6 +113,7 @@ class Apps(AppsDoor):
                     created_at=at,
                     draining_since=None,
                     canary=begun,
+                    shadow=shadowing,
                 )
             )
         elif known.spec.digest() != spec.digest():
@@ -110,7 +123,8 @@ class Apps(AppsDoor):
             )
         else:
             # How it is reached may have changed: that is no part of what a version is.
-            self._records.put_version(replace(known, spec=spec, canary=begun))
+            shadowing = shadowing or known.shadow
+            self._records.put_version(replace(known, spec=spec, canary=begun, shadow=shadowing))
             self._loop.forgive(self._records.versions[spec.version_id])
         goes_on = app is not None and app.desired == "active"
         self._records.put_app(
@@ -128,6 +142,8 @@ class Apps(AppsDoor):
                 previous=app.previous if app else None,
             )
         )
+        if shadow:
+            self._end_shadows(spec.name, f"{spec.version_name} is the shadow now", but=spec.version_id)
         await self._loop.changed()  # requests for it wait from now on
         return self._told(spec.name)
 
@@ -179,6 +195,30 @@ class Apps(AppsDoor):
         self._told(name)
         app, versions = self._records.apps[name], self._records.of_app(name)
         return await self._divide(division.divided(app, versions, shares, sticky, now()))
+
+    async def set_shadow(self, name: str, version: str | None, shadow: ShadowSpec) -> AppInfo:
+        self._told(name)
+        if version is None:
+            if not self._end_shadows(name, "by hand"):
+                raise RuntimeUserError("NoShadow", f"App {name!r} has no shadow that could be ended.")
+            await self._loop.changed()
+            return self._told(name)
+        found = division.version_named(name, self._records.of_app(name), version)
+        app = self._records.apps[name]
+        division.refuse_shadow(name, app, found.id, found.spec.version_name)
+        self._end_shadows(name, f"{found.spec.version_name} is the shadow now", but=found.id)
+        self._records.put_version(replace(found, shadow=_begun(shadow)))
+        app = self._records.apps[name]
+        return await self._divide(replace(app, shares={**app.shares, found.id: 0}, updated_at=now()))
+
+    def _end_shadows(self, name: str, reason: str, but: str | None = None) -> bool:
+        """End the shadow of an app, where it has another one; whether it had."""
+        running = [each for each in self._records.of_app(name) if each.is_shadow and each.id != but]
+        for version in running:
+            assert version.shadow is not None
+            self._records.put_version(replace(version, shadow=version.shadow.ended(reason)))
+            self._records.put_app(self._records.apps[name].without_shadow(version.id))
+        return bool(running)
 
     async def rollback(self, name: str) -> AppInfo:
         self._told(name)
@@ -263,6 +303,10 @@ class Apps(AppsDoor):
         ready = [replica.info for replica in self._records.replicas.values()]
         if runs := self._outputs.left_behind(self._records.specs(), ready):
             await keeper().let_go(runs)
+
+
+def _begun(shadow: ShadowSpec) -> ShadowRecord:
+    return ShadowRecord(name=uuid4().hex, spec=shadow)
 
 
 def _check_placement(spec: AppSpec) -> None:

@@ -16,10 +16,12 @@ from flyteray._control.apps.records import Records
 from flyteray._control.apps.scaler import Scaler
 from flyteray._control.apps.state import VersionPhase, VersionRecord
 from flyteray._declare.context import RAW_DATA_PATH
-from flyteray._plan import failure, placement
+from flyteray._plan import failure, placement, spares
 from flyteray._plan.info import ClusterInfo
+from flyteray._plan.spares import BLANK
 from flyteray._plan.spec import NO_IMAGE, AppSpec, Start
 from flyteray._serve.ray_serve import deployment
+from flyteray._serve.spares import hook
 from flyteray.errors import RegistryUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -131,8 +133,12 @@ class Deployer:
     async def _hand_over(self, version: VersionRecord, start: Start) -> None:
         cluster = await asyncio.to_thread(nodes.look)
         gets = placement.fitted(version.spec.environment, cluster, version.spec.replicas)
+        kind = spares.kind_of(version.spec, start)
+        if kind == BLANK:
+            # Its processes may be there already: they are told when they become replicas.
+            gets = gets.model_copy(update={"env_vars": self._variables(version.spec)})
         spec = version.spec.model_copy(update={"environment": gets})
-        runtime_env = await asyncio.to_thread(self._runtime_env, spec, start)
+        runtime_env = await asyncio.to_thread(self._runtime_env, spec, start, kind)
         replicas = self._scaler.first(version)
         await asyncio.to_thread(deployment.deploy, version.id, version.id, spec, runtime_env, replicas)
         self._scaler.counts.asked(version.id, replicas)
@@ -145,20 +151,30 @@ class Deployer:
                 replace(known, phase=VersionPhase.FAILED, backend=None, error=described)
             )
 
-    def _runtime_env(self, spec: AppSpec, start: Start) -> dict[str, Any]:
-        ours = {
+    def _runtime_env(self, spec: AppSpec, start: Start, kind: str) -> dict[str, Any]:
+        if kind == BLANK:
+            told = launch.runtime_env(BLANK, start, None, 0)
+        else:
+            kept = variables.keep(
+                self._variables(spec)
+                | spec.environment.env_vars
+                | {
+                    each.env_var: each.value
+                    for each in spec.parameters
+                    if each.env_var and each.kind == "string" and each.value is not None  # the others later
+                }
+            )
+            identity = spec.code.bundle or spec.code.version
+            told = launch.runtime_env(identity, start, kept, launch.threads_of(spec.environment))
+        if start.container:
+            told["env_vars"] |= self._variables(spec)
+        told["env_vars"] |= hook.variables(kind, launch.threads_of(spec.environment))
+        return told
+
+    def _variables(self, spec: AppSpec) -> dict[str, str]:
+        """The variables that tell a version's code where it is."""
+        return {
             "INTERNAL_APP_ENDPOINT_PATTERN": self._cluster.endpoint_pattern,
             "FLYTERAY_STORAGE": self._cluster.storage,
             RAW_DATA_PATH: f"{self._cluster.storage.rstrip('/')}/apps/{spec.name}/data",
         }
-        known = {
-            each.env_var: each.value
-            for each in spec.parameters
-            if each.env_var and each.kind == "string" and each.value is not None  # the others when it starts
-        }
-        kept = variables.keep(ours | spec.environment.env_vars | known)
-        identity = spec.code.bundle or spec.code.version
-        told = launch.runtime_env(identity, start, kept, launch.threads_of(spec.environment))
-        if start.container:
-            told["env_vars"] |= ours
-        return told

@@ -14,6 +14,7 @@ from flyteray._ingress.door import IngressDoor
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.tls.certificates import Authority
 from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.shadow import Compared
 
 T = TypeVar("T")
 
@@ -38,8 +39,8 @@ class Member:
     """The ingress of one machine, which belongs to a Ray node there and ends with it.
 
     ``told`` is what it has, ``knows`` that it was told of some state, ``counts`` and ``figures`` what it said last of
-    each backend, ``tls`` what it shows to clients, in words. One with a ``problem`` could not be started or told:
-    nobody waits for it until it can.
+    each backend, ``compared`` of each shadow, ``tls`` what it shows to clients, in words. One with a ``problem`` could
+    not be started or told: nobody waits for it until it can.
     """
 
     address: str
@@ -54,6 +55,7 @@ class Member:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     figures: dict[int, Figures] = field(default_factory=dict)
+    compared: dict[str, Compared] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -96,6 +98,12 @@ class Member:
         before = self.figures.get(backend, Figures())
         self.figures[backend] = figures
         return figures.since(before)
+
+    def compared_since(self, shadow: str, compared: Compared) -> Compared:
+        """The same for what it says of the copies for a shadow."""
+        before = self.compared.get(shadow, Compared())
+        self.compared[shadow] = compared
+        return compared.since(before)
 
     async def certify(self, authority: Authority) -> None:
         """Have it known to the others by a certificate, where it needs a new one."""

@@ -11,7 +11,7 @@ from flyteray._control.apps.hosts import own_hosts, timeout_ms
 from flyteray._control.apps.state import RUNNING, AppRecord, ReplicaRecord, VersionPhase, VersionRecord
 from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.entry.limits import Crowd, Limit
-from flyteray._ingress.routes import OVER_HTTP2, IngressState, Slot, short_name
+from flyteray._ingress.routes import OVER_HTTP2, Copying, IngressState, Slot, short_name
 from flyteray._plan.spec import AppSpec, LimitsSpec
 from flyteray._plan.triggers.windows import sized
 
@@ -224,6 +224,9 @@ def ingress_state(
         shares={
             app.name: shares for app in apps if (shares := _shares(app, backends, slots, known, resting))
         },
+        shadows={
+            app.name: copying for app in apps if (copying := _copying(app, backends, slots, known, resting))
+        },
         sticks={app.name: app.sticks for app in apps if app.sticks and app.routed},
         versions={
             app.name: {
@@ -291,6 +294,33 @@ def _shares(
         and known[version].phase is VersionPhase.READY
         and (slots[backends[version]] or version in resting)
     }
+
+
+def _copying(
+    app: AppRecord,
+    backends: Mapping[str, int],
+    slots: Mapping[int, Mapping[int, Slot]],
+    known: Mapping[str, VersionRecord],
+    resting: Collection[str],
+) -> Copying | None:
+    """Which of an app's requests are copied to a shadow that can take them; None where there is none."""
+    live = backends.get(app.serving or "")
+    if app.desired != "active" or live is None:
+        return None
+    for version, share in app.routed.items():
+        record = known.get(version)
+        if (
+            share
+            or record is None
+            or record.shadow is None
+            or not record.is_shadow
+            or version not in backends
+        ):
+            continue
+        if record.phase is VersionPhase.READY and (slots[backends[version]] or version in resting):
+            shadow = record.shadow
+            return Copying(shadow.name, backends[version], live, shadow.spec.parts, shadow.spec.safe_only)
+    return None
 
 
 def _may_wait(version: VersionRecord, resting: bool) -> bool:

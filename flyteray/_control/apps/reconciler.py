@@ -19,6 +19,7 @@ from flyteray._control.apps.scaler import Scaler
 from flyteray._control.apps.state import RUNNING, AppRecord, VersionPhase, VersionRecord
 from flyteray._control.apps.status import app_info
 from flyteray._control.apps.traffic.canaries import Asked, Canaries
+from flyteray._control.apps.traffic.shadows import AskedOfCopies, Shadows
 from flyteray._control.registry.database import now
 from flyteray._control.registry.keys import Keys
 from flyteray._control.registry.secrets import Secrets
@@ -47,6 +48,7 @@ class Reconciler:
         secrets: Secrets,
         ingresses: Ingresses,
         figures: Asked,
+        compared: AskedOfCopies,
         wake: asyncio.Event,
     ) -> None:
         self._records = records
@@ -59,6 +61,7 @@ class Reconciler:
         self._round = asyncio.Condition()
         self.scaler = Scaler(records, ingresses.traffic, figures)
         self._canaries = Canaries(records, figures)
+        self._shadows = Shadows(records, compared)
         self._deployer = Deployer(records, images, self.scaler, cluster, self._wake.set)
         self._failed: set[str] = set()  # versions that Serve is still to end
         self._routing = asyncio.Lock()
@@ -150,7 +153,7 @@ class Reconciler:
                 if tick % _TIDY_EVERY == 0:
                     await self._end_unwanted_versions()
                 await self._reconcile()
-                if await self._canaries.look():
+                if await self._canaries.look() or await self._shadows.look():
                     await self.changed()
                 if await self.scaler.adjust():
                     await self.route()
@@ -248,9 +251,9 @@ class Reconciler:
                 self._records.put_version(replace(version, phase=VersionPhase.READY))
                 self._records.put_app(self._records.apps[step.app].promoted(now()))
             case reconcile.TakeBack():
-                self._records.put_app(
-                    replace(self._records.apps[step.app].without(version.id), updated_at=now())
-                )
+                app = self._records.apps[step.app]
+                app = app.without_shadow(version.id) if version.is_shadow else app.without(version.id)
+                self._records.put_app(replace(app, updated_at=now()))
             case reconcile.Drain():
                 self._records.put_version(replace(version, phase=VersionPhase.DRAINING, draining_since=now()))
             case reconcile.Resume():

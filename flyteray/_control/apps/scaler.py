@@ -18,6 +18,7 @@ from flyteray._control.apps.traffic.canaries import Asked
 from flyteray._control.registry.database import now
 from flyteray._plan import placement
 from flyteray._plan.traffic.advice import Advice
+from flyteray._plan.traffic.shadow import Compared
 from flyteray._plan.triggers.windows import sized
 from flyteray._serve.ray_serve import deployment
 from flyteray.app.scaling import Signals
@@ -30,7 +31,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Size:
-    """How many replicas a version of an app has and is to have, and how often it was woken since this was started."""
+    """How many replicas a version of an app has and is to have, and how often it was woken since this was started.
+
+    ``compared`` is what came of the copies of requests that it gets; None for what is no shadow.
+    """
 
     app: str
     version: str
@@ -38,6 +42,7 @@ class Size:
     ready: int
     wanted: int
     cold_starts: int
+    compared: Compared | None = None
 
 
 class Scaler:
@@ -71,6 +76,7 @@ class Scaler:
                 if (wanted := self.counts.wanted(version.id)) is None
                 else wanted,
                 cold_starts=self._cold_starts[version.id],
+                compared=version.shadow.compared if version.shadow and version.is_shadow else None,
             )
             for version in sorted(running, key=lambda version: (version.app, version.revision))
             if version.backend is not None

@@ -11,6 +11,7 @@ from typing import Literal
 from flyteray._plan.info import ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec
 from flyteray._plan.traffic.canary import CanaryRecord
+from flyteray._plan.traffic.shadow import ShadowRecord
 
 
 class VersionPhase(str, Enum):
@@ -86,6 +87,14 @@ class AppRecord:
         )
         return replace(self, shares=shares, routed=routed)
 
+    def without_shadow(self, version: str) -> AppRecord:
+        """The same without a version that has no share: nothing of the others changes."""
+        shares, routed = (
+            {each: share for each, share in shares.items() if each != version}
+            for shares in (self.shares, self.routed)
+        )
+        return replace(self, shares=shares, routed=routed)
+
 
 def with_share(shares: Mapping[str, int], version: str, share: int) -> dict[str, int]:
     """Shares, of which ``version`` has this one; the others, and who has the rest, keep their proportions."""
@@ -101,7 +110,7 @@ class VersionRecord:
     """An immutable deployed form of an app; ``id`` is unique over all apps.
 
     ``backend`` is its place in the ingress while anything of it runs; ``draining_since`` is UTC; ``canary`` is how it
-    comes, or came, to have all requests.
+    comes, or came, to have all requests, ``shadow`` how it gets, or got, copies of them.
     """
 
     id: str
@@ -114,6 +123,12 @@ class VersionRecord:
     created_at: datetime
     draining_since: datetime | None
     canary: CanaryRecord | None = None
+    shadow: ShadowRecord | None = None
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether it gets copies of requests, or is to; only with a share of 0 it does."""
+        return self.shadow is not None and self.shadow.outcome == "running"
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from flyteray._plan.actions.conditions import ConditionInfo
 from flyteray._plan.info import ActionPhase, ErrorInfo, ReplicaInfo
 from flyteray._plan.spec import AppSpec, RunSpec, TaskPlan
 from flyteray._plan.traffic.canary import CanaryRecord
+from flyteray._plan.traffic.shadow import ShadowRecord
 from flyteray._plan.triggers.artifacts import ArtifactSpec
 from flyteray._plan.triggers.partitions import PartitionSchema
 from flyteray._plan.triggers.trigger import TriggerSpec
@@ -282,6 +283,7 @@ versions = Table(
     Column("created_at", Utc, nullable=False),
     Column("draining_since", Utc),
     Column("canary", Json(CanaryRecord)),
+    Column("shadow", Json(ShadowRecord)),
 )
 
 replicas = Table(

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from flyteray._plan.traffic.figures import BOUNDS_US, CLASSES, Figures
 from flyteray._plan.traffic.load import VersionLoad
+from flyteray._plan.traffic.shadow import LEFT_OUT, Compared
 
 _STEP = 4  # of the bounds that are kept every fourth is told: 1.58 times the one before
 _TOLD_US = BOUNDS_US[::_STEP]
@@ -100,6 +101,35 @@ def _of_apps(loads: Sequence[VersionLoad]) -> Iterator[Metric]:
         for gauge, value in zip(gauges.values(), now, strict=True):
             gauge.add_metric(of, value)
     yield from (requests, latency, errors, aborted, cold, *gauges.values())
+    yield from _of_shadows(load for load in loads if load.compared is not None)
+
+
+def _of_shadows(loads: Iterable[VersionLoad]) -> Iterator[Metric]:
+    copies = CounterMetricFamily(
+        "flyteray_shadow_copies",
+        "Requests that were to be copied to a shadow: same and otherwise are those that it answered with the live "
+        "status and with another one, the others tell why they were not copied.",
+        labels=(*_OF, "outcome"),
+    )
+    latency = HistogramMetricFamily(
+        "flyteray_shadow_latency_seconds",
+        "Time to the answer's headers of requests that a shadow has answered as well, by who has answered.",
+        labels=(*_OF, "answer"),
+    )
+    for load in loads:
+        of, compared = (load.app, load.version), load.compared or Compared()
+        both, otherwise = compared.shadow.requests, sum(compared.otherwise.values())
+        outcomes = {
+            "same": both - otherwise,
+            "otherwise": otherwise,
+            **dict.fromkeys(LEFT_OUT, 0),
+            **compared.left_out,
+        }
+        for outcome, count in outcomes.items():
+            copies.add_metric((*of, outcome), count)
+        for answer, figures in (("shadow", compared.shadow), ("live", compared.live)):
+            latency.add_metric((*of, answer), buckets=_buckets(figures), sum_value=figures.waited_us / 1e6)
+    yield from (copies, latency)
 
 
 def _buckets(figures: Figures) -> list[tuple[str, float]]:

@@ -9,6 +9,7 @@ from flyteray._control.apps.ingresses import Ingresses
 from flyteray._plan.traffic.access import Page, Place
 from flyteray._plan.traffic.figures import Figures
 from flyteray._plan.traffic.load import Open
+from flyteray._plan.traffic.shadow import Compared
 
 
 class SeenTraffic:
@@ -17,6 +18,7 @@ class SeenTraffic:
     def __init__(self, ingresses: Ingresses) -> None:
         self._ingresses = ingresses
         self._figures: dict[int, Figures] = {}
+        self._compared: dict[str, Compared] = {}
         self._figuring = asyncio.Lock()
 
     async def figures(self, backends: Sequence[int]) -> dict[int, Figures]:
@@ -31,6 +33,15 @@ class SeenTraffic:
                     if since.requests:
                         self._figures[backend] = self._figures.get(backend, Figures()) + since
             return {backend: self._figures.get(backend, Figures()) for backend in backends}
+
+    async def compared(self, shadows: Sequence[str]) -> dict[str, Compared]:
+        """The same for what came of requests that were to be copied for each shadow."""
+        async with self._figuring:
+            for member, told in await self._ingresses.ask(lambda member: member.door.compared(list(shadows))):
+                for shadow, compared in (told or {}).items():
+                    since = member.compared_since(shadow, compared)
+                    self._compared[shadow] = self._compared.get(shadow, Compared()) + since
+            return {shadow: self._compared.get(shadow, Compared()) for shadow in shadows}
 
     async def open(self, backends: Sequence[int]) -> dict[int, Open]:
         """The requests and connections of each backend that are open now, at all ingresses that tell."""

@@ -69,6 +69,7 @@ class Traffic(TrafficDoor):
                 open=open_now[size.backend],
                 figures=self._beginnings.since(_place(size), figures[size.backend]),
                 cold_starts=size.cold_starts,
+                compared=size.compared,
             )
             for size in sizes
         ]

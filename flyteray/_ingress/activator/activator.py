@@ -187,13 +187,21 @@ class Activator:
 
     def _own(self, request: Request) -> Mapping[int, Slot]:
         """The replicas of the backend that the request waits at: none once that is not its app's any more."""
-        if request.backend is None or self._state.apps.get(request.app) != request.backend:
+        backend, state = request.backend, self._state
+        if backend is None:
             return {}
-        return self._state.slots(request.backend)
+        is_its = (
+            request.app == state.owners.get(backend)
+            if request.is_copy
+            else backend == state.apps.get(request.app)
+        )
+        return state.slots(backend) if is_its else {}
 
     def _backend(self, request: Request, own: Mapping[int, Slot]) -> int | None:
-        """That of the request's version, or of the one that has taken its place meanwhile."""
-        return request.backend if own else self._state.apps.get(request.app)
+        """That of the request's version, or of the one that has taken its place meanwhile: of a copy nothing else."""
+        if own:
+            return request.backend
+        return None if request.is_copy else self._state.apps.get(request.app)
 
     def _is_full(self, backend: int) -> bool:
         """Whether as many requests pass to the replicas of a backend as these take at one time."""

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, field
 
 from flyteray._ingress.activator import frames
+from flyteray._ingress.copies.marks import IS_COPY
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.haproxy.answers import ASKS_JSON
 
@@ -21,7 +22,7 @@ _REPEATABLE = {"GET", "HEAD", "OPTIONS"}
 
 @dataclass
 class Request:
-    """What waits; ``backend`` is None before there is one.
+    """What waits; ``backend`` is None before there is one, and for a copy no other version's is as good.
 
     One ``over_http2`` has as its head the beginning of its connection, of which all the rest is its own.
     """
@@ -30,6 +31,7 @@ class Request:
     app: str
     head: bytes
     over_http2: bool = False
+    is_copy: bool = False
     body: bytearray = field(default_factory=bytearray)
 
     @property
@@ -75,12 +77,13 @@ async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Re
         kind, size = _FIELD.unpack_from(fields)
         value, fields = fields[_FIELD.size : _FIELD.size + size], fields[_FIELD.size + size :]
         if kind == _UNIQUE_ID:
-            backend, app = value.decode().split(" ")
+            backend, app, *rest = value.decode().split(" ")
             number = maps.backend_number(backend) if maps.is_backend(backend) else None
             head = await reader.readuntil(b"\r\n\r\n")
-            if head != frames.PREFACE_BEGINS:
-                return Request(number, app, head)
-            return Request(number, app, await _opening(reader, writer), over_http2=True)
+            is_copy, over_http2 = IS_COPY in rest, head == frames.PREFACE_BEGINS
+            if over_http2:
+                head = await _opening(reader, writer)
+            return Request(number, app, head, over_http2, is_copy)
     raise ValueError("The connection does not say which app it is about.")
 
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flyteray._ingress import trusted_proxies
+from flyteray._ingress.copies import marks
+from flyteray._ingress.copies import rules as copies
 from flyteray._ingress.entry.hosts import ALL, Hosts
 from flyteray._ingress.haproxy import answers, entry, limits, maps, prefix, shares
 from flyteray._ingress.haproxy import tls as for_clients
@@ -203,7 +205,7 @@ _NEAR = f"""\
 _PEERS = """\
 frontend peers
 {bind}
-    unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
+    unique-id-format "%[var(txn.backend)] %[var(txn.app)] %[var(txn.is_copy)]"
     option idle-close-on-response
 {errors}
     errorfile 502 /dev/null
@@ -211,6 +213,7 @@ frontend peers
 {bodies}
 {served}
     http-request set-var(txn.asked_by_peer) bool(true)
+    http-request set-var(txn.is_copy) str({copy}) if {{ req.hdr({shadow}) -m found }}
     # that one has taken the app's name from the path
     http-request set-var(txn.by_host) bool(true)
     http-request set-var(txn.reached) bool(true)
@@ -282,6 +285,7 @@ _OF_APPS = f"""\
     http-request unset-var(txn.chunks) if length_less whole
 
 {limits.CROWD}
+{copies.COPIED}
 """
 
 # What HAProxy 2.8 does not go by in such a section. The cookie tells which replica a browser keeps to; its name is
@@ -426,6 +430,7 @@ def frame(
         of_all,
         frontend,
         _peers(bound=peers, logs=logs),
+        copies.frontend(lines.rules("src", logs), _BODIES),
         counted,
         entry.TABLES,
         limits.TABLES,
@@ -448,6 +453,8 @@ def _peers(bound: bool, logs: bool) -> str:
         errors=answers.errors(),
         bodies=_BODIES,
         served=lines.peers_rules(logs),
+        copy=marks.IS_COPY,
+        shadow=copies.SHADOW_HEADER,
         asks_json=answers.ASKS_JSON,
         chosen=maps.CHOSEN,
         owners=maps.OWNERS,

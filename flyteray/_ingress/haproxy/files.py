@@ -8,6 +8,7 @@ import resource
 from collections.abc import Mapping
 from pathlib import Path
 
+from flyteray._ingress.copies import rules as copies
 from flyteray._ingress.entry.hosts import ALL, Hosts
 from flyteray._ingress.haproxy import answers, config, maps, shares
 from flyteray._ingress.haproxy.login import rules
@@ -57,7 +58,7 @@ class Files:
             if self._maps.get(name) != content:
                 self._put(name, maps.text(content))
                 self._maps[name] = content
-        self._put(config.LUA_FILE, answers.BROKEN + shares.LUA + rules.LUA)
+        self._put(config.LUA_FILE, answers.BROKEN + shares.LUA + rules.LUA + copies.LUA)
         for name, page in pages().items():
             self._put(name, page)
         first = config.frame(

@@ -10,7 +10,15 @@ from flyteray._declare.facts import ROLES, Role
 from flyteray._declare.options.shares import BY_COOKIE
 from flyteray._ingress.entry import grants
 from flyteray._ingress.entry.limits import Crowd, Limit
-from flyteray._ingress.routes import ELSEWHERE, OVER_HTTP2, IngressState, Slot, short_name, speaks_http2
+from flyteray._ingress.routes import (
+    ELSEWHERE,
+    OVER_HTTP2,
+    Copying,
+    IngressState,
+    Slot,
+    short_name,
+    speaks_http2,
+)
 
 APPS = "apps.map"  # an app's name to the backend that serves it
 HOSTS = "hosts.map"  # a host name to the app that it leads to
@@ -29,10 +37,11 @@ SHARES = (
     "shares.map"  # what keeps a client to a version, by app; a backend by each number of 100 that is its own
 )
 HTTP2 = "http2.map"  # the backends whose replicas speak HTTP/2
+SHADOWS = "shadows.map"  # an app's name to which of its requests are copied to which backend
 VERSIONS = "versions.map"  # an app's version to its backend, and a backend to the name of its version
 FILES = (  # HAProxy goes by these
     *(APPS, HOSTS, TIMEOUTS, STICKY, PRIVATE, FORWARDS, ORIGINS, OPENS),
-    *(LIMITS, CROWDS, KEYS, OWNERS, NEAR, SHARES, VERSIONS, HTTP2),
+    *(LIMITS, CROWDS, KEYS, OWNERS, NEAR, SHARES, SHADOWS, VERSIONS, HTTP2),
 )
 
 # HAProxy does not know these: they are for the activator alone.
@@ -57,6 +66,7 @@ CA_FILE = "ca.pem"  # those that the certificates of the others are signed with
 TLS_FILE = "tls.pem"  # what clients are shown, with its key
 TLS_CLIENTS_FILE = "tls-clients.pem"  # those that certificates of clients are signed with
 CHANCE, COOKIE = "@chance", "@cookie"  # no names of headers
+ANY_METHOD, SAFE_METHOD = "any", "safe"
 _YES = "yes"
 _USUAL: tuple[Role, Role] = ("invoke", "invoke")
 _TOLD_TO: tuple[Role, Role] = ("read", "read")  # who may see the own pages, whether or not apps ask for keys
@@ -156,6 +166,7 @@ def entries(state: IngressState) -> dict[str, dict[str, str]]:
         OWNERS: {backend_name(backend): app for backend, app in state.owners.items()},
         NEAR: dict(state.near),
         SHARES: dict(_shares(state)),
+        SHADOWS: {app: _copied(copying) for app, copying in state.shadows.items()},
         VERSIONS: dict(_versions(state)),
         HTTP2: dict.fromkeys((COMING_HTTP2, *map(backend_name, state.http2)), _YES),
         WAITS: {app: str(wait) for app, wait in state.waits.items()},
@@ -177,6 +188,17 @@ def _shares(state: IngressState) -> Iterator[tuple[str, str]]:
         # Those that have drawn a number keep their version while its share grows.
         drawn = (backend for backend, share in sorted(shares.items()) for _ in range(share))
         yield from ((f"{app}.{number}", backend_name(backend)) for number, backend in enumerate(drawn))
+
+
+def _copied(copying: Copying) -> str:
+    methods = SAFE_METHOD if copying.safe_only else ANY_METHOD
+    of = f"{copying.name}/{backend_name(copying.backend)}/{backend_name(copying.live)}"
+    return f"{of}/{copying.parts}/{methods}"
+
+
+def _copying(text: str) -> Copying:
+    name, backend, live, parts, methods = text.split("/")
+    return Copying(name, backend_number(backend), backend_number(live), int(parts), methods == SAFE_METHOD)
 
 
 def _versions(state: IngressState) -> Iterator[tuple[str, str]]:
@@ -246,6 +268,7 @@ def state(
         near=content.get(NEAR, {}),
         shares={app: each for app, each in shares.items() if app in apps},
         sticks={app: each for app, each in sticks.items() if app in apps},
+        shadows={app: _copying(text) for app, text in content.get(SHADOWS, {}).items() if app in apps},
         versions={
             app: each for app, each in _state_of_versions(content.get(VERSIONS, {})).items() if app in apps
         },

@@ -22,13 +22,13 @@ ASKED = f"""\
 
 CHOSEN = f"""\
     # a share of the requests goes to another version than the one that serves: those whose number of 100 is its own
-    acl by_cookie var(txn.sticks) -m str {maps.COOKIE}
+    acl keeps_by_cookie var(txn.sticks) -m str {maps.COOKIE}
     acl by_chance var(txn.sticks) -m str {maps.CHANCE}
     acl drawn req.cook({SHARE_COOKIE}) -m reg ^[0-9][0-9]?$
     http-request set-var(txn.draw) rand(100) if shared
-    http-request set-var(txn.draw) req.cook({SHARE_COOKIE}) if by_cookie drawn
-    http-request set-var(txn.draws) bool(true) if by_cookie !drawn
-    http-request set-var(txn.trait) lua.trait if shared !by_cookie !by_chance
+    http-request set-var(txn.draw) req.cook({SHARE_COOKIE}) if keeps_by_cookie drawn
+    http-request set-var(txn.draws) bool(true) if keeps_by_cookie !drawn
+    http-request set-var(txn.trait) lua.trait if shared !keeps_by_cookie !by_chance
     http-request set-var(txn.draw) var(txn.trait),xxh32,mod(100) if {{ var(txn.trait) -m found }}
     http-request set-var-fmt(txn.share) %[var(txn.app)].%[var(txn.draw)] if shared
     acl beside var(txn.share),map_str({maps.SHARES}) -m found

@@ -10,13 +10,17 @@ from flyteray._ingress.seen import traces
 from flyteray._ingress.seen.traces import Trace
 from flyteray._traces.asked import Sampling
 
+NUMBER = "%pid.%rt"  # names a request
 _LONGEST = 4000  # bytes that a pipe takes as a whole or not at all; a path that is longer is cut
 
 # The number of the process and of its request name a line. The rest: where the request went, how it ended, the bytes of
 # it and of its answer, the milliseconds that it waited and that connecting took, when, in microseconds, it was known,
-# answered and over, and what it was; "-" stands for what has not happened. Without the bytes the line would be written
-# when the answer begins. What a client has written comes last, and has no spaces in HTTP.
-_COUNTED = "%pid.%rt %b %s %ST %tsc %U %B %Tw %Tc %[var(txn.since)] %[var(txn.answered)] %[date(0,us)]"
+# answered and over, what there is to say of a copy, and what it was; "-" stands for what has not happened. Without the
+# bytes the line would be written when the answer begins. What a client has written comes last, without spaces in HTTP.
+_COUNTED = (
+    f"{NUMBER} %b %s %ST %tsc %U %B %Tw %Tc "
+    "%[var(txn.since)] %[var(txn.answered)] %[date(0,us)] %[var(txn.copy)]"
+)
 _LOGGED = (
     "%[{client}] %[var(txn.user)] %[var(txn.id)] %[var(txn.served)] %[var(txn.method)] %[var(txn.app)] "
     "%[var(txn.path)]"
@@ -25,7 +29,7 @@ _NOT_LOGGED = "- - - - - %[var(txn.app)] -"
 # where traces are asked for; "-" unless that of the request is recorded
 _NOT_LOGGED_BUT_TRACED = "- - %[var(txn.id)] - %[var(txn.method)] %[var(txn.app)] %[var(txn.path)]"
 _TRACED = "%[var(txn.traced)]"
-_FIELDS = 19
+_FIELDS = 20
 _ID = "X-Request-Id"
 _SERVED = "X-Flyteray-Served"  # in it the ingress of another node says which of its replicas has answered
 
@@ -94,6 +98,8 @@ class Ended:
     """A request that has ended. There is one for each that is made, so of its line only what is asked for is read.
 
     Attributes:
+        number: What names it among all lines.
+        copy: The mark of a request that is copied, or of a copy, as :mod:`~flyteray._ingress.copies.marks` reads it.
         backend: The backend that it was sent to, or that of the frontend that answered itself.
         server: The server there, as HAProxy calls it.
         status: That of the answer; 0 or less where there was none.
@@ -114,17 +120,17 @@ class Ended:
 
     __slots__ = (
         *("_since", "_answered", "over_us", "backend", "server", "status", "termination", "sizes", "waits"),
-        *("client", "user", "id", "served", "method", "app", "path", "trace"),
+        *("number", "copy", "client", "user", "id", "served", "method", "app", "path", "trace"),
     )
 
     def __init__(self, words: list[str]) -> None:
-        _, self.backend, self.server, status, self.termination, *numbers = words[:12]
+        self.number, self.backend, self.server, status, self.termination, *numbers = words[:12]
         self.status = int(status)
         self.sizes, self.waits = numbers[:2], numbers[2:4]
         self._since, self._answered, over = numbers[4:]
         self.over_us = int(over)
-        self.trace = Trace.read(words.pop(12)) if len(words) > _FIELDS else None
-        self.client, self.user, self.id, self.served, self.method, self.app, self.path = words[12:]
+        self.trace = Trace.read(words.pop(13)) if len(words) > _FIELDS else None
+        self.copy, self.client, self.user, self.id, self.served, self.method, self.app, self.path = words[12:]
 
     @property
     def fate(self) -> Fate:
@@ -134,9 +140,11 @@ class Ended:
     @property
     def latency_us(self) -> int | None:
         """Microseconds from its headers to the answer's; None: no answer, or the frontend's."""
-        if self._since == "-" or self._answered == "-":
-            return None
-        return max(0, int(self._answered) - int(self._since))
+        return None if self._since == "-" else self.answered_after(int(self._since))
+
+    def answered_after(self, at_us: int) -> int | None:
+        """Microseconds from a time, counted since 1970, to the answer's headers; None: no answer, or the frontend's."""
+        return None if self._answered == "-" else max(0, int(self._answered) - at_us)
 
     @property
     def whole_us(self) -> int | None:

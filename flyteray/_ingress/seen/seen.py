@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from flyteray._ingress.copies.pairs import Pairs
 from flyteray._ingress.haproxy.supervisor import SEEN_PIPE
 from flyteray._ingress.routes import IngressState
 from flyteray._ingress.seen import entries, lines
@@ -16,6 +17,7 @@ from flyteray._ingress.seen.access_log import AccessLog
 from flyteray._ingress.seen.spans import Spans
 from flyteray._ingress.seen.tally import Tally
 from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.shadow import Compared
 from flyteray._traces.asked import Variables
 from flyteray.errors import InitializationError
 
@@ -46,6 +48,7 @@ class Seen:
         self._pipe = directory / SEEN_PIPE
         self._state = state
         self._tally = Tally()
+        self._pairs = Pairs()
         self.log = AccessLog(directory) if logs else None
         self._full = False  # the log could not be written
         self._spans = _spans(traces)
@@ -59,6 +62,10 @@ class Seen:
     def figures(self, backends: Iterable[int]) -> dict[int, Figures]:
         """How the requests of these backends went that have ended since this was made."""
         return self._tally.figures(backends)
+
+    def compared(self, shadows: Iterable[str]) -> dict[str, Compared]:
+        """What came of the requests that were to be copied for these shadows since this was made."""
+        return self._pairs.compared(shadows)
 
     def stop(self) -> None:
         """Read no more, within a second."""
@@ -102,6 +109,7 @@ class Seen:
         ended, state = [request for line in written if (request := lines.read(line))], self._state
         of = ((entries.backend(request, state), request) for request in ended)
         self._tally.add((backend, request) for backend, request in of if backend is not None)
+        self._pairs.add(ended)
         if self._spans is not None:
             self._spans.add(ended, state)
         if self.log is not None:

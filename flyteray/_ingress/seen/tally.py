@@ -9,15 +9,16 @@ from flyteray._ingress.seen.lines import Ended
 from flyteray._plan.traffic.figures import CLASSES, NONE_YET, Figures, place
 
 
-class _Counts:
-    """What has been counted of one backend."""
+class Counts:
+    """What has been counted of some requests, as of one backend."""
 
     def __init__(self) -> None:
         self.requests = self.errors = self.aborted = self.waited_us = 0
         self.classes = [0] * len(CLASSES)
         self.latencies = list(NONE_YET)
 
-    def add(self, request: Ended) -> None:
+    def add(self, request: Ended, latency_us: int | None) -> None:
+        """Count a request, with its latency where it has one."""
         fate = request.fate
         self.requests += 1
         self.aborted += fate.is_aborted
@@ -26,11 +27,12 @@ class _Counts:
             return
         if 100 <= request.status < 600:
             self.classes[request.status // 100 - 1] += 1
-        if (latency := request.latency_us) is not None:
-            self.waited_us += latency
-            self.latencies[place(latency)] += 1
+        if latency_us is not None:
+            self.waited_us += latency_us
+            self.latencies[place(latency_us)] += 1
 
     def figures(self) -> Figures:
+        """The same as figures."""
         return Figures(
             self.requests,
             self.errors,
@@ -46,7 +48,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[int, _Counts] = {}
+        self._counts: dict[int, Counts] = {}
 
     def add(self, requests: Iterable[tuple[int, Ended]]) -> None:
         """Count requests that have ended, each with the backend that it is of."""
@@ -54,8 +56,8 @@ class Tally:
             for backend, request in requests:
                 counts = self._counts.get(backend)
                 if counts is None:
-                    counts = self._counts[backend] = _Counts()
-                counts.add(request)
+                    counts = self._counts[backend] = Counts()
+                counts.add(request, request.latency_us)
 
     def figures(self, backends: Iterable[int]) -> dict[int, Figures]:
         """The figures of these backends."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.shadow import Compared
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class VersionLoad:
         open: Requests and connections that are open now.
         figures: How those went that have ended since the ingresses were started.
         cold_starts: How often it was woken by a request, since the controller was started.
+        compared: What came of the requests that it got copies of; None for what is no shadow.
     """
 
     app: str
@@ -49,6 +51,7 @@ class VersionLoad:
     open: Open = field(default_factory=Open)
     figures: Figures = field(default_factory=Figures)
     cold_starts: int = 0
+    compared: Compared | None = None
 
 
 VersionPlace = tuple[str, str, int]

@@ -56,7 +56,11 @@ def _of_app(
         _rates(app, load.version, figures, [load], seconds)
         for load, figures in zip(loads, since, strict=True)
     )
-    whole = _rates(app, None, sum(since, Figures()), loads, seconds)
+    # What a shadow is asked is nothing that users have asked.
+    live = [(load, figures) for load, figures in zip(loads, since, strict=True) if load.compared is None]
+    whole = _rates(
+        app, None, sum((figures for _, figures in live), Figures()), [load for load, _ in live], seconds
+    )
     return whole if len(loads) < 2 else Rates(**{**vars(whole), "versions": versions})
 
 

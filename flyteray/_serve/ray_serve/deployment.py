@@ -18,6 +18,7 @@ from flyteray._plan.resources import ray_options
 from flyteray._plan.spec import AppSpec
 from flyteray._serve.ray_serve import own_serve
 from flyteray._serve.replica import LONGEST_REQUEST_S, ON_SHUTDOWN_S, Replica
+from flyteray._serve.spares import wanted
 
 _DEPLOYMENT = "flyteray-replica"
 
@@ -71,6 +72,8 @@ def deploy(name: str, version: str, spec: AppSpec, runtime_env: dict[str, Any], 
 
         others = deployments(spec, version, {**runtime_env, "env_vars": env_vars})
         built = replace(built, deployments=[*others, *built.deployments])
+    if spec.spare:
+        wanted.want(version)
     ServeControllerClient(own_serve.find()).deploy_applications(
         [built],
         wait_for_ingress_deployment_creation=False,
@@ -96,6 +99,7 @@ def sizes() -> dict[str, int]:
 
 def undeploy(name: str) -> None:
     """Have Serve stop an app version; returns before it has. Unknown names are fine."""
+    wanted.want_no_more(name)
     ray.get(own_serve.find().delete_apps.remote([name]))
 
 

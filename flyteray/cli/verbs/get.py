@@ -9,7 +9,7 @@ import rich_click as click
 from flyteray._declare.near import did_you_mean
 from flyteray._plan.info import AppInfo, CanaryInfo, Lineage, ReplicaStatus
 from flyteray.cli import failures, options, printing, shipping
-from flyteray.cli.nouns import run
+from flyteray.cli.nouns import run, shadow
 from flyteray.cli.nouns.artifact import get as artifact
 from flyteray.cli.nouns.cache import get as cache
 from flyteray.cli.nouns.condition import get as condition
@@ -105,7 +105,17 @@ def apps(name: str | None, status: str | None, versions: bool, limit: int, outpu
     require_cluster()
     if name is not None and versions:
         found = [_version(version, output) for version in App.get(name).versions()[:limit]]
-        columns = ("name", "phase", "share", "wanted", "ready_replicas", "created_at", "canary", "error")
+        columns = (
+            "name",
+            "phase",
+            "share",
+            "wanted",
+            "ready_replicas",
+            "created_at",
+            "canary",
+            "shadow",
+            "error",
+        )
         printing.rows(found, output, columns)
         return
     if name is None:
@@ -192,6 +202,8 @@ def _version(info: AppVersion, output: printing.Output) -> dict[str, Any]:
     facts = {**info.model_dump(), "error": error}
     if info.canary is not None and output != "json":
         facts["canary"] = _canary(info.canary)
+    if info.shadow is not None and output != "json":
+        facts["shadow"] = shadow.words(info.shadow)
     return facts
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import rich_click as click
 
 from flyteray._plan.info import to_json
-from flyteray.cli import options, printing
+from flyteray.app.shadow import Shadow
+from flyteray.cli import options, printing, rollout
 from flyteray.cli.nouns.condition import signal as condition
 from flyteray.cli.nouns.trigger import update as trigger
 from flyteray.cli.verbs.status import require_cluster
@@ -47,6 +48,7 @@ signal.add_command(condition)
     epilog=printing.examples(
         "flyteray update app hello --deactivate --wait",
         "flyteray update app hello --traffic v1=95 --traffic v2=5",
+        "flyteray update app hello --shadow v2=10",
         "flyteray update app hello --rollback",
     ),
 )
@@ -64,6 +66,13 @@ signal.add_command(condition)
 )
 @click.option("--promote", metavar="VERSION", help="Give all requests to a version.")
 @click.option("--rollback", is_flag=True, help="Undo the last change of its traffic.")
+@click.option(
+    "--shadow",
+    metavar="VERSION=PERCENT",
+    help="Have a version get copies of so many of its requests; nobody gets its answers.",
+)
+@click.option("--shadow-safe-only", is_flag=True, help="With --shadow, copy only GET, HEAD and OPTIONS.")
+@click.option("--end-shadow", is_flag=True, help="Copy no more requests, and end the replicas of the shadow.")
 @printing.output_option
 def app(
     name: str,
@@ -73,15 +82,30 @@ def app(
     sticky: str | None,
     promote: str | None,
     rollback: bool,
+    shadow: str | None,
+    shadow_safe_only: bool,
+    end_shadow: bool,
     output: printing.Output,
 ) -> None:
     """Start or stop an app, or divide its requests among its versions; its name and versions stay."""
-    asked = (activate is not None, bool(traffic), promote is not None, rollback)
+    asked = (
+        activate is not None,
+        bool(traffic),
+        promote is not None,
+        rollback,
+        shadow is not None,
+        end_shadow,
+    )
     if sum(asked) != 1:
-        raise click.UsageError("Say one of --activate, --deactivate, --traffic, --promote and --rollback.")
+        raise click.UsageError(
+            "Say one of --activate, --deactivate, --traffic, --promote, --rollback, --shadow and --end-shadow."
+        )
+    if shadow_safe_only and shadow is None:
+        raise click.UsageError("--shadow-safe-only is said together with --shadow.")
     if sticky is not None and not traffic:
         raise click.UsageError("--sticky is said together with --traffic.")
     shares = _shares(traffic)
+    copied = _copied(shadow, shadow_safe_only) if shadow is not None else None
     require_cluster()
     handle = App.get(name)
     try:
@@ -91,12 +115,27 @@ def app(
             handle.promote(promote)
         elif rollback:
             handle.rollback()
+        elif copied is not None:
+            handle.set_shadow(*copied)
+        elif end_shadow:
+            handle.set_shadow(None)
         else:
             handle.set_traffic(shares, sticky)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     handle.sync()
     printing.record(to_json(handle.info), output, ["name", "phase", "desired", "url", "version"])
+
+
+def _copied(given: str, safe_only: bool) -> tuple[str, Shadow]:
+    [(version, percent)] = printing.pairs("--shadow", (given,)).items()
+    try:
+        share = float(percent)
+    except ValueError:
+        raise click.UsageError(
+            f"--shadow {given}: the share is a number of percent, as in {version}=10."
+        ) from None
+    return version, rollout.parsed_shadow(f"--shadow {version}", share, safe_only)
 
 
 def _shares(given: tuple[str, ...]) -> dict[str, int]:

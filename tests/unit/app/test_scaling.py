@@ -73,6 +73,10 @@ def test_a_share_is_a_number_of_at_least_one(kind: Any) -> None:
         ({"scaledown_after": True}, TypeError, "scaledown_after must be"),
         ({"scaledown_after": -1}, ValueError, "not be negative"),
         ({"scaledown_after": timedelta(seconds=-1)}, ValueError, "not be negative"),
+        ({"spare": 1.0}, TypeError, "spare must be an int, got 1.0"),
+        ({"spare": True}, TypeError, "spare must be an int, got True"),
+        ({"spare": -1}, ValueError, "spare must be from 0 to 8, got -1"),
+        ({"spare": 9}, ValueError, "spare must be from 0 to 8, got 9"),
     ],
     ids=str,
 )

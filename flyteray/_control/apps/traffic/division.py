@@ -9,9 +9,10 @@ from datetime import datetime
 from flyteray._control.apps.state import AppRecord, VersionRecord, with_share
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.shares import checked_shares, checked_sticky, main_version
-from flyteray._plan.info import AppVersion, CanaryFigures, CanaryInfo
+from flyteray._plan.info import AppVersion, CanaryFigures, CanaryInfo, ShadowFigures, ShadowInfo
 from flyteray._plan.traffic.canary import CanaryRecord
-from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.figures import CLASSES, Figures
+from flyteray._plan.traffic.shadow import ShadowRecord
 from flyteray.errors import RuntimeUserError
 
 
@@ -23,15 +24,44 @@ def divided(
     at: datetime,
 ) -> AppRecord:
     """An app whose versions are to have these percent of its requests; errors as of the door's ``set_traffic``."""
-    known = {name: version.id for version in versions for name in (version.id, version.spec.version_name)}
-    for name in checked_shares(shares):
-        if name not in known:
-            names = [version.spec.version_name for version in versions]
-            raise ValueError(
-                f"App {app.name!r} has no version {name!r}. Its versions: {', '.join(names)}."
-                f"{did_you_mean(name, names)}"
-            )
-    return _asked(app, {known[name]: share for name, share in shares.items()}, checked_sticky(sticky), at)
+    known = {
+        version_named(app.name, versions, name).id: share for name, share in checked_shares(shares).items()
+    }
+    return _asked(app, known, checked_sticky(sticky), at)
+
+
+def version_named(app: str, versions: Sequence[VersionRecord], name: str) -> VersionRecord:
+    """A version of an app by its name or id; ValueError with those that there are where it has none."""
+    for version in versions:
+        if name in (version.id, version.spec.version_name):
+            return version
+    names = [version.spec.version_name for version in versions]
+    raise ValueError(
+        f"App {app!r} has no version {name!r}. Its versions: {', '.join(names)}.{did_you_mean(name, names)}"
+    )
+
+
+def refuse_shadow(name: str, app: AppRecord | None, version: str, shown: str) -> None:
+    """Raise why a version can't be the shadow of an app.
+
+    Raises:
+        RuntimeUserError: No version serves whose requests could be copied.
+        ValueError: Users are to get answers of this one, or do.
+    """
+    if app is None or app.desired == "stopped" or app.serving is None:
+        raise RuntimeUserError(
+            "NothingToCopy",
+            f"App {name!r} has no version that serves, so there are no requests to copy. Serve one first.",
+        )
+    if version in (app.serving, app.target):
+        raise ValueError(
+            f"Version {shown!r} of app {name!r} serves, or is about to: it can't be its own shadow. Name another one."
+        )
+    if share := max(app.shares.get(version, 0), app.routed.get(version, 0)):
+        raise ValueError(
+            f"Version {shown!r} of app {name!r} has {share} percent of the requests, and nobody gets the answers of a "
+            f'shadow. Give it none first: set_traffic({{..., "{shown}": 0}}).'
+        )
 
 
 def rolled_back(app: AppRecord, versions: Sequence[VersionRecord], at: datetime) -> AppRecord:
@@ -75,6 +105,7 @@ def version_infos(
             created_at=version.created_at,
             error=version.error,
             canary=_canary(version.canary) if version.canary else None,
+            shadow=_shadow(version.shadow) if version.shadow else None,
         )
         for version in sorted(versions, key=lambda version: version.revision, reverse=True)
     ]
@@ -88,6 +119,32 @@ def _canary(canary: CanaryRecord) -> CanaryInfo:
         steps=canary.spec.steps,
         canary=_figures(canary.evidence.canary),
         serving=_figures(canary.evidence.serving),
+    )
+
+
+def _shadow(shadow: ShadowRecord) -> ShadowInfo:
+    compared = shadow.compared
+    return ShadowInfo(
+        outcome=shadow.outcome,
+        reason=shadow.reason,
+        share=shadow.spec.share,
+        safe_only=shadow.spec.safe_only,
+        beside=shadow.beside,
+        copied=compared.copied,
+        left_out=dict(compared.left_out),
+        compared=compared.shadow.requests,
+        otherwise=dict(compared.otherwise),
+        shadow=_answers(compared.shadow),
+        live=_answers(compared.live),
+    )
+
+
+def _answers(figures: Figures) -> ShadowFigures:
+    counted = zip(CLASSES, figures.classes, strict=True)
+    return ShadowFigures(
+        classes={name: count for name, count in counted if count},
+        p50_s=figures.quantile(0.5),
+        p90_s=figures.quantile(0.9),
     )
 
 

@@ -73,17 +73,23 @@ UNSIGNED = "    http-request lua.unsigned if has_login !forwards"
 
 LUA = f"""\
 -- What a browser signs in with is not for the apps: all cookies of that name are taken out, however they are written.
-core.register_action("unsigned", {{"http-req"}}, function(txn)
-  local lines = txn.http:req_get_headers()["cookie"]
-  txn.http:req_del_header("cookie")
+local function without_login(lines)
+  local left = {{}}
   for number = 0, #lines do
     local kept = {{}}
     for pair in lines[number]:gmatch("[^;]+") do
       local name = pair:match("^%s*([^=]-)%s*=")
       if name ~= "{COOKIE}" and name ~= "{SECURE_COOKIE}" then kept[#kept + 1] = pair:match("^%s*(.-)%s*$") end
     end
-    if #kept > 0 then txn.http:req_add_header("cookie", table.concat(kept, "; ")) end
+    if #kept > 0 then left[#left + 1] = table.concat(kept, "; ") end
   end
+  return left
+end
+
+core.register_action("unsigned", {{"http-req"}}, function(txn)
+  local lines = txn.http:req_get_headers()["cookie"]
+  txn.http:req_del_header("cookie")
+  for _, line in ipairs(without_login(lines)) do txn.http:req_add_header("cookie", line) end
 end)
 """
 

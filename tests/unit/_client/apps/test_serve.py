@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 import flyteray as flyte
 from flyteray._declare.loading import loads
-from flyteray.app import AppEnvironment, Canary, Domain, Parameter, Subdomain
+from flyteray.app import AppEnvironment, Canary, Domain, Parameter, Shadow, Subdomain
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import ActivationTimeoutError, DeploymentError, ModuleLoadError
 from flyteray.remote import App, AppPhase
@@ -150,12 +150,30 @@ def test_on_a_cluster_only_programs_are_asked_for_a_path() -> None:
     assert locally.spec.health_path == "/up"
 
 
-@pytest.mark.parametrize("option", [{"traffic": 5}, {"canary": Canary()}], ids=["traffic", "canary"])
+@pytest.mark.parametrize(
+    "option",
+    [{"traffic": 5}, {"canary": Canary()}, {"shadow": Shadow()}],
+    ids=lambda option: next(iter(option)),
+)
 def test_local_mode_says_that_it_shares_nothing(option: Any) -> None:
     with pytest.warns(
         UserWarning, match=f"{next(iter(option))} changes nothing, as local mode has one version"
     ):
         flyte.with_servecontext("local", dry_run=True, **option).serve(api)
+
+
+@pytest.mark.parametrize(
+    "other", [{"traffic": 5}, {"canary": Canary()}], ids=lambda option: next(iter(option))
+)
+def test_a_shadow_has_no_share_of_the_requests(other: Any) -> None:
+    with pytest.raises(
+        ValueError, match="say traffic, canary or shadow: nobody gets the answers of a Shadow"
+    ):
+        flyte.with_servecontext(shadow=Shadow(), **other)
+    with pytest.raises(ValueError, match="deploy: say traffic, canary or shadow"):
+        flyte.deploy(api, dry_run=True, shadow=Shadow(), **other)
+    with pytest.raises(TypeError, match=r"shadow=\.\.\.\) must be a flyteray\.app\.Shadow, got 10"):
+        flyte.with_servecontext(shadow=10)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("option", ["cluster", "cluster_pool"])

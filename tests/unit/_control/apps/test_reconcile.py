@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from flyteray._control.apps.reconcile import (
     REPLACED_DRAIN,
@@ -17,9 +18,10 @@ from flyteray._control.apps.reconcile import (
     next_steps,
 )
 from flyteray._control.apps.state import AppRecord, VersionPhase, VersionRecord
-from flyteray._ingress.routes import OVER_HTTP2, Slot
+from flyteray._ingress.routes import OVER_HTTP2, Copying, Slot
 from flyteray._plan.info import ErrorInfo
 from flyteray._plan.spec import EnvironmentSpec, ImageSpec, ScalingSpec
+from flyteray._plan.traffic.shadow import ShadowRecord, ShadowSpec
 from tests.unit.builders import NOON, app_record, app_spec, replica_record, version_record
 
 NOW = NOON
@@ -279,6 +281,26 @@ def test_a_target_waits_for_those_that_are_to_have_a_share_beside_it() -> None:
     assert next_steps([wanted], [*versions, version("v3", VersionPhase.READY, 3)], replicas, {}, NOW) == [
         Promote("v2", "a")
     ]
+
+
+def test_the_ingress_copies_requests_for_a_shadow_that_can_take_them() -> None:
+    running = ShadowRecord(name="s1", spec=ShadowSpec(parts=1000, safe_only=True))
+    shared = replace(app("v1", "v1"), routed={"v2": 0, "v3": 0})
+    v1, v2, v3 = (version(name, VersionPhase.READY, int(name[1])) for name in ("v1", "v2", "v3"))
+    shadow = replace(v2, shadow=running)
+    replicas = [replica_record(name, 1) for name in ("v1", "v2", "v3")]
+
+    def copied(*versions: VersionRecord, known: AppRecord = shared, **fields: Any) -> object:
+        return ingress_state([known], versions, fields.pop("replicas", replicas), **fields).shadows
+
+    assert copied(v1, shadow, v3) == {"a": Copying("s1", 2, 1, 1000, safe_only=True)}
+    assert copied(v1, shadow, v3, replicas=replicas[:1]) == {}  # it has none
+    assert copied(v1, shadow, v3, replicas=replicas[:1], resting={"v2"}).keys() == {"a"}  # type: ignore[attr-defined]
+    assert copied(v1, replace(shadow, phase=VersionPhase.DEPLOYING), v3) == {}
+    assert copied(v1, replace(v2, shadow=running.ended("it was promoted")), v3) == {}
+    assert copied(v1, v2, v3) == {}
+    assert copied(v1, shadow, v3, known=replace(shared, routed={"v2": 5})) == {}
+    assert copied(v1, shadow, v3, known=replace(shared, desired="stopped")) == {}
 
 
 def test_the_ingress_divides_requests_among_versions_that_can_take_them() -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from flyteray._control.traffic.metrics import Snapshot, text
 from flyteray._plan.traffic.figures import NONE_YET, Figures, place
 from flyteray._plan.traffic.load import Open, VersionLoad
+from flyteray._plan.traffic.shadow import Compared
 
 
 def figures() -> Figures:
@@ -40,6 +43,17 @@ def test_requests_are_told_by_version_and_status() -> None:
     assert by_status == {"1xx": 0, "2xx": 3, "3xx": 0, "4xx": 0, "5xx": 1, "none": 2}
     assert samples["flyteray_app_errors_total", "hello", "v2"] == 1
     assert samples["flyteray_app_aborted_total", "hello", "v2"] == 2
+
+
+def test_what_came_of_copies_is_told_for_shadows_only() -> None:
+    compared = Compared(9, {"many": 4}, Figures(6, 0, 0), figures(), {"500 200": 1, "404 200": 1})
+    samples = told(replace(SNAPSHOT, loads=[LOAD, replace(LOAD, version="v3", compared=compared)]))
+
+    copies = {key[2]: value for key, value in samples.items() if key[0] == "flyteray_shadow_copies_total"}
+    assert copies == {"same": 4, "otherwise": 2, "many": 4, "large": 0, "kind": 0}
+    assert {key[-1] for key in samples if key[0].startswith("flyteray_shadow")} == {"v3"}
+    assert samples["flyteray_shadow_latency_seconds_count", "shadow", "hello", "v3"] == 4
+    assert samples["flyteray_shadow_latency_seconds_count", "live", "hello", "v3"] == 0
 
 
 def test_latencies_are_a_histogram() -> None:

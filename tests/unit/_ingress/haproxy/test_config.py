@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from flyteray._ingress.entry.grants import Grant
+from flyteray._ingress.entry.hosts import Hosts
 from flyteray._ingress.entry.limits import Crowd, Limit
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.haproxy.config import connections, frame, threads
 from flyteray._ingress.haproxy.files import Files
 from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
-from flyteray._ingress.routes import ELSEWHERE, OVER_HTTP2, IngressState, Slot
+from flyteray._ingress.routes import ELSEWHERE, OVER_HTTP2, Copying, IngressState, Slot
 from flyteray._ingress.trusted_proxies import NOBODY, Trust
 
 STATE = IngressState(
@@ -132,6 +133,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         owners={3: "hello"},
         near={"b3": "1", "b3.0": "s2"},
         shares={"hello": {4: 2}},
+        shadows={"hello": Copying("s1", 5, 3, 1000, safe_only=True)},
         versions={"hello": {"v1": 3, "v2": 4}},
     )
 
@@ -152,6 +154,7 @@ def test_the_maps_tell_the_backend_of_each_app_and_what_it_asks_for() -> None:
         "near.map": "b3 1\nb3.0 s2\n",
         "http2.map": "coming-http2 yes\n",
         "shares.map": "hello @chance\nhello.0 b4\nhello.1 b4\n",
+        "shadows.map": "hello s1/b5/b3/1000/safe\n",
         "versions.map": "b3 v1\nb4 v2\nhello/v1 b3\nhello/v2 b4\n",
         "reasons.map": "hello it%0Ais%E2%80%A8%20100%20%25\n",
     }
@@ -176,6 +179,7 @@ def test_maps_are_read_as_they_were_written() -> None:
         coming=frozenset({"first"}),
         shares={"hello": {4: 2, 5: 30}, "halted": {6: 1}},
         sticks={"hello": "cookie", "halted": "X-User"},
+        shadows={"hello": Copying("s1", 5, 3, 1000), "halted": Copying("s2", 6, 7, 1, safe_only=True)},
         versions={"hello": {"v1": 3, "v2": 4}},
     )
     content = {file: maps.parse(text) for file, text in map_texts(state).items()}
@@ -225,3 +229,21 @@ def test_clients_that_do_not_read_are_left_to_the_kernel() -> None:
     [bind] = re.findall(r"frontend apps\n(?:.*\n)*?    bind (.*)", frame(threads=1, connections=1000))
 
     assert bind.endswith(" tcp-ut 5m")
+
+
+@pytest.mark.parametrize("name", ["apps", "peers", "copies"])
+def test_no_two_conditions_of_a_frontend_have_one_name(name: str) -> None:
+    trust = Trust(("10.0.0.0/8",))
+    text = frame(threads=1, connections=1000, trust=trust, peers=True, hosts=Hosts.of("here", []), logs=True)
+    [section] = re.findall(rf"^frontend {name}\n((?:.*\n)*?)(?=^\w)", text + "end\n", re.MULTILINE)
+    lines = [line.split(maxsplit=2) for line in section.splitlines()]
+    known: dict[str, str] = {}
+    before = ""
+    for words in lines:
+        if words[:1] != ["acl"]:
+            before = ""
+            continue
+        condition, rest = words[1], words[2]
+        # One that says several things on end is true for any of them.
+        assert condition in (before, *({condition} - known.keys())) or known[condition] == rest, condition
+        before, known[condition] = condition, rest

@@ -27,7 +27,7 @@ def entry(line: str) -> dict[str, Any]:
 
 def sent(backend: str = "b7", server: str = "s1", served: str = "-", app: str = "hello") -> dict[str, Any]:
     return entry(
-        f"1.6 {backend} {server} 200 --NN 139 490 0 1 1796032450000000 1796032450002000 1796032450379203 "
+        f"1.6 {backend} {server} 200 --NN 139 490 0 1 1796032450000000 1796032450002000 1796032450379203 - "
         f"10.0.0.9 ann 7f-3 {served} GET {app} /hello/"
     )
 
@@ -56,7 +56,7 @@ def test_an_entry_tells_all_of_a_request() -> None:
 
 
 def test_what_is_not_known_is_null() -> None:
-    told = entry("1.17 apps <NOSRV> 0 PR-- 0 0 -1 -1 - - 1796032473952229 10.0.0.9 - - - - - -")
+    told = entry("1.17 apps <NOSRV> 0 PR-- 0 0 -1 -1 - - 1796032473952229 - 10.0.0.9 - - - - - -")
 
     empty = {name for name, value in told.items() if value is None}
     assert empty == {
@@ -109,7 +109,7 @@ def test_a_request_is_of_the_app_and_version_that_it_was_sent_to() -> None:
 def test_what_a_client_writes_can_not_break_an_entry() -> None:
     path = '/hello/"},\\x/%0A/é'
     told = entry(
-        f"1.6 b7 s1 200 --NN 1 1 0 0 1000 2000 3000 10.0.0.9 - - - GET hello {path}",
+        f"1.6 b7 s1 200 --NN 1 1 0 0 1000 2000 3000 - 10.0.0.9 - - - GET hello {path}",
     )
 
     assert told["path"] == path

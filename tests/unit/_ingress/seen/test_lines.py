@@ -7,11 +7,12 @@ from flyteray._ingress.seen.lines import fate, read
 
 def test_a_line_tells_where_a_request_went_how_it_ended_and_what_it_took() -> None:
     request = read(
-        b"24790.6 b7 s1 200 --NN 139 490 0 1 1796032450369203 1796032450371203 1796032450379203 "
+        b"24790.6 b7 s1 200 --NN 139 490 0 1 1796032450369203 1796032450371203 1796032450379203 - "
         b"10.0.0.9 ann 7f-3 s4 GET hello /hello/%C3%A9"
     )
 
     assert request is not None
+    assert (request.number, request.copy) == ("24790.6", "-")
     assert (request.backend, request.server, request.status, request.termination) == ("b7", "s1", 200, "--NN")
     assert (request.sizes, request.waits) == (["139", "490"], ["0", "1"])
     assert (request.latency_us, request.whole_us, request.over_us) == (2000, 10_000, 1796032450379203)
@@ -21,7 +22,7 @@ def test_a_line_tells_where_a_request_went_how_it_ended_and_what_it_took() -> No
 
 def test_what_the_frontend_answers_itself_has_no_latency() -> None:
     request = read(
-        b"24790.17 apps <NOSRV> 404 LR-- 134 169 -1 -1 - 1796032473952229 1796032473952229 "
+        b"24790.17 apps <NOSRV> 404 LR-- 134 169 -1 -1 - 1796032473952229 1796032473952229 - "
         b"10.0.0.9 - 7f-3 - GET no /no/pe"
     )
 
@@ -36,7 +37,7 @@ def test_what_the_frontend_answers_itself_has_no_latency() -> None:
         b"Proxy apps stopped (cumulated conns: FE: 2, BE: 0).",
         b"Server b0/s1 is DOWN, reason: Layer4 connection problem, check duration: 0ms.",
         b"3 events dropped",
-        b"a sentence of nineteen words that HAProxy has never said and will not say as they are words only now",
+        b"a sentence of twenty words that HAProxy has never said and will not say as they are but words only now",
     ],
 )
 def test_what_else_haproxy_tells_is_no_request(line: bytes) -> None:

@@ -7,7 +7,7 @@ from flyteray._plan.traffic.figures import NONE_YET, Figures
 
 def ended(status: int, termination: str = "--NN", latency_us: int | None = 500) -> Ended:
     answered = "-" if latency_us is None else 1_000_000 + latency_us
-    line = f"1.1 b0 s1 {status} {termination} 1 1 0 0 1000000 {answered} 2000000 - - - - - hello -"
+    line = f"1.1 b0 s1 {status} {termination} 1 1 0 0 1000000 {answered} 2000000 - - - - - - hello -"
     request = read(line.encode())
     assert request is not None
     return request

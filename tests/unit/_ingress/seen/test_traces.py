@@ -34,7 +34,7 @@ def test_where_no_traces_are_asked_for_haproxy_is_told_nothing_of_them() -> None
 )
 def test_a_line_tells_of_the_trace_of_a_request(text: str, trace: Trace | None) -> None:
     request = read(
-        b"24790.6 b7 s1 200 --NN 139 490 0 1 1796032450369203 1796032450371203 1796032450379203 "
+        b"24790.6 b7 s1 200 --NN 139 490 0 1 1796032450369203 1796032450371203 1796032450379203 - "
         + text.encode()
         + b" 10.0.0.9 ann 7f-3 s4 GET hello /hello/"
     )

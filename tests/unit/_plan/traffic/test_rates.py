@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flyteray._plan.traffic.figures import NONE_YET, Figures, place
 from flyteray._plan.traffic.load import Open, VersionLoad
 from flyteray._plan.traffic.rates import rates
+from flyteray._plan.traffic.shadow import Compared
 
 
 def figures(requests: int, errors: int = 0, took_us: int = 10_000) -> Figures:
@@ -13,7 +16,7 @@ def figures(requests: int, errors: int = 0, took_us: int = 10_000) -> Figures:
     return Figures(requests=requests, errors=errors, latencies=tuple(latencies))
 
 
-def load(app: str, version: str, requests: int, errors: int = 0, **fields: int) -> VersionLoad:
+def load(app: str, version: str, requests: int, errors: int = 0, **fields: Any) -> VersionLoad:
     return VersionLoad(
         app,
         version,
@@ -21,6 +24,7 @@ def load(app: str, version: str, requests: int, errors: int = 0, **fields: int) 
         fields.get("wanted", 1),
         Open(2, 1, 0),
         figures(requests, errors),
+        compared=fields.get("compared"),
     )
 
 
@@ -45,6 +49,15 @@ def test_the_versions_of_an_app_are_told_together_and_each() -> None:
         ("v1", 10, 0.0),
         ("v2", 10, 1.0),
     ]
+
+
+def test_what_a_shadow_is_asked_nobody_has_asked_the_app() -> None:
+    now = [load("a", "v1", 20), load("a", "v2", 20, errors=20, compared=Compared())]
+
+    [found] = rates([], now, 1.0)
+
+    assert (found.requests_per_s, found.errors, found.ready, found.open) == (20, 0.0, 1, Open(2, 1, 0))
+    assert [(each.version, each.errors) for each in found.versions] == [("v1", 0.0), ("v2", 1.0)]
 
 
 def test_an_app_that_was_asked_nothing_has_no_latency() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from flyteray._control.apps.state import AppRecord, VersionPhase
-from flyteray._control.apps.traffic.division import beside, divided, rolled_back, version_infos
+from flyteray._control.apps.traffic.division import beside, divided, refuse_shadow, rolled_back, version_infos
+from flyteray._plan.traffic.figures import Figures
+from flyteray._plan.traffic.shadow import Compared, ShadowRecord, ShadowSpec
 from flyteray.errors import RuntimeUserError
 from tests.unit.builders import NOON, app_record, app_spec, version_record
 
@@ -103,3 +105,51 @@ def test_users_see_what_each_version_has_and_is_to_have() -> None:
     ]
     stopped = version_infos(replace(shared, desired="stopped"), [V1], {})
     assert [(each.share, each.wanted) for each in stopped] == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("known", "problem"),
+    [
+        (app(), "Version 'v1' of app 'a' serves, or is about to: it can't be its own shadow"),
+        (app("a.v1", "a.v2"), "Version 'v1' of app 'a' serves, or is about to"),
+        (
+            app("a.v2", "a.v2", shares={"a.v1": 5}),
+            "has 5 percent of the requests, and nobody gets the answers",
+        ),
+        (app("a.v2", "a.v2", routed={"a.v1": 7}), "has 7 percent of the requests"),
+    ],
+)
+def test_a_version_whose_answers_users_get_is_no_shadow(known: AppRecord, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        refuse_shadow("a", known, "a.v1", "v1")
+
+
+@pytest.mark.parametrize("known", [None, app(serving=None), app(desired="stopped")])
+def test_without_a_version_that_serves_there_is_nothing_to_copy(known: AppRecord | None) -> None:
+    with pytest.raises(
+        RuntimeUserError, match="App 'a' has no version that serves, so there are no requests to copy"
+    ):
+        refuse_shadow("a", known, "a.v2", "v2")
+    refuse_shadow("a", app(shares={"a.v2": 0}), "a.v2", "v2")
+
+
+def test_a_shadow_is_told_of_with_its_version() -> None:
+    compared = Compared(
+        copied=3,
+        left_out={"many": 1},
+        live=Figures(requests=2, classes=(0, 2, 0, 0, 0)),
+        shadow=Figures(requests=2, classes=(0, 1, 0, 0, 1)),
+        otherwise={"500 200": 1},
+    )
+    record = ShadowRecord(name="s1", spec=ShadowSpec(parts=1000), beside="v1", compared=compared)
+    [info] = version_infos(app(), [replace(V2, shadow=record)], {})
+
+    assert info.shadow is not None
+    assert (info.shadow.share, info.shadow.copied, info.shadow.compared, info.shadow.beside) == (
+        10,
+        3,
+        2,
+        "v1",
+    )
+    assert (info.shadow.live.classes, info.shadow.shadow.classes) == ({"2xx": 2}, {"2xx": 1, "5xx": 1})
+    assert (info.shadow.left_out, info.shadow.otherwise) == ({"many": 1}, {"500 200": 1})
