@@ -13,7 +13,7 @@ STATE = IngressState({"hello": 7}, owners={7: "hello"}, names={"b7": "v1", "b7/s
 def ended(number: int, status: int = 200, how: str = "--NN") -> Ended:
     """A request that took ten milliseconds, two until the answer began, and whose span has this number."""
     found = read(
-        f"2479.6 b7 s1 {status} {how} 139 490 3 1 1796032450369203 1796032450371203 1796032450379203 "
+        f"2479.6 b7 s1 {status} {how} 139 490 3 1 1796032450369203 1796032450371203 1796032450379203 - "
         f"{'a' * 32}.{number:016x}.{'b' * 16} 10.0.0.9 ann 7f-3 - GET hello /hello/".encode()
     )
     assert found is not None
