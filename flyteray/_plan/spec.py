@@ -487,7 +487,7 @@ class AppSpec(Spec):
         if self.scaling is not None and self.scaling.policy:
             content += self.scaling.policy  # which runs in them
         if self.spare:
-            content += " spare"  # by which they are started in another way
+            content += f" spare {self.spare}"  # by which they are started in another way
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

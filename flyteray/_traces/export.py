@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _PACKAGE = "opentelemetry.exporter.otlp.proto.http"
 _LOOK_S = 0.02
+_GATHERING_S = 0.2  # for spans to be sent together: each sending takes as long as a short action
 _IN_VAIN_S = 0.2  # for who has taken nothing to be there again
 _DELAY = "OTEL_BSP_SCHEDULE_DELAY"
 _DELAY_MS = (
@@ -159,33 +160,40 @@ class Flusher:
     def __init__(self, sending: Callable[[], Any]) -> None:
         self._sending = sending
         self._change = threading.Condition()
-        self._asked = self._done = 0
+        self._asked = self._urgent = self._done = 0
         self._process = 0  # a copy that user code has forked has no such thread
 
-    def soon(self) -> int:
-        """Have them sent beside what goes on."""
+    def soon(self) -> None:
+        """Have them sent beside what goes on, within a moment: together with those that end until then."""
         with self._change:
-            if self._process != os.getpid():
-                self._process = os.getpid()
-                threading.Thread(target=self._work, name="flyteray-traces", daemon=True).start()
-            self._asked += 1
-            self._change.notify_all()
-            return self._asked
+            self._ask()
 
     def now(self, timeout_s: float) -> None:
         """Have them sent, and wait for that so many seconds at most; not for long where nobody takes them."""
-        asked, began = self.soon(), time.monotonic()
+        began = time.monotonic()
         with self._change:
+            asked = self._urgent = self._ask()
+            self._change.notify_all()
             while self._done < asked:
                 fails = getattr(self._sending(), "fails", False)
                 if time.monotonic() > began + (min(_IN_VAIN_S, timeout_s) if fails else timeout_s):
                     return
                 self._change.wait(_LOOK_S)
 
+    def _ask(self) -> int:
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            threading.Thread(target=self._work, name="flyteray-traces", daemon=True).start()
+        if self._asked == self._done:
+            self._change.notify_all()  # who is asked already needs no waking
+        self._asked += 1
+        return self._asked
+
     def _work(self) -> None:
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._asked > self._done)
+                self._change.wait_for(lambda: self._urgent > self._done, _GATHERING_S)
                 asked = self._asked
             flush = getattr(self._sending(), "force_flush", None)
             if flush is not None:

@@ -134,7 +134,7 @@ class Scaling:
             connections, threads and ports, to ``on_startup``. Where the app has secrets its code is loaded when the
             process becomes a replica, as it may want the newest ones. Not for apps with accelerators or in containers.
             Not of Flyte; in local mode it changes nothing. Default: 0, as others on the machine may need the memory.
-            From 0 to another number, and back, is a new version.
+            Another number is a new version.
 
     Raises:
         TypeError: A field of a wrong type; a policy that can't be called with one argument, or that is async.

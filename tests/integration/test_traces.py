@@ -152,8 +152,7 @@ def test_websockets_and_streams_have_a_span_on_either_side(endpoint: str, collec
 def test_a_program_begins_a_trace_of_its_run(shell: Shell, collected: Collector) -> None:
     run, value = program(shell, "has_flaky")
     first = collected.one(lambda span: span.name == "flyteray.run" and span.attributes["flyteray.run"] == run)
-    collected.one(lambda span: span.trace == first.trace and span.name == "traced.has_flaky")
-    spans = collected.of(first.trace)
+    spans = collected.waits(6, trace=first.trace)
 
     assert (value, first.parent, first.service) == ("2", "", "sample_traced")
     [root] = named(spans, "traced.has_flaky")
@@ -203,14 +202,14 @@ def test_warm_processes_and_maps_go_on_with_a_trace(shell: Shell, collected: Col
         ("traced.mapped", "traced.double", 3),
     ):
         above = collected.one(lambda span, root=root: span.name == root)  # type: ignore[misc]
-        found = named(collected.of(above.trace), child)
+        found = named(collected.waits(2 + count, trace=above.trace), child)
         assert [span.parent for span in found] == [above.id] * count
 
 
 def test_a_result_that_is_kept_is_marked(shell: Shell, collected: Collector) -> None:
     run, _ = program(shell, "has_known")
     root = collected.one(lambda span: span.name == "traced-kept.has_known")
-    computed, reused = named(collected.of(root.trace), "traced-kept.known")
+    computed, reused = named(collected.waits(4, trace=root.trace), "traced-kept.known")
 
     assert "flyteray.cached_from" not in computed.attributes
     assert reused.attributes["flyteray.cached_from"] == run

@@ -9,5 +9,8 @@ Ray has a pool of idle workers, and gives a new actor one of the same ``runtime_
   that asks for; ``RAY_JOB_ID`` is nil in it, by which it knows that it is spare.
 - Idle workers beyond the number of CPUs are ended after a second, but not before the time that the raylet was told to
   keep them for.
+- Who is given one that was killed a moment before dies without a word: Serve starts another replica.
+- Ray sets ``OMP_NUM_THREADS`` of a process when it gives it away, where it is not set, and which accelerators it sees:
+  so no spare loads the code of an app that has some.
 - The raylet gives it away as soon as it has connected: who gets it while it imports waits for the rest.
 """

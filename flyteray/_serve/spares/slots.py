@@ -47,6 +47,10 @@ class Slots:
         """What spares of this kind are to become."""
         return Told.model_validate_json(self._told.read_bytes())
 
+    def forget(self) -> None:
+        """Remove what spares of this kind were told, as no more of them are wanted."""
+        self._told.unlink(missing_ok=True)
+
     def take(self) -> FileLock | None:
         """A slot for this process, until it is closed; None where others have them all."""
         for attempt in range(_ATTEMPTS):

@@ -109,7 +109,10 @@ class Spare:
 
     def _watch(self) -> None:
         while not self._is_given():
-            if start.memory_is_short() or not (self._kind == BLANK or wanted.is_wanted(self._kind)):
+            if self._kind != BLANK and not wanted.is_wanted(self._kind):
+                self._slots.forget()
+                self._end()
+            if start.memory_is_short():
                 self._end()
             time.sleep(_LOOK_S)
         self.take()

@@ -16,7 +16,9 @@ from ray.core.generated.node_manager_pb2_grpc import NodeManagerServiceStub
 from ray.core.generated.runtime_environment_pb2 import RuntimeEnvInfo
 
 from flyteray._declare.this_cluster import ENDPOINT_PATTERN
+from flyteray._plan.spares import BLANK
 from flyteray._plan.spec import AppSpec
+from flyteray._serve.spares import wanted
 from flyteray._serve.spares.slots import Slots, Told
 from flyteray._traces.asked import variables_in
 
@@ -33,7 +35,7 @@ _SHORT = 90.0  # and while it waits
 
 
 def keep_up(kind: str, spec: AppSpec, runtime_env: str) -> None:
-    """See to it, for as long as this replica lives, that there are as many spares of its kind as there should be.
+    """See to it, while this replica lives and its kind is wanted, that there are as many spares as there should be.
 
     ``kind`` is "" where there are none, and ``runtime_env`` is that of this process, word for word. What fails is
     logged, for a replica does without them; those that end again and again are started ever less often.
@@ -43,7 +45,7 @@ def keep_up(kind: str, spec: AppSpec, runtime_env: str) -> None:
     slots, pause_s = Slots(kind), _LOOK_S
     pattern = os.environ.get(ENDPOINT_PATTERN, "")
     told = Told(spec=spec, endpoint_pattern=pattern, traces=variables_in(os.environ))
-    while True:
+    while kind == BLANK or wanted.is_wanted(kind):
         try:
             slots.tell(told)
             pause_s = min(2 * pause_s, _LONGEST_S) if _fill(slots, runtime_env) else _LOOK_S

@@ -76,3 +76,7 @@ def test_what_a_spare_is_told_is_for_its_owner_alone(cache: Path) -> None:
     [file] = parent.rglob("told.json")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(parent.stat().st_mode) == 0o700
+
+    Slots("web-1").forget()
+
+    assert not file.exists()
