@@ -18,8 +18,8 @@ _PIECE = 64 << 10  # bytes of an answer
 class Copier:
     """Takes what HAProxy hands over, in a thread of its own, and asks HAProxy for it as a client would.
 
-    HAProxy, which runs in ``directory``, knows by the end of its connection that a copy has ended, and so how many are
-    open. A new one for it takes the place of an older one.
+    HAProxy, which runs in ``directory``, hands over one copy after the other on each of its connections. It is told
+    when one has ended, and so knows how many are open. A new copier for it takes the place of an older one.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -52,9 +52,14 @@ class Copier:
             self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Whatever ends a copy is in HAProxy's line of it, or there is none and it has not been answered.
         with contextlib.suppress(OSError, EOFError, ValueError, asyncio.TimeoutError):
-            await self._copy(await asyncio.wait_for(_handed_over(reader), _HANDED_OVER_S))
+            while size := await reader.readline():
+                request = await asyncio.wait_for(reader.readexactly(int(size)), _HANDED_OVER_S)
+                # Whatever ends a copy is in HAProxy's line of it, or there is none and it has not been answered.
+                with contextlib.suppress(OSError):
+                    await self._copy(request)
+                writer.write(b"\n")
+                await writer.drain()
         writer.close()
 
     async def _copy(self, request: bytes) -> None:
@@ -67,8 +72,3 @@ class Copier:
                 pass
         finally:
             shadow.close()
-
-
-async def _handed_over(reader: asyncio.StreamReader) -> bytes:
-    """What HAProxy has handed over: its length in a line, and the request as it is to be sent."""
-    return await reader.readexactly(int(await reader.readline()))

@@ -23,6 +23,7 @@ COPIES_SOCKET = "copies.sock"  # where HAProxy takes copies
 MARK_HEADER = "X-Flyteray-Copy"  # tells HAProxy for which backend a copy is, and its mark
 SHADOW_HEADER = "X-Flyteray-Shadow"  # tells the app that it is one
 MOST_OPEN = 32  # copies at one time for each shadow
+_TASKS = 4 * MOST_OPEN  # for those of all shadows; others wait until one is free
 
 # For a body to arrive: HAProxy gives the request up after that, so it is longer than any body takes that comes at the
 # pace which all must have.
@@ -94,18 +95,34 @@ LUA = f"""\
 -- Requests are copied for shadows; the request itself goes on at once. Cookies of the login are taken out above.
 local not_copied = {{{", ".join(f'["{name}"] = true' for name in _NOT_COPIED)}}}
 local open = {{}}  -- how many copies have not ended, by shadow
+local handed = core.queue()
 
-local function hand_over(shadow, copy)
-  pcall(function()
-    local copier = core.tcp()
-    copier:settimeout({_GIVEN_UP_S})
-    if copier:connect("unix@{COPIER_SOCKET}") then
-      copier:send(copy)
-      copier:receive("*l")  -- it ends with the copy
+local function reached()
+  local copier = core.tcp()
+  copier:settimeout({_GIVEN_UP_S})
+  if copier:connect("unix@{COPIER_SOCKET}") then return copier end
+end
+
+-- whether the copier has said that a copy has ended
+local function done(copier, copy)
+  return copier and copier:send(copy) and copier:receive("*l")
+end
+
+-- As many tasks as there may be copies at one time, each with a connection that stays: HAProxy is at its weakest where
+-- Lua makes sockets and drops them.
+for _ = 1, {_TASKS} do
+  core.register_task(function()
+    local copier
+    while true do
+      local shadow, copy = table.unpack(handed:pop_wait())
+      pcall(function()
+        if done(copier, copy) then return end
+        copier = reached()  -- there is none yet, or that on the other side is gone
+        if not done(copier, copy) then copier = nil end
+      end)
+      open[shadow] = open[shadow] > 1 and open[shadow] - 1 or nil
     end
-    copier:close()
   end)
-  open[shadow] = open[shadow] > 1 and open[shadow] - 1 or nil
 end
 
 core.register_action("copy", {{"http-req"}}, function(txn)
@@ -137,7 +154,7 @@ core.register_action("copy", {{"http-req"}}, function(txn)
   if headers["content-length"] then put("Content-Length", #body) end
   copy[#copy + 1] = "\\r\\n" .. body
   local whole = table.concat(copy)
-  core.register_task(hand_over, shadow, #whole .. "\\n" .. whole)
+  handed:push({{shadow, #whole .. "\\n" .. whole}})
   open[shadow] = already + 1
   txn:set_var("txn.copy", shadow .. "{marks.MADE}" .. txn.sf:date(0, "us"))
 end)
