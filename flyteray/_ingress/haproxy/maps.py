@@ -81,7 +81,7 @@ _REPLICA = (
 # while nothing fails. A connection that fails brings the next ones forward; they alone mark a node down, as it may be
 # slow to take connections when it has much to do. One that says nothing any more is marked down by who watches for it.
 _PEER = (
-    f"{_CHECK} inter 30s downinter 5s fall 3 fastinter 1s observe layer4 error-limit 2 on-error fastinter weight 64 "
+    f"{_CHECK} inter 2m downinter 5s fall 3 fastinter 1s observe layer4 error-limit 2 on-error fastinter weight 64 "
     f"ssl verify required ca-file {CA_FILE} crt {PEER_FILE} verifyhost {PEER_NAME} check-ssl"
 )
 _H2 = " proto h2"
