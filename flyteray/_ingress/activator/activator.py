@@ -20,7 +20,6 @@ import random
 import resource
 import ssl
 import struct
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,6 +32,7 @@ from flyteray._ingress.haproxy.answers import LARGEST_HEAD, REFUSED, large_body,
 from flyteray._ingress.haproxy.config import ACTIVATOR_SOCKET
 from flyteray._ingress.haproxy.runtime import listen
 from flyteray._ingress.routes import ELSEWHERE, IngressState, Slot, speaks_http2
+from flyteray._machine.socket_server import SocketServer
 
 _MOST = 1024  # requests at one time
 _BACKLOG = 4096  # connections that are not taken yet: HAProxy refuses a request that finds no room there
@@ -57,8 +57,6 @@ class Activator:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._identities: dict[bool, ssl.SSLContext] = {}  # for what is over HTTP/2, and for what is not
-        self._socket = listen(directory, ACTIVATOR_SOCKET, _BACKLOG)
-        self._socket.setblocking(False)
         self._state = IngressState()
         self._held = 0
         self._passing: Counter[int] = Counter()  # requests that pass through to replicas, by backend
@@ -66,13 +64,17 @@ class Activator:
         self._handshakes = asyncio.Semaphore(_HANDSHAKES)
         self._changed = asyncio.Event()  # the state is another one; each has an event of its own
         self._arrived = asyncio.Event()  # a request has begun to wait
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._work, name="flyteray-activator", daemon=True)
-        self._thread.start()
+        self._server = SocketServer(
+            listen(directory, ACTIVATOR_SOCKET, _BACKLOG),
+            self._serve,
+            name="flyteray-activator",
+            backlog=_BACKLOG,
+            limit=_HEAD_BYTES,
+        )
 
     def update(self, state: IngressState) -> None:
         """Go by another state from now on; HAProxy must know it already."""
-        self._loop.call_soon_threadsafe(self._update, state)
+        self._server.loop.call_soon_threadsafe(self._update, state)
 
     def identify(self) -> None:
         """Reach the ingresses of other nodes with the certificate that is in the directory now."""
@@ -81,32 +83,17 @@ class Activator:
             known[over_http2] = ssl.create_default_context(cafile=self._directory / maps.CA_FILE)
             known[over_http2].load_cert_chain(self._directory / maps.PEER_FILE)
         known[True].set_alpn_protocols(["h2"])
-        self._loop.call_soon_threadsafe(setattr, self, "_identities", known)
+        self._server.loop.call_soon_threadsafe(setattr, self, "_identities", known)
 
     def close(self) -> None:
         """Take no more; what waits ends. Doing it again is fine."""
-        with contextlib.suppress(RuntimeError):  # closed already
-            self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._server.close()
 
     async def need(self, timeout_s: float) -> bool:
         """Whether a request has begun to wait for a replica, at the latest after ``timeout_s`` seconds."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._need(timeout_s), self._loop))
-
-    def _work(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        serving = self._loop.create_task(
-            asyncio.start_unix_server(self._serve, sock=self._socket, limit=_HEAD_BYTES, backlog=_BACKLOG)
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(self._need(timeout_s), self._server.loop)
         )
-        try:
-            self._loop.run_forever()
-        finally:
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(serving, *tasks, return_exceptions=True))
-            self._socket.close()
-            self._loop.close()
 
     def _update(self, state: IngressState) -> None:
         self._state = state
@@ -146,9 +133,10 @@ class Activator:
     async def _hold(
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        arrived = self._loop.time()
+        loop = asyncio.get_running_loop()
+        arrived = loop.time()
         unreached = self._own(request)
-        ahead = self._loop.create_task(_read_ahead(reader, request.body))
+        ahead = loop.create_task(_read_ahead(reader, request.body))
         try:
             while True:
                 changed = self._changed
@@ -159,13 +147,13 @@ class Activator:
                 full = backend is not None and self._is_full(backend)
                 if backend is not None and (replica := await self._enter(request, backend)) is not None:
                     break
-                left = arrived + self._state.waits.get(request.app, 0) / 1000 - self._loop.time()
+                left = arrived + self._state.waits.get(request.app, 0) / 1000 - loop.time()
                 if left <= 0:
                     ahead.cancel()
                     await (_refuse_more if full else _refuse)(request, self._state, reader, writer)
                     return
                 self._arrived.set()
-                changing = self._loop.create_task(changed.wait())
+                changing = loop.create_task(changed.wait())
                 await asyncio.wait(
                     {ahead, changing},
                     timeout=min(left, _AGAIN_S) if own else left,

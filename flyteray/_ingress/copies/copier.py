@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from pathlib import Path
 
 from flyteray._ingress.copies.rules import COPIER_SOCKET, COPIES_SOCKET
 from flyteray._ingress.haproxy.runtime import listen, socket_path
+from flyteray._machine.socket_server import SocketServer
 
 _BACKLOG = 256  # HAProxy hands over no more at a time than it allows to be open
 _HANDED_OVER_S = 10.0  # for what HAProxy has in its memory
@@ -24,32 +24,13 @@ class Copier:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._socket = listen(directory, COPIER_SOCKET, _BACKLOG)
-        self._socket.setblocking(False)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._work, name="flyteray-copier", daemon=True)
-        self._thread.start()
+        self._server = SocketServer(
+            listen(directory, COPIER_SOCKET, _BACKLOG), self._serve, name="flyteray-copier", backlog=_BACKLOG
+        )
 
     def close(self) -> None:
         """Take no more; what is open ends. Doing it again is fine."""
-        with contextlib.suppress(RuntimeError):  # closed already
-            self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _work(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        serving = self._loop.create_task(
-            asyncio.start_unix_server(self._serve, sock=self._socket, backlog=_BACKLOG)
-        )
-        try:
-            self._loop.run_forever()
-        finally:
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(serving, *tasks, return_exceptions=True))
-            self._socket.close()
-            self._loop.close()
+        self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, EOFError, ValueError, asyncio.TimeoutError):
