@@ -215,7 +215,7 @@ def core_worker(waits: Waits) -> type[ray._raylet.CoreWorker]:
     return CoreWorker
 
 
-class _Outcome(NamedTuple):
+class Ended(NamedTuple):
     """A value or an error on its way to the coroutine that awaits it."""
 
     future: asyncio.Future[Any]
@@ -231,23 +231,29 @@ def _collect(ended: list[_Wait]) -> None:
     except Exception:  # noqa: BLE001  # of one of them: each has to learn its own
         outcomes = [_outcome(ref, future) for ref, future in futures]
     else:
-        outcomes = [_Outcome(future, value) for (_, future), value in zip(futures, values, strict=True)]
-    loops: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
-    for each in outcomes:
+        outcomes = [Ended(future, value) for (_, future), value in zip(futures, values, strict=True)]
+    tell(outcomes)
+
+
+def tell(ended: Iterable[Ended]) -> None:
+    """Bring values and errors to the coroutines that await them, from any thread: by one message to each loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[Ended]] = {}
+    for each in ended:
         loops.setdefault(each.future.get_loop(), []).append(each)
     for loop, told in loops.items():
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits them any more
-            loop.call_soon_threadsafe(_settle, told)
+            loop.call_soon_threadsafe(settle, told)
 
 
-def _outcome(ref: ray.ObjectRef, future: asyncio.Future[Any]) -> _Outcome:
+def _outcome(ref: ray.ObjectRef, future: asyncio.Future[Any]) -> Ended:
     try:
-        return _Outcome(future, ray.get(ref))
+        return Ended(future, ray.get(ref))
     except Exception as error:  # noqa: BLE001  # raised where it is awaited
-        return _Outcome(future, error=error)
+        return Ended(future, error=error)
 
 
-def _settle(outcomes: list[_Outcome]) -> None:
+def settle(outcomes: Iterable[Ended]) -> None:
+    """As :func:`tell`, in the loop of them all."""
     for future, value, error in outcomes:
         if future.done():  # cancelled meanwhile
             continue

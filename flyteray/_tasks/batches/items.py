@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import threading
 import time
@@ -20,6 +19,7 @@ from flyteray._tasks.batches.pace import Pace
 from flyteray._tasks.call import Call
 from flyteray._tasks.cancels import cancel
 from flyteray._tasks.submission import translate_error, was_lost
+from flyteray._tasks.waits import Ended, tell
 from flyteray.errors import ActionAbortedError, TaskInterruptedError
 
 _QUEUED_S = 3 * LATE_S
@@ -36,23 +36,11 @@ class Item:
     future: asyncio.Future[Payload | None]
     cancelled: bool = False
 
-    def settle(self, value: Payload | None = None, error: BaseException | None = None) -> None:
-        """Tell who awaits it, from any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits it any more
-            self.future.get_loop().call_soon_threadsafe(self.settle_here, value, error)
-
-    def settle_here(self, value: Payload | None = None, error: BaseException | None = None) -> None:
-        """Tell who awaits it, in the event loop of that."""
-        if self.future.done():  # cancelled meanwhile
-            return
-        if error is None:
-            self.future.set_result(value)
-        else:
-            self.future.set_exception(error)
-
-    def give_back(self) -> None:
-        """Have it travel alone, unless it was cancelled."""
-        self.settle(error=_aborted(self) if self.cancelled else None)
+    def given_back(self) -> Ended:
+        """That it is to travel alone, unless it was cancelled."""
+        if self.cancelled:
+            return Ended(self.future, error=ActionAbortedError(f"Task {self.call.task!r} was cancelled."))
+        return Ended(self.future)
 
 
 class OpenBatches:
@@ -111,12 +99,11 @@ class OpenBatches:
         try:
             told: Told = ray.get(next(telling))
         except (StopIteration, TaskCancelledError):  # with what it was sent with, or on its way
-            for item in self._close(telling):
-                item.give_back()
+            tell(item.given_back() for item in self._close(telling))
         except Exception as error:  # noqa: BLE001  # Ray's: it concerns all that have not ended
             left = self._close(telling)
-            for item in left:
-                item.settle(error=_lost(error, item) if len(left) > 1 else error)
+            several = len(left) > 1
+            tell(Ended(item.future, error=_lost(error, item) if several else error) for item in left)
         else:
             with self._change:
                 ended = [(items.pop(outcome.number), outcome) for outcome in told.outcomes]
@@ -125,19 +112,14 @@ class OpenBatches:
                 if outcome.seconds is not None:
                     nbytes = outcome.value.nbytes if outcome.value else 0
                     item.pace.note(outcome.seconds, nbytes, time.monotonic())
-                item.settle(outcome.value, outcome.error)
-            for item in given_back:
-                item.give_back()
+            told_of = [Ended(item.future, outcome.value, outcome.error) for item, outcome in ended]
+            tell([*told_of, *(item.given_back() for item in given_back)])
             if items:
                 self._cancel_all(telling, items)
 
     def _close(self, telling: Any) -> list[Item]:
         with self._change:
             return list(self._open.pop(telling).values())
-
-
-def _aborted(item: Item) -> ActionAbortedError:
-    return ActionAbortedError(f"Task {item.call.task!r} was cancelled.")
 
 
 def _lost(error: Exception, item: Item) -> Exception:

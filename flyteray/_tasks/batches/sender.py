@@ -15,6 +15,7 @@ from flyteray._tasks.batches.items import Item, OpenBatches
 from flyteray._tasks.batches.pace import FEW, PROBES, Pace
 from flyteray._tasks.call import Call
 from flyteray._tasks.submission import NamedEnvironment, Submitter
+from flyteray._tasks.waits import Ended, settle
 
 _PROBED_S = 0.03  # how long others wait for the first to tell how long they take: workers may have to start
 
@@ -91,7 +92,7 @@ class Sender:
             return
         for item in [each for each in queue.waiting if each.cancelled]:
             queue.waiting.remove(item)
-            item.give_back()
+            settle([item.given_back()])
         size, until = queue.pace.together(time.monotonic()), queue.probed_until
         many = until is not None or len(queue.waiting) >= FEW
         if size is None and many and until is None:
@@ -100,8 +101,7 @@ class Sender:
             del self._queues[queue.key]
             while many and size is not None and size > 1 and queue.waiting:
                 self._send(queue, size)
-            for item in queue.waiting:
-                item.settle_here()
+            settle(Ended(item.future) for item in queue.waiting)
 
     def _probe(self, queue: _Queue) -> None:
         """Send a few calls one by one, and have others wait for what is told of them."""
@@ -116,8 +116,7 @@ class Sender:
         try:
             telling = queue.send(pack([(item.call, item.header) for item in sent]))
         except Exception as error:  # noqa: BLE001  # whatever it is, each of them is told
-            for item in sent:
-                item.settle_here(error=error)
+            settle(Ended(item.future, error=error) for item in sent)
         else:
             self._open.add(telling, sent)
         return sent
