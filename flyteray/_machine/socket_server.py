@@ -15,7 +15,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, An
 
 
 class SocketServer:
-    """Serves each connection to a socket that listens, until it is closed.
+    """Serves each connection to a socket that listens, until it is closed; a connection that was served is closed.
 
     Args:
         listener: The socket, which it closes with itself.
@@ -34,7 +34,11 @@ class SocketServer:
         listener.setblocking(False)
         self.loop = asyncio.new_event_loop()
         self._listener = listener
-        self._serving = asyncio.start_unix_server(serve, sock=listener, limit=limit, backlog=backlog)
+        self._serve = serve
+        self._open: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+        self._serving = asyncio.start_unix_server(
+            self._connected, sock=listener, limit=limit, backlog=backlog
+        )
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -44,15 +48,26 @@ class SocketServer:
             self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
 
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = self.loop.create_task(self._serve(reader, writer))
+        self._open[serving] = writer
+        serving.add_done_callback(self._served)
+
+    def _served(self, serving: asyncio.Task[Any]) -> None:
+        self._open.pop(serving).close()
+
     def _work(self) -> None:
         asyncio.set_event_loop(self.loop)
         serving = self.loop.create_task(self._serving)
         try:
             self.loop.run_forever()
         finally:
+            self._listener.close()
+            # Who is on the other side of a connection would wait for as long as it is open.
+            for writer in self._open.values():
+                writer.transport.abort()
             tasks = asyncio.all_tasks(self.loop)
             for task in tasks:
                 task.cancel()
             self.loop.run_until_complete(asyncio.gather(serving, *tasks, return_exceptions=True))
-            self._listener.close()
             self.loop.close()

@@ -127,8 +127,6 @@ class Activator:
             pass  # the client has left, or a replica that was reached has
         except (ValueError, struct.error, asyncio.LimitOverrunError):
             pass  # it is not HAProxy that asks
-        finally:
-            writer.close()
 
     async def _hold(
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -41,7 +41,6 @@ class Copier:
                     await self._copy(request)
                 writer.write(b"\n")
                 await writer.drain()
-        writer.close()
 
     async def _copy(self, request: bytes) -> None:
         with socket_path(self._directory, COPIES_SOCKET) as path:

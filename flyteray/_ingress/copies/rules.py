@@ -127,8 +127,7 @@ end
 
 core.register_action("copy", {{"http-req"}}, function(txn)
   local shadow = txn:get_var("req.copied")
-  local already = open[shadow] or 0
-  if already >= {MOST_OPEN} then
+  if (open[shadow] or 0) >= {MOST_OPEN} then
     txn:set_var("txn.copy", shadow .. "{marks.LEFT_OUT}many")
     return
   end
@@ -154,8 +153,8 @@ core.register_action("copy", {{"http-req"}}, function(txn)
   if headers["content-length"] then put("Content-Length", #body) end
   copy[#copy + 1] = "\\r\\n" .. body
   local whole = table.concat(copy)
+  open[shadow] = (open[shadow] or 0) + 1  -- before a task can count it out
   handed:push({{shadow, #whole .. "\\n" .. whole}})
-  open[shadow] = already + 1
   txn:set_var("txn.copy", shadow .. "{marks.MADE}" .. txn.sf:date(0, "us"))
 end)
 """
