@@ -154,6 +154,7 @@ def start_ingress(options: IngressOptions, address: str, node: str | None) -> No
         options.half_closed,
         options.tls if found else None,
         options.traces,
+        True,  # it is told a state before clients are answered
     )
     arguments = str(folder), options.listens(address), port, *trusted, None, address, *also
     _detached(_INGRESS, ingress_name(address), *arguments, node=None if is_head else node)
