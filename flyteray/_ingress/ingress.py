@@ -65,6 +65,8 @@ class Ingress:
             find this one there once it is :meth:`join`ed with them.
         access_log: Whether an entry of each request is written in the directory.
         traces: The variables of OpenTelemetry by which spans of requests are sent; none: they are not made.
+        told_first: Whether clients of a HAProxy that has just been started wait until a state is applied, rather than
+            hear that there are no apps.
 
     Attributes:
         seen: What is seen of its requests.
@@ -88,6 +90,7 @@ class Ingress:
         half_closed: bool = False,
         tls: Tls | None = None,
         traces: Variables = (),
+        told_first: bool = False,
     ) -> None:
         self._directory = Path(directory).resolve()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,6 +120,7 @@ class Ingress:
         stays = found is not None and found.watched == self._watched
         shows_one = found is not None and stays and found.tls_port > 0
         self.offer = Offer(self._directory, tls, shows_one) if tls else None
+        self._files.clients = self._files.took_clients() if stays else not told_first
         if not stays:
             # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
             self._write(self._files.last_state().without_replicas())
@@ -157,9 +161,7 @@ class Ingress:
             self._identity.keep(certificate, authority)
             state = self._engine.state().with_told(self._files.last_state())
             self._write(state)
-            self._engine.reload(state)
-            self._engine.lead_to(state)
-            self._engine.look()
+            self._reload(state)
             self._activator.identify()
 
     def peers_port(self) -> int:
@@ -179,6 +181,8 @@ class Ingress:
         needs = seen.needs()
         with self._lock:
             self._asked = seen
+        if not self._files.clients:
+            self._take_clients()
         if needs > self._engine.backends:
             self._grow(pool(int(needs / _FULL) + 1))
         with self._lock:
@@ -249,6 +253,23 @@ class Ingress:
     def _tell_of(self, command: str, ingress: Slot) -> None:
         with self._lock:
             self._engine.tell_of_servers(ingress, command)
+
+    def _take_clients(self) -> None:
+        """Take in the clients that have come since HAProxy was started."""
+        with self._reloading, self._lock:
+            self._files.clients = True
+            try:
+                self._write(self._asked)
+                self._reload(self._asked)
+            except BaseException:
+                self._files.clients = False
+                raise
+
+    def _reload(self, state: IngressState) -> None:
+        """Have HAProxy read the files, which hold a state; nothing else is asked meanwhile."""
+        self._engine.reload(state)
+        self._engine.lead_to(state)
+        self._engine.look()
 
     def _grow(self, backends: int) -> None:
         """Have so many backends; what is asked meanwhile goes on, and so does what is open. The files don't change."""

@@ -88,9 +88,7 @@ defaults {name}
 
 _FRONTEND = """\
 frontend {frontend}
-    # who reads nothing for so long, or next to nothing, is given up
-    bind "fd@${{{listener}}}" tcp-ut 5m
-{by_tls}
+{binds}
 {addresses}
 {first_bytes}
     # tells the activator what a request is about
@@ -370,6 +368,8 @@ backend {maps.OWN_PAGES}
 _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
 _UNKNOWN = "unknown"  # names the backend for what names no app
 _IN_FLIGHT = "in_flight"  # counts the requests that are open at each backend
+# Who reads nothing for so long, or next to nothing, is given up.
+_BIND = f'    bind "fd@${{{LISTENER}}}" tcp-ut 5m'
 _FEW = 8  # requests at a time for each replica of this node, before those of other nodes count as much
 _OTHER_FILES = 4096  # of checks, idle connections, HAProxy itself
 LUA_FILE = "flyteray.lua"
@@ -396,6 +396,7 @@ def frame(
     threads: int,
     connections: int,
     trust: Trust = NOBODY,
+    clients: bool = True,
     peers: bool = False,
     hosts: Hosts = ALL,
     logs: bool = False,
@@ -403,7 +404,10 @@ def frame(
     tls: Tls | None = None,
     sampling: Sampling | None = None,
 ) -> str:
-    """What the configuration says whatever the state is; the sections of the backends follow."""
+    """What the configuration says whatever the state is; the sections of the backends follow.
+
+    Without ``clients`` these wait in the kernel, which has the listening sockets from the supervisor.
+    """
     head = _GLOBAL.format(
         admin=ADMIN_SOCKET,
         threads=threads,
@@ -418,7 +422,7 @@ def frame(
     )
     frontend = _FRONTEND.format(
         frontend=maps.FRONTEND,
-        listener=LISTENER,
+        binds=_binds(tls) if clients else "    # nobody comes here before there is a state to go by",
         first_bytes="" if half_closed else _FIRST_BYTES,
         apps=maps.APPS,
         hosts=maps.HOSTS,
@@ -438,7 +442,6 @@ def frame(
         few=_FEW,
         crowds=maps.CROWDS,
         limits_of_apps=limits.rules(trusted_proxies.client(trust)),
-        by_tls=for_clients.bind(tls.clients is not None) if tls else "",
         only_tls=for_clients.rules(bool(trust.proxies)) if tls else "",
         trust=trusted_proxies.rules(trust, tls=tls is not None),
         external=trusted_proxies.external_host(maps.HOSTS) if trust.proxies else "",
@@ -472,6 +475,15 @@ def frame(
         _COMING,
     ]
     return "\n".join(sections)
+
+
+def takes_clients(text: str) -> bool:
+    """Whether a configuration has clients taken in."""
+    return _BIND in text
+
+
+def _binds(tls: Tls | None) -> str:
+    return "\n".join([_BIND, for_clients.bind(tls.clients is not None)] if tls else [_BIND])
 
 
 def _peers(bound: bool, logs: bool) -> str:

@@ -27,6 +27,7 @@ class Files:
 
     Attributes:
         backends: How many backends the configuration has from the next writing on. They never become fewer.
+        clients: Whether these are taken in from the next writing on; they wait otherwise.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Files:
         sampling: Sampling | None = None,
     ) -> None:
         self.backends = FEWEST
+        self.clients = True
         self._directory = directory
         self._trust = trust
         self._hosts = hosts
@@ -69,6 +71,7 @@ class Files:
             threads=config.threads(len(os.sched_getaffinity(0))),
             connections=config.connections(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             trust=self._trust,
+            clients=self.clients,
             peers=peers,
             hosts=self._hosts,
             logs=self._logs,
@@ -81,6 +84,10 @@ class Files:
             for number in range(self.backends)
         ]
         self._put(CONFIG_FILE, "\n".join([first, *sections]))
+
+    def took_clients(self) -> bool:
+        """Whether clients are taken in by the configuration that is there."""
+        return config.takes_clients((self._directory / CONFIG_FILE).read_text())
 
     def last_state(self) -> IngressState:
         """The state that the files hold, but for the replicas."""
