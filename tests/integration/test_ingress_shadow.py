@@ -348,7 +348,7 @@ def test_copies_go_on_through_reloads_and_a_new_object(tmp_path: Path, live: Rep
         with shadowed(ingress, live) as shadow, ThreadPoolExecutor(4) as pool:
             for _ in range(3):
                 asking = [pool.submit(ask_often, ingress, 50) for _ in range(4)]
-                ingress._engine.reload()
+                ingress._engine.reload(ingress._engine.state())
                 ingress._engine.look()
                 for each in asking:
                     each.result()

@@ -10,6 +10,9 @@ A rule costs each request that passes it a tenth of a microsecond, so those of t
 what is noted of all requests, then what only some apps ask for, last what few have. What the ingress answers by itself
 is led to a backend that says it. What is done with all that is handed on stands in the section ``of_apps``, which the
 backends of apps share.
+
+What changes while a process is being started is told it when it is there. Until then its requests wait: it has read
+what was true before.
 """
 
 from __future__ import annotations
@@ -92,6 +95,7 @@ frontend {frontend}
     unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     # without it a client can send a request on a connection that closes at that moment
     option idle-close-on-response
+{until_told}
 {seen}
 {errors}
 
@@ -173,6 +177,29 @@ _PLAIN = f"""\
     http-request allow if by_host {_IS_PLAIN} || named_host !page {_IS_PLAIN}
 """
 
+_PATIENCE_S = 3  # who would tell may have ended
+_UNTIL_TOLD = f"""\
+    http-request lua.until_told unless {{ str(all),map_str({maps.TOLD}) -m str yes }}"""
+
+UNTIL_TOLD = f"""\
+-- Requests of a process that has just started wait until it knows what changed meanwhile, but not for ever.
+local told, ends = Map.new("{maps.TOLD}", Map._str), nil
+
+local function now()
+  local time = core.now()
+  return time.sec + time.usec / 1e6
+end
+
+core.register_action("until_told", {{"http-req"}}, function(txn)
+  ends = ends or now() + {_PATIENCE_S}
+  while told:lookup("all") ~= "yes" do
+    if now() > ends then core.set_map("{maps.TOLD}", "all", "yes") end
+    core.msleep(2)
+  end
+end)
+"""
+"""The Lua for that rule, which ends the waiting by itself after a while."""
+
 # what comes after the headers, and what may be sent once more
 _BODIES = """\
     # whether anything comes after the headers, in every version of HTTP; what switches protocols has no body
@@ -205,6 +232,7 @@ frontend peers
 {bind}
     unique-id-format "%[var(txn.backend)] %[var(txn.app)] %[var(txn.is_copy)]"
     option idle-close-on-response
+{until_told}
 {errors}
     errorfile 502 /dev/null
     errorfile 503 /dev/null
@@ -407,6 +435,7 @@ def frame(
         keys=entry.keys(trusted_proxies.client(trust)),
         answered=entry.ANSWERED,
         errors=answers.errors(),
+        until_told=_UNTIL_TOLD,
         bodies=_BODIES,
         near=_NEAR,
         in_flight=_IN_FLIGHT,
@@ -463,6 +492,7 @@ def _peers(bound: bool, logs: bool) -> str:
     return _PEERS.format(
         bind=bind if bound else "    # nobody comes here before the certificate does",
         errors=answers.errors(),
+        until_told=_UNTIL_TOLD,
         bodies=_BODIES,
         served=lines.peers_rules(logs),
         copy=marks.IS_COPY,

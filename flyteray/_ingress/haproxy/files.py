@@ -53,14 +53,18 @@ class Files:
         self._maps: dict[str, dict[str, str]] = {}
         self._sections: dict[int, tuple[tuple[Mapping[int, Slot], int, bool], str]] = {}
 
-    def write(self, state: IngressState, peers: bool) -> None:
-        """Have the files hold a state, as a node sees it; with ``peers`` HAProxy takes what other ingresses send."""
+    def write(self, state: IngressState, peers: bool, everything: bool = True) -> None:
+        """Have the files hold a state, as a node sees it; with ``peers`` HAProxy takes what other ingresses send.
+
+        If that is not ``everything``, a process that reads them lets requests wait until it is told the rest.
+        """
         self.backends = max(self.backends, pool(state.needs()))
         for name, content in maps.entries(state).items():
             if self._maps.get(name) != content:
                 self._put(name, maps.text(content))
                 self._maps[name] = content
-        self._put(config.LUA_FILE, answers.BROKEN + shares.LUA + rules.LUA + copies.LUA)
+        self._put(maps.TOLD, maps.told(everything))
+        self._put(config.LUA_FILE, config.UNTIL_TOLD + answers.BROKEN + shares.LUA + rules.LUA + copies.LUA)
         for name, page in pages().items():
             self._put(name, page)
         first = config.frame(
