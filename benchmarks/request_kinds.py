@@ -131,7 +131,10 @@ async def echo(socket: WebSocket) -> None:
 class Echo(grpc.GenericRpcHandler):
     """Answers what it is asked, and nothing with the port of the replica."""
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        if details.method != "/kinds/Echo":  # the question of its health is answered so as well
+            return None
+
         async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
             return request or os.environ["FLYTERAY_REPLICA_PORT"].encode()
 
