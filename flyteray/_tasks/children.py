@@ -69,21 +69,34 @@ class Children:
         data: str,
     ) -> None:
         self._parent = parent
+        self._inherited = parent.inherited
         self._recorder = recorder
         self._submitter = submitter
         self._sender = sender
         self._names = ActionNames(parent.action, Uploads(data).named)
-        self._replays = Replays(storage, parent)
-        self._reuse = Reuse(storage)
-        self._room = room_of(parent)
+        self._room = room_of(parent, self._inherited.limit)
         self._storage = storage
         self._kept: set[str] = set()
         self._succeeded: list[tuple[str, str, str | None]] = []
-        self._traces = Traces(
+
+    # Made for the first child, as most actions have none. Two that are made at one time are as good as one.
+
+    @functools.cached_property
+    def _replays(self) -> Replays:
+        return Replays(self._storage, self._parent)
+
+    @functools.cached_property
+    def _reuse(self) -> Reuse:
+        return Reuse(self._storage)
+
+    @functools.cached_property
+    def _traces(self) -> Traces:
+        parent, folder = self._parent, functools.partial(run_folder, self._storage)
+        return Traces(
             action=ActionID(parent.action, parent.run, *parent.owner),
             names=self._names,
-            kept=functools.partial(run_folder, storage, parent.run),
-            earlier=[functools.partial(run_folder, storage, run) for run in self._replays.runs],
+            kept=functools.partial(folder, parent.run),
+            earlier=[functools.partial(folder, run) for run in self._replays.runs],
             note=self._note,
         )
 
@@ -121,7 +134,7 @@ class Children:
         self, plan: TaskPlan, inputs: Mapping[str, Any], links: Iterable[Link] = ()
     ) -> Any:
         """Run a deployed task as a child and await its value; its inputs' types are checked where it runs."""
-        spec = with_env_vars(plan.spec, dict(self._parent.inherited.env_vars))
+        spec = with_env_vars(plan.spec, dict(self._inherited.env_vars))
         _, inputs = await taken_async((), inputs)
         call = _linked(self._call(spec, inputs)._replace(unchecked=True), links)
         arguments = pickling.dump(dict(inputs), "inputs")
@@ -179,7 +192,7 @@ class Children:
         bound = inputs.bind(task, args, kwargs)
         arguments = pickling.dump(bound, "inputs")
         parent = self._parent
-        spec, environment = _plan(task, parent.bundle, parent.version, parent.inherited.env_vars)
+        spec, environment = _plan(task, parent.bundle, parent.version, self._inherited.env_vars)
         named, cached = contents(task, bound, spec.cache, parent.caching), None
         if spec.cache is not None and named is not None:
             cached = cached_call(task, named, spec.cache, parent.caching, parent.owner)
@@ -204,9 +217,9 @@ class Children:
     def _call(self, spec: TaskSpec, inputs: Mapping[str, Any], cached: CachedCall | None = None) -> Call:
         parent = self._parent
         self._keep(spec)
-        inherited = parent.inherited._replace(
-            custom_context=tuple(sorted(context.custom.get().items())), resumed=self._replays.resumed
-        )
+        inherited, told = self._inherited, tuple(sorted(context.custom.get().items()))
+        if inherited.custom_context != told or inherited.resumed != self._replays.resumed:
+            inherited = inherited._replace(custom_context=told, resumed=self._replays.resumed)
         return Call.of(
             spec,
             run=parent.run,
@@ -351,7 +364,9 @@ class _Child:
     @contextlib.contextmanager
     def _awaited(self) -> Iterator[Call]:
         """The call of an attempt that is awaited in here: recorded as queued until it begins, or as aborted."""
-        call = self.call._replace(attempt=self._retries.attempt, limits=self._patience.limits)
+        call, attempt, limits = self.call, self._retries.attempt, self._patience.limits
+        if attempt or limits:
+            call = call._replace(attempt=attempt, limits=limits)
         self.recorder.begin_wait(call, self.environment.spec)
         try:
             yield call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ class Interface:
     inputs: Mapping[str, Input]
     returns: Any
 
-    @property
+    @functools.cached_property
     def outputs(self) -> dict[str, Any]:
         """Types by name: ``o0``, and ``o1`` ... for a tuple of several; none where only None is returned."""
         if self.returns in (MISSING, None, type(None)):
