@@ -27,7 +27,7 @@ from flyteray._plan.bundle import code
 from flyteray._plan.cache.call import cached_call, contents
 from flyteray._plan.cache.results import Found
 from flyteray._plan.info import ActionPhase
-from flyteray._plan.spec import NO_IMAGE, CachedCall, ImageSpec, Start, TaskPlan, TaskSpec
+from flyteray._plan.spec import NO_IMAGE, CachedCall, ImageSpec, ReuseSpec, Start, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.outputs import as_value, run_folder
@@ -319,21 +319,22 @@ class _Child:
 
     def run(self, start: Start) -> Any:
         """Start an attempt and block for its value."""
-        with self.room.place(self.call.action), self._awaited() as call:
-            if (pooled := self._pooled(call, start)) is not None:
-                with self._patience.waiting(call, pooled.cancel):
+        with self.room.place(self.call.action):
+            if self.spec.reuse is not None:
+                with self._in_pool(self.spec.reuse, start) as pooled:
                     return pooled.get(host().waits)
-            ref = self.submitter.submit(self.environment, call, self.arguments, start)
-            with self._patience.waiting(call, functools.partial(cancel, ref)):
-                return host().waits.get(ref)
+            with self._awaited(self._attempt()) as call:
+                ref = self.submitter.submit(self.environment, call, self.arguments, start)
+                with self._patience.waiting(call, functools.partial(cancel, ref)):
+                    return host().waits.get(ref)
 
     async def run_async(self, start: Start) -> Any:
         """Start an attempt and await its value."""
         async with self.room.aplace(self.call.action):
-            with self._awaited() as call:
-                if (pooled := self._pooled(call, start)) is not None:
-                    with self._patience.waiting(call, pooled.cancel):
-                        return await pooled.get_async(host().waits)
+            if self.spec.reuse is not None:
+                with self._in_pool(self.spec.reuse, start) as pooled:
+                    return await pooled.get_async(host().waits)
+            with self._awaited(self._attempt()) as call:
                 if self.sender.takes(call, self.arguments):
                     told = await self._run_with_others(call, start)
                     if told is not None:
@@ -353,20 +354,28 @@ class _Child:
                 cancel()
                 raise
 
-    def _pooled(self, call: Call, start: Start) -> PooledCall | None:
-        """The attempt as one of a warm process; None where its environment keeps none."""
-        if self.spec.reuse is None:
-            return None
+    @contextlib.contextmanager
+    def _in_pool(self, reuse: ReuseSpec, start: Start) -> Iterator[PooledCall]:
+        """The attempt as one of a warm process, which is awaited in here and may have begun before."""
+        call = self._attempt()
         gets = self.submitter.placed(self.environment, call.task)
-        plan = pool_plan(self.spec, self.spec.reuse, call.run, gets, start)
-        return PooledCall(plan, call, self.arguments)
+        pooled = PooledCall(pool_plan(self.spec, reuse, call.run, gets, start), call, self.arguments)
+        try:
+            pooled.begin()
+            with self._awaited(call), self._patience.waiting(call, pooled.cancel):
+                yield pooled
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            pooled.leave()
+            raise
+
+    def _attempt(self) -> Call:
+        """The call of the attempt that is next."""
+        attempt, limits = self._retries.attempt, self._patience.limits
+        return self.call._replace(attempt=attempt, limits=limits) if attempt or limits else self.call
 
     @contextlib.contextmanager
-    def _awaited(self) -> Iterator[Call]:
-        """The call of an attempt that is awaited in here: recorded as queued until it begins, or as aborted."""
-        call, attempt, limits = self.call, self._retries.attempt, self._patience.limits
-        if attempt or limits:
-            call = call._replace(attempt=attempt, limits=limits)
+    def _awaited(self, call: Call) -> Iterator[Call]:
+        """The attempt is awaited in here: recorded as queued until it begins, or as aborted."""
         self.recorder.begin_wait(call, self.environment.spec)
         try:
             yield call
