@@ -130,7 +130,7 @@ class Worker:
         log = self._logs.begin(call)
         report: KeptReport | None = None
         span: Span | None = None
-        expiry = limits.of_running(call.task, began)
+        expiry = limits.of_running(call.task, began) if call.limits else None
         try:
             if not self._has_ingress():
                 self._find_ingress()

@@ -35,12 +35,12 @@ class Interface:
     returns: Any
 
     @functools.cached_property
-    def outputs(self) -> dict[str, Any]:
+    def outputs(self) -> Mapping[str, Any]:
         """Types by name: ``o0``, and ``o1`` ... for a tuple of several; none where only None is returned."""
         if self.returns in (MISSING, None, type(None)):
-            return {}
+            return MappingProxyType({})
         parts = tuple_parts(self.returns) or (self.returns,)
-        return {f"o{index}": part for index, part in enumerate(parts)}
+        return MappingProxyType({f"o{index}": part for index, part in enumerate(parts)})
 
     @property
     def extras(self) -> dict[str, tuple[Any, ...]]:
