@@ -4,8 +4,8 @@
 
 One replica answers by two ways: through flyteray's ingress, and through another HAProxy of the same program whose
 configuration is the shortest that leads there. Both are asked in turn: many small requests, 64 event streams of 1,000
-events, 10 MiB up and down, WebSockets that are echoed, and the small requests once more with keys, limits and the
-access log on.
+events, 10 MiB up and down, WebSockets that are echoed, calls of gRPC, and the small requests once more with keys,
+limits and the access log on.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 
 import aiohttp
+import grpc
 import httpx
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import Response, StreamingResponse
@@ -31,13 +32,14 @@ from fastapi.responses import Response, StreamingResponse
 import flyteray as flyte
 from benchmarks import harness
 from flyteray._ingress.haproxy.process import find_binary
-from flyteray.app import Limits, Scaling
+from flyteray.app import AppEnvironment, Limits, Port, Scaling, grpc_address
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.remote import Key
 
 STREAMS, EVENTS = 64, 1000
 TALKERS, WORDS = 32, 1000
 TRANSFERS = 20
+CALLERS, CALLS = 32, 100
 LARGE = b"x" * (10 << 20)
 TARGET = 0.95
 WAYS = ("flyteray", "by hand")
@@ -60,6 +62,13 @@ frontend f
 backend b
     server s 127.0.0.1:{replica}
 """
+RPC_BY_HAND = """
+frontend g
+    bind 127.0.0.1:{port} proto h2
+    default_backend h
+backend h
+    server s 127.0.0.1:{replica} proto h2
+"""
 
 api = FastAPI()
 env = FastAPIAppEnvironment(
@@ -71,6 +80,10 @@ guarded = FastAPIAppEnvironment(
     scaling=Scaling(replicas=1),
     resources=flyte.Resources(cpu=0.5),
     limits=Limits(concurrency=100, queue=100, requests_per_second=1_000_000, body=1 << 30, headers=64_000),
+)
+
+callable_by_rpc = AppEnvironment(
+    name="rpc", port=Port(50051, "h2c"), scaling=Scaling(replicas=1), resources=flyte.Resources(cpu=0.5)
 )
 
 Kind = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
@@ -113,6 +126,24 @@ async def echo(socket: WebSocket) -> None:
     await socket.accept()
     async for text in socket.iter_text():
         await socket.send_text(text)
+
+
+class Echo(grpc.GenericRpcHandler):
+    """Answers what it is asked, and nothing with the port of the replica."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            return request or os.environ["FLYTERAY_REPLICA_PORT"].encode()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@callable_by_rpc.server
+async def answer_calls() -> None:
+    server = grpc.aio.server(handlers=(Echo(),))
+    server.add_insecure_port("[::]:50051")
+    await server.start()
+    await server.wait_for_termination()
 
 
 async def listen(session: aiohttp.ClientSession, url: str) -> None:
@@ -172,16 +203,33 @@ async def timed(kind: Kind, url: str) -> float:
         return time.perf_counter() - began
 
 
+async def called(target: str) -> float:
+    """Seconds that calls of gRPC take, each caller's one after the other."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        call = channel.unary_unary("/kinds/Echo")
+
+        async def one() -> None:
+            for _ in range(CALLS):
+                if await call(b"there?") != b"there?":
+                    raise RuntimeError("the answer is another one")
+
+        await call(b"there?")
+        began = time.perf_counter()
+        await asyncio.gather(*(one() for _ in range(CALLERS)))
+        return time.perf_counter() - began
+
+
 @contextlib.contextmanager
-def by_hand(replica: int) -> Iterator[str]:
-    """The other HAProxy, in front of the replica on this port."""
-    port = harness.free_port()
+def by_hand(replica: int, rpc: int | None = None) -> Iterator[tuple[str, str]]:
+    """The other HAProxy, in front of the replica on this port, and of that for gRPC: a URL, and a target."""
+    port, rpc_port = harness.free_port(), harness.free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "haproxy.cfg")
-        config.write_text(BY_HAND.format(port=port, replica=replica))
+        also = RPC_BY_HAND.format(port=rpc_port, replica=rpc) if rpc else ""
+        config.write_text(BY_HAND.format(port=port, replica=replica) + also)
         child = subprocess.Popen([find_binary(), "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
         try:
-            yield f"http://127.0.0.1:{port}/app"
+            yield f"http://127.0.0.1:{port}/app", f"127.0.0.1:{rpc_port}"
         finally:
             child.terminate()
             child.wait(10)
@@ -194,7 +242,7 @@ def guarded_rates(repeat: int, seconds: float) -> dict[str, list[float]]:
         ours = flyte.serve(guarded).endpoint
         key = Key.create("load").value
         replica = int(httpx.get(f"{ours}/port", headers={"Authorization": f"Bearer {key}"}).json())
-        with by_hand(replica) as theirs:
+        with by_hand(replica) as (theirs, _):
             for _ in range(repeat):
                 for way, url in zip(WAYS, (ours, theirs), strict=True):
                     rates[way].append(harness.wrk(f"{url}/", 32, seconds, key=key).requests_per_s)
@@ -214,12 +262,19 @@ def main() -> None:
         print(json.dumps(guarded_rates(given.repeat, given.seconds)))
         return
 
-    plain = "small requests, 32 connections"
-    samples: dict[str, dict[str, list[float]]] = {name: {way: [] for way in WAYS} for name in (plain, *KINDS)}
+    plain, calls = "small requests, 32 connections", f"{CALLERS} callers of gRPC, {CALLS} calls each"
+    samples: dict[str, dict[str, list[float]]] = {
+        name: {way: [] for way in WAYS} for name in (plain, *KINDS, calls)
+    }
     with harness.local_cluster(num_cpus=2):
         ours = flyte.serve(env).endpoint
         replica = int(httpx.get(f"{ours}/port").json())
-        with by_hand(replica) as theirs:
+        flyte.serve(callable_by_rpc)
+        our_target = grpc_address(callable_by_rpc)
+        with grpc.insecure_channel(our_target) as channel:
+            rpc = int(channel.unary_unary("/kinds/Echo")(b""))
+        with by_hand(replica, rpc) as (theirs, their_target):
+            targets = dict(zip(WAYS, (our_target, their_target), strict=True))
             with httpx.Client() as client:
                 harness.until(lambda: harness.answers(client, f"{theirs}/"), timeout_s=20)
             for number in range(given.repeat):
@@ -227,6 +282,7 @@ def main() -> None:
                     samples[plain][way].append(harness.wrk(f"{url}/", 32, given.seconds).requests_per_s)
                     for name, kind in KINDS.items():
                         samples[name][way].append(1 / asyncio.run(timed(kind, url)))
+                    samples[calls][way].append(1 / asyncio.run(called(targets[way])))
                 harness.progress(f"round {number + 1} of {given.repeat}")
     child = [sys.executable, "-m", "benchmarks.request_kinds", "--guarded"]
     child += [f"--repeat={given.repeat}", f"--seconds={given.seconds}"]

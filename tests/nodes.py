@@ -181,6 +181,7 @@ class Node:
 
     def again(self) -> Node:
         """The machine after it was killed and has come back, with nothing of what it had."""
+        self._switch.pull(self)
         return Node(self.number, self._switch, self._shared, self.name)
 
     def silence(self) -> None:
@@ -225,6 +226,12 @@ class Switch:
         self._ip("link", "add", end, "type", "veth", "peer", "name", "eth0", "netns", str(node.pid))
         self._ip("link", "set", end, "master", "br0", "up")
 
+    def pull(self, node: Node) -> None:
+        """Take out the cable of a node that was killed; the kernel does so too, some time."""
+        subprocess.run(
+            [*self._inside(), "ip", "link", "del", f"v{node.number}"], capture_output=True, check=False
+        )
+
     def unplug(self, node: Node) -> None:
         """Have the switch take nothing from a node and give it nothing; its cable stays in."""
         self._ip("link", "set", f"v{node.number}", "nomaster")
@@ -249,7 +256,10 @@ class Switch:
         self._enter("ip", *arguments)
 
     def _enter(self, *argv: str) -> None:
-        _run("nsenter", "-t", str(self._pid), "-n", "--", *argv)
+        _run(*self._inside(), *argv)
+
+    def _inside(self) -> list[str]:
+        return ["nsenter", "-t", str(self._pid), "-n", "--"]
 
 
 @contextlib.contextmanager

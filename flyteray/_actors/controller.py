@@ -13,6 +13,7 @@ from flyteray._plan.info import (
     ActionInfo,
     AppInfo,
     AppVersion,
+    AskedVersion,
     AttemptInfo,
     ClusterInfo,
     ErrorInfo,
@@ -321,7 +322,7 @@ class Apps(Protocol):
         share: int = 100,
         canary: CanarySpec | None = None,
         shadow: ShadowSpec | None = None,
-    ) -> Awaitable[AppInfo]:
+    ) -> Awaitable[AskedVersion]:
         """Make a version the wanted one; its outputs of tasks are pinned to runs first.
 
         With a smaller ``share`` it has so many percent of the requests, and the version that serves has the rest; where

@@ -18,7 +18,7 @@ from flyteray._declare.tasks.task_environment import TaskEnvironment
 from flyteray._plan import deployment
 from flyteray._plan.bundle.shipping import CopyStyle, Shipping
 from flyteray._plan.deployment import DeploymentPlan
-from flyteray._plan.info import AppInfo
+from flyteray._plan.info import AskedVersion
 from flyteray._plan.spec import TaskPlan
 from flyteray._plan.traffic.canary import CanarySpec
 from flyteray._plan.traffic.shadow import ShadowSpec
@@ -227,8 +227,8 @@ def _triggers(plan: DeploymentPlan) -> list[PlannedTrigger]:
 
 async def _execute(
     plan: DeploymentPlan, triggers: Sequence[PlannedTrigger], rollouts: _Rollouts
-) -> dict[str, AppInfo]:
-    """Send code, plans and triggers; returns the apps."""
+) -> dict[str, AskedVersion]:
+    """Send code, plans and triggers; returns the versions of apps."""
     await take_secrets([spec.environment for spec in plan.apps.values()], plan.envs.values)
     for bundle in plan.bundles.values():
         await session().upload(bundle)
@@ -244,13 +244,13 @@ async def _execute(
 
 
 def _results(
-    plan: DeploymentPlan, served: Mapping[str, AppInfo]
+    plan: DeploymentPlan, asked: Mapping[str, AskedVersion]
 ) -> Iterator[tuple[str, DeployedTaskEnvironment | DeployedAppEnvironment]]:
     for name, env in plan.envs.items():
         if name in plan.tasks:
             tasks = [DeployedTask(task) for task in plan.tasks[name]]
             yield name, DeployedTaskEnvironment(env, tasks)
         elif isinstance(env, AppEnvironment):
-            info = served.get(name)
-            version = info.target if info else plan.apps[name].version_id
-            yield name, DeployedAppEnvironment(env, version, App(info) if info else None)
+            made = asked.get(name)
+            version = made.version if made else plan.apps[name].version_id
+            yield name, DeployedAppEnvironment(env, version, App(made.app) if made else None)

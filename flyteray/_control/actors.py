@@ -24,7 +24,8 @@ from flyteray._ingress.routes import LOOPBACK
 from flyteray._plan.info import ClusterInfo
 from flyteray._settings import Settings, Tls
 from flyteray._traces.asked import Variables, are_asked, sampling
-from flyteray._traces.export import check_installed
+from flyteray._traces.export import Sending
+from flyteray._traces.process import as_variables
 from flyteray.errors import InitializationError
 
 # By name: with Ray Serve they take a second to import, and clients that find them running do without.
@@ -153,6 +154,7 @@ def start_ingress(options: IngressOptions, address: str, node: str | None) -> No
         options.half_closed,
         options.tls if found else None,
         options.traces,
+        True,  # it is told a state before clients are answered
     )
     arguments = str(folder), options.listens(address), port, *trusted, None, address, *also
     _detached(_INGRESS, ingress_name(address), *arguments, node=None if is_head else node)
@@ -185,12 +187,14 @@ def follow_head(cluster: ClusterInfo, options: IngressOptions) -> tuple[ClusterI
 def asked_traces(settings: Settings) -> Variables:
     """The variables by which a cluster's processes send traces; none where they send none.
 
-    InitializationError where they can't be, or nothing that sends spans is installed.
+    InitializationError where they can't be, or nothing that sends spans is installed: that is to be told now, not by
+    each process of the cluster.
     """
     if not are_asked(settings.traces):
         return ()
-    sampling(settings.traces)  # which the ingresses go by: what can't be is to be told now
-    check_installed()
+    sampling(settings.traces)  # which the ingresses go by
+    with as_variables(settings.traces):
+        Sending("flyteray").provider.shutdown()
     return settings.traces
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,14 @@ T = TypeVar("T")
 _PATIENCE_S = 10.0
 
 
+@dataclass
+class _Beginning:
+    """A process begins in the place of another one: it has read a state from the files, None once it is told more."""
+
+    replaced: int
+    read: IngressState | None
+
+
 class Engine:
     """The HAProxy of a directory. Questions and commands wait for one that is restarting.
 
@@ -38,6 +47,7 @@ class Engine:
         self._directory = directory
         self._predecessors = Predecessors(directory)
         self._done: tuple[int, IngressState] | None = None  # HAProxy's process and what it was told last
+        self._beginning: _Beginning | None = None  # from a reload until all is told
         self._ever: dict[int, dict[int, int]] = {}  # what each process of HAProxy has had, by backend
         self._counting = threading.Lock()
 
@@ -47,15 +57,21 @@ class Engine:
 
     def look(self) -> int:
         """How many backends it has: it has read its files."""
-        self._done = None
         self.backends = self._insist(Conversation.backends)
         return self.backends
 
-    def reload(self) -> None:
-        """Have it read its files anew; what is open goes on in the process that was there before."""
+    def reload(self, read: IngressState) -> None:
+        """Have it read its files anew, which hold a state; what is open goes on in the process that was there before.
+
+        The files stay as they are until the next :meth:`lead_to`.
+        """
         self._predecessors.expect()
         try:
+            self._beginning = _Beginning(self._insist(Conversation.pid), read)
             process.reload(self._directory)
+        except BaseException:
+            self._beginning = None
+            raise
         finally:
             self._predecessors.look()
 
@@ -63,9 +79,18 @@ class Engine:
         """What it does."""
         return self._insist(Conversation.state)
 
-    def lead_to(self, state: IngressState) -> None:
-        """Tell it, and its predecessors, what leads to a state; one at a time."""
-        self._insist(lambda haproxy: self._lead_to(state, haproxy))
+    def lead_to(self, state: IngressState) -> bool:
+        """Tell it, and its predecessors, what leads to a state; one at a time.
+
+        While there is a reload, that is the process that takes requests. False where it has just begun to, and the one
+        that did so before isn't told: that is done once more at the end of the reload, which is near.
+        """
+        reload_is_over = not self._predecessors.are_expected
+        try:
+            return self._insist(lambda haproxy: self._lead_to(state, haproxy))
+        finally:
+            if reload_is_over:
+                self._beginning = None
 
     def tell_of_servers(self, ingress: Slot, command: str) -> None:
         """Tell it a command for each of the servers that stand for the ingress of another node."""
@@ -120,13 +145,22 @@ class Engine:
         """End what is open for keys that are not good any more."""
         self._everywhere(lambda each: each.end_requests(is_good))
 
-    def _lead_to(self, state: IngressState, haproxy: Conversation) -> None:
-        pid = haproxy.pid()
-        known = self._done[1] if self._done and self._done[0] == pid else haproxy.state()
+    def _lead_to(self, state: IngressState, haproxy: Conversation) -> bool:
+        pid, done, beginning = haproxy.pid(), self._done, self._beginning
+        known = done[1] if done and done[0] == pid else None
         self._done = None
-        haproxy.tell(changes(known, state))
+        if beginning is None or beginning.replaced == pid:
+            haproxy.tell(changes(known or haproxy.state(), state))
+            begins = False
+        else:
+            if done and done[0] == beginning.replaced:
+                self._predecessors.left(*done, self.backends)
+            known, beginning.read = known or beginning.read, None
+            haproxy.tell([*changes(known or haproxy.state(), state), maps.ALL_IS_TOLD])
+            begins = self._predecessors.are_expected
         self._predecessors.lead_to(state)
         self._done = (pid, state)
+        return not begins
 
     def _everywhere(self, question: Callable[[Conversation], T]) -> dict[int, T]:
         """The answers of HAProxy and of its predecessors, by process."""

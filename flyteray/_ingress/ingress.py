@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from flyteray._cluster import processes
@@ -35,6 +36,11 @@ from flyteray._traces.asked import Variables, sampling
 from flyteray.errors import BaseRuntimeError, ClusterError
 
 _FULL = 0.75  # of the backends are in use: it is time for more
+# Nothing more is sent to a node that may have become silent; HAProxy's checks find it when it is back.
+_AVOID = "set server {} health down"
+# What waits for a silent node ends: HAProxy sends it elsewhere, or says so. It says nothing to whose connection is
+# still being made, so the other one comes first.
+_END_WAITING = "shutdown sessions server {}"
 # Kept for documentation, so that they are on the way out of every network; nothing is sent there.
 _FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
 
@@ -59,6 +65,8 @@ class Ingress:
             find this one there once it is :meth:`join`ed with them.
         access_log: Whether an entry of each request is written in the directory.
         traces: The variables of OpenTelemetry by which spans of requests are sent; none: they are not made.
+        told_first: Whether clients of a HAProxy that has just been started wait until a state is applied, rather than
+            hear that there are no apps.
 
     Attributes:
         seen: What is seen of its requests.
@@ -82,6 +90,7 @@ class Ingress:
         half_closed: bool = False,
         tls: Tls | None = None,
         traces: Variables = (),
+        told_first: bool = False,
     ) -> None:
         self._directory = Path(directory).resolve()
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -97,11 +106,12 @@ class Ingress:
         self._listening = Listening(host, port, self._watched, peers, tls_port)
         self._reloading = threading.Lock()  # taken before the other one
         self._lock = threading.Lock()
+        self._is_reading = False  # whether a process that starts reads the files: they must not change
         self._asked = IngressState()
         self._named = "", IngressState()  # what was applied last, as the whole cluster sees it
         self._engine = Engine(self._directory)
 
-        self._silence = SilenceWatch(self._avoid, self._end_waiting_for)
+        self._silence = SilenceWatch(partial(self._tell_of, _AVOID), partial(self._tell_of, _END_WAITING))
         self._keys = KeyWatch(self._engine.end_requests)
         self._pace = PaceWatch(self._engine.awaited, self._engine.end)
         self._activator = Activator(self._directory)  # before HAProxy, which counts on it
@@ -110,6 +120,7 @@ class Ingress:
         stays = found is not None and found.watched == self._watched
         shows_one = found is not None and stays and found.tls_port > 0
         self.offer = Offer(self._directory, tls, shows_one) if tls else None
+        self._files.clients = self._files.took_clients() if stays else not told_first
         if not stays:
             # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
             self._write(self._files.last_state().without_replicas())
@@ -148,9 +159,9 @@ class Ingress:
     def join(self, certificate: bytes, authority: bytes) -> None:
         with self._reloading, self._lock:
             self._identity.keep(certificate, authority)
-            self._write(self._engine.state().with_told(self._files.last_state()))
-            self._engine.reload()
-            self._engine.look()
+            state = self._engine.state().with_told(self._files.last_state())
+            self._write(state)
+            self._reload(state)
             self._activator.identify()
 
     def peers_port(self) -> int:
@@ -163,24 +174,28 @@ class Ingress:
         A state with a name can be amended.
 
         Raises:
-            RuntimeSystemError: HAProxy can't be reached or refuses. Its files hold the state nevertheless.
+            RuntimeSystemError: HAProxy can't be reached or refuses. Its files hold the state nevertheless, or will
+                when a process of HAProxy's has started that is reading them.
         """
         seen = state.seen_from(self._address)
         needs = seen.needs()
         with self._lock:
             self._asked = seen
+        if not self._files.clients:
+            self._take_clients()
         if needs > self._engine.backends:
             self._grow(pool(int(needs / _FULL) + 1))
         with self._lock:
             self._write(seen)
-            self._engine.lead_to(seen)
+            all_know = self._engine.lead_to(seen)
             self.seen.update(seen)  # first: who has waited for a backend may have his answer at once
             self._activator.update(seen)
             self._silence.watch(seen.others())
             self._keys.watch(seen.keys)
             self._named = name, state
-        with self._reloading:
-            pass  # a process that it has just started may have read older files, and is led on at its end
+        if not all_know:
+            with self._reloading:
+                pass  # at its end it tells the others
         if (
             needs > self._engine.backends * _FULL
             and self._engine.backends < MOST
@@ -235,34 +250,47 @@ class Ingress:
         if self.offer is not None:
             self.offer.stop()
 
-    def _avoid(self, ingress: Slot) -> None:
-        """Send a node nothing more that may have become silent; HAProxy's checks find it when it is back."""
+    def _tell_of(self, command: str, ingress: Slot) -> None:
         with self._lock:
-            self._engine.tell_of_servers(ingress, "set server {} health down")
+            self._engine.tell_of_servers(ingress, command)
 
-    def _end_waiting_for(self, ingress: Slot) -> None:
-        """End the requests that wait for a silent node: HAProxy sends them elsewhere, or says so.
+    def _take_clients(self) -> None:
+        """Take in the clients that have come since HAProxy was started."""
+        with self._reloading, self._lock:
+            self._files.clients = True
+            try:
+                self._write(self._asked)
+                self._reload(self._asked)
+            except BaseException:
+                self._files.clients = False
+                raise
 
-        It says nothing to whose connection to the node is still being made: :meth:`_avoid` comes first.
-        """
-        with self._lock:
-            self._engine.tell_of_servers(ingress, "shutdown sessions server {}")
+    def _reload(self, state: IngressState) -> None:
+        """Have HAProxy read the files, which hold a state; nothing else is asked meanwhile."""
+        self._engine.reload(state)
+        self._engine.lead_to(state)
+        self._engine.look()
 
     def _grow(self, backends: int) -> None:
-        """Have so many backends; what is asked meanwhile goes on, and so does what is open."""
+        """Have so many backends; what is asked meanwhile goes on, and so does what is open. The files don't change."""
         with self._reloading:
             if backends <= self._engine.backends:
                 return
             with self._lock:
                 self._files.backends = max(self._files.backends, backends)
-                self._write(self._asked)
+                read = self._asked
+                self._write(read, everything=False)
+                self._is_reading = True
             try:
-                self._engine.reload()
+                self._engine.reload(read)
             finally:
                 with self._lock:
-                    self._engine.look()
-                    # It may have been told of a change before it had read the files, or while it did.
-                    self._engine.lead_to(self._asked)
+                    self._is_reading = False
+                    try:
+                        self._engine.lead_to(self._asked)
+                        self._engine.look()
+                    finally:
+                        self._write(self._asked)
 
     def _grow_ahead(self, backends: int) -> None:
         try:
@@ -288,8 +316,9 @@ class Ingress:
                     )
             time.sleep(1.0)
 
-    def _write(self, state: IngressState) -> None:
-        self._files.write(state, peers=self._identity.is_known())
+    def _write(self, state: IngressState, everything: bool = True) -> None:
+        if not self._is_reading:
+            self._files.write(state, self._identity.is_known(), everything)
 
 
 def found_at(host: str) -> str:

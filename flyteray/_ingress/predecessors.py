@@ -19,25 +19,32 @@ class Predecessors:
 
     Such a process takes no connection any more. Each that is open may bring one more request, which must not be led by
     what was true at the reload: maps still follow, while replicas can't change any more.
+
+    Attributes:
+        are_expected: Whether there is a reload.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._known: dict[int, tuple[IngressState, int]] | None = None  # None: nobody has looked
-        self._expected = False
+        self.are_expected = False
 
     def expect(self) -> None:
         """Count on a reload, from now until :meth:`look`."""
-        self._expected = True
+        self.are_expected = True
 
     def look(self) -> None:
         """Look for them again: there was a reload."""
-        self._known = None
-        self._expected = False
+        self._known = self._known or None
+        self.are_expected = False
+
+    def left(self, pid: int, state: IngressState, backends: int) -> None:
+        """Know that a process with so many backends has been left behind, which does what the state says."""
+        self._known = {**(self._known or {}), pid: (state, backends)}
 
     def are_none(self) -> bool:
         """Whether there is none, for sure."""
-        return self._known == {} and not self._expected
+        return self._known == {} and not self.are_expected
 
     def lead_to(self, state: IngressState) -> None:
         """Lead those that are left to a state, as far as that is possible; while a reload is expected, none.
@@ -46,7 +53,7 @@ class Predecessors:
             OSError: HAProxy is starting.
             CommandRefusedError: one does not do what it is told.
         """
-        if self._expected or self.are_none():
+        if self.are_expected or self.are_none():
             return
         known = self._known or {}
         self._known = None

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection
 
 from flyteray._ingress.routes import Slot
 
-DOUBTFUL_S = 3.0  # without an answer; HAProxy's own checks of a node that is not asked are far apart
-SILENT_S = 4.0  # by then no request is on its way to a doubtful node any more that could go elsewhere
+DOUBTFUL_S = 2.5  # without an answer; HAProxy's own checks of a node that is not asked are far apart
+SILENT_S = 3.5  # by then no request is on its way to a doubtful node any more that could go elsewhere
 _EVERY_S = 0.5
 _ANSWER_S = 1.0
 _ANSWERS = (0, errno.ECONNREFUSED)

@@ -313,6 +313,13 @@ class AppInfo(Spec):
     traffic: dict[str, int] = Field(default_factory=dict)
 
 
+class AskedVersion(Spec):
+    """A version that was asked for, by its id once its outputs are pinned, and its app."""
+
+    version: str
+    app: AppInfo
+
+
 class CanaryFigures(Spec):
     """How the requests of a version went while a canary was compared; latencies are in seconds, None for no answer."""
 

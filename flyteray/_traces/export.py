@@ -64,7 +64,7 @@ class Sending:
         provider: The provider.
 
     Raises:
-        InitializationError: what sends spans is not installed.
+        InitializationError: what sends spans is not installed, or can't be as the variables say.
     """
 
     def __init__(
@@ -81,15 +81,23 @@ class Sending:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        resource = Resource.create({"flyteray.version": __version__, **(told or {})})
-        if str(resource.attributes.get("service.name", "")).startswith("unknown_service"):
-            resource = resource.merge(Resource({"service.name": service}))
-        self._exporter = _Quiet(OTLPSpanExporter())
-        self.provider = TracerProvider(
-            resource=resource, sampler=sampler, id_generator=ids, shutdown_on_exit=False
-        )
-        delay = None if os.environ.get(_DELAY) else _DELAY_MS
-        processor = BatchSpanProcessor(cast("SpanExporter", self._exporter), schedule_delay_millis=delay)
+        try:
+            resource = Resource.create({"flyteray.version": __version__, **(told or {})})
+            if str(resource.attributes.get("service.name", "")).startswith("unknown_service"):
+                resource = resource.merge(Resource({"service.name": service}))
+            self._exporter = _Quiet(OTLPSpanExporter())
+            self.provider = TracerProvider(
+                resource=resource, sampler=sampler, id_generator=ids, shutdown_on_exit=False
+            )
+            delay = None if os.environ.get(_DELAY) else _DELAY_MS
+            processor = BatchSpanProcessor(cast("SpanExporter", self._exporter), schedule_delay_millis=delay)
+        except ValueError as error:  # of numbers that it can't do with
+            raise InitializationError(
+                "InitializationError",
+                "user",
+                f"OpenTelemetry refuses what its environment variables say: {str(error).rstrip('.')}. Set right those "
+                "that begin with OTEL_ where the cluster is started, or unset them.",
+            ) from error
         self.provider.add_span_processor(processor)
 
     @property

@@ -64,4 +64,4 @@ def parsed_shadow(option: str, share: float, safe_only: bool = False) -> Shadow:
     try:
         return Shadow(share=share, safe_only=safe_only)
     except ValueError as error:
-        raise click.UsageError(f"{option} {share:g}: {error}") from None
+        raise click.UsageError(f"{option}: {error}") from None

@@ -143,7 +143,14 @@ def test_version(shell: Shell) -> None:
             ["update", "app", "hello", "--shadow", "v2=all"],
             "--shadow v2=all: the share is a number of percent",
         ),
-        (["update", "app", "hello", "--shadow", "v2=0"], "Shadow share must be 0.01 to 100 percent, got 0"),
+        (
+            ["update", "app", "hello", "--shadow", "v2=0"],
+            "--shadow v2=0: Shadow share must be 0.01 to 100 percent",
+        ),
+        (
+            ["update", "app", "hello", "--shadow", "v2=5", "--shadow", "v3=5"],
+            "An app has one shadow at a time: say one --shadow, not v2=5 and v3=5.",
+        ),
         (
             ["update", "app", "hello", "--rollback", "--shadow-safe-only"],
             "--shadow-safe-only is said together with --shadow.",

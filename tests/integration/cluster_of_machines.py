@@ -66,13 +66,29 @@ class Machines:
 
         With an ``address`` it is another one's, and still found at its former one, as by the name of a Service.
         """
-        self.head = self.head.again()
+        self.head = self._again(self.head)
         if address is not None:
             assert self.head.run("ip", "addr", "add", f"{address}/24", "dev", "eth0").returncode == 0
             self.head.address = address
-        for node in (self.one, self.two, self.outside):
-            self.head.know(node)
         self.head.start_ray(env=self.variables)
+
+    def replace(self, name: str) -> None:
+        """Have a worker be back after it was killed, with nothing of what it had."""
+        node = self._again(self.worker(name))
+        self.one, self.two = (node, self.two) if name == self.one.name else (self.one, node)
+        node.start_ray(self.head, env=self.variables)
+
+    def worker(self, name: str) -> Node:
+        """The worker of a name."""
+        [node] = (node for node in (self.one, self.two) if node.name == name)
+        return node
+
+    def _again(self, node: Node) -> Node:
+        back = node.again()
+        for other in (self.head, self.one, self.two, self.outside):
+            if other.number != back.number:
+                back.know(other)
+        return back
 
     def begun(self, node: Node) -> list[str]:
         """The command lines of what Ray and flyteray have started on a node."""
@@ -170,7 +186,7 @@ def serving(lasting: bool = False, variables: Mapping[str, str] | None = None) -
             try:
                 yield there
             finally:
-                for node in (there.head, there.two):
+                for node in there.all:
                     node.kill()  # it may be another one than at the beginning
     finally:
         shutil.rmtree(shared, ignore_errors=True)

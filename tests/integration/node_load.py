@@ -17,6 +17,7 @@ import httpx
 import websockets
 
 _PATIENCE_S = 30.0
+_MOST_UNANSWERED = 300  # by one machine: with thousands that hang the client itself would be slow
 
 
 async def ask(client: httpx.AsyncClient, url: str, method: str, answers: list[dict[str, Any]]) -> None:
@@ -29,19 +30,21 @@ async def ask(client: httpx.AsyncClient, url: str, method: str, answers: list[di
     answers.append({"url": url, "method": method, "at": began, "took": time.time() - began, **told})
 
 
-async def talk(url: str, ended: asyncio.Event) -> dict[str, Any]:
-    """Keep a WebSocket open; say when it was cut, if it was."""
-    node = ""
-    try:
-        async with websockets.connect(url, ping_interval=None) as socket:
-            node = str(await socket.recv())
-            while not ended.is_set():
-                await socket.send("x")
-                await asyncio.wait_for(socket.recv(), _PATIENCE_S)
-                await asyncio.sleep(0.2)
-        return {"url": url, "node": node, "cut": None}
-    except Exception as error:  # noqa: BLE001  # whatever it was, it is told
-        return {"url": url, "node": node, "cut": time.time(), "error": repr(error)}
+async def talk(url: str, ended: asyncio.Event, talks: list[dict[str, Any]]) -> None:
+    """Keep a WebSocket open, and note when it was cut, if it was; then another one is opened."""
+    while not ended.is_set():
+        told: dict[str, Any] = {"url": url, "node": "", "began": time.time(), "cut": None}
+        talks.append(told)
+        try:
+            async with websockets.connect(url, ping_interval=None) as socket:
+                told["node"] = str(await socket.recv())
+                while not ended.is_set():
+                    await socket.send("x")
+                    await asyncio.wait_for(socket.recv(), _PATIENCE_S)
+                    await asyncio.sleep(0.2)
+        except Exception as error:  # noqa: BLE001  # whatever it was, it is told
+            told |= {"cut": time.time(), "error": repr(error)}
+            await asyncio.sleep(0.2)
 
 
 async def main(seconds: float, rate: float, urls: list[str]) -> None:
@@ -58,25 +61,28 @@ async def main(seconds: float, rate: float, urls: list[str]) -> None:
             for url in urls
         }
         print("begun", flush=True)
-        talks = [
-            asyncio.create_task(talk(url.replace("http", "ws", 1) + "/ws", ended))
+        talks: list[dict[str, Any]] = []
+        talking = [
+            asyncio.create_task(talk(url.replace("http", "ws", 1) + "/ws", ended, talks))
             for url in urls
             for _ in range(4)
         ]
-        asking = set()
+        asking: dict[str, set[asyncio.Task[None]]] = {url: set() for url in urls}
         number = 0
         while not ended.is_set():
             for url in urls:
                 number += 1
+                if len(asking[url]) >= _MOST_UNANSWERED:
+                    continue
                 method = "POST" if number % 10 == 0 else "GET"
                 path = "/slow" if number % 7 == 0 else "/who"
-                asking.add(task := asyncio.create_task(ask(clients[url], url + path, method, answers)))
-                task.add_done_callback(asking.discard)
+                asking[url].add(task := asyncio.create_task(ask(clients[url], url + path, method, answers)))
+                task.add_done_callback(asking[url].discard)
             await asyncio.sleep(1 / rate)
         loop.remove_reader(sys.stdin)
-        if asking:
-            await asyncio.wait(asking)
-        print(json.dumps({"answers": answers, "talks": await asyncio.gather(*talks)}), flush=True)
+        await asyncio.gather(*(task for tasks in asking.values() for task in tasks))
+        await asyncio.gather(*talking)
+        print(json.dumps({"answers": answers, "talks": talks}), flush=True)
 
 
 if __name__ == "__main__":

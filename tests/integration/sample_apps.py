@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, WebSocket
@@ -48,6 +49,9 @@ large, larger = (
 broken_two = FastAPIAppEnvironment(
     name="divided", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1)
 )
+broken_with_file = replace(
+    broken_two, parameters=[Parameter("code", value=File[str](path=__file__), download=True)]
+)
 broken_shadow = FastAPIAppEnvironment(
     name="shadowed", app=api, env_vars={"BROKEN": "1"}, scaling=Scaling(replicas=1)
 )
@@ -56,6 +60,7 @@ plain = AppEnvironment(name="plain", port=8099, scaling=Scaling(replicas=1))
 
 @broken.on_startup
 @broken_two.on_startup
+@broken_with_file.on_startup
 @broken_shadow.on_startup
 def explode() -> None:
     raise RuntimeError("startup exploded")

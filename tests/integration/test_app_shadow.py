@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 import flyteray as flyte
+from flyteray._client.deploy import DeployedAppEnvironment
 from flyteray._cluster.local import LocalCluster
 from flyteray._plan.info import ShadowInfo
 from flyteray.app import Shadow
@@ -157,6 +158,24 @@ def test_a_stopped_app_comes_back_with_its_shadow(app: App) -> None:
     app.activate(wait=True)
     ask(app, 5)
     shadow(app, "v3", lambda told: told.copied >= 5)
+    command("update", "app", "shadowed", "--end-shadow")
+
+
+def test_the_shadow_of_a_stopped_app_can_be_ended(app: App) -> None:
+    app.set_shadow("v3", Shadow(share=100))
+    app.deactivate(wait=True)
+    app.set_shadow(None)
+    assert shadow(app, "v3", lambda told: told.outcome == "ended").reason == "by hand"
+    app.activate(wait=True)
+    assert phases(app)["v3"] == (0, "retired")
+
+
+def test_what_is_deployed_as_a_shadow_is_told_of_as_that(app: App) -> None:
+    [deployment] = flyte.deploy(apps.likely, version="v5", shadow=Shadow())
+    deployed = deployment.envs["shadowed"]
+    assert isinstance(deployed, DeployedAppEnvironment)
+    assert deployed.version == "shadowed.v5"
+    app.wait()
     command("update", "app", "shadowed", "--end-shadow")
 
 

@@ -80,6 +80,15 @@ def test_what_a_version_was_to_have_is_taken_back_where_it_can_not_start(divided
     assert (told["v1"], told["v2"], told["worse"]) == ((50, "ready"), (50, "ready"), (0, "failed"))
 
 
+def test_a_version_that_can_not_start_is_told_of_where_its_name_comes_from_its_contents(
+    divided: App,
+) -> None:
+    divided.promote("v1")
+    with pytest.raises(DeploymentError, match="startup exploded"):
+        flyte.with_servecontext(traffic=20).serve(apps.broken_with_file)
+    assert shares(divided)["v1"] == (100, "ready")
+
+
 @pytest.mark.parametrize("share", [100, 10])
 def test_a_version_that_is_not_ready_in_time_is_taken_back(share: int) -> None:
     flyte.with_servecontext(version="v1").serve(apps.large)

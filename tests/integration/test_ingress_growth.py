@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +16,12 @@ from websockets.sync.client import connect
 
 from flyteray._ingress.differences import Difference
 from flyteray._ingress.entry.grants import Grant
-from flyteray._ingress.haproxy import process
+from flyteray._ingress.haproxy import maps, process
 from flyteray._ingress.haproxy.runtime import Conversation
 from flyteray._ingress.haproxy.supervisor import CONFIG_FILE
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.tls.certificates import Authority, new_key, request
 from tests.integration.ingress_servers import replicas
 from tests.integration.test_ingress_changes import Load
 from tests.waiting import eventually
@@ -135,18 +140,93 @@ def test_backends_are_added_ahead_of_who_needs_them(ingress: Ingress, tmp_path: 
         assert answer(ingress, "app-96") == "r"
 
 
-def test_a_change_while_backends_are_added_is_done_when_the_new_process_has_it_too(
+def test_changes_while_backends_are_added_wait_for_nothing_and_are_true_in_every_process(
+    ingress: Ingress, tmp_path: Path
+) -> None:
+    with replicas("r") as [replica], httpx.Client() as client:
+        ingress.apply(serving(replica.slot, 0, 500))
+        assert answer(ingress, "app-500", client) == "r"
+        size = (tmp_path / CONFIG_FILE).stat().st_size
+        growing = threading.Thread(target=ingress.apply, args=(serving(replica.slot, 0, 3000),))
+        growing.start()
+        eventually(lambda: (tmp_path / CONFIG_FILE).stat().st_size > 2 * size, every=0.001)
+
+        done_meanwhile = 0
+        for number in range(1, 500):
+            is_over = not growing.is_alive()
+            ingress.apply(serving(replica.slot, 0, number))
+            done_meanwhile += growing.is_alive()
+            # on a connection of its own, and on one that may be open at the process from before
+            assert (answer(ingress, f"app-{number}"), answer(ingress, f"app-{number}", client)) == ("r", "r")
+            assert answer(ingress, f"app-{number - 1 or 500}") == "404"
+            if is_over:
+                break
+
+        growing.join()
+        assert done_meanwhile > 1
+        assert backends(tmp_path) == 4096
+
+
+def test_requests_wait_for_what_changed_while_a_process_was_started_but_not_for_ever(
     ingress: Ingress, tmp_path: Path
 ) -> None:
     with replicas("r") as [replica]:
-        before = (tmp_path / CONFIG_FILE).stat().st_size
-        ingress.apply(serving(replica.slot, 0, 96))
-        eventually(lambda: (tmp_path / CONFIG_FILE).stat().st_size > 1.5 * before, every=0.001)
+        ingress.apply(serving(replica.slot, 0))
+        (tmp_path / maps.TOLD).write_text(maps.told(everything=False))
+        process.reload(tmp_path)  # by one that ends before it tells anything
 
-        ingress.apply(IngressState())
+        began = time.monotonic()
+        assert answer(ingress, "app-0") == "r"
+        assert 1 < time.monotonic() - began < 20
+        began = time.monotonic()
+        assert answer(ingress, "app-0") == "r"
+        assert time.monotonic() - began < 1
 
-        assert backends(tmp_path) == 256
-        assert answer(ingress, "app-0") == "404"
+
+class Machine:
+    """The ingress of another machine that takes connections and says nothing; it counts the checks, which use TLS."""
+
+    def __init__(self, address: str) -> None:
+        self.checks = self.looks = 0  # the latter connect and leave, twice a second
+        self._socket = socket.create_server((address, 0))
+        self.slot = Slot(*self._socket.getsockname())
+
+    def __enter__(self) -> Machine:
+        threading.Thread(target=self._listen, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                threading.Thread(target=self._count, args=(client,), daemon=True).start()
+
+    def _count(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(ConnectionError):
+            said = client.recv(1)
+            self.checks += bool(said)
+            self.looks += not said
+            while said:
+                said = client.recv(1000)
+
+
+def test_other_machines_are_not_checked_all_at_once_by_a_process_that_starts(tmp_path: Path) -> None:
+    authority, key = Authority.new(), new_key()
+    (tmp_path / maps.CA_FILE).write_bytes(authority.certificate)
+    (tmp_path / maps.PEER_FILE).write_bytes(authority.sign(request(key)) + key)
+    with Machine("127.0.0.2") as machine:
+        ingress = Ingress(tmp_path, watched=os.getpid())
+        try:
+            state = serving(machine.slot, *range(200))
+            ingress.apply(state.but(peers={machine.slot.host: machine.slot.port}))
+            eventually(lambda: machine.looks > 6)
+            assert machine.checks < 50
+        finally:
+            ingress.stop()
 
 
 def test_a_new_object_and_a_new_process_have_as_many_backends(ingress: Ingress, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -205,6 +206,30 @@ def test_another_cluster_gets_the_same_port_and_none_of_the_replicas(
         assert (status(second), status(second, "nope")) == (503, 404)
     finally:
         second.stop()
+
+
+def test_clients_of_a_new_haproxy_wait_until_it_is_told_a_state(directory: Path, replica: Replica) -> None:
+    """Whoever asks a machine that has just been added would hear that there is no such app."""
+    ingress = Ingress(directory, watched=os.getpid(), told_first=True)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(status, ingress, app) for app in ("app", "another")]
+            processes(directory)["worker"].kill()  # neither one that died nor another object has been told
+            processes(directory)
+            ingress._stop_watching()
+            again = Ingress(directory, watched=os.getpid(), told_first=True)
+            assert not any(each.done() for each in asked)
+            again.apply(serving(replica))
+            assert [each.result() for each in asked] == [200, 404]
+
+            before = processes(directory)
+            again.apply(serving(replica))
+            again._stop_watching()
+            Ingress(directory, watched=os.getpid(), told_first=True)._stop_watching()
+            assert status(again) == 200
+            assert processes(directory) == before
+    finally:
+        ingress.stop()
 
 
 def test_a_remembered_port_that_is_taken_is_given_up(ingress: Ingress, directory: Path) -> None:

@@ -27,7 +27,7 @@ from flyteray._declare.near import did_you_mean
 from flyteray._declare.options.shares import checked_share
 from flyteray._plan import apps
 from flyteray._plan.bundle import code
-from flyteray._plan.info import AppInfo
+from flyteray._plan.info import AskedVersion
 from flyteray._plan.spec import AppSpec
 from flyteray._plan.traffic.canary import CanarySpec
 from flyteray._plan.traffic.shadow import ShadowSpec
@@ -157,18 +157,19 @@ class ServeContext(LaunchContext):
         await take_secrets([each.spec.environment for each in planned], lambda: code.reached(app_env))
         for each in planned:
             await session().upload(each.bundle)
+            asked = await self._rollout(each.spec, asked_for=each.spec.name == app_env.name)
             served = App(
-                await self._rollout(each.spec, asked_for=each.spec.name == app_env.name),
+                asked.app,
                 activate_timeout=each.spec.startup_timeout_s + _PLACED_S,
                 deactivate_timeout=self.deactivate_timeout,
             )
             await served.wait.aio()
         if self.traffic < 100 or self.canary or self.shadow:
             for version in await served.versions.aio():
-                refuse_failed(served.name, version, {each.spec.version_id})
+                refuse_failed(served.name, version, {asked.version})
         return served
 
-    async def _rollout(self, spec: AppSpec, asked_for: bool) -> AppInfo:
+    async def _rollout(self, spec: AppSpec, asked_for: bool) -> AskedVersion:
         if not asked_for:
             return await session().serve(spec)
         canary = CanarySpec.of(self.canary) if self.canary else None

@@ -81,7 +81,7 @@ class Versioned(ABC):
 
         Raises:
             ValueError: There is no such version, or users get its answers.
-            RuntimeUserError: No version serves, or for None, there is no shadow.
+            RuntimeUserError: No version serves, or the app is stopped; for None, there is no shadow.
             DeploymentError: The version could not start.
             ActivationTimeoutError: As of :meth:`wait`.
         """
@@ -89,7 +89,9 @@ class Versioned(ABC):
             raise TypeError(f"set_shadow takes a flyteray.app.Shadow, got {shadow!r}.")
         if version is not None and not isinstance(version, str):
             raise TypeError(f"set_shadow takes the name of a version, or None, got {version!r}.")
-        await session().controller.apps.set_shadow(self.name, version, ShadowSpec.of(shadow))
+        told = await session().controller.apps.set_shadow(self.name, version, ShadowSpec.of(shadow))
+        # a stopped app has nothing to wait for: its shadow is over
+        wait = wait and told.desired == "active"
         return await self._divided(() if version is None else (version,), wait)
 
     @MethodVerb

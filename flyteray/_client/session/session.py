@@ -16,7 +16,7 @@ from flyteray._declare.this_cluster import ENDPOINT_PATTERN, Cluster, this_proce
 from flyteray._plan.apps import output_ref
 from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.bundle.shipping import SHIPPING, Shipping
-from flyteray._plan.info import AppInfo, ClusterInfo
+from flyteray._plan.info import AskedVersion, ClusterInfo
 from flyteray._plan.spec import AppSpec, EnvironmentSpec
 from flyteray._plan.tasks import declared_tasks
 from flyteray._plan.traffic.canary import CanarySpec
@@ -119,7 +119,7 @@ class Session(Cluster):
         share: int = 100,
         canary: CanarySpec | None = None,
         shadow: ShadowSpec | None = None,
-    ) -> AppInfo:
+    ) -> AskedVersion:
         """Make an app version the wanted one, or one beside that, with a share of the requests or with copies."""
         await self.warn_of_shortage(f"App {spec.name!r}", spec.environment, spec.replicas)
         return await self.controller.apps.serve(spec, declared_tasks(), share, canary, shadow)

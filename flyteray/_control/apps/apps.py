@@ -30,7 +30,15 @@ from flyteray._control.runs.outputs import Outputs
 from flyteray._declare.near import did_you_mean
 from flyteray._ingress.routes import SLOTS
 from flyteray._plan import placement
-from flyteray._plan.info import AppInfo, AppPhase, AppVersion, ClusterInfo, ErrorInfo, ReplicaInfo
+from flyteray._plan.info import (
+    AppInfo,
+    AppPhase,
+    AppVersion,
+    AskedVersion,
+    ClusterInfo,
+    ErrorInfo,
+    ReplicaInfo,
+)
 from flyteray._plan.resources import of_part
 from flyteray._plan.spec import AppSpec
 from flyteray._plan.traffic.advice import Advice
@@ -80,7 +88,7 @@ class Apps(AppsDoor):
         share: int = 100,
         canary: CanarySpec | None = None,
         shadow: ShadowSpec | None = None,
-    ) -> AppInfo:
+    ) -> AskedVersion:
         self._secrets.require(secret.name for secret in spec.environment.secrets)
         spec = await self._outputs.pin(spec, declared)
         await asyncio.to_thread(_check_placement, spec)
@@ -145,7 +153,7 @@ class Apps(AppsDoor):
         if shadow:
             self._end_shadows(spec.name, f"{spec.version_name} is the shadow now", but=spec.version_id)
         await self._loop.changed()  # requests for it wait from now on
-        return self._told(spec.name)
+        return AskedVersion(version=spec.version_id, app=self._told(spec.name))
 
     async def wait(self, name: str, timeout_s: float) -> AppInfo:
         await self._loop.begun()

@@ -10,6 +10,9 @@ A rule costs each request that passes it a tenth of a microsecond, so those of t
 what is noted of all requests, then what only some apps ask for, last what few have. What the ingress answers by itself
 is led to a backend that says it. What is done with all that is handed on stands in the section ``of_apps``, which the
 backends of apps share.
+
+What changes while a process is being started is told it when it is there. Until then its requests wait: it has read
+what was true before.
 """
 
 from __future__ import annotations
@@ -85,15 +88,14 @@ defaults {name}
 
 _FRONTEND = """\
 frontend {frontend}
-    # who reads nothing for so long, or next to nothing, is given up
-    bind "fd@${{{listener}}}" tcp-ut 5m
-{by_tls}
+{binds}
 {addresses}
 {first_bytes}
     # tells the activator what a request is about
     unique-id-format "%[var(txn.backend)] %[var(txn.app)]"
     # without it a client can send a request on a connection that closes at that moment
     option idle-close-on-response
+{until_told}
 {seen}
 {errors}
 
@@ -175,6 +177,29 @@ _PLAIN = f"""\
     http-request allow if by_host {_IS_PLAIN} || named_host !page {_IS_PLAIN}
 """
 
+_PATIENCE_S = 3  # who would tell may have ended
+_UNTIL_TOLD = f"""\
+    http-request lua.until_told unless {{ str(all),map_str({maps.TOLD}) -m str yes }}"""
+
+UNTIL_TOLD = f"""\
+-- Requests of a process that has just started wait until it knows what changed meanwhile, but not for ever.
+local told, ends = Map.new("{maps.TOLD}", Map._str), nil
+
+local function now()
+  local time = core.now()
+  return time.sec + time.usec / 1e6
+end
+
+core.register_action("until_told", {{"http-req"}}, function(txn)
+  ends = ends or now() + {_PATIENCE_S}
+  while told:lookup("all") ~= "yes" do
+    if now() > ends then core.set_map("{maps.TOLD}", "all", "yes") end
+    core.msleep(2)
+  end
+end)
+"""
+"""The Lua for that rule, which ends the waiting by itself after a while."""
+
 # what comes after the headers, and what may be sent once more
 _BODIES = """\
     # whether anything comes after the headers, in every version of HTTP; what switches protocols has no body
@@ -207,6 +232,7 @@ frontend peers
 {bind}
     unique-id-format "%[var(txn.backend)] %[var(txn.app)] %[var(txn.is_copy)]"
     option idle-close-on-response
+{until_told}
 {errors}
     errorfile 502 /dev/null
     errorfile 503 /dev/null
@@ -342,6 +368,8 @@ backend {maps.OWN_PAGES}
 _MOST_CONNECTIONS = 16384  # memory for descriptors is taken ahead
 _UNKNOWN = "unknown"  # names the backend for what names no app
 _IN_FLIGHT = "in_flight"  # counts the requests that are open at each backend
+# Who reads nothing for so long, or next to nothing, is given up.
+_BIND = f'    bind "fd@${{{LISTENER}}}" tcp-ut 5m'
 _FEW = 8  # requests at a time for each replica of this node, before those of other nodes count as much
 _OTHER_FILES = 4096  # of checks, idle connections, HAProxy itself
 LUA_FILE = "flyteray.lua"
@@ -368,6 +396,7 @@ def frame(
     threads: int,
     connections: int,
     trust: Trust = NOBODY,
+    clients: bool = True,
     peers: bool = False,
     hosts: Hosts = ALL,
     logs: bool = False,
@@ -375,7 +404,10 @@ def frame(
     tls: Tls | None = None,
     sampling: Sampling | None = None,
 ) -> str:
-    """What the configuration says whatever the state is; the sections of the backends follow."""
+    """What the configuration says whatever the state is; the sections of the backends follow.
+
+    Without ``clients`` these wait in the kernel, which has the listening sockets from the supervisor.
+    """
     head = _GLOBAL.format(
         admin=ADMIN_SOCKET,
         threads=threads,
@@ -390,7 +422,7 @@ def frame(
     )
     frontend = _FRONTEND.format(
         frontend=maps.FRONTEND,
-        listener=LISTENER,
+        binds=_binds(tls) if clients else "    # nobody comes here before there is a state to go by",
         first_bytes="" if half_closed else _FIRST_BYTES,
         apps=maps.APPS,
         hosts=maps.HOSTS,
@@ -403,13 +435,13 @@ def frame(
         keys=entry.keys(trusted_proxies.client(trust)),
         answered=entry.ANSWERED,
         errors=answers.errors(),
+        until_told=_UNTIL_TOLD,
         bodies=_BODIES,
         near=_NEAR,
         in_flight=_IN_FLIGHT,
         few=_FEW,
         crowds=maps.CROWDS,
         limits_of_apps=limits.rules(trusted_proxies.client(trust)),
-        by_tls=for_clients.bind(tls.clients is not None) if tls else "",
         only_tls=for_clients.rules(bool(trust.proxies)) if tls else "",
         trust=trusted_proxies.rules(trust, tls=tls is not None),
         external=trusted_proxies.external_host(maps.HOSTS) if trust.proxies else "",
@@ -445,12 +477,22 @@ def frame(
     return "\n".join(sections)
 
 
+def takes_clients(text: str) -> bool:
+    """Whether a configuration has clients taken in."""
+    return _BIND in text
+
+
+def _binds(tls: Tls | None) -> str:
+    return "\n".join([_BIND, for_clients.bind(tls.clients is not None)] if tls else [_BIND])
+
+
 def _peers(bound: bool, logs: bool) -> str:
     certificates = f"crt {maps.PEER_FILE} ca-file {maps.CA_FILE} verify required ssl-min-ver TLSv1.3"
     bind = f'    bind "fd@${{{PEERS_LISTENER}}}" ssl {certificates} alpn h2,http/1.1'
     return _PEERS.format(
         bind=bind if bound else "    # nobody comes here before the certificate does",
         errors=answers.errors(),
+        until_told=_UNTIL_TOLD,
         bodies=_BODIES,
         served=lines.peers_rules(logs),
         copy=marks.IS_COPY,

@@ -27,6 +27,7 @@ class Files:
 
     Attributes:
         backends: How many backends the configuration has from the next writing on. They never become fewer.
+        clients: Whether these are taken in from the next writing on; they wait otherwise.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Files:
         sampling: Sampling | None = None,
     ) -> None:
         self.backends = FEWEST
+        self.clients = True
         self._directory = directory
         self._trust = trust
         self._hosts = hosts
@@ -51,20 +53,25 @@ class Files:
         self._maps: dict[str, dict[str, str]] = {}
         self._sections: dict[int, tuple[tuple[Mapping[int, Slot], int, bool], str]] = {}
 
-    def write(self, state: IngressState, peers: bool) -> None:
-        """Have the files hold a state, as a node sees it; with ``peers`` HAProxy takes what other ingresses send."""
+    def write(self, state: IngressState, peers: bool, everything: bool = True) -> None:
+        """Have the files hold a state, as a node sees it; with ``peers`` HAProxy takes what other ingresses send.
+
+        If that is not ``everything``, a process that reads them lets requests wait until it is told the rest.
+        """
         self.backends = max(self.backends, pool(state.needs()))
         for name, content in maps.entries(state).items():
             if self._maps.get(name) != content:
                 self._put(name, maps.text(content))
                 self._maps[name] = content
-        self._put(config.LUA_FILE, answers.BROKEN + shares.LUA + rules.LUA + copies.LUA)
+        self._put(maps.TOLD, maps.told(everything))
+        self._put(config.LUA_FILE, config.UNTIL_TOLD + answers.BROKEN + shares.LUA + rules.LUA + copies.LUA)
         for name, page in pages().items():
             self._put(name, page)
         first = config.frame(
             threads=config.threads(len(os.sched_getaffinity(0))),
             connections=config.connections(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             trust=self._trust,
+            clients=self.clients,
             peers=peers,
             hosts=self._hosts,
             logs=self._logs,
@@ -77,6 +84,10 @@ class Files:
             for number in range(self.backends)
         ]
         self._put(CONFIG_FILE, "\n".join([first, *sections]))
+
+    def took_clients(self) -> bool:
+        """Whether clients are taken in by the configuration that is there."""
+        return config.takes_clients((self._directory / CONFIG_FILE).read_text())
 
     def last_state(self) -> IngressState:
         """The state that the files hold, but for the replicas."""

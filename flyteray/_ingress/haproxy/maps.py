@@ -44,6 +44,11 @@ FILES = (  # HAProxy goes by these
     *(LIMITS, CROWDS, KEYS, OWNERS, NEAR, SHARES, SHADOWS, VERSIONS, HTTP2),
 )
 
+TOLD = (
+    "told.map"  # whether a process that starts knows all by its files, or is told the rest before it serves
+)
+ALL_IS_TOLD = f"set map {TOLD} all yes"
+
 # HAProxy does not know these: they are for the activator alone.
 WAITS = "waits.map"  # an app's name to the milliseconds that a request may wait for a replica of it
 REASONS = "reasons.map"  # an app's name to why there is no replica of it
@@ -78,10 +83,13 @@ _REPLICA = (
     "observe layer4 error-limit 2 on-error mark-down weight 256"
 )
 # Each app has servers for other nodes, so a cluster has thousands, and their checks are TLS handshakes: they are few
-# while nothing fails. A connection that fails brings the next ones forward; they alone mark a node down, as it may be
-# slow to take connections when it has much to do. One that says nothing any more is marked down by who watches for it.
+# while nothing fails. HAProxy checks every ``fastinter`` what has not passed as many checks as it may fail, so after a
+# start all of them, unless that is one: thousands of handshakes in a second take too long, and nearly all nodes were
+# marked down. One that fails by chance is soon repeated. A connection that fails brings the next check forward; checks
+# alone mark a node down, as it may be slow to take connections when it has much to do. One that says nothing any more
+# is marked down by who watches for it.
 _PEER = (
-    f"{_CHECK} inter 2m downinter 5s fall 3 fastinter 1s observe layer4 error-limit 2 on-error fastinter weight 64 "
+    f"{_CHECK} inter 2m downinter 2s fall 1 fastinter 1s observe layer4 error-limit 2 on-error fastinter weight 64 "
     f"ssl verify required ca-file {CA_FILE} crt {PEER_FILE} verifyhost {PEER_NAME} check-ssl"
 )
 _H2 = " proto h2"
@@ -230,6 +238,11 @@ def _origins(pairs: Iterable[str], apps: Container[str]) -> dict[str, frozenset[
 def text(content: Mapping[str, str]) -> str:
     """The text of a map file."""
     return "".join(f"{key} {value}\n" for key, value in sorted(content.items()))
+
+
+def told(everything: bool) -> str:
+    """The text of the map that says whether all was told."""
+    return text({"all": _YES if everything else "no"})
 
 
 def parse(lines: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from flyteray._traces.spans import Carried, Span, begin
 Header = tuple[bytes, bytes]
 
 _NAMES = (b"traceparent", b"tracestate")
+_SHADOW = b"x-flyteray-shadow"  # copies for shadows have it
 
 
 def trace_requests(kept: KeptConnections) -> None:
@@ -35,6 +36,10 @@ class TracedRequests:
             return await self._app(scope, receive, send)
         method = scope.get("method", "GET")  # which opens a WebSocket, too
         told = {"http.request.method": method, "url.path": scope["path"]}
+        if any(name == _SHADOW for name, _ in scope["headers"]):
+            told["flyteray.shadow"] = (
+                True  # below the ingress's span of the request, which it says nothing of
+            )
         span = begin(method, "server", told, _carried(scope["headers"]))
         if span is None:
             return await self._app(scope, receive, send)

@@ -2,6 +2,7 @@
 
 A batch ends in time: what has not begun when its time is up, or one of its calls is cancelled, is given back to the
 caller. A call that waits for one behind it does not wait for ever therefore, and none waits for one that takes long.
+Code in C that lets no other thread of Python run has the rest of its batch wait: nobody can give that back meanwhile.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ signal.add_command(condition)
 @click.option(
     "--shadow",
     metavar="VERSION=PERCENT",
+    multiple=True,  # so that a second one is refused instead of taken for the first
     help="Have a version get copies of so many of its requests; nobody gets its answers.",
 )
 @click.option("--shadow-safe-only", is_flag=True, help="With --shadow, copy only GET, HEAD and OPTIONS.")
@@ -82,7 +83,7 @@ def app(
     sticky: str | None,
     promote: str | None,
     rollback: bool,
-    shadow: str | None,
+    shadow: tuple[str, ...],
     shadow_safe_only: bool,
     end_shadow: bool,
     output: printing.Output,
@@ -93,19 +94,19 @@ def app(
         bool(traffic),
         promote is not None,
         rollback,
-        shadow is not None,
+        bool(shadow),
         end_shadow,
     )
     if sum(asked) != 1:
         raise click.UsageError(
             "Say one of --activate, --deactivate, --traffic, --promote, --rollback, --shadow and --end-shadow."
         )
-    if shadow_safe_only and shadow is None:
+    if shadow_safe_only and not shadow:
         raise click.UsageError("--shadow-safe-only is said together with --shadow.")
     if sticky is not None and not traffic:
         raise click.UsageError("--sticky is said together with --traffic.")
     shares = _shares(traffic)
-    copied = _copied(shadow, shadow_safe_only) if shadow is not None else None
+    copied = _copied(shadow, shadow_safe_only) if shadow else None
     require_cluster()
     handle = App.get(name)
     try:
@@ -127,15 +128,20 @@ def app(
     printing.record(to_json(handle.info), output, ["name", "phase", "desired", "url", "version"])
 
 
-def _copied(given: str, safe_only: bool) -> tuple[str, Shadow]:
-    [(version, percent)] = printing.pairs("--shadow", (given,)).items()
+def _copied(shadows: tuple[str, ...], safe_only: bool) -> tuple[str, Shadow]:
+    if len(shadows) > 1:
+        raise click.UsageError(
+            f"An app has one shadow at a time: say one --shadow, not {' and '.join(shadows)}."
+        )
+    [given] = shadows
+    [(version, percent)] = printing.pairs("--shadow", shadows).items()
     try:
         share = float(percent)
     except ValueError:
         raise click.UsageError(
             f"--shadow {given}: the share is a number of percent, as in {version}=10."
         ) from None
-    return version, rollout.parsed_shadow(f"--shadow {version}", share, safe_only)
+    return version, rollout.parsed_shadow(f"--shadow {given}", share, safe_only)
 
 
 def _shares(given: tuple[str, ...]) -> dict[str, int]:

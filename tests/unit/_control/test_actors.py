@@ -27,6 +27,21 @@ def test_a_cluster_is_not_started_where_traces_are_asked_for_and_nothing_can_sen
         asked_traces(Settings.of(ASKED))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10"),  # less than what is sent at one time
+        ("OTEL_BSP_SCHEDULE_DELAY", "-5"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
+    ],
+)
+def test_a_cluster_is_not_started_where_opentelemetry_refuses_a_number(name: str, value: str) -> None:
+    with pytest.raises(
+        InitializationError, match=r"OpenTelemetry refuses what its environment variables say: .*OTEL_"
+    ):
+        asked_traces(Settings.of({**ASKED, name: value}))
+
+
 def test_headers_are_not_shown_with_settings() -> None:
     settings = Settings.of({**ASKED, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=secret"})
 

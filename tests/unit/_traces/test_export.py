@@ -153,6 +153,12 @@ def test_a_copy_of_the_process_sends_its_own(collected: Collector, tmp_path: Pat
     found.provider.shutdown()
 
 
+def test_numbers_that_opentelemetry_refuses_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+    with pytest.raises(InitializationError, match=r"max_queue_size\. Set right those that begin with OTEL_"):
+        Sending("a")
+
+
 def test_without_the_extra_an_error_says_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     check_installed()
     monkeypatch.setattr(export, "_PACKAGE", "opentelemetry.exporter.of_nobody")

@@ -51,7 +51,7 @@ def refuse_shadow(name: str, app: AppRecord | None, version: str, shown: str) ->
     if app is None or app.desired == "stopped" or app.serving is None:
         raise RuntimeUserError(
             "NothingToCopy",
-            f"App {name!r} has no version that serves, so there are no requests to copy. Serve one first.",
+            f"App {name!r} has no version that serves, so there are no requests to copy. {_who_serves(app)}",
         )
     if version in (app.serving, app.target):
         raise ValueError(
@@ -62,6 +62,15 @@ def refuse_shadow(name: str, app: AppRecord | None, version: str, shown: str) ->
             f"Version {shown!r} of app {name!r} has {share} percent of the requests, and nobody gets the answers of a "
             f'shadow. Give it none first: set_traffic({{..., "{shown}": 0}}).'
         )
+
+
+def _who_serves(app: AppRecord | None) -> str:
+    """What to do where no version of an app serves."""
+    if app is None:
+        return "Serve one first."
+    if app.desired == "stopped":
+        return "It is stopped: start it first, with App.activate(wait=True)."
+    return "Wait for the one that comes up first, with App.wait()."
 
 
 def rolled_back(app: AppRecord, versions: Sequence[VersionRecord], at: datetime) -> AppRecord:

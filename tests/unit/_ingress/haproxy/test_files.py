@@ -27,7 +27,7 @@ def written(directory: Path, files: Files, state: IngressState) -> set[str]:
 
 
 def test_all_are_written_at_first(tmp_path: Path, files: Files) -> None:
-    every = {"haproxy.cfg", "flyteray.lua", *pages(), *maps.FILES, *maps.FOR_ACTIVATOR}
+    every = {"haproxy.cfg", "flyteray.lua", maps.TOLD, *pages(), *maps.FILES, *maps.FOR_ACTIVATOR}
 
     assert written(tmp_path, files, STATE) == every
     assert {path.name for path in tmp_path.iterdir()} == every

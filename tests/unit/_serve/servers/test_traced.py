@@ -150,3 +150,12 @@ def test_without_a_provider_an_application_stays_as_it_is() -> None:
     with recorded():
         trace_requests(kept)
     assert isinstance(kept.app, TracedRequests)
+
+
+def test_what_is_done_for_a_copy_says_so() -> None:
+    _, [span] = spans_of("/items/7", headers=[*HEADERS, (b"x-flyteray-shadow", b"1")])
+    assert span.attributes is not None
+    assert span.attributes["flyteray.shadow"] is True
+    _, [other] = spans_of("/items/7")
+    assert other.attributes is not None
+    assert "flyteray.shadow" not in other.attributes

@@ -124,11 +124,19 @@ def test_a_version_whose_answers_users_get_is_no_shadow(known: AppRecord, proble
         refuse_shadow("a", known, "a.v1", "v1")
 
 
-@pytest.mark.parametrize("known", [None, app(serving=None), app(desired="stopped")])
-def test_without_a_version_that_serves_there_is_nothing_to_copy(known: AppRecord | None) -> None:
-    with pytest.raises(
-        RuntimeUserError, match="App 'a' has no version that serves, so there are no requests to copy"
-    ):
+@pytest.mark.parametrize(
+    ("known", "what_to_do"),
+    [
+        (None, "Serve one first"),
+        (app(serving=None), "Wait for the one that comes up"),
+        (app(desired="stopped"), "It is stopped: start it first"),
+    ],
+)
+def test_without_a_version_that_serves_there_is_nothing_to_copy(
+    known: AppRecord | None, what_to_do: str
+) -> None:
+    expected = rf"App 'a' has no version that serves, so there are no requests to copy\. {what_to_do}"
+    with pytest.raises(RuntimeUserError, match=expected):
         refuse_shadow("a", known, "a.v2", "v2")
     refuse_shadow("a", app(shares={"a.v2": 0}), "a.v2", "v2")
 
