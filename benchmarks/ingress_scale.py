@@ -1,11 +1,12 @@
 """What do 1,000 apps with 10,000 host names on 200 machines cost an ingress, beside one app on one machine?
 
-    python -m benchmarks.ingress_scale [--apps 1000] [--machines 200] [--seconds 4] [--repeat 3]
+    python -m benchmarks.ingress_scale [--apps 1000] [--machines 200] [--seconds 1] [--repeat 20]
 
 Two ingresses without Ray: one has a single app, the other one all of them. The same replica answers at both, as that of
 the app that is asked; the replicas of the other machines are addresses behind one listener that speaks TLS. Rates are
-measured in turns. Then the large one gets more apps, one after the other, until it has to have more backends, while it
-is asked all the time and a WebSocket is open.
+measured in short turns, of which each pair gives a ratio, and so is HAProxy's time of a processor. Then the large one
+gets more apps, one after the other, until it has had to get more backends, while it is asked all the time and a
+WebSocket is open.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from flyteray._ingress.tls import certificates
 
 RATE_TARGET, ROUTE_TARGET_MS, MEMORY_TARGET_MIB = 0.95, 500.0, 300.0
 CONNECTIONS = 32
+AFTER, LONGEST = 10, 500  # apps that are added when there are more backends, and in all
 
 
 def replica(port: int) -> None:
@@ -144,10 +146,11 @@ def with_one_more(state: IngressState, here: str, own: Slot) -> IngressState:
 
 
 class Asked:
-    """Asks an app all the time, and counts what is no answer."""
+    """Asks an app all the time, counts what is no answer, and keeps the longest wait for one, in seconds."""
 
     def __init__(self, url: str) -> None:
         self.answered = self.failed = 0
+        self.longest_s = 0.0
         self._url = url
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._ask, daemon=True)
@@ -163,10 +166,12 @@ class Asked:
     def _ask(self) -> None:
         with httpx.Client(timeout=30) as client:
             while not self._over.wait(0.002):
+                began = time.perf_counter()
                 if harness.answers(client, self._url):
                     self.answered += 1
                 else:
                     self.failed += 1
+                self.longest_s = max(self.longest_s, time.perf_counter() - began)
 
 
 def memory_mib(folder: Path) -> list[float]:
@@ -175,6 +180,13 @@ def memory_mib(folder: Path) -> list[float]:
     assert found is not None
     children = psutil.Process(found.pid).children(recursive=True)
     return sorted((child.memory_info().rss / 2**20 for child in children), reverse=True)
+
+
+def processor_s(folder: Path) -> float:
+    """The time of a processor that an ingress's HAProxy has had."""
+    with Conversation(folder) as haproxy:
+        times = psutil.Process(haproxy.pid()).cpu_times()
+    return float(times.user + times.system)
 
 
 def is_larger(folder: Path, backends: int) -> bool:
@@ -189,7 +201,7 @@ def is_larger(folder: Path, backends: int) -> bool:
 def grow(
     made: Ingress, state: IngressState, here: str, own: Slot, folder: Path
 ) -> tuple[list[float], float, Asked, bool]:
-    """Add apps until there are more backends: ms to the first answers, the most memory, what failed."""
+    """Add apps until there are more backends, and some more: ms to the first answers, the most memory, what failed."""
     base = f"http://127.0.0.1:{made.port()}"
     with Conversation(folder) as haproxy:
         backends = haproxy.backends()
@@ -204,7 +216,8 @@ def grow(
         connect(f"ws://127.0.0.1:{made.port()}/app-0/", proxy=None) as websocket,
     ):
         made.apply(state, "0")
-        for number in range(20):
+        left = AFTER
+        for number in range(LONGEST):
             after = with_one_more(state, here, own)
             name = f"app-{after.needs() - 1}"
             began = time.perf_counter()
@@ -213,8 +226,11 @@ def grow(
             times.append(1000 * (time.perf_counter() - began))
             state = after
             most = max(most, sum(memory_mib(folder)))
-        harness.until(lambda: is_larger(folder, backends), timeout_s=30)
-        most = max(most, sum(memory_mib(folder)))
+            left -= is_larger(folder, backends)
+            if not left:
+                break
+        else:
+            raise TimeoutError(f"There were not more backends after {LONGEST} more apps.")
         websocket.send("still here")
         lives = websocket.recv(timeout=10) == "still here"
     return times, most, asked, lives
@@ -228,8 +244,8 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=10, help="of each app (default: 10)")
     parser.add_argument("--machines", type=int, default=200)
     parser.add_argument("--replicas", type=int, default=4, help="of each app (default: 4)")
-    parser.add_argument("--seconds", type=float, default=4, help="of load a sample (default: 4)")
-    parser.add_argument("--repeat", type=int, default=3, help="rounds (default: 3)")
+    parser.add_argument("--seconds", type=float, default=1, help="of load a turn (default: 1)")
+    parser.add_argument("--repeat", type=int, default=20, help="pairs of turns (default: 20)")
     parser.add_argument("--replica", type=int, metavar="PORT", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.replica:
@@ -260,23 +276,31 @@ def compare(given: argparse.Namespace) -> None:
         time.sleep(5)  # the health of all is known
 
         rates: dict[str, list[float]] = {name: [] for name in made}
+        costs: dict[str, list[float]] = {name: [] for name in made}
         failed = 0
         for number in range(given.repeat):
-            for name, each in made.items():
-                load = harness.wrk(f"http://127.0.0.1:{each.port()}/app-0/", CONNECTIONS, given.seconds)
+            # Who comes first may find the machine otherwise than who comes second.
+            for name in sorted(made, reverse=bool(number % 2)):
+                before_s = processor_s(folders[name])
+                load = harness.wrk(f"http://127.0.0.1:{made[name].port()}/app-0/", CONNECTIONS, given.seconds)
+                took_s = processor_s(folders[name]) - before_s
                 rates[name].append(load.requests_per_s)
+                costs[name].append(1e6 * took_s / (load.requests_per_s * max(1, round(given.seconds))))
                 failed += load.failed
-                harness.progress(f"round {number + 1}, {name}: {load}")
+                harness.progress(f"turn {number + 1}, {name}: {load}, {costs[name][-1]:.1f} µs each")
         state = state.but(backends={**state.backends, 0: {1: Slot(here, own.port)}})
         calm = {name: memory_mib(folder) for name, folder in folders.items()}
         times, most, asked, lives = grow(made["all"], state, here, own, folders["all"])
         failed += asked.failed
 
     ratio = median(many / one for one, many in zip(rates["one app"], rates["all"], strict=True))
-    rows = [
+    rows: list[list[Any]] = [
         ["requests/s, one app", median(rates["one app"]), ""],
         ["requests/s, all apps", median(rates["all"]), f"{ratio:.2f}x (target {RATE_TARGET:g}x)"],
-        ["failed requests, rounds and growth", failed, "target 0"],
+        ["µs of a processor in HAProxy for a request, one app", median(costs["one app"]), ""],
+        ["µs of a processor in HAProxy for a request, all apps", median(costs["all"]), ""],
+        ["failed requests, turns and growth", failed, "target 0"],
+        ["ms that a request to another app waited meanwhile, most", 1000 * asked.longest_s, ""],
         ["the WebSocket lives", "yes" if lives else "no", "target yes"],
         ["ms to a new app's first answer, median", median(times), f"target {ROUTE_TARGET_MS:g}"],
         ["ms to a new app's first answer, most", max(times), f"target {ROUTE_TARGET_MS:g}"],
@@ -288,10 +312,17 @@ def compare(given: argparse.Namespace) -> None:
     harness.report(
         "ingress_scale",
         f"{given.apps} apps, {given.apps * given.hosts} host names, {given.machines} machines, "
-        f"{given.apps * given.replicas} replicas; wrk for {given.seconds:g} s, {given.repeat} rounds",
+        f"{given.apps * given.replicas} replicas; wrk for {given.seconds:g} s, {given.repeat} turns each",
         ["what", "measured", "target"],
         rows,
-        {"rates": rates, "route_ms": times, "memory_mib": calm, "memory_most_mib": most, "failed": failed},
+        {
+            "rates": rates,
+            "costs_us": costs,
+            "route_ms": times,
+            "memory_mib": calm,
+            "memory_most_mib": most,
+            "failed": failed,
+        },
     )
 
 

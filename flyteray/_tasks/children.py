@@ -27,7 +27,7 @@ from flyteray._plan.bundle import code
 from flyteray._plan.cache.call import cached_call, contents
 from flyteray._plan.cache.results import Found
 from flyteray._plan.info import ActionPhase
-from flyteray._plan.spec import NO_IMAGE, CachedCall, ImageSpec, Start, TaskPlan, TaskSpec
+from flyteray._plan.spec import NO_IMAGE, CachedCall, ImageSpec, ReuseSpec, Start, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.outputs import as_value, run_folder
@@ -69,21 +69,34 @@ class Children:
         data: str,
     ) -> None:
         self._parent = parent
+        self._inherited = parent.inherited
         self._recorder = recorder
         self._submitter = submitter
         self._sender = sender
         self._names = ActionNames(parent.action, Uploads(data).named)
-        self._replays = Replays(storage, parent)
-        self._reuse = Reuse(storage)
-        self._room = room_of(parent)
+        self._room = room_of(parent, self._inherited.limit)
         self._storage = storage
         self._kept: set[str] = set()
         self._succeeded: list[tuple[str, str, str | None]] = []
-        self._traces = Traces(
+
+    # Made for the first child, as most actions have none. Two that are made at one time are as good as one.
+
+    @functools.cached_property
+    def _replays(self) -> Replays:
+        return Replays(self._storage, self._parent)
+
+    @functools.cached_property
+    def _reuse(self) -> Reuse:
+        return Reuse(self._storage)
+
+    @functools.cached_property
+    def _traces(self) -> Traces:
+        parent, folder = self._parent, functools.partial(run_folder, self._storage)
+        return Traces(
             action=ActionID(parent.action, parent.run, *parent.owner),
             names=self._names,
-            kept=functools.partial(run_folder, storage, parent.run),
-            earlier=[functools.partial(run_folder, storage, run) for run in self._replays.runs],
+            kept=functools.partial(folder, parent.run),
+            earlier=[functools.partial(folder, run) for run in self._replays.runs],
             note=self._note,
         )
 
@@ -121,7 +134,7 @@ class Children:
         self, plan: TaskPlan, inputs: Mapping[str, Any], links: Iterable[Link] = ()
     ) -> Any:
         """Run a deployed task as a child and await its value; its inputs' types are checked where it runs."""
-        spec = with_env_vars(plan.spec, dict(self._parent.inherited.env_vars))
+        spec = with_env_vars(plan.spec, dict(self._inherited.env_vars))
         _, inputs = await taken_async((), inputs)
         call = _linked(self._call(spec, inputs)._replace(unchecked=True), links)
         arguments = pickling.dump(dict(inputs), "inputs")
@@ -179,7 +192,7 @@ class Children:
         bound = inputs.bind(task, args, kwargs)
         arguments = pickling.dump(bound, "inputs")
         parent = self._parent
-        spec, environment = _plan(task, parent.bundle, parent.version, parent.inherited.env_vars)
+        spec, environment = _plan(task, parent.bundle, parent.version, self._inherited.env_vars)
         named, cached = contents(task, bound, spec.cache, parent.caching), None
         if spec.cache is not None and named is not None:
             cached = cached_call(task, named, spec.cache, parent.caching, parent.owner)
@@ -204,9 +217,9 @@ class Children:
     def _call(self, spec: TaskSpec, inputs: Mapping[str, Any], cached: CachedCall | None = None) -> Call:
         parent = self._parent
         self._keep(spec)
-        inherited = parent.inherited._replace(
-            custom_context=tuple(sorted(context.custom.get().items())), resumed=self._replays.resumed
-        )
+        inherited, told = self._inherited, tuple(sorted(context.custom.get().items()))
+        if inherited.custom_context != told or inherited.resumed != self._replays.resumed:
+            inherited = inherited._replace(custom_context=told, resumed=self._replays.resumed)
         return Call.of(
             spec,
             run=parent.run,
@@ -306,21 +319,22 @@ class _Child:
 
     def run(self, start: Start) -> Any:
         """Start an attempt and block for its value."""
-        with self.room.place(self.call.action), self._awaited() as call:
-            if (pooled := self._pooled(call, start)) is not None:
-                with self._patience.waiting(call, pooled.cancel):
+        with self.room.place(self.call.action):
+            if self.spec.reuse is not None:
+                with self._in_pool(self.spec.reuse, start) as pooled:
                     return pooled.get(host().waits)
-            ref = self.submitter.submit(self.environment, call, self.arguments, start)
-            with self._patience.waiting(call, functools.partial(cancel, ref)):
-                return host().waits.get(ref)
+            with self._awaited(self._attempt()) as call:
+                ref = self.submitter.submit(self.environment, call, self.arguments, start)
+                with self._patience.waiting(call, functools.partial(cancel, ref)):
+                    return host().waits.get(ref)
 
     async def run_async(self, start: Start) -> Any:
         """Start an attempt and await its value."""
         async with self.room.aplace(self.call.action):
-            with self._awaited() as call:
-                if (pooled := self._pooled(call, start)) is not None:
-                    with self._patience.waiting(call, pooled.cancel):
-                        return await pooled.get_async(host().waits)
+            if self.spec.reuse is not None:
+                with self._in_pool(self.spec.reuse, start) as pooled:
+                    return await pooled.get_async(host().waits)
+            with self._awaited(self._attempt()) as call:
                 if self.sender.takes(call, self.arguments):
                     told = await self._run_with_others(call, start)
                     if told is not None:
@@ -340,18 +354,28 @@ class _Child:
                 cancel()
                 raise
 
-    def _pooled(self, call: Call, start: Start) -> PooledCall | None:
-        """The attempt as one of a warm process; None where its environment keeps none."""
-        if self.spec.reuse is None:
-            return None
+    @contextlib.contextmanager
+    def _in_pool(self, reuse: ReuseSpec, start: Start) -> Iterator[PooledCall]:
+        """The attempt as one of a warm process, which is awaited in here and may have begun before."""
+        call = self._attempt()
         gets = self.submitter.placed(self.environment, call.task)
-        plan = pool_plan(self.spec, self.spec.reuse, call.run, gets, start)
-        return PooledCall(plan, call, self.arguments)
+        pooled = PooledCall(pool_plan(self.spec, reuse, call.run, gets, start), call, self.arguments)
+        try:
+            pooled.begin()
+            with self._awaited(call), self._patience.waiting(call, pooled.cancel):
+                yield pooled
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            pooled.leave()
+            raise
+
+    def _attempt(self) -> Call:
+        """The call of the attempt that is next."""
+        attempt, limits = self._retries.attempt, self._patience.limits
+        return self.call._replace(attempt=attempt, limits=limits) if attempt or limits else self.call
 
     @contextlib.contextmanager
-    def _awaited(self) -> Iterator[Call]:
-        """The call of an attempt that is awaited in here: recorded as queued until it begins, or as aborted."""
-        call = self.call._replace(attempt=self._retries.attempt, limits=self._patience.limits)
+    def _awaited(self, call: Call) -> Iterator[Call]:
+        """The attempt is awaited in here: recorded as queued until it begins, or as aborted."""
         self.recorder.begin_wait(call, self.environment.spec)
         try:
             yield call

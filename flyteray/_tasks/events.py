@@ -91,7 +91,7 @@ class Recorder:
     def begin_wait(self, call: Call, environment: EnvironmentSpec) -> None:
         """Note that a child is to be run in an environment; :meth:`end_wait` must follow."""
         self._waiting[_attempt(call)] = (call, environment, time.time())
-        self._some.set()
+        self._tell()
 
     def end_wait(self, call: Call) -> None:
         """Note that a child is waited for no longer."""
@@ -115,17 +115,23 @@ class Recorder:
         """
         now = time.time() if at is None else at
         noted = Note(call, phase, now, began, error, environment, cached, inputs)
+        attempt = _attempt(call)
         with self._change:
-            self._events[_attempt(call)] = together(noted, self._events.get(_attempt(call)))
+            self._events[attempt] = together(noted, self._events.get(attempt))
             self._added += 1
-        self._some.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the thread that sends that there is something; it looks after it has taken note of that."""
+        if not self._some.is_set():
+            self._some.set()
 
     def confirm(self, parent: Call, children: list[tuple[str, str, str | None]]) -> None:
         """Have children that succeeded recorded, as :class:`ChildrenDone` has them: not every worker could tell."""
         if children:
             with self._change:
                 self._done.append(ChildrenDone(parent.run, parent.action, time.time(), children))
-            self._some.set()
+            self._tell()
 
     def flush(self) -> None:
         """Send the events that there are now; this can't fail."""
@@ -214,8 +220,9 @@ def together(one: Note, other: Note | None) -> Note:
     """Of two notes on an attempt, which may come back in any order, the end or else the later; its inputs of either."""
     if other is None:
         return one
-    counts = max(one, other, key=lambda note: (note.phase.is_terminal, note.at))
-    return counts._replace(inputs=one.inputs if one.inputs is not None else other.inputs)
+    is_one = (one.phase.is_terminal, one.at) >= (other.phase.is_terminal, other.at)
+    counts, overtaken = (one, other) if is_one else (other, one)
+    return counts if overtaken.inputs is None else counts._replace(inputs=one.inputs or other.inputs)
 
 
 def _attempt(call: Call) -> _Attempt:

@@ -41,7 +41,7 @@ from flyteray._plan.bundle.bundle import bundle_key
 from flyteray._plan.cache.call import cached_call, contents
 from flyteray._plan.cache.results import Found
 from flyteray._plan.info import ActionPhase, ErrorInfo
-from flyteray._plan.spec import CodeRef, SecretSpec
+from flyteray._plan.spec import Caching, CodeRef, SecretSpec
 from flyteray._plan.triggers.artifacts import published
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.kept_outputs import KeptOutputs
@@ -130,7 +130,7 @@ class Worker:
         log = self._logs.begin(call)
         report: KeptReport | None = None
         span: Span | None = None
-        expiry = limits.of_running(call.task, began)
+        expiry = limits.of_running(call.task, began) if call.limits else None
         try:
             if not self._has_ingress():
                 self._find_ingress()
@@ -257,7 +257,7 @@ class Worker:
                 run_base_dir=run_folder,
                 code_bundle=shipped,
                 interactive_mode=shipped is not None and shipped.pkl is not None,
-                disable_run_cache=call.caching.disabled,
+                disable_run_cache=Caching(*inherited.caching).disabled,
                 run_start_time=_utc(inherited.started),
                 checkpoint=Checkpoint(f"{run_folder}/{call.action}/checkpoint"),
             ),
@@ -296,12 +296,14 @@ def _with_cached(call: Call, task: Task[..., Any], arguments: dict[str, Any]) ->
     return call._replace(cached=tuple(cached_call(task, named, spec, call.caching, call.owner)))
 
 
+def _limited(expiry: Expiry | None) -> AbstractContextManager[None]:
+    """Run the user's function in here until its time is up, where that is limited."""
+    return contextlib.nullcontext() if expiry is None else _until(expiry)
+
+
 @contextlib.contextmanager
-def _limited(expiry: Expiry | None) -> Iterator[None]:
+def _until(expiry: Expiry) -> Iterator[None]:
     """Run the user's function in here until its time is up; an end that comes too late is none."""
-    if expiry is None:
-        yield
-        return
     with host().limited(expiry.at - time.time(), str(expiry.error)):
         yield
     if host().is_timed_out:

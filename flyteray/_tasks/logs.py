@@ -66,8 +66,8 @@ class LogKeeper:
             with contextlib.suppress(Exception):  # user code may have replaced or closed them
                 stream.flush()
         attempt.ends = [stream.size() for stream in self._streams]
-        attempt.look(attempt.ends)
         if attempt.ends != attempt.kept:
+            attempt.look(attempt.ends)
             self._ended.append(attempt)
             self._wake.set()
 

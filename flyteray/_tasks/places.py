@@ -109,7 +109,6 @@ class FarRoom(LimitedRoom):
                     return
 
 
-def room_of(call: Call) -> Room:
-    """The room for the children of a call."""
-    limit = call.inherited.limit
+def room_of(call: Call, limit: int) -> Room:
+    """The room for the children of a call of a run whose ``limit`` that is; 0 is none."""
     return FarRoom(call.run, call.action, limit) if limit else EndlessRoom()

@@ -73,20 +73,14 @@ class LocalStorage(Storage):
 
     def append(self, key: str, data: bytes) -> bool:
         """Write at the end of the file, and close it: other machines see the bytes of a shared disk from then on."""
-        path = self._path(key)
         if not _is_cheap_to_append_to(self.url):
             return False
-        with _explained(f"Storage {self.url} did not let us write {key!r}", path):
-            flags = os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC
-            try:
-                descriptor = os.open(path, flags)
-            except FileNotFoundError:
-                private = _private.folder_like_its_own(path.parent)
-                descriptor = os.open(path, flags | os.O_CREAT, _private.FILE if private else 0o666)
-            try:
-                _write_all(descriptor, memoryview(data), str(path))
-            finally:
-                os.close(descriptor)
+        path = f"{self.url}/{checked(key, self.url)}"
+        try:
+            _append(path, data)
+        except OSError:
+            with self._explained("write", key):
+                raise
         return True
 
     def put_file(self, key: str, path: Path) -> None:
@@ -229,6 +223,19 @@ def _taking_the_place(unfinished: str, path: Path) -> Iterator[None]:
 def _forget(unfinished: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(unfinished)
+
+
+def _append(path: str, data: bytes) -> None:
+    flags = os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        private = _private.folder_like_its_own(Path(path).parent)
+        descriptor = os.open(path, flags | os.O_CREAT, _private.FILE if private else 0o666)
+    try:
+        _write_all(descriptor, memoryview(data), path)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: memoryview, name: str) -> None:

@@ -6,9 +6,10 @@ import ast
 import functools
 import importlib
 import inspect
+import pickle
 import reprlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import IO, Any
@@ -24,6 +25,33 @@ PROTOCOL = 5
 _MEMBERS_TRIED = 1000  # of one container, when looking for what can't be pickled
 _STEPS_TRIED = 100
 _STEPS_SHOWN = 10
+
+
+_NUMBERS = (int, float, bool, type(None))
+_TEXTS = (str, bytes)
+_SHORT = 4096  # characters or bytes; more is better not held in memory twice
+_FEW = 16
+
+
+def plainly(value: object) -> bytes | None:
+    """The pickle of a few numbers and short texts in a tuple, or by name in a dict; None of all else.
+
+    It is what :class:`Pickler` would give, which costs several times as much to make.
+    """
+    members: Iterable[Any] = ()
+    if type(value) is tuple:
+        members = value
+    elif type(value) is dict:
+        members = (*value, *value.values())
+    else:
+        return None
+    if len(value) > _FEW:
+        return None
+    for member in members:
+        kind = type(member)
+        if kind not in _NUMBERS and (kind not in _TEXTS or len(member) > _SHORT):
+            return None
+    return pickle.dumps(value, PROTOCOL)
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle ships no types

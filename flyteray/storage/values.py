@@ -10,13 +10,13 @@ The header is written last, so an unfinished file has none.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import mmap
 import pickle
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -24,7 +24,7 @@ from flyteray._declare.loading import loads
 from flyteray.errors import ResultSerializationError, RuntimeSystemError
 from flyteray.storage import copy_on_write
 from flyteray.storage.copies import Copies
-from flyteray.storage.pickler import Pickler, unpicklable_part
+from flyteray.storage.pickler import Pickler, plainly, unpicklable_part
 from flyteray.storage.storage import Storage
 
 _MAGIC = b"flyteray"
@@ -58,26 +58,32 @@ def write_value(
     Raises:
         ResultSerializationError: the value or a part of it can't be pickled; the message says which.
     """
-    with contextlib.ExitStack() as stack:
-        spool = _Spool(lambda: stack.enter_context(storage.writer(key)))
+    with _Spool(functools.partial(storage.writer, key)) as spool:
         spool.write(bytes(_HEADER.size))
         buffers = _pickle(spool, value, name)
         if sum(buffer.nbytes for buffer in buffers) > _SMALL:
             spool.spill()
         size = _finish(spool.file, buffers)
         if spool.in_memory is not None:
-            put = functools.partial(storage.put, key) if put is None else put
-            put(spool.in_memory.getbuffer())
+            data = spool.in_memory.getbuffer()
+            storage.put(key, data) if put is None else put(data)
         return size
 
 
 class _Spool:
     """A file that is in memory while it is small: for storage one whole is much quicker to write."""
 
-    def __init__(self, opened: Callable[[], IO[bytes]]) -> None:
+    def __init__(self, writer: Callable[[], AbstractContextManager[IO[bytes]]]) -> None:
         self.in_memory: io.BytesIO | None = io.BytesIO()
         self.file: IO[bytes] = self.in_memory
-        self._opened = opened
+        self._writer = writer
+        self._opened: AbstractContextManager[IO[bytes]] | None = None
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *raised: Any) -> bool | None:
+        return None if self._opened is None else self._opened.__exit__(*raised)
 
     def write(self, data: Any) -> int:
         """Write, as files do."""
@@ -88,7 +94,9 @@ class _Spool:
     def spill(self) -> None:
         """Go on in storage."""
         if self.in_memory is not None:
-            self.file = self._opened()
+            opened = self._writer()
+            self.file = opened.__enter__()
+            self._opened = opened
             self.file.write(self.in_memory.getbuffer())
             self.in_memory = None
 
@@ -138,6 +146,9 @@ def value_of(data: bytes | mmap.mmap, where: str) -> Any:
 
 
 def _pickle(file: _Spool, value: object, name: str) -> list[memoryview]:
+    if (plain := plainly(value)) is not None:
+        file.write(plain)
+        return []
     buffers: list[memoryview] = []
     try:
         Pickler(cast("IO[bytes]", file), buffer_callback=lambda buffer: buffers.append(buffer.raw())).dump(

@@ -214,19 +214,25 @@ class Machine:
                 said = client.recv(1000)
 
 
-def test_other_machines_are_not_checked_all_at_once_by_a_process_that_starts(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def known_to_others(directory: Path) -> Iterator[Ingress]:
+    """An ingress that has a certificate for those of other machines."""
     authority, key = Authority.new(), new_key()
-    (tmp_path / maps.CA_FILE).write_bytes(authority.certificate)
-    (tmp_path / maps.PEER_FILE).write_bytes(authority.sign(request(key)) + key)
-    with Machine("127.0.0.2") as machine:
-        ingress = Ingress(tmp_path, watched=os.getpid())
-        try:
-            state = serving(machine.slot, *range(200))
-            ingress.apply(state.but(peers={machine.slot.host: machine.slot.port}))
-            eventually(lambda: machine.looks > 6)
-            assert machine.checks < 50
-        finally:
-            ingress.stop()
+    (directory / maps.CA_FILE).write_bytes(authority.certificate)
+    (directory / maps.PEER_FILE).write_bytes(authority.sign(request(key)) + key)
+    ingress = Ingress(directory, watched=os.getpid())
+    try:
+        yield ingress
+    finally:
+        ingress.stop()
+
+
+def test_other_machines_are_not_checked_all_at_once_by_a_process_that_starts(tmp_path: Path) -> None:
+    with Machine("127.0.0.2") as machine, known_to_others(tmp_path) as ingress:
+        state = serving(machine.slot, *range(200))
+        ingress.apply(state.but(peers={machine.slot.host: machine.slot.port}))
+        eventually(lambda: machine.looks > 6)
+        assert machine.checks < 50
 
 
 def test_a_new_object_and_a_new_process_have_as_many_backends(ingress: Ingress, tmp_path: Path) -> None:

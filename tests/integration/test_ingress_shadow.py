@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -21,6 +22,7 @@ from websockets.sync.client import connect
 from flyteray._ingress.copies.rules import MOST_OPEN
 from flyteray._ingress.entry.grants import Grant
 from flyteray._ingress.entry.limits import Crowd
+from flyteray._ingress.haproxy.runtime import Conversation
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import Copying, IngressState, Slot
 from flyteray._plan.credentials import key_digest
@@ -31,6 +33,7 @@ from tests.waiting import eventually
 
 LIVE, SHADOW = 0, 1
 NAME = "s1"
+_BUFFERS = ("buffer", "trash")
 KEY = "flyteray_of-the_tests"
 
 
@@ -215,6 +218,30 @@ def test_a_shadow_that_hangs_is_not_noticed_and_gets_no_more_than_it_can_hold(
         compared(ingress, lambda now: now.otherwise.get("502 200") == MOST_OPEN)
         ask_often(ingress, 1)
         compared(ingress, lambda now: now.copied == MOST_OPEN + 1)
+
+
+def test_no_memory_is_kept_of_copies_that_have_ended(tmp_path: Path, ingress: Ingress, live: Replica) -> None:
+    def kept() -> int:
+        """Bytes that HAProxy has for anything but the buffers of what is open."""
+        with Conversation(tmp_path) as haproxy:
+            told = haproxy.ask("show pools")
+        pools = re.findall(r"Pool (\S+) \((\d+) bytes\).*, (\d+) used \(~(\d+) by thread caches\)", told)
+        assert pools, told
+        return sum(
+            int(size) * (int(used) - int(spare)) for name, size, used, spare in pools if name not in _BUFFERS
+        )
+
+    def copied(count: int) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: ask_often(ingress, count // 4), range(4)))
+        # the lines of some may be left out where the machine is busy
+        compared(ingress, lambda now: now.shadow.requests > now.copied - 10)
+
+    with shadowed(ingress, live):
+        copied(400)
+        before = kept()
+        copied(2_000)
+        assert kept() - before < 2_000 * 10
 
 
 @pytest.mark.parametrize("trouble", ["refuses", "breaks", "no HTTP"])

@@ -10,9 +10,9 @@ from flyteray._client.runs.handle import Run
 from flyteray._client.runs.traced import tell_of_reuse
 from flyteray._client.session.session import session
 from flyteray._declare.tasks.task import Task
-from flyteray._plan.cache.call import cached_call, contents
+from flyteray._plan.cache.call import cache_spec, cached_call, contents
 from flyteray._plan.cache.results import ResultCache
-from flyteray._plan.spec import CachedCall, RunSpec
+from flyteray._plan.spec import CachedCall, Caching, RunSpec
 from flyteray._plan.values import pickling
 from flyteray.storage import open_storage
 
@@ -27,13 +27,18 @@ def kept_results_of_local_mode() -> ResultCache:
     return ResultCache(open_storage(session().settings.storage))
 
 
-def cached(task: Task[..., Any], arguments: Mapping[str, Any], spec: RunSpec) -> CachedCall | None:
+def cached(
+    task: Task[..., Any],
+    arguments: Mapping[str, Any],
+    caching: Caching,
+    owner: tuple[str | None, str | None, str | None],
+) -> CachedCall | None:
     """The call that a run is of its task, by which its results are kept; None where they are not."""
-    caching, cache = spec.wide.caching, spec.task.cache
+    cache = cache_spec(task)
     named = contents(task, arguments, cache, caching)
     if cache is None or named is None:
         return None
-    return cached_call(task, named, cache, caching, spec.owner)
+    return cached_call(task, named, cache, caching, owner)
 
 
 async def reuse(spec: RunSpec, inputs: pickling.Payload) -> Run | None:

@@ -33,7 +33,8 @@ from flyteray._plan import failure
 from flyteray._plan.actions.links import links_of
 from flyteray._plan.actions.names import ROOT
 from flyteray._plan.bundle import code
-from flyteray._plan.spec import RunSpec
+from flyteray._plan.bundle.bundle import Bundle
+from flyteray._plan.spec import RunSpec, TaskSpec
 from flyteray._plan.tasks import task_spec
 from flyteray._plan.triggers.trigger import inputs_of
 from flyteray._plan.values import inputs, pickling
@@ -146,22 +147,30 @@ class RunContext(RunOptions):
             ):
                 wide, labels = self._wide_now(), self.labels or {}
                 return await run_locally(name, task, arguments, session().settings, owner(), wide, labels)
-        # It reads files: not on an app's loop.
-        ref, bundle = await asyncio.to_thread(code.ship, task, session().shipping(self._shipping()))
         payload = pickling.dump(arguments, "inputs")
-        spec = task_spec(task, ref, self.version)
         if self.dry_run:
-            return PlannedRun(name, spec)
-        asked = self._asked(name, spec)
-        # At one time: a large input is looked through while the bundle goes up.
-        call, _ = await asyncio.gather(
-            asyncio.to_thread(cached, task, arguments, asked), session().upload(bundle)
+            return PlannedRun(name, (await self._packed(task))[0])
+        # At one time: a large input is looked through while the code is packed and goes up.
+        spec, call = await asyncio.gather(
+            self._shipped(task), asyncio.to_thread(cached, task, arguments, self._caching, owner())
         )
-        asked = _linked(asked.model_copy(update={"cached": call}), task.links)
+        asked = _linked(self._asked(name, spec).model_copy(update={"cached": call}), task.links)
         if reused := await reuse(asked, payload):
             return reused
         await take_secrets([spec.environment], lambda: code.reached(task))
         return await _begin(asked, payload)
+
+    async def _packed(self, task: Task[..., Any]) -> tuple[TaskSpec, Bundle]:
+        """The spec of a task and its code as a bundle."""
+        # It reads files: not on an app's loop.
+        ref, bundle = await asyncio.to_thread(code.ship, task, session().shipping(self._shipping()))
+        return task_spec(task, ref, self.version), bundle
+
+    async def _shipped(self, task: Task[..., Any]) -> TaskSpec:
+        """The spec of a task whose code the cluster has."""
+        spec, bundle = await self._packed(task)
+        await session().upload(bundle)
+        return spec
 
     async def _run_deployed(
         self, task: RemoteTask | TaskDetails, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -67,7 +67,7 @@ class Workplace:
         self._code = code
         with _told_of_disk(parent):
             self._own = SharedFolder.new(parent)
-            self._folder = self._own.path / "code"
+            self._folder = str(self._own.path / "code")  # what Python's functions take at once
             self._furnish()
 
     def enter(self) -> None:
@@ -82,8 +82,9 @@ class Workplace:
             self._furnish()
 
     def _furnish(self) -> None:
-        self._folder.mkdir(mode=_private.FOLDER, exist_ok=True)
-        furnish(self._folder, self._code)
+        folder = Path(self._folder)
+        folder.mkdir(mode=_private.FOLDER, exist_ok=True)
+        furnish(folder, self._code)
         os.utime(self._folder, ns=(_UNTOUCHED_NS, _UNTOUCHED_NS))
 
 

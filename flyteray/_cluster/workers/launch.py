@@ -105,7 +105,8 @@ def settle(variables: Mapping[str, str]) -> None:
     """Give this process its declared variables, as far as Ray has changed them or could not be told of them before."""
     if os.environ.get(_THREADS) == "free":
         os.environ.pop(OMP, None)  # Ray's word from now on; libraries then ask the machine
-    os.environ.update(variables)
+    for name, value in variables.items():
+        os.environ[name] = value
 
 
 def tell_threads(threads: str | None) -> None:

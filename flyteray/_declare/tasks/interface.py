@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -33,13 +34,13 @@ class Interface:
     inputs: Mapping[str, Input]
     returns: Any
 
-    @property
-    def outputs(self) -> dict[str, Any]:
+    @functools.cached_property
+    def outputs(self) -> Mapping[str, Any]:
         """Types by name: ``o0``, and ``o1`` ... for a tuple of several; none where only None is returned."""
         if self.returns in (MISSING, None, type(None)):
-            return {}
+            return MappingProxyType({})
         parts = tuple_parts(self.returns) or (self.returns,)
-        return {f"o{index}": part for index, part in enumerate(parts)}
+        return MappingProxyType({f"o{index}": part for index, part in enumerate(parts)})
 
     @property
     def extras(self) -> dict[str, tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import warnings
@@ -123,7 +124,7 @@ class Task(ABC, Generic[P, R]):
         self.__doc__ = named.__doc__
         self.__wrapped__ = func
 
-    @property
+    @functools.cached_property
     def is_async(self) -> bool:
         """Whether its function is ``async def``."""
         return inspect.iscoroutinefunction(self.func)

@@ -22,6 +22,9 @@ class PoolPlan(NamedTuple):
     start: Start
     reuse: ReuseSpec
 
+    def __hash__(self) -> int:  # for every call: the name is a hash of all of it
+        return hash(self.name)
+
 
 class ReplicaState(NamedTuple):
     """A warm process as it is: calls that run in it, all calls in it, and the seconds since the last one ended."""

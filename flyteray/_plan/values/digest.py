@@ -59,9 +59,8 @@ class _Digest:
 
     def add(self, value: Any) -> None:
         """Take in a value."""
-        kind = type(value)
-        if (simple := _SIMPLE.get(kind)) is not None:
-            self._feed(kind.__name__, simple(value))
+        if (simple := _simple(value)) is not None:
+            self._hash.update(simple)
             return
         known = self._above.get(id(value))
         if known is not None:
@@ -69,7 +68,7 @@ class _Digest:
             return
         self._above[id(value)] = len(self._above)
         try:
-            self._add_compound(kind, value)
+            self._add_compound(type(value), value)
         finally:
             del self._above[id(value)]
 
@@ -113,11 +112,8 @@ class _Digest:
             self._reduced(value)
 
     def _feed(self, *parts: str | bytes) -> None:
-        """Take in parts, each with its length: no two lists of parts are fed as the same bytes."""
-        for part in parts:
-            data = part.encode() if isinstance(part, str) else part
-            self._hash.update(_LENGTH.pack(len(data)))
-            self._hash.update(data)
+        """Take in parts, each with its length."""
+        self._hash.update(b"".join(map(_sized, parts)))
 
     def _ordered(self, tag: str, values: Iterable[Any]) -> None:
         members = list(values)
@@ -129,6 +125,10 @@ class _Digest:
         self._feed(tag, *sorted(self._apart(member) for member in values))
 
     def _apart(self, value: Any) -> bytes:
+        if type(value) is tuple and len(value) == 2:  # an item of a dict, most of which are simple
+            first, second = _simple(value[0]), _simple(value[1])
+            if first is not None and second is not None:
+                return hashlib.blake2b(_PAIR + first + second, digest_size=_SIZE).digest()
         part = _Digest(self._above, self._content)
         part.add(value)
         return part.result
@@ -221,7 +221,13 @@ def _text(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-_SIMPLE: dict[type, Callable[[Any], bytes]] = {
+def _sized(part: str | bytes) -> bytes:
+    """A part behind its length: no two lists of parts are the same bytes."""
+    data = part.encode() if isinstance(part, str) else part
+    return _LENGTH.pack(len(data)) + data
+
+
+_ENCODED: dict[type, Callable[[Any], bytes]] = {
     type(None): lambda value: b"",
     bool: lambda value: b"1" if value else b"0",
     int: lambda value: hex(value).encode(),  # of any length
@@ -231,6 +237,18 @@ _SIMPLE: dict[type, Callable[[Any], bytes]] = {
     bytes: lambda value: value if len(value) < _LARGE else xxhash.xxh3_128_digest(value),
     type(Ellipsis): lambda value: b"...",
 }
+_SIMPLE = {kind: (_sized(kind.__name__), encoded) for kind, encoded in _ENCODED.items()}
+_PAIR = _sized("tuple") + _sized(_LENGTH.pack(2))  # how a tuple of two begins
+
+
+def _simple(value: Any) -> bytes | None:
+    """What is taken in of a value that has no parts; None where it has some."""
+    known = _SIMPLE.get(type(value))
+    if known is None:
+        return None
+    name, encoded = known
+    data = encoded(value)
+    return name + _LENGTH.pack(len(data)) + data
 
 
 def _named(value: Any) -> bytes:

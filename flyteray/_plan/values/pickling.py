@@ -17,7 +17,7 @@ from typing import Any
 
 from flyteray._declare.loading import loads
 from flyteray.storage import copy_on_write, open_storage
-from flyteray.storage.pickler import Pickler, unpicklable_part
+from flyteray.storage.pickler import Pickler, plainly, unpicklable_part
 from flyteray.storage.values import read_value, write_pickled
 
 # A pickle of today's protocol without it names no class or function: it runs no code.
@@ -65,6 +65,8 @@ def dump(value: object, name: str = "value") -> Payload:
 
     TypeError where it or a part of it can't be pickled; the message says which, and calls the value ``name``.
     """
+    if (plain := plainly(value)) is not None:
+        return Payload(plain, [])
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
     try:

@@ -16,6 +16,9 @@ class StandIn(ABC):
         """The value; blocks, so it is not for a thread whose loop others wait for."""
 
 
+_MAY_BE = (StandIn, list, tuple, dict)
+
+
 def taken(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """The arguments of a call with values in place of stand-ins; errors are those of :meth:`StandIn.take`."""
     if not _has_some(args, kwargs):
@@ -31,8 +34,11 @@ async def taken_async(
 
 
 def _has_some(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    given = (*args, *kwargs.values())
-    return any(isinstance(value, StandIn) or any(_in(value)) for value in given)
+    return any(
+        isinstance(value, StandIn) or any(_in(value))
+        for value in (*args, *kwargs.values())
+        if isinstance(value, _MAY_BE)
+    )
 
 
 def _in(value: Any) -> Iterator[bool]:

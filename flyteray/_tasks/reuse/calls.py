@@ -116,11 +116,16 @@ class PooledCall:
         self._tries = 0
         self._replica: tuple[str, ActorHandle] | None = None
         self._cancelled = False
+        self._sent: Any = None
+
+    def begin(self) -> None:
+        """Call a replica where one is known: what the caller does before it waits costs no time then."""
+        self._sent = self._send()
 
     def get(self, waits: Waits) -> Any:
         """Block for the value."""
         while True:
-            while (ref := self._send()) is None:
+            while (ref := self._next()) is None:
                 self._caller.ask(self._tries > 0)
             try:
                 value = waits.get(ref, self.cancel, _SOON_S)
@@ -138,7 +143,7 @@ class PooledCall:
     async def get_async(self, waits: Waits) -> Any:
         """Await the value."""
         while True:
-            while (ref := self._send()) is None:
+            while (ref := self._next()) is None:
                 await asyncio.to_thread(self._caller.ask, self._tries > 0)
             try:
                 value = await waits.get_async(ref, self.cancel)
@@ -156,7 +161,7 @@ class PooledCall:
     async def get_root(self) -> tuple[ray.ObjectRef, int]:
         """Await the root action of a run: the ref of its outputs, and their size."""
         while True:
-            while (sent := self._send()) is None:
+            while (sent := self._next()) is None:
                 await asyncio.to_thread(self._caller.ask, self._tries > 0)
             outputs, size = sent
             try:
@@ -177,6 +182,17 @@ class PooledCall:
         self._cancelled = True
         if self._replica is not None:
             self._replica[1].cancel.remote(key_of(self._call))
+
+    def _next(self) -> Any:
+        """What was sent and is not waited for yet, or else as :meth:`_send`."""
+        sent, self._sent = self._sent, None
+        return self._send() if sent is None else sent
+
+    def leave(self) -> None:
+        """Cancel it, and wait for it no more."""
+        self.cancel()
+        if self._replica is not None:
+            self._end()
 
     def _send(self) -> Any:
         """Call a replica: what Ray gives for its value, or None where the pool has to be asked first."""

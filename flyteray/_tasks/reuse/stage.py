@@ -43,14 +43,18 @@ class Turn:
         self.cancelled = False
         self.timed_out = False
         self._thread = threading.get_ident()
-        self._over = threading.Event()
+        self._interrupted = False
+        self._over = False
+        self._runs = threading.Lock()
+        self._runs.acquire()
         self._change = threading.Lock()
 
     def interrupt(self) -> None:
         """Interrupt it where it is: a coroutine as asyncio does, other code when it next runs Python."""
         with self._change:
-            if self._over.is_set():
+            if self._over:
                 return
+            self._interrupted = True
             self.waits.cancel()
             if self.coroutine is not None and not self.coroutine.done():
                 self.coroutine.get_loop().call_soon_threadsafe(self.coroutine.cancel)
@@ -60,12 +64,16 @@ class Turn:
     def end(self) -> None:
         """End, on its own thread, which then serves other calls."""
         with self._change:
-            self._over.set()
-            _raise_in(self._thread, None)
+            self._over = True
+            self._runs.release()
+            if self._interrupted:
+                _raise_in(self._thread, None)
 
     def ends_within(self, seconds: float) -> bool:
         """Wait for its end; False where it takes longer."""
-        return self._over.wait(seconds)
+        if self._runs.acquire(timeout=seconds):
+            self._runs.release()
+        return self._over
 
 
 class Stage(Host):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
 from flyteray._machine.alarms import alarms
-from flyteray._plan.actions.limits import limits_of
+from flyteray._plan.actions.limits import Expiry, limits_of
 from flyteray._plan.info import ActionPhase
 from flyteray._plan.spec import TaskSpec
 from flyteray._tasks.call import Call
@@ -57,13 +58,15 @@ class Patience:
         finally:
             aborts().remove(call.run, call.action)
 
-    @contextlib.contextmanager
-    def _beginning(self, call: Call, cancel: Callable[[], object]) -> Iterator[None]:
+    def _beginning(self, call: Call, cancel: Callable[[], object]) -> AbstractContextManager[None]:
         submitted = time.time()
         expiry = self._limits.of_waiting(self._task, self._timeout.max_queued_s, submitted)
-        if expiry is None:
-            yield
-            return
+        return nullcontext() if expiry is None else self._beginning_until(expiry, submitted, call, cancel)
+
+    @contextlib.contextmanager
+    def _beginning_until(
+        self, expiry: Expiry, submitted: float, call: Call, cancel: Callable[[], object]
+    ) -> Iterator[None]:
 
         def look() -> None:
             if ask(controller().runs.began(call.run, call.action, call.attempt)) is None:

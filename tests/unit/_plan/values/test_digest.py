@@ -196,3 +196,9 @@ def test_the_buffer_of_an_array_is_not_copied() -> None:
 def test_what_can_not_be_pickled_has_no_digest() -> None:
     with pytest.raises(TypeError, match="lock"):
         digest({"a": threading.Lock()})
+
+
+def test_a_digest_stays_what_it_was() -> None:
+    # Names of actions and keys of results that are kept are made of it: a run of last week is recovered by them.
+    value = {"x": 1, "name": "é", "rest": (2.5, None, True, b"z")}
+    assert digest(value) == "ef8e2017e9cc7e979823a0dec9a8c4ef"
