@@ -233,8 +233,8 @@ def exits_when_done() -> None:
 
 @env.task
 def sleeps_until_cancelled(begun: str, ended: str) -> None:
-    Path(begun).touch()
     try:
+        Path(begun).touch()
         time.sleep(600)
     finally:
         Path(ended).write_text("cleaned up")

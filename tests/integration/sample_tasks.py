@@ -259,11 +259,11 @@ async def waits_for_children(started: str, seconds: float) -> None:
 
 @env.task
 def writes_then_sleeps(started: str, seconds: float) -> None:
-    Path(started).write_text(str(os.getpid()))
     try:
+        Path(started).write_text(str(os.getpid()))
         time.sleep(seconds)
-    finally:
-        Path(started).unlink()
+    finally:  # an interrupt may come before the file is whole
+        Path(started).unlink(missing_ok=True)
 
 
 @env.task
