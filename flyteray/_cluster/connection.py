@@ -115,7 +115,8 @@ def _resolve(address: str) -> str:
         resolved = services.canonicalize_bootstrap_address_or_die(address)
     except (ConnectionError, ValueError) as error:
         raise ClusterError(
-            f"There is no Ray cluster at {address!r}: {error} Check RAY_ADDRESS or init(address=...)."
+            f"There is no Ray cluster at {address!r}: {str(error).rstrip('.')}. Check RAY_ADDRESS or "
+            "init(address=...): a cluster's own address is host:port, such as 10.0.0.1:6379."
         ) from error
     return str(resolved)
 

@@ -6,6 +6,10 @@ from flyteray.errors import ClusterError
 
 # Ray's cheapest call. Its path and its empty request have been the same since Ray 2.8.
 _CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
+_NO_TOKEN = (
+    "The Ray cluster at {} asks for a token, and there is none here: set RAY_AUTH_MODE=token, and put the cluster's "
+    "token into RAY_AUTH_TOKEN or ~/.ray/auth_token, or the path of a file with it into RAY_AUTH_TOKEN_PATH."
+)
 
 
 def probe(address: str, token: str | None, timeout_s: float = 5.0, named: str | None = None) -> None:
@@ -21,6 +25,8 @@ def probe(address: str, token: str | None, timeout_s: float = 5.0, named: str | 
         try:
             channel.unary_unary(_CALL)(b"", timeout=timeout_s, metadata=metadata)
         except grpc.RpcError as error:
+            if token is None and error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                raise ClusterError(_NO_TOKEN.format(where)) from None
             raise ClusterError(_explanation(where, error.code(), error.details(), timeout_s)) from None
 
 

@@ -145,9 +145,22 @@ def test_a_wrong_token_is_refused_within_seconds(cluster: LocalCluster, tmp_path
     assert f"The Ray cluster at {cluster.address} refuses our token" in refused.stderr
 
 
+def test_who_has_no_token_is_told_all_that_it_takes(cluster: LocalCluster, tmp_path: Path) -> None:
+    elsewhere = Settings.of({"FLYTERAY_HOME": str(tmp_path)})
+    variables = {"RAY_AUTH_MODE": "", "RAY_AUTH_TOKEN": "t" * 64}  # which Ray does not send without the mode
+
+    refused = run(CONNECT, elsewhere, RAY_ADDRESS=cluster.address, **variables)
+
+    assert (
+        f"{cluster.address} asks for a token, and there is none here: set RAY_AUTH_MODE=token"
+        in refused.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("address", "problem"),
     [
+        ("127.0.0.1", "a cluster's own address is host:port, such as 10.0.0.1:6379."),
         ("127.0.0.1:1", "No Ray cluster answers at"),
         ("no-such-host.invalid:6379", "no-such-host.invalid"),
         ("ray://127.0.0.1:10001", "Ray Client"),
