@@ -149,7 +149,7 @@ def test_who_has_no_token_is_told_all_that_it_takes(cluster: LocalCluster, tmp_p
     elsewhere = Settings.of({"FLYTERAY_HOME": str(tmp_path)})
     variables = {"RAY_AUTH_MODE": "", "RAY_AUTH_TOKEN": "t" * 64}  # which Ray does not send without the mode
 
-    refused = run(CONNECT, elsewhere, RAY_ADDRESS=cluster.address, **variables)
+    refused = run(CONNECT, elsewhere, **{**cluster.environment(), **variables})
 
     assert (
         f"{cluster.address} asks for a token, and there is none here: set RAY_AUTH_MODE=token"
