@@ -4,9 +4,10 @@
     flyteray status              # says what runs where
     flyteray down                # ends it
 
-Without this file `flyteray up` (and any run or serve) starts the same cluster with apps on a free port. The other
-settings that can be fixed here: FLYTERAY_HOME, FLYTERAY_STORAGE, FLYTERAY_DATABASE, FLYTERAY_NUM_CPUS,
-FLYTERAY_OBJECT_STORE_MEMORY (bytes), FLYTERAY_START_TIMEOUT (seconds).
+Without this file `flyteray up` (and any run or serve) starts the same cluster with apps on a free port. Other settings
+can be fixed here as well, such as FLYTERAY_STORAGE, FLYTERAY_DATABASE, FLYTERAY_NUM_CPUS or
+FLYTERAY_OBJECT_STORE_MEMORY (in bytes): `python -m pydoc flyteray._settings.Settings` lists all.
+FLYTERAY_HOME belongs into the shell, so that the commands above find the cluster.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 #
 # Give the addresses by which the machines reach each other. ssh must get there without asking; a user or a key goes into
 # ~/.ssh/config. On each, a login shell must find the same Python, Ray and flyteray (or those of the virtual environment
-# that VENV names). Variables that begin with FLYTERAY_, AWS_, GOOGLE_ or AZURE_ are set there as they are here.
+# that VENV names). Variables that begin with FLYTERAY_, OTEL_, AWS_, GOOGLE_ or AZURE_ are set there as they are here.
 # `down` ends all of Ray on the machines. Firewalls: people need port 8080 alone, the machines all ports of each other.
 set -euo pipefail
 
@@ -26,7 +26,7 @@ on() {
 
 variables() {
   local name
-  for name in $(compgen -e | grep -E '^(FLYTERAY|AWS|GOOGLE|AZURE)_|^VENV$' || true); do
+  for name in $(compgen -e | grep -E '^(FLYTERAY|OTEL|AWS|GOOGLE|AZURE)_|^VENV$' || true); do
     printf 'export %s=%q\n' "$name" "${!name}"
   done
   printf 'umask 077; mkdir -p ~/.ray; printf %%s %q > ~/.ray/auth_token\n' "$token"

@@ -528,11 +528,62 @@ def test_machines_gives_nothing_secret_to_be_seen_in_a_list_of_processes(machine
     assert given.stat().st_mode & 0o777 == 0o600
 
 
+def test_machines_get_the_variables_of_traces(machines: Machines) -> None:
+    other = machines.folder / "homes" / "head" / "bin" / "python"
+    other.parent.mkdir(parents=True)
+    other.write_text('#!/bin/sh\necho "$OTEL_EXPORTER_OTLP_ENDPOINT" > "$HOME/told"; exit 1\n')
+    other.chmod(0o755)
+    traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    machines.run("up", "head", FLYTERAY_STORAGE="s3://bucket", **traces)
+
+    assert (machines.folder / "homes" / "head" / "told").read_text() == "http://collector:4318\n"
+
+
 def test_slurm_starts_one_ray_a_node_and_the_script_on_the_first() -> None:
     (words,) = [each for each in commands(code("slurm.sbatch")) if each[1] == "symmetric-run"]
 
     assert words[words.index("--") :] == ["--", "env", "RAY_ADDRESS=$address", "python", "$@"]
     assert "#SBATCH --ntasks-per-node=1" in text("slurm.sbatch")
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ("10.0.0.1", "10.0.0.1:6379"),
+        ("fd00::1 127.0.1.1 10.0.0.1 10.1.0.1", "10.0.0.1:6379"),
+        ("::1 127.0.1.1", None),
+    ],
+)
+def test_slurm_starts_the_head_at_an_address_that_other_nodes_reach(
+    tmp_path: Path, told: str, address: str | None
+) -> None:
+    programs = {
+        "scontrol": "echo node-1; echo node-2",
+        "ray": "",
+        "srun": f'case "$*" in *hostname*) echo "{told}" ;; *) echo "$@" ;; esac',
+    }
+    for name, program in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SUBMIT_DIR": str(tmp_path), "JOB_ID": "7", "JOB_NODELIST": "node-[1-2]", "JOB_NUM_NODES": "2"}
+    done = subprocess.run(
+        ["bash", CLUSTERS / "slurm.sbatch", "train.py"],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "SLURM_CPUS_PER_TASK": "8",
+            **{f"SLURM_{name}": value for name, value in slurm.items()},
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == (0 if address else 1)
+    if address:
+        assert f"symmetric-run --address {address} --min-nodes 2" in done.stdout
+    else:
+        assert f"can't reach node-1 by what its name stands for there ({told})" in done.stderr
 
 
 def test_the_local_cluster_takes_the_options_of_up() -> None:
