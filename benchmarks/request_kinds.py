@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -206,9 +206,9 @@ async def timed(kind: Kind, url: str) -> float:
         return time.perf_counter() - began
 
 
-async def called(target: str) -> float:
+async def called(target: str, options: Sequence[tuple[str, str]] = ()) -> float:
     """Seconds that calls of gRPC take, each caller's one after the other."""
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with grpc.aio.insecure_channel(target, options) as channel:
         call = channel.unary_unary("/kinds/Echo")
 
         async def one() -> None:
@@ -273,11 +273,11 @@ def main() -> None:
         ours = flyte.serve(env).endpoint
         replica = int(httpx.get(f"{ours}/port").json())
         flyte.serve(callable_by_rpc)
-        our_target = grpc_address(callable_by_rpc)
-        with grpc.insecure_channel(our_target) as channel:
+        address = grpc_address(callable_by_rpc)
+        with grpc.insecure_channel(*address) as channel:
             rpc = int(channel.unary_unary("/kinds/Echo")(b""))
         with by_hand(replica, rpc) as (theirs, their_target):
-            targets = dict(zip(WAYS, (our_target, their_target), strict=True))
+            targets = dict(zip(WAYS, (address, (their_target,)), strict=True))
             with httpx.Client() as client:
                 harness.until(lambda: harness.answers(client, f"{theirs}/"), timeout_s=20)
             for number in range(given.repeat):
@@ -285,7 +285,7 @@ def main() -> None:
                     samples[plain][way].append(harness.wrk(f"{url}/", 32, given.seconds).requests_per_s)
                     for name, kind in KINDS.items():
                         samples[name][way].append(1 / asyncio.run(timed(kind, url)))
-                    samples[calls][way].append(1 / asyncio.run(called(targets[way])))
+                    samples[calls][way].append(1 / asyncio.run(called(*targets[way])))
                 harness.progress(f"round {number + 1} of {given.repeat}")
     child = [sys.executable, "-m", "benchmarks.request_kinds", "--guarded"]
     child += [f"--repeat={given.repeat}", f"--seconds={given.seconds}"]
