@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 
 from flyteray._ingress.routes import Slot
+from flyteray.errors import BaseRuntimeError
 
 DOUBTFUL_S = 2.5  # without an answer; HAProxy's own checks of a node that is not asked are far apart
 SILENT_S = 3.5  # by then no request is on its way to a doubtful node any more that could go elsewhere
@@ -61,8 +62,14 @@ class SilenceWatch:
                     continue
                 step = told.get(ingress, 0)
                 if step < len(self._steps) and time.monotonic() - heard[ingress] >= self._steps[step][0]:
-                    told[ingress] = step + 1
-                    self._steps[step][1](ingress)
+                    try:
+                        self._steps[step][1](ingress)
+                    except (BaseRuntimeError, OSError) as error:
+                        print(
+                            f"HAProxy can't be told that {ingress.host} is silent yet: {error!r}", flush=True
+                        )
+                    else:
+                        told[ingress] = step + 1
             self.found = frozenset(each for each in self._watched if told.get(each) == len(self._steps))
             self._stopped.wait(max(0.0, began + _EVERY_S - time.monotonic()))
 

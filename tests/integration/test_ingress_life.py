@@ -241,6 +241,26 @@ def test_a_remembered_port_that_is_taken_is_given_up(ingress: Ingress, directory
     assert again.port() != ingress.port()
 
 
+def test_other_machines_find_it_where_they_did_after_its_supervisor_has_ended(
+    ingress: Ingress, directory: Path
+) -> None:
+    """Nobody tells them of another port before an hour is over."""
+    ingress.stop()
+    wanted = Listening("127.0.0.1", 0, os.getpid(), peers="127.0.0.1")
+    first = process.ensure(directory, wanted)
+    psutil.Process(first.pid).kill()
+    process.wait_ended(directory)
+    second = process.ensure(directory, wanted)
+    process.stop(directory)
+    assert first.pid != second.pid
+    assert first.peers_port == second.peers_port > 0
+
+    with socket.create_server(("127.0.0.1", first.peers_port)):
+        third = process.ensure(directory, wanted)
+        process.stop(directory)
+    assert third.peers_port not in (0, first.peers_port)
+
+
 def test_a_requested_port_that_is_taken_is_named(directory: Path, ingress: Ingress, tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=rf"Port {ingress.port()} of 127.0.0.1 is taken"):
         Ingress(tmp_path / "other", port=ingress.port(), watched=os.getpid())

@@ -23,6 +23,7 @@ from flyteray.errors import ClusterError
 
 _PORT_FILE = "port"
 _TLS_PORT_FILE = "tls-port"
+_PEERS_PORT_FILE = "peers-port"
 _TIMEOUT_S = 20.0
 
 
@@ -132,6 +133,8 @@ def ensure(directory: Path, wanted: Listening) -> Supervisor:
     tls_port = wanted.tls_port
     if tls_port == 0:
         tls_port = _remembered_port(directory / _TLS_PORT_FILE) or _free_port(wanted.host)
+    # other nodes go on sending to the one that they were told
+    peers_port = _remembered_port(directory / _PEERS_PORT_FILE)
     while True:
         found = running(directory)
         if found is not None:
@@ -139,8 +142,10 @@ def ensure(directory: Path, wanted: Listening) -> Supervisor:
                 return found
             stop(directory)
         chosen = replace(wanted, port=port, tls_port=tls_port)
-        code, message = _start(directory, chosen)
-        if code == supervisor.PORT_TAKEN and wanted.has_free_port and time.monotonic() < deadline:
+        code, message = _start(directory, chosen, peers_port)
+        if code == supervisor.PORT_TAKEN and peers_port:
+            peers_port = 0  # it may be that one, which nobody has asked for
+        elif code == supervisor.PORT_TAKEN and wanted.has_free_port and time.monotonic() < deadline:
             port = wanted.port or _free_port(wanted.host)
             tls_port = _free_port(wanted.host) if wanted.tls_port == 0 else wanted.tls_port
         elif code not in (supervisor.READY, supervisor.ALREADY_RUNNING) or time.monotonic() > deadline:
@@ -149,6 +154,8 @@ def ensure(directory: Path, wanted: Listening) -> Supervisor:
             (directory / _PORT_FILE).write_text(str(started.port))
             if started.tls_port:
                 (directory / _TLS_PORT_FILE).write_text(str(started.tls_port))
+            if started.peers_port:
+                (directory / _PEERS_PORT_FILE).write_text(str(started.peers_port))
             return started
 
 
@@ -216,11 +223,12 @@ def _tell_master(directory: Path, command: bytes) -> bytes:
     return answer
 
 
-def _start(directory: Path, wanted: Listening) -> tuple[int, str]:
+def _start(directory: Path, wanted: Listening, peers_port: int) -> tuple[int, str]:
     # Isolated and without site-packages: it needs neither, and starts in a hundredth of a second.
     python = (sys.executable, "-I", "-S", supervisor.__file__)
     tls_port = "" if wanted.tls_port is None else str(wanted.tls_port)
-    place = wanted.host, str(wanted.port), str(wanted.watched), wanted.peers or "", tls_port
+    peers = wanted.peers or "", str(peers_port)
+    place = wanted.host, str(wanted.port), str(wanted.watched), *peers, tls_port
     started = subprocess.run(
         [*python, str(directory), find_binary(), *place],
         stdin=subprocess.DEVNULL,

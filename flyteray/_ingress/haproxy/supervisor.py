@@ -2,7 +2,7 @@
 
 Started as a script, not as a module, so that it loads nothing but the standard library::
 
-    supervisor.py DIRECTORY BINARY HOST PORT WATCHED_PID PEERS_HOST TLS_PORT
+    supervisor.py DIRECTORY BINARY HOST PORT WATCHED_PID PEERS_HOST PEERS_PORT TLS_PORT
 
 The foreground process returns when HAProxy serves (exit code ``READY``) or can't (a message on stderr and one of
 the other codes); a background process stays. It holds
@@ -11,8 +11,8 @@ the other codes); a background process stays. It holds
 * the pipe ``seen``, in which HAProxy leaves a line of each request: it lasts as long as the supervisor, so that nothing
   of a process of HAProxy's is lost that has ended,
 * the listening sockets, which HAProxy inherits, so that connections wait in the kernel while HAProxy restarts: one on
-  PORT, one for clients that come by TLS on TLS_PORT, and one on a free port of PEERS_HOST for what the ingresses of
-  other nodes send; "" stands for neither of the last two,
+  PORT, one for clients that come by TLS on TLS_PORT, and one on PEERS_PORT of PEERS_HOST, 0 for a free one, for
+  what the ingresses of other nodes send; a TLS_PORT and a PEERS_HOST of "" stand for neither of the last two,
 * HAProxy's life: HAProxy is restarted when it dies, and dies with the supervisor. The supervisor ends on SIGTERM
   and when the process WATCHED_PID is gone.
 """
@@ -60,7 +60,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main(argv: list[str]) -> int:
     """Start supervising in the background; return when HAProxy serves or can't."""
-    directory, binary, host, port, watched, peers_host, tls_port = argv
+    directory, binary, host, port, watched, peers_host, peers_port, tls_port = argv
     os.chdir(directory)
     lock = os.open(LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
     for name, at, number in (
         (LISTENER, host, port),
         (TLS_LISTENER, host, tls_port),
-        (PEERS_LISTENER, peers_host, "0" if peers_host else ""),
+        (PEERS_LISTENER, peers_host, peers_port if peers_host else ""),
     ):
         if not number:
             continue

@@ -10,6 +10,7 @@ import pytest
 from flyteray._ingress import silence
 from flyteray._ingress.routes import Slot
 from flyteray._ingress.silence import SilenceWatch
+from flyteray.errors import RuntimeSystemError
 from tests.waiting import eventually
 
 
@@ -46,6 +47,25 @@ def test_one_that_does_not_answer_is_told_of_once() -> None:
         watch.stop()
 
     assert told == doubted == [silent]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_can_not_be_told_is_told_later(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[Slot] = []
+    refusals = iter([RuntimeSystemError("IngressError", "HAProxy does not answer"), ConnectionRefusedError()])
+
+    def doubt(ingress: Slot) -> None:
+        for error in refusals:
+            raise error
+
+    watch = SilenceWatch(doubt, told.append)
+    with full() as (_, silent):
+        watch.watch([silent])
+        eventually(lambda: told)
+        watch.stop()
+
+    assert told == [silent]
+    assert "HAProxy does not answer" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("quick")
