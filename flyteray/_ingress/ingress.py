@@ -186,6 +186,8 @@ class Ingress:
         if needs > self._engine.backends:
             self._grow(pool(int(needs / _FULL) + 1))
         with self._lock:
+            if self._asked is not seen:
+                return  # while this one made room another one was asked for, which is not to be taken back
             self._write(seen)
             all_know = self._engine.lead_to(seen)
             self.seen.update(seen)  # first: who has waited for a backend may have his answer at once

@@ -167,6 +167,19 @@ def test_changes_while_backends_are_added_wait_for_nothing_and_are_true_in_every
         assert backends(tmp_path) == 4096
 
 
+def test_a_state_that_needs_room_does_not_take_a_later_one_back(ingress: Ingress, tmp_path: Path) -> None:
+    with replicas("old", "new") as [old, new]:
+        ingress.apply(serving(old.slot, 0))
+        size = (tmp_path / CONFIG_FILE).stat().st_size
+        growing = threading.Thread(target=ingress.apply, args=(serving(old.slot, 0, 3000),))
+        growing.start()
+        eventually(lambda: (tmp_path / CONFIG_FILE).stat().st_size > 2 * size, every=0.001)
+        ingress.apply(serving(new.slot, 0, 1))
+        growing.join()
+
+        assert (answer(ingress, "app-0"), answer(ingress, "app-1")) == ("new", "new")
+
+
 def test_requests_wait_for_what_changed_while_a_process_was_started_but_not_for_ever(
     ingress: Ingress, tmp_path: Path
 ) -> None:
