@@ -26,7 +26,7 @@ class Shadow:
     request that comes then is not copied. Nor are WebSockets, gRPC and event streams that a browser opens, which need
     somebody at the other end, and requests with bodies of more than 64 KiB or of no stated length, which would have to
     be kept. How many were left out, and why, is told. A request that is copied is handed on when its body is there.
-    HAProxy takes some MiB of memory more for all that are open; of those that have ended it keeps nothing.
+    HAProxy takes some MiB of memory more for all that are open; of quick ones that have ended it keeps nothing.
 
     An app has one shadow at a time. It ends when it is given a share of the requests, as by :meth:`promote
     <flyteray.remote.App.promote>` or a :class:`Canary`, when another version takes over or becomes the shadow, and by
