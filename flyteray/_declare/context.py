@@ -6,8 +6,9 @@ variables around user code, which reads them through :func:`ctx`.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
@@ -234,8 +235,32 @@ class NoTaskContext:
         return "<outside any task>"
 
 
+class BoundContext:
+    """The context of the task that runs. It is made for the first who asks: most tasks that are short never do."""
+
+    def __init__(self) -> None:
+        self._made: ContextVar[Callable[[], TaskContext | None]] = ContextVar("flyteray_task_context")
+
+    def get(self) -> TaskContext | None:
+        """The context; None outside tasks."""
+        made = self._made.get(None)
+        return None if made is None else made()
+
+    def set(self, found: TaskContext | None) -> Token[Callable[[], TaskContext | None]]:
+        """Bind a context until it is :meth:`reset` by the token."""
+        return self._made.set(lambda: found)
+
+    def promise(self, make: Callable[[], TaskContext]) -> None:
+        """Bind the context that ``make`` returns, which is called once."""
+        self._made.set(functools.cache(make))
+
+    def reset(self, token: Token[Callable[[], TaskContext | None]]) -> None:
+        """Bind again what was bound before the token's :meth:`set`."""
+        self._made.reset(token)
+
+
 runtime: ContextVar[TaskRuntime | None] = ContextVar("flyteray_runtime", default=None)
-task_context: ContextVar[TaskContext | None] = ContextVar("flyteray_task_context", default=None)
+task_context = BoundContext()
 # The default is one that can't be changed.
 custom: ContextVar[Mapping[str, str]] = ContextVar("flyteray_custom", default=MappingProxyType({}))
 
@@ -286,7 +311,7 @@ def group(name: str) -> Iterator[None]:
         task_context.reset(token)
 
 
-def enter_group(name: str) -> Token[TaskContext | None]:
+def enter_group(name: str) -> Token[Callable[[], TaskContext | None]]:
     """Be in a group until the context is reset by the token."""
     here = task_context.get()
     return task_context.set(here and here.replace(group_data=GroupData(name)))

@@ -132,7 +132,7 @@ class Call(NamedTuple):
     def unpack(cls, data: bytes, buffers: Payload | None) -> tuple[Call, Payload]:
         """The call and its inputs from what :meth:`pack` gave."""
         header, *fields = pickle.loads(data)
-        return cls(*fields), Payload(header, [] if buffers is None else buffers.buffers)
+        return cls._make(fields), Payload(header, [] if buffers is None else buffers.buffers)
 
     @classmethod
     def of(

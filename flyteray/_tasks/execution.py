@@ -236,7 +236,6 @@ class Worker:
         inherited = call.inherited
         run_folder = f"{self.cluster.storage}/runs/{call.run}"
         root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
-        shipped = _shipped(call.bundle, self.cluster.storage)
         data = f"{root}/{call.run}/{call.action}/data"
         if call.parent is None:
             # Before user code makes it, which would open it to others.
@@ -244,24 +243,7 @@ class Worker:
         children = Children(call, self.recorder, _submitter(), _sender(), self.cluster.storage, data)
         bound.run(context.runtime.set, children)
         bound.run(context.custom.set, dict(inherited.custom_context))
-        bound.run(
-            context.task_context.set,
-            context.TaskContext(
-                action=_action(call),
-                mode="remote",
-                attempt_number=call.attempt,
-                version=call.version,
-                raw_data_path=RawDataPath(data),
-                report=report or unseen(),
-                output_path=f"{run_folder}/{call.action}",
-                run_base_dir=run_folder,
-                code_bundle=shipped,
-                interactive_mode=shipped is not None and shipped.pkl is not None,
-                disable_run_cache=Caching(*inherited.caching).disabled,
-                run_start_time=_utc(inherited.started),
-                checkpoint=Checkpoint(f"{run_folder}/{call.action}/checkpoint"),
-            ),
-        )
+        bound.run(context.task_context.promise, functools.partial(self._context, call, data, report))
         function = functools.partial(task.func, **arguments)
         try:
             with ForkExit():
@@ -272,6 +254,26 @@ class Worker:
             raise
         finally:
             children.confirm()
+
+    def _context(self, call: Call, data: str, report: KeptReport | None) -> context.TaskContext:
+        """The facts that the code of an attempt may ask for."""
+        inherited, folder = call.inherited, f"{self.cluster.storage}/runs/{call.run}"
+        shipped = _shipped(call.bundle, self.cluster.storage)
+        return context.TaskContext(
+            action=_action(call),
+            mode="remote",
+            attempt_number=call.attempt,
+            version=call.version,
+            raw_data_path=RawDataPath(data),
+            report=report or unseen(),
+            output_path=f"{folder}/{call.action}",
+            run_base_dir=folder,
+            code_bundle=shipped,
+            interactive_mode=shipped is not None and shipped.pkl is not None,
+            disable_run_cache=Caching(*inherited.caching).disabled,
+            run_start_time=_utc(inherited.started),
+            checkpoint=Checkpoint(f"{folder}/{call.action}/checkpoint"),
+        )
 
 
 def _span(call: Call, began: float) -> Span | None:

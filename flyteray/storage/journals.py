@@ -30,7 +30,7 @@ class JournalWriter:
     def _begin(self) -> None:
         self._name = os.urandom(8).hex()
 
-    def append(self, storage: Storage, folder: str, key: str, value: memoryview) -> bool:
+    def append(self, storage: Storage, folder: str, key: str, value: bytes | memoryview) -> bool:
         """Keep a value under a key in the journals of a folder; False where storage can't append, and nothing is kept.
 
         Raises:

@@ -41,7 +41,7 @@ def write_value(
     key: str,
     value: object,
     name: str = "value",
-    put: Callable[[memoryview], object] | None = None,
+    put: Callable[[bytes | memoryview], object] | None = None,
 ) -> int:
     """Write a value under a key; the large buffers in it go to disk without a copy in memory.
 
@@ -58,6 +58,11 @@ def write_value(
     Raises:
         ResultSerializationError: the value or a part of it can't be pickled; the message says which.
     """
+    put = put or functools.partial(storage.put, key)
+    plain = plainly(value)
+    if plain is not None and len(plain) <= _SMALL:
+        put(_header(len(plain), 0, _HEADER.size + len(plain)) + plain)
+        return _HEADER.size + len(plain)
     with _Spool(functools.partial(storage.writer, key)) as spool:
         spool.write(bytes(_HEADER.size))
         buffers = _pickle(spool, value, name)
@@ -65,8 +70,7 @@ def write_value(
             spool.spill()
         size = _finish(spool.file, buffers)
         if spool.in_memory is not None:
-            data = spool.in_memory.getbuffer()
-            storage.put(key, data) if put is None else put(data)
+            put(spool.in_memory.getbuffer())
         return size
 
 
@@ -146,9 +150,6 @@ def value_of(data: bytes | mmap.mmap, where: str) -> Any:
 
 
 def _pickle(file: _Spool, value: object, name: str) -> list[memoryview]:
-    if (plain := plainly(value)) is not None:
-        file.write(plain)
-        return []
     buffers: list[memoryview] = []
     try:
         Pickler(cast("IO[bytes]", file), buffer_callback=lambda buffer: buffers.append(buffer.raw())).dump(
@@ -177,8 +178,12 @@ def _finish(file: IO[bytes], buffers: Sequence[memoryview]) -> int:
         file.write(buffer)
     size = file.tell()
     file.seek(0)
-    file.write(_HEADER.pack(_MAGIC, _VERSION, pickle_size, len(buffers), size))
+    file.write(_header(pickle_size, len(buffers), size))
     return size
+
+
+def _header(pickle_size: int, buffers: int, size: int) -> bytes:
+    return _HEADER.pack(_MAGIC, _VERSION, pickle_size, buffers, size)
 
 
 def _places(start: int, sizes: list[int]) -> list[tuple[int, int]]:

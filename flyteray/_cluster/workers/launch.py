@@ -106,7 +106,8 @@ def settle(variables: Mapping[str, str]) -> None:
     if os.environ.get(_THREADS) == "free":
         os.environ.pop(OMP, None)  # Ray's word from now on; libraries then ask the machine
     for name, value in variables.items():
-        os.environ[name] = value
+        if os.environ.get(name) != value:  # to set one is slow
+            os.environ[name] = value
 
 
 def tell_threads(threads: str | None) -> None:

@@ -39,7 +39,7 @@ class KeptOutputs:
         """
         key, storage, folder = output_key(self._run, action), self._storage, _folder(self._run)
 
-        def put(value: memoryview) -> None:
+        def put(value: bytes | memoryview) -> None:
             if not _writer().append(storage, folder, action, value):
                 storage.put(key, value)
 

@@ -79,20 +79,18 @@ class Caller:
         None where the pool has to be asked first: none is known, or it is to know that all of them are busy.
         """
         with self._change:
-            self._forget_dead()
-            tells = found_busy and time.monotonic() - self._told_at > _TELL_S
-            if tells or not self._replicas:
+            if found_busy and time.monotonic() - self._told_at > _TELL_S:
                 return None
-            name = min(self._replicas, key=lambda name: self._under_way.get(name, 0))
-            self._under_way[name] = self._under_way.get(name, 0) + 1
-            return name, self._replicas[name], len(self._replicas)
-
-    def _forget_dead(self) -> None:
-        # Ray would say of a call what that replica died of: as if the call were to blame for its memory.
-        dead = [name for name, handle in self._replicas.items() if handle._get_local_state() == _DEAD]
-        for name in dead:
-            del self._replicas[name]
-            self._lost.add(name)
+            while self._replicas:
+                name = min(self._replicas, key=lambda name: self._under_way.get(name, 0))
+                handle = self._replicas[name]
+                if handle._get_local_state() != _DEAD:
+                    self._under_way[name] = self._under_way.get(name, 0) + 1
+                    return name, handle, len(self._replicas)
+                # Ray would say of a call what that replica died of: as if the call were to blame for its memory.
+                del self._replicas[name]
+                self._lost.add(name)
+            return None
 
     def end(self, name: str, lost: bool = False) -> None:
         """Take note that a replica has one call less; ``lost`` where it is none any more."""
