@@ -14,7 +14,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from flyteray._declare.checkpoint import BaseCheckpoint
 from flyteray._declare.facts import (
@@ -235,28 +235,41 @@ class NoTaskContext:
         return "<outside any task>"
 
 
+class PromisedContext:
+    """A context that ``make`` makes for the first who asks: most tasks that are short never do."""
+
+    def __init__(self, make: Callable[[], TaskContext]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def made(self) -> TaskContext:
+        """The context."""
+        return self._make()
+
+
 class BoundContext:
-    """The context of the task that runs. It is made for the first who asks: most tasks that are short never do."""
+    """The context of the task that runs."""
 
     def __init__(self) -> None:
-        self._made: ContextVar[Callable[[], TaskContext | None]] = ContextVar("flyteray_task_context")
+        self._bound: ContextVar[TaskContext | PromisedContext | None] = ContextVar(
+            "flyteray_task_context", default=None
+        )
 
     def get(self) -> TaskContext | None:
         """The context; None outside tasks."""
-        made = self._made.get(None)
-        return None if made is None else made()
+        bound = self._bound.get()
+        return bound.made if isinstance(bound, PromisedContext) else bound
 
-    def set(self, found: TaskContext | None) -> Token[Callable[[], TaskContext | None]]:
+    def set(self, context: TaskContext | PromisedContext | None) -> Bound:
         """Bind a context until it is :meth:`reset` by the token."""
-        return self._made.set(lambda: found)
+        return self._bound.set(context)
 
-    def promise(self, make: Callable[[], TaskContext]) -> None:
-        """Bind the context that ``make`` returns, which is called once."""
-        self._made.set(functools.cache(make))
-
-    def reset(self, token: Token[Callable[[], TaskContext | None]]) -> None:
+    def reset(self, token: Bound) -> None:
         """Bind again what was bound before the token's :meth:`set`."""
-        self._made.reset(token)
+        self._bound.reset(token)
+
+
+Bound: TypeAlias = "Token[TaskContext | PromisedContext | None]"
 
 
 runtime: ContextVar[TaskRuntime | None] = ContextVar("flyteray_runtime", default=None)
@@ -311,7 +324,7 @@ def group(name: str) -> Iterator[None]:
         task_context.reset(token)
 
 
-def enter_group(name: str) -> Token[Callable[[], TaskContext | None]]:
+def enter_group(name: str) -> Bound:
     """Be in a group until the context is reset by the token."""
     here = task_context.get()
     return task_context.set(here and here.replace(group_data=GroupData(name)))

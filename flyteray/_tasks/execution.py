@@ -243,7 +243,8 @@ class Worker:
         children = Children(call, self.recorder, _submitter(), _sender(), self.cluster.storage, data)
         bound.run(context.runtime.set, children)
         bound.run(context.custom.set, dict(inherited.custom_context))
-        bound.run(context.task_context.promise, functools.partial(self._context, call, data, report))
+        promised = context.PromisedContext(functools.partial(self._context, call, data, report))
+        bound.run(context.task_context.set, promised)
         function = functools.partial(task.func, **arguments)
         try:
             with ForkExit():

@@ -6,6 +6,7 @@ and the variables on its node's disk and turns into the process, so that all of 
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import shlex
@@ -103,11 +104,17 @@ def threads_of(environment: EnvironmentSpec) -> int:
 
 def settle(variables: Mapping[str, str]) -> None:
     """Give this process its declared variables, as far as Ray has changed them or could not be told of them before."""
-    if os.environ.get(_THREADS) == "free":
+    if _is_free():
         os.environ.pop(OMP, None)  # Ray's word from now on; libraries then ask the machine
     for name, value in variables.items():
         if os.environ.get(name) != value:  # to set one is slow
             os.environ[name] = value
+
+
+@functools.cache
+def _is_free() -> bool:
+    """Whether this process was started without a limit of its threads; asked once, as it is slow to find nothing."""
+    return os.environ.get(_THREADS) == "free"
 
 
 def tell_threads(threads: str | None) -> None:

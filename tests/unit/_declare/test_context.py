@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextvars
+
 import pytest
 
 import flyteray
-from flyteray._declare.context import TaskContext, ctx, task_context
+from flyteray._declare.context import PromisedContext, TaskContext, ctx, task_context
 from flyteray.models import ActionID, GroupData, RawDataPath
 
 
@@ -123,3 +125,20 @@ def test_what_launchers_tell_processes_that_train_together_is_read_from_their_va
     monkeypatch.setenv("RANK", "first")
     with pytest.raises(ValueError, match="RANK is 'first'"):
         context.rank  # noqa: B018
+
+
+def test_a_context_that_is_promised_is_made_once_for_who_asks_and_also_where_the_context_was_copied() -> None:
+    made = []
+
+    def make() -> TaskContext:
+        made.append(TaskContext(ActionID("a0", "run-1")))
+        return made[-1]
+
+    bound = contextvars.copy_context()
+    bound.run(task_context.set, PromisedContext(make))
+    assert not made
+
+    found = [bound.run(ctx), bound.copy().run(ctx), bound.run(ctx)]
+
+    assert found == made * 3
+    assert found[0] is found[1] is made[0]

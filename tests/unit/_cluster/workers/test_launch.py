@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ TOLD = "import json, os, sys, time; print(json.dumps([dict(os.environ), sys.argv
 
 
 @pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FLYTERAY_CACHE", str(tmp_path / "it's the node's"))
     for name in ("OMP_NUM_THREADS", "FLYTERAY_PYTHON", "FLYTERAY_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    return tmp_path / "it's the node's"
+    launch._is_free.cache_clear()
+    yield tmp_path / "it's the node's"
+    launch._is_free.cache_clear()
 
 
 def started(command: str, *arguments: str) -> Any:
@@ -108,6 +111,7 @@ def test_where_no_cpus_are_asked_for_threads_are_as_in_plain_python(monkeypatch:
 
     monkeypatch.setenv("FLYTERAY_THREADS", environ["FLYTERAY_THREADS"])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # Ray's
+    launch._is_free.cache_clear()  # as in a process that has begun so
     launch.settle({})
     assert "OMP_NUM_THREADS" not in os.environ
     launch.settle({"OMP_NUM_THREADS": "5"})
