@@ -40,6 +40,8 @@ def digest(value: object, content: Callable[[Location[Any]], str] | None = None)
     Raises:
         TypeError: The value or a part of it can't be pickled, so that nothing tells what its content is.
     """
+    if type(value) is dict and (flat := _flat(value)) is not None:
+        return hashlib.blake2b(flat, digest_size=_SIZE).hexdigest()
     found = _Digest({}, content or _hash_or_path)
     found.add(value)
     return found.result.hex()
@@ -113,7 +115,7 @@ class _Digest:
 
     def _feed(self, *parts: str | bytes) -> None:
         """Take in parts, each with its length."""
-        self._hash.update(b"".join(map(_sized, parts)))
+        self._hash.update(_joined(*parts))
 
     def _ordered(self, tag: str, values: Iterable[Any]) -> None:
         members = list(values)
@@ -125,10 +127,8 @@ class _Digest:
         self._feed(tag, *sorted(self._apart(member) for member in values))
 
     def _apart(self, value: Any) -> bytes:
-        if type(value) is tuple and len(value) == 2:  # an item of a dict, most of which are simple
-            first, second = _simple(value[0]), _simple(value[1])
-            if first is not None and second is not None:
-                return hashlib.blake2b(_PAIR + first + second, digest_size=_SIZE).digest()
+        if type(value) is tuple and len(value) == 2 and (pair := _pair(*value)) is not None:
+            return pair
         part = _Digest(self._above, self._content)
         part.add(value)
         return part.result
@@ -221,6 +221,11 @@ def _text(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
+def _joined(*parts: str | bytes) -> bytes:
+    """Parts, each behind its length."""
+    return b"".join(map(_sized, parts))
+
+
 def _sized(part: str | bytes) -> bytes:
     """A part behind its length: no two lists of parts are the same bytes."""
     data = part.encode() if isinstance(part, str) else part
@@ -239,6 +244,26 @@ _ENCODED: dict[type, Callable[[Any], bytes]] = {
 }
 _SIMPLE = {kind: (_sized(kind.__name__), encoded) for kind, encoded in _ENCODED.items()}
 _PAIR = _sized("tuple") + _sized(_LENGTH.pack(2))  # how a tuple of two begins
+
+
+def _flat(value: dict[Any, Any]) -> bytes | None:
+    """What is taken in of a dict whose keys and values have no parts, as those of most inputs; None of any other."""
+    pairs = []
+    for item in value.items():
+        if (pair := _pair(*item)) is None:
+            return None
+        pairs.append(pair)
+    return _joined("dict", *sorted(pairs))
+
+
+def _pair(first: Any, second: Any) -> bytes | None:
+    """The digest of a tuple of two that have no parts; None where one has some."""
+    one, other = _simple(first), _simple(second)
+    return (
+        None
+        if one is None or other is None
+        else hashlib.blake2b(_PAIR + one + other, digest_size=_SIZE).digest()
+    )
 
 
 def _simple(value: Any) -> bytes | None:
