@@ -53,9 +53,9 @@ class Workers:
         """Do it with those that are leaving, each with its process; ``besides`` is the one that serves."""
         return self._insist(lambda: self._at_leaving(act, besides))
 
-    def are_leaving(self, besides: int) -> set[int]:
-        """The processes of those that are leaving."""
-        return self._insist(lambda: self._alive() - {besides})
+    def are_leaving(self, besides: int) -> bool:
+        """Whether there are such."""
+        return bool(self._insist(self._alive) - {besides})
 
     def reload(self) -> None:
         """Have a new one read HAProxy's files and take what comes; what is open goes on where it is.
@@ -63,8 +63,8 @@ class Workers:
         Raises:
             ClusterError: HAProxy did not take its configuration.
         """
-        serving = self.serving(Conversation.pid)
-        self._left.add(serving)
+        self._insist(self._alive)  # which asks the master once
+        self._left.add(self.serving(Conversation.pid))
         process.reload(self._directory)
 
     def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
@@ -124,8 +124,9 @@ class Workers:
         if not self._has_looked:
             self._left.update(process.old_workers(self._directory))
             self._has_looked = True
-        alive = {pid for pid in list(self._left) if processes.is_alive(pid)}
-        self._left &= alive
+        left = set(self._left)
+        alive = {pid for pid in left if processes.is_alive(pid)}
+        self._left -= left - alive
         return alive
 
     def _insist(self, act: Callable[[], T]) -> T:
