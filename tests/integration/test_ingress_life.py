@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,8 +21,9 @@ import pytest
 from flyteray._cluster.processes import is_alive
 from flyteray._ingress.haproxy import process
 from flyteray._ingress.haproxy.process import Listening
-from flyteray._ingress.ingress import Ingress
-from flyteray._ingress.routes import IngressState
+from flyteray._ingress.ingress import Ingress, found_at
+from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.tls.certificates import Authority
 from flyteray._machine import ports
 from flyteray.errors import ClusterError
 from tests.integration.ingress_servers import Replica, replicas
@@ -229,6 +231,62 @@ def test_clients_of_a_new_haproxy_wait_until_it_is_told_a_state(directory: Path,
             Ingress(directory, watched=os.getpid(), told_first=True)._stop_watching()
             assert status(again) == 200
             assert processes(directory) == before
+    finally:
+        ingress.stop()
+
+
+def test_clients_of_one_that_is_never_told_a_state_hear_so(directory: Path, replica: Replica) -> None:
+    """Its cluster may have no controller, as its database can't be reached."""
+    ingress = Ingress(directory, watched=os.getpid(), told_first=True)
+    try:
+
+        def ask(path: str, **headers: str) -> httpx.Response:
+            return httpx.get(f"http://127.0.0.1:{ingress.port()}{path}", headers=headers, timeout=60)
+
+        with ThreadPoolExecutor(3) as pool:
+            began = time.monotonic()
+            asked = pool.submit(ask, "/app/")
+            as_json = pool.submit(ask, "/", accept="application/json")
+            own = pool.submit(ask, "/-/metrics", authorization="Bearer any")
+            answer = asked.result()
+            assert 5 < time.monotonic() - began < 20
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert "was not told yet which apps there are" in answer.text
+            assert as_json.result().json() == {"error": answer.text.strip()}
+            assert (own.result().status_code, own.result().text) == (503, answer.text)
+
+        ingress.apply(serving(replica))
+        began = time.monotonic()
+        assert [status(ingress, app) for app in ("app", "another")] == [200, 404]
+        assert time.monotonic() - began < 5
+    finally:
+        ingress.stop()
+
+
+@pytest.mark.parametrize("what", ["apply", "join", "grow"])
+def test_nothing_waits_for_a_supervisor_that_has_ended(directory: Path, replica: Replica, what: str) -> None:
+    """Who has something told to HAProxy must not keep it from being started again."""
+    address = found_at("0.0.0.0")
+    ingress = Ingress(directory, watched=os.getpid(), address=address)
+    here = {1: Slot(address, replica.slot.port)}
+    try:
+        authority = Authority.new()
+        wish = ingress.wish(authority.certificate)
+        if wish is None:
+            pytest.skip("this machine has no address but loopback")
+        ingress.apply(IngressState({"app": 1}, {1: here}))
+        processes(directory)["supervisor"].kill()
+
+        began = time.monotonic()
+        if what == "join":
+            ingress.join(authority.sign(wish), authority.certificate)
+        elif what == "grow":
+            ingress.apply(IngressState({"app": 300}, {300: here}))
+        else:
+            ingress.apply(IngressState({"app": 2}, {2: here}))
+
+        assert time.monotonic() - began < 8
+        assert eventually(lambda: status(ingress)) == 200
     finally:
         ingress.stop()
 
