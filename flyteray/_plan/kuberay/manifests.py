@@ -143,6 +143,7 @@ def _settings(name: str, image: str, options: ClusterOptions) -> PodSettings:
     variables = {
         "FLYTERAY_HOST": "0.0.0.0",
         "FLYTERAY_PORT": str(PORT),
+        "FLYTERAY_INGRESS": "head",
         "FLYTERAY_STORAGE": options.storage or f"{_MOUNT}/storage",
         "FLYTERAY_CONTAINER": image,
     }
@@ -201,9 +202,9 @@ def _cluster(name: str, groups: list[Manifest], settings: PodSettings, options: 
 
 
 def _service(name: str) -> Manifest:
-    """Requests may go to any pod: the ingress in it knows where the app is."""
+    """Requests go to the head's pod, which always has an ingress; that knows where the app is."""
     spec = {
-        "selector": {"ray.io/cluster": name},
+        "selector": {"ray.io/cluster": name, "ray.io/node-type": "head"},
         "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
     }
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"{name}-apps"}, "spec": spec}

@@ -112,17 +112,33 @@ def test_every_app_that_is_needed_and_the_tasks_that_may_be_called_have_pods() -
     ]
 
 
-def test_the_service_leads_to_the_ingress_of_every_pod() -> None:
-    made = exported(app())
+def test_the_service_leads_to_the_ingress_of_the_head() -> None:
+    made = exported(app(scaling=Scaling(2)))
     service = kuberay.of_kind(made, "Service")["spec"]
+    cluster = kuberay.of_kind(made, "RayCluster")
     (port,) = service["ports"]
+    (container,), *workers = (pod["containers"] for pod in kuberay.pods([cluster]))
+    listening = {each["name"]: each["containerPort"] for each in container["ports"]}
+    variables = {each["name"]: each["value"] for each in container["env"]}
 
-    assert service["selector"] == {"ray.io/cluster": kuberay.of_kind(made, "RayCluster")["metadata"]["name"]}
-    for pod in kuberay.pods([kuberay.of_kind(made, "RayCluster")]):
+    assert service["selector"] == {
+        "ray.io/cluster": cluster["metadata"]["name"],
+        "ray.io/node-type": "head",
+    }
+    assert str(listening[port["targetPort"]]) == variables["FLYTERAY_PORT"]
+    assert variables["FLYTERAY_INGRESS"] == "head"
+    for (worker,) in workers:
+        assert "ports" not in worker
+        assert worker["env"] == container["env"]
+
+
+def test_no_pod_waits_for_an_ingress_to_be_ready() -> None:
+    for pod in kuberay.pods([kuberay.of_kind(exported(app(scaling=Scaling(2))), "RayCluster")]):
         (container,) = pod["containers"]
-        listening = {each["name"]: each["containerPort"] for each in container["ports"]}
-        variables = {each["name"]: each["value"] for each in container["env"]}
-        assert str(listening[port["targetPort"]]) == variables["FLYTERAY_PORT"]
+        probes = {name: probe["httpGet"] for name, probe in container.items() if name.endswith("Probe")}
+
+        assert probes.keys() == {"startupProbe", "livenessProbe", "readinessProbe"}
+        assert {(each["path"], each["port"]) for each in probes.values()} == {("/api/healthz", 52365)}
 
 
 def test_the_job_finds_the_code_under_its_own_names() -> None:
