@@ -1,188 +1,222 @@
-"""The engine is HAProxy as it runs in a directory, with what reloads have left behind: asked, told, and reloaded."""
+"""The engine is HAProxy as it runs in a directory: its files and its workers are led to one state after the other."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 from flyteray._ingress.changes import changes
-from flyteray._ingress.haproxy import maps, process
-from flyteray._ingress.haproxy.runtime import CommandRefusedError, Conversation
-from flyteray._ingress.haproxy.supervisor import LOG_FILE
-from flyteray._ingress.predecessors import Predecessors
-from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.haproxy import maps
+from flyteray._ingress.haproxy.files import Files
+from flyteray._ingress.haproxy.runtime import Conversation
+from flyteray._ingress.routes import MOST, IngressState, Slot, pool
 from flyteray._ingress.tls.offered import Offered
-from flyteray._plan.traffic.load import Open
-from flyteray.errors import RuntimeSystemError
+from flyteray._ingress.workers import Workers
+from flyteray.errors import BaseRuntimeError
 
-T = TypeVar("T")
+_FULL = 0.75  # of the backends are in use: it is time for more
+_NOTHING = IngressState()
 
-_PATIENCE_S = 10.0
 
+@dataclass(frozen=True)
+class _Told:
+    """What a worker that has so many backends was led to."""
 
-@dataclass
-class _Beginning:
-    """A process begins in the place of another one: it has read a state from the files, None once it is told more."""
-
-    replaced: int
-    read: IngressState | None
+    state: IngressState
+    backends: int
 
 
 class Engine:
-    """The HAProxy of a directory. Questions and commands wait for one that is restarting.
+    """The HAProxy of a directory. The state that it goes by is in its files, and its workers are told what changes.
 
-    Each of them raises RuntimeSystemError where HAProxy can't be reached for long, or refuses.
+    A worker that begins has read the files, and its requests wait until it is told what they do not say: what has
+    changed during the reload, or all, where there is no state yet. One that is leaving is told what it can still do, as
+    its servers stay what they were. While there is a reload, the files do not change and those that are leaving can't
+    be told; at its end that is done.
+
+    Each method raises RuntimeSystemError where HAProxy can't be reached for long, or refuses.
+
+    Args:
+        files: What HAProxy reads.
+        workers: Its processes.
+        state: What it goes by; None where it has not been told anything yet.
 
     Attributes:
-        backends: How many there are, since :meth:`look`.
+        backends: How many there are.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.backends = 0
-        self.is_given_up = False
-        self._directory = directory
-        self._predecessors = Predecessors(directory)
-        self._done: tuple[int, IngressState] | None = None  # HAProxy's process and what it was told last
-        self._beginning: _Beginning | None = None  # from a reload until all is told
-        self._ever: dict[int, dict[int, int]] = {}  # what each process of HAProxy has had, by backend
-        self._counting = threading.Lock()
+    def __init__(self, files: Files, workers: Workers, state: IngressState | None) -> None:
+        self._files = files
+        self._workers = workers
+        self._reloading = threading.Lock()  # taken before the other one
+        self._lock = threading.Lock()
+        self._asked = state  # it may wait for more backends
+        self._state = state  # that in which all is, or will be at the end of the reload
+        self._told: dict[int, _Told | None] = {}  # what each worker does; None: nobody knows
+        self._read: IngressState | None = None  # during a reload: what a worker that begins does
+        self._avoided: frozenset[Slot] = frozenset()
+        self.backends = workers.serving(Conversation.backends)
+        files.backends = max(files.backends, self.backends)
 
-    def give_up(self) -> None:
-        """Wait for HAProxy no more: it is being ended."""
-        self.is_given_up = True
+    def lead_to(self, state: IngressState, then: Callable[[], None]) -> None:
+        """Lead it to a state, unless another one is asked for while this one waits for more backends.
 
-    def look(self) -> int:
-        """How many backends it has: it has read its files."""
-        self.backends = self._insist(Conversation.backends)
-        return self.backends
-
-    def reload(self, read: IngressState) -> None:
-        """Have it read its files anew, which hold a state; what is open goes on in the process that was there before.
-
-        The files stay as they are until the next :meth:`lead_to`.
+        ``then`` is called when the state is that of requests, before another one is.
         """
-        self._predecessors.expect()
-        try:
-            self._beginning = _Beginning(self._insist(Conversation.pid), read)
-            process.reload(self._directory)
-        except BaseException:
-            self._beginning = None
-            raise
-        finally:
-            self._predecessors.look()
+        self._asked = state
+        if state.needs() > self.backends:
+            self._grow(pool(int(state.needs() / _FULL) + 1), state)
+        with self._lock:
+            if self._asked is not state:
+                return
+            self._state = state
+            if self._read is None:
+                self._files.write(state)
+            all_know = self._tell(is_over=self._read is None)
+            then()
+        if not all_know:
+            with self._reloading:
+                pass
+        self._grow_ahead(state)
 
-    def state(self) -> IngressState:
-        """What it does."""
-        return self._insist(Conversation.state)
+    def reload(self, change: Callable[[], None]) -> None:
+        """Have a new worker begin after a change of the files; what is open goes on, and so does what is asked."""
+        with self._reloading:
+            self._reload(change, self._state)
 
-    def lead_to(self, state: IngressState) -> bool:
-        """Tell it, and its predecessors, what leads to a state; one at a time.
+    def show(self, offered: Offered, keep: Callable[[], None]) -> None:
+        """Have it show another certificate to clients, and take theirs from other authorities where there are any.
 
-        While there is a reload, that is the process that takes requests. False where it has just begun to, and the one
-        that did so before isn't told: that is done once more at the end of the reload, which is near.
+        ``keep`` puts both where a worker that begins reads them.
         """
-        reload_is_over = not self._predecessors.are_expected
-        try:
-            return self._insist(lambda haproxy: self._lead_to(state, haproxy))
-        finally:
-            if reload_is_over:
-                self._beginning = None
 
-    def tell_of_servers(self, ingress: Slot, command: str) -> None:
-        """Tell it a command for each of the servers that stand for the ingress of another node."""
-        state = self._done[1] if self._done else IngressState()
-        servers = maps.servers_behind(state, ingress)
-        self._insist(lambda haproxy: haproxy.tell(command.format(each) for each in servers))
-
-    def show(self, offered: Offered) -> None:
-        """Have it show another certificate to clients, and take theirs from other authorities where there are any."""
-
-        def both(haproxy: Conversation) -> None:
-            haproxy.put("cert", maps.TLS_FILE, offered.chain.decode())
+        def both(worker: Conversation) -> int:
+            worker.put("cert", maps.TLS_FILE, offered.chain.decode())
             if offered.clients:
-                haproxy.put("ca-file", maps.TLS_CLIENTS_FILE, offered.clients.decode())
+                worker.put("ca-file", maps.TLS_CLIENTS_FILE, offered.clients.decode())
+            return worker.pid()
 
-        self._insist(both)
+        with self._reloading:  # or one may have read them already that is told nothing
+            shows = self._workers.serving(both)
+            keep()
+            if self._workers.serving(Conversation.pid) != shows:
+                self._workers.serving(both)
 
-    def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
-        """As of the door's."""
-        told = self._everywhere(lambda each: each.traffic(backends))
-        with self._counting:
-            for pid, counted in told.items():
-                self._ever.setdefault(pid, {}).update({each: ever for each, (_, ever) in counted.items()})
-            return {
-                backend: (
-                    sum(counted[backend][0] for counted in told.values()),
-                    sum(ever.get(backend, 0) for ever in self._ever.values()),
-                )
-                for backend in backends
-            }
+    def avoid(self, ingresses: Collection[Slot]) -> None:
+        """Send nothing more to these ingresses of other nodes, until HAProxy finds that they answer its checks.
 
-    def open(self, backends: list[int]) -> dict[int, Open]:
-        """As of the door's."""
-        told = self._everywhere(lambda each: each.open(backends)).values()
-        return {backend: sum((counted[backend] for counted in told), Open()) for backend in backends}
-
-    def unseen(self) -> int:
-        """As of the door's."""
-        return sum(self._everywhere(lambda each: each.unseen()).values())
-
-    def awaited(self) -> dict[str, int]:
-        """How many bytes have come of each body that is waited for, by the request's number."""
-        told = self._everywhere(Conversation.awaited)
-        return {request: received for each in told.values() for request, received in each.items()}
-
-    def end(self, requests: Iterable[str]) -> None:
-        """End requests by their numbers."""
-        numbers = list(requests)
-        self._everywhere(lambda each: each.end(numbers))
-
-    def end_requests(self, is_good: Callable[[str], bool]) -> None:
-        """End what is open for keys that are not good any more."""
-        self._everywhere(lambda each: each.end_requests(is_good))
-
-    def _lead_to(self, state: IngressState, haproxy: Conversation) -> bool:
-        pid, done, beginning = haproxy.pid(), self._done, self._beginning
-        known = done[1] if done and done[0] == pid else None
-        self._done = None
-        if beginning is None or beginning.replaced == pid:
-            haproxy.tell(changes(known or haproxy.state(), state))
-            begins = False
-        else:
-            if done and done[0] == beginning.replaced:
-                self._predecessors.left(*done, self.backends)
-            known, beginning.read = known or beginning.read, None
-            haproxy.tell([*changes(known or haproxy.state(), state), maps.ALL_IS_TOLD])
-            begins = self._predecessors.are_expected
-        self._predecessors.lead_to(state)
-        self._done = (pid, state)
-        return not begins
-
-    def _everywhere(self, question: Callable[[Conversation], T]) -> dict[int, T]:
-        """The answers of HAProxy and of its predecessors, by process."""
-        return self._insist(
-            lambda haproxy: {
-                **self._predecessors.ask(lambda _, each: question(each)),
-                haproxy.pid(): question(haproxy),
-            }
-        )
-
-    def _insist(self, act: Callable[[Conversation], T]) -> T:
-        """Do it with the HAProxy that runs, or the one that runs after a restart."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
+        To be called again for as long as they are to be avoided: another worker may have begun.
+        """
+        with self._lock:
+            more, self._avoided = set(ingresses) - self._avoided, frozenset(ingresses)
             try:
-                with Conversation(self._directory) as haproxy:
-                    return act(haproxy)
-            except (OSError, CommandRefusedError) as error:
-                if self.is_given_up or time.monotonic() > deadline:
-                    raise RuntimeSystemError(
-                        "IngressError",
-                        f"The ingress in {self._directory} does not do what it is told: {error!r}. "
-                        f"{LOG_FILE} there says more.",
-                    ) from error
-            time.sleep(0.02)
+                self._workers.serving(lambda worker: self._avoid(worker, more))
+            except BaseException:
+                self._avoided -= more
+                raise
+
+    def end_waiting(self, ingress: Slot) -> None:
+        """End what waits for the ingress of another node: HAProxy sends it elsewhere, or says so.
+
+        It says nothing to whose connection is still being made: that one is to be avoided for a while first.
+        """
+        with self._lock:
+            servers = maps.servers_behind(self._state or _NOTHING, ingress)
+            self._workers.serving(lambda each: each.tell(f"shutdown sessions server {at}" for at in servers))
+
+    def _grow(self, backends: int, asked: IngressState | None) -> None:
+        """Have so many backends; a worker begins with the state that is asked for."""
+
+        def more() -> None:
+            self._files.backends = max(self._files.backends, backends)
+
+        with self._reloading:
+            if backends > self.backends:
+                self._reload(more, asked)
+
+    def _grow_ahead(self, state: IngressState) -> None:
+        """Have more backends before there is one who needs them, as a reload may take a second."""
+        backends = 2 * self.backends
+
+        def grow() -> None:
+            try:
+                self._grow(backends, self._state)
+            except (BaseRuntimeError, OSError) as error:
+                print(f"The ingress can't have {backends} backends yet: {error!r}", flush=True)
+
+        is_full = state.needs() > self.backends * _FULL and self.backends < MOST
+        if is_full and not self._reloading.locked():
+            threading.Thread(target=grow, daemon=True).start()
+
+    def _reload(self, change: Callable[[], None], asked: IngressState | None) -> None:
+        """Have a worker begin, with the state that is asked for if nothing newer is; one at a time."""
+        with self._lock:
+            change()
+            before = self._state
+            read = asked if asked is self._asked else before
+            self._files.write(read, is_all=False)
+            self._told.setdefault(self._workers.serving(Conversation.pid), None)  # has read something else
+            self._read = read or _NOTHING
+        try:
+            self._workers.reload()
+        finally:
+            with self._lock:
+                try:
+                    self.backends = self._workers.serving(Conversation.backends)
+                    if self._state is before and read is not None and read.needs() <= self.backends:
+                        self._state = read
+                    self._tell(is_over=True)
+                finally:
+                    self._read = None
+                    self._files.write(self._state)
+
+    def _tell(self, is_over: bool) -> bool:
+        """Have the workers know the state; those that are leaving later where no reload ``is_over``: then False."""
+        state = self._state
+        if state is None:
+            return True
+        serving = self._workers.serving(lambda worker: self._lead(worker, state))
+        if not is_over:
+            return not self._workers.are_leaving(besides=serving)
+        left = self._workers.leaving(
+            lambda pid, worker: self._lead_leaving(pid, worker, state), besides=serving
+        )
+        self._told = {pid: self._told[pid] for pid in (serving, *left)}
+        return True
+
+    def _lead(self, worker: Conversation, state: IngressState) -> int:
+        pid = worker.pid()
+        told = self._told.get(pid)
+        if told is not None:
+            before, last = told.state, []
+        else:
+            read = self._read if pid not in self._told else None
+            before, last = read or worker.state(), [maps.ALL_IS_TOLD]
+        self._told[pid] = None
+        known = told.state if told is not None else _NOTHING
+        worker.tell([*changes(before, state), *_down(self._avoided, state, known), *last])
+        self._told[pid] = _Told(state, self.backends)
+        return pid
+
+    def _lead_leaving(self, pid: int, worker: Conversation, state: IngressState) -> None:
+        told = self._told.get(pid) or _Told(worker.state(), worker.backends())
+        after = state.left_to(told.state, told.backends)
+        self._told[pid] = None
+        worker.tell(changes(told.state, after))
+        self._told[pid] = _Told(after, told.backends)
+
+    def _avoid(self, worker: Conversation, ingresses: Collection[Slot]) -> None:
+        if told := self._told.get(worker.pid()):
+            worker.tell(_down(ingresses, told.state))
+        elif self._state is not None:
+            self._lead(worker, self._state)
+
+
+def _down(ingresses: Collection[Slot], state: IngressState, known: IngressState = _NOTHING) -> list[str]:
+    """The commands by which nothing is sent to ingresses of other nodes: of the servers that are not known already."""
+    return [
+        f"set server {each} health down"
+        for at in ingresses
+        for each in set(maps.servers_behind(state, at)).difference(maps.servers_behind(known, at))
+    ]

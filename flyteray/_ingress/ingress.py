@@ -10,7 +10,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from flyteray._cluster import processes
@@ -24,23 +23,19 @@ from flyteray._ingress.entry.pace_watch import PaceWatch
 from flyteray._ingress.haproxy import process
 from flyteray._ingress.haproxy.files import Files
 from flyteray._ingress.haproxy.process import Listening
-from flyteray._ingress.routes import LOOPBACK, MOST, IngressState, Slot, pool
+from flyteray._ingress.haproxy.runtime import Conversation
+from flyteray._ingress.routes import LOOPBACK, IngressState
 from flyteray._ingress.seen.seen import Seen
 from flyteray._ingress.silence import SilenceWatch
 from flyteray._ingress.tls.identity import Identity
 from flyteray._ingress.tls.offer import Offer
 from flyteray._ingress.trusted_proxies import Trust
+from flyteray._ingress.workers import Workers
 from flyteray._plan.traffic.load import Open
 from flyteray._settings import Tls
 from flyteray._traces.asked import Variables, sampling
-from flyteray.errors import BaseRuntimeError, ClusterError
+from flyteray.errors import ClusterError
 
-_FULL = 0.75  # of the backends are in use: it is time for more
-# Nothing more is sent to a node that may have become silent; HAProxy's checks find it when it is back.
-_AVOID = "set server {} health down"
-# What waits for a silent node ends: HAProxy sends it elsewhere, or says so. It says nothing to whose connection is
-# still being made, so the other one comes first.
-_END_WAITING = "shutdown sessions server {}"
 # Kept for documentation, so that they are on the way out of every network; nothing is sent there.
 _FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
 
@@ -65,8 +60,8 @@ class Ingress:
             find this one there once it is :meth:`join`ed with them.
         access_log: Whether an entry of each request is written in the directory.
         traces: The variables of OpenTelemetry by which spans of requests are sent; none: they are not made.
-        told_first: Whether clients of a HAProxy that has just been started wait until a state is applied, rather than
-            hear that there are no apps.
+        told_first: Whether clients of a HAProxy that has just been started wait until a state is applied, or hear after
+            a while that none was, rather than that there are no such apps.
 
     Attributes:
         seen: What is seen of its requests.
@@ -102,45 +97,50 @@ class Ingress:
         self._watched = os.getppid() if watched is None else watched
         self._address = address
         self._identity = Identity(self._directory, address)
+        self._files.peers = self._identity.is_known()
         peers, tls_port = self._identity.peers, tls.port if tls is not None else None
         self._listening = Listening(host, port, self._watched, peers, tls_port)
-        self._reloading = threading.Lock()  # taken before the other one
-        self._lock = threading.Lock()
-        self._is_reading = False  # whether a process that starts reads the files: they must not change
-        self._asked = IngressState()
+        self._lasting = threading.Lock()  # of HAProxy's life, which does not wait for what it is told
         self._named = "", IngressState()  # what was applied last, as the whole cluster sees it
-        self._engine = Engine(self._directory)
+        self._workers = Workers(self._directory)
 
-        self._silence = SilenceWatch(partial(self._tell_of, _AVOID), partial(self._tell_of, _END_WAITING))
-        self._keys = KeyWatch(self._engine.end_requests)
-        self._pace = PaceWatch(self._engine.awaited, self._engine.end)
+        self._keys = KeyWatch(self._workers.end_requests)
+        self._pace = PaceWatch(self._workers.awaited, self._workers.end)
         self._activator = Activator(self._directory)  # before HAProxy, which counts on it
         self._copier = Copier(self._directory)
-        found = process.running(self._directory)
-        stays = found is not None and found.watched == self._watched
-        shows_one = found is not None and stays and found.tls_port > 0
-        self.offer = Offer(self._directory, tls, shows_one) if tls else None
-        self._files.clients = self._files.took_clients() if stays else not told_first
-        if not stays:
-            # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
-            self._write(self._files.last_state().without_replicas())
         try:
-            self._listening = self._listening.as_of(process.ensure(self._directory, self._listening))
-            last = self._files.last_state()
-            self._files.backends = max(self._files.backends, self._engine.look())
-            known = self._engine.state().with_told(last)
-            self._activator.update(known)
-            self.seen = Seen(self._directory, known, access_log, traces)
+            state = self._begin(tls, told_first)
+            self._engine = Engine(self._files, self._workers, state)
+            self._activator.update(state or IngressState())
+            self.seen = Seen(self._directory, state or IngressState(), access_log, traces)
             if self._identity.is_known():
                 self._activator.identify()
         except BaseException:
             self._activator.close()
             self._copier.close()
             raise
+        self._silence = SilenceWatch(self._engine.avoid, self._engine.end_waiting)
         self._pace.start()
         if self.offer is not None:
             self.offer.watch(self._engine.show)
         threading.Thread(target=self._keep_supervised, name="ingress-keeper", daemon=True).start()
+
+    def _begin(self, tls: Tls | None, told_first: bool) -> IngressState | None:
+        """Have a HAProxy, and know what it does; None where it has not been told a state."""
+        found = process.running(self._directory)
+        stays = found is not None and found.watched == self._watched
+        shows_one = found is not None and stays and found.tls_port > 0
+        self.offer = Offer(self._directory, tls, shows_one) if tls else None
+        state = None
+        if not stays:
+            if not told_first:
+                # What replicas a cluster had says nothing about the next one: their ports may be anybody's.
+                state = self._files.last_state().without_replicas()
+            self._files.write(state)
+        self._listening = self._listening.as_of(process.ensure(self._directory, self._listening))
+        if stays and self._files.hold_a_state():
+            state = self._workers.serving(Conversation.state).with_told(self._files.last_state())
+        return state
 
     def port(self) -> int:
         return self._listening.port
@@ -157,12 +157,12 @@ class Ingress:
         return self._identity.wish(authority)
 
     def join(self, certificate: bytes, authority: bytes) -> None:
-        with self._reloading, self._lock:
+        def keep() -> None:
             self._identity.keep(certificate, authority)
-            state = self._engine.state().with_told(self._files.last_state())
-            self._write(state)
-            self._reload(state)
-            self._activator.identify()
+            self._files.peers = self._identity.is_known()
+
+        self._engine.reload(keep)
+        self._activator.identify()
 
     def peers_port(self) -> int:
         found = process.running(self._directory) if self._identity.is_known() else None
@@ -178,43 +178,21 @@ class Ingress:
                 when a process of HAProxy's has started that is reading them.
         """
         seen = state.seen_from(self._address)
-        needs = seen.needs()
-        with self._lock:
-            self._asked = seen
-        if not self._files.clients:
-            self._take_clients()
-        if needs > self._engine.backends:
-            self._grow(pool(int(needs / _FULL) + 1))
-        with self._lock:
-            if self._asked is not seen:
-                return  # while this one made room another one was asked for, which is not to be taken back
-            self._write(seen)
-            all_know = self._engine.lead_to(seen)
+
+        def follow() -> None:
             self.seen.update(seen)  # first: who has waited for a backend may have his answer at once
             self._activator.update(seen)
             self._silence.watch(seen.others())
             self._keys.watch(seen.keys)
             self._named = name, state
-        if not all_know:
-            with self._reloading:
-                pass  # at its end it tells the others
-        if (
-            needs > self._engine.backends * _FULL
-            and self._engine.backends < MOST
-            and not self._reloading.locked()
-        ):
-            # ahead of who needs it: a reload may take a second
-            growing = threading.Thread(
-                target=self._grow_ahead, args=(2 * self._engine.backends,), daemon=True
-            )
-            growing.start()
+
+        self._engine.lead_to(seen, then=follow)
 
     def silent(self) -> list[str]:
         return sorted({ingress.host for ingress in self._silence.found})
 
     def amend(self, difference: Difference, of: str, name: str) -> bool:
-        with self._lock:
-            known, state = self._named
+        known, state = self._named
         if not of or known != of:
             return False
         self.apply(difference.applied_to(state), name)
@@ -227,18 +205,18 @@ class Ingress:
         return {backend: now for backend, (now, _) in self.traffic(backends).items()}
 
     def traffic(self, backends: list[int]) -> dict[int, tuple[int, int]]:
-        return self._engine.traffic(backends)
+        return self._workers.traffic(backends)
 
     def open(self, backends: list[int]) -> dict[int, Open]:
-        return self._engine.open(backends)
+        return self._workers.open(backends)
 
     def unseen(self) -> int:
-        return self._engine.unseen()
+        return self._workers.unseen()
 
     def stop(self) -> None:
         """End HAProxy and its supervisor; open connections end with them."""
-        with self._lock:
-            self._engine.give_up()
+        with self._lasting:
+            self._workers.is_given_up = True
             process.stop(self._directory)
         self._stop_watching()
         self._activator.close()
@@ -252,61 +230,13 @@ class Ingress:
         if self.offer is not None:
             self.offer.stop()
 
-    def _tell_of(self, command: str, ingress: Slot) -> None:
-        with self._lock:
-            self._engine.tell_of_servers(ingress, command)
-
-    def _take_clients(self) -> None:
-        """Take in the clients that have come since HAProxy was started."""
-        with self._reloading, self._lock:
-            self._files.clients = True
-            try:
-                self._write(self._asked)
-                self._reload(self._asked)
-            except BaseException:
-                self._files.clients = False
-                raise
-
-    def _reload(self, state: IngressState) -> None:
-        """Have HAProxy read the files, which hold a state; nothing else is asked meanwhile."""
-        self._engine.reload(state)
-        self._engine.lead_to(state)
-        self._engine.look()
-
-    def _grow(self, backends: int) -> None:
-        """Have so many backends; what is asked meanwhile goes on, and so does what is open. The files don't change."""
-        with self._reloading:
-            if backends <= self._engine.backends:
-                return
-            with self._lock:
-                self._files.backends = max(self._files.backends, backends)
-                read = self._asked
-                self._write(read, everything=False)
-                self._is_reading = True
-            try:
-                self._engine.reload(read)
-            finally:
-                with self._lock:
-                    self._is_reading = False
-                    try:
-                        self._engine.lead_to(self._asked)
-                        self._engine.look()
-                    finally:
-                        self._write(self._asked)
-
-    def _grow_ahead(self, backends: int) -> None:
-        try:
-            self._grow(backends)
-        except (BaseRuntimeError, OSError) as error:
-            print(f"The ingress can't have {backends} backends yet: {error!r}", flush=True)
-
     def _keep_supervised(self) -> None:
         while True:
             process.wait_ended(self._directory)
-            with self._lock:
-                if self._engine.is_given_up or not processes.is_alive(self._watched):
+            with self._lasting:
+                if self._workers.is_given_up or not processes.is_alive(self._watched):
                     self._stop_watching()  # what it belongs to has ended, and HAProxy with that
-                    self._engine.give_up()
+                    self._workers.is_given_up = True
                     return
                 try:
                     process.ensure(self._directory, self._listening)
@@ -317,10 +247,6 @@ class Ingress:
                         flush=True,
                     )
             time.sleep(1.0)
-
-    def _write(self, state: IngressState, everything: bool = True) -> None:
-        if not self._is_reading:
-            self._files.write(state, self._identity.is_known(), everything)
 
 
 def found_at(host: str) -> str:

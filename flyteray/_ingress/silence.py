@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from flyteray._ingress.routes import Slot
 from flyteray.errors import BaseRuntimeError
@@ -21,13 +21,18 @@ _ANSWERS = (0, errno.ECONNREFUSED)
 
 
 class SilenceWatch:
-    """Tells of another node's ingress that has not answered for seconds, in its own thread: first that it is doubtful.
+    """Tells of ingresses of other nodes that have not answered for seconds, in its own thread.
 
-    Both are called with its address, once for each silence. What listens there is connected to and left, no more.
+    ``doubtful`` is called with all that are, again and again until there is none; ``silent`` with one of them a while
+    later, once for each silence. What raises is called again. What listens there is connected to and left, no more.
     """
 
-    def __init__(self, doubtful: Callable[[Slot], object], silent: Callable[[Slot], object]) -> None:
-        self._steps = ((DOUBTFUL_S, doubtful), (SILENT_S, silent))
+    def __init__(
+        self, doubtful: Callable[[frozenset[Slot]], object], silent: Callable[[Slot], object]
+    ) -> None:
+        self._doubtful = doubtful
+        self._silent = silent
+        self._doubted: frozenset[Slot] = frozenset()
         self._watched: frozenset[Slot] = frozenset()
         self.found: frozenset[Slot] = frozenset()  # those that are silent now
         self._stopped = threading.Event()
@@ -45,7 +50,6 @@ class SilenceWatch:
 
     def _work(self) -> None:
         heard: dict[Slot, float] = {}
-        told: dict[Slot, int] = {}  # how many of the steps
         while not self._stopped.is_set():
             began, watched = time.monotonic(), self._watched
             try:
@@ -53,25 +57,27 @@ class SilenceWatch:
             except OSError:  # too few open files here say nothing of the others
                 self._stopped.wait(_EVERY_S)
                 continue
-            heard = {
-                ingress: began if ingress in answering else heard.get(ingress, began) for ingress in watched
+            heard = {each: began if each in answering else heard.get(each, began) for each in watched}
+            silence = {
+                each: time.monotonic() - since for each, since in heard.items() if each not in answering
             }
-            for ingress in watched:
-                if ingress in answering:
-                    told.pop(ingress, None)
-                    continue
-                step = told.get(ingress, 0)
-                if step < len(self._steps) and time.monotonic() - heard[ingress] >= self._steps[step][0]:
-                    try:
-                        self._steps[step][1](ingress)
-                    except (BaseRuntimeError, OSError) as error:
-                        print(
-                            f"HAProxy can't be told that {ingress.host} is silent yet: {error!r}", flush=True
-                        )
-                    else:
-                        told[ingress] = step + 1
-            self.found = frozenset(each for each in self._watched if told.get(each) == len(self._steps))
+            try:
+                self._tell(silence)
+            except (BaseRuntimeError, OSError) as error:
+                hosts = ", ".join(sorted({each.host for each in silence}))
+                print(f"HAProxy can't be told yet which machines are silent ({hosts}): {error!r}", flush=True)
             self._stopped.wait(max(0.0, began + _EVERY_S - time.monotonic()))
+
+    def _tell(self, silence: Mapping[Slot, float]) -> None:
+        doubtful = frozenset(each for each, seconds in silence.items() if seconds >= DOUBTFUL_S)
+        self.found &= doubtful
+        if doubtful or self._doubted:
+            self._doubtful(doubtful)
+            self._doubted = doubtful
+        for ingress in doubtful - self.found:
+            if silence[ingress] >= SILENT_S:
+                self._silent(ingress)
+                self.found |= {ingress}
 
 
 def _answering(ingresses: Collection[Slot]) -> set[Slot]:

@@ -276,12 +276,17 @@ def test_pods_have_the_token_and_one_storage_and_are_watched(name: str) -> None:
     assert (
         len({str([each for each in pod["env"] if each["name"] == "FLYTERAY_STORAGE"]) for pod in pods}) == 1
     )
-    for pod in pods:
-        assert pod["livenessProbe"]["httpGet"]["path"] == "/api/healthz"
-        assert (
-            pod["livenessProbe"]["timeoutSeconds"] > 1
-        )  # Kubernetes' default, in which a busy node does not answer
-        assert "readinessProbe" in pod
+    for pod in pods:  # what they mean is tried in tests/integration/test_kuberay.py
+        probes = {name: pod[name] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+        assert {str(each["httpGet"]) for each in probes.values()} == {
+            "{'path': '/api/healthz', 'port': 52365}"
+        }
+        # Kubernetes' default is a second, in which a busy node does not answer.
+        assert all(each["timeoutSeconds"] > 1 for each in probes.values())
+        patience = {
+            name: each["periodSeconds"] * each.get("failureThreshold", 3) for name, each in probes.items()
+        }
+        assert patience["readinessProbe"] >= patience["livenessProbe"]
 
 
 @pytest.mark.parametrize("name", KUBERAY)
@@ -318,13 +323,13 @@ def test_the_service_and_what_is_in_front_of_it_lead_to_the_ingress() -> None:
     (route,) = front["HTTPRoute"]["rules"]
     (path,) = front["Ingress"]["rules"][0]["http"]["paths"]
 
-    assert service["spec"]["selector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
-    for pod in kuberay.pods([cluster]):
-        (container,) = pod["containers"]
-        assert {each["name"]: each["containerPort"] for each in container["ports"]}[
-            port["targetPort"]
-        ] == 8080
-        assert {"name": "FLYTERAY_PORT", "value": "8080"} in container["env"]
+    name = cluster["metadata"]["name"]
+    assert service["spec"]["selector"] == {"ray.io/cluster": name, "ray.io/node-type": "head"}
+    (head,), *workers = (pod["containers"] for pod in kuberay.pods([cluster]))
+    assert {each["name"]: each["containerPort"] for each in head["ports"]}[port["targetPort"]] == 8080
+    assert {"name": "FLYTERAY_PORT", "value": "8080"} in head["env"]
+    assert {"name": "FLYTERAY_INGRESS", "value": "head"} in head["env"]
+    assert all("ports" not in container for (container,) in workers)
     assert route["backendRefs"] == [{"name": service["metadata"]["name"], "port": port["port"]}]
     assert path["backend"]["service"] == {"name": service["metadata"]["name"], "port": {"name": port["name"]}}
     assert front["HTTPRoute"]["parentRefs"][0]["sectionName"] == front["Gateway"]["listeners"][0]["name"]

@@ -7,10 +7,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from websockets.sync.client import connect
 
@@ -54,6 +55,20 @@ def old_workers(directory: Path) -> list[int]:
 
     [workers] = eventually(found)
     return workers
+
+
+@contextlib.contextmanager
+def growing(ingress: Ingress, directory: Path, slot: Slot) -> Iterator[Callable[[], bool]]:
+    """Inside it a worker is being started with more backends; tells whether that goes on."""
+    ingress.apply(serving(slot, 0, 500))
+    size = (directory / CONFIG_FILE).stat().st_size
+    thread = threading.Thread(target=ingress.apply, args=(serving(slot, 0, 3000),))
+    thread.start()
+    try:
+        eventually(lambda: (directory / CONFIG_FILE).stat().st_size > 2 * size, every=0.001)
+        yield thread.is_alive
+    finally:
+        thread.join()
 
 
 def answer(ingress: Ingress, app: str, client: httpx.Client | None = None) -> str:
@@ -146,38 +161,53 @@ def test_changes_while_backends_are_added_wait_for_nothing_and_are_true_in_every
     with replicas("r") as [replica], httpx.Client() as client:
         ingress.apply(serving(replica.slot, 0, 500))
         assert answer(ingress, "app-500", client) == "r"
-        size = (tmp_path / CONFIG_FILE).stat().st_size
-        growing = threading.Thread(target=ingress.apply, args=(serving(replica.slot, 0, 3000),))
-        growing.start()
-        eventually(lambda: (tmp_path / CONFIG_FILE).stat().st_size > 2 * size, every=0.001)
-
         done_meanwhile = 0
-        for number in range(1, 500):
-            is_over = not growing.is_alive()
-            ingress.apply(serving(replica.slot, 0, number))
-            done_meanwhile += growing.is_alive()
-            # on a connection of its own, and on one that may be open at the process from before
-            assert (answer(ingress, f"app-{number}"), answer(ingress, f"app-{number}", client)) == ("r", "r")
-            assert answer(ingress, f"app-{number - 1 or 500}") == "404"
-            if is_over:
-                break
+        with growing(ingress, tmp_path, replica.slot) as is_growing:
+            for number in range(1, 500):
+                is_over = not is_growing()
+                ingress.apply(serving(replica.slot, 0, number))
+                done_meanwhile += is_growing()
+                # on a connection of its own, and on one that may be open at the worker from before
+                assert (answer(ingress, f"app-{number}"), answer(ingress, f"app-{number}", client)) == (
+                    "r",
+                    "r",
+                )
+                assert answer(ingress, f"app-{number - 1 or 500}") == "404"
+                if is_over:
+                    break
 
-        growing.join()
         assert done_meanwhile > 1
         assert backends(tmp_path) == 4096
 
 
 def test_a_state_that_needs_room_does_not_take_a_later_one_back(ingress: Ingress, tmp_path: Path) -> None:
     with replicas("old", "new") as [old, new]:
-        ingress.apply(serving(old.slot, 0))
-        size = (tmp_path / CONFIG_FILE).stat().st_size
-        growing = threading.Thread(target=ingress.apply, args=(serving(old.slot, 0, 3000),))
-        growing.start()
-        eventually(lambda: (tmp_path / CONFIG_FILE).stat().st_size > 2 * size, every=0.001)
-        ingress.apply(serving(new.slot, 0, 1))
-        growing.join()
+        with growing(ingress, tmp_path, old.slot):
+            ingress.apply(serving(new.slot, 0, 1))
 
         assert (answer(ingress, "app-0"), answer(ingress, "app-1")) == ("new", "new")
+
+
+def test_a_state_that_needs_more_than_is_being_made_holds_up_nobody(ingress: Ingress, tmp_path: Path) -> None:
+    with replicas("r") as [replica]:
+        ingress.apply(serving(replica.slot, 0))
+        with Load(f"http://127.0.0.1:{ingress.port()}/app-0/") as load:
+            ingress.apply(serving(replica.slot, 0, 97))  # which makes room for 256
+            began = time.monotonic()
+            ingress.apply(serving(replica.slot, 0, 97, 400))
+            assert time.monotonic() - began < 5
+            load.goes_on()
+        assert load.answers.keys() == {"r"}
+        assert [answer(ingress, f"app-{number}") for number in (0, 97, 400)] == ["r", "r", "r"]
+
+
+def test_figures_do_not_wait_for_a_reload(ingress: Ingress, tmp_path: Path) -> None:
+    with replicas("r") as [replica], growing(ingress, tmp_path, replica.slot) as is_growing:
+        told = 0
+        while is_growing():
+            assert ingress.traffic([0])[0][1] == ingress.open([0])[0].in_flight == ingress.unseen() == 0
+            told += is_growing()
+        assert told > 5
 
 
 def test_requests_wait_for_what_changed_while_a_process_was_started_but_not_for_ever(
@@ -185,7 +215,7 @@ def test_requests_wait_for_what_changed_while_a_process_was_started_but_not_for_
 ) -> None:
     with replicas("r") as [replica]:
         ingress.apply(serving(replica.slot, 0))
-        (tmp_path / maps.TOLD).write_text(maps.told(everything=False))
+        (tmp_path / maps.TOLD).write_text(maps.told(anything=True, everything=False))
         process.reload(tmp_path)  # by one that ends before it tells anything
 
         began = time.monotonic()
@@ -194,6 +224,53 @@ def test_requests_wait_for_what_changed_while_a_process_was_started_but_not_for_
         began = time.monotonic()
         assert answer(ingress, "app-0") == "r"
         assert time.monotonic() - began < 1
+
+
+def test_a_silent_machine_is_avoided_by_every_worker_that_begins(tmp_path: Path) -> None:
+    """Its checks would find it out half a minute later."""
+    with (
+        replicas("r") as [replica],
+        socket.socket() as silent,
+        contextlib.ExitStack() as queue,
+        known_to_others(tmp_path) as ingress,
+    ):
+        silent.bind(("127.0.0.2", 0))
+        silent.listen(0)
+        for _ in range(4):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(silent.getsockname())
+        host, port = silent.getsockname()
+
+        def state(*more: int) -> IngressState:
+            backends = {each: {1: replica.slot, 2: Slot(host, 7)} for each in (0, *more)}
+            return IngressState({f"app-{b}": b for b in backends}, backends, peers={host: port})
+
+        def are_down() -> set[bool]:
+            try:
+                with Conversation(tmp_path) as haproxy:
+                    rows = [line.split() for line in haproxy.ask("show servers state").splitlines()]
+            except OSError:  # it is starting
+                return set()
+            return {row[5] == "0" for row in rows if len(row) > 5 and maps.is_elsewhere(row[3])}
+
+        ingress.apply(
+            state(130)
+        )  # by a reload: one that listens for no other machine has no certificates loaded
+        assert are_down() == {False}
+        eventually(lambda: are_down() == {True})
+        eventually(lambda: ingress.silent() == [host])
+
+        ingress.apply(state(130, 1))  # a server that was not there before
+        assert are_down() == {True}
+        ingress.apply(state(130, 1, 300))
+        assert are_down() == {True}
+        found = process.running(tmp_path)
+        assert found is not None
+        [master] = psutil.Process(found.pid).children()
+        master.kill()
+        master.wait()
+        eventually(lambda: are_down() == {True}, timeout=10)
 
 
 class Machine:

@@ -374,7 +374,7 @@ def test_what_is_open_goes_on_when_it_is_loaded_anew_and_new_apps_are_reached_by
             chat = Chat(client, timeout=60)
             assert chat.say(b"a") == b"olda"
 
-            ingress._engine.reload(ingress._engine.state())
+            ingress._engine.reload(lambda: None)
             members = {0: {G + 1: old}, 1: {G + 1: new}}
             both = IngressState({"talk": 1}, members, owners={0: "talk", 1: "talk"}, http2=frozenset({0, 1}))
             ingress.apply(both)
@@ -424,7 +424,7 @@ def test_a_stream_may_be_silent_for_as_long_as_it_likes(ingress: Ingress) -> Non
         eventually(lambda: ingress.traffic([0])[0][0] == 2)
         time.sleep(25)  # older than those that are looked at
 
-        assert ingress._engine.awaited() == {}
+        assert ingress._workers.awaited() == {}
         joined.cancel()
         assert chat.say(b"a") == b"a"
         assert chat.end() == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +21,9 @@ import pytest
 from flyteray._cluster.processes import is_alive
 from flyteray._ingress.haproxy import process
 from flyteray._ingress.haproxy.process import Listening
-from flyteray._ingress.ingress import Ingress
-from flyteray._ingress.routes import IngressState
+from flyteray._ingress.ingress import Ingress, found_at
+from flyteray._ingress.routes import IngressState, Slot
+from flyteray._ingress.tls.certificates import Authority
 from flyteray._machine import ports
 from flyteray.errors import ClusterError
 from tests.integration.ingress_servers import Replica, replicas
@@ -232,6 +235,62 @@ def test_clients_of_a_new_haproxy_wait_until_it_is_told_a_state(directory: Path,
         ingress.stop()
 
 
+def test_clients_of_one_that_is_never_told_a_state_hear_so(directory: Path, replica: Replica) -> None:
+    """Its cluster may have no controller, as its database can't be reached."""
+    ingress = Ingress(directory, watched=os.getpid(), told_first=True)
+    try:
+
+        def ask(path: str, **headers: str) -> httpx.Response:
+            return httpx.get(f"http://127.0.0.1:{ingress.port()}{path}", headers=headers, timeout=60)
+
+        with ThreadPoolExecutor(3) as pool:
+            began = time.monotonic()
+            asked = pool.submit(ask, "/app/")
+            as_json = pool.submit(ask, "/", accept="application/json")
+            own = pool.submit(ask, "/-/metrics", authorization="Bearer any")
+            answer = asked.result()
+            assert 5 < time.monotonic() - began < 20
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert "was not told yet which apps there are" in answer.text
+            assert as_json.result().json() == {"error": answer.text.strip()}
+            assert (own.result().status_code, own.result().text) == (503, answer.text)
+
+        ingress.apply(serving(replica))
+        began = time.monotonic()
+        assert [status(ingress, app) for app in ("app", "another")] == [200, 404]
+        assert time.monotonic() - began < 5
+    finally:
+        ingress.stop()
+
+
+@pytest.mark.parametrize("what", ["apply", "join", "grow"])
+def test_nothing_waits_for_a_supervisor_that_has_ended(directory: Path, replica: Replica, what: str) -> None:
+    """Who has something told to HAProxy must not keep it from being started again."""
+    address = found_at("0.0.0.0")
+    ingress = Ingress(directory, watched=os.getpid(), address=address)
+    here = {1: Slot(address, replica.slot.port)}
+    try:
+        authority = Authority.new()
+        wish = ingress.wish(authority.certificate)
+        if wish is None:
+            pytest.skip("this machine has no address but loopback")
+        ingress.apply(IngressState({"app": 1}, {1: here}))
+        processes(directory)["supervisor"].kill()
+
+        began = time.monotonic()
+        if what == "join":
+            ingress.join(authority.sign(wish), authority.certificate)
+        elif what == "grow":
+            ingress.apply(IngressState({"app": 300}, {300: here}))
+        else:
+            ingress.apply(IngressState({"app": 2}, {2: here}))
+
+        assert time.monotonic() - began < 8
+        assert eventually(lambda: status(ingress)) == 200
+    finally:
+        ingress.stop()
+
+
 def test_a_remembered_port_that_is_taken_is_given_up(ingress: Ingress, directory: Path) -> None:
     ingress.stop()
     with socket.create_server(("127.0.0.1", ingress.port())):
@@ -262,13 +321,25 @@ def test_other_machines_find_it_where_they_did_after_its_supervisor_has_ended(
 
 
 def test_a_requested_port_that_is_taken_is_named(directory: Path, ingress: Ingress, tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=rf"Port {ingress.port()} of 127.0.0.1 is taken"):
+    with pytest.raises(ClusterError) as refused:
         Ingress(tmp_path / "other", port=ingress.port(), watched=os.getpid())
+
+    told, port = str(refused.value), ingress.port()
+    assert told.startswith(
+        f"The ingress of {socket.gethostname()} did not start. Port {port} of 127.0.0.1 is taken"
+    )
+    assert "Choose another one, or 0 for any that is free: FLYTERAY_PORT, or flyteray up --port." in told
+    assert re.search(rf"On port {port} listens process \d+ \(\S+\)\.$", told)
 
 
 def test_an_address_of_another_machine_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"of 203.0.113.1 can't be.*Choose an address of this machine"):
+    with pytest.raises(
+        ClusterError, match=r"of 203.0.113.1 can't be.*Choose an address of this machine: FLYTERAY"
+    ):
         Ingress(tmp_path, host="203.0.113.1", watched=os.getpid())
+    # As Ray may be told to know it by: that of a router in front.
+    with pytest.raises(ClusterError, match=r"of 203.0.113.1 can't be.*of this machine: ray start --node-ip"):
+        Ingress(tmp_path, address="203.0.113.1", watched=os.getpid())
 
 
 def test_a_requested_port_is_used_even_if_one_runs_on_another(directory: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from flyteray._declare.options.shares import BY_COOKIE
 from flyteray._ingress.entry.grants import Grant
+from flyteray._ingress.haproxy.runtime import Conversation
 from flyteray._ingress.ingress import Ingress
 from flyteray._ingress.routes import IngressState
 from flyteray._plan.credentials import key_digest
@@ -120,7 +121,7 @@ def test_a_state_with_shares_is_found_again(ingress: Ingress, both: dict[int, di
     for sticks in (None, BY_COOKIE, "X-User"):
         state = split(both, 7, sticks)
         ingress.apply(state)
-        assert ingress._engine.state() == state
+        assert ingress._workers.serving(Conversation.state) == state
 
 
 def test_an_app_that_keeps_clients_by_a_cookie_is_not_given_their_keys(

@@ -11,18 +11,22 @@ import ssl
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from cryptography import x509
 from websockets.sync.client import connect
 
 from flyteray._ingress.entry.grants import Grant
-from flyteray._ingress.haproxy import process
+from flyteray._ingress.haproxy import maps, process
+from flyteray._ingress.haproxy.runtime import Conversation
 from flyteray._ingress.ingress import Ingress, found_at
 from flyteray._ingress.routes import IngressState
+from flyteray._ingress.tls.offered import Offered
 from flyteray._machine import ports
 from flyteray._plan.credentials import key_digest
 from flyteray._settings import Tls
@@ -290,6 +294,26 @@ def shown(port: int, context: ssl.SSLContext) -> str | None:
     return None
 
 
+def test_a_certificate_that_is_renewed_during_a_reload_is_shown_after_it(
+    tmp_path: Path, issuer: Issuer, state: IngressState, trusting: ssl.SSLContext
+) -> None:
+    """The worker that begins has read an earlier one by then."""
+    many = state.but(backends={**state.backends, 3000: {}})  # so that a reload takes long
+    with offering(tmp_path / "ingress", many, Tls(*issuer.issue().put(tmp_path))) as ingress:
+        serving = ingress._workers.serving(Conversation.pid)
+        reloading = threading.Thread(target=ingress._engine.reload, args=(lambda: None,))
+        reloading.start()
+        file = tmp_path / "ingress" / maps.TLS_FILE
+        while ingress._workers.serving(Conversation.pid) == serving:
+            renewed = issuer.issue()
+            offered = Offered.read(Tls(*renewed.put(tmp_path)), NOW)
+            ingress._engine.show(offered, partial(file.write_bytes, offered.chain))
+        reloading.join()
+
+        number = x509.load_pem_x509_certificate(renewed.certificate).serial_number
+        assert int(serial(ingress.tls_port(), trusting), 16) == number
+
+
 def test_a_secret_of_kubernetes_is_followed_by_its_link(
     tmp_path: Path, issuer: Issuer, state: IngressState, trusting: ssl.SSLContext
 ) -> None:
@@ -335,7 +359,9 @@ def test_who_asks_for_tls_with_wrong_files_gets_no_ingress(tmp_path: Path, issue
 def test_a_port_for_tls_that_is_taken_is_named(tmp_path: Path, files: tuple[Path, Path]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ClusterError, match=f"Port {port} of 127.0.0.1 is taken by another process"):
+        with pytest.raises(
+            ClusterError, match=f"Port {port} of 127.0.0.1 is taken .*: FLYTERAY_TLS_PORT, or"
+        ):
             Ingress(tmp_path, watched=os.getpid(), tls=Tls(*files, port=port))
 
 

@@ -64,6 +64,10 @@ _UNKNOWN_TO_GRPC = (
     "There is no app named '%[var(txn.shown)]'. A channel names its app by its host, such as <app>.localhost:<port>, "
     "or by the option grpc.default_authority, such as <app>.localhost; 'flyteray get app' lists the apps."
 )
+_UNTOLD = (
+    "This ingress has just been started and was not told yet which apps there are. If that lasts, the controller can't "
+    "start: 'flyteray up' says why. Try again in a moment."
+)
 _NO_KEY = (
     f"App '{_APP}' asks for a key: send the header 'Authorization: Bearer KEY'. "
     "'flyteray create key NAME' makes one."
@@ -336,13 +340,16 @@ LIMITS = "\n".join(
 )
 """Refuses what is too large to be handed on with what the ingress adds."""
 
+_SOON = "hdr Retry-After 1"
+UNTOLD = _says_to_all(503, _UNTOLD, f"{{ str(all),map_str({maps.TOLD}) -m str {maps.NOTHING} }}", _SOON)
+"""For backends of what nothing is known of; not a rule for each request."""
 UNKNOWN = "\n".join(
     [
+        UNTOLD,
         _says_to_all(404, _NOT_NAMED, "{ var(txn.app) -m len 0 }"),
         _refused(404, _UNKNOWN, "var(txn.app)", "TRUE", _UNKNOWN_TO_GRPC),
     ]
 )
-_SOON = "hdr Retry-After 1"
 TOO_OFTEN = _beyond(429, _TOO_OFTEN, "requests_per_second", "limited rated too_often", _SOON)
 LARGE_BODY = "\n".join(
     _beyond(413, large_body(_APP, "%[var(req.most_body)]"), "body", f"limited body_limited {too_long}")

@@ -11,8 +11,8 @@ what is noted of all requests, then what only some apps ask for, last what few h
 is led to a backend that says it. What is done with all that is handed on stands in the section ``of_apps``, which the
 backends of apps share.
 
-What changes while a process is being started is told it when it is there. Until then its requests wait: it has read
-what was true before.
+A worker that begins may not know all by its files: it is told what changed meanwhile, or all where nothing is known
+yet. Until then its requests wait.
 """
 
 from __future__ import annotations
@@ -177,12 +177,13 @@ _PLAIN = f"""\
     http-request allow if by_host {_IS_PLAIN} || named_host !page {_IS_PLAIN}
 """
 
-_PATIENCE_S = 3  # who would tell may have ended
+_PATIENCE_S = 3  # for the rest, since who would tell it may have ended; what was read is true enough then
+_FIRST_PATIENCE_S = 10  # of each request, where nothing is known: its answer is that
 _UNTIL_TOLD = f"""\
     http-request lua.until_told unless {{ str(all),map_str({maps.TOLD}) -m str yes }}"""
 
 UNTIL_TOLD = f"""\
--- Requests of a process that has just started wait until it knows what changed meanwhile, but not for ever.
+-- Requests of a worker that has just begun wait until it is told all, but not for ever.
 local told, ends = Map.new("{maps.TOLD}", Map._str), nil
 
 local function now()
@@ -191,14 +192,21 @@ local function now()
 end
 
 core.register_action("until_told", {{"http-req"}}, function(txn)
-  ends = ends or now() + {_PATIENCE_S}
-  while told:lookup("all") ~= "yes" do
-    if now() > ends then core.set_map("{maps.TOLD}", "all", "yes") end
-    core.msleep(2)
+  local came = now()
+  while true do
+    local knows = told:lookup("all")
+    if knows == "yes" or now() > came + {_FIRST_PATIENCE_S} then return end
+    if knows == "{maps.NOTHING}" then
+      core.msleep(20)
+    else
+      ends = ends or now() + {_PATIENCE_S}
+      if now() > ends then core.set_map("{maps.TOLD}", "all", "yes") end
+      core.msleep(2)
+    end
   end
 end)
 """
-"""The Lua for that rule, which ends the waiting by itself after a while."""
+"""The Lua for that rule."""
 
 # what comes after the headers, and what may be sent once more
 _BODIES = """\
@@ -396,7 +404,6 @@ def frame(
     threads: int,
     connections: int,
     trust: Trust = NOBODY,
-    clients: bool = True,
     peers: bool = False,
     hosts: Hosts = ALL,
     logs: bool = False,
@@ -404,10 +411,7 @@ def frame(
     tls: Tls | None = None,
     sampling: Sampling | None = None,
 ) -> str:
-    """What the configuration says whatever the state is; the sections of the backends follow.
-
-    Without ``clients`` these wait in the kernel, which has the listening sockets from the supervisor.
-    """
+    """What the configuration says whatever the state is; the sections of the backends follow."""
     head = _GLOBAL.format(
         admin=ADMIN_SOCKET,
         threads=threads,
@@ -422,7 +426,7 @@ def frame(
     )
     frontend = _FRONTEND.format(
         frontend=maps.FRONTEND,
-        binds=_binds(tls) if clients else "    # nobody comes here before there is a state to go by",
+        binds=_binds(tls),
         first_bytes="" if half_closed else _FIRST_BYTES,
         apps=maps.APPS,
         hosts=maps.HOSTS,
@@ -475,11 +479,6 @@ def frame(
         _COMING,
     ]
     return "\n".join(sections)
-
-
-def takes_clients(text: str) -> bool:
-    """Whether a configuration has clients taken in."""
-    return _BIND in text
 
 
 def _binds(tls: Tls | None) -> str:

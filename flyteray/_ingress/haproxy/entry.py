@@ -113,6 +113,7 @@ private known_user too_low
 def refused(client: str) -> str:
     """The backends that say why to who is not let in; ``client`` as above."""
     by_key = f"""\
+{answers.UNTOLD}
     acl crosses var(txn.origin) -m found
     acl any_key var(txn.digest) -m found
     acl our_key var(req.key) -m found

@@ -27,7 +27,7 @@ class Files:
 
     Attributes:
         backends: How many backends the configuration has from the next writing on. They never become fewer.
-        clients: Whether these are taken in from the next writing on; they wait otherwise.
+        peers: Whether HAProxy takes what other ingresses send, from the next writing on.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Files:
         sampling: Sampling | None = None,
     ) -> None:
         self.backends = FEWEST
-        self.clients = True
+        self.peers = False
         self._directory = directory
         self._trust = trust
         self._hosts = hosts
@@ -53,17 +53,19 @@ class Files:
         self._maps: dict[str, dict[str, str]] = {}
         self._sections: dict[int, tuple[tuple[Mapping[int, Slot], int, bool], str]] = {}
 
-    def write(self, state: IngressState, peers: bool, everything: bool = True) -> None:
-        """Have the files hold a state, as a node sees it; with ``peers`` HAProxy takes what other ingresses send.
+    def write(self, state: IngressState | None, is_all: bool = True) -> None:
+        """Have the files hold a state, as a node sees it; None: there is none yet.
 
-        If that is not ``everything``, a process that reads them lets requests wait until it is told the rest.
+        If that is not ``all``, a worker that reads them lets requests wait until it is told the rest.
         """
+        is_known = state is not None
+        state = state or IngressState()
         self.backends = max(self.backends, pool(state.needs()))
         for name, content in maps.entries(state).items():
             if self._maps.get(name) != content:
                 self._put(name, maps.text(content))
                 self._maps[name] = content
-        self._put(maps.TOLD, maps.told(everything))
+        self._put(maps.TOLD, maps.told(is_known, is_all))
         self._put(config.LUA_FILE, config.UNTIL_TOLD + answers.BROKEN + shares.LUA + rules.LUA + copies.LUA)
         for name, page in pages().items():
             self._put(name, page)
@@ -71,8 +73,7 @@ class Files:
             threads=config.threads(len(os.sched_getaffinity(0))),
             connections=config.connections(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             trust=self._trust,
-            clients=self.clients,
-            peers=peers,
+            peers=self.peers,
             hosts=self._hosts,
             logs=self._logs,
             half_closed=self._half_closed,
@@ -85,9 +86,10 @@ class Files:
         ]
         self._put(CONFIG_FILE, "\n".join([first, *sections]))
 
-    def took_clients(self) -> bool:
-        """Whether clients are taken in by the configuration that is there."""
-        return config.takes_clients((self._directory / CONFIG_FILE).read_text())
+    def hold_a_state(self) -> bool:
+        """Whether there is one to go by in those that are there."""
+        file = self._directory / maps.TOLD
+        return not file.exists() or maps.tell_anything(file.read_text())
 
     def last_state(self) -> IngressState:
         """The state that the files hold, but for the replicas."""

@@ -44,10 +44,9 @@ FILES = (  # HAProxy goes by these
     *(LIMITS, CROWDS, KEYS, OWNERS, NEAR, SHARES, SHADOWS, VERSIONS, HTTP2),
 )
 
-TOLD = (
-    "told.map"  # whether a process that starts knows all by its files, or is told the rest before it serves
-)
+TOLD = "told.map"  # whether a worker that begins knows all by its files
 ALL_IS_TOLD = f"set map {TOLD} all yes"
+NOTHING = "nothing"  # stands there where no state is known yet
 
 # HAProxy does not know these: they are for the activator alone.
 WAITS = "waits.map"  # an app's name to the milliseconds that a request may wait for a replica of it
@@ -240,9 +239,14 @@ def text(content: Mapping[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in sorted(content.items()))
 
 
-def told(everything: bool) -> str:
-    """The text of the map that says whether all was told."""
-    return text({"all": _YES if everything else "no"})
+def told(anything: bool, everything: bool) -> str:
+    """The text of the map that says whether the files tell anything, and if so all: the rest is soon told otherwise."""
+    return text({"all": NOTHING if not anything else _YES if everything else "no"})
+
+
+def tell_anything(text: str) -> bool:
+    """Whether the files tell anything, by the text of this map."""
+    return parse(text).get("all") != NOTHING
 
 
 def parse(lines: str) -> dict[str, str]:

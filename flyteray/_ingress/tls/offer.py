@@ -6,12 +6,16 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from flyteray import _private
 from flyteray._ingress.haproxy import maps
 from flyteray._ingress.tls.offered import Offered
 from flyteray._settings import Tls
+
+Show = Callable[[Offered, Callable[[], None]], None]
+"""Has HAProxy show a certificate, and calls what puts it where it is read at a start."""
 
 _EVERY_S = 1.0
 _KEY_FOR_ALL = "{} can be read by every user of this machine: chmod 600 it."
@@ -65,7 +69,7 @@ class Offer:
             words.append(_KEY_FOR_ALL.format(path))
         return "; ".join(words)
 
-    def watch(self, show: Callable[[Offered], None]) -> None:
+    def watch(self, show: Show) -> None:
         """Have another certificate shown when the files hold one, in a thread of its own; ``show`` may raise."""
         threading.Thread(target=self._work, args=(show,), name="flyteray-tls", daemon=True).start()
 
@@ -73,17 +77,16 @@ class Offer:
         """End the thread, within seconds."""
         self._stopped.set()
 
-    def _work(self, show: Callable[[Offered], None]) -> None:
+    def _work(self, show: Show) -> None:
         while not self._stopped.wait(_EVERY_S):
             if (state := self._state()) != self._looked_at:
                 self._look(show, state)
 
-    def _look(self, show: Callable[[Offered], None], state: object) -> None:
+    def _look(self, show: Show, state: object) -> None:
         try:
             offered = Offered.read(self._tls, _now())
             if self._offered is None or offered.digest != self._offered.digest:
-                show(offered)
-                self._write(offered)
+                show(offered, partial(self._write, offered))
         except (OSError, ValueError) as error:
             # Of two files one may have been replaced so far: the other one changes this again.
             problem = str(error)

@@ -1,4 +1,8 @@
-"""A pod of a RayCluster: its container, its probes, and how flyteray starts on the head."""
+"""A pod of a RayCluster: its container, its probes, and how flyteray starts on the head.
+
+Its probes ask for Ray alone. A worker has an ingress only while something runs on it, and KubeRay begins no job before
+all pods are ready: the job that serves the first app would wait for ever.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 
 from flyteray._plan.kuberay.hardware import PodHardware
 
-PORT = 8080  # of the ingress in every pod
+PORT = 8080  # of the head's ingress, which takes the requests
 HEAD = PodHardware(
     requests={"cpu": "2", "memory": "8Gi"},
     limits={"memory": "8Gi"},
@@ -54,23 +58,18 @@ class PodLooks:
 
 
 def head_template(settings: PodSettings) -> dict[str, Any]:
-    """The head's pod: it is ready when Ray is, so that workers find it whatever the ingress does."""
+    """The head's pod: it is ready when Ray is, and flyteray has been started, for which Kubernetes waits first."""
     container = {
         **_container("ray-head", settings, HEAD, (settings.secret, settings.credentials)),
         "ports": [_port(6379, "gcs-server"), _port(8265, "dashboard"), _port(PORT, "http")],
         "lifecycle": {"postStart": {"exec": {"command": ["bash", "-c", _START]}}},
-        "readinessProbe": {**_healthy(), "periodSeconds": 5, "timeoutSeconds": 5},
     }
     return {"spec": {"containers": [container], **_volumes(settings)}}
 
 
 def worker_template(settings: PodSettings, hardware: PodHardware, looks: PodLooks) -> dict[str, Any]:
-    """A worker's pod: it is ready when its ingress takes requests, and started anew when its raylet is gone."""
-    container = {
-        **_container("ray-worker", settings, hardware, (settings.credentials,)),
-        "ports": [_port(PORT, "http")],
-        "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 2},
-    }
+    """A worker's pod: it takes requests from the head's ingress only."""
+    container = _container("ray-worker", settings, hardware, (settings.credentials,))
     selector = {**hardware.selector, **looks.selector}
     # Nodes with accelerators are kept for those who ask for these.
     tolerations = [{"key": device, "operator": "Exists"} for device in hardware.devices]
@@ -102,6 +101,8 @@ def _container(
         **mounts,
         "startupProbe": {**_healthy(), "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 60},
         "livenessProbe": {**_healthy(), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        # It fails no sooner than the one before: an ingress serves on while Ray in its pod is busy.
+        "readinessProbe": {**_healthy(), "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 12},
     }
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -36,17 +35,23 @@ def full() -> Iterator[tuple[socket.socket, Slot]]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_one_that_does_not_answer_is_told_of_once() -> None:
+def test_one_that_does_not_answer_is_doubted_all_the_time_and_told_of_once() -> None:
     told: list[Slot] = []
-    doubted: list[Slot] = []
+    doubted: list[frozenset[Slot]] = []
     watch = SilenceWatch(doubted.append, told.append)
-    with full() as (_, silent):
+    with full() as (listener, silent):
         watch.watch([silent])
         eventually(lambda: told)
-        threading.Event().wait(0.8)  # long enough for a second time
+        more = len(doubted) + 10
+        eventually(lambda: len(doubted) > more)
+        assert watch.found == set(doubted[0]) == {silent}
+        for _ in range(3):
+            listener.accept()[0].close()
+        eventually(lambda: not doubted[-1])
         watch.stop()
 
-    assert told == doubted == [silent]
+    assert told == [silent]
+    assert watch.found == set()
 
 
 @pytest.mark.usefixtures("quick")
@@ -54,7 +59,7 @@ def test_what_can_not_be_told_is_told_later(capsys: pytest.CaptureFixture[str]) 
     told: list[Slot] = []
     refusals = iter([RuntimeSystemError("IngressError", "HAProxy does not answer"), ConnectionRefusedError()])
 
-    def doubt(ingress: Slot) -> None:
+    def doubt(ingresses: frozenset[Slot]) -> None:
         for error in refusals:
             raise error
 
@@ -71,15 +76,13 @@ def test_what_can_not_be_told_is_told_later(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.usefixtures("quick")
 def test_one_that_refuses_or_takes_connections_is_not_silent() -> None:
     told: list[Slot] = []
-    doubted: list[Slot] = []
-    asked = threading.Event()
+    doubted: list[frozenset[Slot]] = []
     watch = SilenceWatch(doubted.append, told.append)
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         watch.watch([Slot(*listener.getsockname()), Slot(*closed.getsockname())])
         for _ in range(20):  # a second of looks
             listener.accept()[0].close()
-        asked.set()
         watch.stop()
 
     assert told == doubted == []
@@ -88,7 +91,7 @@ def test_one_that_refuses_or_takes_connections_is_not_silent() -> None:
 @pytest.mark.usefixtures("quick")
 def test_what_is_watched_no_longer_is_not_told_of() -> None:
     told: list[Slot] = []
-    doubted: list[Slot] = []
+    doubted: list[frozenset[Slot]] = []
     watch = SilenceWatch(doubted.append, told.append)
     with full() as (_, first), full() as (_, second):
         watch.watch([first, second])
@@ -96,4 +99,5 @@ def test_what_is_watched_no_longer_is_not_told_of() -> None:
         eventually(lambda: told)
         watch.stop()
 
-    assert told == doubted == [second]
+    assert told == [second]
+    assert set(doubted) == {frozenset([second])}

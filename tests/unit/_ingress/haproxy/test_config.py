@@ -31,7 +31,7 @@ ACTIVATORS = [
 
 def written(state: IngressState, directory: Path) -> str:
     """The configuration that HAProxy would read for a state."""
-    Files(directory, NOBODY).write(state, peers=False)
+    Files(directory, NOBODY).write(state)
     return (directory / CONFIG_FILE).read_text()
 
 
@@ -94,7 +94,7 @@ def test_servers_here_take_as_many_requests_as_was_said(tmp_path: Path) -> None:
     files = Files(tmp_path, NOBODY)
     lines = []
     for crowds in ({3: Crowd(5, 0)}, {}):
-        files.write(IngressState(backends=backends, crowds=crowds), peers=False)
+        files.write(IngressState(backends=backends, crowds=crowds))
         servers = re.findall(
             r"^    server (?!act|own)(.*)", (tmp_path / CONFIG_FILE).read_text(), re.MULTILINE
         )

@@ -22,7 +22,7 @@ def files(tmp_path: Path) -> Files:
 def written(directory: Path, files: Files, state: IngressState) -> set[str]:
     """The files that are others after a state is written."""
     before = {path.name: path.stat().st_ino for path in directory.iterdir()}
-    files.write(state, peers=False)
+    files.write(state)
     return {path.name for path in directory.iterdir() if path.stat().st_ino != before.get(path.name)}
 
 
@@ -34,7 +34,7 @@ def test_all_are_written_at_first(tmp_path: Path, files: Files) -> None:
 
 
 def test_only_what_changed_is_written_after_that(tmp_path: Path, files: Files) -> None:
-    files.write(STATE, peers=False)
+    files.write(STATE)
 
     assert written(tmp_path, files, STATE) == set()
     more = IngressState({"hello": 3}, {3: {1: ONE, 2: ONE}}, STATE.hosts, waits=STATE.waits)
@@ -46,14 +46,14 @@ def test_only_what_changed_is_written_after_that(tmp_path: Path, files: Files) -
 
 
 def test_backends_never_become_fewer(tmp_path: Path, files: Files) -> None:
-    files.write(IngressState({"hello": 300}), peers=False)
-    files.write(STATE, peers=False)
+    files.write(IngressState({"hello": 300}))
+    files.write(STATE)
 
     assert files.backends == 512
     assert "backend b511\n" in (tmp_path / "haproxy.cfg").read_text()
 
 
 def test_the_state_is_read_as_it_was_written(tmp_path: Path, files: Files) -> None:
-    files.write(STATE, peers=False)
+    files.write(STATE)
 
     assert Files(tmp_path, NOBODY).last_state() == STATE.without_replicas()
