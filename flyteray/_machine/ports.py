@@ -1,4 +1,4 @@
-"""A port is found that nobody has, for a server to listen on later."""
+"""A port is found that nobody has, for a server to listen on later; of one that is taken, who has it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import errno
 import secrets
 import socket
 from pathlib import Path
+
+import psutil
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _CANDIDATES = range(20_000, 30_000)  # above those of Ray's workers, below the node ports of Kubernetes
@@ -46,6 +48,15 @@ def lasting_ports() -> range:
     below = range(_CANDIDATES.start, min(_CANDIDATES.stop, first))
     above = range(max(_CANDIDATES.start, last + 1), _CANDIDATES.stop)
     return max(below, above, key=len)
+
+
+def holder(port: int) -> str | None:
+    """Who listens on a port of this machine, in words; None where that can't be seen: somebody else's process."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for each in psutil.net_connections("tcp"):
+            if each.status == psutil.CONN_LISTEN and each.laddr.port == port and each.pid is not None:
+                return f"process {each.pid} ({psutil.Process(each.pid).name()})"
+    return None
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -232,9 +232,9 @@ class Scaling:
             )
 
     def widest(self) -> tuple[int, int]:
-        """The least and the most at any time."""
+        """The least and the most at any time; the most is 1 where ``replicas`` is 0."""
         bounds = [self.get_replicas(), *(each.get_replicas() for each in self.schedule)]
-        return min(least for least, _ in bounds), max(most for _, most in bounds)
+        return min(least for least, _ in bounds), max(1, *(most for _, most in bounds))
 
     def get_replicas(self) -> tuple[int, int]:
         """The least and the most."""

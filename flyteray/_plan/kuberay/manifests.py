@@ -15,6 +15,7 @@ from flyteray._declare.environment import Environment
 from flyteray._declare.options.pod import PodTemplate
 from flyteray._declare.tasks.task_environment import TaskEnvironment
 from flyteray._plan.kuberay.hardware import PodHardware, pod_hardware
+from flyteray._plan.kuberay.labels import check_labels, check_names
 from flyteray._plan.kuberay.pods import HEAD, PORT, PodLooks, PodSettings, head_template, worker_template
 from flyteray._plan.kuberay.sources import Sources
 from flyteray._plan.spec import AppSpec, EnvironmentSpec
@@ -29,6 +30,9 @@ _URL = re.compile(r"https?://([\w.-]|\{app\})+(:\d+)?(/[\w./{}-]*)?", re.ASCII)
 _MOUNT = "/flyteray"
 _CODE = "/code"
 _IDLE_S = 60
+_LONGEST_LABEL = 63
+_LONGEST_KEY = 240  # 253 of which some are for a number
+_HEADS = "headgroup"  # what the head's own group is called
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class ClusterOptions:
         task_pods: The most pods for the tasks of one environment.
 
     Raises:
-        ValueError: a name that KubeRay does not take, no image, no address, or a storage that is no bucket.
+        ValueError: a name that KubeRay does not take, no image, no address, a storage that is no bucket, or what can't
+            be a label.
     """
 
     ray: str
@@ -69,6 +74,7 @@ class ClusterOptions:
                 f"{self.storage!r} is no bucket: name one, such as s3://bucket/prefix, or leave it out: then the pods "
                 "share a volume."
             )
+        check_labels("--node-selector", self.selector)
 
 
 def manifests(
@@ -81,8 +87,8 @@ def manifests(
 
     They are in the order in which they are to be applied.
 
-    ValueError where a pod can't have the hardware, two environments need different containers, or the app's name can't
-    be the cluster's.
+    ValueError where a pod can't have the hardware or the labels, two environments need different containers, or the
+    app's name can't be the cluster's.
     """
     name = cluster_name(apps[-1][0], options)
     settings = _settings(name, _image(apps, tasks, options), options)
@@ -163,15 +169,14 @@ def _group(
 ) -> Manifest:
     """The pods of an environment, between the numbers that its replicas need."""
     template = env.pod_template if isinstance(env.pod_template, PodTemplate) else PodTemplate()
-    looks = PodLooks(
-        env.service_account,
-        template.labels or {},
-        template.annotations or {},
-        options.selector if hardware.devices else {},
-    )
+    labels, annotations = template.labels or {}, template.annotations or {}
+    who = f"The pod_template of {type(env).__name__} {env.name!r}"
+    check_labels(who, labels)
+    check_names(who, "annotation", annotations)
+    looks = PodLooks(env.service_account, labels, annotations, options.selector if hardware.devices else {})
     least, most = (hardware.groups(number) for number in replicas)
     return {
-        "groupName": name.replace("_", "-"),
+        "groupName": _group_name(name),
         "replicas": least,
         "minReplicas": least,
         "maxReplicas": most,
@@ -181,6 +186,14 @@ def _group(
         **({"labels": dict(hardware.labels)} if hardware.labels else {}),
         "template": worker_template(settings, hardware, looks),
     }
+
+
+def _group_name(name: str) -> str:
+    """The name of the group of an environment's pods, which is a label of theirs and can't be that of the head's."""
+    made = name.replace("_", "-")
+    if len(made) > _LONGEST_LABEL or made == _HEADS:
+        made = f"{made[: _LONGEST_LABEL - 9]}-{hashlib.sha256(made.encode()).hexdigest()[:8]}"
+    return made
 
 
 def _cluster(name: str, groups: list[Manifest], settings: PodSettings, options: ClusterOptions) -> Manifest:
@@ -239,7 +252,7 @@ def _keys(sources: Sources) -> dict[str, tuple[str, bytes]]:
     """The files by key: their place with what no key may hold replaced, and a number where that is taken."""
     found: dict[str, tuple[str, bytes]] = {}
     for place, content in sources.contents.items():
-        key = re.sub(r"[^A-Za-z0-9._-]", "_", place)
+        key = re.sub(r"[^A-Za-z0-9._-]", "_", place)[-_LONGEST_KEY:]
         found[f"{len(found)}_{key}" if key in found else key] = (place, content)
     return found
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flyteray._machine import ports
@@ -65,3 +67,11 @@ def test_a_port_that_somebody_has_is_not_free(monkeypatch: pytest.MonkeyPatch) -
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(OSError, match="Cannot assign"):
         ports.free_port("203.0.113.1")
+
+
+def test_who_listens_on_a_port_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert ports.holder(port) == f"process {os.getpid()} ({psutil.Process().name()})"
+
+    assert ports.holder(port) is None

@@ -80,6 +80,7 @@ def test_a_misspelt_key_is_a_mistake() -> None:
         (Scaling((0, 3)), 0, 3),
         (Scaling(2), 2, 2),
         (Scaling(), 0, 1),
+        (Scaling(0), 0, 1),
         (Scaling((2, 5), metric=Scaling.RequestRate(100)), 2, 5),
     ],
 )
@@ -160,6 +161,63 @@ def test_places_that_look_alike_keep_keys_of_their_own() -> None:
     made = exported(app(), sources=Sources({"a/b.py": b"1", "a_b.py": b"2"}, "flyteray serve a_b.py env"))
 
     assert sorted(kuberay.of_kind(made, "ConfigMap")["data"].values()) == ["1", "2"]
+
+
+def test_places_that_are_too_long_for_a_key_are_shortened_and_stay_apart() -> None:
+    places = [f"{'deep/' * 60}{name}.py" for name in ("a", "b")] + [f"other/{'deep/' * 60}a.py"]
+    made = exported(app(), sources=Sources(dict.fromkeys(places, b"1"), "flyteray serve a.py env"))
+    (volume,) = kuberay.of_kind(made, "RayJob")["spec"]["submitterPodTemplate"]["spec"]["volumes"]
+    items = volume["configMap"]["items"]
+
+    assert [item["path"] for item in items] == places
+    assert {item["key"] for item in items} == kuberay.of_kind(made, "ConfigMap")["data"].keys()
+    assert max(len(item["key"]) for item in items) <= 253
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "headgroup"])
+def test_a_name_that_no_group_of_pods_can_have_is_made_one(name: str) -> None:
+    tasks = [flyte.TaskEnvironment(name=f"{'t' * 60}{end}") for end in ("a", "b")]
+    made = exported(app(name, resources=flyte.Resources(cpu=4)), tasks, name="digits")
+    names = [group["groupName"] for group in groups(made)]
+    types = kuberay.node_types(kuberay.of_kind(made, "RayCluster"))
+
+    assert len(set(names)) == 3
+    assert all(len(each) <= 63 for each in names)
+    assert types["headgroup"]["resources"]["CPU"] == 0
+    assert types[names[0]]["resources"]["CPU"] == 4
+
+
+@pytest.mark.parametrize(
+    ("looks", "message"),
+    [
+        (
+            {"labels": {"my team": "a"}},
+            "The pod_template of AppEnvironment 'digits': 'my team' can't be the name of a",
+        ),
+        ({"labels": {"team": "a" * 64}}, "label 'team' is 'a{64}', and Kubernetes takes at most 63 letters"),
+        ({"labels": {"team": "a b"}}, "label 'team' is 'a b', and"),
+        ({"labels": {"team": 1}}, "label 'team' is 1, and"),
+        ({"labels": {"ray.io/group": "a"}}, "the label 'ray.io/group' is KubeRay's own; leave it out"),
+        ({"annotations": {"a/b/c": "a"}}, "'a/b/c' can't be the name of an annotation"),
+    ],
+)
+def test_labels_that_no_pod_can_have_are_refused(looks: dict[str, Any], message: str) -> None:
+    with pytest.warns(UserWarning, match="no meaning on Ray"):
+        env = app(pod_template=PodTemplate(**looks))
+
+    with pytest.raises(ValueError, match=message):
+        exported(env)
+
+
+def test_labels_that_pods_can_have() -> None:
+    labels = {"a.example.com/Team_1": "", "x": "A.b-c_1", "y" * 63: "z" * 63}
+    with pytest.warns(UserWarning, match="no meaning on Ray"):
+        env = app(
+            pod_template=PodTemplate(labels=labels, annotations={"a": "any text, as long as it is one"})
+        )
+    (group,) = groups(exported(env))
+
+    assert group["template"]["metadata"]["labels"] == labels
 
 
 def test_another_version_of_the_code_is_another_job() -> None:
@@ -253,6 +311,7 @@ def test_labels_of_nodes_are_for_pods_with_accelerators() -> None:
         ({"image": "my image"}, "'my image' is no container image"),
         ({"url": "apps.example.com"}, "'apps.example.com' is no address for apps: write it as https://"),
         ({"url": "https://apps.example.com/a?b"}, "is no address for apps"),
+        ({"selector": {"gke": "a b"}}, "--node-selector: the label 'gke' is 'a b', and Kubernetes takes"),
         ({"storage": "/data"}, "'/data' is no bucket: name one, such as s3://bucket/prefix"),
         ({"storage": "s4://bucket"}, "is of an unknown kind 's4'"),
         ({"storage": "s3://"}, "names no bucket: write s3://BUCKET/PATH"),
