@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from flyteray._cluster import local, processes
 from flyteray._cluster.local import LocalCluster
 from flyteray._declare.this_cluster import this_process
 from flyteray._settings import Settings
+from tests import nodes
 from tests.postgresql import Server, a_server, missing
 from tests.s3_server import S3Server, s3_server
 from tests.waiting import eventually
@@ -43,7 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Ctrl+C mean what it means in a terminal: a shell's ``pytest &`` ignores it, and all children would."""
+    """Let Ctrl+C mean what it means in a terminal: a shell's ``pytest &`` ignores it, and all children would.
+
+    Ray's workers run at Ray's lowest priority unless told otherwise, and would starve beside tests that are busy.
+    """
+    os.environ.update(nodes.FAIR)
     if config.getoption("measure") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Measure(), "measure")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

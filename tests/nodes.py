@@ -22,6 +22,7 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 TOKEN = "t" * 64
 RAY_PORT = 6379
+FAIR = {"RAY_worker_niceness": "0"}  # Ray's workers are no less than what else runs on a machine
 _SHARED = "/tmp/shared"  # one folder for all nodes: a mount that everybody has
 # Its last line takes in what has ended, as an init does: a process that is left would look alive to who watches it.
 _SETUP = r"""
@@ -85,6 +86,7 @@ class Node:
             "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONUNBUFFERED": "1",
+            **FAIR,
         }
         kept = sorted({str(REPOSITORY), sys.prefix, sys.base_prefix})
         if shared is not None:

@@ -141,7 +141,7 @@ class Machines:
 
     def load(self, seconds: float, urls: list[str], rate: float = 20) -> Load:
         """Somebody outside who asks all the time, and has begun; at most for these seconds."""
-        command = (sys.executable, str(FOLDER / "node_load.py"), str(seconds), str(rate), *urls)
+        command = (sys.executable, str(FOLDER / "node_load.py"), str(seconds), str(rate), "30", *urls)
         process = self.outside.popen(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"

@@ -1,7 +1,7 @@
 """A client of its own process that asks at a steady rate, whatever the answers, and says in JSON what came of it.
 
-``node_load.py SECONDS RATE URL...``: each URL is asked RATE times a second, for so long or until stdin ends. A first
-line says when it has begun.
+``node_load.py SECONDS RATE PATIENCE URL...``: each URL is asked RATE times a second, for so long or until stdin ends,
+and who asks waits PATIENCE seconds for an answer. A first line says when it has begun.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import websockets
 
-_PATIENCE_S = 30.0
 _MOST_UNANSWERED = 300  # by one machine: with thousands that hang the client itself would be slow
 
 
@@ -30,7 +29,7 @@ async def ask(client: httpx.AsyncClient, url: str, method: str, answers: list[di
     answers.append({"url": url, "method": method, "at": began, "took": time.time() - began, **told})
 
 
-async def talk(url: str, ended: asyncio.Event, talks: list[dict[str, Any]]) -> None:
+async def talk(url: str, patience: float, ended: asyncio.Event, talks: list[dict[str, Any]]) -> None:
     """Keep a WebSocket open, and note when it was cut, if it was; then another one is opened."""
     while not ended.is_set():
         told: dict[str, Any] = {"url": url, "node": "", "began": time.time(), "cut": None}
@@ -40,14 +39,14 @@ async def talk(url: str, ended: asyncio.Event, talks: list[dict[str, Any]]) -> N
                 told["node"] = str(await socket.recv())
                 while not ended.is_set():
                     await socket.send("x")
-                    await asyncio.wait_for(socket.recv(), _PATIENCE_S)
+                    await asyncio.wait_for(socket.recv(), patience)
                     await asyncio.sleep(0.2)
         except Exception as error:  # noqa: BLE001  # whatever it was, it is told
             told |= {"cut": time.time(), "error": repr(error)}
             await asyncio.sleep(0.2)
 
 
-async def main(seconds: float, rate: float, urls: list[str]) -> None:
+async def main(seconds: float, rate: float, patience: float, urls: list[str]) -> None:
     answers: list[dict[str, Any]] = []
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -57,13 +56,13 @@ async def main(seconds: float, rate: float, urls: list[str]) -> None:
     async with contextlib.AsyncExitStack() as stack:
         # One for each: those who wait for a machine that is gone hold up nobody who asks another one.
         clients = {
-            url: await stack.enter_async_context(httpx.AsyncClient(limits=limits, timeout=_PATIENCE_S))
+            url: await stack.enter_async_context(httpx.AsyncClient(limits=limits, timeout=patience))
             for url in urls
         }
         print("begun", flush=True)
         talks: list[dict[str, Any]] = []
         talking = [
-            asyncio.create_task(talk(url.replace("http", "ws", 1) + "/ws", ended, talks))
+            asyncio.create_task(talk(url.replace("http", "ws", 1) + "/ws", patience, ended, talks))
             for url in urls
             for _ in range(4)
         ]
@@ -86,4 +85,4 @@ async def main(seconds: float, rate: float, urls: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(float(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))
+    asyncio.run(main(*map(float, sys.argv[1:4]), sys.argv[4:]))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -62,14 +63,15 @@ class Cluster:
         return f"http://{self.machine.address}:{PORT}/{app}"
 
     def asked(self, app: str) -> tuple[int, str]:
-        """Status and body of an answer to somebody outside."""
+        """Status and body of an answer to somebody outside; status 0 and why there was none."""
         ended = self.outside.run("curl", "-sS", "-m", "90", "-w", "\n%{http_code}", self.url(app))
         body, _, status = ended.stdout.rpartition("\n")
         return int(status), body or ended.stderr
 
     def load(self, app: str) -> subprocess.Popen[str]:
         """Somebody outside who asks all the time, and has begun; see :func:`answered`."""
-        command = (sys.executable, str(FOLDER / "node_load.py"), "300", "20", self.url(app))
+        # Where the machine is very busy an answer is late, which is no fault.
+        command = (sys.executable, str(FOLDER / "node_load.py"), "300", "20", "100", self.url(app))
         process = self.outside.popen(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
@@ -80,10 +82,11 @@ class Cluster:
         return {address for address, has in self.script("state", app)["nodes"].items() if has == kind}
 
 
-def answered(load: subprocess.Popen[str]) -> list[int]:
-    """The statuses of all answers to somebody who now asks no more."""
-    answers = json.loads(load.communicate(timeout=60)[0])["answers"]
-    return [each["status"] for each in answers]
+def answered(load: subprocess.Popen[str]) -> int:
+    """The number of answers to somebody who now asks no more, all of which must be good ones."""
+    answers = json.loads(load.communicate(timeout=150)[0])["answers"]
+    assert [each for each in answers if each["status"] != 200] == []
+    return len(answers)
 
 
 def told(process: subprocess.Popen[str]) -> tuple[Any, str]:
@@ -139,17 +142,16 @@ def test_gpus_come_when_they_are_asked_for_and_go_when_nobody_needs_them(cluster
 
     load = cluster.load("sleeper")
     eventually(lambda: cluster.with_gpu("T4", "sleeper") > {first})
-    statuses = answered(load)
-    assert (set(statuses), len(statuses) > 50) == ({200}, True)
+    assert answered(load) > 50
 
     eventually(lambda: cluster.script("state", "sleeper")["asleep"])
     load = cluster.load("sleeper")  # its replicas and nodes are about to go
-    assert cluster.asked("sleeper/who")[0] == 200
-    assert set(answered(load)) == {200}
+    assert cluster.asked("sleeper/who") == (200, ANY)
+    assert answered(load)
 
     eventually(lambda: cluster.script("state", "sleeper")["asleep"])
     eventually(lambda: cluster.with_gpu("T4", "sleeper") == set())
-    assert cluster.asked("sleeper/who")[0] == 200  # it waits for a node, and is answered
+    assert cluster.asked("sleeper/who") == (200, ANY)  # it waits for a node, and is answered
     cluster.script("delete", "sleeper")
 
 
@@ -164,8 +166,7 @@ def test_a_node_that_is_taken_away_hands_its_replicas_over_first(cluster: Cluste
         return hosts if address not in hosts else []
 
     assert eventually(others)
-    statuses = answered(load)  # its WebSockets stay until then, with the replica that they are with
-    assert (set(statuses), len(statuses) > 50) == ({200}, True)
+    assert answered(load) > 50  # its WebSockets stay until then, with the replica that they are with
     eventually(lambda: address not in cluster.with_gpu("T4", "steady"))
     cluster.script("delete", "steady")
 
