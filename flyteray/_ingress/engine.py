@@ -121,9 +121,15 @@ class Engine:
 
         It says nothing to whose connection is still being made: that one is to be avoided for a while first.
         """
-        with self._lock:
+
+        def end(worker: Conversation) -> int:
             servers = maps.servers_behind(self._state or _NOTHING, ingress)
-            self._workers.serving(lambda each: each.tell(f"shutdown sessions server {at}" for at in servers))
+            worker.tell(f"shutdown sessions server {each}" for each in servers)
+            return worker.pid()
+
+        with self._lock:
+            serving = self._workers.serving(end)
+        self._workers.leaving(lambda _, worker: worker.end_at(ingress), besides=serving)
 
     def _grow(self, backends: int, asked: IngressState | None) -> None:
         """Have so many backends; a worker begins with the state that is asked for."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -226,6 +228,52 @@ def test_requests_wait_for_what_changed_while_a_process_was_started_but_not_for_
         assert time.monotonic() - began < 1
 
 
+def fall_silent(listener: socket.socket, queue: contextlib.ExitStack) -> None:
+    """Fill a listener's queue: its kernel answers nobody any more who connects."""
+    listener.listen(0)
+    for _ in range(4):
+        waiting = queue.enter_context(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(listener.getsockname())
+
+
+def test_what_waits_for_a_silent_machine_ends_also_at_a_worker_that_is_leaving(tmp_path: Path) -> None:
+    arrived = threading.Event()
+    with (
+        known_to_others(tmp_path) as ingress,
+        socket.create_server(("127.0.0.2", 0)) as machine,
+        contextlib.ExitStack() as queue,
+    ):
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(tmp_path / maps.PEER_FILE)
+
+        def listen() -> None:
+            while not arrived.is_set():
+                client, _ = machine.accept()
+                with contextlib.suppress(OSError):
+                    wrapped = queue.enter_context(tls.wrap_socket(client, server_side=True))
+                    if wrapped.recv(100):
+                        arrived.set()
+
+        host, port = machine.getsockname()
+
+        def state(*more: int) -> IngressState:
+            slots = {1: Slot(host, 7)}
+            return serving(Slot("127.0.0.1", 9), *more).but(
+                apps={f"app-{b}": b for b in (0, *more)}, backends={0: slots}, peers={host: port}
+            )
+
+        threading.Thread(target=listen, daemon=True).start()
+        ingress.apply(state(130))
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(answer, ingress, "app-0")
+            eventually(arrived.is_set)
+            ingress.apply(state(130, 300))
+            assert len(old_workers(tmp_path)) == 1
+            fall_silent(machine, queue)
+            assert asked.result() in ("502", "503")
+
+
 def test_a_silent_machine_is_avoided_by_every_worker_that_begins(tmp_path: Path) -> None:
     """Its checks would find it out half a minute later."""
     with (
@@ -235,11 +283,7 @@ def test_a_silent_machine_is_avoided_by_every_worker_that_begins(tmp_path: Path)
         known_to_others(tmp_path) as ingress,
     ):
         silent.bind(("127.0.0.2", 0))
-        silent.listen(0)
-        for _ in range(4):
-            waiting = queue.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(silent.getsockname())
+        fall_silent(silent, queue)
         host, port = silent.getsockname()
 
         def state(*more: int) -> IngressState:

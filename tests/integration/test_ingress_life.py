@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,11 +20,11 @@ import psutil
 import pytest
 
 from flyteray._cluster.processes import is_alive
-from flyteray._ingress.haproxy import process
+from flyteray._ingress.haproxy import maps, process
 from flyteray._ingress.haproxy.process import Listening
 from flyteray._ingress.ingress import Ingress, found_at
 from flyteray._ingress.routes import IngressState, Slot
-from flyteray._ingress.tls.certificates import Authority
+from flyteray._ingress.tls.certificates import Authority, new_key, request
 from flyteray._machine import ports
 from flyteray.errors import ClusterError
 from tests.integration.ingress_servers import Replica, replicas
@@ -259,6 +260,31 @@ def test_clients_of_one_that_is_never_told_a_state_hear_so(directory: Path, repl
         began = time.monotonic()
         assert [status(ingress, app) for app in ("app", "another")] == [200, 404]
         assert time.monotonic() - began < 5
+    finally:
+        ingress.stop()
+
+
+def test_other_machines_do_not_wait_for_one_that_is_not_told_a_state(directory: Path) -> None:
+    """They know others, which may have replicas too."""
+    address = found_at("0.0.0.0")
+    ingress = Ingress(directory, watched=os.getpid(), address=address, told_first=True)
+    try:
+        authority, key = Authority.new(), new_key()
+        wish = ingress.wish(authority.certificate)
+        if wish is None:
+            pytest.skip("this machine has no address but loopback")
+        ingress.join(authority.sign(wish), authority.certificate)
+        other = ssl.create_default_context(cadata=authority.certificate.decode())
+        (directory / "other.pem").write_bytes(authority.sign(request(key)) + key)
+        other.load_cert_chain(directory / "other.pem")
+        with (
+            socket.create_connection((address, ingress.peers_port()), timeout=60) as raw,
+            other.wrap_socket(raw, server_hostname=maps.PEER_NAME) as connection,
+        ):
+            began = time.monotonic()
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: app\r\nX-Flyteray-Replica: b0-s1\r\n\r\n")
+            assert connection.recv(1) == b""
+            assert time.monotonic() - began < 5
     finally:
         ingress.stop()
 

@@ -178,9 +178,10 @@ _PLAIN = f"""\
 """
 
 _PATIENCE_S = 3  # for the rest, since who would tell it may have ended; what was read is true enough then
-_FIRST_PATIENCE_S = 10  # of each request, where nothing is known: its answer is that
-_UNTIL_TOLD = f"""\
-    http-request lua.until_told unless {{ str(all),map_str({maps.TOLD}) -m str yes }}"""
+_FIRST_PATIENCE_S = 10  # of each client, where nothing is known: the answer is that
+_UNTIL_TOLD = (
+    f"    http-request lua.until_told {{patience}} unless {{{{ str(all),map_str({maps.TOLD}) -m str yes }}}}"
+)
 
 UNTIL_TOLD = f"""\
 -- Requests of a worker that has just begun wait until it is told all, but not for ever.
@@ -191,12 +192,13 @@ local function now()
   return time.sec + time.usec / 1e6
 end
 
-core.register_action("until_told", {{"http-req"}}, function(txn)
+core.register_action("until_told", {{"http-req"}}, function(txn, patience)
   local came = now()
   while true do
     local knows = told:lookup("all")
-    if knows == "yes" or now() > came + {_FIRST_PATIENCE_S} then return end
+    if knows == "yes" then return end
     if knows == "{maps.NOTHING}" then
+      if now() - came >= tonumber(patience) then return end
       core.msleep(20)
     else
       ends = ends or now() + {_PATIENCE_S}
@@ -204,7 +206,7 @@ core.register_action("until_told", {{"http-req"}}, function(txn)
       core.msleep(2)
     end
   end
-end)
+end, 1)
 """
 """The Lua for that rule."""
 
@@ -439,7 +441,7 @@ def frame(
         keys=entry.keys(trusted_proxies.client(trust)),
         answered=entry.ANSWERED,
         errors=answers.errors(),
-        until_told=_UNTIL_TOLD,
+        until_told=_UNTIL_TOLD.format(patience=_FIRST_PATIENCE_S),
         bodies=_BODIES,
         near=_NEAR,
         in_flight=_IN_FLIGHT,
@@ -491,7 +493,7 @@ def _peers(bound: bool, logs: bool) -> str:
     return _PEERS.format(
         bind=bind if bound else "    # nobody comes here before the certificate does",
         errors=answers.errors(),
-        until_told=_UNTIL_TOLD,
+        until_told=_UNTIL_TOLD.format(patience=0),  # the ingress that asks knows others
         bodies=_BODIES,
         served=lines.peers_rules(logs),
         copy=marks.IS_COPY,

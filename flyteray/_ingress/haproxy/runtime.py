@@ -13,7 +13,7 @@ from flyteray._ingress.changes import observed
 from flyteray._ingress.entry.pace import GRACE_S
 from flyteray._ingress.haproxy import entry, maps, sessions
 from flyteray._ingress.haproxy.supervisor import ADMIN_SOCKET, MASTER_SOCKET
-from flyteray._ingress.routes import IngressState
+from flyteray._ingress.routes import IngressState, Slot
 from flyteray._plan.traffic.load import Open
 
 _MASTERS_PROMPT = b"master> "
@@ -123,6 +123,14 @@ class Conversation:
             if session.client in clients:
                 number = sessions.number(self.ask(f"show sess {session.at}"))
                 if (session.client, number) in ended:
+                    self.ask(f"shutdown session {session.at}")
+
+    def end_at(self, ingress: Slot) -> None:
+        """End what waits for the ingress of another node, at a worker whose servers can't be told anything any more."""
+        for session in sessions.listed(self.ask("show sess")):
+            if maps.is_elsewhere(session.server):
+                at = sessions.server_at(self.ask(f"show sess {session.at}"))
+                if at == f"{ingress.host}:{ingress.port}":
                     self.ask(f"shutdown session {session.at}")
 
     def awaited(self, grace_s: float = GRACE_S) -> dict[str, int]:

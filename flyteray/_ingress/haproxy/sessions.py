@@ -9,11 +9,13 @@ import re
 from dataclasses import dataclass
 
 _LINE = re.compile(
-    r"^(?P<at>0x\w+): proto=\S+ src=(?P<client>\S+) fe=(?P<frontend>\S+) be=(?P<backend>\S+) .* age=(?P<age>\w+) .*"
+    r"^(?P<at>0x\w+): proto=\S+ src=(?P<client>\S+) fe=(?P<frontend>\S+) be=(?P<backend>\S+) srv=(?P<server>\S+) "
+    r".* age=(?P<age>\w+) .*"
     r" rp\[f=\w+,i=\d+,an=(?P<left>\w+)h,.* scf=\[\d+,\w+,fd=-?\d+,rex=(?P<awaited>\w*),",
     re.MULTILINE,
 )
 _NUMBER = re.compile(r" id=(\d+) ")
+_SERVER = re.compile(r"^  server=\S+ \(id=\d+\) addr=(\S+)$", re.MULTILINE)
 _RECEIVED = re.compile(r"^  req=.* total=(\d+)\)", re.MULTILINE)
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _NO_ANSWER_YET = 0x400000  # a bit of what is left to be done about an answer: it is waited for
@@ -30,6 +32,7 @@ class Session:
     client: str
     frontend: str
     backend: str
+    server: str
     age_s: int
     is_awaited: bool
 
@@ -42,6 +45,7 @@ def listed(text: str) -> list[Session]:
             client=found["client"],
             frontend=found["frontend"],
             backend=found["backend"],
+            server=found["server"],
             age_s=sum(
                 int(count) * _SECONDS[unit] for count, unit in re.findall(r"(\d+)([dhms])", found["age"])
             ),
@@ -56,6 +60,12 @@ def listed(text: str) -> list[Session]:
 def number(text: str) -> str | None:
     """The number of a session, in the answer to ``show sess`` with its address; None where it has ended."""
     found = _NUMBER.search(text)
+    return found[1] if found else None
+
+
+def server_at(text: str) -> str | None:
+    """The address and port of its server, in the same answer; None where it has none or has ended."""
+    found = _SERVER.search(text)
     return found[1] if found else None
 
 

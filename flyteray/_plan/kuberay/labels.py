@@ -24,7 +24,7 @@ def check_labels(who: str, labels: Mapping[str, str]) -> None:
 
 
 def check_names(who: str, kind: str, named: Mapping[str, str]) -> None:
-    """ValueError where a label or annotation of ``who`` has a name that Kubernetes does not take, or that is KubeRay's."""
+    """ValueError where a label or annotation of ``who`` has a name that Kubernetes does not take, or KubeRay's own."""
     for name in named:
         if not isinstance(name, str) or not _KEY.fullmatch(name):
             raise ValueError(
