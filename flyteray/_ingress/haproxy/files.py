@@ -56,7 +56,7 @@ class Files:
     def write(self, state: IngressState | None, is_all: bool = True) -> None:
         """Have the files hold a state, as a node sees it; None: there is none yet.
 
-        If that is not ``all``, a worker that reads them lets requests wait until it is told the rest.
+        Where more is known, not ``is_all``, a worker that reads them lets requests wait until it is told the rest.
         """
         is_known = state is not None
         state = state or IngressState()
