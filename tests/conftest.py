@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Ray's workers run at Ray's lowest priority unless told otherwise, and would starve beside tests that are busy.
     """
-    os.environ.update(nodes.FAIR)
+    os.environ.update(nodes.WORKERS)
     if config.getoption("measure") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Measure(), "measure")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -22,7 +22,9 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 TOKEN = "t" * 64
 RAY_PORT = 6379
-FAIR = {"RAY_worker_niceness": "0"}  # Ray's workers are no less than what else runs on a machine
+# Ray's workers are no less than what else runs on a machine, and begin when they are needed: those that Ray starts
+# ahead have the packages and variables of no environment, so nothing of flyteray's runs in them.
+WORKERS = {"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}
 _SHARED = "/tmp/shared"  # one folder for all nodes: a mount that everybody has
 # Its last line takes in what has ended, as an init does: a process that is left would look alive to who watches it.
 _SETUP = r"""
@@ -86,7 +88,7 @@ class Node:
             "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONUNBUFFERED": "1",
-            **FAIR,
+            **WORKERS,
         }
         kept = sorted({str(REPOSITORY), sys.prefix, sys.base_prefix})
         if shared is not None:

@@ -48,6 +48,7 @@ _HEAD_ENVIRONMENT = {
     "RAY_raylet_start_wait_time_s": "60",  # a busy laptop is slow, not broken
     "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # a head that died on a single machine does not come back
     "RAY_idle_worker_killing_time_threshold_ms": "600000",  # a warm worker saves seconds, and costs only memory
+    "RAY_prestart_worker_first_driver": "0",  # one per core, without the packages and variables of any environment
     "AUTOSCALER_METRIC_PORT": "0",  # fixed otherwise, and there may be two clusters
     "DASHBOARD_METRIC_PORT": "0",
 }
