@@ -23,7 +23,13 @@ TOKEN = "t" * 64
 RAY_PORT = 6379
 # Ray's workers are no less than what else runs on a machine, and begin when they are needed: those that Ray starts
 # ahead have the packages and variables of no environment, so nothing of flyteray's runs in them.
-WORKERS = {"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}
+# Nobody looks at how Ray itself is: what it measures of itself is a tenth of what a cluster costs that does nothing.
+WORKERS = {
+    "RAY_worker_niceness": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_event_stats": "0",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
+}
 _NO_RAY_CLIENT = {"RAY_START_HOOK": "flyteray._cluster.local.configure_head"}
 _SHARED = "/tmp/shared"  # one folder for all nodes: a mount that everybody has
 # Its last line takes in what has ended, as an init does: a process that is left would look alive to who watches it.
