@@ -83,7 +83,7 @@ def kill_ingress(machines: Machines) -> Iterator[list[str]]:
 
 @contextmanager
 def restart_head(machines: Machines) -> Iterator[list[str]]:
-    machines.head.kill()
+    machines.kill_head()
     machines.replace_head()
     yield [machines.one.name, machines.two.name]
 

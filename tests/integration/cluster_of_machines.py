@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tests import nodes, redis_server
+from tests.console import Console
 from tests.nodes import Node
 from tests.waiting import eventually
 
@@ -35,6 +36,7 @@ class Machines:
     two: Node
     outside: Node
     variables: dict[str, str] = field(default_factory=dict)  # of Ray
+    _consoles: dict[Node, Console] = field(default_factory=dict)
 
     @property
     def all(self) -> list[Node]:
@@ -60,6 +62,13 @@ class Machines:
         self.head.start_ray(env=self.variables)
         for node in (self.one, self.two):
             node.start_ray(self.head, env=self.variables)
+
+    def kill_head(self) -> None:
+        """Kill the head's machine; the scripts end, and are others afterwards."""
+        for console in self._consoles.values():
+            console.end()
+        self._consoles.clear()
+        self.head.kill()
 
     def replace_head(self, address: str | None = None) -> None:
         """Have the head's machine be back after it was killed, with nothing of what it had.
@@ -102,14 +111,13 @@ class Machines:
 
     def replicas(self) -> list[str]:
         """The addresses of the machines with a replica of the app that is ready."""
-        told = self.one.run("flyteray", "get", "app", "hello", "-o", "json", env=ENVIRONMENT)
-        return [str(replica["host"]) for replica in json.loads(told.stdout)["replica_list"]]
+        return list(self.script(self.one, "replicas"))
 
-    def script(self, node: Node, *arguments: str) -> Any:
-        """What the sample script prints on a node."""
-        ended = node.run(sys.executable, str(FOLDER / "sample_nodes.py"), *arguments, env=ENVIRONMENT)
-        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-        return json.loads(ended.stdout.splitlines()[-1])
+    def script(self, node: Node, *words: str) -> Any:
+        """What the sample script tells on a node, where it stays for what it is asked next."""
+        if node not in self._consoles:
+            self._consoles[node] = Console(node, FOLDER / "sample_nodes.py", ENVIRONMENT)
+        return self._consoles[node].asked(*words)
 
     def ran_on_all(self, node: Node, calls: str) -> list[list[Any]]:
         """What six tasks at once say that a node asked for, each of which calls the app; each machine has one.
@@ -124,14 +132,6 @@ class Machines:
         found = eventually(ran)
         assert found is not None
         return found
-
-    def watch(self, node: Node) -> IO[str]:
-        """Lines that say when a replica is known to be away, and when it is back."""
-        command = (sys.executable, str(FOLDER / "sample_nodes.py"), "watch")
-        process = node.popen(*command, env=ENVIRONMENT, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "watching\n"
-        return process.stdout
 
     def asked(self, url: str, *options: str, by: Node | None = None) -> tuple[int, str]:
         """Status and body of an answer to somebody outside."""
@@ -180,9 +180,9 @@ def serving(lasting: bool = False, variables: Mapping[str, str] | None = None) -
             kept = redis_server.start(outside) if lasting else {}
             there = Machines(head, one, two, outside, {**kept, **(variables or {})})
             there.start()
-            there.script(one, "serve")
+            there.script(one, "serve", "hello")
             for node in there.all:
-                eventually(lambda node=node: there.asked(f"{url(node)}/who")[0] == 200)  # type: ignore[misc]
+                eventually(lambda node=node: there.asked(f"{url(node)}/who")[0] == 200, every=0.3)  # type: ignore[misc]
             try:
                 yield there
             finally:

@@ -1,11 +1,10 @@
-"""A script that serves an app on all nodes of a cluster and runs tasks on them, for the tests with several nodes."""
+"""A script that serves apps on the nodes of a cluster and runs tasks on them, for the tests with several nodes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import socket
-import sys
 import time
 from pathlib import Path
 from urllib.request import urlopen
@@ -17,10 +16,15 @@ from flyteray.app import Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.io import Dir, File
 from flyteray.remote import ActionPhase, App, Run
+from tests.console import answer
+from tests.waiting import eventually_equal
 
 api = FastAPI()
 app = FastAPIAppEnvironment(
     name="hello", app=api, resources=flyte.Resources(cpu="0.1"), scaling=Scaling(replicas=(3, 3))
+)
+another = FastAPIAppEnvironment(
+    name="another", app=api, resources=flyte.Resources(cpu="0.1"), scaling=Scaling(1)
 )
 tasks = flyte.TaskEnvironment(name="nodes", resources=flyte.Resources(cpu=1), depends_on=[app])
 
@@ -106,8 +110,12 @@ def read(name: str) -> list[str]:
     """The nodes that wrote what is read here: outputs, files, folders and logs."""
     nodes = []
     run = Run.get(name)
-    told = [run.get_logs(action=action.action) for action in run.actions() if action.parent is not None]
-    assert sorted(told) == sorted([f"written on {node}"] for node, _, _ in run.outputs()[0])
+
+    def told() -> list[list[str]]:
+        return sorted(run.get_logs(action=each.action) for each in run.actions() if each.parent is not None)
+
+    # What workers report of a run that has ended comes in batches.
+    eventually_equal(told, sorted([f"written on {node}"] for node, _, _ in run.outputs()[0]))
     for node, file, folder in run.outputs()[0]:
         with file.open_sync("rb") as stream:
             assert stream.read() == node.encode()
@@ -116,46 +124,49 @@ def read(name: str) -> list[str]:
     return sorted(set(nodes))
 
 
-if __name__ == "__main__":
-    match sys.argv[1]:
-        case "serve":
-            served = flyte.serve(app)
-            print(json.dumps({"url": served.url, "endpoint": served.endpoint}))
-        case "run":
-            run = flyte.run(call_from_everywhere, int(sys.argv[2]))
-            run.wait()
-            print(json.dumps(run.outputs()[0]))
-        case "watch":
+def told(verb: str, *words: str) -> object:
+    """What is answered to who asks this script, in its words or in a line."""
+    match verb, words:
+        case "serve", [name]:
+            served = flyte.serve({"hello": app, "another": another}[name])
+            return {"url": served.url, "endpoint": served.endpoint}
+        case "run", [calls]:
+            return flyte.run(call_from_everywhere, int(calls)).outputs()[0]
+        case "until", [state]:  # a replica is known to be away; all are known to be back
             handle = App.get("hello")
-            print("watching", flush=True)
-            for away in (True, False):
-                while any(each.unreached_by for each in handle.sync().info.replica_list) is not away:
-                    time.sleep(0.2)
-                print("away" if away else "back", flush=True)
-        case "write":
+            while any(each.unreached_by for each in handle.sync().info.replica_list) is not (state == "away"):
+                time.sleep(0.2)
+            return state
+        case "replicas", []:
+            return [replica.host for replica in App.get("hello").info.replica_list]
+        case "write", []:
             run = flyte.run(write_everywhere)
-            run.wait()
-            print(json.dumps(run.name))
-        case "read":
-            print(json.dumps(read(sys.argv[2])))
-        case "go-on":
+            return run.name, sorted({node for node, _, _ in run.outputs()[0]})
+        case "read", [run_name]:
+            return read(run_name)
+        case "go-on", []:
             run = flyte.run(go_on, 200)
             while not (JOURNAL.exists() and JOURNAL.read_text().count("\n") > 60):
                 assert not run.done()
                 time.sleep(0.02)
-            print(json.dumps(run.name))
-        case "end":
-            run = Run.get(sys.argv[2])
+            return run.name
+        case "end", [run_name]:
+            run = Run.get(run_name)
             run.wait()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 90
             while time.monotonic() < deadline:  # workers report in batches, and a parent what they could not
                 phases = [action.phase for action in run.actions()]
                 if phases == [ActionPhase.SUCCEEDED] * 201:
                     break
                 time.sleep(0.2)
             succeeded = phases.count(ActionPhase.SUCCEEDED)
-            print(json.dumps([run.outputs()[0], succeeded, len(phases), JOURNAL.read_text().split()]))
-        case "call":
+            return [run.outputs()[0], succeeded, len(phases), JOURNAL.read_text().split()]
+        case "call", [number]:
             flyte.init()
-            told = [json.load(urlopen(f"{app.endpoint}/who"))["node"] for _ in range(int(sys.argv[2]))]
-            print(json.dumps(told))
+            return [json.load(urlopen(f"{app.endpoint}/who"))["node"] for _ in range(int(number))]
+        case _:
+            raise ValueError(f"{verb} {words}?")
+
+
+if __name__ == "__main__":
+    answer(told)
