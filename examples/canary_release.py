@@ -56,6 +56,7 @@ def main() -> None:
     deadline = time.monotonic() + 120
     while (shadow := version(app, "draft").shadow) is None or not shadow.compared:
         answers(app, 20)
+        time.sleep(0.1)
         assert time.monotonic() < deadline, shadow
     print("A draft has:  ", set(shadow.otherwise))  # its status, and that which the users got
 
@@ -71,6 +72,7 @@ def main() -> None:
     deadline = time.monotonic() + 120
     while (canary := version(app, "v3").canary) and canary.outcome == "running":
         answers(app, 20)  # the users, who are the judges
+        time.sleep(0.1)
         assert time.monotonic() < deadline, canary
     assert canary is not None
     print(f"v3 was {canary.outcome}: {canary.reason}")

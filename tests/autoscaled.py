@@ -49,6 +49,7 @@ class Provider(FakeMultiNodeProvider):  # type: ignore[misc]  # Ray has no types
                 num_gpus=resources.get("GPU", 0),
                 memory=resources.get("memory"),
                 object_store_memory=80_000_000,
+                include_log_monitor=False,
                 resources=rest,
                 labels=labels,
                 redis_address=self._gcs_address,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import shutil
 import signal
@@ -24,7 +23,14 @@ TOKEN = "t" * 64
 RAY_PORT = 6379
 # Ray's workers are no less than what else runs on a machine, and begin when they are needed: those that Ray starts
 # ahead have the packages and variables of no environment, so nothing of flyteray's runs in them.
-WORKERS = {"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}
+# Nobody looks at how Ray itself is: what it measures of itself is a tenth of what a cluster costs that does nothing.
+WORKERS = {
+    "RAY_worker_niceness": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_event_stats": "0",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
+}
+_NO_RAY_CLIENT = {"RAY_START_HOOK": "flyteray._cluster.local.configure_head"}
 _SHARED = "/tmp/shared"  # one folder for all nodes: a mount that everybody has
 # Its last line takes in what has ended, as an init does: a process that is left would look alive to who watches it.
 _SETUP = r"""
@@ -153,20 +159,23 @@ class Node:
         cpus: int = 2,
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
-        **resources: float,
+        dashboard: bool = False,
     ) -> None:
-        """Make the node one of a Ray cluster: that of ``head``, or the head of a new one."""
-        where = (
-            [f"--address={head.address}:{RAY_PORT}"]
-            if head
-            else ["--head", f"--port={RAY_PORT}", "--dashboard-host=0.0.0.0"]
-        )
+        """Make the node one of a Ray cluster: that of ``head``, or the head of a new one.
+
+        It has nothing beside that flyteray has no use for; a ``dashboard`` is for Ray's jobs.
+        """
+        if head:
+            where, hook = [f"--address={head.address}:{RAY_PORT}"], {}
+        else:
+            where, hook = ["--head", f"--port={RAY_PORT}", "--dashboard-host=0.0.0.0"], _NO_RAY_CLIENT
+            where.append(f"--include-dashboard={dashboard}")
         ended = self.run(
             *("ray", "start", *where, f"--node-ip-address={self.address}", f"--num-cpus={cpus}"),
-            *("--object-store-memory=100000000", "--disable-usage-stats"),
-            *([f"--resources={_json(resources)}"] if resources else []),
+            *("--object-store-memory=100000000", "--disable-usage-stats", "--include-log-monitor=false"),
             *options,
-            env=env,
+            env={**hook, **(env or {})},
+            timeout_s=240,
         )
         assert ended.returncode == 0, f"{self.name}: {ended.stdout}\n{ended.stderr}"
 
@@ -290,7 +299,3 @@ def machines(names: Sequence[str], shared: Path | None = None) -> Iterator[list[
 
 def _run(*argv: str) -> None:
     subprocess.run(argv, check=True, capture_output=True, text=True)
-
-
-def _json(value: Mapping[str, float]) -> str:
-    return json.dumps(dict(value))

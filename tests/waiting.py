@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], timeout: float = 90.0, every: float = 0.05) -> T:
+def eventually(condition: Callable[[], T], timeout: float = 180.0, every: float = 0.05) -> T:
     """Return the first truthy value of ``condition``; fail with its last value after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -18,7 +18,9 @@ def eventually(condition: Callable[[], T], timeout: float = 90.0, every: float =
     return value
 
 
-def eventually_equal(value: Callable[[], T], expected: T, timeout: float = 90.0, every: float = 0.05) -> None:
+def eventually_equal(
+    value: Callable[[], T], expected: T, timeout: float = 180.0, every: float = 0.05
+) -> None:
     """Return when ``value`` gives what is expected; fail with what it gave last after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while (last := value()) != expected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from flyteray._plan.bundle.code import load_file
 from flyteray.remote import App
+from tests.acceptance.command import Shell
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -145,16 +147,20 @@ def lesson(name: str) -> str:
 
 def in_a_terminal(command: str) -> str:
     """What a command prints that ends well, with this environment's programs first on its path."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=ROOT,
-        env={**os.environ, "PATH": path, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    program, *arguments = shlex.split(command)
+    if program == "flyteray" and "|" not in arguments:
+        done = Shell(ROOT, Path(os.environ["FLYTERAY_HOME"])).flyteray(*arguments)
+    else:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=ROOT,
+            env={**os.environ, "PATH": path, "COLUMNS": "200", "PYTEST_ADDOPTS": "-n0"},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -16,6 +16,8 @@ from flyteray.storage.values import read_value
 from tests.acceptance.command import Shell
 from tests.s3_server import BUCKET, Front, S3Server
 
+pytestmark = pytest.mark.timeout(600)
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_and_serve.py"
 URL = f"s3://{BUCKET}/team"
 PROGRAM = """

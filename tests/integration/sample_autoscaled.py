@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from flyteray.app import AppEnvironment, Scaling
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import BaseRuntimeError
 from flyteray.remote import App
+from tests.console import answer
 from tests.integration.sample_nodes import api as loaded_api
 from tests.waiting import eventually
 
@@ -129,25 +129,31 @@ def waiting(task: Any) -> str:
         run.abort()
 
 
-if __name__ == "__main__":
+def told(*words: str) -> Any:
+    """What is answered to who asks this script, in its words or in a line."""
     try:
-        match sys.argv[1:]:
+        match words:
             case ["serve", name]:
-                told: Any = flyte.serve(globals()[name]).url
+                return flyte.serve(globals()[name]).url
             case ["serve-soon", name]:
-                told = flyte.with_servecontext(activate_timeout=1.0).serve(globals()[name]).url
+                return flyte.with_servecontext(activate_timeout=1.0).serve(globals()[name]).url
             case ["run", name]:
-                told = flyte.run(globals()[name]).outputs()[0]
+                return flyte.run(globals()[name]).outputs()[0]
             case ["wait", name]:
-                told = waiting(globals()[name])
+                return waiting(globals()[name])
             case ["state", name]:
                 flyte.init()
-                told = state(name)
+                return state(name)
             case ["delete", name]:
-                told = App.delete(name)
+                return App.delete(name)
             case ["preempt", address, seconds]:
                 App.listall()  # connects
-                told = preempt(address, int(seconds))
+                return preempt(address, int(seconds))
+            case _:
+                raise ValueError(f"{words}?")
     except BaseRuntimeError as error:
-        told = {"error": type(error).__name__, "text": str(error)}
-    print(json.dumps(told))
+        return {"error": type(error).__name__, "text": str(error)}
+
+
+if __name__ == "__main__":
+    answer(told)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 from urllib.request import urlopen
 
 from fastapi import FastAPI
@@ -15,6 +14,7 @@ from fastapi import FastAPI
 import flyteray as flyte
 from flyteray.app.extras import FastAPIAppEnvironment
 from flyteray.errors import BaseRuntimeError
+from tests.console import answer
 
 api = FastAPI()
 apps = {
@@ -35,12 +35,15 @@ def call() -> tuple[str, str]:
     return socket.gethostname(), json.load(urlopen(apps[1].endpoint))
 
 
-if __name__ == "__main__":
-    cpus = int(sys.argv[2])
+def told(verb: str, cpus: str) -> str:
+    """What is answered to who asks this script, in its words or in a line."""
     try:
-        if sys.argv[1] == "serve":
-            print(flyte.serve(apps[cpus]).endpoint)
-        else:
-            print(*flyte.run(call.override(resources=flyte.Resources(cpu=cpus))).outputs())
+        if verb == "serve":
+            return flyte.serve(apps[int(cpus)]).endpoint
+        return " ".join(flyte.run(call.override(resources=flyte.Resources(cpu=int(cpus)))).outputs())
     except BaseRuntimeError as error:
-        print(type(error).__name__, error)
+        return f"{type(error).__name__} {error}"
+
+
+if __name__ == "__main__":
+    answer(told)

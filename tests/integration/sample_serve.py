@@ -78,7 +78,7 @@ class Models:
 @serve.deployment(max_ongoing_requests=100)
 @serve.ingress(api)
 class Front:
-    def __init__(self, twice: Any, models: Any) -> None:
+    def __init__(self, twice: Any, models: Any = None) -> None:
         self.twice = twice
         self.models = models
 
@@ -132,10 +132,18 @@ def composition(by: int, name: str = "composition", **options: Any) -> ServeAppE
     )
 
 
+def small(by: int, name: str) -> ServeAppEnvironment:
+    """As few processes as a composition can have."""
+    return ServeAppEnvironment(
+        name=name,
+        app=Front.bind(Twice.options(num_replicas=1, user_config={"more": 0}).bind(by)),
+        parameters=[Parameter("greeting", value="hi")],
+    )
+
+
 first = composition(2)
 second = composition(3)
-shared_one, shared_two = composition(2, "shared-serve"), composition(3, "shared-serve")
-leaving = composition(5, "leaving")
+shared_one, shared_two = small(2, "shared-serve"), small(3, "shared-serve")
 local = composition(2, "local-composition")
 
 
@@ -201,7 +209,7 @@ class Broken:
     def __call__(self) -> None: ...
 
 
-broken_part = ServeAppEnvironment(name="composition", app=Front.bind(Broken.bind(), Models.bind()))
+broken_part = ServeAppEnvironment(name="composition", app=Front.bind(Broken.bind()))
 broken_ingress = ServeAppEnvironment(name="broken-ingress", app=Broken.bind())
 
 
@@ -210,7 +218,7 @@ class Impossible:
     def __call__(self) -> None: ...
 
 
-too_large = ServeAppEnvironment(name="too-large-part", app=Front.bind(Impossible.bind(), Models.bind()))
+too_large = ServeAppEnvironment(name="too-large-part", app=Front.bind(Impossible.bind()))
 
 
 @serve.deployment
@@ -227,7 +235,7 @@ class Fragile:
 
 fragile = ServeAppEnvironment(
     name="fragile-part",
-    app=Front.bind(Fragile.bind(), Models.bind()),
+    app=Front.bind(Fragile.bind()),
     parameters=[Parameter("gate", value="")],
 )
 
@@ -250,7 +258,7 @@ class Busy:
         return os.getpid()
 
 
-busy = ServeAppEnvironment(name="busy-part", app=Front.bind(Busy.bind(), Models.bind()))
+busy = ServeAppEnvironment(name="busy-part", app=Front.bind(Busy.bind()))
 
 
 training = flyte.TaskEnvironment(name="serve-training")
@@ -307,4 +315,4 @@ class Slow:
     def __call__(self) -> None: ...
 
 
-too_slow = ServeAppEnvironment(name="too-slow-part", app=Front.bind(Slow.bind(), Models.bind()))
+too_slow = ServeAppEnvironment(name="too-slow-part", app=Front.bind(Slow.bind()))

@@ -133,7 +133,7 @@ def test_a_stopped_app_has_no_traffic_and_comes_back_divided(divided: App) -> No
 def test_a_canary_takes_over_by_itself_or_is_taken_back(divided: App) -> None:
     divided.promote("v1")
     canary = Canary(steps=(20, 50), every=1)
-    with Load(f"{divided.endpoint}/") as load:
+    with Load(f"{divided.endpoint}/", pause=0.05) as load:  # the replicas that start need the processor, too
         for version, env, outcome in (("v3", apps.failing, "taken back"), ("v4", apps.two, "promoted")):
             deployed = flyte.deploy(env, version=version, canary=canary)
             assert deployed[0].version == version

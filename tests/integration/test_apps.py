@@ -123,7 +123,7 @@ def test_replacing_a_version_loses_no_request_and_cuts_no_websocket(hello: App) 
 
     def ask() -> None:
         with httpx.Client(timeout=60) as client:
-            while not stop.is_set():
+            while not stop.wait(0.02):
                 try:
                     answers.append(client.get(f"{hello.endpoint}/", timeout=60).status_code)
                 except httpx.HTTPError:

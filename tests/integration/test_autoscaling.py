@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -16,10 +16,12 @@ from unittest.mock import ANY
 import pytest
 
 from tests import autoscaled, nodes
+from tests.console import Console
 from tests.nodes import Node
 from tests.waiting import eventually
 
-FOLDER = Path(__file__).parent
+SCRIPT = Path(__file__).with_name("sample_autoscaled.py")
+LOAD = Path(__file__).with_name("node_load.py")
 PORT = 8800
 TYPES = {
     "gpu": {"resources": {"CPU": 1, "GPU": 1, "accelerator_type:T4": 1}, "max_workers": 2},
@@ -27,27 +29,27 @@ TYPES = {
     autoscaled.SOLD_OUT: {"resources": {"CPU": 1, "GPU": 1, "accelerator_type:L4": 1}, "max_workers": 1},
 }
 
-pytestmark = [
-    nodes.required(),
-    pytest.mark.timeout(400),
-]
+pytestmark = [nodes.required(), pytest.mark.timeout(600)]
 
 
 @dataclass
 class Cluster:
     machine: Node
     outside: Node
+    _console: Console | None = field(default=None, init=False)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The sample script on the head, begun."""
-        command = (sys.executable, str(FOLDER / "sample_autoscaled.py"), *arguments)
+        command = (sys.executable, str(SCRIPT), *arguments)
         return self.machine.popen(
             *command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
-    def script(self, *arguments: str) -> Any:
-        """What the sample script prints on the head."""
-        return told(self.start(*arguments))[0]
+    def script(self, *words: str) -> Any:
+        """What the sample script tells on the head, where it stays for what it is asked next."""
+        if self._console is None:
+            self._console = Console(self.machine, SCRIPT, self.environment)
+        return self._console.asked(*words)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -71,7 +73,7 @@ class Cluster:
     def load(self, app: str) -> subprocess.Popen[str]:
         """Somebody outside who asks all the time, and has begun; see :func:`answered`."""
         # Where the machine is very busy an answer is late, which is no fault.
-        command = (sys.executable, str(FOLDER / "node_load.py"), "300", "20", "100", self.url(app))
+        command = (sys.executable, str(LOAD), "300", "20", "100", self.url(app))
         process = self.outside.popen(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
@@ -84,14 +86,14 @@ class Cluster:
 
 def answered(load: subprocess.Popen[str]) -> int:
     """The number of answers to somebody who now asks no more, all of which must be good ones."""
-    answers = json.loads(load.communicate(timeout=150)[0])["answers"]
+    answers = json.loads(load.communicate(timeout=300)[0])["answers"]
     assert [each for each in answers if each["status"] != 200] == []
     return len(answers)
 
 
 def told(process: subprocess.Popen[str]) -> tuple[Any, str]:
     """What a script prints at its end, and what it says on the way."""
-    printed, said = process.communicate(timeout=150)
+    printed, said = process.communicate(timeout=300)
     assert process.returncode == 0, f"{printed}\n{said}"
     return json.loads(printed.splitlines()[-1]), said
 
@@ -118,7 +120,7 @@ def test_what_no_type_of_node_could_have_is_an_error_at_once_that_names_them(clu
 
 def test_a_node_that_does_not_come_is_waited_for_as_long_as_an_app_may_take(cluster: Cluster) -> None:
     serving = cluster.start("serve-soon", "nowhere")
-    eventually(lambda: "of type" in (cluster.script("state", "nowhere").get("waiting") or ""))
+    eventually(lambda: "of type" in (cluster.script("state", "nowhere").get("waiting") or ""), every=0.3)
     status, why = cluster.asked("nowhere")
     late, said = told(serving)
 
@@ -141,16 +143,16 @@ def test_gpus_come_when_they_are_asked_for_and_go_when_nobody_needs_them(cluster
     (first,) = cluster.with_gpu("T4", "sleeper")
 
     load = cluster.load("sleeper")
-    eventually(lambda: cluster.with_gpu("T4", "sleeper") > {first})
+    eventually(lambda: cluster.with_gpu("T4", "sleeper") > {first}, every=0.3)
     assert answered(load) > 50
 
-    eventually(lambda: cluster.script("state", "sleeper")["asleep"])
+    eventually(lambda: cluster.script("state", "sleeper")["asleep"], every=0.3)
     load = cluster.load("sleeper")  # its replicas and nodes are about to go
     assert cluster.asked("sleeper/who") == (200, ANY)
     assert answered(load)
 
-    eventually(lambda: cluster.script("state", "sleeper")["asleep"])
-    eventually(lambda: cluster.with_gpu("T4", "sleeper") == set())
+    eventually(lambda: cluster.script("state", "sleeper")["asleep"], every=0.3)
+    eventually(lambda: cluster.with_gpu("T4", "sleeper") == set(), every=0.3)
     assert cluster.asked("sleeper/who") == (200, ANY)  # it waits for a node, and is answered
     cluster.script("delete", "sleeper")
 
@@ -165,9 +167,9 @@ def test_a_node_that_is_taken_away_hands_its_replicas_over_first(cluster: Cluste
         hosts: list[str] = cluster.script("state", "steady")["hosts"]
         return hosts if address not in hosts else []
 
-    assert eventually(others)
+    assert eventually(others, every=0.3)
     assert answered(load) > 50  # its WebSockets stay until then, with the replica that they are with
-    eventually(lambda: address not in cluster.with_gpu("T4", "steady"))
+    eventually(lambda: address not in cluster.with_gpu("T4", "steady"), every=0.3)
     cluster.script("delete", "steady")
 
 

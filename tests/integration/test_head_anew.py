@@ -12,7 +12,7 @@ from tests.waiting import eventually
 
 PATIENCE_S = 5  # of other machines with a head that is away; Ray's own is a minute
 
-pytestmark = [nodes.required(), pytest.mark.timeout(400)]
+pytestmark = [nodes.required(), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests import nodes, redis_server
 from tests.integration.cluster_of_machines import ENVIRONMENT, FOLDER, PORT, Machines, serving, url
 from tests.waiting import eventually
 
-pytestmark = [nodes.required(), redis_server.required(), pytest.mark.timeout(400)]
+pytestmark = [nodes.required(), redis_server.required(), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_new_app_is_served_on_all_machines(machines: Machines) -> None:
         sys.executable, str(FOLDER / "sample_odd_nodes.py"), "serve", "1", env=ENVIRONMENT
     )
 
-    assert served.stdout.startswith("http://"), served.stdout + served.stderr
+    assert served.stdout.startswith('"http://'), served.stdout + served.stderr
     for node in machines.all:
         assert machines.asked(f"http://{node.address}:{PORT}/odd-1/")[0] == 200
 

@@ -27,11 +27,12 @@ def ingress(tmp_path: Path) -> Iterator[Ingress]:
 
 
 class Load:
-    """Clients that ask without a pause, GET and POST in turn; counts the answers by what they were."""
+    """Clients that ask GET and POST in turn, ``pause`` seconds between; counts the answers by what they were."""
 
-    def __init__(self, url: str, clients: int = 4) -> None:
+    def __init__(self, url: str, clients: int = 4, pause: float = 0.0) -> None:
         self.answers: Counter[str] = Counter()
         self._url = url
+        self._pause = pause
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
@@ -52,7 +53,7 @@ class Load:
 
     def _ask(self) -> None:
         with httpx.Client(timeout=60) as client:
-            while not self._over.is_set():
+            while not self._over.wait(self._pause):
                 for method in ("GET", "POST"):
                     try:
                         response = client.request(method, self._url)

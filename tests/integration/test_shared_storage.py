@@ -26,7 +26,14 @@ from ray._private.parameter import RayParams
 _, cluster, address, cpus = sys.argv
 free = dict.fromkeys(["node_manager_port", "dashboard_agent_listen_port", "metrics_export_port"], 0)
 Node(
-    RayParams(gcs_address=cluster, node_ip_address=address, num_cpus=int(cpus), object_store_memory=80 * 2**20, **free),
+    RayParams(
+        gcs_address=cluster,
+        node_ip_address=address,
+        num_cpus=int(cpus),
+        object_store_memory=80 * 2**20,
+        include_log_monitor=False,
+        **free,
+    ),
     head=False,
     shutdown_at_exit=True,
 )
@@ -47,20 +54,24 @@ def leave(path: str) -> int:
     Path(path).write_text("was here")
     return 42
 
-if __name__ == "__main__":
-    left, cpus, wanted = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+def told(left: str, cpus: float, wanted: int) -> object:
     session().connect()
-    print("connected", flush=True)
     while len(nodes.addresses()) < wanted:
         time.sleep(0.05)
-    try:
-        context = flyte.with_runcontext(raw_data_path=str(Path(left).with_name("raw")))
-        run = context.run(leave.override(resources=flyte.Resources(cpu=cpus)), left)
-        print(run.outputs()[0])
-    except StorageError as error:
-        print(type(error).__name__, error)
+    context = flyte.with_runcontext(raw_data_path=str(Path(left).with_name("raw")))
+    return context.run(leave.override(resources=flyte.Resources(cpu=cpus)), left).outputs()[0]
+
+if __name__ == "__main__":
+    for line in sys.stdin:  # the CPUs that are asked for, and the nodes that are waited for
+        cpus, wanted = line.split()
+        try:
+            print(told(sys.argv[1], float(cpus), int(wanted)), flush=True)
+        except StorageError as error:
+            print(type(error).__name__, *str(error).split(), flush=True)  # one line
 """
 UNSHARED = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=1m none "$0" && exec "$@"']
+
+pytestmark = pytest.mark.timeout(600)
 
 Join = Callable[..., subprocess.Popen[bytes]]
 
@@ -110,13 +121,35 @@ def join(head: Settings) -> Iterator[Join]:
         yield joined
 
 
-def start(folder: Path, cpus: int, nodes: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "program.py", str(folder / "left"), str(cpus), str(nodes)]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+class Program:
+    """The program, which stays for what it is asked next."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [sys.executable, "program.py", str(folder / "left")]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, text=True)
+
+    def begins(self, cpus: int, nodes: int) -> None:
+        """Ask for a run on a node with so many CPUs, as soon as there are so many nodes."""
+        assert self.process.stdin is not None
+        print(cpus, nodes, file=self.process.stdin, flush=True)
+
+    def ends(self) -> str:
+        """What came of it."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def told(self, cpus: int, nodes: int) -> str:
+        self.begins(cpus, nodes)
+        return self.ends()
 
 
-def told(folder: Path, cpus: int, nodes: int) -> str:
-    return start(folder, cpus, nodes).communicate(timeout=120)[0]
+@pytest.fixture
+def program(head: Settings, tmp_path: Path) -> Iterator[Program]:
+    program = Program(tmp_path)
+    yield program
+    program.process.kill()
+    program.process.communicate()
 
 
 @contextlib.contextmanager
@@ -140,17 +173,17 @@ def another_cluster(storage: str) -> Iterator[None]:
 
 
 def test_a_verb_fails_before_anything_is_lost_until_the_folder_is_shared(
-    head: Settings, join: Join, tmp_path: Path
+    head: Settings, join: Join, program: Program, tmp_path: Path
 ) -> None:
     second = join("127.0.0.2", 2)
 
     with another_cluster(head.storage):
-        taken = told(tmp_path, cpus=1, nodes=2)
+        taken = program.told(cpus=1, nodes=2)
     assert f"StorageTakenError Storage {head.storage} is another cluster's: that of another one" in taken
     assert f"which records it in sqlite:///{head.storage}/registry.sqlite. Name another storage" in taken
     (tmp_path / "storage/owner.json").unlink()  # that one has ended: else its claim would have to lapse
 
-    refused = told(tmp_path, cpus=1, nodes=2)
+    refused = program.told(cpus=1, nodes=2)
 
     assert f"StorageNotSharedError Storage {head.storage} is not the same folder on all nodes" in refused
     assert "Another than the head's: 127.0.0.2 (a folder of its own). Mount a shared file system" in refused
@@ -163,21 +196,19 @@ def test_a_verb_fails_before_anything_is_lost_until_the_folder_is_shared(
     subprocess.run(
         [*inside, "mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path / "raw")], check=True
     )
-    refused = told(tmp_path, cpus=1, nodes=2)
+    refused = program.told(cpus=1, nodes=2)
     assert f"Storage {tmp_path}/raw is not the same folder" in refused
     assert "give raw_data_path=s3://" in refused
     subprocess.run([*inside, "umount", str(tmp_path / "raw")], check=True)
-    assert told(tmp_path, cpus=2, nodes=2).endswith("42\n")
+    assert program.told(cpus=2, nodes=2) == "42"
     assert list((tmp_path / "raw").iterdir()) == []
     assert len(list((tmp_path / "storage/runs").iterdir())) == 1
     (tmp_path / "left").unlink()
 
     # A node that joins later is found out before a task begins on it.
-    program = start(tmp_path, cpus=3, nodes=3)
-    assert program.stdout is not None
-    assert program.stdout.readline() == "connected\n"
+    program.begins(cpus=3, nodes=3)
     join("127.0.0.3", 3)
-    late = program.communicate(timeout=120)[0]
+    late = program.ends()
     assert "StorageNotSharedError" in late
     assert "Another than the head's: 127.0.0.3 (a folder of its own)" in late
     assert not (tmp_path / "left").exists()

@@ -38,7 +38,7 @@ print(json.dumps(found))
 
 pytestmark = [
     nodes.required(),
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
 ]
 
 

@@ -38,7 +38,7 @@ def app(cluster: Any) -> Iterator[App]:
 
     def ask() -> None:
         with httpx.Client() as client:
-            while not ended.wait(0.01):
+            while not ended.wait(0.05):
                 client.get(f"{served.endpoint}/", timeout=60)
 
     asking = threading.Thread(target=ask)

@@ -15,6 +15,7 @@ import pytest
 import flyteray as flyte
 from flyteray._settings import Settings
 from flyteray.remote import ActionPhase, Run
+from tests.acceptance.command import Shell
 from tests.integration import sample_waiting as samples
 from tests.waiting import eventually, eventually_equal
 
@@ -59,8 +60,7 @@ def started(*words: str) -> subprocess.Popen[str]:
 
 
 def printed(*words: str) -> str:
-    with flyteray(*words) as process:
-        return process.communicate(timeout=60)[0]
+    return Shell(Path.cwd(), Settings.load().home).flyteray(*words, COLUMNS="140").stdout
 
 
 def test_a_run_that_has_no_room_says_what_is_short_and_who_has_it(held: Run) -> None:
