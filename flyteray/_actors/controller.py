@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from flyteray._actors.questions import Stub
-from flyteray._plan.actions.conditions import ConditionInfo
-from flyteray._plan.actions.tree import Census
-from flyteray._plan.cache.entry import Entry
-from flyteray._plan.info import (
-    ActionInfo,
-    AppInfo,
-    AppVersion,
-    AskedVersion,
-    AttemptInfo,
-    ClusterInfo,
-    ErrorInfo,
-    NoticeInfo,
-    ReplicaInfo,
-    RunEnd,
-    RunInfo,
-    SecretInfo,
-    TaskInfo,
-)
-from flyteray._plan.runs import RunFilter
-from flyteray._plan.spec import (
-    AppSpec,
-    EnvironmentSpec,
-    ImageSpec,
-    KeyChange,
-    KeyInfo,
-    KeySpec,
-    OutputRef,
-    RunSpec,
-    Start,
-    TaskPlan,
-)
-from flyteray._plan.traffic.access import Page, Place
-from flyteray._plan.traffic.advice import Advice
-from flyteray._plan.traffic.canary import CanarySpec
-from flyteray._plan.traffic.load import VersionLoad
-from flyteray._plan.traffic.shadow import ShadowSpec
-from flyteray._plan.triggers.artifacts import ArtifactInfo, Publication
-from flyteray._plan.triggers.partitions import PartitionSchema
-from flyteray._plan.triggers.trigger import TriggerInfo, TriggerSpec
-from flyteray._plan.values.pickling import Payload
-from flyteray.app.scaling import Signals
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+
+    from flyteray._plan.actions.conditions import ConditionInfo
+    from flyteray._plan.actions.tree import Census
+    from flyteray._plan.cache.entry import Entry
+    from flyteray._plan.info import (
+        ActionInfo,
+        AppInfo,
+        AppVersion,
+        AskedVersion,
+        AttemptInfo,
+        ClusterInfo,
+        ErrorInfo,
+        NoticeInfo,
+        ReplicaInfo,
+        RunEnd,
+        RunInfo,
+        SecretInfo,
+        TaskInfo,
+    )
+    from flyteray._plan.runs import RunFilter
+    from flyteray._plan.spec import (
+        AppSpec,
+        EnvironmentSpec,
+        ImageSpec,
+        KeyChange,
+        KeyInfo,
+        KeySpec,
+        OutputRef,
+        RunSpec,
+        Start,
+        TaskPlan,
+    )
+    from flyteray._plan.traffic.access import Page, Place
+    from flyteray._plan.traffic.advice import Advice
+    from flyteray._plan.traffic.canary import CanarySpec
+    from flyteray._plan.traffic.load import VersionLoad
+    from flyteray._plan.traffic.shadow import ShadowSpec
+    from flyteray._plan.triggers.artifacts import ArtifactInfo, Publication
+    from flyteray._plan.triggers.partitions import PartitionSchema
+    from flyteray._plan.triggers.trigger import TriggerInfo, TriggerSpec
+    from flyteray._plan.values.pickling import Payload
+    from flyteray.app.scaling import Signals
 
 CONTROLLER = "controller-v1"  # a newer flyteray takes over from an older one by another name
 

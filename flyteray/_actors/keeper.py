@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol, cast
 
 from flyteray._actors.questions import Stub
-from flyteray._plan.spec import RunSpec
-from flyteray._plan.values.pickling import Payload
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     import ray
+
+    from flyteray._plan.spec import RunSpec
+    from flyteray._plan.values.pickling import Payload
 
 
 class Places(Protocol):

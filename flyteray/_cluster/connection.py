@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +42,15 @@ class Connection:
         return self.address == address or self.address == _resolve(address)  # the latter may raise
 
 
-def connect(settings: Settings, quiet: bool = False) -> Connection:
+def connect(
+    settings: Settings, quiet: bool = False, before_start: Callable[[Settings], None] | None = None
+) -> Connection:
     """Connect unless that is done; in about a second where the cluster runs.
 
     The cluster is ``settings.address`` if given (``"local"`` names the local one as well), else the local one, which is
-    started when it does not run. In a worker, or after the user's own ``ray.init``, the connection there is stays.
-    Where it can't be reached or started, a ClusterError tells within seconds what to check.
+    started when it does not run; ``before_start`` is called with its settings then, and may refuse. In a worker, or
+    after the user's own ``ray.init``, the connection there is stays. Where it can't be reached or started, a
+    ClusterError tells within seconds what to check.
     """
     found = running = local.find(settings)
     if ray.is_initialized():
@@ -55,6 +59,8 @@ def connect(settings: Settings, quiet: bool = False) -> Connection:
         return Connection(address, running if running and running.address == address else None, driver=driver)
     wanted = settings.address
     if wanted is None or wanted == "local" or (wanted == "auto" and running):
+        if running is None and before_start is not None:
+            before_start(settings)
         running = running or local.start(settings, quiet)
         wanted = running.address
     if running and running.address == wanted:

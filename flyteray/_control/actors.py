@@ -184,6 +184,18 @@ def follow_head(cluster: ClusterInfo, options: IngressOptions) -> tuple[ClusterI
     return cluster, replace(options, head=head)
 
 
+def refuse_impossible(settings: Settings) -> None:
+    """Settings that :func:`start_actors` would refuse anywhere are refused, before a cluster is started for nothing.
+
+    InitializationError says what is wrong with the variables of OpenTelemetry, or with the files of a certificate.
+    """
+    asked_traces(settings)
+    if settings.tls is not None:
+        from flyteray._ingress.tls.offered import Offered  # deferred: cryptography takes long to import
+
+        Offered.made_sure(settings.tls)
+
+
 def asked_traces(settings: Settings) -> Variables:
     """The variables by which a cluster's processes send traces; none where they send none.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -12,6 +13,10 @@ ROLES: tuple[Role, ...] = get_args(Role)  # each may do what those before it may
 Priority = Literal["low", "normal", "high"]
 """Whose requests go first where an app has more to do than it takes at one time."""
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+
+
+APP_NAME = re.compile("[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+"""The names of apps: parts of their addresses."""
 
 
 class Owner(NamedTuple):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from flyteray._actors.questions import Stub
-from flyteray._ingress.differences import Difference
-from flyteray._ingress.routes import IngressState
-from flyteray._plan.traffic.access import Page, Place
-from flyteray._plan.traffic.figures import Figures
-from flyteray._plan.traffic.load import Open
-from flyteray._plan.traffic.shadow import Compared
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from flyteray._ingress.differences import Difference
+    from flyteray._ingress.routes import IngressState
+    from flyteray._plan.traffic.access import Page, Place
+    from flyteray._plan.traffic.figures import Figures
+    from flyteray._plan.traffic.load import Open
+    from flyteray._plan.traffic.shadow import Compared
 
 INGRESS = "ingress-v2-"  # begins the names of their actors
 

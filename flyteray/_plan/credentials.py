@@ -8,10 +8,10 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
+from flyteray._declare.facts import APP_NAME
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.secret import Secret
 from flyteray._plan.spec import KeySpec, SecretSpec
-from flyteray.app.routing import APP_NAME
 from flyteray.errors import SecretNotFoundError
 
 # Bytes that a value may have: few enough for Ray to send it in a message instead of keeping it as an object.

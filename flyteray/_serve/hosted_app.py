@@ -15,7 +15,7 @@ from flyteray._cluster.workers import scripts
 from flyteray._cluster.workers.code import furnish
 from flyteray._cluster.workers.secrets import ProcessSecrets
 from flyteray._plan import failure
-from flyteray._plan.bundle import code
+from flyteray._plan.bundle import references
 from flyteray._plan.info import ErrorInfo
 from flyteray._plan.spec import AppSpec
 from flyteray._serve.health_watch import HealthWatch
@@ -185,7 +185,7 @@ class HostedApp:
             return None  # the program's image alone may have what its module imports
         if python is not None:
             _lend_packages(python)
-        app = code.load(ref, shipped)
+        app = references.load(ref, shipped)
         tracing().begin(spec.name)
         return app
 

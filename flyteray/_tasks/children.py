@@ -23,7 +23,7 @@ from flyteray._plan.actions.retry import Retries
 from flyteray._plan.actions.reuse import pool_plan
 from flyteray._plan.actions.room import EndlessRoom, Room
 from flyteray._plan.actions.traces import TraceNote, Traces
-from flyteray._plan.bundle import code
+from flyteray._plan.bundle import references
 from flyteray._plan.cache.call import cached_call, contents
 from flyteray._plan.cache.results import Found
 from flyteray._plan.info import ActionPhase
@@ -425,5 +425,5 @@ def _starts() -> dict[str, Start]:
 def _plan(
     task: Task[..., Any], bundle: str, version: str | None, env_vars: tuple[tuple[str, str], ...]
 ) -> tuple[TaskSpec, NamedEnvironment]:
-    spec = with_env_vars(task_spec(task, code.beside(task, bundle), version), dict(env_vars))
+    spec = with_env_vars(task_spec(task, references.beside(task, bundle), version), dict(env_vars))
     return spec, NamedEnvironment.of(spec.environment)

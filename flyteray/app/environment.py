@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from flyteray._declare.context import ctx as task_context
 from flyteray._declare.environment import Environment, without_meaning
-from flyteray._declare.facts import Role
+from flyteray._declare.facts import APP_NAME, Role
 from flyteray._declare.this_cluster import this_process
 from flyteray.app.command import LAUNCHER, check_words, program, split_words
 from flyteray.app.context import ctx
@@ -17,7 +17,7 @@ from flyteray.app.endpoints import local_endpoints
 from flyteray.app.limits import Limits
 from flyteray.app.parameters import Parameter, given
 from flyteray.app.port import Port, PortField
-from flyteray.app.routing import APP_NAME, Domain, Link, Timeouts, origins
+from flyteray.app.routing import Domain, Link, Timeouts, origins
 from flyteray.app.scaling import Scaling
 from flyteray.errors import InitializationError
 

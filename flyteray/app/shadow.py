@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 LEAST = 0.01  # percent
-LARGEST_BODY = 64 << 10  # bytes of a request that is copied
 
 
 @dataclass(frozen=True)

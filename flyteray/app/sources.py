@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from flyteray._declare.facts import APP_NAME
 from flyteray._declare.this_cluster import this_process
-from flyteray.app.routing import APP_NAME
 from flyteray.io import Dir, File
 from flyteray.io.as_model import AsModel
 

@@ -40,8 +40,13 @@ class Shell:
             code = _forking().ask(json.dumps(request))
             return subprocess.CompletedProcess(arguments, code, *(path.read_text() for path in outputs))
 
-    def run(self, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end, without what this process has in its environment for Ray and flyteray."""
+    def run(
+        self, command: list[str], umask: int = -1, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end, without what this process has in its environment for Ray and flyteray.
+
+        It has this process's umask unless another is given.
+        """
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -50,6 +55,7 @@ class Shell:
             text=True,
             timeout=TIMEOUT_S,
             check=False,
+            umask=umask,
         )
 
     def json(self, *arguments: str) -> Any:

@@ -1,4 +1,4 @@
-"""A user's session at the command line, from `up` to `down`."""
+"""A user's session at the command line, from `up` to `down`: on a cluster that asks for keys and has a certificate."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import json
 import re
 import shlex
 import shutil
+import ssl
+import stat
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from flyteray._cluster import processes
-from tests.acceptance.command import Shell
+from flyteray._settings import Settings
+from tests.acceptance.command import COMMAND, Shell
+from tests.certificates import Issuer
+from tests.open_files import open_to_others, own_parts
 from tests.processes import listening
 from tests.waiting import eventually
 
@@ -23,13 +28,15 @@ APP = """
 import asyncio
 
 import flyteray as flyte
-from fastapi import FastAPI
+import httpx
+from fastapi import FastAPI, Request
 from flyteray.app.extras import FastAPIAppEnvironment
 
 tasks = flyte.TaskEnvironment(name="tasks")
 api = FastAPI()
 web = FastAPIAppEnvironment(name="sums", app=api)
 broken = FastAPIAppEnvironment(name="broken", app=FastAPI())
+callers = flyte.TaskEnvironment(name="callers", depends_on=[web])
 
 
 @tasks.task
@@ -67,9 +74,15 @@ async def wait_long() -> None:
 
 
 @api.get("/")
-async def total(x: int) -> dict[str, int]:
+async def total(x: int, request: Request) -> list[int | str]:
     print("asked for", x, flush=True)
-    return {"total": await add(x)}
+    return [await add(x), request.url.scheme]
+
+
+@callers.task
+def call(key: str) -> list[int | str]:
+    keyed = {"Authorization": "Bearer " + key}
+    return [web.endpoint, *httpx.get(web.endpoint, params={"x": 40}, headers=keyed).raise_for_status().json()]
 
 
 @broken.on_startup
@@ -150,17 +163,48 @@ def circle(part: Fraction | None = None) -> list[Any]:
     found.append(found)
     return found
 """
+# What leaves files behind.
+LEAVES = """
+import json, httpx, flyteray
+from flyteray.io import File
+from tests.integration import sample_private as samples
+
+File.from_local_sync(samples.__file__)
+*_, by_task = flyteray.run(samples.written).outputs()
+flyteray.deploy(samples.env)
+flyteray.serve(samples.web)
+flyteray.remote.Secret.create("TOKEN", "t")
+print(json.dumps([by_task, httpx.get(samples.web.endpoint, timeout=60).json()]))
+"""
 PLAIN_RAY = "import ray; ray.init(log_to_driver=False); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A terminal on a cluster of its own, which `down` ends without a trace."""
+def issuer() -> Issuer:
+    return Issuer()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> tuple[Path, Path]:
+    """The files of a certificate and of its key."""
+    hosts = "apps.example.org", "localhost", "sums.localhost"
+    return issuer.issue(*hosts).put(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def by_tls(certificate: tuple[Path, Path]) -> tuple[str, ...]:
+    return "--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1])
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, by_tls: tuple[str, ...]) -> Iterator[Shell]:
+    """A terminal on a cluster of its own, in a home that was open to all, which `down` ends without a trace."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "sums.py").write_text(APP)
     (folder / "deployable.py").write_text(DEPLOYABLE)
     shell = Shell(folder, tmp_path_factory.mktemp("home"))
-    started = shell.flyteray("up", "--num-cpus", "2", "--auth")
+    shell.home.chmod(0o777)
+    started = shell.run([*COMMAND, "up", "--num-cpus", "2", "--auth", *by_tls], umask=0)
     try:
         assert started.returncode == 0, started.stderr
         assert "Starting a local Ray cluster: done in" in started.stderr
@@ -180,27 +224,43 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     ]
 
 
-def test_status_says_what_runs_where(shell: Shell) -> None:
-    status = shell.json("status")
+@pytest.fixture(scope="module")
+def status(shell: Shell) -> dict[str, Any]:
+    told = eventually(lambda: "until" in (told := shell.json("status"))["tls"] and told)
+    assert isinstance(told, dict)
+    return told
 
+
+def test_status_says_what_runs_where(shell: Shell, status: dict[str, Any]) -> None:
     assert status["running"] is True
+    assert status["apps"].startswith("https://apps.example.org:")
     assert status["apps"].endswith("/<app>")
+    assert status["tls"].startswith("port ")
+    assert "for apps.example.org, localhost, sums.localhost, until 20" in status["tls"]
     assert (status["listens"].split()[0], status["auth"]) == ("127.0.0.1", "on")
     assert status["dashboard"].startswith("http://127.0.0.1:")
     assert status["storage"] == str(shell.home / "storage")
 
 
-def test_up_finds_the_cluster_that_runs_and_says_what_it_cannot_change(shell: Shell) -> None:
-    again = shell.flyteray("up", "--num-cpus", "1", "--host", "127.0.0.2", "--no-auth")
+def test_up_finds_the_cluster_that_runs_and_says_what_it_cannot_change(
+    shell: Shell, by_tls: tuple[str, ...], status: dict[str, Any]
+) -> None:
+    more = "--num-cpus", "1", "--host", "127.0.0.2", "--no-auth"
+    again = shell.flyteray("up", *more, *by_tls, "-o", "json")
 
-    assert "runs already, so --num-cpus and --host and --no-auth change nothing" in again.stderr
-    assert shell.json("up")["address"] == shell.json("status")["address"]
+    given = "--num-cpus and --host and --no-auth and --tls-certificate and --tls-key"
+    assert f"runs already, so {given} change nothing" in again.stderr
+    assert json.loads(again.stdout)["address"] == status["address"]
 
 
-def test_a_run_is_waited_for_and_its_outputs_are_the_result(shell: Shell) -> None:
-    done = shell.json("run", "--name", "first", "sums.py", "add", "--x", "3")
+@pytest.fixture(scope="module")
+def first(shell: Shell) -> Any:
+    """What is told of the first run."""
+    return shell.json("run", "--name", "first", "sums.py", "add", "--x", "3")
 
-    assert done == {"run": "first", "task": "tasks.add", "phase": "succeeded", "outputs": [5]}
+
+def test_a_run_is_waited_for_and_its_outputs_are_the_result(shell: Shell, first: Any) -> None:
+    assert first == {"run": "first", "task": "tasks.add", "phase": "succeeded", "outputs": [5]}
     assert shell.json("get", "run", "first")["actions"][0]["action"] == "a0"
     assert "first" in [run["name"] for run in shell.json("get", "run", "--in-phase", "succeeded")]
     assert "tasks.add" in shell.flyteray("get", "run").stdout
@@ -218,10 +278,9 @@ def test_a_run_that_fails_shows_the_users_frames_and_exits_with_1(shell: Shell) 
 
 def test_a_run_need_not_be_waited_for_and_can_be_aborted(shell: Shell) -> None:
     started = shell.json("run", "--no-wait", "--name", "long", "sums.py", "wait_long")
-    eventually(lambda: shell.json("get", "run", "long")["phase"] == "running")
+    eventually(lambda: shell.flyteray("get", "logs", "run", "long").stdout == "waiting\n", every=1.0)
 
-    eventually(lambda: shell.flyteray("get", "logs", "run", "long").stdout == "waiting\n")
-
+    assert shell.json("get", "run", "long")["phase"] == "running"
     assert started["run"] == "long"
     assert shell.json("abort", "run", "long", "--reason", "enough") == {"run": "long", "phase": "aborted"}
     assert "enough" in shell.json("get", "run", "long")["error"]
@@ -295,16 +354,16 @@ def test_the_report_of_a_run_is_printed_written_and_opened(shell: Shell, tmp_pat
         shutil.rmtree(Path(path.strip()).parent)
 
 
+@pytest.mark.usefixtures("first")
 def test_a_report_that_is_not_there_says_why(shell: Shell) -> None:
-    shell.flyteray("run", "--name", "plain", "sums.py", "add", "--x", "1")
     asked = {
         (
             "report",
-            "plain",
+            "first",
         ): "has no report. A task makes one where it is declared with @env.task(report=True)",
-        ("report", "plain", "a1"): "has no action 'a1' that has begun.",
-        ("report", "plain", "a0", "--attempt", "2"): "has no attempt 2: it has had 1.",
-        ("logs", "run", "plain", "a1"): "has no action 'a1' that has begun.",
+        ("report", "first", "a1"): "has no action 'a1' that has begun.",
+        ("report", "first", "a0", "--attempt", "2"): "has no attempt 2: it has had 1.",
+        ("logs", "run", "first", "a1"): "has no action 'a1' that has begun.",
         ("report", "nope"): "nope",
     }
     for words, problem in asked.items():
@@ -326,25 +385,31 @@ def test_a_local_run_says_where_its_report_is(shell: Shell) -> None:
     shutil.rmtree(shell.home / "local")
 
 
+@pytest.mark.usefixtures("first")
 def test_a_name_can_be_used_once(shell: Shell) -> None:
-    shell.flyteray("run", "--name", "twice", "sums.py", "add", "--x", "1")
-    again = shell.flyteray("run", "--name", "twice", "sums.py", "add", "--x", "1")
+    again = shell.flyteray("run", "--name", "first", "sums.py", "add", "--x", "1")
 
     assert again.returncode == 1
-    assert again.stderr.splitlines()[-1].startswith("Error: A run named 'twice' exists already")
+    assert again.stderr.splitlines()[-1].startswith("Error: A run named 'first' exists already")
 
 
-def test_an_app_is_served_shown_and_deleted(shell: Shell) -> None:
+def test_an_app_is_served_shown_and_deleted(shell: Shell, status: dict[str, Any], issuer: Issuer) -> None:
+    port = int(status["tls"].split()[1].rstrip(","))
     served = shell.json("serve", "sums.py", "web")
-    key = shell.flyteray("create", "key", "ann").stdout.strip()
-    ask = urllib.request.Request(f"{served['endpoint']}/?x=40", headers={"Authorization": f"Bearer {key}"})
-    with urllib.request.urlopen(ask, timeout=60) as answer:
-        total = json.load(answer)
-    shell.json("delete", "key", "ann")
-    with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(ask, timeout=60)
+    assert served["url"] == f"https://sums.localhost:{port}/"
 
-    assert total == {"total": 42}
+    key = shell.flyteray("create", "key", "ann").stdout.strip()
+    keyed = {"Host": f"sums.localhost:{port}", "Authorization": f"Bearer {key}"}
+    trusting = ssl.create_default_context(cadata=issuer.certificate.decode())
+    with httpx.Client(verify=trusting, headers=keyed, timeout=60) as http:
+        from_elsewhere = http.get(f"https://localhost:{port}/?x=40")
+        [[endpoint, *by_code]] = shell.json("run", "sums.py", "call", "--key", key)["outputs"]
+        shell.json("delete", "key", "ann")
+        without = http.get(f"https://localhost:{port}/?x=40")
+
+    assert (from_elsewhere.json(), without.status_code) == ([42, "https"], 401)
+    assert endpoint.startswith("http://127.0.0.1:")  # on the machine no certificate is needed
+    assert by_code == [42, "http"]
     assert [app["name"] for app in shell.json("get", "app")] == ["sums"]
     assert shell.json("get", "app", "sums")["phase"] == "active"
     assert "asked for 40" in shell.flyteray("get", "logs", "app", "sums", "--raw").stdout.splitlines()
@@ -364,7 +429,7 @@ def test_tasks_are_deployed_and_shown_and_an_app_is_stopped_and_started(shell: S
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "is that which was deployed" in refused.stderr
     assert shell.json("update", "app", "halves", "--activate", "--wait")["phase"] == "active"
-    assert "Docs: http://halves.localhost" in shell.flyteray("get", "app", "halves").stdout
+    assert "Docs: https://halves.localhost" in shell.flyteray("get", "app", "halves").stdout
     for wrong, problem in (
         (["--promote", "v9"], "App 'halves' has no version 'v9'. Its versions: v1."),
         (["--traffic", "v9=100"], "App 'halves' has no version 'v9'. Its versions: v1."),
@@ -429,7 +494,7 @@ def test_env_gives_a_shell_what_plain_ray_needs(shell: Shell) -> None:
     """
     script = f"""
         {connected}
-        python plain.py && ray job list && ray list nodes --limit 1
+        python plain.py && ray list nodes --limit 1
         eval "$(flyteray env --unset)"
         env | grep ^RAY_ADDRESS= || echo forgotten
     """
@@ -440,9 +505,10 @@ def test_env_gives_a_shell_what_plain_ray_needs(shell: Shell) -> None:
     assert done.stdout.splitlines()[0] == "42"
     assert "ALIVE" in done.stdout
     assert done.stdout.splitlines()[-1] == "forgotten"
-    # What has just run may hold one for a moment.
-    eventually(lambda: "0.0/2.0 CPU" in shell.run(["bash", "-euc", f"{connected} ray status"]).stdout)
     variables = json.loads(shell.flyteray("env", "--json").stdout)
+    ray = str(bin_folder / "ray")
+    # What has just run may hold one for a moment.
+    eventually(lambda: "0.0/2.0 CPU" in shell.run([ray, "status"], **variables).stdout, every=1.0)
     up = shell.flyteray("up", "--no-auth", "--host", "127.0.0.1", "--port", "1", **variables)
     assert "flyteray runs already on that cluster, so --port and --no-auth change nothing." in up.stderr
 
@@ -456,6 +522,24 @@ def test_a_job_uses_the_cluster_it_runs_on(shell: Shell) -> None:
 
     assert "answered 42, sum 42" in done.stdout, done.stdout + done.stderr
     assert shell.json("get", "run", "from-a-job")["phase"] == "succeeded"
+
+
+def test_another_certificate_is_taken_from_the_files(
+    shell: Shell, certificate: tuple[Path, Path], issuer: Issuer
+) -> None:
+    issuer.issue("other.example.org", "localhost").put(certificate[0].parent)
+
+    eventually(lambda: "for other.example.org, localhost" in shell.json("status")["tls"], every=1.0)
+
+
+def test_nothing_in_a_home_that_was_open_to_all_depends_on_the_umask(shell: Shell) -> None:
+    done = Shell(Path(__file__).parents[2], shell.home).run([sys.executable, "-c", LEAVES], umask=0)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == ["666", "666"]  # user code has the user's umask
+    temp_dir = Settings.of({"FLYTERAY_HOME": str(shell.home)}).temp_dir
+    assert open_to_others(shell.home, *own_parts(temp_dir)) == []
+    assert stat.S_IMODE(temp_dir.stat().st_mode) == 0o700
 
 
 def test_everything_listens_on_this_machine_only(shell: Shell) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.command import COMMAND, Shell
+from tests.certificates import Issuer
 
 TRAIN = '''
 import enum
@@ -536,3 +537,21 @@ def test_a_port_that_is_taken_is_named_and_the_cluster_does_not_stay_half_made(s
     assert refused.returncode == 1
     assert f"Port {port} of 127.0.0.1 is taken" in refused.stderr
     assert shell.flyteray("status").stderr.startswith("No local cluster runs")
+
+
+def test_a_certificate_that_is_wrong_is_told_before_anything_is_started(shell: Shell) -> None:
+    issuer = Issuer()
+    certificate, _ = issuer.issue().put(shell.folder)
+    _, key = issuer.issue().put(shell.folder, "other")
+
+    refused = shell.flyteray("up", "--tls-certificate", str(certificate), "--tls-key", str(key))
+
+    assert refused.returncode == 1
+    assert "can't offer TLS. The key in" in refused.stderr
+    assert not (shell.home / "logs").exists()  # nothing of Ray has run
+
+
+def test_a_certificate_that_is_not_there_and_a_port_without_one_are_refused_at_once(shell: Shell) -> None:
+    assert "File 'none.pem' does not exist" in shell.flyteray("up", "--tls-certificate", "none.pem").stderr
+    told = shell.flyteray("up", "--tls-port", "0").stderr
+    assert "--tls-port is said together with --tls-certificate" in told

@@ -121,7 +121,7 @@ def test_the_pasted_line_answers_also_after_a_restart_of_the_cluster(terminal: T
     assert '{"digit":' in page.answer
 
     terminal.run("flyteray up")  # the page ends with `flyteray down`
-    eventually(lambda: terminal.run(page.printed[-1]) == page.answer, timeout=120)
+    eventually(lambda: terminal.run(page.printed[-1]) == page.answer, timeout=200, every=0.5)
 
     runs = terminal.run(
         "python -c 'import flyteray.remote as r; print([len(x.outputs()) for x in r.Run.listall()])'"

@@ -44,6 +44,7 @@ def written_by_app() -> str:
 web = FastAPIAppEnvironment(
     "private-web",
     app=api,
+    requires_auth=False,
     parameters=[
         Parameter(name="file", value=RunOutput(task_name="private.written", type="file"), download=True)
     ],

@@ -144,6 +144,7 @@ def small(by: int, name: str) -> ServeAppEnvironment:
 first = composition(2)
 second = composition(3)
 shared_one, shared_two = small(2, "shared-serve"), small(3, "shared-serve")
+leaving = small(5, "leaving")
 local = composition(2, "local-composition")
 
 

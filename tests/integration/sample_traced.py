@@ -1,8 +1,9 @@
-"""An app and tasks whose traces are collected, and a program that asks for them: ``python file WHAT [ARGUMENT]``."""
+"""An app and tasks whose traces are collected, and a program that asks for them: ``python file WHAT[=GIVEN] ...``."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from typing import Any
@@ -105,11 +106,6 @@ def has_known() -> int:
 
 
 @env.task
-def modules() -> list[str]:
-    return [name for name in sys.modules if name.startswith("opentelemetry")]
-
-
-@env.task
 def asks_app(endpoint: str) -> str:
     headers: dict[str, str] = {}
     propagate.inject(headers)
@@ -166,29 +162,26 @@ def app(name: str = "traced-app") -> FastAPIAppEnvironment:
 traced_app = app()
 
 
-def main(what: str, argument: str = "") -> None:
-    """Serve the app and print where it is, or run a task and print its run and what became of it."""
+def main(what: str, argument: str) -> list[str]:
+    """Serve the app and say where it is, or run a task and say its run's name and what became of it."""
     if what == "serve":
-        print(flyteray.serve(traced_app).endpoint)
-        return
+        return [flyteray.serve(traced_app).endpoint]
     if what == "local-app":
         served = flyteray.with_servecontext(mode="local").serve(traced_app)
         parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-        print(httpx.get(f"{served.endpoint}/header", headers={"traceparent": parent}).json()["traceparent"])
+        told = httpx.get(f"{served.endpoint}/header", headers={"traceparent": parent}).json()["traceparent"]
         served.deactivate()
-        return
+        return [told]
     mode: Any = "local" if what.startswith("local-") else "remote"
     task = globals()[what.removeprefix("local-")]
     given = [int(argument) if argument.isdecimal() else argument] if argument else []
     run = flyteray.with_runcontext(mode=mode).run(task, *given)
     run.wait()
-    print(run.name)
-    print(
-        run.outputs()[0]
-        if not getattr(run, "phase", None) or run.phase.name == "SUCCEEDED"
-        else run.phase.name
-    )
+    failed = getattr(run, "phase", None) and run.phase.name != "SUCCEEDED"
+    return [run.name, run.phase.name if failed else str(run.outputs()[0])]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for word in sys.argv[1:]:
+        name, _, given = word.partition("=")
+        print(json.dumps([name, main(name, given)]), flush=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,22 @@ import flyteray
 from flyteray._cluster.local import LocalCluster
 from tests.integration import sample_process_start as samples
 
+OF_OPENTELEMETRY = """
+import json, sys
+import flyteray
+
+env = flyteray.TaskEnvironment("of-opentelemetry")
+
+
+@env.task
+def modules() -> list[str]:
+    return [name for name in sys.modules if name.startswith("opentelemetry")]
+
+
+if __name__ == "__main__":
+    there = flyteray.run(modules).outputs()[0]
+    print(json.dumps([there, [name for name in sys.modules if name.startswith("opentelemetry")]]))
+"""
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
@@ -98,3 +115,13 @@ def test_a_program_sees_its_variables_as_they_are_written_and_is_found_beside_py
     assert seen == ["/usr/bin:/bin", samples.VARIABLES["PASSWORD"], None]
     assert Path(sys.executable).parent.as_posix() not in seen[0]
     flyteray.remote.App.delete("start-program")
+
+
+def test_where_nobody_asks_for_traces_programs_and_workers_have_nothing_of_opentelemetry(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "program.py").write_text(OF_OPENTELEMETRY)
+
+    told = subprocess.check_output([sys.executable, tmp_path / "program.py"], timeout=200)
+
+    assert json.loads(told.splitlines()[-1]) == [[], []]

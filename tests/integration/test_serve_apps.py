@@ -43,13 +43,6 @@ def plain(cluster: Any) -> Iterator[App]:
     App.delete("plain-serve")
 
 
-@pytest.fixture(scope="module")
-def divided(cluster: Any) -> Iterator[App]:
-    """A composition of few processes with a version v1; the last test that takes it deletes it."""
-    yield flyte.with_servecontext(version="v1").serve(samples.shared_one)
-    App.delete("shared-serve")
-
-
 def parts(version_of: str) -> dict[str, set[str]]:
     """The deployments of Serve's applications of an app."""
     return {
@@ -126,7 +119,7 @@ def test_a_new_version_takes_over_with_deployments_of_its_own_and_loses_no_reque
 
     def ask() -> None:
         with httpx.Client(base_url=composed.endpoint, timeout=60) as client:
-            while not stop.wait(0.1):
+            while not stop.wait(0.05):
                 answer = client.get("/twice/7")
                 (seen if answer.status_code == 200 else failed).append(answer.json())
 
@@ -229,28 +222,31 @@ def test_a_part_that_takes_too_long_is_named(cluster: Any) -> None:
     eventually(lambda: parts("too-slow-part") == {})
 
 
-def test_versions_beside_one_another_have_deployments_of_their_own(divided: App) -> None:
+def test_deactivated_and_deleted_nothing_of_it_is_left(cluster: Any) -> None:
+    app = flyte.serve(samples.leaving)
+    assert set(*parts("leaving").values()) == {"flyteray-replica", "Twice"}
+
+    app.deactivate(wait=True)
+    eventually(lambda: parts("leaving") == {})
+    app.activate(wait=True)
+    assert httpx.get(f"{app.endpoint}/twice/1", timeout=60).json() == 5
+    App.delete("leaving")
+
+    eventually(lambda: parts("leaving") == {})
+
+
+def test_versions_beside_one_another_have_deployments_of_their_own(cluster: Any) -> None:
+    app = flyte.with_servecontext(version="v1").serve(samples.shared_one)
     flyte.with_servecontext(version="v2", traffic=0).serve(samples.shared_two)
 
     def answer(version: str) -> int:
         headers = {"X-Flyteray-Version": version}
-        return int(httpx.get(f"{divided.endpoint}/twice/1", headers=headers, timeout=60).json())
+        return int(httpx.get(f"{app.endpoint}/twice/1", headers=headers, timeout=60).json())
 
     assert (answer("v1"), answer("v2")) == (2, 3)
-    divided.promote("v2")
-    assert httpx.get(f"{divided.endpoint}/twice/1", timeout=60).json() == 3
-
-
-def test_deactivated_and_deleted_nothing_of_it_is_left(divided: App) -> None:
-    assert {"flyteray-replica", "Twice"} in parts("shared-serve").values()
-
-    divided.deactivate(wait=True)
-    eventually(lambda: parts("shared-serve") == {})
-    divided.activate(wait=True)
-    assert httpx.get(f"{divided.endpoint}/twice/1", timeout=60).json() in (2, 3)
+    app.promote("v2")
+    assert httpx.get(f"{app.endpoint}/twice/1", timeout=60).json() == 3
     App.delete("shared-serve")
-
-    eventually(lambda: parts("shared-serve") == {})
 
 
 def test_killed_controllers_come_back_and_find_all_of_its_processes(

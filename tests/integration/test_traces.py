@@ -24,12 +24,12 @@ def sent(trace: str, flags: str = "01") -> dict[str, str]:
     return {"traceparent": f"00-{trace}-{PARENT}-{flags}"}
 
 
-def program(shell: Shell, *words: str, **environment: str) -> list[str]:
-    """The lines that the sample prints."""
+def program(shell: Shell, *words: str, **environment: str) -> dict[str, list[str]]:
+    """What the sample says of each of the words, which it does one after the other."""
     done = shell.run([sys.executable, SAMPLE, *words], **environment)
     assert done.returncode == 0, done.stderr
     assert "OpenTelemetry" not in done.stderr
-    return done.stdout.splitlines()[-2:]
+    return dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
 
 
 def named(spans: list[Seen], name: str) -> list[Seen]:
@@ -61,7 +61,14 @@ def shell(tmp_path_factory: pytest.TempPathFactory, collected: Collector) -> Ite
 
 @pytest.fixture(scope="module")
 def endpoint(shell: Shell) -> str:
-    return program(shell, "serve")[-1]
+    return program(shell, "serve")["serve"][0]
+
+
+@pytest.fixture(scope="module")
+def ran(shell: Shell, endpoint: str) -> dict[str, list[str]]:
+    """The runs of one program by their tasks: the name of each, and its output or how it ended."""
+    words = "has_flaky", "fails", "has_warm", "mapped=3", "has_known", "known=1"
+    return program(shell, *words, f"asks_app={endpoint}")
 
 
 def test_a_request_its_handler_a_run_and_its_actions_are_one_trace(
@@ -149,8 +156,10 @@ def test_websockets_and_streams_have_a_span_on_either_side(endpoint: str, collec
     assert stream.ended_ns - stream.began_ns > 100e6
 
 
-def test_a_program_begins_a_trace_of_its_run(shell: Shell, collected: Collector) -> None:
-    run, value = program(shell, "has_flaky")
+def test_a_program_begins_a_trace_of_each_of_its_runs(
+    ran: dict[str, list[str]], collected: Collector
+) -> None:
+    run, value = ran["has_flaky"]
     first = collected.one(lambda span: span.name == "flyteray.run" and span.attributes["flyteray.run"] == run)
     spans = collected.waits(6, trace=first.trace)
 
@@ -165,8 +174,8 @@ def test_a_program_begins_a_trace_of_its_run(shell: Shell, collected: Collector)
         assert why in failed.exceptions[0]["exception.type"]
 
 
-def test_a_run_that_fails_has_its_error(shell: Shell, collected: Collector) -> None:
-    run, value = program(shell, "fails")
+def test_a_run_that_fails_has_its_error(ran: dict[str, list[str]], collected: Collector) -> None:
+    run, value = ran["fails"]
     root = collected.one(lambda span: span.name == "traced.fails")
 
     assert (value, root.failed, root.attributes["flyteray.run"]) == ("FAILED", True, run)
@@ -174,8 +183,50 @@ def test_a_run_that_fails_has_its_error(shell: Shell, collected: Collector) -> N
     assert 'raise KeyError("always")' in root.exceptions[0]["exception.stacktrace"]
 
 
+def test_a_local_app_has_spans_where_the_program_is_told_so(shell: Shell, collected: Collector) -> None:
+    [told] = program(shell, "local-app", OTEL_EXPORTER_OTLP_ENDPOINT=collected.url)["local-app"]
+    [handler] = named(collected.waits(2, trace=told[3:35]), "GET /header")
+
+    assert (handler.service, handler.parent, handler.kind) == ("traced-app", PARENT, "server")
+
+
+@pytest.mark.usefixtures("ran")
+def test_warm_processes_and_maps_go_on_with_a_trace(collected: Collector) -> None:
+    for root, child, count in (
+        ("traced.has_warm", "traced-pool.warm", 4),
+        ("traced.mapped", "traced.double", 3),
+    ):
+        above = collected.one(lambda span, root=root: span.name == root)  # type: ignore[misc]
+        found = named(collected.waits(2 + count, trace=above.trace), child)
+        assert [span.parent for span in found] == [above.id] * count
+
+
+def test_a_result_that_is_kept_is_marked(ran: dict[str, list[str]], collected: Collector) -> None:
+    run, _ = ran["has_known"]
+    root = collected.one(lambda span: span.name == "traced-kept.has_known")
+    computed, reused = named(collected.waits(4, trace=root.trace), "traced-kept.known")
+
+    assert "flyteray.cached_from" not in computed.attributes
+    assert reused.attributes["flyteray.cached_from"] == run
+    again, _ = ran["known"]
+    asked = collected.one(lambda span: span.attributes.get("flyteray.run") == again)
+    assert (asked.name, asked.attributes["flyteray.cached_from"]) == ("flyteray.run", run)
+
+
+def test_a_task_that_hands_on_its_trace_is_above_the_app_that_it_asks(
+    ran: dict[str, list[str]], collected: Collector
+) -> None:
+    _, told = ran["asks_app"]
+    spans = collected.waits(5, trace=told[3:35])
+
+    [task], [ingress] = named(spans, "traced.asks_app"), named(spans, "GET traced-app")
+    assert ingress.parent == task.id
+
+
 def test_an_attempt_that_is_lost_with_its_worker_is_told_of(shell: Shell, collected: Collector) -> None:
-    run, value = program(shell, "ends_itself")
+    run, value = program(shell, "ends_itself")[
+        "ends_itself"
+    ]  # alone: the worker takes along what it has not sent
     spans = collected.waits_for(
         lambda spans: [each for each in spans if each.attributes.get("flyteray.run") == run], 3
     )
@@ -187,49 +238,8 @@ def test_an_attempt_that_is_lost_with_its_worker_is_told_of(shell: Shell, collec
     assert (lost.service, done.service) == ("flyteray-keeper", "traced")
 
 
-def test_a_local_app_has_spans_where_the_program_is_told_so(shell: Shell, collected: Collector) -> None:
-    told = program(shell, "local-app", OTEL_EXPORTER_OTLP_ENDPOINT=collected.url)[-1]
-    [handler] = named(collected.waits(2, trace=told[3:35]), "GET /header")
-
-    assert (handler.service, handler.parent, handler.kind) == ("traced-app", PARENT, "server")
-
-
-def test_warm_processes_and_maps_go_on_with_a_trace(shell: Shell, collected: Collector) -> None:
-    program(shell, "has_warm")
-    program(shell, "mapped", "3")
-    for root, child, count in (
-        ("traced.has_warm", "traced-pool.warm", 4),
-        ("traced.mapped", "traced.double", 3),
-    ):
-        above = collected.one(lambda span, root=root: span.name == root)  # type: ignore[misc]
-        found = named(collected.waits(2 + count, trace=above.trace), child)
-        assert [span.parent for span in found] == [above.id] * count
-
-
-def test_a_result_that_is_kept_is_marked(shell: Shell, collected: Collector) -> None:
-    run, _ = program(shell, "has_known")
-    root = collected.one(lambda span: span.name == "traced-kept.has_known")
-    computed, reused = named(collected.waits(4, trace=root.trace), "traced-kept.known")
-
-    assert "flyteray.cached_from" not in computed.attributes
-    assert reused.attributes["flyteray.cached_from"] == run
-    again, _ = program(shell, "known", "1")
-    asked = collected.one(lambda span: span.attributes.get("flyteray.run") == again)
-    assert (asked.name, asked.attributes["flyteray.cached_from"]) == ("flyteray.run", run)
-
-
-def test_a_task_that_hands_on_its_trace_is_above_the_app_that_it_asks(
-    shell: Shell, endpoint: str, collected: Collector
-) -> None:
-    _, told = program(shell, "asks_app", endpoint)
-    spans = collected.waits(5, trace=told[3:35])
-
-    [task], [ingress] = named(spans, "traced.asks_app"), named(spans, "GET traced-app")
-    assert ingress.parent == task.id
-
-
 def test_local_runs_have_spans_where_the_program_is_told_so(shell: Shell, collected: Collector) -> None:
-    run, value = program(shell, "local-total", "2", OTEL_EXPORTER_OTLP_ENDPOINT=collected.url)
+    run, value = program(shell, "local-total=2", OTEL_EXPORTER_OTLP_ENDPOINT=collected.url)["local-total"]
     first = collected.one(lambda span: span.name == "flyteray.run" and span.attributes["flyteray.run"] == run)
     spans = collected.of(first.trace)
 
@@ -258,35 +268,4 @@ def test_a_cluster_is_not_started_with_what_cannot_be(
 
     assert done.returncode == 1
     assert told in done.stderr
-    assert "No local cluster" in shell.flyteray("status").stderr
-
-
-def test_where_nobody_asks_for_traces_workers_have_nothing_of_opentelemetry(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    shell = Shell(tmp_path_factory.mktemp("folder"), home=tmp_path_factory.mktemp("home"))
-    script = shell.folder / "plain.py"
-    script.write_text(PLAIN)
-    done = shell.run([sys.executable, str(script)])
-    shell.flyteray("down")
-
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [[], []]
-
-
-PLAIN = """
-import json, sys
-import flyteray
-
-env = flyteray.TaskEnvironment("plain")
-
-
-@env.task
-def modules() -> list[str]:
-    return [name for name in sys.modules if name.startswith("opentelemetry")]
-
-
-if __name__ == "__main__":
-    there = flyteray.run(modules).outputs()[0]
-    print(json.dumps([there, [name for name in sys.modules if name.startswith("opentelemetry")]]))
-"""
+    assert not (shell.home / "logs").exists()  # nothing of Ray has run

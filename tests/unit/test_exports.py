@@ -35,6 +35,31 @@ PUBLIC = [
 ]
 # What only a verb needs, or only some users: it costs start-up time.
 HEAVY = ["fastapi", "httpx", "numpy", "obstore", "pydantic", "ray", "sqlalchemy", "starlette", "uvicorn"]
+# What each process imports that a run or an app on a new cluster waits for: only the controller imports Ray Serve.
+NOT_IN_A_PROCESS = [
+    *(
+        "fastapi",
+        "grpc",
+        "httpx",
+        "numpy",
+        "obstore",
+        "pandas",
+        "pathspec",
+        "pyarrow",
+        "ray.serve",
+        "sqlalchemy",
+    ),
+    *("starlette", "uvicorn", "flyteray.app", "flyteray.cli", "flyteray._client", "flyteray._serve"),
+]
+PROCESSES = {
+    "flyteray._tasks.worker": ["cryptography", "flyteray._control", "flyteray._ingress"],
+    "flyteray._tasks.execution": ["cryptography", "flyteray._control", "flyteray._ingress"],
+    "flyteray._tasks.reuse.replica": ["cryptography", "flyteray._control", "flyteray._ingress"],
+    "flyteray._tasks.reuse.pool": ["cryptography", "flyteray._control", "flyteray._ingress"],
+    "flyteray._tasks.keeper": ["cryptography", "flyteray._control", "flyteray._ingress"],
+    "flyteray._ingress.actor": ["flyteray._control", "flyteray._tasks", "flyteray.io", "ray", "yaml"],
+    "flyteray._control.resident": ["pydantic", "ray", "yaml", "flyteray._ingress", "flyteray._plan"],
+}
 MOST_MODULES = 200  # all of them, also those that Python itself starts with
 
 
@@ -115,6 +140,14 @@ def test_importing_flyteray_is_light(statement: str) -> None:
 
     assert {name.split(".")[0] for name in loaded}.isdisjoint(HEAVY)
     assert len(loaded) <= MOST_MODULES
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_process_imports_no_more_than_it_needs(process: str) -> None:
+    loaded = modules_after(f"import {process}")
+
+    without = NOT_IN_A_PROCESS + PROCESSES[process]
+    assert [name for name in loaded for each in without if f"{name}.".startswith(f"{each}.")] == []
 
 
 def test_declaring_needs_no_cluster() -> None:

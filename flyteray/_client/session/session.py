@@ -74,11 +74,11 @@ class Session(Cluster):
         """The cluster, a local one in the background where none is named; ClusterError where none can be reached."""
         # Deferred, as everything here that needs Ray: `import flyteray` and local mode do without it.
         from flyteray._cluster.connection import connect, disconnect
-        from flyteray._control.actors import ensure_controller
+        from flyteray._control.actors import ensure_controller, refuse_impossible
 
         with self._lock:
             if self._cluster is None:
-                connection = connect(self.settings)
+                connection = connect(self.settings, before_start=refuse_impossible)
                 if connection.own:
                     self._connection = connection
                 self._drives_local = connection.local is not None and connection.driver

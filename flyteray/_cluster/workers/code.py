@@ -13,7 +13,7 @@ from flyteray import _private
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
 from flyteray._machine.shared_folder import SharedFolder
-from flyteray._plan.bundle import bundle, code
+from flyteray._plan.bundle import bundle, references
 from flyteray._plan.spec import CodeRef
 from flyteray.errors import RuntimeSystemError
 
@@ -26,7 +26,7 @@ def load_code(ref: CodeRef) -> Any:
     ModuleLoadError where the user's module fails to import (the user's exception is the cause), or would start
     something on a cluster.
     """
-    return code.load(ref, activate(ref.bundle))
+    return references.load(ref, activate(ref.bundle))
 
 
 def activate(digest: str) -> Path | None:

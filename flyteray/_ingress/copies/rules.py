@@ -16,8 +16,7 @@ from flyteray._ingress.copies import marks
 from flyteray._ingress.entry.pace import GRACE_S, MEASURED_S, SLOWEST
 from flyteray._ingress.haproxy import limits, maps
 from flyteray._ingress.seen import lines
-from flyteray._plan.traffic.shadow import PARTS
-from flyteray.app.shadow import LARGEST_BODY
+from flyteray._plan.traffic.shadow import LARGEST_BODY, PARTS
 
 COPIER_SOCKET = "copier.sock"  # where the copier takes what is to be copied
 COPIES_SOCKET = "copies.sock"  # where HAProxy takes copies

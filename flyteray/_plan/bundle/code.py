@@ -1,4 +1,4 @@
-"""A task or app is loaded from a file by name, shipped as a reference with its code, and loaded by that elsewhere."""
+"""A task or app is loaded from a file by name, and shipped as a reference with its code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flyteray._declare.environment import Environment
 from flyteray._declare.loading import loads
 from flyteray._declare.near import did_you_mean
 from flyteray._declare.tasks.task import Task
-from flyteray._plan.bundle import alias, bundle, imports, module_names, pickles
+from flyteray._plan.bundle import alias, bundle, imports, module_names, pickles, references
 from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.bundle.extra_files import image_files, included
 from flyteray._plan.bundle.ignore_files import files_below
@@ -24,7 +24,7 @@ from flyteray._plan.images.image import shipped_images
 from flyteray._plan.spec import CodeRef
 from flyteray.app.environment import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError
-from flyteray.storage.pickler import alias_main, is_guarded
+from flyteray.storage.pickler import alias_main
 
 T = TypeVar("T", Task[..., Any], AppEnvironment, Environment)
 
@@ -65,7 +65,7 @@ def load_file(path: str | Path, root_dir: str | Path | None = None) -> ModuleTyp
         hint = ""
         if isinstance(error, ModuleNotFoundError) and error.name == "flyte":
             hint = ". It is written for Flyte: say --as-flyte, or start it by python -m flyteray.as_flyte."
-        raise _not_imported(given, error, hint) from error
+        raise references.not_imported(given, error, hint) from error
 
 
 def lookup(module: ModuleType, name: str, kind: type[T]) -> T:
@@ -100,7 +100,7 @@ def ship(declared: Task[..., Any] | AppEnvironment, shipping: Shipping = SHIPPIN
     version = (shipping.version or "") if shipping.copy_style == "none" else ""
     if isinstance(declared, Task):
         declared = declared.declared()
-    home = None if shipping.interactive else _home(declared)
+    home = None if shipping.interactive else references.home(declared)
     module, name = home or ("", declared.name)
     arrived = _arrived(declared, home)
     if arrived is not None:
@@ -120,60 +120,14 @@ def reached(declared: Task[..., Any] | AppEnvironment) -> list[Environment]:
     """
     if isinstance(declared, Task):
         declared = declared.declared()
-    home = _home(declared)
+    home = references.home(declared)
     modules = imports.closure([home[0]]) if home else ["__main__"]
     return list(dict.fromkeys([*_environments(declared), *declared_in(modules)]))
-
-
-def beside(task: Task[..., Any], bundle: str) -> CodeRef:
-    """Where a task is found that code of a bundle, which is active here, calls."""
-    task = task.declared()
-    module, name = _home(task) or ("", task.name)
-    return CodeRef(bundle=bundle, module=module, name=name)
-
-
-def load(ref: CodeRef, folder: Path | None) -> Any:
-    """The object that a reference names; its bundle must be active, unpacked in ``folder``, unless nothing was shipped.
-
-    ModuleLoadError where the module can't be imported here (the user's exception is the cause), lacks the name, or
-    would start something on a cluster.
-    """
-    if not ref.module:
-        with loads().loading():
-            by_value = pickles.load(folder) if folder and (folder / pickles.FILE).exists() else {}
-            if ref.name not in by_value:
-                raise ModuleLoadError(
-                    f"{ref.name!r} was not shipped: it is not a global of any module, and what was shipped does not "
-                    "refer to it. Define it at the top level of a file."
-                )
-            return by_value[ref.name]
-    try:
-        with loads().loading():
-            found: Any = importlib.import_module(ref.module)
-    except ModuleLoadError:  # it says by itself where what stands
-        raise
-    except (Exception, SystemExit) as error:
-        hint = "" if folder else " Nothing was shipped with it: the cluster's own Python must find it."
-        raise _not_imported(f"Module {ref.module!r}", error, hint) from error
-    for part in ref.name.split("."):
-        if not hasattr(found, part):
-            raise ModuleLoadError(
-                f"Module {ref.module!r} has no {ref.name!r} when imported anew: keep it at top level."
-            )
-        found = getattr(found, part)
-    return found
 
 
 def _environments(declared: Task[..., Any] | AppEnvironment) -> list[Environment]:
     env = declared.parent_env() if isinstance(declared, Task) else declared
     return with_dependencies(env) if env else []
-
-
-def _not_imported(subject: str, error: BaseException, hint: str) -> ModuleLoadError:
-    if isinstance(error, SystemExit):
-        advice = 'put that under `if __name__ == "__main__":`.'
-        return ModuleLoadError(f"{subject} ends the process ({error.code}) when it is imported: {advice}")
-    return ModuleLoadError(f"{subject} could not be imported: {type(error).__name__}: {error}{hint}")
 
 
 def _by_name(module: str, shipping: Shipping, environments: Sequence[Environment]) -> Bundle:
@@ -257,28 +211,3 @@ def _arrived(declared: Task[..., Any] | AppEnvironment, home: tuple[str, str] | 
         if is_there:
             return digest
     return None
-
-
-def _home(declared: Task[..., Any] | AppEnvironment) -> tuple[str, str] | None:
-    """The module that can be imported elsewhere and the name in it; None: there is none."""
-    if isinstance(declared, Task):
-        module, name = sys.modules.get(declared.__module__), declared.__qualname__
-        is_there = module is not None and getattr(module, name, None) is declared
-        if module is not None and is_there and (importable := _importable(module, name)) is not None:
-            return importable, name
-    # A module's dict, not getattr: lazy modules would load at a touch.
-    dicts = [(module, getattr(module, "__dict__", {})) for module in list(sys.modules.values())]
-    if isinstance(declared, AppEnvironment):  # the module that declares it, before those that import it
-        dicts.sort(key=lambda each: each[1].get("__file__") != declared._declaring_file)
-    for module, names in dicts:
-        for name, value in list(names.items()):
-            if value is declared and (importable := _importable(module, name)) is not None:
-                return importable, name
-    return None
-
-
-def _importable(module: ModuleType, name: str) -> str | None:
-    """What a module is called elsewhere; None: it can't be imported there, or lacks the name then."""
-    if module.__name__ != "__main__":
-        return module.__name__
-    return None if is_guarded(name) else alias_main()

@@ -9,14 +9,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flyteray._declare.tasks.task import Task
 from flyteray._plan.bundle import imports
 from flyteray._plan.bundle.bundle import OWN
-from flyteray.app.environment import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError
 from flyteray.storage.pickler import Pickler, alias_main, unpicklable_part
+
+if TYPE_CHECKING:
+    from flyteray.app.environment import AppEnvironment
 
 FILE = f"{OWN}/pickled"
 

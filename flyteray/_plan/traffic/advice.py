@@ -7,9 +7,10 @@ import reprlib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flyteray.app.scaling import Signals
+if TYPE_CHECKING:
+    from flyteray.app.scaling import Signals
 
 STALE_S = 10.0
 """Advice counts for so many seconds: a policy that takes longer has none."""

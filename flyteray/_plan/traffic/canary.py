@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from flyteray._plan.spec import Spec
 from flyteray._plan.traffic.figures import Figures
 from flyteray._plan.traffic.judgement import Evidence
-from flyteray.app.canary import Canary
+
+if TYPE_CHECKING:
+    from flyteray.app.canary import Canary
 
 LEAST_REQUESTS = 20  # of the canary in each step
 

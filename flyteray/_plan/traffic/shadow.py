@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from flyteray._plan.spec import Spec
 from flyteray._plan.traffic.figures import Figures
-from flyteray.app.shadow import Shadow
+
+if TYPE_CHECKING:
+    from flyteray.app.shadow import Shadow
 
 PARTS = 10_000  # of all requests, in which a share is counted
+LARGEST_BODY = 64 << 10  # bytes of a request that is copied
 LEFT_OUT = ("many", "large", "kind")  # why a request is not copied
 
 ShadowOutcome = Literal["running", "ended"]

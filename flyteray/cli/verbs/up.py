@@ -108,10 +108,6 @@ def up(
         printing.note(
             f"The local cluster runs already, so {_changes_nothing(chosen)}. `flyteray down` ends it."
         )
-    if settings.tls is not None and not named:
-        from flyteray._ingress.tls.offered import Offered  # deferred: cryptography takes long to import
-
-        Offered.made_sure(settings.tls)  # before a cluster is started for nothing
     session().configure(settings)
     cluster = session().connect()
     there = {"host": cluster.ingress_host, "port": port and cluster.ingress_port, "auth": cluster.auth}

@@ -15,7 +15,7 @@ import flyteray as flyte
 from flyteray._declare.context import TaskContext, task_context
 from flyteray._declare.facts import ActionID
 from flyteray._declare.loading import loads
-from flyteray._plan.bundle import code
+from flyteray._plan.bundle import code, references
 from flyteray._plan.spec import CodeRef
 from flyteray._plan.values import pickling
 from flyteray.errors import ModuleLoadError
@@ -55,7 +55,7 @@ def refused(folder: Path) -> str:
     said = []
     for load in (
         lambda: code.load_file(folder / "script.py"),
-        lambda: code.load(CodeRef(bundle="", module="script", name="main"), None),
+        lambda: references.load(CodeRef(bundle="", module="script", name="main"), None),
     ):
         sys.modules.pop("script", None)
         with pytest.raises(ModuleLoadError) as caught:

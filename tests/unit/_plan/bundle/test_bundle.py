@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from flyteray._declare.tasks.task import Task
-from flyteray._plan.bundle import bundle
+from flyteray._plan.bundle import bundle, references
 from flyteray._plan.bundle.bundle import pack
-from flyteray._plan.bundle.code import load, load_file, lookup
+from flyteray._plan.bundle.code import load_file, lookup
 from flyteray._plan.spec import CodeRef
 from flyteray.app import AppEnvironment
 from flyteray.errors import CodeBundleError, ModuleLoadError
@@ -107,7 +107,7 @@ def test_code_that_ends_the_process_when_it_is_imported_is_told_where_to_put_tha
     advice = r"ends the process \(3\) when it is imported.*__main__"
 
     with pytest.raises(ModuleLoadError, match=f"'bt_leaves' {advice}"):
-        load(CodeRef(bundle="", module="bt_leaves", name="env"), None)
+        references.load(CodeRef(bundle="", module="bt_leaves", name="env"), None)
     with pytest.raises(ModuleLoadError, match=advice):
         load_file(project / "bt_leaves.py")
 

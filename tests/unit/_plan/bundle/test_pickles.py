@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 
 import flyteray
-from flyteray._plan.bundle import code
+from flyteray._plan.bundle import code, references
 from flyteray._plan.bundle.shipping import Shipping
 from flyteray.errors import CodeBundleError, ModuleLoadError
 
 WORKER = """
 import json, sys
 from pathlib import Path
-from flyteray._plan.bundle import bundle, code
+from flyteray._plan.bundle import bundle, code, references
 from flyteray._plan.spec import CodeRef
 
 ref, path, = CodeRef.model_validate_json(sys.argv[1]), Path(sys.argv[2])
 folder = bundle.activate(ref.bundle, lambda: path.read_bytes(), Path(sys.argv[3]))
-loaded = code.load(ref, folder)
+loaded = references.load(ref, folder)
 again, same = code.ship(loaded)
 assert again == ref and same.contents is None, again
-assert code.load(ref, folder) is loaded
+assert references.load(ref, folder) is loaded
 """
 
 SHIP = """
@@ -246,7 +246,7 @@ def test_a_task_that_was_not_shipped_is_told(tmp_path: Path) -> None:
     from flyteray._plan.spec import CodeRef
 
     with pytest.raises(ModuleLoadError, match=r"'nested\.gone' was not shipped"):
-        code.load(CodeRef(bundle="x", module="", name="nested.gone"), tmp_path)
+        references.load(CodeRef(bundle="x", module="", name="nested.gone"), tmp_path)
 
 
 def test_what_can_not_be_unpickled_has_the_reason_as_cause(tmp_path: Path) -> None:
@@ -256,6 +256,6 @@ def test_what_can_not_be_unpickled_has_the_reason_as_cause(tmp_path: Path) -> No
     (tmp_path / ".flyteray/pickled").write_bytes(b"cgone\nthing\n.")
 
     with pytest.raises(ModuleLoadError, match="could not be unpickled: ModuleNotFoundError") as caught:
-        code.load(CodeRef(bundle="x", module="", name="nested.work"), tmp_path)
+        references.load(CodeRef(bundle="x", module="", name="nested.work"), tmp_path)
 
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import flyteray
-from flyteray._plan.bundle import bundle, code, imports
+from flyteray._plan.bundle import bundle, code, imports, references
 from flyteray._plan.bundle.bundle import Bundle
 from flyteray._plan.bundle.shipping import Shipping
 from flyteray._plan.spec import CodeRef
@@ -162,7 +162,7 @@ def test_below_a_root_files_keep_their_places_and_modules_stay_importable(
         del sys.modules[name]
     del sys.path[:3]
     folder = bundle.activate(ref.bundle, lambda: made.data, project / "cache")
-    assert code.load(ref, folder)() == "done"
+    assert references.load(ref, folder)() == "done"
     assert folder / "tools" == sys.modules["st_tool"].HERE
 
 
@@ -301,14 +301,14 @@ def test_nothing_is_shipped_but_what_is_included(project: Path) -> None:
 
     ref, made = task("st_bare", copy_style="none", version="v1")
     assert (ref.bundle, ref.version, made.contents) == ("", "v1", {})
-    assert code.load(ref, None)() == "done"
+    assert references.load(ref, None)() == "done"
 
     assert names(task("st_entry", copy_style="none", version="v1")[1]) == ["x.txt"]
 
 
 def test_a_module_that_the_cluster_lacks_is_told_apart_from_one_that_was_shipped() -> None:
     with pytest.raises(ModuleLoadError, match=r"st_gone.*Nothing was shipped with it"):
-        code.load(CodeRef(bundle="", module="st_gone", name="work"), None)
+        references.load(CodeRef(bundle="", module="st_gone", name="work"), None)
 
 
 def test_code_that_came_in_a_bundle_is_not_shipped_again(project: Path) -> None:
@@ -319,7 +319,7 @@ def test_code_that_came_in_a_bundle_is_not_shipped_again(project: Path) -> None:
     del sys.modules["st_entry"]
     folder = bundle.activate(ref.bundle, lambda: data, project / "cache")
 
-    again, empty = code.ship(code.load(ref, folder))
+    again, empty = code.ship(references.load(ref, folder))
 
     assert again == ref
     assert empty.contents is None
