@@ -70,7 +70,7 @@ class Pod:
         return self.node.run(*command, env=self.variables).returncode
 
     def refused(self) -> set[str]:
-        """The probes that fail."""
+        """The probes that fail as often, one time after another, as Kubernetes bears."""
         return {name for name in self.container if name.endswith("Probe") and not self._is_well(name)}
 
     def listens(self, port: str | int) -> bool:
@@ -86,8 +86,8 @@ class Pod:
             return self.listens(probe["tcpSocket"]["port"])
         asked = probe["httpGet"]
         url = f"http://{self.node.address}:{asked['port']}{asked['path']}"
-        done = self.outside.run("curl", "-sf", "-m", str(probe.get("timeoutSeconds", 1)), url)
-        return done.returncode == 0
+        command = ("curl", "-sf", "-m", str(probe.get("timeoutSeconds", 1)), url)
+        return any(self.outside.run(*command).returncode == 0 for _ in range(probe["failureThreshold"]))
 
 
 class Cluster:
