@@ -138,7 +138,12 @@ def cluster() -> Iterator[Cluster]:
     shared = Path(tempfile.mkdtemp(prefix="flyteray-pods-", dir="/tmp"))
     try:
         with nodes.machines(["head", "worker", "outside"], shared) as (head, worker, outside):
-            yield Cluster(head, worker, outside)
+            cluster = Cluster(head, worker, outside)
+            try:
+                yield cluster
+            finally:
+                for pod in (cluster.head, cluster.worker):
+                    pod.node.kill()  # it may be another one than at the beginning
     finally:
         shutil.rmtree(shared, ignore_errors=True)
 
