@@ -217,9 +217,9 @@ def test_clients_of_a_new_haproxy_wait_until_it_is_told_a_state(directory: Path,
     ingress = Ingress(directory, watched=os.getpid(), told_first=True)
     try:
         with ThreadPoolExecutor(2) as pool:
-            asked = [pool.submit(status, ingress, app) for app in ("app", "another")]
             processes(directory)["worker"].kill()  # neither one that died nor another object has been told
             processes(directory)
+            asked = [pool.submit(status, ingress, app) for app in ("app", "another")]
             ingress._stop_watching()
             again = Ingress(directory, watched=os.getpid(), told_first=True)
             assert not any(each.done() for each in asked)

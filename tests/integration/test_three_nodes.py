@@ -45,8 +45,8 @@ for port in map(int, sys.argv[2:]):
             found.append(port)
 print(json.dumps(found))
 """
-# Of other machines with a head that is away. Ray's own is a minute, which here is waited for, too.
-PATIENCE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "30"}
+# Of other machines with a head that is away: Ray's own minute is short for one that starts on a busy machine.
+PATIENCE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "90"}
 
 pytestmark = [nodes.required(), pytest.mark.timeout(600)]
 
@@ -235,9 +235,8 @@ def test_while_the_head_is_away_nobody_who_asks_other_machines_is_refused_or_cut
 
     failed = [each for each in answers if each["status"] != 200]
     assert len(answers) > 50
-    assert all(each["method"] == "POST" for each in failed), (
-        failed
-    )  # at the head's replica when it was killed
+    # at the head's replica when it was killed
+    assert all(each["method"] == "POST" for each in failed), failed
     assert all(talk["node"] == "head" for talk in talks if talk["cut"])
 
 
@@ -273,7 +272,7 @@ def run(machines: Machines) -> str:
     name = str(machines.script(machines.one, "go-on"))
     machines.kill_head()
     for node in (machines.one, machines.two):
-        eventually(lambda node=node: machines.begun(node) == [], every=1)  # type: ignore[misc]
+        eventually(lambda node=node: machines.begun(node) == [], timeout=300, every=1)  # type: ignore[misc]
     machines.variables = PATIENCE  # Ray knows nothing of what was
     machines.replace_head()
     for node in (machines.one, machines.two):
