@@ -18,6 +18,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import flyteray as flyte
+from flyteray import _private
 from flyteray.errors import RunAlreadyExistsError, RuntimeDataValidationError, RuntimeUserError, StorageError
 from flyteray.remote import Task
 from tests.disks import mounted
@@ -201,8 +202,7 @@ def test_outputs_that_do_not_fit_on_the_disk_are_told() -> None:
     """They are in storage before a run has ended well, however much room there is in memory."""
     from flyteray._client.session.session import session
 
-    folder = Path(session().connect().storage) / "runs" / "fits-not"
-    folder.mkdir(parents=True)
+    folder = _private.folder(Path(session().connect().storage) / "runs" / "fits-not")
     with mounted(folder):
         run = flyte.with_runcontext(name="fits-not").run(samples.zeros)
         with pytest.raises(StorageError, match=r"did not let us write 'runs/fits-not/.*: no space is left"):
