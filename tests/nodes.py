@@ -24,7 +24,7 @@ RAY_PORT = 6379
 # Ray's workers are no less than what else runs on a machine, and begin when they are needed: those that Ray starts
 # ahead have the packages and variables of no environment, so nothing of flyteray's runs in them.
 # Nobody looks at how Ray itself is: what it measures of itself is a tenth of what a cluster costs that does nothing.
-WORKERS = {
+RAY_VARIABLES = {
     "RAY_worker_niceness": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_event_stats": "0",
@@ -94,7 +94,7 @@ class Node:
             "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONUNBUFFERED": "1",
-            **WORKERS,
+            **RAY_VARIABLES,
         }
         kept = sorted({str(REPOSITORY), sys.prefix, sys.base_prefix})
         if shared is not None:
