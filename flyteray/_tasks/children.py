@@ -78,6 +78,7 @@ class Children:
         self._storage = storage
         self._kept: set[str] = set()
         self._succeeded: list[tuple[str, str, str | None]] = []
+        self._any = False  # was called
 
     # Made for the first child, as most actions have none. Two that are made at one time are as good as one.
 
@@ -143,6 +144,7 @@ class Children:
 
     def trace(self, name: str, inputs: Mapping[str, object]) -> context.Trace:
         """Begin a call of a traced function."""
+        self._any = True
         return self._traces.begin(name, inputs)
 
     def _note(self, note: TraceNote) -> None:
@@ -188,6 +190,11 @@ class Children:
         """Have it seen to that all children that have succeeded are recorded: a worker that dies may not have told."""
         self._recorder.confirm(self._parent, self._succeeded)
 
+    def deliver(self) -> None:
+        """Wait until the controller knows of all of them: with what their parent ends, nobody asks for them again."""
+        if self._any:
+            self._recorder.deliver(self._parent)
+
     def _child(self, task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Child:
         bound = inputs.bind(task, args, kwargs)
         arguments = pickling.dump(bound, "inputs")
@@ -216,6 +223,7 @@ class Children:
 
     def _call(self, spec: TaskSpec, inputs: Mapping[str, Any], cached: CachedCall | None = None) -> Call:
         parent = self._parent
+        self._any = True
         self._keep(spec)
         inherited, told = self._inherited, tuple(sorted(context.custom.get().items()))
         if inherited.custom_context != told or inherited.resumed != self._replays.resumed:
@@ -402,9 +410,11 @@ class _Child:
         told = translate_error(error, self.spec.name)
         attempt = self._retries.attempt
         shown = self._patience.explained(told, attempt, began)
-        if shown is not told or not isinstance(getattr(error, "cause", None), ActionFailed):
+        call, cause = self.call._replace(attempt=attempt), getattr(error, "cause", None)
+        if shown is told and isinstance(cause, ActionFailed):
+            self.recorder.add(call, cause.phase, error=cause.info.summary)  # its worker may die before it has
+        else:
             # Its worker could not tell: it died, does not know why it was cancelled, or Ray refused the action.
-            call = self.call._replace(attempt=attempt)
             described = failure.describe(shown)
             self.recorder.add(call, phase_of(shown, told), error=described.summary)
             if (span := call.span()) is not None:

@@ -24,6 +24,8 @@ _Attempt = tuple[str, str, int]
 _INTERVAL_S = 0.5
 _QUIET_S = 0.1
 _QUEUED_S = 1.0
+_DELIVER_S = 30.0  # a controller that died is back before, and a registry may be away for hours
+_AGAIN_S = 0.05
 
 
 class Note(NamedTuple):
@@ -78,10 +80,11 @@ class Recorder:
 
     def __init__(self) -> None:
         self._events: _Events = {}
-        self._sent: list[tuple[list[Any], _Batch]] = []
+        self._sent: dict[tuple[Any, ...], _Batch] = {}  # by what answers them
         self._waiting: dict[_Attempt, tuple[Call, EnvironmentSpec, float]] = {}
         self._done: list[ChildrenDone] = []
         self._change = threading.Lock()
+        self._sending = threading.Lock()
         self._some = threading.Event()
         self._added = 0  # events so far
         self._pin: Any = None
@@ -135,6 +138,10 @@ class Recorder:
 
     def flush(self) -> None:
         """Send the events that there are now; this can't fail."""
+        with self._sending:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._change:
             batch = _Batch(self._events, self._done)
             self._events, self._done = {}, []
@@ -146,11 +153,34 @@ class Recorder:
             runs = controller().runs
             refs = [send(runs.record(data))] if batch.events else []
             refs += [send(runs.confirm(pickle.dumps(each))) for each in batch.done]
-            self._sent.append((refs, batch))
+            self._sent[tuple(refs)] = batch
         except Exception as error:  # noqa: BLE001  # whatever it is, no event may be lost
             self._refused(error)
             self._restore(batch)
         self._some.set()  # it is seen later whether it has arrived
+
+    def deliver(self, parent: Call) -> None:
+        """Wait until the controller knows all that is noted of what an action has called.
+
+        Nobody looks at what it has called again once its outputs are kept, and its process may die then. Where the
+        controller stays away, this ends after half a minute, and what is left is sent on as ever.
+        """
+        until = time.monotonic() + _DELIVER_S
+        while self._owes(parent) and (left := until - time.monotonic()) > 0:
+            self.flush()
+            self._settle(left)
+            if self._owes(parent):
+                time.sleep(min(left, _AGAIN_S))  # the controller is away
+
+    def _owes(self, parent: Call) -> bool:
+        """Whether something that an action has called is noted, and is not known to have arrived."""
+        place = (parent.run, parent.action)
+        with self._sending, self._change:
+            return any(
+                any((noted.call.run, noted.call.parent) == place for noted in batch.events.values())
+                or any((done.run, done.parent) == place for done in batch.done)
+                for batch in (_Batch(self._events, self._done), *self._sent.values())
+            )
 
     def _send_forever(self) -> None:
         while True:
@@ -160,7 +190,9 @@ class Recorder:
             self._collect()
             self._add_overdue_waits()
             self.flush()
-            self._resend_lost()
+            self._settle()
+            if self._sent:
+                self._some.set()
             if not self._some.is_set():
                 self._pin = None
 
@@ -178,19 +210,23 @@ class Recorder:
             added = self._added
             time.sleep(_QUIET_S)
 
-    def _resend_lost(self) -> None:
-        for sent in list(self._sent):
-            refs, batch = sent
+    def _settle(self, timeout_s: float = 0) -> None:
+        """Forget what of all that was sent has arrived, and take back what has not: it is waited for so long."""
+        sent = list(self._sent.items())
+        if sent and timeout_s:
+            every = [ref for refs, _ in sent for ref in refs]
+            ray.wait(every, num_returns=len(every), timeout=timeout_s)
+        for refs, batch in sent:
             try:
-                if not ray.wait(refs, num_returns=len(refs), timeout=0)[1]:
-                    self._sent.remove(sent)
-                    ray.get(refs)
-                    self._is_refused = False
+                if ray.wait(list(refs), num_returns=len(refs), timeout=0)[1]:
+                    continue
+                ray.get(list(refs))
+                self._is_refused = False
             except Exception as error:  # noqa: BLE001  # whatever it is, no event may be lost
                 self._refused(error)
                 self._restore(batch)
-        if self._sent:
-            self._some.set()
+            with self._change:
+                self._sent.pop(refs, None)
 
     def _refused(self, error: Exception) -> None:
         """Say once, in what is the log of a task as well, that events wait."""

@@ -130,6 +130,7 @@ class Worker:
         log = self._logs.begin(call)
         report: KeptReport | None = None
         span: Span | None = None
+        children: Children | None = None
         expiry = limits.of_running(call.task, began) if call.limits else None
         try:
             if not self._has_ingress():
@@ -158,9 +159,11 @@ class Worker:
                 with self._found(call) as found:
                     if found is None:
                         report = self._report(call, task)
+                        children = self._children(call)
                         with _limited(expiry):
-                            returned = self._call_function(call, task, given, report, span)
+                            returned = self._call_function(call, task, given, children, report, span)
                             value = inputs.check_output(task, returned)
+                        children.deliver()
                         if call.publishes:
                             _publish(call, as_outputs(task, value), given)
                         result = self._outputs(call, task, value)
@@ -185,6 +188,8 @@ class Worker:
             if span is not None:
                 span.fail(info.summary, info)
             self.recorder.add(call, phase, began, info.summary)
+            if children is not None:
+                children.deliver()
             raise ActionFailed(info, phase) from None
         else:
             _end(report, ActionPhase.SUCCEEDED)
@@ -227,23 +232,19 @@ class Worker:
         call: Call,
         task: Task[..., Any],
         arguments: dict[str, Any],
+        children: Children,
         report: KeptReport | None,
         span: Span | None,
     ) -> Any:
         bound = contextvars.copy_context()
         if span is not None:
             bound.run(span.enter)
-        inherited = call.inherited
-        run_folder = f"{self.cluster.storage}/runs/{call.run}"
-        root = inherited.raw_data_path or f"{self.cluster.storage}/runs"
-        data = f"{root}/{call.run}/{call.action}/data"
         if call.parent is None:
             # Before user code makes it, which would open it to others.
-            open_storage(f"{run_folder}/{call.action}").make_folder()
-        children = Children(call, self.recorder, _submitter(), _sender(), self.cluster.storage, data)
+            open_storage(f"{self.cluster.storage}/runs/{call.run}/{call.action}").make_folder()
         bound.run(context.runtime.set, children)
-        bound.run(context.custom.set, dict(inherited.custom_context))
-        promised = context.PromisedContext(functools.partial(self._context, call, data, report))
+        bound.run(context.custom.set, dict(call.inherited.custom_context))
+        promised = context.PromisedContext(functools.partial(self._context, call, report))
         bound.run(context.task_context.set, promised)
         function = functools.partial(task.func, **arguments)
         try:
@@ -256,7 +257,18 @@ class Worker:
         finally:
             children.confirm()
 
-    def _context(self, call: Call, data: str, report: KeptReport | None) -> context.TaskContext:
+    def _children(self, call: Call) -> Children:
+        """The children of an attempt, which has none yet."""
+        return Children(
+            call, self.recorder, _submitter(), _sender(), self.cluster.storage, self._data_folder(call)
+        )
+
+    def _data_folder(self, call: Call) -> str:
+        """The folder of the files that an action makes."""
+        root = call.inherited.raw_data_path or f"{self.cluster.storage}/runs"
+        return f"{root}/{call.run}/{call.action}/data"
+
+    def _context(self, call: Call, report: KeptReport | None) -> context.TaskContext:
         """The facts that the code of an attempt may ask for."""
         inherited, folder = call.inherited, f"{self.cluster.storage}/runs/{call.run}"
         shipped = _shipped(call.bundle, self.cluster.storage)
@@ -265,7 +277,7 @@ class Worker:
             mode="remote",
             attempt_number=call.attempt,
             version=call.version,
-            raw_data_path=RawDataPath(data),
+            raw_data_path=RawDataPath(self._data_folder(call)),
             report=report or unseen(),
             output_path=f"{folder}/{call.action}",
             run_base_dir=folder,

@@ -133,6 +133,7 @@ class Keeper(KeeperDoor):
                 if spec.name in self._aborted:
                     return RunEnd(run=spec.name, phase=ActionPhase.ABORTED)
                 if was_lost(told) and (left := await _left(spec.name)) is not None:
+                    self._recorder.add(call, ActionPhase.SUCCEEDED)
                     return RunEnd(run=spec.name, phase=ActionPhase.SUCCEEDED, output_bytes=left)
                 asks = patience.has_to_ask(told)
                 began = await controller().runs.began(spec.name, ROOT, call.attempt) if asks else None
@@ -147,6 +148,7 @@ class Keeper(KeeperDoor):
                     return _failed(spec, error, told, shown)
                 await asyncio.sleep(pause)
             else:
+                self._recorder.add(call, ActionPhase.SUCCEEDED)  # its worker may die before it has
                 self._hold(spec.name, outputs, size)
                 return RunEnd(run=spec.name, phase=ActionPhase.SUCCEEDED, output_bytes=size)
 
@@ -177,8 +179,11 @@ class Keeper(KeeperDoor):
         return entry is not None and await controller().runs.reuse(spec, entry, None) is not None
 
     def _note(self, call: Call, error: Exception, told: BaseRuntimeError, shown: BaseRuntimeError) -> None:
-        """Record the end of an attempt whose worker could not tell: it died, or Ray refused the action."""
-        if not isinstance(getattr(error, "cause", None), ActionFailed):
+        """Record the end of an attempt whose worker could not tell: it died, may die now, or Ray refused the action."""
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, ActionFailed):
+            self._recorder.add(call, cause.phase, error=cause.info.summary)
+        else:
             described = failure.describe(shown)
             self._recorder.add(call, phase_of(shown, told), error=described.summary)
             if (span := call.span()) is not None:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import functools
 import os
+import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from typing import Any
 import numpy as np
 
 import flyteray as flyte
+from flyteray._plan.values.outputs import output_key
+from flyteray.errors import RuntimeUserError
 from flyteray.io import Dir, File
 
 env = flyte.TaskEnvironment(name="samples")
@@ -450,3 +454,56 @@ async def branch_of_places(folder: str, number: int) -> int:
 @env.task
 async def tree_of_places(folder: str) -> int:
     return max(await asyncio.gather(*(branch_of_places(folder, each) for each in range(4))))
+
+
+def _die_when(holds: Callable[[], bool]) -> None:
+    """Have this process killed as soon as that holds, before it has said what it would a moment later."""
+
+    def look() -> None:
+        while not holds():
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+def _outputs_of_the_run() -> Path:
+    action = flyte.ctx().action
+    return Path(os.environ["FLYTERAY_STORAGE"]) / output_key(action.run_name, "a0")
+
+
+@env.task
+def dies_once_called(told: str) -> str:
+    _die_when(Path(told).exists)
+    return "done"
+
+
+@env.task
+def fails_and_dies(told: str) -> str:
+    _die_when(Path(told).exists)
+    raise Broken("on purpose")
+
+
+@flyte.trace
+def goes_by() -> str:
+    return "traced"
+
+
+@env.task
+def calls_who_die(folder: str) -> list[str]:
+    found = [dies_once_called(f"{folder}/first")]
+    Path(folder, "first").touch()
+    try:
+        fails_and_dies(f"{folder}/second")
+    except RuntimeUserError as error:
+        found.append(error.code)
+    Path(folder, "second").touch()
+    found.append(goes_by())
+    _die_when(_outputs_of_the_run().exists)
+    return found
+
+
+@env.task
+def dies_once_kept() -> str:
+    _die_when(_outputs_of_the_run().exists)
+    return "kept"

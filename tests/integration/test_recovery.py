@@ -61,3 +61,26 @@ def test_a_killed_ingress_actor_changes_nothing_for_requests(cluster: LocalClust
     changed = flyte.serve(apps.first_change)
     assert httpx.get(f"{changed.endpoint}/", timeout=60).json()["greeting"] == "one"
     App.delete("hello")
+
+
+def test_what_a_process_had_not_told_of_when_it_was_killed_is_known_from_who_called_it(
+    tmp_path: Path,
+) -> None:
+    run = flyte.run(samples.calls_who_die, str(tmp_path))
+
+    assert run.outputs()[0] == ["done", "Broken", "traced"]
+    root, *others = run.actions()
+    found = {each.task.rpartition(".")[2]: (each.phase, each.error) for each in others}
+    assert root.phase is ActionPhase.SUCCEEDED
+    assert found == {
+        "dies_once_called": (ActionPhase.SUCCEEDED, None),
+        "fails_and_dies": (ActionPhase.FAILED, "Broken: on purpose"),
+        "goes_by": (ActionPhase.SUCCEEDED, None),
+    }
+
+
+def test_a_run_whose_process_is_killed_behind_its_outputs_has_its_action() -> None:
+    run = flyte.run(samples.dies_once_kept)
+
+    assert run.outputs()[0] == "kept"
+    assert [each.phase for each in run.actions()] == [ActionPhase.SUCCEEDED]

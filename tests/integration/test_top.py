@@ -34,15 +34,17 @@ def hello() -> str:
 @pytest.fixture(scope="module")
 def app(cluster: Any) -> Iterator[App]:
     served: App = flyte.with_servecontext(version="v1").serve(env)
-    ended = threading.Event()
+    goes, ended = threading.Event(), threading.Event()
 
     def ask() -> None:
         with httpx.Client() as client:
             while not ended.wait(0.05):
                 client.get(f"{served.endpoint}/", timeout=60)
+                goes.set()
 
     asking = threading.Thread(target=ask)
     asking.start()
+    assert goes.wait(60)
     yield served
     ended.set()
     asking.join()
@@ -55,7 +57,7 @@ def shown(*arguments: str) -> Result:
 
 @pytest.mark.usefixtures("app")
 def test_programs_get_rates_latencies_and_replicas() -> None:
-    done = shown("watched", "--interval", "0.5", "--json")
+    done = shown("watched", "--interval", "1", "--json")
 
     assert done.exit_code == 0, done.output
     [found] = json.loads(done.stdout)

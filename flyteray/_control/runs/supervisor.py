@@ -70,16 +70,7 @@ class Supervisor:
         if size is None:
             self._lost(spec.name, f"Its result, which was that of run {entry.run}, was deleted just now.")
             return True
-        reused = ActionEvent(
-            run=spec.name,
-            action=ROOT,
-            parent=None,
-            task=spec.task.name,
-            phase=ActionPhase.SUCCEEDED,
-            at=now().timestamp(),
-            cached=entry.run,
-        )
-        self._registry.actions.record([reused])
+        self._registry.actions.record([_succeeded(spec, cached=entry.run)])
         ended = RunEnd(run=spec.name, phase=ActionPhase.SUCCEEDED, output_bytes=size, cached=entry.run)
         self.finished(ended)
         return True
@@ -193,10 +184,11 @@ class Supervisor:
     async def _go_on(self, name: str) -> None:
         """Begin a run again, which does nothing again that it has done; one that had ended unheard has ended."""
         size = await asyncio.to_thread(self._output_size, name)
+        spec = self._registry.runs.spec(name)
         if size is not None:
+            self._registry.actions.record([_succeeded(spec)])
             self.finished(RunEnd(run=name, phase=ActionPhase.SUCCEEDED, output_bytes=size))
             return
-        spec = self._registry.runs.spec(name)
         key = spec.inputs or pickling.inputs_key(spec.request)
         if not await asyncio.to_thread(self._storage.exists, key):
             self._lost(name, f"Its cluster or keeper died before it ended, and its inputs, {key}, are gone.")
@@ -225,3 +217,16 @@ class Supervisor:
             if error.code != "ActorDiedError":
                 raise
             return set()
+
+
+def _succeeded(spec: RunSpec, cached: str | None = None) -> ActionEvent:
+    """The success of a run's root action that no worker tells of."""
+    return ActionEvent(
+        run=spec.name,
+        action=ROOT,
+        parent=None,
+        task=spec.task.name,
+        phase=ActionPhase.SUCCEEDED,
+        at=now().timestamp(),
+        cached=cached,
+    )
