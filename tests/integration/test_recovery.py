@@ -40,6 +40,7 @@ def test_outputs_outlive_their_keeper_and_its_runs_go_on_from_what_was_done(
     journal, gate = tmp_path / "journal", tmp_path / "gate"
     running = flyte.run(samples.notes_and_waits, str(journal), str(gate))
     eventually(lambda: journal.exists() and journal.read_text().count("\n") == 3)
+    eventually(lambda: Run.get(running.name).phase is ActionPhase.RUNNING)  # its worker dies with its keeper
 
     process(cluster, "ray::Keeper").kill()
 
