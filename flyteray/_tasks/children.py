@@ -34,7 +34,7 @@ from flyteray._plan.values.outputs import as_value, run_folder
 from flyteray._plan.values.pickling import inline, task_key
 from flyteray._plan.values.stand_in import taken, taken_async
 from flyteray._tasks.batches.sender import Sender
-from flyteray._tasks.call import ActionFailed, Call
+from flyteray._tasks.call import Call
 from flyteray._tasks.cancels import cancel
 from flyteray._tasks.events import Recorder
 from flyteray._tasks.host import host
@@ -43,7 +43,13 @@ from flyteray._tasks.results.replays import Replayed, Replays
 from flyteray._tasks.results.reuse import Reuse
 from flyteray._tasks.results.uploads import Uploads
 from flyteray._tasks.reuse.calls import PooledCall
-from flyteray._tasks.submission import NamedEnvironment, Submitter, translate_error, was_lost
+from flyteray._tasks.submission import (
+    NamedEnvironment,
+    Submitter,
+    told_by_worker,
+    translate_error,
+    was_lost,
+)
 from flyteray._tasks.timeouts.patience import Patience, phase_of
 from flyteray._traces.spans import carried
 from flyteray.io.artifacts import produced
@@ -78,7 +84,6 @@ class Children:
         self._storage = storage
         self._kept: set[str] = set()
         self._succeeded: list[tuple[str, str, str | None]] = []
-        self._any = False  # was called
 
     # Made for the first child, as most actions have none. Two that are made at one time are as good as one.
 
@@ -144,7 +149,6 @@ class Children:
 
     def trace(self, name: str, inputs: Mapping[str, object]) -> context.Trace:
         """Begin a call of a traced function."""
-        self._any = True
         return self._traces.begin(name, inputs)
 
     def _note(self, note: TraceNote) -> None:
@@ -192,7 +196,7 @@ class Children:
 
     def deliver(self) -> None:
         """Wait until the controller knows of all of them: with what their parent ends, nobody asks for them again."""
-        if self._any:
+        if self._names.some:
             self._recorder.deliver(self._parent)
 
     def _child(self, task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Child:
@@ -223,7 +227,6 @@ class Children:
 
     def _call(self, spec: TaskSpec, inputs: Mapping[str, Any], cached: CachedCall | None = None) -> Call:
         parent = self._parent
-        self._any = True
         self._keep(spec)
         inherited, told = self._inherited, tuple(sorted(context.custom.get().items()))
         if inherited.custom_context != told or inherited.resumed != self._replays.resumed:
@@ -410,9 +413,10 @@ class _Child:
         told = translate_error(error, self.spec.name)
         attempt = self._retries.attempt
         shown = self._patience.explained(told, attempt, began)
-        call, cause = self.call._replace(attempt=attempt), getattr(error, "cause", None)
-        if shown is told and isinstance(cause, ActionFailed):
-            self.recorder.add(call, cause.phase, error=cause.info.summary)  # its worker may die before it has
+        call, failed = self.call._replace(attempt=attempt), told_by_worker(error)
+        if shown is told and failed is not None:
+            # Its worker may die before it has told.
+            self.recorder.add(call, failed.phase, error=failed.info.summary)
         else:
             # Its worker could not tell: it died, does not know why it was cancelled, or Ray refused the action.
             described = failure.describe(shown)

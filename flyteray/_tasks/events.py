@@ -84,7 +84,7 @@ class Recorder:
         self._waiting: dict[_Attempt, tuple[Call, EnvironmentSpec, float]] = {}
         self._done: list[ChildrenDone] = []
         self._change = threading.Lock()
-        self._sending = threading.Lock()
+        self._sending = threading.Lock()  # taken before the other one
         self._some = threading.Event()
         self._added = 0  # events so far
         self._pin: Any = None
@@ -139,24 +139,21 @@ class Recorder:
     def flush(self) -> None:
         """Send the events that there are now; this can't fail."""
         with self._sending:
-            self._flush()
-
-    def _flush(self) -> None:
-        with self._change:
-            batch = _Batch(self._events, self._done)
-            self._events, self._done = {}, []
-        if not batch.events and not batch.done:
-            return
-        try:
-            # As bytes: Ray's own pickler asks Python about every object in them.
-            data = pickle.dumps([noted.event() for noted in batch.events.values()])
-            runs = controller().runs
-            refs = [send(runs.record(data))] if batch.events else []
-            refs += [send(runs.confirm(pickle.dumps(each))) for each in batch.done]
-            self._sent[tuple(refs)] = batch
-        except Exception as error:  # noqa: BLE001  # whatever it is, no event may be lost
-            self._refused(error)
-            self._restore(batch)
+            with self._change:
+                batch = _Batch(self._events, self._done)
+                self._events, self._done = {}, []
+            if not batch.events and not batch.done:
+                return
+            try:
+                # As bytes: Ray's own pickler asks Python about every object in them.
+                data = pickle.dumps([noted.event() for noted in batch.events.values()])
+                runs = controller().runs
+                refs = [send(runs.record(data))] if batch.events else []
+                refs += [send(runs.confirm(pickle.dumps(each))) for each in batch.done]
+                self._sent[tuple(refs)] = batch
+            except Exception as error:  # noqa: BLE001  # whatever it is, no event may be lost
+                self._refused(error)
+                self._restore(batch)
         self._some.set()  # it is seen later whether it has arrived
 
     def deliver(self, parent: Call) -> None:
@@ -166,11 +163,11 @@ class Recorder:
         controller stays away, this ends after half a minute, and what is left is sent on as ever.
         """
         until = time.monotonic() + _DELIVER_S
-        while self._owes(parent) and (left := until - time.monotonic()) > 0:
+        while self._owes(parent) and time.monotonic() < until:
             self.flush()
-            self._settle(left)
+            self._settle(until)
             if self._owes(parent):
-                time.sleep(min(left, _AGAIN_S))  # the controller is away
+                time.sleep(_AGAIN_S)  # the controller is away
 
     def _owes(self, parent: Call) -> bool:
         """Whether something that an action has called is noted, and is not known to have arrived."""
@@ -210,23 +207,21 @@ class Recorder:
             added = self._added
             time.sleep(_QUIET_S)
 
-    def _settle(self, timeout_s: float = 0) -> None:
-        """Forget what of all that was sent has arrived, and take back what has not: it is waited for so long."""
-        sent = list(self._sent.items())
-        if sent and timeout_s:
-            every = [ref for refs, _ in sent for ref in refs]
-            ray.wait(every, num_returns=len(every), timeout=timeout_s)
-        for refs, batch in sent:
+    def _settle(self, until: float = 0.0) -> None:
+        """Forget what was sent and has arrived, take back what could not; the rest is waited for until that time."""
+        for answers, batch in list(self._sent.items()):
+            refs = list(answers)
             try:
-                if ray.wait(list(refs), num_returns=len(refs), timeout=0)[1]:
+                left = max(0.0, until - time.monotonic())
+                if ray.wait(refs, num_returns=len(refs), timeout=left)[1]:
                     continue
-                ray.get(list(refs))
+                ray.get(refs)
                 self._is_refused = False
             except Exception as error:  # noqa: BLE001  # whatever it is, no event may be lost
                 self._refused(error)
                 self._restore(batch)
             with self._change:
-                self._sent.pop(refs, None)
+                self._sent.pop(answers, None)
 
     def _refused(self, error: Exception) -> None:
         """Say once, in what is the log of a task as well, that events wait."""

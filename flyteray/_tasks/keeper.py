@@ -21,13 +21,20 @@ from flyteray._plan.info import ActionPhase, ErrorInfo, RunEnd
 from flyteray._plan.spec import NO_IMAGE, CachedCall, RunSpec, Start
 from flyteray._plan.values.outputs import output_key
 from flyteray._plan.values.pickling import Payload
-from flyteray._tasks.call import ActionFailed, Call, Inheritance
+from flyteray._tasks.call import Call, Inheritance
 from flyteray._tasks.cancels import cancel
 from flyteray._tasks.events import Recorder
 from flyteray._tasks.execution import execute_root
 from flyteray._tasks.places import KeptPlaces
 from flyteray._tasks.reuse.calls import PooledCall
-from flyteray._tasks.submission import NamedEnvironment, Submitter, describe_error, translate_error, was_lost
+from flyteray._tasks.submission import (
+    NamedEnvironment,
+    Submitter,
+    describe_error,
+    told_by_worker,
+    translate_error,
+    was_lost,
+)
 from flyteray._tasks.timeouts.patience import Patience, phase_of
 from flyteray._traces.asked import Variables
 from flyteray._traces.process import tracing
@@ -180,9 +187,8 @@ class Keeper(KeeperDoor):
 
     def _note(self, call: Call, error: Exception, told: BaseRuntimeError, shown: BaseRuntimeError) -> None:
         """Record the end of an attempt whose worker could not tell: it died, may die now, or Ray refused the action."""
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, ActionFailed):
-            self._recorder.add(call, cause.phase, error=cause.info.summary)
+        if (failed := told_by_worker(error)) is not None:
+            self._recorder.add(call, failed.phase, error=failed.info.summary)
         else:
             described = failure.describe(shown)
             self._recorder.add(call, phase_of(shown, told), error=described.summary)
@@ -233,11 +239,11 @@ async def _sized(outputs: ray.ObjectRef, size: ray.ObjectRef) -> tuple[ray.Objec
 
 def _failed(spec: RunSpec, error: Exception, told: BaseRuntimeError, shown: BaseRuntimeError) -> RunEnd:
     """The end of a run whose last attempt raised ``error``: it is ``told`` so, or there is a limit behind it."""
-    cause = getattr(error, "cause", None)
     if shown is not told:
         phase, info = ActionPhase.TIMED_OUT, failure.describe(shown)
     else:
-        phase = cause.phase if isinstance(cause, ActionFailed) else ActionPhase.FAILED
+        failed = told_by_worker(error)
+        phase = ActionPhase.FAILED if failed is None else failed.phase
         info = describe_error(error, spec.task.name)
     return RunEnd(run=spec.name, phase=phase, error=info)
 

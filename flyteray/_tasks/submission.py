@@ -140,9 +140,9 @@ _HINT = "Check python-core-worker-*.log files for more information."  # files th
 
 def translate_error(error: BaseException, task: str, unpickle: bool = True) -> BaseRuntimeError:
     """The flyteray error for whatever Ray raised for an action of ``task``; ``unpickle`` as in ``failure.restore``."""
+    if (failed := told_by_worker(error)) is not None:
+        return failure.restore(failed.info, unpickle)
     cause = getattr(error, "cause", None)
-    if isinstance(cause, ActionFailed):
-        return failure.restore(cause.info, unpickle)
     if isinstance(error, RayTaskError) and isinstance(cause, BaseRuntimeError):
         return cause  # the worker itself could not begin
     if isinstance(error, BaseRuntimeError):
@@ -188,8 +188,14 @@ def was_lost(told: BaseRuntimeError) -> bool:
 
 def describe_error(error: BaseException, task: str) -> ErrorInfo:
     """An error of Ray's as a value: as the worker described it, where it could."""
+    failed = told_by_worker(error)
+    return failure.describe(translate_error(error, task)) if failed is None else failed.info
+
+
+def told_by_worker(error: BaseException) -> ActionFailed | None:
+    """The failure that an error of Ray's carries, as the worker told it; None where that could not."""
     cause = getattr(error, "cause", None)
-    return cause.info if isinstance(cause, ActionFailed) else failure.describe(translate_error(error, task))
+    return cause if isinstance(cause, ActionFailed) else None
 
 
 def _first_line(error: BaseException) -> str:

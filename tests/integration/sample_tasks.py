@@ -469,7 +469,7 @@ def _die_when(holds: Callable[[], bool]) -> None:
 
 def _outputs_of_the_run() -> Path:
     action = flyte.ctx().action
-    return Path(os.environ["FLYTERAY_STORAGE"]) / output_key(action.run_name, "a0")
+    return Path(os.environ["FLYTERAY_STORAGE"]) / output_key(action.run_name, action.name)
 
 
 @env.task

@@ -113,18 +113,6 @@ def compared(ingress: Ingress, holds: Callable[[Compared], bool]) -> Compared:
     return last[0]
 
 
-def compared_often(ingress: Ingress, count: int) -> Compared:
-    """What came of copies, once so many are compared: the lines of some may be left out where the machine is busy."""
-    ask_often(ingress, count)
-
-    def are_enough(now: Compared) -> bool:
-        if now.shadow.requests < count:
-            ask_often(ingress, 1)
-        return now.shadow.requests >= count
-
-    return compared(ingress, are_enough)
-
-
 def copies(shadow: RawReplica, count: int) -> list[bytes]:
     eventually(lambda: len(shadow.requests) >= count, timeout=30)
     assert len(shadow.requests) == count
@@ -184,12 +172,15 @@ def test_a_share_of_the_requests_is_copied(ingress: Ingress, live: Replica) -> N
     with shadowed(ingress, live, parts=2_000) as shadow:
         ask_often(ingress, 600)
         ask_often(ingress, 50, "/other/")
-        # the lines of some may be left out where the machine is busy
-        found = compared(ingress, lambda now: now.shadow.requests > now.copied - 5 > 0)
+
+        def are_all_compared(now: Compared) -> bool:
+            return 0 < max(now.copied, len(shadow.requests)) <= now.shadow.requests + ingress.unseen()
+
+        found = compared(ingress, are_all_compared)
         assert 60 < len(shadow.requests) < 180  # a binomial of 120, give or take six deviations
-        assert len(shadow.requests) - 5 < found.copied <= len(shadow.requests)
-        assert found.live.requests == found.shadow.requests
-        assert ingress.seen.figures([SHADOW])[SHADOW].requests >= found.shadow.requests
+        assert found.live.requests == found.shadow.requests <= found.copied <= len(shadow.requests)
+        figures = ingress.seen.figures([SHADOW])[SHADOW]
+        assert found.shadow.requests <= figures.requests <= len(shadow.requests)
 
 
 def test_statuses_and_latencies_are_compared(ingress: Ingress, live: Replica) -> None:
@@ -266,8 +257,9 @@ def test_a_shadow_in_trouble_is_not_noticed(ingress: Ingress, live: Replica, tro
     with shadowed(ingress, live, answer) as shadow:
         if trouble == "refuses":
             shadow.stop()
-        found = compared_often(ingress, 20)
-        assert found.shadow.errors == found.shadow.requests
+        ask_often(ingress, 20)
+        found = compared(ingress, lambda now: now.shadow.requests + ingress.unseen() >= 20)
+        assert found.shadow.errors == found.shadow.requests <= 20
         assert (found.live.errors, found.live.requests) == (0, found.shadow.requests)
         assert sum(found.otherwise.values()) == found.shadow.requests
 

@@ -206,7 +206,10 @@ class Conversation:
                 yield row
 
     def unseen(self) -> int:
-        """How many lines of requests were lost, since the process was started, as nobody had read those before."""
+        """How many lines of requests were lost since the process was started.
+
+        Nobody had read those before, or another thread of HAProxy was stopped while it wrote one.
+        """
         return int(self._info("DroppedLogs"))
 
 

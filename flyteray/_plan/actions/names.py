@@ -42,6 +42,11 @@ class ActionNames:
         name = hashlib.blake2b(b"%s\0%d" % (what, number), digest_size=_SIZE).digest()
         return base64.b32encode(name).decode().lower()
 
+    @property
+    def some(self) -> bool:
+        """Whether anything was named: the action has called something."""
+        return bool(self._calls)
+
     def below(self, action: str) -> ActionNames:
         """The names of what one of these actions calls in the same process."""
         return ActionNames(action, self._content)
