@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flyteray._plan.info import ActionPhase, ErrorInfo
@@ -49,6 +49,11 @@ class Inheritance(NamedTuple):
             caching=tuple(wide.caching) if any(wide.caching) else (),
         )
 
+    @property
+    def fields(self) -> tuple[Any, ...]:
+        """Its fields as calls have them; nothing where they are all as nobody has set them."""
+        return tuple(self) if any(self) else ()
+
 
 class Call(NamedTuple):
     """One attempt of one action. A tuple: it is packed for every call, so it must be small and quick.
@@ -56,16 +61,17 @@ class Call(NamedTuple):
     ``version`` is the one that the task was deployed as; ``unchecked`` where its caller knew the inputs' names only;
     ``owner`` is the :class:`Owner` of the run; ``from_above`` are the fields of an :class:`Inheritance`, or nothing;
     ``group`` is the one that its caller has named around the call; ``limits`` are the fields of :class:`Limits`;
-    ``cached`` are those of a :class:`CachedCall` where its result is kept, or for one that is unchecked ``cache`` are
+    ``cached`` are those of a :class:`CachedCall` where its result is kept, and for one that is unchecked ``cache`` are
     those of the :class:`CacheSpec`. ``called`` is when its caller called it, in seconds since the epoch; None for the
     root. One that ``publishes`` has artifacts among its outputs, and ``produces`` is what its caller says of them.
     ``links`` are its addresses by name. ``trace`` is what it has of its caller's trace.
     """
 
-    run: str
     action: str
-    parent: str | None
     attempt: int
+    # Those from here on an action's calls of one task have in common.
+    run: str
+    parent: str | None
     task: str
     bundle: str
     module: str
@@ -76,12 +82,13 @@ class Call(NamedTuple):
     unchecked: bool = False
     owner: tuple[str | None, str | None, str | None] = (None, None, None)
     from_above: tuple[Any, ...] = ()
+    cache: tuple[Any, ...] = ()
+    publishes: bool = False
+    # And these are each one's own again.
     group: str | None = None
     limits: tuple[Any, ...] = ()
     cached: tuple[Any, ...] = ()
-    cache: tuple[Any, ...] = ()
     called: float | None = None
-    publishes: bool = False
     produces: tuple[tuple[str, Metadata], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     trace: Carried = ()
@@ -125,40 +132,25 @@ class Call(NamedTuple):
 
         Ray hands bytes on as they are; anything else it inspects and pickles itself, and each argument costs anew.
         """
-        data = pickle.dumps((arguments.header, *self))
+        shared, own = self[_SHARED], (*self[: _SHARED.start], *self[_SHARED.stop :])
+        data = pickle.dumps((arguments.header, _packed(shared), own))
         return (data, Payload(b"", arguments.buffers)) if arguments.buffers else (data,)
 
     @classmethod
     def unpack(cls, data: bytes, buffers: Payload | None) -> tuple[Call, Payload]:
         """The call and its inputs from what :meth:`pack` gave."""
-        header, *fields = pickle.loads(data)
-        return cls._make(fields), Payload(header, [] if buffers is None else buffers.buffers)
+        header, shared, own = pickle.loads(data)
+        call = cls(*own[: _SHARED.start], *_unpacked(shared), *own[_SHARED.start :])
+        return call, Payload(header, [] if buffers is None else buffers.buffers)
 
     @classmethod
-    def of(
-        cls,
-        task: TaskSpec,
-        *,
-        run: str,
-        action: str,
-        parent: str | None,
-        attempt: int,
-        owner: tuple[str | None, str | None, str | None] = (None, None, None),
-        inherited: Inheritance | None = None,
-        group: str | None = None,
-        limits: tuple[Any, ...] = (),
-        cached: CachedCall | None = None,
-        called: float | None = None,
-        produces: tuple[tuple[str, Metadata], ...] = (),
-        links: Mapping[str, str] | None = None,
-        trace: Carried = (),
-    ) -> Call:
-        """The call of a task as one attempt of one action."""
+    def of(cls, task: TaskSpec) -> Call:
+        """What all calls of a task have in common: a call of it that nobody has made yet."""
         return cls(
-            run=run,
-            action=action,
-            parent=parent,
-            attempt=attempt,
+            action="",
+            attempt=0,
+            run="",
+            parent=None,
             task=task.name,
             bundle=task.code.bundle,
             module=task.code.module,
@@ -169,19 +161,23 @@ class Call(NamedTuple):
                 for secret in task.environment.secrets
             ),
             version=task.version,
-            unchecked=task.version is not None and parent is None,
-            owner=owner,
-            from_above=tuple(inherited) if inherited and any(inherited) else (),
-            group=group,
-            limits=limits,
-            cached=tuple(cached) if cached else (),
-            cache=tuple(dict(task.cache).values()) if task.cache and not cached else (),
-            called=called,
+            cache=tuple(dict(task.cache).values()) if task.cache else (),
             publishes=task.produces_artifacts,
-            produces=produces,
-            links=tuple(links.items()) if links else (),
-            trace=trace,
         )
+
+
+_SHARED = slice(Call._fields.index("run"), Call._fields.index("group"))
+
+
+@functools.lru_cache(maxsize=128)
+def _packed(shared: tuple[Any, ...]) -> bytes:
+    return pickle.dumps(shared)
+
+
+@functools.lru_cache(maxsize=128)
+def _unpacked(shared: bytes) -> tuple[Any, ...]:
+    fields: tuple[Any, ...] = pickle.loads(shared)
+    return fields
 
 
 class ActionFailed(Exception):

@@ -8,7 +8,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import ask
@@ -140,12 +140,10 @@ class Children:
         self, plan: TaskPlan, inputs: Mapping[str, Any], links: Iterable[Link] = ()
     ) -> Any:
         """Run a deployed task as a child and await its value; its inputs' types are checked where it runs."""
-        spec = with_env_vars(plan.spec, dict(self._inherited.env_vars))
+        planned = _Planned.of(with_env_vars(plan.spec, dict(self._inherited.env_vars)))
         _, inputs = await taken_async((), inputs)
-        call = _linked(self._call(spec, inputs)._replace(unchecked=True), links)
-        arguments = pickling.dump(dict(inputs), "inputs")
-        environment = NamedEnvironment.of(spec.environment)
-        return await self._run(self._child_of(spec, environment, call, arguments))
+        call = _linked(self._call(planned, inputs)._replace(unchecked=True), links)
+        return await self._run(self._child_of(planned, call, pickling.dump(dict(inputs), "inputs")))
 
     def trace(self, name: str, inputs: Mapping[str, object]) -> context.Trace:
         """Begin a call of a traced function."""
@@ -203,20 +201,20 @@ class Children:
         bound = inputs.bind(task, args, kwargs)
         arguments = pickling.dump(bound, "inputs")
         parent = self._parent
-        spec, environment = _plan(task, parent.bundle, parent.version, self._inherited.env_vars)
+        planned = _plan(task, parent.bundle, parent.version, self._inherited.env_vars)
+        spec = planned.spec
         named, cached = contents(task, bound, spec.cache, parent.caching), None
         if spec.cache is not None and named is not None:
             cached = cached_call(task, named, spec.cache, parent.caching, parent.owner)
         # Names in place of values: large ones are looked through once.
-        call = self._call(spec, {**bound, **(named or {})}, cached)
-        call = _linked(call, task.links)
-        return self._child_of(spec, environment, call, arguments)
+        call = self._call(planned, {**bound, **(named or {})}, cached)
+        return self._child_of(planned, _linked(call, task.links), arguments)
 
-    def _child_of(
-        self, spec: TaskSpec, environment: NamedEnvironment, call: Call, arguments: pickling.Payload
-    ) -> _Child:
+    def _child_of(self, planned: _Planned, call: Call, arguments: pickling.Payload) -> _Child:
         recorder, submitter, sender = self._recorder, self._submitter, self._sender
-        return _Child(spec, environment, call, arguments, recorder, submitter, sender, self._room)
+        return _Child(
+            planned.spec, planned.environment, call, arguments, recorder, submitter, sender, self._room
+        )
 
     def _keep(self, spec: TaskSpec) -> None:
         """Record the task of children once, any of which can be run again as a run."""
@@ -225,23 +223,21 @@ class Children:
             open_storage(self._storage).put(key, spec.model_dump_json().encode())
             self._kept.add(spec.name)
 
-    def _call(self, spec: TaskSpec, inputs: Mapping[str, Any], cached: CachedCall | None = None) -> Call:
-        parent = self._parent
-        self._keep(spec)
+    def _call(self, planned: _Planned, inputs: Mapping[str, Any], cached: CachedCall | None = None) -> Call:
+        parent, group = self._parent, context.group_name()
+        self._keep(planned.spec)
         inherited, told = self._inherited, tuple(sorted(context.custom.get().items()))
         if inherited.custom_context != told or inherited.resumed != self._replays.resumed:
             inherited = inherited._replace(custom_context=told, resumed=self._replays.resumed)
-        return Call.of(
-            spec,
+        return planned.call._replace(
+            action=self._names.next(planned.call.task, inputs, group),
             run=parent.run,
-            action=self._names.next(spec.name, inputs, context.group_name()),
             parent=parent.action,
-            attempt=0,
             owner=parent.owner,
-            inherited=inherited,
-            group=context.group_name(),
+            from_above=inherited.fields,
+            group=group,
+            cached=tuple(cached or ()),
             called=time.time(),
-            cached=cached,
             produces=produced(),
             trace=carried(),
         )
@@ -435,9 +431,23 @@ def _starts() -> dict[str, Start]:
     return {}
 
 
+class _Planned(NamedTuple):
+    """A task as its calls have it, and a call of it by nobody: worked out once, not once per call."""
+
+    spec: TaskSpec
+    environment: NamedEnvironment
+    call: Call
+
+    @classmethod
+    def of(cls, spec: TaskSpec) -> _Planned:
+        """A task from its spec."""
+        return cls(spec, NamedEnvironment.of(spec.environment), Call.of(spec))
+
+
 @functools.lru_cache(maxsize=1024)
 def _plan(
     task: Task[..., Any], bundle: str, version: str | None, env_vars: tuple[tuple[str, str], ...]
-) -> tuple[TaskSpec, NamedEnvironment]:
-    spec = with_env_vars(task_spec(task, references.beside(task, bundle), version), dict(env_vars))
-    return spec, NamedEnvironment.of(spec.environment)
+) -> _Planned:
+    return _Planned.of(
+        with_env_vars(task_spec(task, references.beside(task, bundle), version), dict(env_vars))
+    )

@@ -112,21 +112,18 @@ class Keeper(KeeperDoor):
             return RunEnd(run=spec.name, phase=ActionPhase.SUCCEEDED)
         retries, patience = Retries(spec.task.retry, begun or 0), Patience(spec.task)
         while True:
-            call = Call.of(
-                spec.task,
+            call = Call.of(spec.task)._replace(
                 run=spec.name,
                 action=ROOT,
-                parent=None,
                 attempt=retries.attempt,
-                inherited=Inheritance.of(spec.wide)._replace(resumed=begun is not None),
+                unchecked=spec.unchecked or spec.task.version is not None,
+                from_above=Inheritance.of(spec.wide)._replace(resumed=begun is not None).fields,
                 owner=spec.owner,
                 limits=patience.limits,
-                cached=spec.cached,
-                links=spec.links,
+                cached=tuple(spec.cached or ()),
+                links=tuple(spec.links.items()),
                 trace=spec.trace,
             )
-            if spec.unchecked:
-                call = call._replace(unchecked=True)
             self.places.forget(spec.name)
             try:
                 under_way = self._begin(spec, call, inputs, await self._start(spec))

@@ -55,6 +55,7 @@ class Waits:
         self._pending: dict[ray.ObjectRef, tuple[Future[Any] | asyncio.Future[Any], Cancel]] = {}
         self._left: list[_Wait] = []  # that are to be shared on
         self._sharer: int | None = None
+        self._keeping: set[int] = set()  # threads that wait for a moment, and keep the CPU
         self.tells = False
 
     @property
@@ -99,7 +100,8 @@ class Waits:
     @contextlib.contextmanager
     def release_cpu(self, refs: Iterable[Any], enough: int | None = None) -> Iterator[None]:
         """Free the CPU while a thread waits in here for ``refs``, or for as many of them as are enough."""
-        if self._sharer in (None, threading.get_ident()):
+        here = threading.get_ident()
+        if self._sharer in (None, here) or here in self._keeping:
             yield
             return
         refs = list(refs)
@@ -129,9 +131,12 @@ class Waits:
     def get(self, ref: ray.ObjectRef, end: Cancel = cancel, soon_s: float = 0.0) -> Any:
         """Block for the value of ``ref``; :meth:`cancel` and any interrupt cancel the task behind it.
 
-        One that is there within ``soon_s`` seconds comes by Ray's shortest way, which hears of no cancel before.
+        One that is there within ``soon_s`` seconds comes by Ray's shortest way, which hears of no cancel before. The
+        CPU is kept meanwhile: another thread would have to give it back, by two messages.
         """
         if soon_s:
+            here = threading.get_ident()
+            self._keeping.add(here)
             try:
                 return ray.get(ref, timeout=soon_s)
             except GetTimeoutError:
@@ -139,6 +144,8 @@ class Waits:
             except KeyboardInterrupt:
                 end(ref)
                 raise
+            finally:
+                self._keeping.discard(here)
         future = self._own(ref)
         with self._until_ended(ref, future, end):
             return future.result()

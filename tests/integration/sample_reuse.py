@@ -35,6 +35,8 @@ secretive = flyte.TaskEnvironment(
     env_vars={"COLOUR": "green"},
     secrets="TOKEN_OF_REUSE",
 )
+one_cpu = flyte.TaskEnvironment(name="reuse-one-cpu", resources=flyte.Resources(cpu=1))
+all_cpus = flyte.TaskEnvironment(name="reuse-all-cpus", resources=flyte.Resources(cpu=2))
 calls: list[int] = []
 running = 0
 
@@ -178,3 +180,18 @@ def holds(journal: str, gate: str) -> int:
 @outside.task
 async def holds_beside(journal: str, gate: str, number: int) -> list[int]:
     return list(await asyncio.gather(*(holds.aio(journal, gate) for _ in range(number))))
+
+
+@one_cpu.task
+def answers() -> str:
+    return "answered"
+
+
+@env.task
+def asks_in_the_pool() -> str:
+    return answers()
+
+
+@all_cpus.task
+def holds_all_and_asks() -> str:
+    return asks_in_the_pool()

@@ -53,6 +53,10 @@ def test_a_chain_that_is_longer_than_the_pool_ends() -> None:
     assert eventually(lambda: all(each.phase is ActionPhase.SUCCEEDED for each in run.actions())), actions
 
 
+def test_who_waits_for_a_warm_call_gives_its_cpus_to_what_that_waits_for() -> None:
+    assert result(samples.holds_all_and_asks) == "answered"
+
+
 def test_several_calls_of_async_tasks_meet_in_one_process() -> None:
     met = result(samples.meets_all, 4)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 ROOT = "a0"
 """The root action of every run."""
 
-_SIZE = 10  # bytes: 16 letters
+_SIZE = 8  # bytes, of which a name is the hex: 16 letters and digits
 
 
 class ActionNames:
@@ -25,8 +24,7 @@ class ActionNames:
     def __init__(self, parent: str, content: Callable[[Location[Any]], str] | None = None) -> None:
         self._parent = parent
         self._content = content
-        # By eight bytes: a parent may call 100,000 times.
-        self._calls: dict[bytes, int] = {}
+        self._calls: dict[bytes, int] = {}  # by digests, not names: a parent may call 100,000 times
         self._lock = threading.Lock()
 
     def next(self, task: str, inputs: Mapping[str, object], group: str | None = None) -> str:
@@ -35,12 +33,13 @@ class ActionNames:
         Inputs that nothing can name (locks, connections) count as equal.
         """
         what = f"{self._parent}\0{task}\0{self._digest(inputs)}\0{group or ''}".encode()
-        call = hashlib.blake2b(what, digest_size=8).digest()
+        call = hashlib.blake2b(what, digest_size=_SIZE).digest()
         with self._lock:
             number = self._calls.get(call, 0)
             self._calls[call] = number + 1
-        name = hashlib.blake2b(b"%s\0%d" % (what, number), digest_size=_SIZE).digest()
-        return base64.b32encode(name).decode().lower()
+        if not number:
+            return call.hex()
+        return hashlib.blake2b(b"%s\0%d" % (what, number), digest_size=_SIZE).hexdigest()
 
     @property
     def some(self) -> bool:

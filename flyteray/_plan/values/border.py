@@ -38,7 +38,7 @@ class Border(Conversion):
     def __call__(self, expected: Any, value: Any) -> Any:
         """The value as the annotation wants it; :class:`Unfit` where it can't be."""
         if type(expected) is type and expected in _PLAIN:
-            return converted(expected, value)
+            return value if type(value) is expected else converted(expected, value)
         if not _is_special(expected):
             return converted(expected, value)
         made = self._special(expected, value)

@@ -243,17 +243,19 @@ _ENCODED: dict[type, Callable[[Any], bytes]] = {
     type(Ellipsis): lambda value: b"...",
 }
 _SIMPLE = {kind: (_sized(kind.__name__), encoded) for kind, encoded in _ENCODED.items()}
+_FLAT = _sized("flat")
 _PAIR = _sized("tuple") + _sized(_LENGTH.pack(2))  # how a tuple of two begins
 
 
 def _flat(value: dict[Any, Any]) -> bytes | None:
     """What is taken in of a dict whose keys and values have no parts, as those of most inputs; None of any other."""
-    pairs = []
-    for item in value.items():
-        if (pair := _pair(*item)) is None:
+    members = []
+    for key, held in value.items():
+        one, other = _simple(key), _simple(held)
+        if one is None or other is None:
             return None
-        pairs.append(pair)
-    return _joined("dict", *sorted(pairs))
+        members.append(one + other)
+    return b"".join((_FLAT, *sorted(members)))
 
 
 def _pair(first: Any, second: Any) -> bytes | None:

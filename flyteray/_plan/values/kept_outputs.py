@@ -18,6 +18,7 @@ class KeptOutputs:
     def __init__(self, root: str, run: str) -> None:
         self._root = root
         self._run = run
+        self._folder = f"runs/{run}/journals"
 
     @functools.cached_property
     def _storage(self) -> Storage:
@@ -25,7 +26,7 @@ class KeptOutputs:
 
     @functools.cached_property
     def _journals(self) -> Journals:
-        return Journals(self._storage, _folder(self._run))
+        return Journals(self._storage, self._folder)
 
     def write(self, action: str, outputs: tuple[Any, ...], alone: bool = False) -> int:
         """Write the outputs of an action; those of the run, and such as are to be ``alone``, have a file of their own.
@@ -37,10 +38,10 @@ class KeptOutputs:
             ResultSerializationError: they can't be pickled.
             StorageError: storage refused.
         """
-        key, storage, folder = output_key(self._run, action), self._storage, _folder(self._run)
+        key, storage = output_key(self._run, action), self._storage
 
         def put(value: bytes | memoryview) -> None:
-            if not _writer().append(storage, folder, action, value):
+            if not _writer().append(storage, self._folder, action, value):
                 storage.put(key, value)
 
         return write_value(storage, key, outputs, "output", None if alone or action == ROOT else put)
@@ -48,16 +49,12 @@ class KeptOutputs:
     def read(self, action: str) -> tuple[Any, ...]:
         """The outputs of an action; FileNotFoundError where there are none. Errors as of ``read_value``."""
         if action != ROOT and (data := self._journals.find(action)) is not None:
-            return tuple(value_of(data, f"{self._storage.join(_folder(self._run))}, {action}"))
+            return tuple(value_of(data, f"{self._storage.join(self._folder)}, {action}"))
         return tuple(read_value(self._storage, output_key(self._run, action)))
 
     def have(self, action: str) -> bool:
         """Whether there are outputs of an action."""
         return self._storage.exists(output_key(self._run, action)) or self._journals.find(action) is not None
-
-
-def _folder(run: str) -> str:
-    return f"runs/{run}/journals"
 
 
 @functools.cache

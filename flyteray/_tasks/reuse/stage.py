@@ -99,22 +99,20 @@ class Stage(Host):
         try:
             if not self._slots.take(patience_s):
                 return otherwise
+            performed = _turn.set(turn)
             try:
                 if key in self._cancelled:
                     turn.cancelled = True
                     raise KeyboardInterrupt
-                return contextvars.copy_context().run(self._call, turn, function)
+                return function()
             finally:
+                _turn.reset(performed)
                 turn.end()
                 self._slots.give()
         finally:
             with self._change_of_calls:
                 self._turns.pop(key, None)
                 self._ended_at = time.monotonic()
-
-    def _call(self, turn: Turn, function: Callable[[], T]) -> T:
-        _turn.set(turn)
-        return function()
 
     def state(self) -> tuple[int, int, float]:
         """The calls that run, all calls, and the seconds since the last one has ended."""

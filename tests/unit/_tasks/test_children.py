@@ -14,7 +14,7 @@ def test_an_attempt_without_children_leaves_nothing_to_the_collector(tmp_path: P
     task = TaskSpec(
         name="env.f", code=CodeRef(bundle="", module="m", name="f"), environment=EnvironmentSpec()
     )
-    call = Call.of(task, run="r1", action="a0", parent=None, attempt=0)
+    call = Call.of(task)._replace(run="r1", action="a0")
     unused: Any = None  # that sends and records: there is nothing to send
     gc.disable()
     try:

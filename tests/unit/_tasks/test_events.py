@@ -6,7 +6,7 @@ from flyteray._plan.info import ActionPhase
 from flyteray._tasks.call import Call
 from flyteray._tasks.events import Note, together
 
-CALL = Call("r", "a", "a0", 0, "env.f", "b", "m", "f", (), ())
+CALL = Call("a", 0, "r", "a0", "env.f", "b", "m", "f", (), ())
 
 
 def note(phase: ActionPhase, at: float, inputs: bytes | None = None) -> Note:

@@ -17,7 +17,7 @@ from flyteray._tasks.call import Call
 from flyteray._tasks.logs import LogKeeper
 
 def call(action, attempt=0):
-    return Call("r", action, None, attempt, "t", "b", "m", "n", (), ())
+    return Call(action, attempt, "r", None, "t", "b", "m", "n", (), ())
 
 keeper = LogKeeper(sys.argv[1])
 """

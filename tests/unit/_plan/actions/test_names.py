@@ -35,4 +35,4 @@ def test_inputs_that_nothing_can_name_count_as_equal() -> None:
 
 
 def test_a_name_is_good_in_paths() -> None:
-    assert all(name.isalnum() and name.islower() and len(name) == 16 for name in _names())
+    assert all(name.isalnum() and name == name.lower() and len(name) == 16 for name in _names())

@@ -15,7 +15,7 @@ from flyteray.errors import RuntimeSystemError
 
 
 def call(action: str) -> Call:
-    return Call("run", action, "a0", 0, "env.task", "bundle", "module", "task", (), ())
+    return Call(action, 0, "run", "a0", "env.task", "bundle", "module", "task", (), ())
 
 
 def batch(execute: Callable[[Call, Any], Any], count: int = 3, loads: Callable[[], int] = lambda: 0) -> Batch:
