@@ -174,28 +174,27 @@ class ActionEvent(Spec):
     cached: str | None = None
 
 
-class ChildrenDone(NamedTuple):
-    """The children of an action that have succeeded, as it knows them at its end, in seconds since the epoch.
+class ChildDone(NamedTuple):
+    """A child that has succeeded, as its caller knows it: when it was called, and when its value was there."""
 
-    Of each child its action, task and group.
-    """
+    action: str
+    task: str
+    group: str | None
+    called: float | None
+    at: float
+
+
+class ChildrenDone(NamedTuple):
+    """The children of an action that have succeeded, as it knows them at its end."""
 
     run: str
     parent: str
-    at: float
-    children: list[tuple[str, str, str | None]]
+    children: list[ChildDone]
 
-    def event(self, child: tuple[str, str, str | None]) -> ActionEvent:
+    def event(self, child: ChildDone) -> ActionEvent:
         """The end of one of the children: what its own worker tells of it is told better, and counts as well."""
-        action, task, group = child
         return ActionEvent.model_construct(
-            run=self.run,
-            action=action,
-            parent=self.parent,
-            task=task,
-            group=group,
-            phase=ActionPhase.SUCCEEDED,
-            at=self.at,
+            run=self.run, parent=self.parent, phase=ActionPhase.SUCCEEDED, **child._asdict()
         )
 
 

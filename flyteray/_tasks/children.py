@@ -26,7 +26,7 @@ from flyteray._plan.actions.traces import TraceNote, Traces
 from flyteray._plan.bundle import references
 from flyteray._plan.cache.call import cached_call, contents
 from flyteray._plan.cache.results import Found
-from flyteray._plan.info import ActionPhase
+from flyteray._plan.info import ActionPhase, ChildDone
 from flyteray._plan.spec import NO_IMAGE, CachedCall, ImageSpec, ReuseSpec, Start, TaskPlan, TaskSpec
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._plan.values import inputs, pickling
@@ -83,7 +83,7 @@ class Children:
         self._room = room_of(parent, self._inherited.limit)
         self._storage = storage
         self._kept: set[str] = set()
-        self._succeeded: list[tuple[str, str, str | None]] = []
+        self._succeeded: list[ChildDone] = []
 
     # Made for the first child, as most actions have none. Two that are made at one time are as good as one.
 
@@ -185,7 +185,7 @@ class Children:
 
     def _done(self, child: _Child, value: T) -> T:
         call = child.call
-        self._succeeded.append((call.action, call.task, call.group))
+        self._succeeded.append(ChildDone(call.action, call.task, call.group, call.called, time.time()))
         return value
 
     def confirm(self) -> None:

@@ -12,7 +12,7 @@ import ray
 
 from flyteray._actors.controller import controller
 from flyteray._actors.questions import send
-from flyteray._plan.info import ActionEvent, ActionPhase, ChildrenDone
+from flyteray._plan.info import ActionEvent, ActionPhase, ChildDone, ChildrenDone
 from flyteray._plan.spec import EnvironmentSpec
 from flyteray._tasks.call import Call
 from flyteray._tasks.timeouts.aborts import aborts
@@ -129,11 +129,11 @@ class Recorder:
         if not self._some.is_set():
             self._some.set()
 
-    def confirm(self, parent: Call, children: list[tuple[str, str, str | None]]) -> None:
-        """Have children that succeeded recorded, as :class:`ChildrenDone` has them: not every worker could tell."""
+    def confirm(self, parent: Call, children: list[ChildDone]) -> None:
+        """Have children that succeeded recorded: not every worker could tell."""
         if children:
             with self._change:
-                self._done.append(ChildrenDone(parent.run, parent.action, time.time(), children))
+                self._done.append(ChildrenDone(parent.run, parent.action, children))
             self._tell()
 
     def flush(self) -> None:

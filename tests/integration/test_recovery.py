@@ -78,6 +78,9 @@ def test_what_a_process_had_not_told_of_when_it_was_killed_is_known_from_who_cal
         "fails_and_dies": (ActionPhase.FAILED, "Broken: on purpose"),
         "goes_by": (ActionPhase.SUCCEEDED, None),
     }
+    times = [(each.created_at, each.ended_at) for each in others if each.task.endswith("dies_once_called")]
+    assert all(called and ended and called < ended for called, ended in times)
+    assert all(root.ended_at and ended and ended <= root.ended_at for _, ended in times)
 
 
 def test_a_run_whose_process_is_killed_behind_its_outputs_has_its_action() -> None:

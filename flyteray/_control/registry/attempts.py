@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from flyteray._control.registry.database import Database, recorded
 from flyteray._control.registry.tables import actions, attempts
+from flyteray._control.runs.actions import of_one_call
 from flyteray._control.runs.attempts import after_attempt, is_kept
 from flyteray._plan.info import ActionEvent, ActionInfo, AttemptInfo
 
@@ -55,9 +56,10 @@ class AttemptRecords:
         query = select(attempts).where(attempts.c.run == action.run, attempts.c.action == action.action)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(attempts.c.attempt)).all()
-        found = [AttemptInfo(**row._mapping) for row in rows]
+        found = [of_one_call(AttemptInfo(**row._mapping)) for row in rows]
         if found and found[-1].attempt >= action.attempts:
             return found
+        action = of_one_call(action)
         last = AttemptInfo(
             run=action.run,
             action=action.action,

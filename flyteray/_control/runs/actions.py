@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import TypeVar
 
 from flyteray._plan.actions.tree import Kind
-from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, RunInfo
+from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, AttemptInfo, RunInfo
+
+Info = TypeVar("Info", ActionInfo, AttemptInfo)
 
 _SETTLE = timedelta(seconds=5)  # for the reports of workers, which may come after that of the run's end
 _FINAL = {ActionPhase.ABORTED: 1, ActionPhase.SUCCEEDED: 2, ActionPhase.RECOVERED: 2}
@@ -53,8 +56,16 @@ def _first(*times: datetime | None) -> datetime | None:
     return min((time for time in times if time is not None), default=None)
 
 
+def of_one_call(info: Info) -> Info:
+    """A state without its start, where that is later than its end: a caller that began again has called it again."""
+    if info.started_at is None or info.ended_at is None or info.started_at <= info.ended_at:
+        return info
+    return info.model_copy(update={"started_at": None})
+
+
 def as_of(run: RunInfo, action: ActionInfo, at: datetime) -> ActionInfo:
     """An action as it is now that its run is so: with a run all its actions end, and not every worker can say so."""
+    action = of_one_call(action)
     if action.parent is None and action.created_at is None:
         action = action.model_copy(update={"created_at": run.created_at})
     ended = run.ended_at

@@ -157,8 +157,8 @@ class Runs(RunsDoor):
 
     async def confirm(self, done: bytes) -> None:
         told: ChildrenDone = pickle.loads(done)
-        recorded = self._registry.actions.succeeded(told.run, [action for action, _, _ in told.children])
-        missing = [told.event(child) for child in told.children if child[0] not in recorded]
+        recorded = self._registry.actions.succeeded(told.run, [child.action for child in told.children])
+        missing = [told.event(child) for child in told.children if child.action not in recorded]
         if missing:
             self._record(missing)
 

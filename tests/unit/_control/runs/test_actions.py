@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyteray._control.runs.actions import after, as_of, kind_as_of
+from flyteray._control.runs.actions import after, as_of, kind_as_of, of_one_call
 from flyteray._plan.actions.tree import Kind
 from flyteray._plan.info import ActionEvent, ActionInfo, ActionPhase, ErrorInfo, RunInfo
 
@@ -126,6 +126,16 @@ def ended(phase: ActionPhase, seconds_ago: float, **action: str | None) -> Actio
         **action,
     )  # type: ignore[arg-type]
     return as_of(run, running, ENDED + timedelta(seconds=seconds_ago))
+
+
+def test_a_start_that_is_later_than_the_end_is_of_another_call_and_not_shown() -> None:
+    failed, again = report(ActionPhase.FAILED, at=2.0, error="x"), report(ActionPhase.RUNNING, at=3.0)
+    early = report(ActionPhase.RUNNING, at=1.5)
+
+    assert of_one_call(told([failed, again])).started_at is None
+    assert of_one_call(told([early, failed, again])).started_at == datetime.fromtimestamp(1.5, timezone.utc)
+    done = report(ActionPhase.SUCCEEDED, at=4.0)
+    assert of_one_call(told([failed, again, done])).started_at == datetime.fromtimestamp(3.0, timezone.utc)
 
 
 def test_the_root_ends_as_its_run_does() -> None:
