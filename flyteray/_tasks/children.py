@@ -31,7 +31,7 @@ from flyteray._plan.spec import NO_IMAGE, CachedCall, ImageSpec, ReuseSpec, Star
 from flyteray._plan.tasks import task_spec, with_env_vars
 from flyteray._plan.values import inputs, pickling
 from flyteray._plan.values.outputs import as_value, run_folder
-from flyteray._plan.values.pickling import inline, task_key
+from flyteray._plan.values.pickling import inline, returned, task_key
 from flyteray._plan.values.stand_in import taken, taken_async
 from flyteray._tasks.batches.sender import Sender
 from flyteray._tasks.call import Call
@@ -333,7 +333,7 @@ class _Child:
             with self._awaited(self._attempt()) as call:
                 ref = self.submitter.submit(self.environment, call, self.arguments, start)
                 with self._patience.waiting(call, functools.partial(cancel, ref)):
-                    return host().waits.get(ref)
+                    return returned(host().waits.get(ref))
 
     async def run_async(self, start: Start) -> Any:
         """Start an attempt and await its value."""
@@ -348,7 +348,7 @@ class _Child:
                         return pickling.load(told)
                 ref = self.submitter.submit(self.environment, call, self.arguments, start)
                 with self._patience.waiting(call, functools.partial(cancel, ref)):
-                    return await host().waits.get_async(ref)
+                    return returned(await host().waits.get_async(ref))
 
     async def _run_with_others(self, call: Call, start: Start) -> pickling.Payload | None:
         """Send an attempt together with others: its pickled value, or None where it is to be sent alone."""

@@ -436,7 +436,7 @@ def _sender() -> Sender:
 
 
 def execute(packed: bytes, buffers: Payload | None = None) -> Any:
-    """Execute a child action: its value goes to the parent through Ray."""
+    """Execute a child action: its value goes to the parent through Ray, as :func:`pickling.returning` gives it."""
     return host().run(_execute, packed, buffers)
 
 
@@ -464,7 +464,7 @@ def execute_batch(packed: bytes) -> Iterator[Told]:
 
 
 def _execute(packed: bytes, buffers: Payload | None) -> Any:
-    return execute_call(*Call.unpack(packed, buffers))
+    return pickling.returning(execute_call(*Call.unpack(packed, buffers)))
 
 
 def _execute_root(packed: bytes, buffers: Payload | None) -> tuple[tuple[Any, ...] | Own, int]:

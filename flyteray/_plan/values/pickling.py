@@ -92,6 +92,18 @@ def load(payload: Payload) -> Any:
     return pickle.loads(payload.header, buffers=payload.buffers)
 
 
+def returning(value: object) -> bytes | tuple[object]:
+    """A value as a worker returns it: Ray carries the bytes of a small one faster than it pickles it itself."""
+    plain = plainly((value,))
+    return (value,) if plain is None else plain
+
+
+def returned(reply: bytes | tuple[object]) -> Any:
+    """The value again that :func:`returning` has sent."""
+    (value,) = pickle.loads(reply) if isinstance(reply, bytes) else reply
+    return value
+
+
 def inline(inputs: Payload) -> bytes | None:
     """Inputs as they are kept in the registry; None where they are too large for that."""
     return inputs.header if not inputs.buffers and len(inputs.header) <= INLINE else None

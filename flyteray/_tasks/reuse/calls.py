@@ -19,7 +19,7 @@ from ray.core.generated.gcs_pb2 import ActorTableData
 from flyteray._actors import calls
 from flyteray._actors.questions import ask
 from flyteray._plan.actions.reuse import PoolPlan
-from flyteray._plan.values.pickling import Payload
+from flyteray._plan.values.pickling import Payload, returned
 from flyteray._tasks.call import Call
 from flyteray._tasks.reuse.door import AT_ONCE, LATER, LOST, Busy, key_of, pool
 from flyteray._tasks.waits import Waits
@@ -135,7 +135,7 @@ class PooledCall:
                 raise
             self._end()
             if not isinstance(value, Busy):
-                return value
+                return returned(value)
             time.sleep(self._pause())
 
     async def get_async(self, waits: Waits) -> Any:
@@ -153,7 +153,7 @@ class PooledCall:
                 raise
             self._end()
             if not isinstance(value, Busy):
-                return value
+                return returned(value)
             await asyncio.sleep(self._pause())
 
     async def get_root(self) -> tuple[ray.ObjectRef, int]:

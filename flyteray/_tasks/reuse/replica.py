@@ -8,7 +8,7 @@ import ray
 
 from flyteray._plan.actions.reuse import PLACES
 from flyteray._plan.info import ActionPhase, ErrorInfo
-from flyteray._plan.values.pickling import Payload
+from flyteray._plan.values.pickling import Payload, returning
 from flyteray._tasks.call import ActionFailed, Call
 from flyteray._tasks.execution import execute_call, execute_root_call
 from flyteray._tasks.host import own_host
@@ -28,9 +28,9 @@ class Replica:
 
     @ray.method(concurrency_group=CALLS)  # type: ignore[untyped-decorator]
     def execute(self, packed: bytes, buffers: Payload | None = None) -> Any:
-        """Execute a child action; Busy where there is no slot for it."""
+        """Execute a child action: its value as :func:`returning` gives it, or Busy where there is no slot for it."""
         call, arguments = Call.unpack(packed[1:], buffers)
-        return self._perform(packed[:1], call, lambda: execute_call(call, arguments), Busy())
+        return self._perform(packed[:1], call, lambda: returning(execute_call(call, arguments)), Busy())
 
     @ray.method(concurrency_group=CALLS, num_returns=2)  # type: ignore[untyped-decorator]
     def execute_root(self, packed: bytes, buffers: Payload | None = None) -> Any:

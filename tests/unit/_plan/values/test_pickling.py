@@ -10,7 +10,18 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from flyteray._plan.values.pickling import INLINE, LARGEST, Own, Payload, dump, in_storage, inline, load
+from flyteray._plan.values.pickling import (
+    INLINE,
+    LARGEST,
+    Own,
+    Payload,
+    dump,
+    in_storage,
+    inline,
+    load,
+    returned,
+    returning,
+)
 from flyteray.errors import ModuleLoadError
 from flyteray.storage.pickler import main_name
 
@@ -211,6 +222,21 @@ def test_a_value_of_a_missing_module_says_which(tmp_path: Path) -> None:
 
     with pytest.raises(ModuleLoadError, match=r"gone.Point can't be read here: there is no module 'gone'"):
         load(payload)
+
+
+@pytest.mark.parametrize(
+    "value", [None, 5, "text", b"bytes", b"x" * 100_000, (1, "two"), [1], {"a": 1}, Own(3)]
+)
+def test_what_a_worker_returns_is_itself_again_whatever_ray_carries(value: object) -> None:
+    carried = pickle.loads(pickle.dumps(returning(value)))
+
+    assert returned(carried) == (3 if isinstance(value, Own) else value)
+
+
+def test_a_small_value_is_returned_as_bytes() -> None:
+    assert isinstance(returning(5), bytes)
+    assert isinstance(returning(b"bytes"), bytes)
+    assert not isinstance(returning(b"x" * 100_000), bytes)
 
 
 def test_a_value_of_our_own_arrives_as_itself_through_any_pickler() -> None:
