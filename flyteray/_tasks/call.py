@@ -187,8 +187,3 @@ class ActionFailed(Exception):
         super().__init__(info, phase)
         self.info = info
         self.phase = phase
-
-    @property
-    def cause(self) -> ActionFailed:
-        """Itself: where Ray carries it, it is the cause of Ray's own error."""
-        return self

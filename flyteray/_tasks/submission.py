@@ -193,9 +193,9 @@ def describe_error(error: BaseException, task: str) -> ErrorInfo:
 
 
 def told_by_worker(error: BaseException) -> ActionFailed | None:
-    """The failure that an error of Ray's carries, as the worker told it; None where that could not."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, ActionFailed) else None
+    """The failure behind an error, as the worker told it; None where that could not."""
+    failed = getattr(error, "cause", error)  # or itself, where another process's batch has carried it
+    return failed if isinstance(failed, ActionFailed) else None
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,8 +12,10 @@ from ray.exceptions import (
 )
 
 from flyteray._plan.actions.retry import Retries
+from flyteray._plan.info import ErrorInfo
 from flyteray._plan.spec import RetrySpec
-from flyteray._tasks.submission import translate_error, was_lost
+from flyteray._tasks.call import ActionFailed
+from flyteray._tasks.submission import told_by_worker, translate_error, was_lost
 from flyteray.errors import OOMError, StorageError, TaskInterruptedError
 
 
@@ -55,3 +57,15 @@ def test_what_fits_neither_in_memory_nor_on_the_disk_is_told(full: Exception) ->
     assert "60 bytes. Free some space there" in str(of_inputs)
     assert "60 bytes" in str(of_outputs)
     assert "flyteray.io.File" in str(of_outputs)
+
+
+def test_what_a_worker_told_of_its_failure_is_found_however_it_came(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failed = ActionFailed(ErrorInfo(code="ValueError", message="no"))
+
+    assert told_by_worker(failed) is failed
+    assert told_by_worker(raised_in_a_worker(failed)) is failed
+    assert told_by_worker(raised_in_a_worker(ValueError("Ray's own"))) is None
+    assert told_by_worker(ValueError("no")) is None
+    assert caplog.messages == []  # Ray's words would be in the log of a user's task
